@@ -1,0 +1,346 @@
+//! A token service of its own, to be deployed as it is or taken as a template.
+//!
+//! ```text
+//! COUNTERSIGN_SEED=seed.json cargo run --example token_server
+//! curl -d 'username=ops@example.com' -d 'password=…' http://127.0.0.1:8080/user/token/generate
+//! ```
+//!
+//! It is configured by its environment alone. A setting that is missing or wrong is one line on
+//! standard error and exit code 2.
+//!
+//! | variable | what it is | without it |
+//! |---|---|---|
+//! | `COUNTERSIGN_LISTEN` | address and port | `127.0.0.1:8080` |
+//! | `COUNTERSIGN_ISSUER` | `iss` of the tokens | `http://` and the address |
+//! | `COUNTERSIGN_AUDIENCE` | `aud` of the tokens | the issuer |
+//! | `COUNTERSIGN_STORE` | `memory:` | `memory:` |
+//! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
+//! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
+//! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions | nobody is registered |
+//! | `COUNTERSIGN_OUTBOX` | a file that one-time passwords are appended to as JSON lines, for trying it out | sessions cannot ask for one |
+//! | `RUST_LOG` | what is logged to standard error | `info` |
+//!
+//! The documented routes are at `/` and below `/organizations/{organizationId}`. To try the layers,
+//! there are `GET /protected` behind a `ValidateLayer`, `GET /session` behind an `ExchangeLayer`
+//! (both answer the claims), and `GET /open` behind nothing.
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::routing::get;
+use axum::{Json, Router};
+use countersign::jose::SigningKey;
+use countersign::{
+    Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
+    NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId, Password,
+    SealingKey, Secret, TokenService,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::signal;
+use tracing_subscriber::EnvFilter;
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (listener, tokens) = match set_up().await {
+        Ok(ready) => ready,
+        Err(problem) => {
+            eprintln!("token_server: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, issuer = tokens.issuer(), "serving");
+    }
+    match axum::serve(listener, app(&tokens)).with_graceful_shutdown(shutdown()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("token_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn app(tokens: &TokenService) -> Router {
+    Router::new()
+        .route("/protected", get(claims).route_layer(tokens.validate_layer()))
+        .route("/session", get(claims).route_layer(tokens.exchange_layer()))
+        .route("/open", get(|| async { Json(json!({"open": true})) }))
+        .merge(tokens.router())
+        .nest("/organizations/{organizationId}", tokens.router())
+}
+
+async fn claims(Bearer(claims): Bearer) -> Json<Value> {
+    Json(json!(**claims.validated()))
+}
+
+async fn shutdown() {
+    let interrupt = async {
+        let _ = signal::ctrl_c().await;
+    };
+    let terminate = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
+
+async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
+    let address = setting("COUNTERSIGN_LISTEN")?.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let address: SocketAddr =
+        address.parse().map_err(|_| "COUNTERSIGN_LISTEN must be an address and a port")?;
+    match setting("COUNTERSIGN_STORE")?.as_deref() {
+        None | Some("memory:") => {}
+        Some(_) => return Err("COUNTERSIGN_STORE must be memory:".into()),
+    }
+    let keys = match setting("COUNTERSIGN_SIGNING_KEY")? {
+        Some(path) => KeyRing::new(signing_key(&path)?),
+        None => KeyRing::generate(Algorithm::EdDSA)?,
+    };
+    let seed = setting("COUNTERSIGN_SEED")?.map(|path| read_seed(&path)).transpose()?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("COUNTERSIGN_LISTEN: {address} cannot be listened on: {error}"))?;
+    let issuer = match setting("COUNTERSIGN_ISSUER")? {
+        Some(issuer) => issuer,
+        None => format!("http://{}", listener.local_addr()?),
+    };
+    let audience = setting("COUNTERSIGN_AUDIENCE")?.unwrap_or_else(|| issuer.clone());
+    let mut builder = TokenService::builder().issuer(issuer).audience(audience).keys(keys);
+    if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
+        let key = SealingKey::from_base64(&key)
+            .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
+        builder = builder.sealing_key(key);
+    }
+    if let Some(path) = setting("COUNTERSIGN_OUTBOX")? {
+        builder = builder.one_time_password_sender(Outbox::open(path.into())?);
+    }
+    let tokens = builder.build()?;
+    if let Some(seed) = seed {
+        seed.load(&tokens).await.map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
+    }
+    Ok((listener, tokens))
+}
+
+fn setting(name: &str) -> Result<Option<String>, Problem> {
+    match env::var(name) {
+        Ok(value) if value.trim().is_empty() => Err(format!("{name} is empty").into()),
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8").into()),
+    }
+}
+
+/// A PEM file holds one kind of key; which one is tried out.
+fn signing_key(path: &str) -> Result<SigningKey, Problem> {
+    let problem = |error: &dyn std::fmt::Display| format!("COUNTERSIGN_SIGNING_KEY: {error}");
+    let bytes = fs::read(path).map_err(|error| problem(&error))?;
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        return Ok(SigningKey::from_jwk(&bytes).map_err(|error| problem(&error))?);
+    }
+    let key = countersign::jose::PrivateKey::from_pem(&bytes).map_err(|error| problem(&error))?;
+    let key = SigningKey::new(&key, &countersign::jose::DefaultProvider);
+    Ok(key.map_err(|error| problem(&error))?)
+}
+
+/// Appends one-time passwords to a file, where a real one would send an e-mail.
+#[derive(Debug)]
+struct Outbox {
+    file: Mutex<fs::File>,
+}
+
+impl Outbox {
+    fn open(path: PathBuf) -> Result<Self, Problem> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|error| format!("COUNTERSIGN_OUTBOX: {error}"))?;
+        Ok(Self { file: Mutex::new(file) })
+    }
+}
+
+#[async_trait]
+impl OneTimePasswordSender for Outbox {
+    async fn send(&self, message: OneTimePasswordMessage) -> Result<(), Problem> {
+        let line = json!({
+            "to": message.customer_id,
+            "sid": message.session_id,
+            "oneTimePassword": message.one_time_password.expose(),
+            "expiresAt": message.expires_at.to_string(),
+        });
+        let mut file = self.file.lock().map_err(|_| "the outbox is broken")?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+/// Who is there from the start. Loading it twice changes nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seed {
+    #[serde(default)]
+    users: Vec<User>,
+    #[serde(default)]
+    entities: Vec<Machine>,
+    #[serde(default)]
+    customers: Vec<Customer>,
+    #[serde(default)]
+    sessions: Vec<KnownSession>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct User {
+    username: String,
+    password: String,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+    #[serde(default)]
+    acl: Acl,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Machine {
+    id: String,
+    secret: Option<String>,
+    secret_expiry_days: Option<u64>,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    disabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Customer {
+    username: String,
+    password: String,
+    customer_id: CustomerId,
+    #[serde(default)]
+    otp_required: bool,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    acl: Acl,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct KnownSession {
+    token: String,
+    customer_id: CustomerId,
+    #[serde(default)]
+    otp_required: bool,
+    expires_in_seconds: Option<u64>,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+}
+
+fn read_seed(path: &str) -> Result<Seed, Problem> {
+    let text = fs::read(path).map_err(|error| format!("COUNTERSIGN_SEED: {path}: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        // serde quotes the names of unknown fields, and values of a wrong type: these may be
+        // secrets, so of them only the place is told.
+        let text = error.to_string();
+        let place = format!("at line {} column {}", error.line(), error.column());
+        if text.starts_with("invalid") {
+            format!("COUNTERSIGN_SEED: a value of a wrong form {place}").into()
+        } else {
+            format!("COUNTERSIGN_SEED: {text}").into()
+        }
+    })
+}
+
+impl Seed {
+    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        for user in self.users {
+            let hash = tokens.hash_password(Password::new(user.password)?).await?;
+            let entity = Entity::user(user.username, hash)?
+                .with_acl(user.acl)
+                .with_custom_claims(user.custom_claims)
+                .with_organization(user.organization_id);
+            register(tokens, entity).await?;
+        }
+        for machine in self.entities {
+            machine.load(tokens).await?;
+        }
+        for customer in self.customers {
+            let hash = tokens.hash_password(Password::new(customer.password)?).await?;
+            let (name, id) = (customer.username, customer.customer_id);
+            let entity = Entity::customer(name, hash, id, customer.otp_required)?
+                .with_acl(customer.acl)
+                .with_organization(customer.organization_id);
+            register(tokens, entity).await?;
+        }
+        for session in self.sessions {
+            let mut new = NewSession::of(session.customer_id)
+                .otp_required(session.otp_required)
+                .organization(session.organization_id)
+                .acl(session.acl)
+                .custom_claims(session.custom_claims)
+                .dangerous_token(AuthenticationToken::from_text(&session.token)?);
+            if let Some(seconds) = session.expires_in_seconds {
+                new = new.lifetime(Duration::from_secs(seconds));
+            }
+            unless_there(tokens.start_session(new).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let id = EntityId::entity(&self.id)?;
+        let entity = Entity::entity(self.id)?
+            .with_acl(self.acl)
+            .with_custom_claims(self.custom_claims)
+            .with_organization(self.organization_id)
+            .with_disabled(self.disabled);
+        let is_new = register(tokens, entity).await?;
+        match self.secret {
+            // A secret that was reset since stays reset.
+            Some(secret) if is_new => {
+                let secret = Secret::dangerous_from_text(secret)?;
+                tokens.import_secret(&id, &secret, self.secret_expiry_days).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Answers whether it is new.
+async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
+    unless_there(tokens.register(entity).await)
+}
+
+fn unless_there(done: Result<(), countersign::Error>) -> Result<bool, countersign::Error> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+        Err(error) => Err(error),
+    }
+}

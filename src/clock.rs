@@ -1,0 +1,238 @@
+//! Time: the one place that reads the system's, and the type it is passed around as.
+//!
+//! Everything else in the crate is handed a [`Timestamp`]. That is what makes expiry testable to
+//! the microsecond, and what keeps two stores from disagreeing about what "now" is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, ErrorKind};
+
+/// Where the service takes its time from.
+///
+/// [`SystemClock`] is the default; a test passes one that it moves by hand.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock, UTC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+}
+
+/// An instant in UTC, to the microsecond, between 1970 and the end of the year 9999.
+///
+/// Arithmetic saturates at those bounds: there is no overflow for an attacker to reach.
+///
+/// ```
+/// use std::time::Duration;
+/// use countersign::Timestamp;
+///
+/// let issued: Timestamp = "2024-07-16T13:33:34.509+02:00".parse()?;
+/// assert_eq!(issued.to_string(), "2024-07-16T11:33:34.509Z");
+/// assert_eq!((issued + Duration::from_secs(60)).as_secs(), issued.as_secs() + 60);
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    micros: u64,
+}
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const MIN: Self = Self { micros: 0 };
+    /// 9999-12-31T23:59:59.999999Z, the last instant RFC 3339 can write.
+    pub const MAX: Self = Self { micros: 253_402_300_799_999_999 };
+
+    /// The instant that many whole seconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self::from_micros(seconds.saturating_mul(MICROS_PER_SECOND))
+    }
+
+    /// The instant that many microseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        if micros > Self::MAX.micros { Self::MAX } else { Self { micros } }
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down, never up: a token must not seem to
+    /// begin later or live longer than it does.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.micros / MICROS_PER_SECOND
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.micros
+    }
+
+    /// The same instant without its fraction of a second.
+    #[must_use]
+    pub const fn floor_to_second(self) -> Self {
+        Self::from_secs(self.as_secs())
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it at all.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.micros.saturating_sub(earlier.micros))
+    }
+
+    fn civil(self) -> jiff::Timestamp {
+        let micros = i64::try_from(self.micros).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX)
+    }
+
+    /// `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "only the routes write it"))]
+    pub(crate) fn to_local_micros(self) -> String {
+        self.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self::from_micros(self.micros.saturating_add(micros))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self { micros: self.micros.saturating_sub(micros) }
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self::MIN + time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_micros(timestamp.micros)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, rounded down: `2024-07-16T11:33:34.509Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.civil().strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    /// Reads a date-time of RFC 3339 §5.6, with any offset; a leap second counts as the second
+    /// before it. An instant before 1970 reads as [`Timestamp::MIN`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`] where `text` is anything else, an ISO 8601 form that RFC 3339
+    /// does not allow among it.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::new(ErrorKind::InvalidRequest, "not a date-time of RFC 3339");
+        if !is_rfc3339(text.as_bytes()) {
+            return Err(invalid());
+        }
+        let parsed: jiff::Timestamp = text.parse().map_err(|_| invalid())?;
+        Ok(Self::from_micros(u64::try_from(parsed.as_microsecond()).unwrap_or(0)))
+    }
+}
+
+/// Whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to judge.
+fn is_rfc3339(text: &[u8]) -> bool {
+    const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let Some((head, mut rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
+    if !has_shape(head, DATE_TIME) {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || digits > 9 {
+            return false;
+        }
+        rest = fraction.get(digits..).unwrap_or_default();
+    }
+    matches!(rest, b"Z" | b"z") || has_shape(rest, b"+dd:dd") || has_shape(rest, b"-dd:dd")
+}
+
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    text.len() == shape.len()
+        && text.iter().zip(shape).all(|(byte, expected)| match expected {
+            b'd' => byte.is_ascii_digit(),
+            b'T' => matches!(byte, b'T' | b't'),
+            other => byte == other,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_date_time_of_rfc_3339_is_read() {
+        for good in [
+            "2024-07-16T11:33:34Z",
+            "2024-07-16t11:33:34.5z",
+            "2024-07-16T11:33:34.123456789+14:00",
+            "9999-12-31T23:59:59Z",
+            "2016-12-31T23:59:60Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert!(good.parse::<Timestamp>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "2024-07-16",
+            "2024-07-16T11:33:34",
+            "2024-07-16 11:33:34Z",
+            "20240716T113334Z",
+            "2024-07-16T11:33Z",
+            "2024-07-16T11:33:34.Z",
+            "2024-07-16T11:33:34,5Z",
+            "2024-07-16T11:33:34+0200",
+            "2024-02-30T11:33:34Z",
+            "2024-07-16T24:00:00Z",
+            "2024-07-16T11:33:34Z[UTC]",
+            "+002024-07-16T11:33:34Z",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Timestamp::MAX + Duration::MAX, Timestamp::MAX);
+        assert_eq!(Timestamp::MIN - Duration::MAX, Timestamp::MIN);
+        assert_eq!(Timestamp::from_secs(u64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn seconds_and_milliseconds_are_floored() {
+        let instant = Timestamp::from_micros(1_999_999);
+        assert_eq!(instant.as_secs(), 1);
+        assert_eq!(instant.to_string(), "1970-01-01T00:00:01.999Z");
+        assert_eq!(instant.to_local_micros(), "1970-01-01T00:00:01.999999");
+    }
+}

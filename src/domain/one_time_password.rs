@@ -1,0 +1,89 @@
+//! One-time passwords: short codes that are sent to a customer and typed back once.
+//!
+//! Six digits are guessed in half a million tries, so what protects them is the count: a try is
+//! paid for before the code is looked at, and the session ends with the last one.
+
+use std::fmt::Write;
+
+use crate::clock::Timestamp;
+use crate::domain::redacted::secret_text;
+use crate::domain::sealing::{KeyedDigest, SealingKeys, random_bytes};
+use crate::error::Error;
+
+secret_text! {
+    /// A one-time password: digits.
+    OneTimePassword
+}
+
+impl OneTimePassword {
+    /// `length` random digits, each as likely as any other.
+    pub(crate) fn generate(length: usize) -> Result<Self, Error> {
+        let mut digits = String::with_capacity(length);
+        while digits.len() < length {
+            // 250 is the largest multiple of ten in a byte: what lies above would favour 0 to 5.
+            let random = random_bytes::<16>()?;
+            for byte in random.iter().filter(|byte| **byte < 250).take(length - digits.len()) {
+                let _ = write!(digits, "{}", byte % 10);
+            }
+        }
+        Ok(Self(digits.into()))
+    }
+
+    /// A code as a caller presents it: exactly `length` ASCII digits.
+    #[must_use]
+    pub(crate) fn presented(text: &str, length: usize) -> Option<Self> {
+        let fits = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+        fits.then(|| Self(text.to_owned().into()))
+    }
+}
+
+/// What a session knows of its one-time password.
+#[derive(Clone, Debug)]
+pub(crate) struct OneTimePasswordState {
+    /// The live code; none once it was used.
+    pub(crate) code: Option<StoredCode>,
+    /// How many wrong tries the session still stands. A try is subtracted before it is compared
+    /// and given back where it was right.
+    pub(crate) tries_left: u32,
+}
+
+/// A code as a store keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredCode {
+    pub(crate) digest: KeyedDigest,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl StoredCode {
+    pub(crate) fn matches(
+        &self,
+        keys: &SealingKeys,
+        session: &str,
+        presented: &OneTimePassword,
+        now: Timestamp,
+    ) -> bool {
+        keys.verify_code(session, presented.expose(), &self.digest) && now < self.expires_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_digits_of_the_length_asked_for_and_differ() {
+        let codes: std::collections::HashSet<_> =
+            (0..100).map(|_| OneTimePassword::generate(8).unwrap().expose().to_owned()).collect();
+        assert!(codes.len() > 95);
+        assert!(codes.iter().all(|code| OneTimePassword::presented(code, 8).is_some()));
+    }
+
+    #[test]
+    fn only_ascii_digits_of_the_right_number_are_a_code() {
+        for bad in ["", "12345", "1234567", "12345a", " 12345", "１２３４５６", "-12345", "12345\n"]
+        {
+            assert!(OneTimePassword::presented(bad, 6).is_none(), "{bad:?}");
+        }
+        assert!(OneTimePassword::presented("012345", 6).is_some());
+    }
+}

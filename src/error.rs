@@ -1,0 +1,170 @@
+//! The crate's one error type.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// What went wrong, in one of few kinds; its cause, where there is one, is the
+/// [`source`](StdError::source).
+///
+/// Neither its text nor its source ever holds a password, secret, code or token.
+pub struct Error {
+    details: Box<Details>,
+}
+
+struct Details {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    invalid_fields: Vec<InvalidField>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`], by what the caller can do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting is missing or contradicts another. Only constructors answer it.
+    Configuration,
+    /// A key is malformed, too weak, or not of the algorithm it is meant for.
+    InvalidKey,
+    /// The request cannot be understood.
+    InvalidRequest,
+    /// The request is understood, and some of its fields are wrong: see
+    /// [`Error::invalid_fields`].
+    InvalidFields,
+    /// A name and a password, or an id and a secret, that do not fit, have expired, or belong to
+    /// nobody.
+    InvalidCredentials,
+    /// An entity that does not exist, or that the caller may not manage.
+    InvalidEntity,
+    /// There is no such thing, or it is no more.
+    NotFound,
+    /// It is there already, or somebody else was faster.
+    Conflict,
+    /// The session asks for a one-time password, and none came.
+    OneTimePasswordRequired,
+    /// The one-time password is not the right one, has expired, or was used.
+    OneTimePasswordInvalid,
+    /// More was asked for than the session or the bearer holds.
+    AclExceedsGrant,
+    /// Custom claims were asked for that the policy does not open to callers without a bearer.
+    CustomClaimsNotAllowed,
+    /// A bearer token that is malformed, forged, expired, revoked or not for this audience.
+    InvalidToken,
+    /// A good token whose access-control list does not allow the operation.
+    InsufficientPermission,
+    /// Too much is asked at once; see [`Error::retry_after`].
+    Overloaded,
+    /// A store, or whoever delivers one-time passwords, is out of reach.
+    Unavailable,
+    /// A fault of this crate or of the host's wiring.
+    Internal,
+}
+
+/// A field of a request and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidField {
+    /// Where it stands, in dot notation: `acl.0.permissions`.
+    pub field: String,
+    /// What it must be.
+    pub message: String,
+}
+
+impl InvalidField {
+    /// A field and what it must be.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl Error {
+    /// An error of one's own, for those who implement a trait of this crate.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            details: Box::new(Details {
+                kind,
+                message: message.into(),
+                invalid_fields: Vec::new(),
+                retry_after: None,
+                source: None,
+            }),
+        }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.details.source = Some(source.into());
+        self
+    }
+
+    #[must_use]
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "validation never queues"))]
+    pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.details.retry_after = Some(retry_after);
+        self
+    }
+
+    #[must_use]
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "validation has no fields"))]
+    pub(crate) fn from_invalid_fields(invalid_fields: Vec<InvalidField>) -> Self {
+        let mut error = Self::new(ErrorKind::InvalidFields, "some fields are invalid");
+        error.details.invalid_fields = invalid_fields;
+        error
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.details.kind
+    }
+
+    /// What to tell the caller, without the cause.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.details.message
+    }
+
+    /// All the fields that are wrong; empty but for [`ErrorKind::InvalidFields`].
+    #[must_use]
+    pub fn invalid_fields(&self) -> &[InvalidField] {
+        &self.details.invalid_fields
+    }
+
+    /// When to try again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.details.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.details.message)?;
+        for (index, invalid) in self.details.invalid_fields.iter().enumerate() {
+            let separator = if index == 0 { ": " } else { "; " };
+            write!(f, "{separator}{} {}", invalid.field, invalid.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.details.kind)
+            .field("message", &self.details.message)
+            .field("invalid_fields", &self.details.invalid_fields)
+            .field("source", &self.details.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.details.source.as_deref().map(|source| source as _)
+    }
+}

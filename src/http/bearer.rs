@@ -1,0 +1,94 @@
+//! The `Authorization` header (RFC 9110 §11.6.2, RFC 6750 §2.1).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+/// What a request brings to prove who it is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials<'a> {
+    /// None, or those of another scheme.
+    Absent,
+    /// A bearer token.
+    Bearer(&'a str),
+    /// Several headers, or one that names the scheme and holds no token.
+    Malformed,
+}
+
+/// Reads the header. The scheme has no case; between it and the token there are blanks, no tabs.
+pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Credentials::Absent };
+    if values.next().is_some() {
+        return Credentials::Malformed;
+    }
+    let bytes = value.as_bytes();
+    let end = bytes.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(bytes.len());
+    let (scheme, rest) = bytes.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first() == Some(&b'-') {
+        return Credentials::Absent;
+    }
+    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+    let token = rest.get(blanks..).unwrap_or_default();
+    match std::str::from_utf8(token) {
+        Ok(token) if blanks > 0 && is_b64token(token) => Credentials::Bearer(token),
+        _ => Credentials::Malformed,
+    }
+}
+
+/// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !body.is_empty() && body.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn read(values: &[&'static [u8]]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        format!("{:?}", credentials(&headers))
+    }
+
+    #[test]
+    fn the_scheme_has_no_case_and_any_number_of_blanks_behind_it() {
+        for good in [&b"Bearer a.b"[..], b"bearer a.b", b"BEARER   a.b"] {
+            assert_eq!(read(&[good]), r#"Bearer("a.b")"#);
+        }
+    }
+
+    #[test]
+    fn another_scheme_counts_as_none() {
+        for other in [&b"Basic YTpi"[..], b"Bearer-Token x", b"DPoP x", b"Bearerx y", b"", b"\xff"]
+        {
+            assert_eq!(read(&[other]), "Absent", "{other:?}");
+        }
+        assert_eq!(read(&[]), "Absent");
+    }
+
+    #[test]
+    fn what_is_no_well_formed_credential_is_malformed() {
+        for bad in [
+            &b"Bearer"[..],
+            b"Bearer ",
+            b"Bearer\ta.b",
+            b"Bearer a b",
+            b"Bearer a,b",
+            b"Bearer =",
+            b"Bearer a=b",
+            b"Bearer \xc3\xa9",
+            b"Bearer,a",
+        ] {
+            assert_eq!(read(&[bad]), "Malformed", "{bad:?}");
+        }
+        assert_eq!(read(&[b"Bearer a", b"Bearer a"]), "Malformed");
+        assert_eq!(read(&[b"Basic a", b"Bearer a"]), "Malformed");
+    }
+}

@@ -1,0 +1,51 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The response of a middleware that lets a request through or refuses it at once.
+    #[derive(Debug)]
+    pub struct RefusableFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F, B> {
+        LetThrough { #[pin] inner: F },
+        Refused { response: Option<Response<B>> },
+    }
+}
+
+impl<F, B> RefusableFuture<F, B> {
+    pub(super) fn let_through(inner: F) -> Self {
+        Self { state: State::LetThrough { inner } }
+    }
+
+    pub(super) fn refused(response: Response<B>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+}
+
+impl<F, B, E> Future for RefusableFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().state.project() {
+            StateProjection::LetThrough { inner } => Poll::Ready(ready!(inner.poll(context))),
+            // Polled again after it was ready, which no caller may do, it never is.
+            StateProjection::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+        }
+    }
+}

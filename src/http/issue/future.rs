@@ -1,0 +1,95 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::{HeaderValue, Response, StatusCode};
+use pin_project_lite::pin_project;
+use serde_json::json;
+
+use crate::error::{Error, ErrorKind};
+use crate::http::cookie::set_cookie;
+use crate::http::issue::layer::Delivery;
+use crate::http::issue::response::Pending;
+use crate::http::refusal::{Refusal, RefusalReason};
+use crate::service::{IssuedToken, TokenService};
+
+pin_project! {
+    /// The response of an [`IssueService`](super::IssueService).
+    #[derive(Debug)]
+    pub struct IssueFuture<F> {
+        #[pin]
+        inner: F,
+        tokens: TokenService,
+        delivery: Delivery,
+    }
+}
+
+impl<F> IssueFuture<F> {
+    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery) -> Self {
+        Self { inner, tokens, delivery }
+    }
+}
+
+impl<F, B, E> Future for IssueFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: From<String>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(context))?;
+        let Some(pending) = response.extensions_mut().remove::<Pending>() else {
+            return Poll::Ready(Ok(response));
+        };
+        let issued = this.tokens.issue(pending.grant);
+        let answered = issued.and_then(|token| answer(&token, this.delivery, pending.location));
+        let answered = answered.unwrap_or_else(|error| {
+            tracing::error!(%error, "what a handler granted cannot be issued");
+            Refusal::new(RefusalReason::Internal, this.tokens.issuer()).into_problem()
+        });
+        Poll::Ready(Ok(answered.map(B::from)))
+    }
+}
+
+fn answer(
+    token: &IssuedToken,
+    delivery: &Delivery,
+    location: Option<HeaderValue>,
+) -> Result<Response<String>, Error> {
+    let unfit = || Error::new(ErrorKind::Internal, "the token does not fit in a header");
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let text = token.access_token.expose();
+    match delivery {
+        Delivery::Json => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let expires_in = token.expires_in().as_secs();
+            let body = json!({
+                "accessToken": text,
+                "expiresIn": expires_in,
+                "tokenType": "Bearer",
+            });
+            *response.body_mut() = body.to_string();
+            *response.status_mut() = StatusCode::OK;
+        }
+        Delivery::Header(name) => {
+            let mut value = HeaderValue::from_str(text).map_err(|_| unfit())?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Delivery::Cookie { name, same_site } => {
+            let cookie = set_cookie(name, text, token.expires_in(), *same_site);
+            headers.insert(SET_COOKIE, cookie.ok_or_else(unfit)?);
+        }
+    }
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+        *response.status_mut() = StatusCode::SEE_OTHER;
+    }
+    Ok(response)
+}

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use crate::http::cookie::{DEFAULT_COOKIE, SameSite};
+use crate::http::issue::IssueService;
+use crate::service::TokenService;
+
+/// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
+/// in the response. See the [module docs](crate::layers).
+///
+/// ```
+/// # fn example(tokens: countersign::TokenService) {
+/// use axum::{Router, routing::post};
+/// use countersign::{Grant, Issue};
+///
+/// let app: Router = Router::new()
+///     .route("/login", post(|| async { Issue(Grant::user("ops@example.com")) }))
+///     .layer(tokens.issue_layer().as_cookie());
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct IssueLayer {
+    tokens: TokenService,
+    delivery: Delivery,
+}
+
+/// How a token goes out.
+#[derive(Clone, Debug)]
+pub(super) enum Delivery {
+    Json,
+    Header(HeaderName),
+    Cookie { name: Arc<str>, same_site: SameSite },
+}
+
+impl IssueLayer {
+    /// A layer that answers tokens as JSON: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
+    pub fn new(tokens: TokenService) -> Self {
+        Self { tokens, delivery: Delivery::Json }
+    }
+
+    /// Answers tokens in a header of that name, with no body: 204.
+    pub fn as_header(mut self, name: HeaderName) -> Self {
+        self.delivery = Delivery::Header(name);
+        self
+    }
+
+    /// Answers tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
+    /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
+    pub fn as_cookie(self) -> Self {
+        self.as_cookie_named(DEFAULT_COOKIE, SameSite::default())
+    }
+
+    /// [`as_cookie`](Self::as_cookie) of another name and reach.
+    pub fn as_cookie_named(mut self, name: impl Into<Arc<str>>, same_site: SameSite) -> Self {
+        self.delivery = Delivery::Cookie { name: name.into(), same_site };
+        self
+    }
+}
+
+impl<S> Layer<S> for IssueLayer {
+    type Service = IssueService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IssueService { inner, tokens: self.tokens.clone(), delivery: self.delivery.clone() }
+    }
+}

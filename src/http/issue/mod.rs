@@ -1,0 +1,18 @@
+//! `IssueLayer`: for hosts that find out by their own means who somebody is.
+//!
+//! A handler that has checked a passkey, a SAML assertion or a callback of OpenID Connect answers
+//! [`Issue`] with a [`Grant`](crate::Grant); the layer turns that into a signed token in the
+//! response, as JSON, a header or a cookie. Handlers need neither the keys nor the service.
+//!
+//! Where the layer was forgotten, such an answer is a 500, and a line in the log says so when it
+//! goes out.
+
+mod future;
+mod layer;
+mod response;
+mod service;
+
+pub use self::future::IssueFuture;
+pub use self::layer::IssueLayer;
+pub use self::response::Issue;
+pub use self::service::IssueService;

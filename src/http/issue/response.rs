@@ -1,0 +1,99 @@
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum_core::body::Body;
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::service::Grant;
+
+/// The answer of a handler that has found out who is asking: a token for them.
+///
+/// ```
+/// use countersign::{Grant, Issue};
+///
+/// async fn callback() -> Issue {
+///     // The host has checked who it is.
+///     Issue(Grant::user("ops@example.com"))
+/// }
+/// ```
+///
+/// Only behind an [`IssueLayer`](crate::IssueLayer); without one it is a 500.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Issue(pub Grant);
+
+/// What the layer finds in a response's extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) grant: Grant,
+    pub(super) location: Option<HeaderValue>,
+}
+
+impl Issue {
+    /// The same answer, and then on to another page: 303 See Other (RFC 9110 §15.4.4), for a form
+    /// that was posted. For layers that issue as a header or a cookie.
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use countersign::{Grant, Issue};
+    /// use http::HeaderValue;
+    ///
+    /// async fn login() -> Response {
+    ///     Issue(Grant::user("ops@example.com")).see_other(HeaderValue::from_static("/home"))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn see_other(self, location: HeaderValue) -> Response<Body> {
+        placeholder(Pending { grant: self.0, location: Some(location) })
+    }
+}
+
+impl IntoResponse for Issue {
+    fn into_response(self) -> Response<Body> {
+        placeholder(Pending { grant: self.0, location: None })
+    }
+}
+
+/// What goes out where no layer replaces it.
+fn placeholder(pending: Pending) -> Response<Body> {
+    let mut response = Response::new(Body::new(ForgottenLayer { told: false }));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(pending);
+    response
+}
+
+/// A body that is read only where no layer took it away, and says so then.
+struct ForgottenLayer {
+    told: bool,
+}
+
+impl HttpBody for ForgottenLayer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.told, true) {
+            return Poll::Ready(None);
+        }
+        tracing::error!(
+            "a handler answered `Issue`, and no IssueLayer has turned it into a token: mount one \
+             with `Router::layer`, outside of the handler"
+        );
+        let text = Bytes::from_static(b"The server is not set up right\n");
+        Poll::Ready(Some(Ok(Frame::data(text))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Not exact: a body of a known size may go out without ever being asked for its frames.
+        SizeHint::new()
+    }
+}

@@ -1,0 +1,34 @@
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::http::issue::IssueFuture;
+use crate::http::issue::layer::Delivery;
+use crate::service::TokenService;
+
+/// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers).
+#[derive(Clone, Debug)]
+pub struct IssueService<S> {
+    pub(super) inner: S,
+    pub(super) tokens: TokenService,
+    pub(super) delivery: Delivery,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for IssueService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<String>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = IssueFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        IssueFuture::new(self.inner.call(request), self.tokens.clone(), self.delivery.clone())
+    }
+}

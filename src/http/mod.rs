@@ -1,0 +1,22 @@
+//! The edge: headers, status codes, bodies. Nothing behind it knows any of these.
+
+pub(crate) mod bearer;
+pub(crate) mod extract;
+mod future;
+pub(crate) mod refusal;
+pub(crate) mod require;
+pub(crate) mod validate;
+
+#[cfg(feature = "service")]
+pub(crate) mod cookie;
+#[cfg(feature = "service")]
+pub(crate) mod exchange;
+#[cfg(feature = "service")]
+pub(crate) mod issue;
+#[cfg(feature = "service")]
+mod layers;
+
+#[cfg(feature = "router")]
+mod routes;
+
+pub use self::future::RefusableFuture;

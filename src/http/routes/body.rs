@@ -1,0 +1,114 @@
+//! Reading a request's body: of a media type that is expected, up to a size, in time.
+
+use std::borrow::Cow;
+
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use crate::json;
+use crate::service::Policy;
+
+/// The media types that a route may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    Form,
+}
+
+/// A body that was read.
+pub(super) struct Received {
+    media: Media,
+    bytes: Bytes,
+}
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    UnsupportedMediaType,
+    TooLarge,
+    TooSlow,
+    Aborted,
+}
+
+/// Reads the body. No body at all counts as an empty object, whatever its media type.
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    body: Body,
+    accepted: &[Media],
+    policy: &Policy,
+) -> Result<Received, BodyFault> {
+    let reading = Limited::new(body, policy.max_body_len).collect();
+    let collected = tokio::time::timeout(policy.body_deadline, reading).await;
+    let bytes = match collected {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(BodyFault::TooLarge),
+        Ok(Err(_)) => return Err(BodyFault::Aborted),
+        Err(_) => return Err(BodyFault::TooSlow),
+    };
+    if bytes.is_empty() {
+        return Ok(Received { media: Media::Json, bytes });
+    }
+    let media = media_type(headers).filter(|media| accepted.contains(media));
+    media.map(|media| Received { media, bytes }).ok_or(BodyFault::UnsupportedMediaType)
+}
+
+impl Received {
+    /// The body's members; an empty one has none.
+    pub(super) fn members(&self) -> Result<Map<String, Value>, String> {
+        if self.bytes.is_empty() {
+            return Ok(Map::new());
+        }
+        match self.media {
+            Media::Json => json::parse_object(&self.bytes)
+                .map_err(|error| format!("The request's JSON {error}")),
+            Media::Form => form_members(&self.bytes),
+        }
+    }
+}
+
+/// One header, one media type, and no charset but UTF-8 (RFC 8259 §8.1).
+fn media_type(headers: &HeaderMap) -> Option<Media> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let mut parts = value.to_str().ok()?.split(';');
+    let essence = parts.next()?.trim();
+    let media = if essence.eq_ignore_ascii_case("application/json") {
+        Media::Json
+    } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Media::Form
+    } else {
+        return None;
+    };
+    let foreign_charset = parts.any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.trim().eq_ignore_ascii_case("charset")
+            && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    (!foreign_charset).then_some(media)
+}
+
+/// A form's fields. One that comes twice, or that is no UTF-8, is refused: the usual parsers take
+/// the last one, or put a replacement character into a password.
+fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let mut members = Map::new();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        if [&name, &value].into_iter().any(was_replaced) {
+            return Err("The request's form must be valid UTF-8".to_owned());
+        }
+        let value = Value::String(value.into_owned());
+        if members.insert(name.into_owned(), value).is_some() {
+            return Err("The request's form has a field twice".to_owned());
+        }
+    }
+    Ok(members)
+}
+
+/// A form that really holds a replacement character writes it percent-encoded; it is refused, too,
+/// since it cannot be told from one that was put there by decoding.
+fn was_replaced(text: &Cow<'_, str>) -> bool {
+    text.contains(char::REPLACEMENT_CHARACTER)
+}

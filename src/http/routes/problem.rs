@@ -1,0 +1,176 @@
+//! Problem details (RFC 9457): the errors of the routes for authentication tokens.
+
+use axum::extract::State;
+use axum_core::body::Body;
+use axum_core::response::Response;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::http::refusal::{Refusal, RefusalReason, challenge, retry_after};
+use crate::http::routes::body::BodyFault;
+use crate::service::TokenService;
+
+/// A kind of problem: the end of its `type`, its title and its status.
+///
+/// | `type` ends in | status |
+/// |---|---|
+/// | `malformed-request` | 400 |
+/// | `invalid-token` | 401, or 400 where the credentials are malformed |
+/// | `one-time-password-required` | 401 |
+/// | `one-time-password-invalid` | 401 |
+/// | `acl-exceeds-grant` | 403 |
+/// | `custom-claims-not-allowed` | 403 |
+/// | `not-found` | 404 |
+/// | `method-not-allowed` | 405 |
+/// | `request-timeout` | 408 |
+/// | `content-too-large` | 413 |
+/// | `unsupported-media-type` | 415 |
+/// | `invalid-fields` | 422 |
+/// | `internal` | 500 |
+/// | `unavailable` | 503 |
+struct Kind {
+    name: &'static str,
+    title: &'static str,
+    status: StatusCode,
+}
+
+const fn kind(name: &'static str, title: &'static str, status: StatusCode) -> Kind {
+    Kind { name, title, status }
+}
+
+const MALFORMED: Kind =
+    kind("malformed-request", "The request is malformed", StatusCode::BAD_REQUEST);
+const INVALID_FIELDS: Kind =
+    kind("invalid-fields", "Some fields are invalid", StatusCode::UNPROCESSABLE_ENTITY);
+const CODE_REQUIRED: Kind =
+    kind("one-time-password-required", "A one-time password is required", StatusCode::UNAUTHORIZED);
+const CODE_INVALID: Kind = kind(
+    "one-time-password-invalid",
+    "The one-time password is not valid",
+    StatusCode::UNAUTHORIZED,
+);
+const ACL_EXCEEDS: Kind =
+    kind("acl-exceeds-grant", "More is asked for than is held", StatusCode::FORBIDDEN);
+const CLAIMS_NOT_ALLOWED: Kind =
+    kind("custom-claims-not-allowed", "Custom claims are not allowed", StatusCode::FORBIDDEN);
+const NOT_FOUND: Kind = kind("not-found", "There is no such thing", StatusCode::NOT_FOUND);
+const WRONG_METHOD: Kind =
+    kind("method-not-allowed", "The method is not allowed", StatusCode::METHOD_NOT_ALLOWED);
+const TOO_SLOW: Kind =
+    kind("request-timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT);
+const TOO_LARGE: Kind =
+    kind("content-too-large", "The request's body is too large", StatusCode::PAYLOAD_TOO_LARGE);
+const WRONG_MEDIA_TYPE: Kind = kind(
+    "unsupported-media-type",
+    "The media type is not supported",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+);
+const INTERNAL: Kind = kind("internal", "The service failed", StatusCode::INTERNAL_SERVER_ERROR);
+const UNAVAILABLE: Kind =
+    kind("unavailable", "The service is unavailable", StatusCode::SERVICE_UNAVAILABLE);
+
+pub(super) fn malformed(tokens: &TokenService, detail: &str) -> Response {
+    problem(tokens, &MALFORMED, detail, &[])
+}
+
+pub(super) fn invalid_fields(tokens: &TokenService, fields: &[InvalidField]) -> Response {
+    problem(tokens, &INVALID_FIELDS, "See invalidFields", fields)
+}
+
+pub(super) fn not_found(tokens: &TokenService) -> Response {
+    problem(tokens, &NOT_FOUND, "There is no such authentication token", &[])
+}
+
+pub(super) fn body_fault(tokens: &TokenService, fault: BodyFault) -> Response {
+    let (kind, detail) = match fault {
+        BodyFault::UnsupportedMediaType => {
+            (WRONG_MEDIA_TYPE, "The request's Content-Type must be application/json")
+        }
+        BodyFault::TooLarge => (TOO_LARGE, "The request's body is larger than this route takes"),
+        BodyFault::TooSlow => (TOO_SLOW, "The request's body did not arrive in time"),
+        BodyFault::Aborted => (MALFORMED, "The request's body broke off"),
+    };
+    problem(tokens, &kind, detail, &[])
+}
+
+/// A bearer token that is missing or not accepted.
+pub(super) fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response {
+    let refusal = Refusal::new(reason, tokens.issuer());
+    let kind = kind("invalid-token", "The bearer token is not accepted", refusal.status());
+    let mut response = problem(tokens, &kind, refusal.message(), &[]);
+    response.headers_mut().extend(refusal.headers());
+    response
+}
+
+/// What the service would not do.
+pub(super) fn failure(tokens: &TokenService, error: &Error) -> Response {
+    match error.kind() {
+        ErrorKind::NotFound => not_found(tokens),
+        ErrorKind::OneTimePasswordRequired => unauthorized(tokens, &CODE_REQUIRED, error.message()),
+        ErrorKind::OneTimePasswordInvalid => unauthorized(tokens, &CODE_INVALID, error.message()),
+        ErrorKind::AclExceedsGrant => problem(tokens, &ACL_EXCEEDS, error.message(), &[]),
+        ErrorKind::CustomClaimsNotAllowed => {
+            problem(tokens, &CLAIMS_NOT_ALLOWED, error.message(), &[])
+        }
+        ErrorKind::InvalidFields => invalid_fields(tokens, error.invalid_fields()),
+        ErrorKind::InvalidRequest => malformed(tokens, error.message()),
+        ErrorKind::Unavailable | ErrorKind::Overloaded => {
+            tracing::warn!(error = ?error, "a request is answered 503");
+            let mut response = problem(tokens, &UNAVAILABLE, "Try again later", &[]);
+            let delay = error.retry_after().unwrap_or_default();
+            response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
+            response
+        }
+        _ => {
+            tracing::error!(error = ?error, "a request is answered 500");
+            problem(tokens, &INTERNAL, "The service failed", &[])
+        }
+    }
+}
+
+fn unauthorized(tokens: &TokenService, kind: &Kind, detail: &str) -> Response {
+    let mut response = problem(tokens, kind, detail, &[]);
+    // RFC 9110 §15.5.2: a 401 has a challenge; no credentials are at fault here, so no error code.
+    let challenge = challenge(tokens.issuer(), None, None, None);
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn problem(tokens: &TokenService, kind: &Kind, detail: &str, fields: &[InvalidField]) -> Response {
+    let mut body = json!({
+        "type": format!("{}{}", tokens.policy().problem_type_base, kind.name),
+        "title": kind.title,
+        "status": kind.status.as_u16(),
+        "detail": detail,
+    });
+    if !fields.is_empty() {
+        let field =
+            |invalid: &InvalidField| json!({"field": invalid.field, "message": invalid.message});
+        body["invalidFields"] = Value::Array(fields.iter().map(field).collect());
+    }
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = kind.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A method that a path with POST alone does not have.
+pub(super) async fn post_only(State(tokens): State<TokenService>) -> Response {
+    wrong_method(&tokens, "POST")
+}
+
+/// A method that a path with GET alone does not have.
+pub(super) async fn get_only(State(tokens): State<TokenService>) -> Response {
+    wrong_method(&tokens, "GET, HEAD")
+}
+
+fn wrong_method(tokens: &TokenService, allowed: &'static str) -> Response {
+    let detail = format!("This route takes {allowed} alone");
+    let mut response = problem(tokens, &WRONG_METHOD, &detail, &[]);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -1,0 +1,115 @@
+//! The compact serialisation of RFC 7515 §7.1, taken apart strictly.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::jose::Algorithm;
+use crate::json::{self, Name, Names, StrictIgnored, Text};
+
+/// A signed text whose signature has not been looked at.
+#[derive(Debug)]
+pub(crate) struct CompactJws<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: String,
+    pub(crate) signing_input: &'a str,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
+/// Why a text is refused before its signature is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JwsFault {
+    /// Not three non-empty segments of base64url, or a header that is no strict JSON object.
+    Malformed,
+    /// An algorithm that nobody here knows.
+    UnknownAlgorithm,
+    /// No `kid`, or one that is no string.
+    NoKeyId,
+    /// Not the type of an access token.
+    WrongType,
+    /// `crit`, `b64`, `zip` or `enc`.
+    UnsupportedHeader,
+}
+
+impl<'a> CompactJws<'a> {
+    /// Takes `token` apart. Its length is the caller's to limit.
+    pub(crate) fn parse(token: &'a str) -> Result<Self, JwsFault> {
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsFault::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(JwsFault::Malformed)?;
+        // A fourth segment would leave a dot in the payload, which base64url has not.
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(JwsFault::Malformed);
+        }
+        let decode = |segment| URL_SAFE_NO_PAD.decode(segment).map_err(|_| JwsFault::Malformed);
+        let header = decode(header)?;
+        let header = json::parse_with(&header, ReadHeader).map_err(|_| JwsFault::Malformed)?;
+        if header.unsupported {
+            return Err(JwsFault::UnsupportedHeader);
+        }
+        let algorithm = header.alg.as_deref().and_then(|alg| alg.parse().ok());
+        let algorithm = algorithm.ok_or(JwsFault::UnknownAlgorithm)?;
+        if !header.typ.as_deref().is_some_and(is_access_token_type) {
+            return Err(JwsFault::WrongType);
+        }
+        let kid = header.kid.ok_or(JwsFault::NoKeyId)?;
+        let (payload, signature) = (decode(payload)?, decode(signature)?);
+        Ok(Self { algorithm, kid, signing_input, payload, signature })
+    }
+}
+
+/// RFC 9068 §4: `at+jwt` or `application/at+jwt`; media types have no case (RFC 7515 §4.1.9).
+fn is_access_token_type(typ: &str) -> bool {
+    typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
+}
+
+#[derive(Default)]
+struct Header {
+    alg: Option<String>,
+    kid: Option<String>,
+    typ: Option<String>,
+    /// RFC 7515 §4.1.11, RFC 7797, RFC 7516 §4.1: none of it is understood here, so none of it
+    /// may be ignored.
+    unsupported: bool,
+}
+
+struct ReadHeader;
+
+impl<'de> DeserializeSeed<'de> for ReadHeader {
+    type Value = Header;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Header, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadHeader {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Header, A::Error> {
+        let mut names = Names::default();
+        let mut header = Header::default();
+        while let Some(name) = members.next_key_seed(Name)? {
+            let name: Cow<'de, str> = name;
+            match &*name {
+                "alg" => header.alg = Some(members.next_value_seed(Text)?),
+                "kid" => header.kid = Some(members.next_value_seed(Text)?),
+                "typ" => header.typ = Some(members.next_value_seed(Text)?),
+                "crit" | "b64" | "zip" | "enc" => {
+                    header.unsupported = true;
+                    members.next_value_seed(StrictIgnored::member())?;
+                }
+                _ => members.next_value_seed(StrictIgnored::member())?,
+            }
+            names.insert(name).map_err(|error: A::Error| A::Error::custom(error))?;
+        }
+        Ok(header)
+    }
+}

@@ -1,0 +1,223 @@
+//! Keys that are prepared for use: what is costly about them has been done at load.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+use crate::jose::material::base64url;
+use crate::jose::provider::{CryptoProvider, Signer, Verifier};
+use crate::jose::{Algorithm, PrivateKey, VerificationKey, jwk};
+
+/// A private key with its public half, prepared for signing. Cheap to clone.
+#[derive(Clone)]
+pub struct SigningKey {
+    prepared: Arc<Prepared>,
+    verifying: VerifyingKey,
+}
+
+struct Prepared {
+    signer: Box<dyn Signer>,
+    /// The first segment of every token that it signs, dot included.
+    header: String,
+}
+
+impl SigningKey {
+    /// Prepares a private key with a provider.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where the provider refuses the key.
+    pub fn new(key: &PrivateKey, provider: &dyn CryptoProvider) -> Result<Self, Error> {
+        let verifying = VerifyingKey::new(provider.verification_key(key)?, None, provider)?;
+        let signer = provider.signer(key)?;
+        let header = format!("{}.", base64url(header(&verifying)?.as_bytes()));
+        Ok(Self { prepared: Arc::new(Prepared { signer, header }), verifying })
+    }
+
+    /// Generates a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] where there are no random bytes to be had.
+    pub fn generate_with(
+        algorithm: Algorithm,
+        provider: &dyn CryptoProvider,
+    ) -> Result<Self, Error> {
+        Self::new(&provider.generate(algorithm)?, provider)
+    }
+
+    /// Reads a private key in PEM and prepares it; see [`PrivateKey::from_pem`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where it is malformed, too weak, or not for `algorithm`.
+    pub fn from_pem_with(
+        algorithm: Algorithm,
+        pem: &[u8],
+        provider: &dyn CryptoProvider,
+    ) -> Result<Self, Error> {
+        let key = PrivateKey::from_pem(pem)?;
+        if key.algorithm() != algorithm {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!("the key is for {}, not for {algorithm}", key.algorithm()),
+            ));
+        }
+        Self::new(&key, provider)
+    }
+
+    /// Reads a private JWK (RFC 7517), `oct` among them, and prepares it. Its algorithm follows
+    /// from its `kty`; its `kid` is its thumbprint, whatever the JWK says.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where it is malformed, too weak, or its public members are not
+    /// those of its private ones.
+    pub fn from_jwk_with(jwk: &[u8], provider: &dyn CryptoProvider) -> Result<Self, Error> {
+        let key = Self::new(&jwk::read_private(jwk)?.key, provider)?;
+        match jwk::stated_public(jwk)? {
+            Some(stated) if stated != key.verifying.prepared.key => Err(Error::new(
+                ErrorKind::InvalidKey,
+                "the JWK's public members do not belong to its private ones",
+            )),
+            _ => Ok(key),
+        }
+    }
+
+    /// What verifies its signatures.
+    #[must_use]
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        &self.verifying
+    }
+
+    /// Its RFC 7638 thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        self.verifying.kid()
+    }
+
+    /// The algorithm that it signs with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.verifying.algorithm()
+    }
+
+    /// A compact JWS over `payload` (RFC 7515 §7.1).
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only issuing signs"))]
+    pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, Error> {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+        const SIGNATURE_LEN: usize = 88;
+        let header = &self.prepared.header;
+        let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + SIGNATURE_LEN);
+        token.push_str(header);
+        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+        let signature = self.prepared.signer.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+}
+
+/// RFC 9068 §2.1.
+fn header(key: &VerifyingKey) -> Result<String, Error> {
+    let algorithm = match key.algorithm() {
+        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
+    };
+    let mut header = jsonwebtoken::Header::new(algorithm);
+    header.typ = Some("at+jwt".to_owned());
+    header.kid = Some(key.kid().to_owned());
+    serde_json::to_string(&header).map_err(|error| {
+        Error::new(ErrorKind::Internal, "a header cannot be written").with_source(error)
+    })
+}
+
+/// A public key, or a shared secret, prepared for verifying. Cheap to clone.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    prepared: Arc<PreparedVerifying>,
+}
+
+struct PreparedVerifying {
+    kid: String,
+    key: VerificationKey,
+    verifier: Box<dyn Verifier>,
+}
+
+impl VerifyingKey {
+    /// Prepares a key with a provider. Its `kid` is the one that its tokens name; by default its
+    /// RFC 7638 thumbprint.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where the provider refuses the key, as for a point that is not on
+    /// the curve.
+    pub fn new(
+        key: VerificationKey,
+        kid: Option<String>,
+        provider: &dyn CryptoProvider,
+    ) -> Result<Self, Error> {
+        let kid = kid.unwrap_or_else(|| jwk::thumbprint(&key));
+        let verifier = provider.verifier(&key)?;
+        Ok(Self { prepared: Arc::new(PreparedVerifying { kid, key, verifier }) })
+    }
+
+    /// Reads a public key in PEM and prepares it; see [`VerificationKey::from_pem`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where it is malformed or too weak.
+    pub fn from_pem_with(pem: &[u8], provider: &dyn CryptoProvider) -> Result<Self, Error> {
+        Self::new(VerificationKey::from_pem(pem)?, None, provider)
+    }
+
+    /// Reads a public JWK (RFC 7517) and prepares it, under its own `kid` where it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where it is malformed, too weak, or no public key.
+    pub fn from_jwk_with(jwk: &[u8], provider: &dyn CryptoProvider) -> Result<Self, Error> {
+        let read = jwk::read_public(jwk)?;
+        Self::new(read.key, read.kid, provider)
+    }
+
+    /// The name that tokens call it by.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.prepared.kid
+    }
+
+    /// The one algorithm that it verifies.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.prepared.key.algorithm()
+    }
+
+    /// The public JWK; `None` for a shared secret.
+    #[must_use]
+    pub fn to_jwk(&self) -> Option<Value> {
+        jwk::to_public_jwk(&self.prepared.key, self.kid())
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.prepared.verifier.verify(message, signature)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({}, {})", self.algorithm(), self.kid())
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({}, {})", self.algorithm(), self.kid())
+    }
+}

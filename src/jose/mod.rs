@@ -1,0 +1,34 @@
+//! JSON Web Signatures and Keys (RFC 7515, 7517, 7518, 7638, 8037), as strictly as they go.
+//!
+//! Knows nothing of claims, sessions or HTTP: bytes in, bytes out. The arithmetic is done by a
+//! [`CryptoProvider`]; with the features `aws-lc-rs` and `rust-crypto` there are two of them, and
+//! where both are on, the first is the [`DefaultProvider`].
+
+mod algorithm;
+mod compact;
+mod jwk;
+mod key;
+mod key_ring;
+mod material;
+mod provider;
+
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod with_default_provider;
+
+pub use self::algorithm::Algorithm;
+pub use self::key::{SigningKey, VerifyingKey};
+pub use self::key_ring::KeyRing;
+pub use self::material::{PrivateKey, VerificationKey};
+pub use self::provider::{CryptoProvider, Signer, Verifier};
+
+#[cfg(feature = "aws-lc-rs")]
+pub use self::provider::aws_lc::AwsLcRs;
+#[cfg(feature = "rust-crypto")]
+pub use self::provider::rust_crypto::RustCrypto;
+
+#[cfg(feature = "aws-lc-rs")]
+pub use self::provider::aws_lc::AwsLcRs as DefaultProvider;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+pub use self::provider::rust_crypto::RustCrypto as DefaultProvider;
+
+pub(crate) use self::compact::{CompactJws, JwsFault};

@@ -1,0 +1,67 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod clock;
+mod domain;
+mod error;
+mod http;
+mod json;
+mod service;
+
+pub mod jose;
+
+#[cfg(feature = "service")]
+pub mod store;
+
+/// The middleware, each with its layer, its service and its future.
+///
+/// [`ValidateLayer`] lets requests through that bring a good token, [`RequireLayer`] behind it
+/// those whose token grants a permission. `ExchangeLayer` turns authentication tokens into JWTs on
+/// their way in, `IssueLayer` turns what handlers grant into tokens on their way out.
+pub mod layers {
+    pub use crate::http::RefusableFuture;
+    pub use crate::http::require::{Require, RequireLayer};
+    pub use crate::http::validate::{Validate, ValidateLayer};
+
+    #[cfg(feature = "service")]
+    pub use crate::http::exchange::{Exchange, ExchangeLayer};
+    #[cfg(feature = "service")]
+    pub use crate::http::issue::{IssueFuture, IssueLayer, IssueService};
+}
+
+pub use self::clock::{Clock, SystemClock, Timestamp};
+pub use self::domain::acl;
+#[doc(inline)]
+pub use self::domain::acl::{Acl, AclEntry};
+pub use self::domain::claims::{AccessToken, SubjectType, Validated};
+pub use self::domain::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
+pub use self::domain::revocation::{Revocation, RevocationTarget};
+pub use self::error::{Error, ErrorKind, InvalidField};
+pub use self::http::extract::{Bearer, BearerClaims};
+pub use self::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+#[doc(inline)]
+pub use self::jose::{Algorithm, KeyRing};
+#[doc(inline)]
+pub use self::layers::{RequireLayer, ValidateLayer};
+pub use self::service::validate::{TokenFault, Validator, ValidatorBuilder};
+
+#[cfg(feature = "service")]
+pub use self::domain::{
+    entity::{Entity, EntityId, EntityKind},
+    one_time_password::OneTimePassword,
+    password::{Password, PasswordCost, PasswordHash},
+    sealing::{KeyedDigest, Sealed, SealingKey},
+    secret::{Secret, Secrets, StoredSecret},
+    session::{AuthenticationToken, Session, SessionKey},
+};
+#[cfg(feature = "service")]
+pub use self::http::{cookie::SameSite, issue::Issue};
+#[cfg(feature = "service")]
+#[doc(inline)]
+pub use self::layers::{ExchangeLayer, IssueLayer};
+#[cfg(feature = "service")]
+pub use self::service::{
+    ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Policy, StartedSession, TokenService,
+    TokenServiceBuilder, permission,
+};

@@ -1,0 +1,163 @@
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::domain::revocation::RevocationSet;
+use crate::domain::sealing::{SealingKey, SealingKeys};
+use crate::error::{Error, ErrorKind};
+use crate::jose::KeyRing;
+use crate::service::hashing::HashingPool;
+use crate::service::one_time_password::OneTimePasswordSender;
+use crate::service::phantom::PhantomTokens;
+use crate::service::policy::Policy;
+use crate::service::token_service::{Parts, TokenService};
+use crate::service::validate::Validator;
+use crate::store::{EntityStore, MemoryStore, SessionStore};
+
+/// Builds a [`TokenService`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct TokenServiceBuilder {
+    issuer: Option<String>,
+    audiences: Vec<String>,
+    keys: Option<KeyRing>,
+    sealing_keys: Vec<SealingKey>,
+    entities: Option<Arc<dyn EntityStore>>,
+    sessions: Option<Arc<dyn SessionStore>>,
+    clock: Option<Arc<dyn Clock>>,
+    policy: Policy,
+    sender: Option<Arc<dyn OneTimePasswordSender>>,
+}
+
+impl TokenServiceBuilder {
+    /// The `iss` of its tokens: an `https` URL of the host's (RFC 9068 §2.2, RFC 8414 §2).
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// The `aud` of its tokens: whom they are for. Given several times, they are for all of these,
+    /// and any of them will do when they are checked.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// The keys that sign and verify its tokens.
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The key that secrets are sealed with. Given several times, the first seals and all open:
+    /// that is how it is rotated.
+    ///
+    /// Without one, a service over memory makes its own, and one over a store that lasts is not
+    /// built.
+    pub fn sealing_key(mut self, key: SealingKey) -> Self {
+        self.sealing_keys.push(key);
+        self
+    }
+
+    /// Where the registered are kept; in memory by default.
+    pub fn entities(mut self, store: impl EntityStore) -> Self {
+        self.entities = Some(Arc::new(store));
+        self
+    }
+
+    /// Where sessions are kept; in memory by default.
+    pub fn sessions(mut self, store: impl SessionStore) -> Self {
+        self.sessions = Some(Arc::new(store));
+        self
+    }
+
+    /// Where the time comes from; the system's clock by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// How it behaves; see [`Policy`] for what it does by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Who delivers one-time passwords. Without one, a session that wants one cannot be started.
+    pub fn one_time_password_sender(mut self, sender: impl OneTimePasswordSender) -> Self {
+        self.sender = Some(Arc::new(sender));
+        self
+    }
+
+    /// Puts it together. It computes one password hash, to compare unknown names with.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
+    /// sign, a store lasts and the sealing key would not, or the policy contradicts itself.
+    pub fn build(self) -> Result<TokenService, Error> {
+        self.policy.check()?;
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let revocations = Arc::<RevocationSet>::default();
+        let keys = self.keys.ok_or_else(|| configuration("keys have to be given"))?;
+        let mut validator = Validator::builder()
+            .keys(keys.clone())
+            .leeway(self.policy.leeway)
+            .max_token_len(self.policy.max_token_len)
+            .trailing_wildcards(self.policy.trailing_wildcards)
+            .clock(Arc::clone(&clock))
+            .revocations(Arc::clone(&revocations));
+        if let Some(issuer) = &self.issuer {
+            validator = validator.issuer(issuer);
+        }
+        for audience in &self.audiences {
+            validator = validator.audience(audience);
+        }
+        let validator = validator.build()?;
+        let signing_key = keys
+            .active()
+            .cloned()
+            .ok_or_else(|| configuration("the keys only verify: one has to sign"))?;
+        let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let durable = entities.is_durable() || sessions.is_durable();
+        let parts = Parts {
+            issuer: validator.issuer().to_owned(),
+            audiences: self.audiences,
+            keys,
+            signing_key,
+            sealing: sealing(self.sealing_keys, durable)?,
+            entities,
+            sessions,
+            clock,
+            hashing: HashingPool::new(&self.policy)?,
+            phantom_tokens: PhantomTokens::new(self.policy.phantom_token_lifetime),
+            policy: self.policy,
+            sender: self.sender,
+            validator,
+            revocations,
+        };
+        Ok(TokenService { parts: Arc::new(parts) })
+    }
+}
+
+fn sealing(keys: Vec<SealingKey>, durable: bool) -> Result<SealingKeys, Error> {
+    let mut keys = keys.into_iter();
+    let first = match keys.next() {
+        Some(first) => first,
+        None if durable => {
+            return Err(configuration("a store that lasts needs a sealing key that does, too"));
+        }
+        None => {
+            tracing::warn!(
+                "no sealing key was given: secrets are sealed with a random one, which ends with \
+                 the process, as the store in memory does"
+            );
+            SealingKey::generate()?
+        }
+    };
+    Ok(SealingKeys::new(first, keys.collect()))
+}
+
+fn configuration(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, problem)
+}

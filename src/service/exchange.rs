@@ -1,0 +1,428 @@
+//! Exchanging an authentication token for a JWT: narrowed, and exactly once.
+//!
+//! The order of work is what keeps the promise. All that can fail — the one-time password, the
+//! list, the claims, the expiry, the signature — comes before the session is taken, and the take
+//! is atomic in the store. So a request that fails uses nothing up, and of any number that would
+//! succeed one does.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::domain::acl::Acl;
+use crate::domain::claims::{AccessToken, SubjectType, Validated};
+use crate::domain::identifier::{CustomerId, OrganizationId, TokenId};
+use crate::domain::one_time_password::{OneTimePassword, StoredCode};
+use crate::domain::session::{AuthenticationToken, Session};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::issue::Grant;
+use crate::service::permission;
+use crate::service::session::no_session;
+use crate::service::token_service::{TokenService, contended};
+
+/// Each round that is lost was won by another writer, and those are few: tries of one-time
+/// passwords, and exchanges that spend them.
+const ATTEMPTS: usize = 64;
+
+/// What is asked for at an exchange. By default: the session's own list and claims, and the
+/// authentication token is used up.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ExchangeRequest {
+    invalidate: bool,
+    one_time_password: Option<String>,
+    custom_claims: Option<Map<String, Value>>,
+    expires_at: Option<Timestamp>,
+    acl: Option<Acl>,
+    bearer: Option<Arc<Validated>>,
+    organization: Option<OrganizationId>,
+}
+
+impl Default for ExchangeRequest {
+    fn default() -> Self {
+        Self {
+            invalidate: true,
+            one_time_password: None,
+            custom_claims: None,
+            expires_at: None,
+            acl: None,
+            bearer: None,
+            organization: None,
+        }
+    }
+}
+
+impl ExchangeRequest {
+    /// Whether the authentication token is used up; it is, unless told.
+    pub fn invalidate(mut self, invalidate: bool) -> Self {
+        self.invalidate = invalidate;
+        self
+    }
+
+    /// The code that the customer was sent.
+    pub fn one_time_password(mut self, code: impl Into<String>) -> Self {
+        self.one_time_password = Some(code.into());
+        self
+    }
+
+    /// Claims to set beside the session's own.
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = Some(custom_claims);
+        self
+    }
+
+    /// When the JWT ends; an hour from now, unless told.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// The list to narrow to.
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = Some(acl);
+        self
+    }
+
+    /// Who asks, where they bring a token of their own.
+    pub fn bearer(mut self, bearer: Arc<Validated>) -> Self {
+        self.bearer = Some(bearer);
+        self
+    }
+
+    /// The organization that the session has to belong to.
+    pub fn organization(mut self, organization: Option<OrganizationId>) -> Self {
+        self.organization = organization;
+        self
+    }
+}
+
+/// A JWT that was exchanged for an authentication token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ExchangedToken {
+    /// Its `jti`.
+    pub id: TokenId,
+    /// The JWT.
+    pub token: AccessToken,
+    /// Whose it is.
+    pub customer_id: CustomerId,
+    /// What it allows.
+    pub acl: Acl,
+    /// What it carries under `customClaims`.
+    pub custom_claims: Map<String, Value>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, to the second.
+    pub expires_at: Timestamp,
+}
+
+impl TokenService {
+    /// Exchanges an authentication token for a JWT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
+    /// organization; [`ErrorKind::OneTimePasswordRequired`] and
+    /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
+    /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;
+    /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds;
+    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up.
+    pub async fn exchange(
+        &self,
+        token: &AuthenticationToken,
+        request: ExchangeRequest,
+    ) -> Result<ExchangedToken, Error> {
+        let invalid = self.exchange_faults(&request);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let mut accepted = None;
+        for _ in 0..ATTEMPTS {
+            let session = self.find_session(token, request.organization.as_ref()).await?;
+            let session =
+                match self.check_one_time_password(session, &request, &mut accepted).await? {
+                    Step::Go(session) => session,
+                    Step::Again => continue,
+                };
+            let now = self.now();
+            let exchanged = match self.sign_exchange(&session, &request, now) {
+                Ok(exchanged) => exchanged,
+                Err(error) => {
+                    self.give_try_back(session, now).await;
+                    return Err(error);
+                }
+            };
+            match self.use_up(session, &request, now).await? {
+                Step::Go(()) => return Ok(exchanged),
+                Step::Again => {}
+            }
+        }
+        Err(contended())
+    }
+
+    /// All that is wrong with a request, whatever the session.
+    pub(crate) fn exchange_faults(&self, request: &ExchangeRequest) -> Vec<InvalidField> {
+        let policy = &self.parts.policy;
+        let now = self.now();
+        let mut invalid = Vec::new();
+        if let Some(code) = &request.one_time_password
+            && OneTimePassword::presented(code, policy.one_time_password_digits).is_none()
+        {
+            let digits = policy.one_time_password_digits;
+            invalid.push(InvalidField::new("oneTimePassword", format!("must be {digits} digits")));
+        }
+        if let Some(expires_at) = request.expires_at {
+            if expires_at.floor_to_second() <= now {
+                invalid.push(InvalidField::new("expiredTime", "must be later than now"));
+            } else if expires_at > now + policy.max_exchanged_token_lifetime {
+                let hours = policy.max_exchanged_token_lifetime.as_secs() / 3_600;
+                let message = format!("must be at most {hours} hours from now");
+                invalid.push(InvalidField::new("expiredTime", message));
+            }
+        }
+        if let Some(acl) = &request.acl {
+            if acl.is_empty() {
+                invalid.push(InvalidField::new("acl", "must not be empty"));
+            }
+            if acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
+                invalid.push(InvalidField::new("acl", "must not use wildcards but `*` alone"));
+            }
+        }
+        if let Some(claims) = &request.custom_claims
+            && json_len(claims) > policy.max_custom_claims_len
+        {
+            invalid.push(self.too_many_claims());
+        }
+        invalid
+    }
+
+    fn too_many_claims(&self) -> InvalidField {
+        let limit = self.parts.policy.max_custom_claims_len;
+        InvalidField::new("customClaims", format!("must be at most {limit} bytes of JSON"))
+    }
+
+    /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
+    /// that a round lost to another writer costs no second try.
+    async fn check_one_time_password(
+        &self,
+        session: Session,
+        request: &ExchangeRequest,
+        accepted: &mut Option<StoredCode>,
+    ) -> Result<Step<Session>, Error> {
+        let Some(state) = &session.one_time_password else { return Ok(Step::Go(session)) };
+        let same_code = |a: &StoredCode, b: &StoredCode| a.digest.to_bytes() == b.digest.to_bytes();
+        if let Some(accepted) = accepted {
+            return match &state.code {
+                Some(code) if same_code(code, accepted) => Ok(Step::Go(session)),
+                _ => Err(code_invalid()),
+            };
+        }
+        let digits = self.parts.policy.one_time_password_digits;
+        let presented = request.one_time_password.as_deref();
+        let Some(presented) = presented.and_then(|code| OneTimePassword::presented(code, digits))
+        else {
+            return Err(Error::new(
+                ErrorKind::OneTimePasswordRequired,
+                "the session needs a one-time password",
+            ));
+        };
+        if state.tries_left == 0 {
+            // The last try is being compared elsewhere, or its node died over it.
+            return Err(no_session());
+        }
+        let now = self.now();
+        let version = session.version;
+        let mut counted = session.next_version(now);
+        if let Some(state) = &mut counted.one_time_password {
+            state.tries_left -= 1;
+        }
+        let counting = self.parts.sessions.replace(counted.clone(), version, now);
+        match self.within_deadline(counting).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Step::Again),
+            Err(error) => return Err(error),
+        }
+        let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
+        match code {
+            Some(code)
+                if code.matches(&self.parts.sealing, counted.id.as_str(), &presented, now) =>
+            {
+                *accepted = Some(code);
+                Ok(Step::Go(counted))
+            }
+            _ => {
+                self.end_if_out_of_tries(counted).await?;
+                Err(code_invalid())
+            }
+        }
+    }
+
+    /// Ends a session whose last try was wrong.
+    async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
+        let out_of_tries = |session: &Session| {
+            session.one_time_password.as_ref().is_some_and(|s| s.tries_left == 0)
+        };
+        let mut session = Some(session).filter(out_of_tries);
+        for _ in 0..ATTEMPTS {
+            let Some(current) = session else { return Ok(()) };
+            let taking = self.parts.sessions.take(&current.key, current.version);
+            match self.within_deadline(taking).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            let getting = self.parts.sessions.get(&current.key);
+            session = self.within_deadline(getting).await?.filter(out_of_tries);
+        }
+        Err(contended())
+    }
+
+    /// A right code is no wrong try, though the request fails for another reason. If this fails,
+    /// the session has one try less than it should: never one more.
+    async fn give_try_back(&self, session: Session, now: Timestamp) {
+        let limit = self.parts.policy.one_time_password_tries;
+        let mut current = Some(session);
+        for _ in 0..ATTEMPTS {
+            let Some(session) = current else { return };
+            let (key, version) = (session.key, session.version);
+            let mut given_back = session.next_version(now);
+            let Some(state) = &mut given_back.one_time_password else { return };
+            state.tries_left = limit.min(state.tries_left + 1);
+            let replacing = self.parts.sessions.replace(given_back, version, now);
+            match self.within_deadline(replacing).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                _ => return,
+            }
+            current = self.within_deadline(self.parts.sessions.get(&key)).await.ok().flatten();
+        }
+    }
+
+    fn sign_exchange(
+        &self,
+        session: &Session,
+        request: &ExchangeRequest,
+        now: Timestamp,
+    ) -> Result<ExchangedToken, Error> {
+        let policy = &self.parts.policy;
+        let widening = request.bearer.as_deref().filter(|bearer| may_widen(bearer, session));
+        let acl = match &request.acl {
+            None => session.acl.clone(),
+            Some(asked) => {
+                let grants = std::iter::once(&session.acl).chain(widening.map(Validated::acl));
+                if let Some(entry) = asked.first_beyond(grants) {
+                    return Err(Error::new(
+                        ErrorKind::AclExceedsGrant,
+                        format!("acl.{entry} exceeds what the session or the bearer holds"),
+                    ));
+                }
+                asked.clone()
+            }
+        };
+        let custom_claims =
+            self.merge_custom_claims(session, request.custom_claims.as_ref(), widening.is_some())?;
+        let expires_at =
+            request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
+        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let grant = Grant {
+            session_id: Some(session.id.clone()),
+            organization_id: session.organization_id.clone(),
+            acl: acl.clone(),
+            custom_claims: custom_claims.clone(),
+            ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
+        };
+        let token = self.sign(grant, id.clone(), now.floor_to_second(), expires_at)?;
+        let customer_id = session.customer_id.clone();
+        Ok(ExchangedToken {
+            id,
+            token,
+            customer_id,
+            acl,
+            custom_claims,
+            created_at: now,
+            expires_at,
+        })
+    }
+
+    fn merge_custom_claims(
+        &self,
+        session: &Session,
+        asked: Option<&Map<String, Value>>,
+        widening: bool,
+    ) -> Result<Map<String, Value>, Error> {
+        let policy = &self.parts.policy;
+        let mut merged = session.custom_claims.clone();
+        for (name, value) in asked.into_iter().flatten() {
+            if !widening && !policy.open_custom_claims.contains(name) {
+                return Err(Error::new(
+                    ErrorKind::CustomClaimsNotAllowed,
+                    "custom claims may be set only with a bearer token that allows it",
+                ));
+            }
+            merged.insert(name.clone(), value.clone());
+        }
+        if json_len(&merged) > policy.max_custom_claims_len {
+            return Err(Error::from_invalid_fields(vec![self.too_many_claims()]));
+        }
+        Ok(merged)
+    }
+
+    /// The point of no return. Once the store has answered, the caller has its token.
+    async fn use_up(
+        &self,
+        session: Session,
+        request: &ExchangeRequest,
+        now: Timestamp,
+    ) -> Result<Step<()>, Error> {
+        if request.invalidate {
+            let taking = self.parts.sessions.take(&session.key, session.version);
+            return match self.within_deadline(taking).await {
+                Ok(Some(_)) => {
+                    self.parts.phantom_tokens.remove(&session.key).await;
+                    Ok(Step::Go(()))
+                }
+                Ok(None) => Err(no_session()),
+                Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
+                Err(error) => Err(error),
+            };
+        }
+        if session.one_time_password.is_none() {
+            return Ok(Step::Go(()));
+        }
+        let version = session.version;
+        let limit = self.parts.policy.one_time_password_tries;
+        let mut spent = session.next_version(now);
+        if let Some(state) = &mut spent.one_time_password {
+            state.code = None;
+            state.tries_left = limit.min(state.tries_left + 1);
+        }
+        match self.within_deadline(self.parts.sessions.replace(spent, version, now)).await {
+            Ok(()) => Ok(Step::Go(())),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn json_len(claims: &Map<String, Value>) -> usize {
+    serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len())
+}
+
+/// One step of a round: done, or lost to another writer.
+enum Step<T> {
+    Go(T),
+    Again,
+}
+
+/// A bearer of another organization holds nothing here.
+fn may_widen(bearer: &Validated, session: &Session) -> bool {
+    let same_organization =
+        bearer.organization_id().is_none() || bearer.organization_id() == session.organization_id();
+    let mut scope = vec![("customerId", session.customer_id().as_str())];
+    scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
+    same_organization && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+}
+
+fn code_invalid() -> Error {
+    Error::new(ErrorKind::OneTimePasswordInvalid, "the one-time password is not valid")
+}

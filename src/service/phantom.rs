@@ -1,0 +1,139 @@
+//! Phantom tokens: short-lived JWTs for requests that bring an authentication token, made once and
+//! used until shortly before they end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::clock::Timestamp;
+use crate::domain::claims::{AccessToken, SubjectType, Validated};
+use crate::domain::identifier::{OrganizationId, TokenId};
+use crate::domain::session::{AuthenticationToken, Session, SessionKey};
+use crate::error::{Error, ErrorKind};
+use crate::service::issue::Grant;
+use crate::service::token_service::TokenService;
+
+/// How many sessions' tokens are kept ready. A cache may forget: they are made anew.
+const CAPACITY: u64 = 100_000;
+/// The share of its life that a phantom token is used for.
+const USED_PERCENT: u32 = 80;
+
+/// A JWT made for a session, with the proof that it was checked.
+#[derive(Debug)]
+pub(crate) struct PhantomToken {
+    pub(crate) token: AccessToken,
+    pub(crate) validated: Arc<Validated>,
+    organization_id: Option<OrganizationId>,
+    use_until: Timestamp,
+}
+
+pub(super) struct PhantomTokens {
+    cache: Cache<SessionKey, Arc<PhantomToken>>,
+}
+
+impl PhantomTokens {
+    pub(super) fn new(lifetime: Duration) -> Self {
+        Self { cache: Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build() }
+    }
+
+    pub(super) async fn remove(&self, key: &SessionKey) {
+        self.cache.invalidate(key).await;
+    }
+}
+
+impl fmt::Debug for PhantomTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhantomTokens").finish_non_exhaustive()
+    }
+}
+
+impl TokenService {
+    /// A JWT for a session, which stays as it is. One that is ready is answered without asking the
+    /// store; many requests at once make one.
+    pub(crate) async fn phantom_token(
+        &self,
+        token: &AuthenticationToken,
+        organization: Option<&OrganizationId>,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        let key = token.key();
+        let cache = &self.parts.phantom_tokens.cache;
+        if let Some(ready) = cache.get(&key).await {
+            if self.is_usable(&ready) {
+                return in_organization(ready, organization);
+            }
+            cache.invalidate(&key).await;
+        }
+        let made = cache.try_get_with(key, self.make_phantom_token(token)).await;
+        let made = made.map_err(|error: Arc<Error>| again(&error))?;
+        // The session may have been used up between reading it and keeping the token; whoever
+        // used it up has looked for the token before it was there.
+        if let Err(error) = self.find_session(token, None).await {
+            cache.invalidate(&key).await;
+            return Err(error);
+        }
+        in_organization(made, organization)
+    }
+
+    fn is_usable(&self, phantom: &PhantomToken) -> bool {
+        self.now() < phantom.use_until && self.parts.validator.recheck(&phantom.validated).is_ok()
+    }
+
+    async fn make_phantom_token(
+        &self,
+        token: &AuthenticationToken,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        let session = self.find_session(token, None).await?;
+        if session.otp_required() {
+            return Err(Error::new(
+                ErrorKind::OneTimePasswordRequired,
+                "the session needs a one-time password: exchange its token for a JWT",
+            ));
+        }
+        self.sign_phantom_token(&session).map(Arc::new)
+    }
+
+    fn sign_phantom_token(&self, session: &Session) -> Result<PhantomToken, Error> {
+        let now = self.now();
+        let lifetime = self.parts.policy.phantom_token_lifetime;
+        let expires_at = (now + lifetime).min(session.expires_at);
+        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let grant = Grant {
+            session_id: Some(session.id.clone()),
+            organization_id: session.organization_id.clone(),
+            acl: session.acl.clone(),
+            custom_claims: session.custom_claims.clone(),
+            ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
+        };
+        let token = self.sign(grant, id, now.floor_to_second(), expires_at.floor_to_second())?;
+        let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
+            Error::new(ErrorKind::InvalidToken, "a token that was just made is refused")
+                .with_source(fault)
+        })?;
+        let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
+        let organization_id = session.organization_id.clone();
+        Ok(PhantomToken { token, validated, organization_id, use_until: now + used })
+    }
+}
+
+fn in_organization(
+    phantom: Arc<PhantomToken>,
+    organization: Option<&OrganizationId>,
+) -> Result<Arc<PhantomToken>, Error> {
+    if organization.is_none() || organization == phantom.organization_id.as_ref() {
+        Ok(phantom)
+    } else {
+        Err(super::session::no_session())
+    }
+}
+
+/// An error of a flight that several requests were on, for each of them.
+fn again(error: &Arc<Error>) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned());
+    let copy = match error.retry_after() {
+        Some(delay) => copy.with_retry_after(delay),
+        None => copy,
+    };
+    copy.with_source(Arc::clone(error))
+}

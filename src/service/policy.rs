@@ -1,0 +1,253 @@
+//! The decisions of a service, each with a default and the reason for it.
+
+use std::time::Duration;
+
+use crate::domain::password::PasswordCost;
+use crate::error::{Error, ErrorKind};
+use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How a service behaves where that is a matter of choice.
+///
+/// The default one is safe to run. Each setter says what it is by default and why.
+///
+/// ```
+/// use std::time::Duration;
+/// use countersign::Policy;
+///
+/// let policy = Policy::default()
+///     .secret_overlap(Duration::from_secs(5 * 86_400))
+///     .open_custom_claims(["locale"]);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Policy {
+    pub(crate) access_token_lifetime: Duration,
+    pub(crate) exchanged_token_lifetime: Duration,
+    pub(crate) max_exchanged_token_lifetime: Duration,
+    pub(crate) phantom_token_lifetime: Duration,
+    pub(crate) leeway: Duration,
+    pub(crate) max_token_len: usize,
+    pub(crate) first_party_client_id: String,
+    pub(crate) trailing_wildcards: bool,
+    pub(crate) secret_lifetime_days: u64,
+    pub(crate) max_secret_lifetime_days: u64,
+    pub(crate) secret_overlap: Duration,
+    pub(crate) secret_grace: Duration,
+    pub(crate) revoke_tokens_on_secret_reset: bool,
+    pub(crate) session_lifetime: Duration,
+    pub(crate) max_session_lifetime: Duration,
+    pub(crate) revoke_tokens_on_session_end: bool,
+    pub(crate) one_time_password_digits: usize,
+    pub(crate) one_time_password_lifetime: Duration,
+    pub(crate) one_time_password_tries: u32,
+    pub(crate) open_custom_claims: Vec<String>,
+    pub(crate) max_custom_claims_len: usize,
+    pub(crate) timestamp_skew: Option<Duration>,
+    pub(crate) max_body_len: usize,
+    pub(crate) body_deadline: Duration,
+    pub(crate) store_deadline: Duration,
+    pub(crate) sender_deadline: Duration,
+    pub(crate) password_cost: PasswordCost,
+    pub(crate) hashing_permits: usize,
+    pub(crate) hashing_queue: usize,
+    pub(crate) hashing_deadline: Duration,
+    pub(crate) jwks_max_age: Duration,
+    pub(crate) problem_type_base: String,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            access_token_lifetime: DAY,
+            exchanged_token_lifetime: HOUR,
+            max_exchanged_token_lifetime: DAY,
+            phantom_token_lifetime: 5 * MINUTE,
+            leeway: DEFAULT_LEEWAY,
+            max_token_len: DEFAULT_MAX_TOKEN_LEN,
+            first_party_client_id: "first-party".to_owned(),
+            trailing_wildcards: false,
+            secret_lifetime_days: 180,
+            max_secret_lifetime_days: 180,
+            secret_overlap: Duration::ZERO,
+            secret_grace: Duration::ZERO,
+            revoke_tokens_on_secret_reset: false,
+            session_lifetime: DAY,
+            max_session_lifetime: 30 * DAY,
+            revoke_tokens_on_session_end: true,
+            one_time_password_digits: 6,
+            one_time_password_lifetime: 10 * MINUTE,
+            one_time_password_tries: 5,
+            open_custom_claims: Vec::new(),
+            max_custom_claims_len: 4 * 1024,
+            timestamp_skew: None,
+            max_body_len: 16 * 1024,
+            body_deadline: Duration::from_secs(10),
+            store_deadline: Duration::from_secs(5),
+            sender_deadline: Duration::from_secs(10),
+            password_cost: PasswordCost::default(),
+            hashing_permits: cores,
+            hashing_queue: cores * 8,
+            hashing_deadline: Duration::from_secs(2),
+            jwks_max_age: 5 * MINUTE,
+            problem_type_base: "urn:problem-type:countersign:".to_owned(),
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        impl Policy {
+            $(
+                $(#[$doc])*
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// How long tokens of users and entities live: 24 hours, as documented clients expect.
+    access_token_lifetime: Duration;
+    /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
+    exchanged_token_lifetime: Duration;
+    /// The longest life that an exchange may ask for: 24 hours, since a token that leaks is worth
+    /// as much as it has yet to live.
+    max_exchanged_token_lifetime: Duration;
+    /// How long the tokens live that `ExchangeLayer` makes for itself: 5 minutes, since they are
+    /// made anew at no cost that anyone notices.
+    phantom_token_lifetime: Duration;
+    /// How much clocks may differ: 60 seconds, at most 300.
+    leeway: Duration;
+    /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room
+    /// for in a header.
+    max_token_len: usize;
+    /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
+    /// nobody has thought of yet. `*` alone always counts.
+    trailing_wildcards: bool;
+    /// How many days a secret lives that asks for nothing: 180, as documented.
+    secret_lifetime_days: u64;
+    /// The most days that a secret may live: 180, as documented. More is cut to it.
+    max_secret_lifetime_days: u64;
+    /// How long the old secret still works after a reset: not at all, since a reset may be the
+    /// answer to a leak. The documented service gives 5 days.
+    secret_overlap: Duration;
+    /// How long an expired secret still yields a token, with a warning: not at all. The documented
+    /// service gives 5 days.
+    secret_grace: Duration;
+    /// Whether a reset also takes back the tokens that the old secret yielded. Off, as documented.
+    revoke_tokens_on_secret_reset: bool;
+    /// How long a session lives that asks for nothing: 24 hours.
+    session_lifetime: Duration;
+    /// The longest life that a session may ask for: 30 days.
+    max_session_lifetime: Duration;
+    /// Whether ending a session takes back the tokens exchanged from it. On: who logs out means it.
+    revoke_tokens_on_session_end: bool;
+    /// How many digits a one-time password has: 6. From 6 to 10.
+    one_time_password_digits: usize;
+    /// How long a one-time password lives: 10 minutes, enough for a slow mail server.
+    one_time_password_lifetime: Duration;
+    /// How many wrong one-time passwords end a session: 5, so that guessing six digits succeeds
+    /// once in 200,000 sessions.
+    one_time_password_tries: u32;
+    /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
+    max_custom_claims_len: usize;
+    /// How far a request's `timestamp` may be from now. Off: clocks of clients are wrong. The
+    /// field's usual limit is 15 minutes.
+    timestamp_skew: Option<Duration>;
+    /// The longest request body, in bytes: 16 KiB, several times what any request needs.
+    max_body_len: usize;
+    /// How long a request's body may take to arrive: 10 seconds.
+    body_deadline: Duration;
+    /// How long one call of a store may take: 5 seconds. Then it counts as out of reach.
+    store_deadline: Duration;
+    /// How long the delivery of a one-time password may take: 10 seconds.
+    sender_deadline: Duration;
+    /// What a password hash costs: 19 MiB and two passes (OWASP).
+    password_cost: PasswordCost;
+    /// How many passwords are hashed at once: as many as there are cores. More would only be
+    /// slower, and take memory.
+    hashing_permits: usize;
+    /// How many may wait for that: eight for each core. Further ones are answered 503.
+    hashing_queue: usize;
+    /// How long one may wait for that: 2 seconds. Then it is answered 503.
+    hashing_deadline: Duration;
+    /// How long others may keep the published keys: 5 minutes.
+    jwks_max_age: Duration;
+}
+
+impl Policy {
+    /// `client_id` of the tokens of users and customers: `first-party`. No entity may take it.
+    pub fn first_party_client_id(mut self, id: impl Into<String>) -> Self {
+        self.first_party_client_id = id.into();
+        self
+    }
+
+    /// Custom claims that a caller may set at an exchange without a bearer token: none.
+    pub fn open_custom_claims<T: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.open_custom_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What the `type` of a problem begins with (RFC 9457 §3.1.1). By default it is a URN, since
+    /// this crate cannot know where a host documents its problems.
+    pub fn problem_type_base(mut self, base: impl Into<String>) -> Self {
+        self.problem_type_base = base.into();
+        self
+    }
+
+    /// The longest life of any token that is issued under this policy.
+    pub(crate) fn longest_token_lifetime(&self) -> Duration {
+        self.access_token_lifetime
+            .max(self.exchanged_token_lifetime)
+            .max(self.max_exchanged_token_lifetime)
+            .max(self.phantom_token_lifetime)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let problems = [
+            (
+                self.access_token_lifetime.as_secs() == 0,
+                "tokens have to live for a second at least",
+            ),
+            (
+                self.exchanged_token_lifetime > self.max_exchanged_token_lifetime,
+                "exchanged tokens live longer by default than they may",
+            ),
+            (
+                self.exchanged_token_lifetime.as_secs() == 0,
+                "exchanged tokens have to live for a second at least",
+            ),
+            (self.first_party_client_id.trim().is_empty(), "the first-party client id is blank"),
+            (
+                self.secret_lifetime_days == 0
+                    || self.secret_lifetime_days > self.max_secret_lifetime_days,
+                "secrets have to live for a day at least, and by default no longer than they may",
+            ),
+            (
+                self.session_lifetime > self.max_session_lifetime,
+                "sessions live longer by default than they may",
+            ),
+            (
+                !(6..=10).contains(&self.one_time_password_digits),
+                "one-time passwords have 6 to 10 digits",
+            ),
+            (self.one_time_password_tries == 0, "a one-time password has to have a try"),
+            (self.hashing_permits == 0, "password hashing has to have a permit"),
+        ];
+        match problems.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),
+            None => Ok(()),
+        }
+    }
+}

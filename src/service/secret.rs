@@ -1,0 +1,214 @@
+//! Reading and resetting the secrets of entities.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::domain::claims::{SubjectType, Validated};
+use crate::domain::entity::{Entity, EntityId, EntityKind};
+use crate::domain::identifier::OrganizationId;
+use crate::domain::secret::{Secret, Secrets, StoredSecret};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::permission;
+use crate::service::token_service::{TokenService, contended};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const ATTEMPTS: usize = 16;
+
+/// A secret and when it expires.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IssuedSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// What its owner should be told, as that it expires sooner than was asked for.
+    pub message: Option<String>,
+}
+
+impl TokenService {
+    /// Answers the current secret of an entity, as often as asked, on behalf of `manager`: a user
+    /// whose list grants `ReadEntitySecret` for this `entityId`. An entity that never had one gets
+    /// its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidEntity`] for an unknown entity and for one that `manager` may not
+    /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days.
+    pub async fn read_secret(
+        &self,
+        manager: &Validated,
+        entity_id: &str,
+        expiry_days: Option<u64>,
+        organization: Option<&OrganizationId>,
+    ) -> Result<IssuedSecret, Error> {
+        let (lifetime, message) = self.secret_lifetime(expiry_days)?;
+        let read = permission::READ_ENTITY_SECRET;
+        let entity = self.find_managed(manager, entity_id, organization, &[read]).await?;
+        if let Some(current) = secrets_of(&entity).current() {
+            return self.open(&entity, current);
+        }
+        may_manage(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
+        let made = self.make_secret(entity, lifetime).await?;
+        Ok(IssuedSecret { message, ..made })
+    }
+
+    /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
+    /// `ResetEntitySecret` for this `entityId`. The old one ends at once, or after the policy's
+    /// overlap.
+    ///
+    /// Of resets at the same time one wins, and all of them answer its secret.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_secret`](Self::read_secret).
+    pub async fn reset_secret(
+        &self,
+        manager: &Validated,
+        entity_id: &str,
+        expiry_days: Option<u64>,
+        organization: Option<&OrganizationId>,
+    ) -> Result<IssuedSecret, Error> {
+        let (lifetime, message) = self.secret_lifetime(expiry_days)?;
+        let reset = permission::RESET_ENTITY_SECRET;
+        let entity = self.find_managed(manager, entity_id, organization, &[reset]).await?;
+        let made = self.make_secret(entity, lifetime).await?;
+        Ok(IssuedSecret { message, ..made })
+    }
+
+    /// Gives an entity a secret that another system made, in place of the one that it has. For the
+    /// host's own use: nobody's permission is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidEntity`] where there is no such entity, [`ErrorKind::InvalidFields`]
+    /// for zero days.
+    pub async fn import_secret(
+        &self,
+        entity_id: &EntityId,
+        secret: &Secret,
+        expiry_days: Option<u64>,
+    ) -> Result<(), Error> {
+        let (lifetime, _) = self.secret_lifetime(expiry_days)?;
+        for _ in 0..ATTEMPTS {
+            let entity = self.find(entity_id).await?.ok_or_else(invalid_entity)?;
+            match self.try_replace_secret(entity, secret, lifetime).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                answer => return answer.map(drop),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Above the maximum it is cut, and the caller is told.
+    fn secret_lifetime(&self, days: Option<u64>) -> Result<(Duration, Option<String>), Error> {
+        let policy = &self.parts.policy;
+        let maximum = policy.max_secret_lifetime_days;
+        let (days, message) = match days {
+            None => (policy.secret_lifetime_days, None),
+            Some(0) => {
+                let field =
+                    InvalidField::new("secretExpiryDays", "must be an integer of at least 1");
+                return Err(Error::from_invalid_fields(vec![field]));
+            }
+            Some(days) if days > maximum => {
+                let message =
+                    format!("secretExpiryDays is above the maximum and was set to {maximum} days");
+                (maximum, Some(message))
+            }
+            Some(days) => (days, None),
+        };
+        Ok((DAY.saturating_mul(u32::try_from(days).unwrap_or(u32::MAX)), message))
+    }
+
+    async fn find_managed(
+        &self,
+        manager: &Validated,
+        entity_id: &str,
+        organization: Option<&OrganizationId>,
+        permissions: &[&str],
+    ) -> Result<Entity, Error> {
+        let id = EntityId::entity(entity_id).map_err(|_| invalid_entity())?;
+        let entity = self.find_usable(&id, organization).await?.ok_or_else(invalid_entity)?;
+        may_manage(manager, &entity, permissions)?;
+        Ok(entity)
+    }
+
+    /// Replaces the current secret by a new one. Where somebody else did so in the meantime, theirs
+    /// is answered: it is as new as could be asked for, and theirs has not been pulled away.
+    async fn make_secret(
+        &self,
+        mut entity: Entity,
+        lifetime: Duration,
+    ) -> Result<IssuedSecret, Error> {
+        let id_of = |entity: &Entity| secrets_of(entity).current().map(|secret| secret.id.clone());
+        let replaced = id_of(&entity);
+        let secret = Secret::generate()?;
+        for _ in 0..ATTEMPTS {
+            match self.try_replace_secret(entity.clone(), &secret, lifetime).await {
+                Ok(expires_at) => return Ok(IssuedSecret { secret, expires_at, message: None }),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            entity = self.find_usable(entity.id(), None).await?.ok_or_else(invalid_entity)?;
+            if let Some(current) = secrets_of(&entity).current()
+                && Some(&current.id) != replaced.as_ref()
+            {
+                return self.open(&entity, current);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn try_replace_secret(
+        &self,
+        mut entity: Entity,
+        secret: &Secret,
+        lifetime: Duration,
+    ) -> Result<Timestamp, Error> {
+        let now = self.now();
+        let expires_at = now + lifetime;
+        let version = entity.version();
+        let sealed = StoredSecret::seal(&self.parts.sealing, entity.id(), secret, now, expires_at)?;
+        let EntityKind::Entity { secrets } = &mut entity.kind else {
+            return Err(invalid_entity());
+        };
+        secrets.replace(sealed, now, self.parts.policy.secret_overlap);
+        let id = entity.id().clone();
+        let replacing = self.parts.entities.replace(entity.next_version(), version);
+        self.within_deadline(replacing).await?;
+        if self.parts.policy.revoke_tokens_on_secret_reset {
+            self.revoke_subject(SubjectType::Entity, id.name(), now).await?;
+        }
+        Ok(expires_at)
+    }
+
+    fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {
+        let secret = stored.open(&self.parts.sealing, entity.id())?;
+        Ok(IssuedSecret { secret, expires_at: stored.expires_at(), message: None })
+    }
+}
+
+/// One answer for all reasons: who may not manage an entity is not told whether it exists.
+fn may_manage(manager: &Validated, entity: &Entity, permissions: &[&str]) -> Result<(), Error> {
+    let mut scope = vec![("entityId", entity.id().name())];
+    scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
+    let same_organization = manager.organization_id().is_none()
+        || manager.organization_id() == entity.organization_id();
+    let allowed = manager.subject_type() == SubjectType::User
+        && same_organization
+        && permissions.iter().all(|permission| manager.allows(permission, &scope));
+    if allowed { Ok(()) } else { Err(invalid_entity()) }
+}
+
+fn invalid_entity() -> Error {
+    Error::new(ErrorKind::InvalidEntity, "Invalid entity id")
+}
+
+fn secrets_of(entity: &Entity) -> &Secrets {
+    static NONE: std::sync::OnceLock<Secrets> = std::sync::OnceLock::new();
+    match entity.kind() {
+        EntityKind::Entity { secrets } => secrets,
+        _ => NONE.get_or_init(Secrets::default),
+    }
+}

@@ -1,0 +1,350 @@
+//! Checking tokens: what a service that only receives them needs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::domain::claims::{Claims, ReadClaims, Validated};
+use crate::domain::revocation::RevocationSet;
+use crate::error::{Error, ErrorKind};
+use crate::jose::{Algorithm, CompactJws, JwsFault, KeyRing};
+use crate::json;
+
+/// The longest token that is looked at, in bytes: what a request's headers have room for.
+pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
+/// Clocks of machines differ by a little.
+pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// Checks access tokens. Cheap to clone.
+///
+/// A token is accepted only if all of this holds:
+///
+/// 1. It is at most 8 KiB, three non-empty segments of base64url without padding.
+/// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
+/// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
+/// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
+///    signature is good. Keys in the header are never used.
+/// 5. `iss` equals, `aud` contains; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
+/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway.
+/// 7. It has not been revoked.
+///
+/// A host that issues tokens gets its validator from its `TokenService`; one that only checks
+/// them builds it:
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// use countersign::{Algorithm, KeyRing, Validator};
+///
+/// # let jwks = KeyRing::generate(Algorithm::EdDSA)?.to_jwks(countersign::Timestamp::MIN);
+/// let validator = Validator::builder()
+///     .issuer("https://auth.example.com")
+///     .audience("https://api.example.com")
+///     .keys(KeyRing::from_jwks(jwks.as_bytes())?)
+///     .build()?;
+///
+/// assert!(validator.validate("a.forged.token").is_err());
+/// # }
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Validator {
+    rules: Arc<Rules>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    issuer: String,
+    audiences: Vec<String>,
+    keys: KeyRing,
+    algorithms: Vec<Algorithm>,
+    leeway: Duration,
+    max_token_len: usize,
+    trailing_wildcards: bool,
+    clock: Arc<dyn Clock>,
+    revocations: Arc<RevocationSet>,
+}
+
+impl Validator {
+    /// Begins one; `issuer`, `audience` and `keys` have to be given.
+    #[must_use]
+    pub fn builder() -> ValidatorBuilder {
+        ValidatorBuilder::default()
+    }
+
+    /// Checks a token.
+    ///
+    /// # Errors
+    ///
+    /// A [`TokenFault`] that says what is wrong with it.
+    pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        let rules = &*self.rules;
+        if token.len() > rules.max_token_len {
+            return Err(TokenFault::TooLong);
+        }
+        let now = rules.clock.now();
+        let jws = CompactJws::parse(token)?;
+        if !rules.algorithms.contains(&jws.algorithm) {
+            return Err(TokenFault::Algorithm);
+        }
+        let key = rules.keys.find(&jws.kid, jws.algorithm, now).ok_or(TokenFault::UnknownKey)?;
+        if !key.verify(jws.signing_input.as_bytes(), &jws.signature) {
+            return Err(TokenFault::Signature);
+        }
+        let claims = json::parse_with(&jws.payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
+        rules.check(&claims, now)?;
+        let validated = Validated::new(claims);
+        if rules.revocations.contains(&validated) {
+            return Err(TokenFault::Revoked);
+        }
+        Ok(Arc::new(validated))
+    }
+
+    /// Whether a token that was checked before would still be accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Expired`], [`TokenFault::NotYetValid`] and [`TokenFault::Revoked`].
+    pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
+        let rules = &*self.rules;
+        let now = rules.clock.now();
+        rules.check_times(
+            validated.expires_at(),
+            validated.not_before(),
+            validated.issued_at(),
+            now,
+        )?;
+        if rules.revocations.contains(validated) {
+            return Err(TokenFault::Revoked);
+        }
+        Ok(())
+    }
+
+    /// Whose tokens it accepts: their `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+}
+
+impl Rules {
+    fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), TokenFault> {
+        if claims.iss != self.issuer {
+            return Err(TokenFault::Issuer);
+        }
+        if !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
+            return Err(TokenFault::Audience);
+        }
+        if claims.acl.uses_trailing_wildcards() && !self.trailing_wildcards {
+            return Err(TokenFault::Claims);
+        }
+        let at = Timestamp::from_secs;
+        self.check_times(at(claims.exp), claims.nbf.map(at), at(claims.iat), now)
+    }
+
+    fn check_times(
+        &self,
+        expires_at: Timestamp,
+        not_before: Option<Timestamp>,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), TokenFault> {
+        if expires_at + self.leeway <= now {
+            return Err(TokenFault::Expired);
+        }
+        let latest = now + self.leeway;
+        if issued_at > latest || not_before.is_some_and(|not_before| not_before > latest) {
+            return Err(TokenFault::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// Why a token is refused. For logs and metrics: a caller is told only whether it has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenFault {
+    /// It is longer than the policy allows.
+    TooLong,
+    /// It is no compact JWS, or its header is no strict JSON object.
+    Malformed,
+    /// Its `typ` is not that of an access token.
+    Type,
+    /// Its header asks for something that is not supported.
+    UnsupportedHeader,
+    /// Its algorithm is unknown or not allowed.
+    Algorithm,
+    /// No key of the ring has its `kid`, is for its algorithm and has not retired.
+    UnknownKey,
+    /// The signature is not good.
+    Signature,
+    /// Its claims are no strict JSON object, or one is missing or of a wrong form.
+    Claims,
+    /// It is from another issuer.
+    Issuer,
+    /// It is for another audience.
+    Audience,
+    /// It is not valid yet, or claims to have been issued in the future.
+    NotYetValid,
+    /// It has expired.
+    Expired,
+    /// It has been taken back.
+    Revoked,
+}
+
+impl TokenFault {
+    /// A short name for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Type => "wrong_type",
+            Self::UnsupportedHeader => "unsupported_header",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for TokenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the access token has expired",
+            _ => "the access token is not valid",
+        })
+    }
+}
+
+impl std::error::Error for TokenFault {}
+
+impl From<JwsFault> for TokenFault {
+    fn from(fault: JwsFault) -> Self {
+        match fault {
+            JwsFault::Malformed => Self::Malformed,
+            JwsFault::UnknownAlgorithm => Self::Algorithm,
+            JwsFault::NoKeyId => Self::UnknownKey,
+            JwsFault::WrongType => Self::Type,
+            JwsFault::UnsupportedHeader => Self::UnsupportedHeader,
+        }
+    }
+}
+
+/// Builds a [`Validator`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ValidatorBuilder {
+    issuer: Option<String>,
+    audiences: Vec<String>,
+    keys: Option<KeyRing>,
+    algorithms: Option<Vec<Algorithm>>,
+    leeway: Option<Duration>,
+    max_token_len: Option<usize>,
+    trailing_wildcards: bool,
+    clock: Option<Arc<dyn Clock>>,
+    revocations: Arc<RevocationSet>,
+}
+
+impl ValidatorBuilder {
+    /// Whose tokens to accept: `iss` has to equal it to the letter.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Whom tokens have to be for: `aud` has to contain it to the letter. Given several times,
+    /// any of them does.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// The keys that tokens may be signed with.
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The algorithms to allow; by default those of the keys.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// How much clocks may differ: 60 seconds by default, at most 300.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = Some(leeway);
+        self
+    }
+
+    /// The longest token to look at, in bytes: 8 KiB by default.
+    pub fn max_token_len(mut self, bytes: usize) -> Self {
+        self.max_token_len = Some(bytes);
+        self
+    }
+
+    /// Whether permissions such as `Storefront*` count. Off by default: a token that has one is
+    /// refused then.
+    pub fn trailing_wildcards(mut self, allowed: bool) -> Self {
+        self.trailing_wildcards = allowed;
+        self
+    }
+
+    /// Where the time comes from; the system's clock by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "fed by the service"))]
+    pub(crate) fn revocations(mut self, revocations: Arc<RevocationSet>) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
+    /// Puts it together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing or blank, the
+    /// leeway is above 300 seconds, or an algorithm is allowed that no key is for.
+    pub fn build(self) -> Result<Validator, Error> {
+        let missing = |problem: &'static str| Error::new(ErrorKind::Configuration, problem);
+        let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
+        let issuer = issuer.ok_or_else(|| missing("an issuer has to be given"))?;
+        if self.audiences.is_empty() || self.audiences.iter().any(|name| name.trim().is_empty()) {
+            return Err(missing("an audience has to be given, and none may be blank"));
+        }
+        let keys = self.keys.ok_or_else(|| missing("keys have to be given"))?;
+        let leeway = self.leeway.unwrap_or(DEFAULT_LEEWAY);
+        if leeway > MAX_LEEWAY {
+            return Err(missing("the leeway may be 300 seconds at most"));
+        }
+        let known: Vec<_> = keys.algorithms().collect();
+        let algorithms = self.algorithms.unwrap_or_else(|| known.clone());
+        if !algorithms.iter().all(|algorithm| known.contains(algorithm)) {
+            return Err(missing("an algorithm is allowed that no key is for"));
+        }
+        Ok(Validator {
+            rules: Arc::new(Rules {
+                issuer,
+                audiences: self.audiences,
+                keys,
+                algorithms,
+                leeway,
+                max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
+                trailing_wildcards: self.trailing_wildcards,
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                revocations: self.revocations,
+            }),
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! The suite that a store of one's own is run against.

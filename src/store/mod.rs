@@ -1,0 +1,316 @@
+//! Who is registered and what was handed out: two traits, and what keeps their promises.
+//!
+//! # Contract
+//!
+//! 1. **Every verb is atomic.** Of any number of callers that `insert` one key, or `replace` or
+//!    `take` one version of it, on any number of nodes, exactly one succeeds.
+//! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
+//!    [`StoreError::Conflict`].
+//! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
+//!    session that has not been purged may be answered, and the service refuses it. A store drops
+//!    a session only once it is past its expiry.
+//! 4. **A store never drops what is live.** A cache may.
+//! 5. **An answered write lasts** as long as the engine promises.
+//! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
+//!
+//! The suite in [`conformance`](crate::store::conformance) (feature `conformance`) checks it all;
+//! run it against a store of your own.
+
+mod error;
+mod memory;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::domain::entity::{Entity, EntityId};
+use crate::domain::identifier::{CustomerId, OrganizationId};
+use crate::domain::revocation::Revocation;
+use crate::domain::session::{Session, SessionKey};
+
+pub use self::error::StoreError;
+pub use self::memory::MemoryStore;
+
+/// Who is registered. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
+    /// Registers an entity.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where its id is registered already.
+    async fn insert(&self, entity: Entity) -> Result<(), StoreError>;
+
+    /// The entity of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
+
+    /// Writes an entity over the one that is there, if that is still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
+
+    /// Removes the entity of that id; answers whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too.
+    fn is_durable(&self) -> bool;
+}
+
+/// What was handed out, and what was taken back. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a session until `session.expires_at()`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where its key is taken.
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The session of that key, which may have expired.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
+
+    /// Writes a session over the one that is there, if that is still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    async fn replace(
+        &self,
+        session: Session,
+        expected_version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Removes a session and hands it to one caller: `None` for everybody else.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is there and of another version.
+    async fn take(
+        &self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Session>, StoreError>;
+
+    /// Sessions that have not expired, the oldest first, and how many there are in all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError>;
+
+    /// Removes all sessions of a customer; answers those that it removed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn remove_subject(&self, customer_id: &CustomerId) -> Result<Vec<Session>, StoreError>;
+
+    /// Publishes a revocation to all nodes, and keeps it until `revocation.until`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError>;
+
+    /// What was published after `after`, waiting up to `wait` for the first of it.
+    ///
+    /// A reader that comes back with the cursor that it was given gets all that it missed; the
+    /// same twice is allowed. [`Cursor::START`] reads all that still matters.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError>;
+
+    /// Removes sessions and revocations that ended by `now`; answers how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too.
+    fn is_durable(&self) -> bool;
+}
+
+/// Which sessions to list; what is not set does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionFilter {
+    /// Those of one customer.
+    pub customer_id: Option<CustomerId>,
+    /// Those of one organization.
+    pub organization_id: Option<OrganizationId>,
+}
+
+impl SessionFilter {
+    /// All sessions.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Restricts to those of one customer.
+    #[must_use]
+    pub fn of_customer(mut self, customer_id: CustomerId) -> Self {
+        self.customer_id = Some(customer_id);
+        self
+    }
+
+    /// Restricts to those of one organization.
+    #[must_use]
+    pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+
+    /// Whether `session` is one of them.
+    #[must_use]
+    pub fn matches(&self, session: &Session) -> bool {
+        self.customer_id.as_ref().is_none_or(|id| id == session.customer_id())
+            && self.organization_id.as_ref().is_none_or(|id| Some(id) == session.organization_id())
+    }
+}
+
+/// Which part of a list to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to answer at most.
+    pub limit: usize,
+}
+
+/// A part of a list of sessions.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// The sessions of this part.
+    pub sessions: Vec<Session>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// How far a reader of the revocation feed has come. What is in it is the store's own business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(Option<Arc<str>>);
+
+impl Cursor {
+    /// Before everything.
+    pub const START: Self = Self(None);
+
+    /// A store's own mark.
+    #[must_use]
+    pub fn new(mark: &str) -> Self {
+        Self(Some(mark.into()))
+    }
+
+    /// The mark that the store made, none for [`START`](Self::START).
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// What the revocation feed answered.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    /// What was published, in no particular order.
+    pub revocations: Vec<Revocation>,
+    /// Where to go on reading.
+    pub next: Cursor,
+}
+
+#[async_trait]
+impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
+    async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
+        (**self).insert(entity).await
+    }
+    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
+        (**self).get(id).await
+    }
+    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
+        (**self).replace(entity, expected_version).await
+    }
+    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
+        (**self).remove(id).await
+    }
+    fn is_durable(&self) -> bool {
+        (**self).is_durable()
+    }
+}
+
+#[async_trait]
+impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        (**self).insert(session, now).await
+    }
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        (**self).get(key).await
+    }
+    async fn replace(
+        &self,
+        session: Session,
+        expected_version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        (**self).replace(session, expected_version, now).await
+    }
+    async fn take(
+        &self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        (**self).take(key, expected_version).await
+    }
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        (**self).list(filter, page, now).await
+    }
+    async fn remove_subject(&self, customer_id: &CustomerId) -> Result<Vec<Session>, StoreError> {
+        (**self).remove_subject(customer_id).await
+    }
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        (**self).revoke(revocation).await
+    }
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+        (**self).revocations(after, wait).await
+    }
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        (**self).purge_expired(now).await
+    }
+    fn is_durable(&self) -> bool {
+        (**self).is_durable()
+    }
+}

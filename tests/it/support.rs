@@ -1,0 +1,261 @@
+//! A service with a clock that tests move, served over HTTP, and a client for it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use countersign::{
+    Acl, Algorithm, Clock, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, Timestamp, TokenService,
+    TokenServiceBuilder,
+};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+pub const ISSUER: &str = "https://auth.example.com";
+pub const AUDIENCE: &str = "https://api.example.com";
+pub const PASSWORD: &str = "correct horse battery staple";
+/// 2026-01-01T00:00:00Z
+pub const START: u64 = 1_767_225_600;
+
+/// A clock that stands still until a test moves it.
+#[derive(Clone, Debug)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(START * 1_000_000)))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    pub fn set(&self, to: Timestamp) {
+        self.0.store(to.as_micros(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Keeps the one-time passwords that were sent.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    sent: Arc<Mutex<Vec<OneTimePasswordMessage>>>,
+    broken: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Outbox {
+    /// The code that was sent last.
+    #[track_caller]
+    pub fn last_code(&self) -> String {
+        let sent = self.sent.lock().unwrap();
+        sent.last().expect("a code was sent").one_time_password.expose().to_owned()
+    }
+
+    pub fn count(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
+    /// From now on nothing can be sent.
+    pub fn break_down(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait::async_trait]
+impl OneTimePasswordSender for Outbox {
+    async fn send(
+        &self,
+        message: OneTimePasswordMessage,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err("the mail server is down".into());
+        }
+        self.sent.lock().unwrap().push(message);
+        Ok(())
+    }
+}
+
+/// A service over memory, its clock and what it sent.
+#[derive(Clone)]
+pub struct Fixture {
+    pub tokens: TokenService,
+    pub clock: TestClock,
+    pub outbox: Outbox,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    /// A fixture whose builder a test changes first.
+    pub fn with(change: impl FnOnce(TokenServiceBuilder) -> TokenServiceBuilder) -> Self {
+        let (clock, outbox) = (TestClock::new(), Outbox::default());
+        let builder = TokenService::builder()
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
+            .clock(clock.clone())
+            .one_time_password_sender(outbox.clone());
+        Self { tokens: change(builder).build().unwrap(), clock, outbox }
+    }
+
+    /// Registers a user with [`PASSWORD`].
+    pub async fn user(&self, name: &str, acl: Value) {
+        let hash = self.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+        let user = Entity::user(name, hash).unwrap().with_acl(acl_of(acl));
+        self.tokens.register(user).await.unwrap();
+    }
+
+    /// Registers an entity with a known secret.
+    pub async fn entity(&self, id: &str, secret: &str) {
+        self.tokens.register(Entity::entity(id).unwrap()).await.unwrap();
+        let secret = Secret::dangerous_from_text(secret).unwrap();
+        let id = EntityId::entity(id).unwrap();
+        self.tokens.import_secret(&id, &secret, None).await.unwrap();
+    }
+
+    /// Starts a session of `cus_1` and answers its authentication token.
+    pub async fn session(&self, change: impl FnOnce(NewSession) -> NewSession) -> String {
+        let new = NewSession::of(CustomerId::new("cus_1").unwrap());
+        let started = self.tokens.start_session(change(new)).await.unwrap();
+        started.token.expose().to_owned()
+    }
+
+    /// A user's access token.
+    pub async fn user_token(&self, name: &str) -> String {
+        let password = Password::new(PASSWORD).unwrap();
+        let issued = self.tokens.issue_user_token(name, password, None).await.unwrap();
+        issued.access_token.expose().to_owned()
+    }
+
+    /// Serves the documented routes.
+    pub async fn serve(&self) -> Server {
+        Server::start(self.tokens.router()).await
+    }
+}
+
+pub fn acl_of(value: Value) -> Acl {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A router on a port of the loopback, until it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Server {
+    pub async fn start(router: Router) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, serving }
+    }
+
+    pub async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
+        send(self.address, request).await
+    }
+
+    /// Posts JSON, with a bearer token where one is given.
+    pub async fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Answer {
+        self.post_text(path, bearer, Some("application/json"), body.to_string()).await
+    }
+
+    pub async fn post_text(
+        &self,
+        path: &str,
+        bearer: Option<&str>,
+        content_type: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder().method(Method::POST).uri(path);
+        if let Some(content_type) = content_type {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        if let Some(token) = bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str, bearer: Option<&str>) -> Answer {
+        let mut request = Request::builder().uri(path);
+        if let Some(token) = bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(request.body("").unwrap()).await
+    }
+}
+
+/// Sends one request on a connection of its own.
+pub async fn send(address: SocketAddr, request: Request<impl Into<Bytes>>) -> Answer {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let mut request = request.map(|body| Full::new(body.into()));
+    request.headers_mut().insert("host", "localhost".parse().unwrap());
+    let response = sender.send_request(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    driving.abort();
+    Answer { response: Response::from_parts(parts, body) }
+}
+
+/// A response that was read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response<Bytes>,
+}
+
+impl Answer {
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers().get(name).unwrap_or_else(|| panic!("no {name} in {self:?}"));
+        value.to_str().unwrap()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.response.body()).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(self.response.body())
+            .unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The same, if its status is as expected.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status().as_u16(), status, "{self:?}");
+        self
+    }
+}
