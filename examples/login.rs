@@ -8,6 +8,8 @@
 //!
 //! The means here is a riddle; it could be a passkey, or the callback of an identity provider.
 
+#![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
+
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};

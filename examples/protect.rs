@@ -10,6 +10,8 @@
 //! `/.well-known/jwks.json`; here the issuer lives in the same process, so that there is something
 //! to check.
 
+#![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
+
 use axum::Router;
 use axum::routing::get;
 use countersign::{

@@ -7,6 +7,8 @@
 //!
 //! It listens on `127.0.0.1:8080`, or where `COUNTERSIGN_LISTEN` says.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its terminal")]
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 

@@ -24,6 +24,8 @@
 //! there are `GET /protected` behind a `ValidateLayer`, `GET /session` behind an `ExchangeLayer`
 //! (both answer the claims), and `GET /open` behind nothing.
 
+#![allow(clippy::print_stderr, reason = "a program talks to its terminal")]
+
 use std::env;
 use std::fs;
 use std::io::Write as _;

@@ -27,7 +27,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// An instant in UTC, to the microsecond, between 1970 and the end of the year 9999.
+/// An instant in UTC, to the microsecond, between 1970 and the end of the year 9999, less a day.
 ///
 /// Arithmetic saturates at those bounds: there is no overflow for an attacker to reach.
 ///
@@ -50,8 +50,8 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self { micros: 0 };
-    /// 9999-12-31T23:59:59.999999Z, the last instant RFC 3339 can write.
-    pub const MAX: Self = Self { micros: 253_402_300_799_999_999 };
+    /// 9999-12-30T22:00:00.999999Z, the last instant that can be written in every time zone.
+    pub const MAX: Self = Self { micros: 253_402_207_200_999_999 };
 
     /// The instant that many whole seconds after 1970-01-01T00:00:00Z.
     #[must_use]
@@ -143,7 +143,7 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     /// Reads a date-time of RFC 3339 §5.6, with any offset; a leap second counts as the second
-    /// before it. An instant before 1970 reads as [`Timestamp::MIN`].
+    /// before it. What lies before [`Timestamp::MIN`] or after [`Timestamp::MAX`] reads as these.
     ///
     /// # Errors
     ///
@@ -154,14 +154,24 @@ impl FromStr for Timestamp {
         if !is_rfc3339(text.as_bytes()) {
             return Err(invalid());
         }
-        let parsed: jiff::Timestamp = text.parse().map_err(|_| invalid())?;
+        let Ok(parsed) = text.parse::<jiff::Timestamp>() else {
+            // The last hours of the last year are a date-time like any other.
+            let local = text.get(..DATE_TIME.len()).and_then(|local| local.parse().ok());
+            let local: jiff::civil::DateTime = local.ok_or_else(invalid)?;
+            return if local.year() == 9999 && local.month() == 12 && local.day() >= 30 {
+                Ok(Self::MAX)
+            } else {
+                Err(invalid())
+            };
+        };
         Ok(Self::from_micros(u64::try_from(parsed.as_microsecond()).unwrap_or(0)))
     }
 }
 
+const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+
 /// Whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to judge.
 fn is_rfc3339(text: &[u8]) -> bool {
-    const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
     let Some((head, mut rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
     if !has_shape(head, DATE_TIME) {
         return false;
@@ -225,7 +235,7 @@ mod tests {
         assert_eq!(Timestamp::MAX + Duration::MAX, Timestamp::MAX);
         assert_eq!(Timestamp::MIN - Duration::MAX, Timestamp::MIN);
         assert_eq!(Timestamp::from_secs(u64::MAX), Timestamp::MAX);
-        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00.999Z");
     }
 
     #[test]

@@ -45,13 +45,13 @@ pub(crate) fn parse_with<'de, S: DeserializeSeed<'de>>(
     let text = std::str::from_utf8(bytes)
         .map_err(|_| JsonError { message: "must be valid UTF-8".into() })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = seed.deserialize(&mut deserializer).map_err(describe)?;
-    deserializer.end().map_err(describe)?;
+    let value = seed.deserialize(&mut deserializer).map_err(|error| describe(&error))?;
+    deserializer.end().map_err(|error| describe(&error))?;
     Ok(value)
 }
 
 /// serde_json quotes what it found ("invalid type: string \"hunter2\""), which may be a secret.
-fn describe(error: serde_json::Error) -> JsonError {
+fn describe(error: &serde_json::Error) -> JsonError {
     let message = match error.classify() {
         serde_json::error::Category::Data => {
             let text = error.to_string();

@@ -90,13 +90,9 @@ impl Acl {
 
     /// The index of the first entry that lies within none of `grants`.
     #[must_use]
-    pub fn first_beyond<'a>(
-        &self,
-        grants: impl IntoIterator<Item = &'a Self> + Clone,
-    ) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| !grants.clone().into_iter().any(|grant| entry.lies_within(grant)))
+    pub fn first_beyond<'a>(&self, grants: impl IntoIterator<Item = &'a Self>) -> Option<usize> {
+        let grants: Vec<_> = grants.into_iter().collect();
+        self.entries.iter().position(|entry| !grants.iter().any(|grant| entry.lies_within(grant)))
     }
 
     /// What both grant: a request is allowed by the result exactly where it is allowed by both.
@@ -344,16 +340,19 @@ fn read_entry(entry: &Value, path: &str, faults: &mut Faults) -> Option<AclEntry
         faults.wrong_type(path, "must be an object");
         return None;
     };
-    let mut required = |name: &str| {
-        let value = members.get(name);
-        if value.is_none() {
+    for name in ["scope", "permissions"] {
+        if !members.contains_key(name) {
             faults.invalid(&format!("{path}.{name}"), "is required");
         }
-        value
-    };
-    let (scope, permissions) = (required("scope"), required("permissions"));
-    let scope = read_scope(scope?, &format!("{path}.scope"), faults);
-    let permissions = read_permissions(permissions?, &format!("{path}.permissions"), faults);
+    }
+    let scope = members
+        .get("scope")
+        .map(|value| read_scope(value, &format!("{path}.scope"), faults))
+        .unwrap_or_default();
+    let permissions = members
+        .get("permissions")
+        .map(|value| read_permissions(value, &format!("{path}.permissions"), faults))
+        .unwrap_or_default();
     Some(AclEntry { scope, permissions: permissions.into() })
 }
 
@@ -535,7 +534,9 @@ mod tests {
         ]))
         .unwrap_err();
         let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
-        assert_eq!(paths, ["0.scope.a", "0.permissions", "1.scope", "2.scope.planId.0"]);
+        let expected =
+            ["0.scope.a", "0.permissions", "1.scope", "1.permissions.0", "2.scope.planId.0"];
+        assert_eq!(paths, expected);
     }
 
     #[test]

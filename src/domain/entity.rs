@@ -141,6 +141,10 @@ impl Entity {
     /// # Errors
     ///
     /// Those of [`EntityId::new`].
+    #[allow(
+        clippy::self_named_constructors,
+        reason = "the three sorts are called user, entity and customer"
+    )]
     pub fn entity(id: impl Into<String>) -> Result<Self, Error> {
         let kind = EntityKind::Entity { secrets: Secrets::default() };
         Ok(Self::new(EntityId::entity(id)?, kind))

@@ -216,6 +216,6 @@ pub(super) fn split_set(set: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
 }
 
 /// A JWK Set of these keys.
-pub(super) fn write_set(keys: Vec<Value>) -> String {
+pub(super) fn write_set(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }

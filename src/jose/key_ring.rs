@@ -126,6 +126,7 @@ impl KeyRing {
     #[must_use]
     pub fn to_jwks(&self, now: Timestamp) -> String {
         let live = self.keys.verifying.iter().filter(|ring_key| now < ring_key.until);
-        jwk::write_set(live.filter_map(|ring_key| ring_key.key.to_jwk()).collect())
+        let keys: Vec<_> = live.filter_map(|ring_key| ring_key.key.to_jwk()).collect();
+        jwk::write_set(&keys)
     }
 }

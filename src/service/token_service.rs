@@ -55,7 +55,6 @@ pub(super) struct Parts {
 
 impl TokenService {
     /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    #[must_use]
     pub fn builder() -> TokenServiceBuilder {
         TokenServiceBuilder::default()
     }
@@ -67,7 +66,6 @@ impl TokenService {
     }
 
     /// Its policy.
-    #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.parts.policy
     }

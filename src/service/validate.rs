@@ -68,7 +68,6 @@ struct Rules {
 
 impl Validator {
     /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    #[must_use]
     pub fn builder() -> ValidatorBuilder {
         ValidatorBuilder::default()
     }

@@ -1,3 +1,16 @@
 //! What the crate promises, through its public API and over real HTTP on the loopback.
 
+#![allow(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and nobody imports it"
+)]
+
+mod architecture;
+mod exchange;
+mod stores;
 mod support;

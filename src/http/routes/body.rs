@@ -1,7 +1,5 @@
 //! Reading a request's body: of a media type that is expected, up to a size, in time.
 
-use std::borrow::Cow;
-
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -96,7 +94,7 @@ fn media_type(headers: &HeaderMap) -> Option<Media> {
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     let mut members = Map::new();
     for (name, value) in form_urlencoded::parse(bytes) {
-        if [&name, &value].into_iter().any(was_replaced) {
+        if was_replaced(&name) || was_replaced(&value) {
             return Err("The request's form must be valid UTF-8".to_owned());
         }
         let value = Value::String(value.into_owned());
@@ -109,6 +107,6 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 /// A form that really holds a replacement character writes it percent-encoded; it is refused, too,
 /// since it cannot be told from one that was put there by decoding.
-fn was_replaced(text: &Cow<'_, str>) -> bool {
+fn was_replaced(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER)
 }
