@@ -13,20 +13,19 @@ pub mod jose;
 #[cfg(feature = "service")]
 pub mod store;
 
-/// The middleware, each with its layer, its service and its future.
+/// The middleware, a module each: its layer, its service, its future, and what it lets through.
 ///
-/// [`ValidateLayer`] lets requests through that bring a good token, [`RequireLayer`] behind it
-/// those whose token grants a permission. `ExchangeLayer` turns authentication tokens into JWTs on
-/// their way in, `IssueLayer` turns what handlers grant into tokens on their way out.
+/// | | in front of a handler, it |
+/// |---|---|
+/// | [`validate`](layers::validate) | lets requests through that bring a good token |
+/// | [`require`](layers::require) | behind it, those whose token grants a permission |
+/// | `exchange` | turns authentication tokens into JWTs on their way in |
+/// | `issue` | turns what handlers grant into tokens on their way out |
 pub mod layers {
-    pub use crate::http::RefusableFuture;
-    pub use crate::http::require::{Require, RequireLayer};
-    pub use crate::http::validate::{Validate, ValidateLayer};
+    pub use crate::http::{RefusableFuture, require, validate};
 
     #[cfg(feature = "service")]
-    pub use crate::http::exchange::{Exchange, ExchangeLayer};
-    #[cfg(feature = "service")]
-    pub use crate::http::issue::{IssueFuture, IssueLayer, IssueService};
+    pub use crate::http::{exchange, issue};
 }
 
 pub use self::clock::{Clock, SystemClock, Timestamp};
@@ -39,10 +38,9 @@ pub use self::domain::revocation::{Revocation, RevocationTarget};
 pub use self::error::{Error, ErrorKind, InvalidField};
 pub use self::http::extract::{Bearer, BearerClaims};
 pub use self::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+pub use self::http::{require::RequireLayer, validate::ValidateLayer};
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
-#[doc(inline)]
-pub use self::layers::{RequireLayer, ValidateLayer};
 pub use self::service::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
@@ -55,10 +53,11 @@ pub use self::domain::{
     session::{AuthenticationToken, Session, SessionKey},
 };
 #[cfg(feature = "service")]
-pub use self::http::{cookie::SameSite, issue::Issue};
-#[cfg(feature = "service")]
-#[doc(inline)]
-pub use self::layers::{ExchangeLayer, IssueLayer};
+pub use self::http::{
+    cookie::SameSite,
+    exchange::ExchangeLayer,
+    issue::{Issue, IssueLayer},
+};
 #[cfg(feature = "service")]
 pub use self::service::{
     ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken, NewSession,

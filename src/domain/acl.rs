@@ -315,6 +315,7 @@ pub(crate) struct Fault {
     pub(crate) path: String,
     pub(crate) message: String,
     /// Whether it is of a wrong JSON type, rather than of the right type and a wrong content.
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes tell them apart"))]
     pub(crate) wrong_type: bool,
 }
 

@@ -29,11 +29,15 @@ impl OneTimePassword {
         Ok(Self(digits.into()))
     }
 
-    /// A code as a caller presents it: exactly `length` ASCII digits.
-    #[must_use]
-    pub(crate) fn presented(text: &str, length: usize) -> Option<Self> {
-        let fits = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
-        fits.then(|| Self(text.to_owned().into()))
+    /// A code as a caller presents it, to be checked.
+    pub(crate) fn presented(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// Whether it is made of exactly `length` ASCII digits, as those are that are generated here.
+    pub(crate) fn has_form(&self, length: usize) -> bool {
+        let text = self.expose();
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())
     }
 }
 
@@ -75,15 +79,15 @@ mod tests {
         let codes: std::collections::HashSet<_> =
             (0..100).map(|_| OneTimePassword::generate(8).unwrap().expose().to_owned()).collect();
         assert!(codes.len() > 95);
-        assert!(codes.iter().all(|code| OneTimePassword::presented(code, 8).is_some()));
+        assert!(codes.iter().all(|code| OneTimePassword::presented(code).has_form(8)));
     }
 
     #[test]
     fn only_ascii_digits_of_the_right_number_are_a_code() {
         for bad in ["", "12345", "1234567", "12345a", " 12345", "１２３４５６", "-12345", "12345\n"]
         {
-            assert!(OneTimePassword::presented(bad, 6).is_none(), "{bad:?}");
+            assert!(!OneTimePassword::presented(bad).has_form(6), "{bad:?}");
         }
-        assert!(OneTimePassword::presented("012345", 6).is_some());
+        assert!(OneTimePassword::presented("012345").has_form(6));
     }
 }

@@ -49,8 +49,10 @@ impl Secret {
         Ok(secret)
     }
 
-    pub(crate) fn presented(text: String) -> Self {
-        Self(text.into())
+    /// A secret as a caller presents it, to be checked. One that is too long is nobody's.
+    #[must_use]
+    pub fn presented(text: impl Into<String>) -> Self {
+        Self(text.into().into())
     }
 }
 

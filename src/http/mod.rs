@@ -4,15 +4,15 @@ pub(crate) mod bearer;
 pub(crate) mod extract;
 mod future;
 pub(crate) mod refusal;
-pub(crate) mod require;
-pub(crate) mod validate;
+pub mod require;
+pub mod validate;
 
 #[cfg(feature = "service")]
 pub(crate) mod cookie;
 #[cfg(feature = "service")]
-pub(crate) mod exchange;
+pub mod exchange;
 #[cfg(feature = "service")]
-pub(crate) mod issue;
+pub mod issue;
 #[cfg(feature = "service")]
 mod layers;
 

@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 64;
 #[must_use]
 pub struct ExchangeRequest {
     invalidate: bool,
-    one_time_password: Option<String>,
+    one_time_password: Option<OneTimePassword>,
     custom_claims: Option<Map<String, Value>>,
     expires_at: Option<Timestamp>,
     acl: Option<Acl>,
@@ -62,7 +62,7 @@ impl ExchangeRequest {
 
     /// The code that the customer was sent.
     pub fn one_time_password(mut self, code: impl Into<String>) -> Self {
-        self.one_time_password = Some(code.into());
+        self.one_time_password = Some(OneTimePassword::presented(code));
         self
     }
 
@@ -167,7 +167,7 @@ impl TokenService {
         let now = self.now();
         let mut invalid = Vec::new();
         if let Some(code) = &request.one_time_password
-            && OneTimePassword::presented(code, policy.one_time_password_digits).is_none()
+            && !code.has_form(policy.one_time_password_digits)
         {
             let digits = policy.one_time_password_digits;
             invalid.push(InvalidField::new("oneTimePassword", format!("must be {digits} digits")));
@@ -218,10 +218,7 @@ impl TokenService {
                 _ => Err(code_invalid()),
             };
         }
-        let digits = self.parts.policy.one_time_password_digits;
-        let presented = request.one_time_password.as_deref();
-        let Some(presented) = presented.and_then(|code| OneTimePassword::presented(code, digits))
-        else {
+        let Some(presented) = &request.one_time_password else {
             return Err(Error::new(
                 ErrorKind::OneTimePasswordRequired,
                 "the session needs a one-time password",
@@ -246,7 +243,7 @@ impl TokenService {
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         match code {
             Some(code)
-                if code.matches(&self.parts.sealing, counted.id.as_str(), &presented, now) =>
+                if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
             {
                 *accepted = Some(code);
                 Ok(Step::Go(counted))

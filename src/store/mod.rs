@@ -13,7 +13,7 @@
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
 //!
-//! The suite in [`conformance`](crate::store::conformance) (feature `conformance`) checks it all;
+//! The suite in `store::conformance` (feature `conformance`) checks it all;
 //! run it against a store of your own.
 
 mod error;

@@ -11,6 +11,9 @@
 )]
 
 mod architecture;
+mod compile_fail;
 mod exchange;
+mod redaction;
 mod stores;
 mod support;
+mod users_and_entities;

@@ -8,7 +8,7 @@ use crate::http::refusal::ProblemDetails;
 use crate::service::TokenService;
 
 /// Mounts [`Exchange`] on a service: authentication tokens become JWTs on their way in. See the
-/// [module docs](crate::layers).
+/// [module docs](crate::layers::exchange).
 ///
 /// ```
 /// # fn example(tokens: countersign::TokenService) {

@@ -16,7 +16,7 @@ use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 use crate::http::validate::Anonymous;
 use crate::service::TokenService;
 
-/// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers).
+/// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
 #[derive(Clone, Debug)]
 pub struct Exchange<S, R = ProblemDetails> {
     pub(super) inner: S,

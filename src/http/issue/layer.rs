@@ -8,7 +8,7 @@ use crate::http::issue::IssueService;
 use crate::service::TokenService;
 
 /// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
-/// in the response. See the [module docs](crate::layers).
+/// in the response. See the [module docs](crate::layers::issue).
 ///
 /// ```
 /// # fn example(tokens: countersign::TokenService) {

@@ -7,7 +7,7 @@ use crate::http::issue::IssueFuture;
 use crate::http::issue::layer::Delivery;
 use crate::service::TokenService;
 
-/// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers).
+/// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers::issue).
 #[derive(Clone, Debug)]
 pub struct IssueService<S> {
     pub(super) inner: S,

@@ -1,7 +1,7 @@
 //! `RequireLayer`: lets requests through whose token grants a permission.
 //!
 //! It stands behind a [`ValidateLayer`](crate::ValidateLayer) or an
-//! [`ExchangeLayer`](crate::layers), whose finding it reads; without one it answers 500 and says
+//! `ExchangeLayer`, whose finding it reads; without one it answers 500 and says
 //! so in the log. A token without the permission is a 403 with `insufficient_scope`, no token a
 //! 401.
 //!

@@ -5,7 +5,7 @@ use crate::http::validate::Validate;
 use crate::service::validate::Validator;
 
 /// Mounts [`Validate`] on a service: only requests with a good token pass. See the
-/// [module docs](crate::layers) for what is let through and what is refused.
+/// [module docs](crate::layers::validate) for what is let through and what is refused.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidateLayer<R = ProblemDetails> {

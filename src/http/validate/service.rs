@@ -9,7 +9,7 @@ use crate::http::future::RefusableFuture;
 use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 use crate::service::validate::Validator;
 
-/// Lets requests through that bring a good token; see the [module docs](crate::layers).
+/// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
 #[derive(Clone, Debug)]
 pub struct Validate<S, R = ProblemDetails> {
     pub(super) inner: S,

@@ -1,0 +1,81 @@
+//! What must not be seen is not seen in `Debug`.
+
+use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
+use countersign::{
+    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
+    Password, SealingKey, Secret, SubjectType, TokenService, Validator,
+};
+
+use crate::support::Fixture;
+
+const CANARY: &str = "canary-6f2a";
+
+#[track_caller]
+fn assert_hidden(value: &impl std::fmt::Debug, secret: &str) {
+    for text in [format!("{value:?}"), format!("{value:#?}")] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[test]
+fn secrets_and_keys_are_redacted() {
+    assert_hidden(&Password::new(CANARY).unwrap(), CANARY);
+    assert_hidden(&Secret::presented(CANARY), CANARY);
+    assert_hidden(&AuthenticationToken::from_text(CANARY).unwrap(), CANARY);
+    let key = AuthenticationToken::from_text(CANARY).unwrap();
+    assert_hidden(&NewSession::of(CustomerId::new("c").unwrap()).dangerous_token(key), CANARY);
+    let secret = format!("{CANARY}{}", "x".repeat(32));
+    assert_hidden(&PrivateKey::from_hmac_secret(secret.as_bytes()).unwrap(), CANARY);
+    assert_hidden(&SealingKey::from_bytes([0x41; 32]), "65");
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::HS256] {
+        let private = DefaultProvider.generate(algorithm).unwrap();
+        let key = SigningKey::new(&private, &DefaultProvider).unwrap();
+        assert_eq!(format!("{key:?}"), format!("SigningKey({algorithm}, {})", key.kid()));
+        assert_hidden(&DefaultProvider.verification_key(&private).unwrap(), "[");
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_hands_out_and_keeps_is_redacted() {
+    let fixture = Fixture::new();
+    fixture.user("ops", serde_json::json!([])).await;
+    let password = Password::new(crate::support::PASSWORD).unwrap();
+    let issued = fixture.tokens.issue_user_token("ops", password, None).await.unwrap();
+    assert_hidden(&issued, issued.access_token.expose());
+
+    fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+    let id = EntityId::entity("aa-1").unwrap();
+    let secret = Secret::dangerous_from_text(CANARY).unwrap();
+    fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
+    assert_hidden(&fixture.tokens.find(&id).await.unwrap(), CANARY);
+    let user = EntityId::new(SubjectType::User, "ops").unwrap();
+    assert_hidden(&fixture.tokens.find(&user).await.unwrap(), "argon2id");
+
+    let new = NewSession::of(CustomerId::new("cus_1").unwrap());
+    let started = fixture.tokens.start_session(new).await.unwrap();
+    assert_hidden(&started, started.token.expose());
+    let exchanged =
+        fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    assert_hidden(&exchanged, exchanged.token.expose());
+    let request = ExchangeRequest::default().one_time_password("424242");
+    assert_hidden(&request, "424242");
+}
+
+#[test]
+fn handles_can_be_shared_between_threads_and_cloned() {
+    fn shareable<T: Clone + Send + Sync + 'static>() {}
+    fn sendable<T: Send + Sync + 'static>() {}
+    shareable::<TokenService>();
+    shareable::<Validator>();
+    shareable::<countersign::KeyRing>();
+    shareable::<countersign::Policy>();
+    shareable::<countersign::ValidateLayer>();
+    shareable::<countersign::RequireLayer>();
+    shareable::<countersign::IssueLayer>();
+    shareable::<countersign::ExchangeLayer>();
+    shareable::<countersign::Bearer>();
+    shareable::<countersign::store::MemoryStore>();
+    sendable::<countersign::Error>();
+    sendable::<countersign::store::StoreError>();
+    sendable::<countersign::Validated>();
+}
