@@ -131,7 +131,8 @@ impl Secrets {
         self.previous = replaced.filter(|old| old.expires_at > now);
     }
 
-    /// All secrets that there are get compared, so that the time taken tells nothing.
+    /// Two digests are compared, whether or not there are secrets, so that the time taken tells
+    /// nothing about an id.
     pub(crate) fn verify(
         &self,
         keys: &SealingKeys,
@@ -139,16 +140,19 @@ impl Secrets {
         now: Timestamp,
         grace: Duration,
     ) -> SecretVerdict {
+        let nobodys = KeyedDigest::from_bytes([0; 36]);
+        let is = |stored: Option<&StoredSecret>| {
+            let digest = stored.map_or(&nobodys, |stored| &stored.digest);
+            keys.verify_secret(presented.expose(), digest) && stored.is_some()
+        };
+        let (is_previous, is_current) = (is(self.previous.as_ref()), is(self.current.as_ref()));
         let mut verdict = SecretVerdict::Invalid;
-        if let Some(previous) = &self.previous
-            && keys.verify_secret(presented.expose(), &previous.digest)
+        if let Some(previous) = self.previous.as_ref().filter(|_| is_previous)
             && now < previous.expires_at
         {
             verdict = SecretVerdict::Valid;
         }
-        if let Some(current) = &self.current
-            && keys.verify_secret(presented.expose(), &current.digest)
-        {
+        if let Some(current) = self.current.as_ref().filter(|_| is_current) {
             if now < current.expires_at {
                 verdict = SecretVerdict::Valid;
             } else if now < current.expires_at + grace {

@@ -16,7 +16,7 @@ use crate::domain::identifier::{CustomerId, OrganizationId, TokenId};
 use crate::domain::one_time_password::{OneTimePassword, StoredCode};
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::issue::Grant;
+use crate::service::issue::{Grant, too_long};
 use crate::service::permission;
 use crate::service::session::no_session;
 use crate::service::token_service::{TokenService, contended};
@@ -176,8 +176,8 @@ impl TokenService {
             if expires_at.floor_to_second() <= now {
                 invalid.push(InvalidField::new("expiredTime", "must be later than now"));
             } else if expires_at > now + policy.max_exchanged_token_lifetime {
-                let hours = policy.max_exchanged_token_lifetime.as_secs() / 3_600;
-                let message = format!("must be at most {hours} hours from now");
+                let seconds = policy.max_exchanged_token_lifetime.as_secs();
+                let message = format!("must be at most {seconds} seconds from now");
                 invalid.push(InvalidField::new("expiredTime", message));
             }
         }
@@ -329,6 +329,16 @@ impl TokenService {
             ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
         };
         let token = self.sign(grant, id.clone(), now.floor_to_second(), expires_at)?;
+        if !self.fits(&token) {
+            let asked = request.acl.is_some() || request.custom_claims.is_some();
+            let field = if request.acl.is_some() { "acl" } else { "customClaims" };
+            let message = "makes the token longer than the policy allows";
+            return Err(if asked {
+                Error::from_invalid_fields(vec![InvalidField::new(field, message)])
+            } else {
+                too_long()
+            });
+        }
         let customer_id = session.customer_id.clone();
         Ok(ExchangedToken {
             id,

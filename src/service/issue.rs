@@ -11,7 +11,7 @@ use crate::domain::entity::{Entity, EntityId, EntityKind};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::secret::{Secret, SecretVerdict, Secrets};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::token_service::TokenService;
 
 /// A token that was just issued.
@@ -198,13 +198,23 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidFields`] where the subject is blank, the list uses wildcards that the
-    /// policy does not allow, or the token would be longer than it allows.
+    /// policy does not allow, or the lifetime is longer than that of any token under the policy;
+    /// [`ErrorKind::Internal`] where the token would be longer than the policy's `max_token_len`.
     pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+        let policy = &self.parts.policy;
         let issued_at = self.now().floor_to_second();
-        let lifetime = grant.lifetime.unwrap_or(self.parts.policy.access_token_lifetime);
+        let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
+        if lifetime > policy.longest_token_lifetime() {
+            // A revocation is remembered for as long as the policy lets tokens live.
+            let message = "is longer than the policy lets any token live";
+            return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
+        }
         let expires_at = (issued_at + lifetime).floor_to_second();
         let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;
         let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
+        if !self.fits(&access_token) {
+            return Err(too_long());
+        }
         Ok(IssuedToken { access_token, token_id, issued_at, expires_at, message: None })
     }
 
@@ -217,7 +227,7 @@ impl TokenService {
     ) -> Result<AccessToken, Error> {
         let policy = &self.parts.policy;
         let invalid = |field: &str, message: &str| {
-            Error::from_invalid_fields(vec![crate::error::InvalidField::new(field, message)])
+            Error::from_invalid_fields(vec![InvalidField::new(field, message)])
         };
         if grant.subject.trim().is_empty() {
             return Err(invalid("subject", "must not be blank"));
@@ -243,11 +253,12 @@ impl TokenService {
         let payload = serde_json::to_vec(&claims).map_err(|error| {
             Error::new(ErrorKind::Internal, "claims cannot be written").with_source(error)
         })?;
-        let token = self.parts.signing_key.sign(&payload)?;
-        if token.len() > policy.max_token_len {
-            return Err(invalid("acl", "makes the token longer than the policy allows"));
-        }
-        Ok(AccessToken::new(token))
+        self.parts.signing_key.sign(&payload).map(AccessToken::new)
+    }
+
+    /// Whether a token is short enough to be accepted again.
+    pub(super) fn fits(&self, token: &AccessToken) -> bool {
+        token.expose().len() <= self.parts.policy.max_token_len
     }
 
     /// The principal of that id, where it may log in here. A disabled one, and one of another
@@ -283,6 +294,11 @@ impl TokenService {
             tracing::debug!(%error, "a password keeps its old hash until the next login");
         }
     }
+}
+
+/// What was registered is more than a token has room for: not the caller's fault.
+pub(super) fn too_long() -> Error {
+    Error::new(ErrorKind::Internal, "the token is longer than the policy's max_token_len")
 }
 
 fn password_of(entity: &Entity) -> Option<&PasswordHash> {

@@ -14,6 +14,7 @@ use crate::domain::session::{AuthenticationToken, Session, SessionKey};
 use crate::error::{Error, ErrorKind};
 use crate::service::issue::Grant;
 use crate::service::token_service::TokenService;
+use crate::service::validate::TokenFault;
 
 /// How many sessions' tokens are kept ready. A cache may forget: they are made anew.
 const CAPACITY: u64 = 100_000;
@@ -108,8 +109,11 @@ impl TokenService {
         };
         let token = self.sign(grant, id, now.floor_to_second(), expires_at.floor_to_second())?;
         let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
-            Error::new(ErrorKind::InvalidToken, "a token that was just made is refused")
-                .with_source(fault)
+            let kind = match fault {
+                TokenFault::Revoked => ErrorKind::InvalidToken,
+                _ => ErrorKind::Internal,
+            };
+            Error::new(kind, "a token that was just made is refused").with_source(fault)
         })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let organization_id = session.organization_id.clone();

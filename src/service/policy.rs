@@ -235,14 +235,19 @@ impl Policy {
                 "secrets have to live for a day at least, and by default no longer than they may",
             ),
             (
-                self.session_lifetime > self.max_session_lifetime,
-                "sessions live longer by default than they may",
+                self.session_lifetime.is_zero()
+                    || self.session_lifetime > self.max_session_lifetime,
+                "sessions have to live, and by default no longer than they may",
             ),
             (
                 !(6..=10).contains(&self.one_time_password_digits),
                 "one-time passwords have 6 to 10 digits",
             ),
             (self.one_time_password_tries == 0, "a one-time password has to have a try"),
+            (
+                self.phantom_token_lifetime.as_secs() == 0,
+                "phantom tokens have to live for a second",
+            ),
             (self.hashing_permits == 0, "password hashing has to have a permit"),
         ];
         match problems.into_iter().find(|(wrong, _)| *wrong) {

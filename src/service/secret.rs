@@ -49,8 +49,7 @@ impl TokenService {
             return self.open(&entity, current);
         }
         may_manage(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
-        let made = self.make_secret(entity, lifetime).await?;
-        Ok(IssuedSecret { message, ..made })
+        self.make_secret(entity, lifetime, message).await
     }
 
     /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
@@ -72,8 +71,7 @@ impl TokenService {
         let (lifetime, message) = self.secret_lifetime(expiry_days)?;
         let reset = permission::RESET_ENTITY_SECRET;
         let entity = self.find_managed(manager, entity_id, organization, &[reset]).await?;
-        let made = self.make_secret(entity, lifetime).await?;
-        Ok(IssuedSecret { message, ..made })
+        self.make_secret(entity, lifetime, message).await
     }
 
     /// Gives an entity a secret that another system made, in place of the one that it has. For the
@@ -140,13 +138,14 @@ impl TokenService {
         &self,
         mut entity: Entity,
         lifetime: Duration,
+        message: Option<String>,
     ) -> Result<IssuedSecret, Error> {
         let id_of = |entity: &Entity| secrets_of(entity).current().map(|secret| secret.id.clone());
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;
         for _ in 0..ATTEMPTS {
             match self.try_replace_secret(entity.clone(), &secret, lifetime).await {
-                Ok(expires_at) => return Ok(IssuedSecret { secret, expires_at, message: None }),
+                Ok(expires_at) => return Ok(IssuedSecret { secret, expires_at, message }),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }

@@ -156,13 +156,14 @@ impl TokenService {
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
             let session = self.find_session(token, organization).await?;
+            // Before the session goes: who has to try again can still find what to revoke.
+            if self.parts.policy.revoke_tokens_on_session_end {
+                self.revoke_session(&session.id).await?;
+            }
             let taking = self.parts.sessions.take(&session.key, session.version);
             match self.within_deadline(taking).await {
                 Ok(Some(session)) => {
                     self.parts.phantom_tokens.remove(&session.key).await;
-                    if self.parts.policy.revoke_tokens_on_session_end {
-                        self.revoke_session(&session.id).await?;
-                    }
                     return Ok(());
                 }
                 Ok(None) => return Err(no_session()),

@@ -11,9 +11,14 @@
 )]
 
 mod architecture;
+mod attacks_on_tokens;
 mod compile_fail;
+mod examples;
 mod exchange;
+mod keys;
+mod layers;
 mod redaction;
+mod revocation;
 mod stores;
 mod support;
 mod users_and_entities;

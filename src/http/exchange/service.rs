@@ -87,7 +87,10 @@ async fn authenticate(
 
 fn refusal(error: &Error, realm: &str) -> Refusal {
     match error.kind() {
-        ErrorKind::NotFound => Refusal::new(RefusalReason::UnknownSession, realm),
+        // A session whose tokens were taken back is as good as none.
+        ErrorKind::NotFound | ErrorKind::InvalidToken => {
+            Refusal::new(RefusalReason::UnknownSession, realm)
+        }
         ErrorKind::OneTimePasswordRequired => {
             Refusal::new(RefusalReason::OneTimePasswordRequired, realm)
         }

@@ -1,0 +1,1248 @@
+//! Keys: what is loaded and from where, what is refused, and that both providers agree.
+
+use std::fmt::Debug;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+#[cfg(not(all(feature = "aws-lc-rs", feature = "rust-crypto")))]
+use countersign::jose::DefaultProvider;
+#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
+use countersign::jose::{AwsLcRs, RustCrypto};
+use countersign::jose::{CryptoProvider, PrivateKey, SigningKey, VerificationKey, VerifyingKey};
+use countersign::{
+    Algorithm, AuthenticationToken, Error, ErrorKind, ExchangeRequest, KeyRing, Timestamp,
+    TokenFault, Validator,
+};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::support::{AUDIENCE, Fixture, ISSUER, START, TestClock};
+
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256, Algorithm::HS256];
+
+/// All the providers that were compiled in.
+#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
+pub fn providers() -> Vec<&'static dyn CryptoProvider> {
+    vec![&AwsLcRs, &RustCrypto]
+}
+
+#[cfg(not(all(feature = "aws-lc-rs", feature = "rust-crypto")))]
+pub fn providers() -> Vec<&'static dyn CryptoProvider> {
+    vec![&DefaultProvider]
+}
+
+/// A key for each algorithm that is the same in every run.
+pub fn private_key(algorithm: Algorithm) -> PrivateKey {
+    match algorithm {
+        Algorithm::EdDSA => PrivateKey::from_pem(ED25519_PKCS8.as_bytes()).unwrap(),
+        Algorithm::ES256 => PrivateKey::from_pem(P256_PKCS8.as_bytes()).unwrap(),
+        Algorithm::RS256 => PrivateKey::from_pem(RSA_PKCS8.as_bytes()).unwrap(),
+        _ => PrivateKey::from_hmac_secret(&bytes(RFC_7515_A1_SECRET)).unwrap(),
+    }
+}
+
+pub fn bytes(base64url: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(base64url).unwrap()
+}
+
+pub fn text(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[track_caller]
+pub fn assert_invalid_key<T: Debug>(answer: Result<T, Error>) {
+    let error = answer.map(|accepted| panic!("{accepted:?} was accepted")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+}
+
+/// The same JWK with other members; `null` takes one away.
+fn changed(jwk: &str, changes: Value) -> Vec<u8> {
+    let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(jwk.as_object_mut().unwrap().remove(name)),
+            value => jwk[name] = value.clone(),
+        }
+    }
+    jwk.to_string().into_bytes()
+}
+
+fn set_of(keys: &[Vec<u8>]) -> Vec<u8> {
+    let keys: Vec<Value> = keys.iter().map(|key| serde_json::from_slice(key).unwrap()).collect();
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+#[track_caller]
+fn public_jwk(key: &SigningKey) -> String {
+    key.verifying_key().to_jwk().unwrap().to_string()
+}
+
+/// A token that a service with these keys issues to a customer.
+async fn token_by(keys: KeyRing) -> (Fixture, String) {
+    let fixture = Fixture::with(|builder| builder.keys(keys));
+    let session = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
+    let exchanged = fixture.tokens.exchange(&session, ExchangeRequest::default()).await.unwrap();
+    (fixture, exchanged.token.expose().to_owned())
+}
+
+fn validator(keys: KeyRing, clock: &TestClock) -> Validator {
+    Validator::builder()
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .keys(keys)
+        .clock(std::sync::Arc::new(clock.clone()))
+        .build()
+        .unwrap()
+}
+
+// Loading
+
+#[test]
+fn every_form_of_a_private_key_loads_and_is_the_same_key() {
+    for provider in providers() {
+        let pem = |algorithm, pem: &str| {
+            SigningKey::from_pem_with(algorithm, pem.as_bytes(), provider).unwrap()
+        };
+        let jwk = |jwk: &str| SigningKey::from_jwk_with(jwk.as_bytes(), provider).unwrap();
+        for (algorithm, keys) in [
+            (Algorithm::EdDSA, vec![pem(Algorithm::EdDSA, ED25519_PKCS8), jwk(ED25519_JWK)]),
+            (
+                Algorithm::ES256,
+                vec![
+                    pem(Algorithm::ES256, P256_PKCS8),
+                    pem(Algorithm::ES256, P256_SEC1),
+                    jwk(P256_JWK),
+                ],
+            ),
+            (
+                Algorithm::RS256,
+                vec![pem(Algorithm::RS256, RSA_PKCS8), pem(Algorithm::RS256, RSA_PKCS1)],
+            ),
+            (Algorithm::RS256, vec![jwk(RFC_7515_A2_JWK)]),
+            (Algorithm::HS256, vec![jwk(&oct(RFC_7515_A1_SECRET))]),
+        ] {
+            for key in &keys {
+                assert_eq!(key.algorithm(), algorithm);
+                assert_eq!(key.kid(), keys[0].kid(), "{provider:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_form_of_a_public_key_loads_under_the_thumbprint_of_its_private_one() {
+    for provider in providers() {
+        for (algorithm, pems) in [
+            (Algorithm::EdDSA, vec![ED25519_SPKI]),
+            (Algorithm::ES256, vec![P256_SPKI]),
+            (Algorithm::RS256, vec![RSA_SPKI, RSA_PUBLIC_PKCS1]),
+        ] {
+            let private = SigningKey::new(&private_key(algorithm), provider).unwrap();
+            for pem in pems {
+                let public = VerifyingKey::from_pem_with(pem.as_bytes(), provider).unwrap();
+                assert_eq!(public.kid(), private.kid());
+                assert_eq!(public.algorithm(), algorithm);
+                assert_eq!(public.to_jwk(), private.verifying_key().to_jwk());
+            }
+            let jwk = public_jwk(&private);
+            let public = VerifyingKey::from_jwk_with(jwk.as_bytes(), provider).unwrap();
+            assert_eq!(public.kid(), private.kid());
+        }
+    }
+}
+
+#[test]
+fn a_pem_file_may_have_the_line_ends_of_any_system() {
+    for ends in ["\r\n", "\r"] {
+        let pem = ED25519_PKCS8.replace('\n', ends);
+        assert!(PrivateKey::from_pem(pem.as_bytes()).is_ok(), "{ends:?}");
+    }
+}
+
+#[test]
+fn a_signing_jwk_is_called_by_its_thumbprint_and_a_verifying_one_by_its_own_name() {
+    for provider in providers() {
+        let thumbprint = SigningKey::from_jwk_with(ED25519_JWK.as_bytes(), provider).unwrap();
+        let named = changed(ED25519_JWK, json!({"kid": "2026"}));
+        let signing = SigningKey::from_jwk_with(&named, provider).unwrap();
+        assert_eq!(signing.kid(), thumbprint.kid());
+        let named = changed(ED25519_JWK, json!({"kid": "2026", "d": null}));
+        assert_eq!(VerifyingKey::from_jwk_with(&named, provider).unwrap().kid(), "2026");
+    }
+}
+
+#[test]
+fn a_jwk_of_ed25519_may_be_marked_by_either_name_of_its_algorithm() {
+    for provider in providers() {
+        for algorithm in ["EdDSA", "Ed25519"] {
+            let private = changed(ED25519_JWK, json!({"alg": algorithm, "use": "sig"}));
+            assert!(SigningKey::from_jwk_with(&private, provider).is_ok(), "{algorithm}");
+            let public = changed(ED25519_JWK, json!({"alg": algorithm, "d": null}));
+            assert!(VerifyingKey::from_jwk_with(&public, provider).is_ok(), "{algorithm}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_generated_key_of_any_algorithm_signs_its_service_accepts() {
+    for algorithm in ALGORITHMS {
+        let (fixture, token) = token_by(KeyRing::generate(algorithm).unwrap()).await;
+        let validated = fixture.tokens.validator().validate(&token).unwrap();
+        assert_eq!(validated.subject(), "cus_1", "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_loaded_key_of_any_algorithm_signs_a_ring_of_the_same_key_accepts() {
+    for algorithm in ALGORITHMS {
+        for signing in providers() {
+            for verifying in providers() {
+                let key = |provider| SigningKey::new(&private_key(algorithm), provider).unwrap();
+                let (fixture, token) = token_by(KeyRing::new(key(signing))).await;
+                let ring = KeyRing::verifying([key(verifying).verifying_key().clone()]).unwrap();
+                let answer = validator(ring, &fixture.clock).validate(&token);
+                assert!(answer.is_ok(), "{algorithm}: {signing:?}, {verifying:?}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_signs_a_ring_read_from_its_jwk_set_accepts() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
+        for provider in providers() {
+            let key = SigningKey::new(&private_key(algorithm), provider).unwrap();
+            let (fixture, token) = token_by(KeyRing::new(key)).await;
+            for reader in providers() {
+                let set = fixture.tokens.jwks();
+                let ring = KeyRing::from_jwks_with(set.as_bytes(), reader).unwrap();
+                assert!(ring.active().is_none());
+                assert_eq!(ring.to_jwks(Timestamp::MIN), set);
+                assert!(validator(ring, &fixture.clock).validate(&token).is_ok(), "{algorithm}");
+            }
+        }
+    }
+}
+
+// Refused
+
+#[test]
+fn an_hmac_secret_below_32_bytes_is_refused() {
+    for len in [0, 1, 16, 31] {
+        assert_invalid_key(PrivateKey::from_hmac_secret(&vec![0xa5; len]));
+        for provider in providers() {
+            let jwk = oct(&text(vec![0xa5; len]));
+            assert_invalid_key(SigningKey::from_jwk_with(jwk.as_bytes(), provider));
+        }
+    }
+    assert!(PrivateKey::from_hmac_secret(&[0xa5; 32]).is_ok());
+}
+
+#[test]
+fn a_pem_block_or_a_jwk_is_refused_as_an_hmac_secret_behind_junk_too() {
+    let jwk = changed(ED25519_JWK, json!({"d": null}));
+    for key in [ED25519_SPKI.as_bytes(), RSA_SPKI.as_bytes(), RSA_PKCS1.as_bytes(), &jwk] {
+        for junk in [&b""[..], b"\n", b"junk ", b"\xff\0"] {
+            let secret = [junk, key, junk].concat();
+            assert_invalid_key(PrivateKey::from_hmac_secret(&secret));
+            for provider in providers() {
+                let jwk = oct(&text(&secret));
+                assert_invalid_key(SigningKey::from_jwk_with(jwk.as_bytes(), provider));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_rsa_modulus_has_2048_to_8192_bits() {
+    for pem in [RSA_1024_PKCS8, RSA_2047_PKCS8] {
+        assert_invalid_key(PrivateKey::from_pem(pem.as_bytes()));
+    }
+    for pem in [RSA_1024_SPKI, RSA_2047_SPKI] {
+        assert_invalid_key(VerificationKey::from_pem(pem.as_bytes()));
+    }
+    let modulus = |bits: usize| {
+        let mut modulus = vec![0xff; bits.div_ceil(8)];
+        modulus[0] >>= (8 - bits % 8) % 8;
+        modulus
+    };
+    for (bits, good) in [(2047, false), (2048, true), (8192, true), (8193, false)] {
+        let key = VerificationKey::rsa(&modulus(bits), &[1, 0, 1]);
+        assert_eq!(key.is_ok(), good, "{bits}");
+    }
+    let behind_zeros = [vec![0; 128], modulus(1024)].concat();
+    assert_invalid_key(VerificationKey::rsa(&behind_zeros, &[1, 0, 1]));
+    assert_invalid_key(VerificationKey::rsa(&[], &[1, 0, 1]));
+}
+
+#[test]
+fn an_rsa_exponent_is_odd_and_from_3_up_to_33_bits() {
+    let modulus = bytes(RFC_7638_MODULUS);
+    for exponent in
+        [&[][..], &[0], &[1], &[0, 0, 1], &[2], &[1, 0, 0], &[2, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 1]]
+    {
+        assert_invalid_key(VerificationKey::rsa(&modulus, exponent));
+        for provider in providers() {
+            let jwk = json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": text(exponent)});
+            assert_invalid_key(VerifyingKey::from_jwk_with(jwk.to_string().as_bytes(), provider));
+        }
+    }
+    for exponent in [&[3][..], &[1, 0, 1], &[0, 1, 0, 1]] {
+        assert!(VerificationKey::rsa(&modulus, exponent).is_ok(), "{exponent:?}");
+    }
+}
+
+#[test]
+fn an_even_rsa_modulus_verifies_nothing() {
+    let mut modulus = bytes(RFC_7638_MODULUS);
+    *modulus.last_mut().unwrap() &= 0xfe;
+    let key = VerificationKey::rsa(&modulus, &[1, 0, 1]).unwrap();
+    for provider in providers() {
+        let verifier = provider.verifier(&key);
+        assert!(!verifier.is_ok_and(|verifier| verifier.verify(b"message", &[0; 256])));
+    }
+}
+
+/// The encodings of the eight points of small order and, after them, those that are not canonical.
+pub const SMALL_ORDER: [&str; 14] = [
+    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "7P_______________________________________38",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
+    "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+    "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_IU",
+    "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+    "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA_o",
+    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
+    "7P________________________________________8",
+    "7f_______________________________________38",
+    "7f________________________________________8",
+    "7v_______________________________________38",
+    "7v________________________________________8",
+];
+
+#[test]
+fn an_ed25519_key_of_small_order_is_refused_in_every_encoding() {
+    for x in SMALL_ORDER {
+        assert_invalid_key(VerificationKey::ed25519(&bytes(x)));
+        for provider in providers() {
+            let public = changed(ED25519_JWK, json!({"x": x, "d": null}));
+            assert_invalid_key(VerifyingKey::from_jwk_with(&public, provider));
+        }
+    }
+    assert!(VerificationKey::ed25519(&bytes(RFC_8037_PUBLIC)).is_ok());
+}
+
+#[test]
+fn an_ed25519_key_whose_encoding_is_not_canonical_is_refused() {
+    for low in 0xed..=0xff {
+        for high in [0x7f, 0xff] {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (low, high);
+            assert_invalid_key(VerificationKey::ed25519(&key));
+        }
+    }
+    for len in [0, 31, 33, 64] {
+        assert_invalid_key(VerificationKey::ed25519(&vec![9; len]));
+    }
+}
+
+#[test]
+fn an_ed25519_key_that_is_no_point_verifies_nothing() {
+    let mut key = [0; 32];
+    key[0] = 2;
+    let key = VerificationKey::ed25519(&key).unwrap();
+    for provider in providers() {
+        let verifier = provider.verifier(&key);
+        assert!(!verifier.is_ok_and(|verifier| verifier.verify(b"message", &[0; 64])));
+    }
+}
+
+#[test]
+fn a_p256_point_off_the_curve_is_refused() {
+    let good: Value = serde_json::from_str(P256_JWK).unwrap();
+    let (x, y) = (good["x"].as_str().unwrap(), good["y"].as_str().unwrap());
+    let zero = text([0; 32]);
+    let all_ones = text([0xff; 32]);
+    for (x, y) in [(x, x), (y, x), (x, &*zero), (&zero, &zero), (x, &all_ones), (&all_ones, y)] {
+        let point = [vec![4], bytes(x), bytes(y)].concat();
+        let key = VerificationKey::p256(&point).unwrap();
+        let jwk = changed(P256_JWK, json!({"x": x, "y": y, "d": null}));
+        for provider in providers() {
+            assert_invalid_key(provider.verifier(&key).map(drop));
+            assert_invalid_key(VerifyingKey::from_jwk_with(&jwk, provider));
+        }
+    }
+}
+
+#[test]
+fn a_p256_key_is_an_uncompressed_point_of_65_bytes() {
+    let good = [vec![4], bytes(RFC_7515_A3_X), bytes(RFC_7515_A3_Y)].concat();
+    assert!(VerificationKey::p256(&good).is_ok());
+    let compressed = [vec![3], bytes(RFC_7515_A3_X)].concat();
+    let hybrid = [vec![6], good[1..].to_vec()].concat();
+    for point in [&good[1..], &good[..64], &[&good[..], &[0]].concat(), &compressed, &hybrid, &[0]]
+    {
+        assert_invalid_key(VerificationKey::p256(point));
+    }
+    for provider in providers() {
+        for (name, value) in [("x", bytes(RFC_7515_A3_X)), ("y", bytes(RFC_7515_A3_Y))] {
+            let longer = changed(P256_JWK, json!({name: text([&[0], &*value].concat())}));
+            assert_invalid_key(VerifyingKey::from_jwk_with(&longer, provider));
+            let shorter = changed(P256_JWK, json!({name: text(&value[1..])}));
+            assert_invalid_key(VerifyingKey::from_jwk_with(&shorter, provider));
+        }
+    }
+}
+
+#[test]
+fn a_p256_scalar_of_zero_or_not_below_the_order_is_refused() {
+    let order = bytes(P256_ORDER);
+    for scalar in [[0; 32], order.try_into().unwrap(), [0xff; 32]] {
+        let key = PrivateKey::P256(Zeroizing::new(scalar));
+        for provider in providers() {
+            assert_invalid_key(SigningKey::new(&key, provider));
+            assert_invalid_key(provider.verification_key(&key));
+        }
+    }
+}
+
+#[test]
+fn a_pem_key_for_another_algorithm_than_was_asked_for_is_refused() {
+    for provider in providers() {
+        for (own, pem) in [
+            (Algorithm::EdDSA, ED25519_PKCS8),
+            (Algorithm::ES256, P256_SEC1),
+            (Algorithm::RS256, RSA_PKCS1),
+        ] {
+            for asked in ALGORITHMS {
+                let key = SigningKey::from_pem_with(asked, pem.as_bytes(), provider);
+                assert_eq!(key.is_ok(), asked == own, "{own} as {asked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pem_block_that_is_no_plain_key_of_a_known_kind_is_refused() {
+    for pem in [
+        "",
+        "no PEM at all",
+        "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ED25519_SPKI,
+        ED25519_ENCRYPTED,
+        P384_PKCS8,
+        X25519_PKCS8,
+    ] {
+        assert_invalid_key(PrivateKey::from_pem(pem.as_bytes()));
+    }
+    for pem in ["", "no PEM at all", ED25519_PKCS8, RSA_PKCS1, P384_SPKI, X25519_SPKI] {
+        assert_invalid_key(VerificationKey::from_pem(pem.as_bytes()));
+    }
+}
+
+#[test]
+fn a_jwk_whose_public_part_is_not_that_of_its_private_one_is_refused() {
+    for provider in providers() {
+        for (jwk, changes) in [
+            (ED25519_JWK, json!({"x": RFC_8037_PUBLIC})),
+            (ED25519_JWK, json!({"d": RFC_8037_SEED})),
+            (P256_JWK, json!({"x": RFC_7515_A3_X, "y": RFC_7515_A3_Y})),
+            (P256_JWK, json!({"d": RFC_7515_A3_SCALAR})),
+            (RFC_7515_A2_JWK, json!({"n": RFC_7638_MODULUS})),
+            (RFC_7515_A2_JWK, json!({"e": "Aw"})),
+        ] {
+            assert!(SigningKey::from_jwk_with(jwk.as_bytes(), provider).is_ok());
+            let answer = SigningKey::from_jwk_with(&changed(jwk, changes.clone()), provider);
+            let error = answer.map(|key| panic!("{provider:?}: {changes} {key:?}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        }
+    }
+}
+
+#[test]
+fn an_rsa_key_whose_exponent_or_primes_do_not_belong_to_its_modulus_is_refused() {
+    for provider in providers() {
+        for name in ["d", "p", "q"] {
+            assert_invalid_key(SigningKey::from_jwk_with(&rsa_with_another(name), provider));
+        }
+        for name in ["d", "p", "q", "dp", "dq", "qi"] {
+            let missing = changed(RFC_7515_A2_JWK, json!({name: null}));
+            assert_invalid_key(SigningKey::from_jwk_with(&missing, provider));
+        }
+    }
+}
+
+/// One provider refuses such a key, the other derives these parts anew. A signature made with them
+/// as they are would give the primes away.
+#[tokio::test]
+async fn an_rsa_key_whose_derived_parts_are_wrong_makes_no_wrong_signature() {
+    for provider in providers() {
+        for name in ["dp", "dq", "qi"] {
+            match SigningKey::from_jwk_with(&rsa_with_another(name), provider) {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidKey),
+                Ok(key) => {
+                    let (fixture, token) = token_by(KeyRing::new(key)).await;
+                    let answer = fixture.tokens.validator().validate(&token);
+                    assert!(answer.is_ok(), "{provider:?}: {name}");
+                }
+            }
+        }
+    }
+}
+
+fn rsa_with_another(name: &str) -> Vec<u8> {
+    let good: Value = serde_json::from_str(RFC_7515_A2_JWK).unwrap();
+    let mut part = bytes(good[name].as_str().unwrap());
+    part[20] ^= 0x10;
+    changed(RFC_7515_A2_JWK, json!({name: text(part)}))
+}
+
+#[test]
+fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_refused() {
+    for provider in providers() {
+        for changes in [
+            json!({"kty": "EC"}),
+            json!({"kty": "RSA"}),
+            json!({"kty": 1}),
+            json!({"kty": null}),
+            json!({"crv": "X25519"}),
+            json!({"crv": "Ed448"}),
+            json!({"crv": null}),
+            json!({"alg": "ES256"}),
+            json!({"alg": "HS256"}),
+            json!({"alg": "none"}),
+            json!({"alg": 1}),
+            json!({"use": "enc"}),
+            json!({"use": ["sig"]}),
+            json!({"kid": 1}),
+            json!({"x": 1}),
+            json!({"x": ""}),
+            json!({"x": format!("{RFC_8037_PUBLIC}=")}),
+        ] {
+            let private = changed(ED25519_JWK, changes);
+            assert_invalid_key(SigningKey::from_jwk_with(&private, provider));
+            assert_invalid_key(VerifyingKey::from_jwk_with(&private, provider));
+        }
+        let twice = ED25519_JWK.replacen('{', r#"{"kty":"OKP","#, 1);
+        let escaped = ED25519_JWK.replacen('{', r#"{"\u006bty":"OKP","#, 1);
+        let array = format!("[{ED25519_JWK}]");
+        let more = format!("{ED25519_JWK}x");
+        for text in [twice, escaped, array, more, String::new(), "null".into()] {
+            assert_invalid_key(SigningKey::from_jwk_with(text.as_bytes(), provider));
+            assert_invalid_key(VerifyingKey::from_jwk_with(text.as_bytes(), provider));
+        }
+    }
+}
+
+#[test]
+fn a_private_seed_or_scalar_of_another_length_is_refused() {
+    for provider in providers() {
+        for len in [0, 31, 33, 64] {
+            let d = text(vec![7; len]);
+            for jwk in [ED25519_JWK, P256_JWK] {
+                assert_invalid_key(SigningKey::from_jwk_with(
+                    &changed(jwk, json!({"d": d, "x": null, "y": null})),
+                    provider,
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_secret_is_no_public_key() {
+    for provider in providers() {
+        let jwk = oct(RFC_7515_A1_SECRET);
+        assert_invalid_key(VerifyingKey::from_jwk_with(jwk.as_bytes(), provider));
+        let set = set_of(&[jwk.into_bytes()]);
+        assert_invalid_key(KeyRing::from_jwks_with(&set, provider));
+    }
+}
+
+// Rings
+
+#[test]
+fn a_ring_has_no_kid_twice() {
+    for provider in providers() {
+        let key = |algorithm| SigningKey::new(&private_key(algorithm), provider).unwrap();
+        let (ed, p256) = (key(Algorithm::EdDSA), key(Algorithm::ES256));
+        let public = ed.verifying_key().clone();
+        assert_invalid_key(KeyRing::verifying([public.clone(), public.clone()]));
+        assert_invalid_key(KeyRing::new(ed.clone()).with_next(&ed));
+        let until = Timestamp::from_secs(START);
+        assert_invalid_key(KeyRing::new(ed.clone()).with_retired(public.clone(), until));
+        let material = provider.verification_key(&private_key(Algorithm::ES256)).unwrap();
+        let renamed = VerifyingKey::new(material, Some(ed.kid().to_owned()), provider).unwrap();
+        assert_invalid_key(KeyRing::verifying([public, renamed]));
+        assert!(KeyRing::new(ed).with_next(&p256).is_ok());
+
+        let first = changed(ED25519_JWK, json!({"kid": "k", "d": null}));
+        let second = changed(P256_JWK, json!({"kid": "k", "d": null}));
+        assert_invalid_key(KeyRing::from_jwks_with(&set_of(&[first, second]), provider));
+    }
+}
+
+#[test]
+fn a_jwk_set_holds_the_public_members_and_nothing_else() {
+    const PUBLIC: [&str; 9] = ["kty", "crv", "x", "y", "n", "e", "use", "alg", "kid"];
+    for provider in providers() {
+        let key = |algorithm| SigningKey::new(&private_key(algorithm), provider).unwrap();
+        let set = KeyRing::new(key(Algorithm::EdDSA))
+            .with_next(&key(Algorithm::ES256))
+            .and_then(|ring| {
+                let retired = key(Algorithm::RS256).verifying_key().clone();
+                ring.with_retired(retired, Timestamp::from_secs(START))
+            })
+            .and_then(|ring| ring.with_next(&key(Algorithm::HS256)))
+            .unwrap()
+            .to_jwks(Timestamp::MIN);
+        let read: Value = serde_json::from_str(&set).unwrap();
+        assert_eq!(read.as_object().unwrap().len(), 1);
+        let keys = read["keys"].as_array().unwrap();
+        let kinds: Vec<_> = keys.iter().map(|key| key["kty"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["OKP", "EC", "RSA"]);
+        for key in keys {
+            for name in key.as_object().unwrap().keys() {
+                assert!(PUBLIC.contains(&name.as_str()), "{name}");
+            }
+            assert_eq!(key["use"], "sig");
+        }
+        let [ed, p256]: [Value; 2] =
+            [ED25519_JWK, P256_JWK].map(|jwk| serde_json::from_str(jwk).unwrap());
+        for secret in [ed["d"].as_str(), p256["d"].as_str(), Some(RFC_7515_A1_SECRET)] {
+            assert!(!set.contains(secret.unwrap()), "{set}");
+        }
+    }
+}
+
+#[test]
+fn a_shared_secret_is_never_published() {
+    let key = SigningKey::new(&private_key(Algorithm::HS256), providers()[0]).unwrap();
+    assert!(key.verifying_key().to_jwk().is_none());
+    let ring = KeyRing::new(key);
+    assert_eq!(ring.to_jwks(Timestamp::MIN), r#"{"keys":[]}"#);
+}
+
+#[test]
+fn of_a_jwk_set_the_keys_that_cannot_be_used_are_left_out() {
+    for provider in providers() {
+        let good = changed(ED25519_JWK, json!({"d": null, "kid": "good"}));
+        let unusable = [
+            json!({"kty": "oct", "k": RFC_7515_A1_SECRET}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": SMALL_ORDER[0]}),
+            json!({"kty": "OKP", "crv": "X25519", "x": RFC_8037_PUBLIC}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": RFC_8037_PUBLIC, "use": "enc"}),
+            json!({"kty": "EC", "crv": "P-256", "x": RFC_7515_A3_X, "y": RFC_7515_A3_X}),
+            json!({"kty": "EC", "crv": "P-384", "x": RFC_7515_A3_X, "y": RFC_7515_A3_Y}),
+            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQ"}),
+            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "RS512"}),
+            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "PS256"}),
+            json!({"kty": "new"}),
+            json!({}),
+            json!(1),
+            json!(null),
+        ];
+        for key in unusable {
+            let key = key.to_string().into_bytes();
+            let ring = KeyRing::from_jwks_with(&set_of(&[key.clone(), good.clone()]), provider);
+            let set: Value = serde_json::from_str(&ring.unwrap().to_jwks(Timestamp::MIN)).unwrap();
+            assert_eq!(set["keys"].as_array().unwrap().len(), 1, "{key:?}");
+            assert_eq!(set["keys"][0]["kid"], "good");
+            assert_invalid_key(KeyRing::from_jwks_with(&set_of(&[key]), provider));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_jwk_set_is_refused() {
+    for provider in providers() {
+        let key = String::from_utf8(changed(ED25519_JWK, json!({"d": null}))).unwrap();
+        for set in [
+            String::new(),
+            "{}".into(),
+            "[]".into(),
+            "null".into(),
+            r#"{"keys":[]}"#.into(),
+            r#"{"keys":{}}"#.into(),
+            format!("[{key}]"),
+            key.clone(),
+            format!(r#"{{"keys":[{key}],"keys":[{key}]}}"#),
+            format!(r#"{{"keys":[{key}]}} x"#),
+            format!("\u{feff}{{\"keys\":[{key}]}}"),
+        ] {
+            assert_invalid_key(KeyRing::from_jwks_with(set.as_bytes(), provider));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retired_key_verifies_and_is_published_until_its_time_and_not_at_it() {
+    let old = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let new = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let (fixture, token) = token_by(KeyRing::new(old.clone())).await;
+    let until = Timestamp::from_secs(START + 10);
+    let just_before = Timestamp::from_micros(until.as_micros() - 1);
+    let ring = KeyRing::new(new).with_retired(old.verifying_key().clone(), until).unwrap();
+    let validator = validator(ring.clone(), &fixture.clock);
+
+    fixture.clock.set(just_before);
+    assert!(validator.validate(&token).is_ok());
+    assert!(ring.to_jwks(just_before).contains(old.kid()));
+    fixture.clock.set(until);
+    assert_eq!(validator.validate(&token).unwrap_err(), TokenFault::UnknownKey);
+    assert!(!ring.to_jwks(until).contains(old.kid()));
+}
+
+#[tokio::test]
+async fn a_next_key_is_published_and_verifies_and_does_not_sign() {
+    let active = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let next = SigningKey::generate(Algorithm::ES256).unwrap();
+    let ring = KeyRing::new(active.clone()).with_next(&next).unwrap();
+    assert_eq!(ring.active().unwrap().kid(), active.kid());
+    assert!(ring.to_jwks(Timestamp::MIN).contains(next.kid()));
+    let (fixture, token) = token_by(KeyRing::new(next)).await;
+    assert!(validator(ring, &fixture.clock).validate(&token).is_ok());
+}
+
+// Debug
+
+#[test]
+fn debug_of_keys_shows_no_key_material() {
+    for provider in providers() {
+        for algorithm in ALGORITHMS {
+            let private = private_key(algorithm);
+            let signing = SigningKey::new(&private, provider).unwrap();
+            let material = provider.verification_key(&private).unwrap();
+            let ring = KeyRing::new(signing.clone());
+            let validator = validator(ring.clone(), &TestClock::new());
+            assert_eq!(format!("{private:?}"), format!("PrivateKey({algorithm}, [redacted])"));
+            let kid = signing.kid();
+            assert_eq!(format!("{signing:?}"), format!("SigningKey({algorithm}, {kid})"));
+            let secret = secret_of(&private);
+            for shown in [
+                format!("{private:#?}"),
+                format!("{signing:#?}"),
+                format!("{material:?} {material:#?}"),
+                format!("{:?}", signing.verifying_key()),
+                format!("{ring:?} {ring:#?}"),
+                format!("{validator:?} {validator:#?}"),
+            ] {
+                let shown = shown.to_lowercase();
+                for form in forms(&secret) {
+                    assert!(!shown.contains(&form.to_lowercase()), "{shown}");
+                }
+            }
+        }
+    }
+}
+
+fn secret_of(key: &PrivateKey) -> Vec<u8> {
+    match key {
+        PrivateKey::Ed25519(seed) => seed.to_vec(),
+        PrivateKey::P256(scalar) => scalar.to_vec(),
+        PrivateKey::Rsa(der) => der.to_vec(),
+        PrivateKey::Hmac(secret) => secret.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first bytes, as `Debug` of arrays, hexadecimal and base64 would write them.
+fn forms(secret: &[u8]) -> [String; 3] {
+    let start = &secret[..6];
+    let numbers: Vec<_> = start.iter().map(ToString::to_string).collect();
+    let hexadecimal = start.iter().map(|byte| format!("{byte:02x}")).collect();
+    [numbers.join(", "), hexadecimal, text(start)]
+}
+
+// Vectors of the specifications
+
+#[test]
+fn rfc_8037_a1_to_a5_ed25519() {
+    const INPUT: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+    const SIGNATURE: &str =
+        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    for provider in providers() {
+        let jwk = json!({
+            "kty": "OKP", "crv": "Ed25519", "d": RFC_8037_SEED, "x": RFC_8037_PUBLIC,
+        });
+        let key = SigningKey::from_jwk_with(jwk.to_string().as_bytes(), provider).unwrap();
+        assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let seed: [u8; 32] = bytes(RFC_8037_SEED).try_into().unwrap();
+        let private = PrivateKey::Ed25519(Zeroizing::new(seed));
+        let public = provider.verification_key(&private).unwrap();
+        assert_eq!(public, VerificationKey::ed25519(&bytes(RFC_8037_PUBLIC)).unwrap());
+        let signature = provider.signer(&private).unwrap().sign(INPUT.as_bytes()).unwrap();
+        assert_eq!(text(&signature), SIGNATURE);
+        assert!(provider.verifier(&public).unwrap().verify(INPUT.as_bytes(), &signature));
+    }
+}
+
+#[test]
+fn rfc_7638_3_1_thumbprint() {
+    for provider in providers() {
+        let jwk = json!({
+            "kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+        });
+        let named = VerifyingKey::from_jwk_with(jwk.to_string().as_bytes(), provider).unwrap();
+        assert_eq!(named.kid(), "2011-04-29");
+        let material = VerificationKey::rsa(&bytes(RFC_7638_MODULUS), &[1, 0, 1]).unwrap();
+        let key = VerifyingKey::new(material, None, provider).unwrap();
+        assert_eq!(key.kid(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let padded = [vec![0; 3], bytes(RFC_7638_MODULUS)].concat();
+        let material = VerificationKey::rsa(&padded, &[0, 1, 0, 1]).unwrap();
+        assert_eq!(VerifyingKey::new(material, None, provider).unwrap().kid(), key.kid());
+    }
+}
+
+const RFC_7515_PAYLOAD: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+
+#[test]
+fn rfc_7515_a1_hmac_sha_256() {
+    const SIGNATURE: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let input = format!("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{RFC_7515_PAYLOAD}");
+    for provider in providers() {
+        let key = private_key(Algorithm::HS256);
+        let signature = provider.signer(&key).unwrap().sign(input.as_bytes()).unwrap();
+        assert_eq!(text(&signature), SIGNATURE);
+        let verifier = provider.verifier(&provider.verification_key(&key).unwrap()).unwrap();
+        assert!(verifier.verify(input.as_bytes(), &signature));
+        for bad in [&signature[..31], &signature[..16], &[], &[&signature[..], &[0]].concat()] {
+            assert!(!verifier.verify(input.as_bytes(), bad), "{provider:?}");
+        }
+    }
+}
+
+#[test]
+fn rfc_7515_a2_rsa_with_sha_256() {
+    const SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    let input = format!("eyJhbGciOiJSUzI1NiJ9.{RFC_7515_PAYLOAD}");
+    let jwk: Value = serde_json::from_str(RFC_7515_A2_JWK).unwrap();
+    let modulus = bytes(jwk["n"].as_str().unwrap());
+    let public = VerificationKey::rsa(&modulus, &[1, 0, 1]).unwrap();
+    for provider in providers() {
+        let verifier = provider.verifier(&public).unwrap();
+        assert!(verifier.verify(input.as_bytes(), &bytes(SIGNATURE)));
+        assert!(!verifier.verify(b"another message", &bytes(SIGNATURE)));
+    }
+}
+
+#[test]
+fn rfc_7515_a3_ecdsa_with_p256() {
+    const SIGNATURE: &str =
+        "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    let input = format!("eyJhbGciOiJFUzI1NiJ9.{RFC_7515_PAYLOAD}");
+    let point = [vec![4], bytes(RFC_7515_A3_X), bytes(RFC_7515_A3_Y)].concat();
+    let public = VerificationKey::p256(&point).unwrap();
+    let scalar: [u8; 32] = bytes(RFC_7515_A3_SCALAR).try_into().unwrap();
+    for provider in providers() {
+        let verifier = provider.verifier(&public).unwrap();
+        assert!(verifier.verify(input.as_bytes(), &bytes(SIGNATURE)));
+        assert!(!verifier.verify(b"another message", &bytes(SIGNATURE)));
+        let private = PrivateKey::P256(Zeroizing::new(scalar));
+        assert_eq!(provider.verification_key(&private).unwrap(), public);
+    }
+}
+
+#[test]
+fn rfc_8032_7_1_ed25519() {
+    for (seed, public, message, signature) in [
+        (RFC_8037_SEED, RFC_8037_PUBLIC, "", RFC_8032_TEST_1),
+        (
+            "TM0Imyj_ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U-4pvs",
+            "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",
+            "cg",
+            "kqAJqfDUyrhyDoILX2QlQKKye1QWUD-Ps3YiI-vbadoIWsHkPhWZbkWPNhPQ8R2MOHsurrQwKu6wDSkWErsMAA",
+        ),
+    ] {
+        for provider in providers() {
+            let seed: [u8; 32] = bytes(seed).try_into().unwrap();
+            let private = PrivateKey::Ed25519(Zeroizing::new(seed));
+            let key = provider.verification_key(&private).unwrap();
+            assert_eq!(key, VerificationKey::ed25519(&bytes(public)).unwrap());
+            let signed = provider.signer(&private).unwrap().sign(&bytes(message)).unwrap();
+            assert_eq!(text(signed), text(bytes(signature)));
+        }
+    }
+}
+
+// Signatures of wrong forms
+
+#[test]
+fn a_signature_of_another_length_or_for_another_message_or_key_is_refused() {
+    for algorithm in ALGORITHMS {
+        for provider in providers() {
+            let key = private_key(algorithm);
+            let verifier = provider.verifier(&provider.verification_key(&key).unwrap()).unwrap();
+            let good = provider.signer(&key).unwrap().sign(b"message").unwrap();
+            assert!(verifier.verify(b"message", &good), "{algorithm} {provider:?}");
+            assert!(!verifier.verify(b"another message", &good));
+            assert!(!verifier.verify(b"", &good));
+            let longer = [&good[..], &[0]].concat();
+            let shifted = [&[0], &good[..]].concat();
+            let twice = [&good[..], &good[..]].concat();
+            let (zeros, ones) = (vec![0; good.len()], vec![0xff; good.len()]);
+            let shorter = good[..good.len() - 1].to_vec();
+            for bad in [vec![], vec![0], shorter, longer, shifted, twice, zeros, ones] {
+                assert!(!verifier.verify(b"message", &bad), "{algorithm} {provider:?} {bad:?}");
+            }
+            for bit in [0, 7, good.len() * 4, good.len() * 8 - 1] {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(!verifier.verify(b"message", &bad), "{algorithm} {provider:?} {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_rsa_signature_that_begins_with_zero_is_as_long_as_the_modulus_still() {
+    // Found by trying numbers: one message in 256 has such a signature.
+    const MESSAGE: &[u8] = b"message 558";
+    let key = private_key(Algorithm::RS256);
+    for provider in providers() {
+        let signature = provider.signer(&key).unwrap().sign(MESSAGE).unwrap();
+        assert_eq!((signature.len(), signature[0]), (256, 0));
+        let verifier = provider.verifier(&provider.verification_key(&key).unwrap()).unwrap();
+        assert!(verifier.verify(MESSAGE, &signature));
+        assert!(!verifier.verify(MESSAGE, &signature[1..]), "{provider:?}");
+        assert!(!verifier.verify(MESSAGE, &[&[0], &signature[..]].concat()), "{provider:?}");
+    }
+}
+
+#[test]
+fn an_rsa_signature_not_below_the_modulus_is_refused() {
+    const MESSAGE: &[u8] = b"message 558";
+    let key = private_key(Algorithm::RS256);
+    for provider in providers() {
+        let public = provider.verification_key(&key).unwrap();
+        let VerificationKey::Rsa { modulus, .. } = &public else { panic!("{public:?}") };
+        let verifier = provider.verifier(&public).unwrap();
+        let signature = provider.signer(&key).unwrap().sign(MESSAGE).unwrap();
+        // It begins with zero, so the sum is no longer than the modulus.
+        let sum = sum(&signature, modulus);
+        assert_eq!(sum.len(), 256);
+        for bad in [&sum, modulus] {
+            assert!(!verifier.verify(MESSAGE, bad), "{provider:?}");
+        }
+    }
+}
+
+/// Of two big-endian numbers of one length.
+fn sum(left: &[u8], right: &[u8]) -> Vec<u8> {
+    let mut carry = 0;
+    let mut sum: Vec<u8> = left
+        .iter()
+        .zip(right)
+        .rev()
+        .map(|(left, right)| {
+            let digit = u16::from(*left) + u16::from(*right) + carry;
+            carry = digit >> 8;
+            digit as u8
+        })
+        .collect();
+    if carry > 0 {
+        sum.push(1);
+    }
+    sum.reverse();
+    sum
+}
+
+#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod both_providers {
+    use super::*;
+
+    const PAIRS: [(&dyn CryptoProvider, &dyn CryptoProvider); 2] =
+        [(&AwsLcRs, &RustCrypto), (&RustCrypto, &AwsLcRs)];
+
+    #[test]
+    fn what_one_signs_the_other_verifies() {
+        for algorithm in ALGORITHMS {
+            for (signing, verifying) in PAIRS {
+                let key = private_key(algorithm);
+                let signer = signing.signer(&key).unwrap();
+                let public = verifying.verification_key(&key).unwrap();
+                let verifier = verifying.verifier(&public).unwrap();
+                for len in [0, 1, 64, 1_000, 8_192] {
+                    let message = vec![0x61; len];
+                    let signature = signer.sign(&message).unwrap();
+                    assert!(verifier.verify(&message, &signature), "{algorithm} {verifying:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_generates_the_other_signs_with() {
+        for algorithm in ALGORITHMS {
+            for (generating, signing) in PAIRS {
+                let key = generating.generate(algorithm).unwrap();
+                assert_eq!(key.algorithm(), algorithm);
+                let signature = signing.signer(&key).unwrap().sign(b"message").unwrap();
+                let public = generating.verification_key(&key).unwrap();
+                let verifier = generating.verifier(&public).unwrap();
+                assert!(verifier.verify(b"message", &signature), "{algorithm} {signing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_derive_the_same_public_key_and_the_same_kid() {
+        for algorithm in ALGORITHMS {
+            let key = private_key(algorithm);
+            let [left, right] = [&AwsLcRs as &dyn CryptoProvider, &RustCrypto]
+                .map(|provider| SigningKey::new(&key, provider).unwrap());
+            assert_eq!(left.kid(), right.kid());
+            assert_eq!(left.verifying_key().to_jwk(), right.verifying_key().to_jwk());
+            let public = AwsLcRs.verification_key(&key).unwrap();
+            assert!(public == RustCrypto.verification_key(&key).unwrap(), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn where_a_signature_is_determined_by_its_message_both_make_the_same() {
+        for algorithm in [Algorithm::EdDSA, Algorithm::RS256, Algorithm::HS256] {
+            let key = private_key(algorithm);
+            let [left, right] = [&AwsLcRs as &dyn CryptoProvider, &RustCrypto]
+                .map(|provider| provider.signer(&key).unwrap().sign(b"message").unwrap());
+            assert_eq!(left, right, "{algorithm}");
+        }
+    }
+}
+
+// Keys that were made for these tests and are used nowhere else
+
+fn oct(secret: &str) -> String {
+    json!({"kty": "oct", "k": secret}).to_string()
+}
+
+/// n of the curve (FIPS 186-5), big-endian.
+pub const P256_ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
+
+const RFC_8037_SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+const RFC_8037_PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+const RFC_8032_TEST_1: &str =
+    "5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc-bRr0lv18FlbviRlUUFDjnoQCw";
+const RFC_7515_A1_SECRET: &str =
+    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+const RFC_7515_A2_JWK: &str = r#"{"kty": "RSA",
+"n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
+"e": "AQAB",
+"d": "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYTCBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ",
+"p": "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPGBY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc",
+"q": "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA-njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc",
+"dp": "BwKfV3Akq5_MFZDFZCnW-wzl-CCo83WoZvnLQwCTeDv8uzluRSnm71I3QCLdhrqE2e9YkxvuxdBfpT_PI7Yz-FOKnu1R6HsJeDCjn12Sk3vmAktV2zb34MCdy7cpdTh_YVr7tss2u6vneTwrA86rZtu5Mbr1C1XsmvkxHQAdYo0",
+"dq": "h_96-mK1R_7glhsum81dZxjTnYynPbZpHziZjeeHcXYsXaaMwkOlODsWa7I9xXDoRwbKgB719rrmI2oKr6N3Do9U0ajaHF-NKJnwgjMd2w9cjz3_-kyNlxAr2v4IKhGNpmM5iIgOS1VZnOZ68m6_pbLBSp3nssTdlqvd0tIiTHU",
+"qi": "IYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd-DlcxyVuuM9sQLdgjVk2oy26F0EmpScGLq2MowX7fhd_QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0ITrJReOgo1cq9SbsxYawBgfp_gh6A5603k2-ZQwVK0JKSHuLFkuQ3U"}"#;
+const RFC_7515_A3_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+const RFC_7515_A3_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+const RFC_7515_A3_SCALAR: &str = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
+const RFC_7638_MODULUS: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+
+const ED25519_JWK: &str = r#"{"kty": "OKP",
+"crv": "Ed25519",
+"d": "bIfIxo0F55YgixhZHx_kgDuPwvIMzLQ0wuBYSVaco3I",
+"x": "32jcIyQxt4xEbTtwrcPRPQ3NkHLTGuAHC3FPxIw95dI"}"#;
+const P256_JWK: &str = r#"{"kty": "EC",
+"crv": "P-256",
+"d": "_REB77ORGeyuSx36_4Qj8aBVzVhtnpDoOIW9a0qYZr4",
+"x": "AexmSsxtYvKuOFMWkJB6zHf7TPdCmC3vcCSG2nfZxOg",
+"y": "fgiZRozyqizaUUHx99z8b2MtL6C9lP83_hRqdj3_MaI"}"#;
+
+const ED25519_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIGyHyMaNBeeWIIsYWR8f5IA7j8LyDMy0NMLgWElWnKNy
+-----END PRIVATE KEY-----
+";
+const ED25519_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhn33yCq7cU4wICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEGGmEcD8ZajeKmJ/W5nmv4cEQAQp
+snhKvNK2IIQOCvw7zJZZWaGeEZ75lEn0zbT5DD1gYTzIoh0H0NT4cRLHBccYPSQk
+ywxcorr9N4Q9HrVCfPo=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+pub const ED25519_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA32jcIyQxt4xEbTtwrcPRPQ3NkHLTGuAHC3FPxIw95dI=
+-----END PUBLIC KEY-----
+";
+const X25519_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VuBCIEIOg3dOGGRIHDUfAOmMVRNus9eRjy7LxtQDceu7s7ycx6
+-----END PRIVATE KEY-----
+";
+const X25519_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VuAyEAJ9+YAI2pOTj0Jc+CEG1T6FwJtEQqVcHH3Ki8Y0rPfS0=
+-----END PUBLIC KEY-----
+";
+const P256_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/REB77ORGeyuSx36
+/4Qj8aBVzVhtnpDoOIW9a0qYZr6hRANCAAQB7GZKzG1i8q44UxaQkHrMd/tM90KY
+Le9wJIbad9nE6H4ImUaM8qos2lFB8ffc/G9jLS+gvZT/N/4UanY9/zGi
+-----END PRIVATE KEY-----
+";
+const P256_SEC1: &str = "-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIP0RAe+zkRnsrksd+v+EI/GgVc1YbZ6Q6DiFvWtKmGa+oAoGCCqGSM49
+AwEHoUQDQgAEAexmSsxtYvKuOFMWkJB6zHf7TPdCmC3vcCSG2nfZxOh+CJlGjPKq
+LNpRQfH33PxvYy0voL2U/zf+FGp2Pf8xog==
+-----END EC PRIVATE KEY-----
+";
+pub const P256_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAexmSsxtYvKuOFMWkJB6zHf7TPdC
+mC3vcCSG2nfZxOh+CJlGjPKqLNpRQfH33PxvYy0voL2U/zf+FGp2Pf8xog==
+-----END PUBLIC KEY-----
+";
+const P384_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDCOSv3PpyDfNRRc80My
+9OBD/MaRAN2bH6p48fzCa3CCGV92bwWqlV3IpCrm5523ks2hZANiAARDAKIjOcyg
+pGup3eF0Cf+riAtesXFOiwDxzLX525ITh/rHBYvWtAawb28E3tJnS14dhw8nPeTd
+i4+l9G5Ib4t0H4mBcAtZYgQfyYi7HrO1O2IWT8ICPE8qRq4CufMI+Eo=
+-----END PRIVATE KEY-----
+";
+const P384_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEQwCiIznMoKRrqd3hdAn/q4gLXrFxTosA
+8cy1+duSE4f6xwWL1rQGsG9vBN7SZ0teHYcPJz3k3YuPpfRuSG+LdB+JgXALWWIE
+H8mIux6ztTtiFk/CAjxPKkauArnzCPhK
+-----END PUBLIC KEY-----
+";
+const RSA_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDg0id2nKv1faIH
+BdjbwP6aEDWzYXGj8wrogV0+NAyVNYDQLSR44hCktCiO7H+JN/yXXtq4cCRdQ23c
++bS0Q9I3OvUtAE2hQibuKGFHAN9PyMfnWsdHhlhIEj5J49QspgZPlbZMx8q4fmoS
+WMfdMs82Q3ruYz7XfTz/vnIuVjSrYSTIOinwwbbrrO5etftrNM/3xlJqaQAVsCsB
+gna9+YVZx5cNxlSrPwfYqKoLkkoWEic/RROFVUHFAoWMD7gW11PA852a2Pd3ihC8
+dBJKHqXaWwmFf76OfFCJ94nUEtgD2suyoAdGoYZR6q6kdP+AcAsDKMR27rWrPmmy
+2X264YAhAgMBAAECggEAB+L3ZW7LjXoRxANNfy/+/nKRH7DMZr7w5AUduz/iLR3K
+XgMnY2IyyURUo+bh9nNTVhAKxiuQ6wChiv3re+NhLXTRAvoevwhuCy65ct8x9j+J
+27DQis7IrAaPztHCMKrGT+Zllb3we5ZbrDcXE8hjgnjNiC1NGAwZprMMmFmH0Xcv
+Fhj414Byjux58wWzrJckvprudsVLwhV8QwkAae2BAAaAlM1byUnrahZuYisM+Fjp
+BgoLNsuZHHAzBntK6Z3NwKwBC5GxfJcv98Od5s7wwVUp92+FeHhZwAQQGcIMcxTm
+a9+a54satH40xlY2FH03MSn2pe5BNTfw5H1CzIL/AQKBgQD5OYyCU+Rj8pyHYB7a
+L17AeSM+Z07Y0pPBLdbtmL4Yk4w6Wp1aOvuqyfVEnbX02mM/gjrNBUXQn245/NZj
++KJ0FUQGwiaKphdytRyW7I13mqWQZgwBqRSFlMArPFYIdlKhJb6olTeOgJ5Bueop
+CDnzJUTCCHZdv1giwEdTUgoPMQKBgQDm7sTvKOoC+vQFgVt6gZA0feTEwxnfLLO0
+Comibi1nCVJYNjqeKpbMvlI+gBL942TQeKl7TKLiKnG5Y4nK8Qdmk8WrKQLtSaI2
+z2CmaWNaF2h+vC61qLz0AZjmzA6FRByLHk3aKq0WCfyqxJKWB5nKGat2lZDTW+dg
+2EZNZk2j8QKBgQDNRpVxE2Be4ooDByziUXod1qks0TKkbG2/A96vvMt2urEZr2FD
+3KlFtysJ5Uzl7KsquD1ueRVUDL1hjduYZEaKjqmFV40fTkap+Hsf5J9xEDOmiCcD
+hxycGjVeZ0gFmE/e45Pyj1U/TrkLMfKo8Vmp59yGZSn5dY1GslENU9ltQQKBgQCc
+x6uBpqhAv7kdZ7YAVKffSz0d7ErLPiD+cU0BroU6d5Sk+KQRL17Tv748Wl0Kau/N
+rK17XQsUOracoxwwYDSjCl3fluc6y4vKZD38nH3r8wppSD7564XkrpTs08pj5Vrv
+g/Jc1C5QURVtpijSnHRnRcgnqOD67WEHWa1Y7MR3MQKBgBOCJvtxhftKbN2MVg5G
+yaurgkDltBMv+lqAF+Ig4ae9FY0YnOyr3sm7n1RyxdjclXDIhM3y9r+BnMButTxe
+M32p24EZdlRvGFjnu501sanquPXrQnMAVGhEEwtr/ZnxyYR6sFh1zC4OUSCqlYTj
+bmcn+kKMUQixGFkUNdznCTj2
+-----END PRIVATE KEY-----
+";
+const RSA_PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----
+MIIEpAIBAAKCAQEA4NIndpyr9X2iBwXY28D+mhA1s2Fxo/MK6IFdPjQMlTWA0C0k
+eOIQpLQojux/iTf8l17auHAkXUNt3Pm0tEPSNzr1LQBNoUIm7ihhRwDfT8jH51rH
+R4ZYSBI+SePULKYGT5W2TMfKuH5qEljH3TLPNkN67mM+1308/75yLlY0q2EkyDop
+8MG266zuXrX7azTP98ZSamkAFbArAYJ2vfmFWceXDcZUqz8H2KiqC5JKFhInP0UT
+hVVBxQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l2lsJhX++jnxQifeJ1BLYA9rLsqAH
+RqGGUequpHT/gHALAyjEdu61qz5pstl9uuGAIQIDAQABAoIBAAfi92Vuy416EcQD
+TX8v/v5ykR+wzGa+8OQFHbs/4i0dyl4DJ2NiMslEVKPm4fZzU1YQCsYrkOsAoYr9
+63vjYS100QL6Hr8IbgsuuXLfMfY/iduw0IrOyKwGj87RwjCqxk/mZZW98HuWW6w3
+FxPIY4J4zYgtTRgMGaazDJhZh9F3LxYY+NeAco7sefMFs6yXJL6a7nbFS8IVfEMJ
+AGntgQAGgJTNW8lJ62oWbmIrDPhY6QYKCzbLmRxwMwZ7SumdzcCsAQuRsXyXL/fD
+nebO8MFVKfdvhXh4WcAEEBnCDHMU5mvfmueLGrR+NMZWNhR9NzEp9qXuQTU38OR9
+QsyC/wECgYEA+TmMglPkY/Kch2Ae2i9ewHkjPmdO2NKTwS3W7Zi+GJOMOlqdWjr7
+qsn1RJ219NpjP4I6zQVF0J9uOfzWY/iidBVEBsImiqYXcrUcluyNd5qlkGYMAakU
+hZTAKzxWCHZSoSW+qJU3joCeQbnqKQg58yVEwgh2Xb9YIsBHU1IKDzECgYEA5u7E
+7yjqAvr0BYFbeoGQNH3kxMMZ3yyztAqJom4tZwlSWDY6niqWzL5SPoAS/eNk0Hip
+e0yi4ipxuWOJyvEHZpPFqykC7UmiNs9gpmljWhdofrwutai89AGY5swOhUQcix5N
+2iqtFgn8qsSSlgeZyhmrdpWQ01vnYNhGTWZNo/ECgYEAzUaVcRNgXuKKAwcs4lF6
+HdapLNEypGxtvwPer7zLdrqxGa9hQ9ypRbcrCeVM5eyrKrg9bnkVVAy9YY3bmGRG
+io6phVeNH05Gqfh7H+SfcRAzpognA4ccnBo1XmdIBZhP3uOT8o9VP065CzHyqPFZ
+qefchmUp+XWNRrJRDVPZbUECgYEAnMergaaoQL+5HWe2AFSn30s9HexKyz4g/nFN
+Aa6FOneUpPikES9e07++PFpdCmrvzayte10LFDq2nKMcMGA0owpd35bnOsuLymQ9
+/Jx96/MKaUg++euF5K6U7NPKY+Va74PyXNQuUFEVbaYo0px0Z0XIJ6jg+u1hB1mt
+WOzEdzECgYATgib7cYX7SmzdjFYORsmrq4JA5bQTL/pagBfiIOGnvRWNGJzsq97J
+u59UcsXY3JVwyITN8va/gZzAbrU8XjN9qduBGXZUbxhY57udNbGp6rj160JzAFRo
+RBMLa/2Z8cmEerBYdcwuDlEgqpWE425nJ/pCjFEIsRhZFDXc5wk49g==
+-----END RSA PRIVATE KEY-----
+";
+pub const RSA_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA4NIndpyr9X2iBwXY28D+
+mhA1s2Fxo/MK6IFdPjQMlTWA0C0keOIQpLQojux/iTf8l17auHAkXUNt3Pm0tEPS
+Nzr1LQBNoUIm7ihhRwDfT8jH51rHR4ZYSBI+SePULKYGT5W2TMfKuH5qEljH3TLP
+NkN67mM+1308/75yLlY0q2EkyDop8MG266zuXrX7azTP98ZSamkAFbArAYJ2vfmF
+WceXDcZUqz8H2KiqC5JKFhInP0UThVVBxQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l
+2lsJhX++jnxQifeJ1BLYA9rLsqAHRqGGUequpHT/gHALAyjEdu61qz5pstl9uuGA
+IQIDAQAB
+-----END PUBLIC KEY-----
+";
+pub const RSA_PUBLIC_PKCS1: &str = "-----BEGIN RSA PUBLIC KEY-----
+MIIBCgKCAQEA4NIndpyr9X2iBwXY28D+mhA1s2Fxo/MK6IFdPjQMlTWA0C0keOIQ
+pLQojux/iTf8l17auHAkXUNt3Pm0tEPSNzr1LQBNoUIm7ihhRwDfT8jH51rHR4ZY
+SBI+SePULKYGT5W2TMfKuH5qEljH3TLPNkN67mM+1308/75yLlY0q2EkyDop8MG2
+66zuXrX7azTP98ZSamkAFbArAYJ2vfmFWceXDcZUqz8H2KiqC5JKFhInP0UThVVB
+xQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l2lsJhX++jnxQifeJ1BLYA9rLsqAHRqGG
+UequpHT/gHALAyjEdu61qz5pstl9uuGAIQIDAQAB
+-----END RSA PUBLIC KEY-----
+";
+const RSA_1024_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBAMGGwLG4ej1iGCoV
++hDMpwmJJo1ilywBbxtRmNyqiJWI/GD7WNv8jo3Gy+UgkHRYh+x7kDpj+lhsG7eh
+Ghq3NC+LBf8XgKLUppMG2fF5iMkRozqE4heNXsQV4elRK11k3KbFhKzLJkFj63CR
+JyGFkT8C1WZ2I6oJYWHVQxZQrqbzAgMBAAECgYEAg1fwae3ZUNXFrrKRsFslNuyV
+dLmn/d7PSIw9oe4/mrWJDE0qRsuG+KQmd9B9GemH/rDx9x8ppl9hBGTbcaxLRpZA
+HU+/WU0yOS76EP7pZODQKOAM4bYOoUHqeUn6F68QjaJE2v8YoXqI/T7LXkEtrovW
+0fE5wivmsQZhwjCWAhkCQQDu+6jfJNtvzmhH9LfGMy7QaD1J5WT7qTA3y4uvNuon
+SVjC+Hk33ERVXq+MyP7B3x07TlN5ygycs2qxJdIDo2gNAkEAz056nm9IuSMFagjV
+wYZ32lPByrobhAm3P9XCQP6/rcK/zyjWKF7rBJ/l6r8QdufuMIvtZWnDPYOJPShp
+dl+K/wJBAJNTza2S+TyaEKubb9feIdQVDwOJSZHjoXgkIX7o6b1CeFfp+kC3p+DB
+OJQgLP2z4D95b/i62L+Z1AJVgH0BtdkCQCib8P00Q4SwzZC15lmgo73LBn1V86nr
+1U/V6dWdkaLSMYy9LSZ/YX5obDuN7gW87TXpUzm4fByCtdGbJv2fPbUCQDOfybUU
+oyj13RjQIN/UOx6GwEbIxxyu51zO6UIupu408XWipY98RGVztGPTgRsR1yPxaPIf
+qbteLi4E/XRTpzg=
+-----END PRIVATE KEY-----
+";
+const RSA_1024_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDBhsCxuHo9YhgqFfoQzKcJiSaN
+YpcsAW8bUZjcqoiViPxg+1jb/I6NxsvlIJB0WIfse5A6Y/pYbBu3oRoatzQviwX/
+F4Ci1KaTBtnxeYjJEaM6hOIXjV7EFeHpUStdZNymxYSsyyZBY+twkSchhZE/AtVm
+diOqCWFh1UMWUK6m8wIDAQAB
+-----END PUBLIC KEY-----
+";
+const RSA_2047_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MIIEuwIBADANBgkqhkiG9w0BAQEFAASCBKUwggShAgEAAoIBAGF0h/fOhluQIVvR
+s2Vkxs9VpM8krWZxbCcD0FXHAix0JPuedyJeM/t1jOWKLCT0u7nMpgFVbpcijdUC
+u+ncs6eqlVsLiQF5D3+Fna/3rnqrCFthZi2SpN1Gy5E60l0XbYtlZOJMm91fciDd
+gM0eqovmUEztbepbAeM9U6AMKmBxvJJ2c2hOFfUwMeYG4W/B+7Y6/h1cgRSO9zQO
+fMgOCUbnIzfhZCPx0KIrKzf6ZFLtuBUezRx3k2NhsEnd8CUc0nNiuQl67dlRlviG
+cHU2YXmWXxOHhdiZxtubwKrTuD6PYtWwz7+rzMX+tAk7TyCb1o7bNLTwAU8gjEiH
+9yPLi4cCAwEAAQKCAQA74q/qxy4o9diJ48Kpe9PvdGFiKNelK+2Zy+4px7C+QGC5
+fhcXN2waCZIbO10FGJ6C/g7EowriNImTa6qtesGrNlexKtV14j5zzlen2juNhawM
++z0epA5LK0XMaKj8K3lVP2lO5mShFBW9vF95rG6AqXaOzxfL+0CdswHAR7mCqZaj
+YL+e37pe/Pmi+hqGARHjJRuf3Z0H4dexKjmdV/X2py8zm4KkUD1oNqYSgQTUT8kZ
+BjLYO9bXZZyMLnU+eg6CTIBSIbfnwGXx6Ztj/TDzSLrG3TbGe4bBf9Gu0kWAEcN4
+KFvqBMul4fHFHGVBg98TA4/jvVaMb5HIy5FwB3iBAoGBANUW3RJi22AjqcNItTtE
+5f5zQmP7MCgbd/B9n3j16t5z3/ipZNUEeGPFoGoqNT1R0h1B2zsCe7c7ZnU3zOOs
+pa6dlLDdA8vAecpMWcuY8o2YZNL+u8bACWMMzmC79mgvlmNMRAUq4AJb6aBgia2/
+sRwIKdeuKwFbhXFf7KxV6EKbAoGAdRSFhtv0iHb1PUlItvLYlS/oPB+SYXtIqaFe
+Kh3mbSWiIfHJnULzxP0qJF1c2sp2Cj3b2rszMfo8MoQDAP87wu4lE+D8Gpy0uYlk
+mcobNvDLi8dYUoyzSxyRPq7dYxAloCxJXvVqHVcuDGSPmAjhkjSy+OYjhfDsLZHd
+vpONY4UCgYBBvaMIuB0MRRRr3jOjjHcUkISsCePqi8buGCOqEtyaMs+njMNCAPYP
+efoqpsj0GRkk05uKUhLPDfFnOobouuwGujEUe6tfIguxAOs3KAG0844vlk1iXP7I
+YzwMlhDIRd401mOp4Hdp4udqBj6Try86Ab6+/snfyleaCckfxgU4/wKBgG42+VPw
+r4vfYBFncXo3tccLKDWhCu2VXtvAuqIvL4HEEZKeyEqwgkYIhKli8kxMlz4g6VxJ
+KXJ8vDpZp3JC0wE3qdPC0dBDgKXAPuG/LktT9mkJKY3cQdQNenVlq6bbxm+4AQHR
+SSmBrimgaMSYZ7B4x5ojG4G1QL/NNs92m3z5AoGBAJuJlW5eeh9/T+VFnciNv01B
+x//RTcXxqpjYm3JE/O2z/YXoZ4xZl5nLk4YiWRVstM+GcL9r24SKs9VM3GCdx4tn
+t25iXIYn6ChHZ1uC63+xGKjlBb2FUYmxAfwEorR/CXxQDXg6UI9DhmF8/i7iTlIr
+KpUWbq++aEx3jdRBykpq
+-----END PRIVATE KEY-----
+";
+const RSA_2047_SPKI: &str = "-----BEGIN PUBLIC KEY-----
+MIIBITANBgkqhkiG9w0BAQEFAAOCAQ4AMIIBCQKCAQBhdIf3zoZbkCFb0bNlZMbP
+VaTPJK1mcWwnA9BVxwIsdCT7nnciXjP7dYzliiwk9Lu5zKYBVW6XIo3VArvp3LOn
+qpVbC4kBeQ9/hZ2v9656qwhbYWYtkqTdRsuROtJdF22LZWTiTJvdX3Ig3YDNHqqL
+5lBM7W3qWwHjPVOgDCpgcbySdnNoThX1MDHmBuFvwfu2Ov4dXIEUjvc0DnzIDglG
+5yM34WQj8dCiKys3+mRS7bgVHs0cd5NjYbBJ3fAlHNJzYrkJeu3ZUZb4hnB1NmF5
+ll8Th4XYmcbbm8Cq07g+j2LVsM+/q8zF/rQJO08gm9aO2zS08AFPIIxIh/cjy4uH
+AgMBAAE=
+-----END PUBLIC KEY-----
+";
