@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::acl::Acl;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId};
@@ -77,8 +77,9 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     the_feed_gives_everything_to_each_reader(&*store).await;
 }
 
+/// The present: purging what ended by a later time would take others' live sessions with it.
 fn now() -> Timestamp {
-    Timestamp::from_secs(1_800_000_000)
+    SystemClock.now()
 }
 
 fn unique() -> String {

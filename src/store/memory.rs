@@ -124,7 +124,10 @@ impl EntityStore for MemoryStore {
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        Ok(self.entities.remove(id).await.is_some())
+        // Not `Cache::remove`: it does not wait for a replacement that is under way, which would
+        // then bring the entity back.
+        let removal = self.entities.entry_by_ref(id).and_compute_with(|_| ready(Op::Remove));
+        Ok(matches!(removal.await, CompResult::Removed(_)))
     }
 
     fn is_durable(&self) -> bool {
@@ -269,13 +272,22 @@ impl Feed {
             Some(mark) => mark.parse().map_err(StoreError::corrupt)?,
         };
         let mut last = self.last.subscribe();
-        // Either way, what there is now is the answer.
-        let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > after)).await;
+        let mut read = self.after(after);
+        if read.0.is_empty() {
+            // What was purged is nothing to wake for, so it is the last number that is waited on.
+            let seen = read.1;
+            let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > seen)).await;
+            read = self.after(after);
+        }
+        Ok(Revocations { revocations: read.0, next: Cursor::new(&read.1.to_string()) })
+    }
+
+    /// What has a greater number, and the last number given out.
+    fn after(&self, after: u64) -> (Vec<Revocation>, u64) {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let newer = log.iter().filter(|(number, _)| *number > after);
         let revocations = newer.map(|(_, revocation)| revocation.clone()).collect();
-        let next = log.back().map_or(after, |(number, _)| (*number).max(after));
-        Ok(Revocations { revocations, next: Cursor::new(&next.to_string()) })
+        (revocations, after.max(*self.last.borrow()))
     }
 
     fn purge(&self, now: Timestamp) -> u64 {

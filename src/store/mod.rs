@@ -13,8 +13,8 @@
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
 //!
-//! The suite in `store::conformance` (feature `conformance`) checks it all;
-//! run it against a store of your own.
+//! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
+//! it, races included.
 
 mod error;
 mod memory;

@@ -17,6 +17,7 @@ mod examples;
 mod exchange;
 mod keys;
 mod layers;
+mod passwords;
 mod redaction;
 mod revocation;
 mod stores;

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore, conformance};
-use countersign::{AuthenticationToken, CustomerId, Session, SessionId, Timestamp};
+use countersign::store::{
+    Cursor, EntityStore, MemoryStore, Page, SessionFilter, SessionStore, conformance,
+};
+use countersign::{
+    AuthenticationToken, CustomerId, Entity, Revocation, RevocationTarget, Session, SessionId,
+    Timestamp, TokenId,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_store_keeps_the_contract_of_entities() {
@@ -27,13 +32,44 @@ async fn the_memory_store_drops_nothing_that_is_live_and_its_clones_share_it() {
         let id = SessionId::new(format!("session-{number}")).unwrap();
         let expires_at = now + Duration::from_secs(60);
         let session = Session::new(key, id, customer.clone(), now, expires_at);
-        store.insert(session, now).await.unwrap();
+        SessionStore::insert(&store, session, now).await.unwrap();
         keys.push(key);
     }
     let clone = store.clone();
     for key in &keys {
-        assert!(clone.get(key).await.unwrap().is_some());
+        assert!(SessionStore::get(&clone, key).await.unwrap().is_some());
     }
     let page = Page { offset: 0, limit: 1 };
     assert_eq!(clone.list(&SessionFilter::all(), page, now).await.unwrap().total, 10_000);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_behind_what_was_purged_is_brought_up_to_date() {
+    let store = MemoryStore::new();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let target = RevocationTarget::Token(TokenId::new("jti").unwrap());
+    store.revoke(Revocation { target, until: now }).await.unwrap();
+    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.revocations.len(), 1);
+    store.purge_expired(now).await.unwrap();
+    let late = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert!(late.revocations.is_empty());
+    assert_eq!(late.next, read.next, "it has nothing to come back for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replacement_that_races_a_removal_never_brings_the_entity_back() {
+    let store = MemoryStore::new();
+    for number in 0..2_000 {
+        let entity = Entity::entity(format!("e-{number}")).unwrap();
+        let id = entity.id().clone();
+        EntityStore::insert(&store, entity.clone()).await.unwrap();
+        let (writer, version) = (store.clone(), entity.version());
+        let writing = tokio::spawn(async move {
+            let _ = EntityStore::replace(&writer, entity.next_version(), version).await;
+        });
+        assert!(EntityStore::remove(&store, &id).await.unwrap());
+        writing.await.unwrap();
+        assert!(EntityStore::get(&store, &id).await.unwrap().is_none());
+    }
 }
