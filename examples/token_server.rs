@@ -152,7 +152,7 @@ fn setting(name: &str) -> Result<Option<String>, Problem> {
     }
 }
 
-/// A PEM file holds one kind of key; which one is tried out.
+/// A private JWK, or a private key in PEM: its algorithm follows from its kind.
 fn signing_key(path: &str) -> Result<SigningKey, Problem> {
     let problem = |error: &dyn std::fmt::Display| format!("COUNTERSIGN_SIGNING_KEY: {error}");
     let bytes = fs::read(path).map_err(|error| problem(&error))?;

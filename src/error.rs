@@ -25,7 +25,8 @@ struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is missing or contradicts another. Only constructors answer it.
+    /// A setting is missing or contradicts another. Constructors answer it, and calls that need
+    /// what was not set.
     Configuration,
     /// A key is malformed, too weak, or not of the algorithm it is meant for.
     InvalidKey,
@@ -109,7 +110,6 @@ impl Error {
     }
 
     #[must_use]
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "validation has no fields"))]
     pub(crate) fn from_invalid_fields(invalid_fields: Vec<InvalidField>) -> Self {
         let mut error = Self::new(ErrorKind::InvalidFields, "some fields are invalid");
         error.details.invalid_fields = invalid_fields;

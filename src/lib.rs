@@ -13,7 +13,7 @@ pub mod jose;
 #[cfg(feature = "service")]
 pub mod store;
 
-/// The middleware, a module each: its layer, its service, its future, and what it lets through.
+/// The middleware, a module each: its layer, its service, and what it lets through.
 ///
 /// | | in front of a handler, it |
 /// |---|---|

@@ -224,8 +224,10 @@ struct Scope(Arc<BTreeMap<String, Vec<String>>>);
 
 impl Scope {
     fn contains(&self, request: &[(&str, &str)]) -> bool {
+        // A key that is asked for twice has to fit both times.
         self.0.iter().all(|(key, values)| {
-            request.iter().any(|(name, value)| name == key && values.iter().any(|v| v == value))
+            let mut asked = request.iter().filter(|(name, _)| name == key).peekable();
+            asked.peek().is_some() && asked.all(|(_, value)| values.iter().any(|v| v == value))
         })
     }
 
@@ -317,6 +319,13 @@ pub(crate) struct Fault {
     /// Whether it is of a wrong JSON type, rather than of the right type and a wrong content.
     #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes tell them apart"))]
     pub(crate) wrong_type: bool,
+}
+
+impl Fault {
+    /// Where it is, with the field's own name in front: `acl.0.scope`.
+    pub(crate) fn field(&self) -> String {
+        if self.path.is_empty() { "acl".to_owned() } else { format!("acl.{}", self.path) }
+    }
 }
 
 #[derive(Default)]
@@ -450,7 +459,7 @@ impl<'de> Deserialize<'de> for Acl {
         let value = Value::deserialize(deserializer)?;
         Self::from_json(&value).map_err(|faults| {
             let first = faults.into_iter().next();
-            let text = first.map(|fault| format!("acl.{} {}", fault.path, fault.message));
+            let text = first.map(|fault| format!("{} {}", fault.field(), fault.message));
             serde::de::Error::custom(text.unwrap_or_default())
         })
     }
@@ -487,6 +496,7 @@ mod tests {
         assert!(!acl.allows("Get", &[("a", "2")]));
         assert!(acl.allows("Put", &[]));
         assert!(!acl.allows("put", &[]));
+        assert!(!acl.allows("Get", &[("a", "2"), ("a", "3"), ("b", "x")]));
     }
 
     #[test]

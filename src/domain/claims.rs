@@ -197,7 +197,7 @@ impl<'de> DeserializeSeed<'de> for NumericDate {
     type Value = u64;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_u64(self)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What things are: pure and synchronous. Nothing here does I/O, knows HTTP or reads a clock.
+//! What things are: synchronous, without HTTP, stores or a clock. What comes from outside is random
+//! bytes and, on request, a sealing key from the environment.
 
 pub mod acl;
 pub(crate) mod claims;

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::domain::claims::{SubjectType, Validated};
@@ -48,6 +49,9 @@ pub enum RevocationTarget {
     },
 }
 
+#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// All live revocations, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct RevocationSet {
@@ -60,6 +64,7 @@ struct Live {
     sessions: HashMap<SessionId, Timestamp>,
     /// Subject → (before, until).
     subjects: HashMap<(SubjectType, String), (Timestamp, Timestamp)>,
+    purged_at: Option<Timestamp>,
 }
 
 impl RevocationSet {
@@ -101,12 +106,19 @@ impl RevocationSet {
         live.subjects.get(&key).is_some_and(|(before, _)| token.issued_at() < *before)
     }
 
-    /// Forgets what no longer matters.
+    /// Forgets what no longer matters, once a minute at most: it looks at everything, and whoever
+    /// validates waits for it. Answers whether it was time.
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
-    pub(crate) fn purge(&self, now: Timestamp) {
+    pub(crate) fn purge_if_due(&self, now: Timestamp) -> bool {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < PURGE_INTERVAL;
+        if live.purged_at.is_some_and(is_recent) {
+            return false;
+        }
+        live.purged_at = Some(now);
         live.tokens.retain(|_, until| *until > now);
         live.sessions.retain(|_, until| *until > now);
         live.subjects.retain(|_, (_, until)| *until > now);
+        true
     }
 }

@@ -13,22 +13,28 @@ pub(super) const DEFAULT_COOKIE: &str = "__Host-session";
 pub(super) enum Cookie<'a> {
     Absent,
     Value(&'a str),
-    /// Two of one name, and two opinions about who is asking.
+    /// Two of one name, and two opinions about who is asking; or one that is no text.
     Ambiguous,
 }
 
 pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Cookie<'a> {
     let mut found = Cookie::Absent;
+    // Bytes, not text: another cookie of the site may hold what is no ASCII. And no blanks but
+    // ASCII's are trimmed, since the others would let a name through that only looks like ours.
     let pairs = headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter_map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=')?;
+            Some((pair.get(..end)?, pair.get(end + 1..)?))
+        });
     for (key, value) in pairs {
-        if key != name {
+        if key != name.as_bytes() {
             continue;
         }
+        let Ok(value) = std::str::from_utf8(value) else { return Cookie::Ambiguous };
         found = match found {
             Cookie::Absent => Cookie::Value(value),
             Cookie::Value(known) if known == value => Cookie::Value(known),
@@ -77,10 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_cookies_of_one_name_are_no_cookie() {
-        let read = |text: &'static str| {
+    fn two_cookies_of_one_name_that_differ_are_ambiguous() {
+        let read = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(COOKIE, HeaderValue::from_static(text));
+            headers.insert(COOKIE, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             match find(&headers, "s") {
                 Cookie::Absent => "absent".to_owned(),
                 Cookie::Value(value) => value.to_owned(),
@@ -91,5 +97,7 @@ mod tests {
         assert_eq!(read("S=1; ss=2"), "absent");
         assert_eq!(read("s=1; s=1"), "1");
         assert_eq!(read("s=1; s=2"), "ambiguous");
+        assert_eq!(read("name=é; s=1"), "1");
+        assert_eq!(read("\u{a0}s=1"), "absent");
     }
 }

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Response;
 use pin_project_lite::pin_project;
@@ -41,7 +41,7 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         match self.project().state.project() {
-            StateProjection::LetThrough { inner } => Poll::Ready(ready!(inner.poll(context))),
+            StateProjection::LetThrough { inner } => inner.poll(context),
             // Polled again after it was ready, which no caller may do, it never is.
             StateProjection::Refused { response } => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))

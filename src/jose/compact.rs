@@ -1,11 +1,10 @@
 //! The compact serialisation of RFC 7515 §7.1, taken apart strictly.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::jose::Algorithm;
 use crate::json::{self, Name, Names, StrictIgnored, Text};
@@ -97,7 +96,6 @@ impl<'de> Visitor<'de> for ReadHeader {
         let mut names = Names::default();
         let mut header = Header::default();
         while let Some(name) = members.next_key_seed(Name)? {
-            let name: Cow<'de, str> = name;
             match &*name {
                 "alg" => header.alg = Some(members.next_value_seed(Text)?),
                 "kid" => header.kid = Some(members.next_value_seed(Text)?),
@@ -108,7 +106,7 @@ impl<'de> Visitor<'de> for ReadHeader {
                 }
                 _ => members.next_value_seed(StrictIgnored::member())?,
             }
-            names.insert(name).map_err(|error: A::Error| A::Error::custom(error))?;
+            names.insert(name)?;
         }
         Ok(header)
     }

@@ -44,7 +44,7 @@ pub enum PrivateKey {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerificationKey {
-    /// Ed25519: the 32-byte public key, canonical and of full order.
+    /// Ed25519: the 32-byte public key, canonical and not of small order.
     Ed25519([u8; 32]),
     /// P-256: the uncompressed point, 65 bytes (SEC 1 §2.3.3).
     P256([u8; 65]),
@@ -146,16 +146,18 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] below 32 bytes (RFC 7518 §3.2), and for a public key in PEM or
-    /// JWK form: what is public keys no HMAC.
+    /// [`ErrorKind::InvalidKey`] below 32 bytes (RFC 7518 §3.2), and for a public key in PEM, DER
+    /// or JWK form: what is public keys no HMAC.
     pub fn from_hmac_secret(secret: &[u8]) -> Result<Self, Error> {
         if secret.len() < MIN_HMAC_LEN {
             return Err(invalid("an HMAC key must be at least 32 bytes long"));
         }
         let looks_like_pem = secret.windows(11).any(|window| window == b"-----BEGIN ");
         let looks_like_jwk = secret.windows(5).any(|window| window == b"\"kty\"");
-        if looks_like_pem || looks_like_jwk {
-            return Err(invalid("a PEM block or a JWK is no HMAC key"));
+        let looks_like_der = SubjectPublicKeyInfoRef::try_from(secret).is_ok()
+            || pkcs1::RsaPublicKeyRef::try_from(secret).is_ok();
+        if looks_like_pem || looks_like_jwk || looks_like_der {
+            return Err(invalid("a public key or a JWK is no HMAC key"));
         }
         Ok(Self::Hmac(Zeroizing::new(secret.to_vec())))
     }
@@ -216,8 +218,8 @@ impl VerificationKey {
     pub fn ed25519(key: &[u8]) -> Result<Self, Error> {
         let key: [u8; 32] =
             key.try_into().map_err(|_| invalid("an Ed25519 key must be 32 bytes long"))?;
-        if !is_canonical_and_of_full_order(&key) {
-            return Err(invalid("the Ed25519 key is not canonical or of small order"));
+        if !is_canonical_and_not_of_small_order(&key) {
+            return Err(invalid("the Ed25519 key is of small order or not canonical"));
         }
         Ok(Self::Ed25519(key))
     }
@@ -283,7 +285,7 @@ fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), Error> {
 
 /// Whether y is below the field's prime (RFC 8032 §5.1.3) and the point not one of the eight of
 /// small order, which have five different y.
-fn is_canonical_and_of_full_order(key: &[u8; 32]) -> bool {
+fn is_canonical_and_not_of_small_order(key: &[u8; 32]) -> bool {
     /// y of the points of order 8, little-endian.
     const ORDER_EIGHT: [[u8; 32]; 2] = [
         [

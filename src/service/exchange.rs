@@ -2,8 +2,8 @@
 //!
 //! The order of work is what keeps the promise. All that can fail — the one-time password, the
 //! list, the claims, the expiry, the signature — comes before the session is taken, and the take
-//! is atomic in the store. So a request that fails uses nothing up, and of any number that would
-//! succeed one does.
+//! is atomic in the store. So a request that fails leaves the session as it was, but for the tries
+//! that wrong one-time passwords cost; and of any number that would succeed one does.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl ExchangeRequest {
         self
     }
 
-    /// When the JWT ends; an hour from now, unless told.
+    /// When the JWT ends; by default as the policy's `exchanged_token_lifetime` says.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
         self
@@ -127,7 +127,9 @@ impl TokenService {
     /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
     /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;
     /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds;
-    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up.
+    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up,
+    /// but for two: the last wrong one-time password ends the session, and a store that answers too
+    /// late may have done its work.
     pub async fn exchange(
         &self,
         token: &AuthenticationToken,
@@ -383,11 +385,11 @@ impl TokenService {
     ) -> Result<Step<()>, Error> {
         if request.invalidate {
             let taking = self.parts.sessions.take(&session.key, session.version);
-            return match self.within_deadline(taking).await {
-                Ok(Some(_)) => {
-                    self.parts.phantom_tokens.remove(&session.key).await;
-                    Ok(Step::Go(()))
-                }
+            let taken = self.within_deadline(taking).await;
+            // A store that answers too late may have taken it all the same.
+            self.parts.phantom_tokens.remove(&session.key).await;
+            return match taken {
+                Ok(Some(_)) => Ok(Step::Go(())),
                 Ok(None) => Err(no_session()),
                 Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
                 Err(error) => Err(error),
@@ -427,7 +429,11 @@ fn may_widen(bearer: &Validated, session: &Session) -> bool {
         bearer.organization_id().is_none() || bearer.organization_id() == session.organization_id();
     let mut scope = vec![("customerId", session.customer_id().as_str())];
     scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
-    same_organization && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    // A customer's token came from a session: what it holds is what that session gave.
+    let is_customer = bearer.subject_type() == SubjectType::Customer;
+    !is_customer
+        && same_organization
+        && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
 }
 
 fn code_invalid() -> Error {

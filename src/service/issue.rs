@@ -44,7 +44,6 @@ impl IssuedToken {
 pub struct Grant {
     pub(super) subject_type: SubjectType,
     pub(super) subject: String,
-    pub(super) client_id: Option<String>,
     pub(super) session_id: Option<SessionId>,
     pub(super) organization_id: Option<OrganizationId>,
     pub(super) acl: Acl,
@@ -58,7 +57,6 @@ impl Grant {
         Self {
             subject_type,
             subject: subject.into(),
-            client_id: None,
             session_id: None,
             organization_id: None,
             acl: Acl::default(),
@@ -110,9 +108,7 @@ impl Grant {
     /// What a registered principal is entitled to.
     fn of(entity: &Entity) -> Self {
         let id = entity.id();
-        let machine = id.subject_type() == SubjectType::Entity;
         Self {
-            client_id: machine.then(|| id.name().to_owned()),
             organization_id: entity.organization_id.clone(),
             acl: entity.acl.clone(),
             custom_claims: entity.custom_claims.clone(),
@@ -235,6 +231,15 @@ impl TokenService {
         if grant.acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
             return Err(invalid("acl", "must not use wildcards but `*` alone"));
         }
+        let is_machine = grant.subject_type == SubjectType::Entity;
+        if is_machine && grant.subject == policy.first_party_client_id {
+            return Err(invalid(
+                "subject",
+                "is the first-party client id, which no entity may take",
+            ));
+        }
+        let client_id =
+            if is_machine { grant.subject.clone() } else { policy.first_party_client_id.clone() };
         let claims = Claims {
             iss: self.parts.issuer.clone(),
             sub: grant.subject,
@@ -244,7 +249,7 @@ impl TokenService {
             nbf: Some(issued_at.as_secs()),
             exp: expires_at.as_secs(),
             jti: token_id,
-            client_id: grant.client_id.unwrap_or_else(|| policy.first_party_client_id.clone()),
+            client_id,
             sid: grant.session_id,
             organization_id: grant.organization_id,
             acl: grant.acl,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -28,6 +29,9 @@ pub(crate) struct PhantomToken {
     pub(crate) validated: Arc<Validated>,
     organization_id: Option<OrganizationId>,
     use_until: Timestamp,
+    /// Whether the session was found once more after this was kept: see
+    /// [`TokenService::phantom_token`].
+    confirmed: AtomicBool,
 }
 
 pub(super) struct PhantomTokens {
@@ -61,19 +65,21 @@ impl TokenService {
         let key = token.key();
         let cache = &self.parts.phantom_tokens.cache;
         if let Some(ready) = cache.get(&key).await {
-            if self.is_usable(&ready) {
+            if !self.is_usable(&ready) {
+                cache.invalidate(&key).await;
+            } else if ready.confirmed.load(Ordering::Acquire) {
                 return in_organization(ready, organization);
             }
-            cache.invalidate(&key).await;
         }
         let made = cache.try_get_with(key, self.make_phantom_token(token)).await;
-        let made = made.map_err(|error: Arc<Error>| again(&error))?;
+        let made = made.map_err(|error: Arc<Error>| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever
         // used it up has looked for the token before it was there.
         if let Err(error) = self.find_session(token, None).await {
             cache.invalidate(&key).await;
             return Err(error);
         }
+        made.confirmed.store(true, Ordering::Release);
         in_organization(made, organization)
     }
 
@@ -117,7 +123,9 @@ impl TokenService {
         })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let organization_id = session.organization_id.clone();
-        Ok(PhantomToken { token, validated, organization_id, use_until: now + used })
+        let use_until = now + used;
+        let confirmed = AtomicBool::new(false);
+        Ok(PhantomToken { token, validated, organization_id, use_until, confirmed })
     }
 }
 
@@ -132,8 +140,8 @@ fn in_organization(
     }
 }
 
-/// An error of a flight that several requests were on, for each of them.
-fn again(error: &Arc<Error>) -> Error {
+/// Requests that waited for one and the same token share its error; each answers a copy.
+fn copy_of(error: &Arc<Error>) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned());
     let copy = match error.retry_after() {
         Some(delay) => copy.with_retry_after(delay),

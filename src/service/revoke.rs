@@ -41,7 +41,7 @@ impl TokenService {
         self.revoke(RevocationTarget::SubjectBefore { subject_type, subject, before }).await
     }
 
-    /// Effective on this node before it returns, on others as their feeds bring it.
+    /// Effective on this node before it returns. It is published for others, which do not read it yet.
     async fn revoke(&self, target: RevocationTarget) -> Result<(), Error> {
         let policy = &self.parts.policy;
         let now = self.now();
@@ -49,7 +49,10 @@ impl TokenService {
         let revocation = Revocation { target, until };
         self.within_deadline(self.parts.sessions.revoke(revocation.clone())).await?;
         self.parts.revocations.insert(&revocation);
-        self.parts.revocations.purge(now);
+        if self.parts.revocations.purge_if_due(now) {
+            // The revocation stands whether or not the store is tidied up.
+            let _ = self.within_deadline(self.parts.sessions.purge_expired(now)).await;
+        }
         Ok(())
     }
 }

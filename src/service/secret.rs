@@ -177,7 +177,8 @@ impl TokenService {
         let replacing = self.parts.entities.replace(entity.next_version(), version);
         self.within_deadline(replacing).await?;
         if self.parts.policy.revoke_tokens_on_secret_reset {
-            self.revoke_subject(SubjectType::Entity, id.name(), now).await?;
+            // As of now, not as of before the write: the old secret was good until then.
+            self.revoke_subject(SubjectType::Entity, id.name(), self.now()).await?;
         }
         Ok(expires_at)
     }

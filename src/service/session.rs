@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::domain::acl::Acl;
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::session::{AuthenticationToken, Session};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::one_time_password::no_sender;
 use crate::service::token_service::{TokenService, contended};
 
@@ -95,14 +95,15 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] for a lifetime that the policy does not allow,
+    /// [`ErrorKind::InvalidFields`] for a lifetime or wildcards that the policy does not allow,
+    /// [`ErrorKind::Configuration`] for a one-time password without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
     /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let policy = &self.parts.policy;
         let lifetime = new.lifetime.unwrap_or(policy.session_lifetime);
         let invalid = |field: &str, message: &str| {
-            Error::from_invalid_fields(vec![crate::error::InvalidField::new(field, message)])
+            Error::from_invalid_fields(vec![InvalidField::new(field, message)])
         };
         if lifetime.is_zero() || lifetime > policy.max_session_lifetime {
             return Err(invalid("expiredTime", "is later than the policy allows, or not to come"));
@@ -161,11 +162,11 @@ impl TokenService {
                 self.revoke_session(&session.id).await?;
             }
             let taking = self.parts.sessions.take(&session.key, session.version);
-            match self.within_deadline(taking).await {
-                Ok(Some(session)) => {
-                    self.parts.phantom_tokens.remove(&session.key).await;
-                    return Ok(());
-                }
+            let taken = self.within_deadline(taking).await;
+            // A store that answers too late may have taken it all the same.
+            self.parts.phantom_tokens.remove(&session.key).await;
+            match taken {
+                Ok(Some(_)) => return Ok(()),
                 Ok(None) => return Err(no_session()),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),

@@ -21,7 +21,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 ///
 /// A token is accepted only if all of this holds:
 ///
-/// 1. It is at most 8 KiB, three non-empty segments of base64url without padding.
+/// 1. It is no longer than `max_token_len` (8 KiB), three non-empty segments of base64url without padding.
 /// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
 /// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
 /// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the

@@ -267,6 +267,18 @@ async fn a_bearer_with_the_permission_widens_what_may_be_asked_and_another_does_
 }
 
 #[tokio::test]
+async fn a_customers_own_jwt_widens_nothing() {
+    let (fixture, server) = fixture().await;
+    let everything = json!([{"scope": {}, "permissions": ["*"]}]);
+    let token = fixture.session(|new| new.acl(acl_of(everything))).await;
+    let jwt = server.post(&path(&token), None, &json!({"invalidate": false})).await.expect(201);
+    let jwt = jwt.json()["token"].as_str().unwrap().to_owned();
+    let claims = json!({"customClaims": {"role": "admin"}});
+    let refused = server.post(&path(&token), Some(&jwt), &claims).await;
+    assert_problem(&refused, 403, "custom-claims-not-allowed");
+}
+
+#[tokio::test]
 async fn custom_claims_that_the_policy_lists_may_be_set_without_a_bearer_up_to_their_size() {
     let fixture =
         Fixture::with(|builder| builder.policy(Policy::default().open_custom_claims(["locale"])));

@@ -103,3 +103,14 @@ async fn a_list_that_leaves_no_room_in_a_token_is_not_the_callers_fault() {
     let body = format!("username=ops&password={}", crate::support::PASSWORD.replace(' ', "+"));
     server.post_text("/user/token/generate", None, form, body).await.expect(500);
 }
+
+#[tokio::test]
+async fn a_machines_token_names_the_machine_as_its_client_however_it_was_issued() {
+    let fixture = Fixture::new();
+    let issue = |grant| fixture.tokens.issue(grant);
+    let token = issue(Grant::new(SubjectType::Entity, "aa-1")).unwrap();
+    let validated = fixture.tokens.validator().validate(token.access_token.expose()).unwrap();
+    assert_eq!(validated.client_id(), "aa-1");
+    let taken = issue(Grant::new(SubjectType::Entity, "first-party")).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::InvalidFields);
+}

@@ -104,8 +104,7 @@ fn read_request(
             Ok(acl) => request = request.acl(acl),
             Err(faults) => {
                 for fault in faults {
-                    let separator = if fault.path.is_empty() { "" } else { "." };
-                    let field = format!("acl{separator}{}", fault.path);
+                    let field = fault.field();
                     if fault.wrong_type {
                         return Err(format!("{field} {}", fault.message));
                     }
