@@ -19,8 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider, DefaultProvider, SigningKey};
 use countersign::{
-    Acl, AclEntry, Algorithm, CustomerId, Entity, EntityId, ExchangeRequest, Grant, KeyRing,
-    NewSession, Secret, TokenService,
+    Acl, AclEntry, Algorithm, Caller, CustomerId, Entity, EntityId, ExchangeRequest, Grant,
+    KeyRing, NewSession, Secret, TokenService,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -95,7 +95,11 @@ fn benches(c: &mut Criterion) {
             tokens.import_secret(&id, &secret, None).await.unwrap();
         });
         group.bench_function("issue/entity_token", |b| {
-            b.iter(|| runtime.block_on(tokens.issue_entity_token("aa-1", &secret, None)).unwrap());
+            b.iter(|| {
+                runtime
+                    .block_on(tokens.issue_entity_token("aa-1", &secret, &Caller::default()))
+                    .unwrap()
+            });
         });
         group.bench_function("exchange", |b| {
             b.iter_batched(

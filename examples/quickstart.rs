@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    Acl, AclEntry, Algorithm, Bearer, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
 };
 use http::{Request, StatusCode};
@@ -107,7 +107,8 @@ impl Demo {
         tokens.register(Entity::entity(ENTITY)?).await?;
         let secret = Secret::generate()?;
         tokens.import_secret(&EntityId::entity(ENTITY)?, &secret, None).await?;
-        let login = tokens.issue_user_token(USERNAME, Password::new(PASSWORD)?, None).await?;
+        let login =
+            tokens.issue_user_token(USERNAME, Password::new(PASSWORD)?, &Caller::default()).await?;
 
         let mut authentication_tokens = Vec::new();
         for _ in 0..3 {

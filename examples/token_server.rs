@@ -17,6 +17,7 @@
 //! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
 //! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
 //! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions | nobody is registered |
+//! | `COUNTERSIGN_TRUSTED_PROXIES` | networks in CIDR notation, separated by commas, whose `X-Forwarded-For` is believed | none |
 //! | `COUNTERSIGN_OUTBOX` | a file that one-time passwords are appended to as JSON lines, for trying it out | sessions cannot ask for one |
 //! | `RUST_LOG` | what is logged to standard error | `info` |
 //!
@@ -42,7 +43,7 @@ use countersign::jose::SigningKey;
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
     NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId, Password,
-    SealingKey, Secret, TokenService,
+    PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -66,7 +67,10 @@ async fn main() -> ExitCode {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, issuer = tokens.issuer(), "serving");
     }
-    match axum::serve(listener, app(&tokens)).with_graceful_shutdown(shutdown()).await {
+    tokio::spawn(tokens.run_housekeeping());
+    // With the peers' addresses, for throttling by them.
+    let app = app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
+    match axum::serve(listener, app).with_graceful_shutdown(shutdown()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("token_server: {error}");
@@ -127,7 +131,12 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         None => format!("http://{}", listener.local_addr()?),
     };
     let audience = setting("COUNTERSIGN_AUDIENCE")?.unwrap_or_else(|| issuer.clone());
-    let mut builder = TokenService::builder().issuer(issuer).audience(audience).keys(keys);
+    let mut policy = Policy::default();
+    if let Some(networks) = setting("COUNTERSIGN_TRUSTED_PROXIES")? {
+        policy = policy.trusted_proxies(networks.split(','));
+    }
+    let mut builder =
+        TokenService::builder().issuer(issuer).audience(audience).keys(keys).policy(policy);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
@@ -278,9 +287,9 @@ fn read_seed(path: &str) -> Result<Seed, Problem> {
 }
 
 impl Seed {
-    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+    async fn load(self, tokens: &TokenService) -> Result<(), Problem> {
         for user in self.users {
-            let hash = tokens.hash_password(Password::new(user.password)?).await?;
+            let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
                 .with_acl(user.acl)
                 .with_custom_claims(user.custom_claims)
@@ -291,7 +300,7 @@ impl Seed {
             machine.load(tokens).await?;
         }
         for customer in self.customers {
-            let hash = tokens.hash_password(Password::new(customer.password)?).await?;
+            let hash = hash(customer.password).await?;
             let (name, id) = (customer.username, customer.customer_id);
             let entity = Entity::customer(name, hash, id, customer.otp_required)?
                 .with_acl(customer.acl)
@@ -332,6 +341,13 @@ impl Machine {
             _ => Ok(()),
         }
     }
+}
+
+/// Whoever writes the seed answers for its passwords: they are not held to the policy.
+async fn hash(password: String) -> Result<PasswordHash, Problem> {
+    let password = Password::new(password)?;
+    let hashing = move || PasswordHash::create(&password, PasswordCost::default());
+    Ok(tokio::task::spawn_blocking(hashing).await??)
 }
 
 /// Answers whether it is new.

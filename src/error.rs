@@ -18,6 +18,7 @@ struct Details {
     message: Cow<'static, str>,
     invalid_fields: Vec<InvalidField>,
     retry_after: Option<Duration>,
+    reason: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -56,12 +57,42 @@ pub enum ErrorKind {
     InvalidToken,
     /// A good token whose access-control list does not allow the operation.
     InsufficientPermission,
+    /// Too many credentials that do not fit have come from there, or for that name; see
+    /// [`Error::retry_after`].
+    Throttled,
     /// Too much is asked at once; see [`Error::retry_after`].
     Overloaded,
     /// A store, or whoever delivers one-time passwords, is out of reach.
     Unavailable,
     /// A fault of this crate or of the host's wiring.
     Internal,
+}
+
+impl ErrorKind {
+    /// A short name for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::InvalidKey => "invalid_key",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidFields => "invalid_fields",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::InvalidEntity => "invalid_entity",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::OneTimePasswordRequired => "one_time_password_required",
+            Self::OneTimePasswordInvalid => "one_time_password_invalid",
+            Self::AclExceedsGrant => "acl_exceeds_grant",
+            Self::CustomClaimsNotAllowed => "custom_claims_not_allowed",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientPermission => "insufficient_permission",
+            Self::Throttled => "throttled",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 /// A field of a request and what is wrong with it.
@@ -90,6 +121,7 @@ impl Error {
                 message: message.into(),
                 invalid_fields: Vec::new(),
                 retry_after: None,
+                reason: None,
                 source: None,
             }),
         }
@@ -107,6 +139,30 @@ impl Error {
     pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.details.retry_after = Some(retry_after);
         self
+    }
+
+    /// What the audit log is told and the caller is not.
+    #[must_use]
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
+    pub(crate) fn because(mut self, reason: &'static str) -> Self {
+        self.details.reason = Some(reason);
+        self
+    }
+
+    /// The same in other words, where it is about credentials that do not fit.
+    #[must_use]
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
+    pub(crate) fn or_message(mut self, message: &'static str) -> Self {
+        if self.details.kind == ErrorKind::InvalidCredentials {
+            self.details.message = message.into();
+        }
+        self
+    }
+
+    /// Why, in the audit log's words: at least what kind it is.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
+    pub(crate) fn reason(&self) -> &'static str {
+        self.details.reason.unwrap_or(self.details.kind.as_str())
     }
 
     #[must_use]

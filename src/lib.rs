@@ -7,6 +7,8 @@ mod error;
 mod http;
 mod json;
 mod service;
+#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "most is told by the service"))]
+mod telemetry;
 
 pub mod jose;
 
@@ -36,6 +38,7 @@ pub use self::domain::claims::{AccessToken, SubjectType, Validated};
 pub use self::domain::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 pub use self::domain::revocation::{Revocation, RevocationTarget};
 pub use self::error::{Error, ErrorKind, InvalidField};
+pub use self::http::client_address::ClientAddress;
 pub use self::http::extract::{Bearer, BearerClaims};
 pub use self::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 pub use self::http::{require::RequireLayer, validate::ValidateLayer};
@@ -60,7 +63,7 @@ pub use self::http::{
 };
 #[cfg(feature = "service")]
 pub use self::service::{
-    ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Policy, StartedSession, TokenService,
-    TokenServiceBuilder, permission,
+    Caller, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Policy, SessionLogin, StartedSession,
+    ThrottleLimit, TokenService, TokenServiceBuilder, permission,
 };

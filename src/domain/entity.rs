@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::clock::Timestamp;
 use crate::domain::acl::Acl;
 use crate::domain::claims::SubjectType;
 use crate::domain::identifier::{CustomerId, OrganizationId};
@@ -98,6 +99,7 @@ pub struct Entity {
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) disabled: bool,
+    pub(crate) password_set_at: Option<Timestamp>,
     pub(crate) version: u64,
 }
 
@@ -173,6 +175,7 @@ impl Entity {
             custom_claims: Map::new(),
             organization_id: None,
             disabled: false,
+            password_set_at: None,
             version: 1,
         }
     }
@@ -205,6 +208,14 @@ impl Entity {
         self
     }
 
+    /// When its password was set, for one that is moved over from another system. Left out, it is
+    /// when it is registered.
+    #[must_use]
+    pub fn with_password_set_at(mut self, set_at: Timestamp) -> Self {
+        self.password_set_at = Some(set_at);
+        self
+    }
+
     /// Its sort and name.
     #[must_use]
     pub fn id(&self) -> &EntityId {
@@ -233,6 +244,44 @@ impl Entity {
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization_id.as_ref()
+    }
+
+    /// When its password was set.
+    #[must_use]
+    pub fn password_set_at(&self) -> Option<Timestamp> {
+        self.password_set_at
+    }
+
+    /// The hash of its password, where it is one that has a password.
+    pub(crate) fn password(&self) -> Option<&PasswordHash> {
+        match &self.kind {
+            EntityKind::User { password } | EntityKind::Customer { password, .. } => Some(password),
+            EntityKind::Entity { .. } => None,
+        }
+    }
+
+    /// Puts another hash in its place, where it is one that has a password.
+    pub(crate) fn replace_password(&mut self, hash: PasswordHash) {
+        match &mut self.kind {
+            EntityKind::User { password } | EntityKind::Customer { password, .. } => {
+                *password = hash;
+            }
+            EntityKind::Entity { .. } => {}
+        }
+    }
+
+    /// Whether `other`, a later reading of the same principal, may still log in by the password that
+    /// this one has.
+    pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
+        !other.disabled && other.password_set_at == self.password_set_at
+    }
+
+    /// What its tokens name it by: a customer's credential yields tokens of the customer.
+    pub(crate) fn subject(&self) -> &str {
+        match &self.kind {
+            EntityKind::Customer { customer_id, .. } => customer_id.as_str(),
+            EntityKind::User { .. } | EntityKind::Entity { .. } => self.id.name(),
+        }
     }
 
     /// Whether it is shut out.

@@ -49,6 +49,10 @@ pub(crate) struct OneTimePasswordState {
     /// How many wrong tries the session still stands. A try is subtracted before it is compared
     /// and given back where it was right.
     pub(crate) tries_left: u32,
+    /// How often a code may still be sent.
+    pub(crate) resends_left: u32,
+    /// When one was sent last.
+    pub(crate) sent_at: Timestamp,
 }
 
 /// A code as a store keeps it.

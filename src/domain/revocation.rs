@@ -51,6 +51,8 @@ pub enum RevocationTarget {
 
 #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "issuing is the service's"))]
+const SECOND: Duration = Duration::from_secs(1);
 
 /// All live revocations, in memory.
 #[derive(Debug, Default)]
@@ -62,9 +64,14 @@ pub(crate) struct RevocationSet {
 struct Live {
     tokens: HashMap<TokenId, Timestamp>,
     sessions: HashMap<SessionId, Timestamp>,
-    /// Subject → (before, until).
-    subjects: HashMap<(SubjectType, String), (Timestamp, Timestamp)>,
+    subjects: HashMap<SubjectType, HashMap<String, RevokedSubject>>,
     purged_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RevokedSubject {
+    before: Timestamp,
+    until: Timestamp,
 }
 
 impl RevocationSet {
@@ -82,9 +89,12 @@ impl RevocationSet {
                 live.sessions.entry(id.clone()).and_modify(later).or_insert(until);
             }
             RevocationTarget::SubjectBefore { subject_type, subject, before } => {
-                let key = (*subject_type, subject.clone());
-                let known = live.subjects.entry(key).or_insert((*before, until));
-                *known = (known.0.max(*before), known.1.max(until));
+                let before = *before;
+                let of_sort = live.subjects.entry(*subject_type).or_default();
+                let known =
+                    of_sort.entry(subject.clone()).or_insert(RevokedSubject { before, until });
+                known.before = known.before.max(before);
+                known.until = known.until.max(until);
             }
             RevocationTarget::EntityChanged { .. } => {}
         }
@@ -99,26 +109,74 @@ impl RevocationSet {
         if token.session_id().is_some_and(|session| live.sessions.contains_key(session)) {
             return true;
         }
-        if live.subjects.is_empty() {
-            return false;
+        live.revoked_before(token.subject_type(), token.subject())
+            .is_some_and(|before| token.issued_at() < before)
+    }
+
+    /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
+    /// their tokens were taken back earlier in it, the next one. An `iat` has whole seconds, and a
+    /// token that was issued after a revocation must not look as if it had been before.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "issuing is the service's"))]
+    pub(crate) fn issue_time(
+        &self,
+        subject_type: SubjectType,
+        subject: &str,
+        proven_at: Timestamp,
+    ) -> Timestamp {
+        let second = proven_at.floor_to_second();
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        match live.revoked_before(subject_type, subject) {
+            Some(before) if second < before && before <= proven_at => second + SECOND,
+            _ => second,
         }
-        let key = (token.subject_type(), token.subject().to_owned());
-        live.subjects.get(&key).is_some_and(|(before, _)| token.issued_at() < *before)
+    }
+
+    /// Whether what a subject began at an instant has been taken back since.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "sessions are the service's"))]
+    pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.revoked_before(subject_type, subject).is_some_and(|before| begun < before)
+    }
+
+    /// How many there are.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "counted by the service"))]
+    pub(crate) fn len(&self) -> usize {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let subjects: usize = live.subjects.values().map(HashMap::len).sum();
+        live.tokens.len() + live.sessions.len() + subjects
     }
 
     /// Forgets what no longer matters, once a minute at most: it looks at everything, and whoever
-    /// validates waits for it. Answers whether it was time.
+    /// validates waits for it. For a host that does no housekeeping.
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
-    pub(crate) fn purge_if_due(&self, now: Timestamp) -> bool {
+    pub(crate) fn purge_if_due(&self, now: Timestamp) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < PURGE_INTERVAL;
-        if live.purged_at.is_some_and(is_recent) {
-            return false;
+        if !live.purged_at.is_some_and(is_recent) {
+            live.purge(now);
         }
-        live.purged_at = Some(now);
-        live.tokens.retain(|_, until| *until > now);
-        live.sessions.retain(|_, until| *until > now);
-        live.subjects.retain(|_, (_, until)| *until > now);
-        true
+    }
+
+    /// Forgets what no longer matters.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
+    pub(crate) fn purge(&self, now: Timestamp) {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).purge(now);
+    }
+}
+
+impl Live {
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
+    fn purge(&mut self, now: Timestamp) {
+        self.purged_at = Some(now);
+        self.tokens.retain(|_, until| *until > now);
+        self.sessions.retain(|_, until| *until > now);
+        for of_sort in self.subjects.values_mut() {
+            of_sort.retain(|_, revoked| revoked.until > now);
+        }
+    }
+
+    fn revoked_before(&self, subject_type: SubjectType, subject: &str) -> Option<Timestamp> {
+        let revoked = self.subjects.get(&subject_type)?.get(subject)?;
+        Some(revoked.before)
     }
 }

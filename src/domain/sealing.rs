@@ -1,9 +1,9 @@
 //! Sealing at rest: what must be read again is encrypted, what need only be recognised is hashed
 //! under a key.
 //!
-//! A [`SealingKey`] is 256 bits of the host's. Three keys are derived from it, one a purpose:
-//! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, and again for
-//! those of one-time passwords. Each sealed text and digest carries the id of the key that made
+//! A [`SealingKey`] is 256 bits of the host's. Four keys are derived from it, one a purpose:
+//! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, again for those of
+//! one-time passwords, and again for the names of subjects in the audit log. Each sealed text and digest carries the id of the key that made
 //! it, so that keys can be rotated: the first of a [`SealingKeys`] makes, all of them open.
 
 use std::fmt;
@@ -43,6 +43,7 @@ pub struct SealingKey {
     sealing: Zeroizing<[u8; KEY_LEN]>,
     secret_digests: Zeroizing<[u8; KEY_LEN]>,
     code_digests: Zeroizing<[u8; KEY_LEN]>,
+    audit_digests: Zeroizing<[u8; KEY_LEN]>,
 }
 
 /// Derived from the key, and says nothing about it.
@@ -60,6 +61,7 @@ impl SealingKey {
             sealing: derive("sealing"),
             secret_digests: derive("secret digests"),
             code_digests: derive("one-time password digests"),
+            audit_digests: derive("audit digests"),
         }
     }
 
@@ -170,6 +172,11 @@ pub(crate) struct SealingKeys {
 impl SealingKeys {
     pub(crate) fn new(first: SealingKey, others: Vec<SealingKey>) -> Self {
         Self { first, others }
+    }
+
+    /// The key that subjects are named under in the audit log.
+    pub(crate) fn audit_key(&self) -> [u8; KEY_LEN] {
+        *self.first.audit_digests
     }
 
     /// Encrypts `text`, bound to `context`: it opens there and nowhere else.

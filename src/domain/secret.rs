@@ -111,6 +111,8 @@ pub(crate) enum SecretVerdict {
     Valid,
     /// Expired, and within the policy's grace period.
     WithinGrace,
+    /// It was the current one.
+    Expired,
     Invalid,
 }
 
@@ -157,6 +159,8 @@ impl Secrets {
                 verdict = SecretVerdict::Valid;
             } else if now < current.expires_at + grace {
                 verdict = SecretVerdict::WithinGrace;
+            } else {
+                verdict = SecretVerdict::Expired;
             }
         }
         verdict
@@ -207,8 +211,8 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.replace(stored(&secret, now), now, Duration::ZERO);
         let verify = |later, grace| secrets.verify(&keys(), &secret, now + later, grace);
-        assert_eq!(verify(DAY, Duration::ZERO), SecretVerdict::Invalid);
+        assert_eq!(verify(DAY, Duration::ZERO), SecretVerdict::Expired);
         assert_eq!(verify(DAY, DAY), SecretVerdict::WithinGrace);
-        assert_eq!(verify(DAY * 2, DAY), SecretVerdict::Invalid);
+        assert_eq!(verify(DAY * 2, DAY), SecretVerdict::Expired);
     }
 }

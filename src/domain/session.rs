@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::domain::acl::Acl;
+use crate::domain::entity::EntityId;
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::one_time_password::OneTimePasswordState;
 use crate::domain::redacted::secret_text;
@@ -97,6 +98,7 @@ pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) customer_id: CustomerId,
     pub(crate) organization_id: Option<OrganizationId>,
+    pub(crate) credential: Option<EntityId>,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) one_time_password: Option<OneTimePasswordState>,
@@ -122,6 +124,7 @@ impl Session {
             id,
             customer_id,
             organization_id: None,
+            credential: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             one_time_password: None,
@@ -154,6 +157,12 @@ impl Session {
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization_id.as_ref()
+    }
+
+    /// The credential that it was started with, where it was by name and password.
+    #[must_use]
+    pub fn credential(&self) -> Option<&EntityId> {
+        self.credential.as_ref()
     }
 
     /// The most that a token exchanged from it may carry without a bearer who holds more.

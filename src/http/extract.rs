@@ -8,6 +8,7 @@ use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::domain::claims::Validated;
+use crate::http::authenticate::refuse_authorization;
 use crate::http::refusal::{Refusal, RefusalReason};
 use crate::http::validate::Anonymous;
 
@@ -80,7 +81,10 @@ fn find(parts: &Parts) -> Result<Option<Arc<Validated>>, Refusal> {
 fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Refusal> {
     match C::deserialize(validated.custom_claims()) {
         Ok(custom) => Ok(Bearer(BearerClaims { validated, custom })),
-        Err(_) => Err(Refusal::new(RefusalReason::UnexpectedCustomClaims, validated.issuer())),
+        Err(_) => {
+            let reason = RefusalReason::UnexpectedCustomClaims;
+            Err(Refusal::new(refuse_authorization(&validated, reason), validated.issuer()))
+        }
     }
 }
 

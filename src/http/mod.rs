@@ -1,6 +1,8 @@
 //! The edge: headers, status codes, bodies. Nothing behind it knows any of these.
 
+mod authenticate;
 pub(crate) mod bearer;
+pub(crate) mod client_address;
 pub(crate) mod extract;
 mod future;
 pub(crate) mod refusal;
@@ -18,5 +20,11 @@ mod layers;
 
 #[cfg(feature = "router")]
 mod routes;
+
+#[cfg(feature = "router")]
+mod connect_info;
+#[cfg(not(feature = "router"))]
+#[path = "no_connect_info.rs"]
+mod connect_info;
 
 pub use self::future::RefusableFuture;

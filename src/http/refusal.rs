@@ -56,13 +56,26 @@ pub enum RefusalReason {
     Internal,
 }
 
+impl RefusalReason {
+    /// A short name for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredentials => "missing_credentials",
+            Self::MalformedCredentials => "malformed_credentials",
+            Self::InvalidToken(fault) => fault.as_str(),
+            Self::UnknownSession => "unknown_session",
+            Self::OneTimePasswordRequired => "one_time_password_required",
+            Self::UnexpectedCustomClaims => "unexpected_custom_claims",
+            Self::InsufficientPermission => "insufficient_permission",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl Refusal {
     pub(crate) fn new(reason: RefusalReason, realm: &str) -> Self {
-        tracing::debug!(
-            target: "countersign::audit",
-            outcome = "refused",
-            reason = ?reason,
-        );
         Self { reason, realm: realm.into(), permission: None, retry_after: None }
     }
 

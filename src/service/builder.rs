@@ -5,10 +5,13 @@ use crate::domain::revocation::RevocationSet;
 use crate::domain::sealing::{SealingKey, SealingKeys};
 use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
+use crate::service::audit::Subjects;
 use crate::service::hashing::HashingPool;
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
+use crate::service::stores::Stores;
+use crate::service::throttle::Throttle;
 use crate::service::token_service::{Parts, TokenService};
 use crate::service::validate::Validator;
 use crate::store::{EntityStore, MemoryStore, SessionStore};
@@ -93,7 +96,8 @@ impl TokenServiceBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
-    /// sign, a store lasts and the sealing key would not, or the policy contradicts itself.
+    /// sign, a store lasts and the sealing key would not, a trusted proxy is no network, or the
+    /// policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -105,6 +109,7 @@ impl TokenServiceBuilder {
             .max_token_len(self.policy.max_token_len)
             .trailing_wildcards(self.policy.trailing_wildcards)
             .clock(Arc::clone(&clock))
+            .trusted_proxies(self.policy.trusted_proxies.clone())
             .revocations(Arc::clone(&revocations));
         if let Some(issuer) = &self.issuer {
             validator = validator.issuer(issuer);
@@ -112,24 +117,29 @@ impl TokenServiceBuilder {
         for audience in &self.audiences {
             validator = validator.audience(audience);
         }
-        let validator = validator.build()?;
+        let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sealing = sealing(self.sealing_keys, entities.is_durable() || sessions.is_durable())?;
+        let subjects = if self.policy.audit_shows_subjects {
+            Subjects::Shown
+        } else {
+            Subjects::Digested(Box::new(sealing.audit_key()))
+        };
+        let validator = validator.subjects(subjects).build()?;
         let signing_key = keys
             .active()
             .cloned()
             .ok_or_else(|| configuration("the keys only verify: one has to sign"))?;
-        let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let durable = entities.is_durable() || sessions.is_durable();
         let parts = Parts {
             issuer: validator.issuer().to_owned(),
             audiences: self.audiences,
             keys,
             signing_key,
-            sealing: sealing(self.sealing_keys, durable)?,
-            entities,
-            sessions,
+            sealing,
+            stores: Stores { entities, sessions, deadline: self.policy.store_deadline },
             clock,
             hashing: HashingPool::new(&self.policy)?,
+            throttle: Throttle::new(&self.policy),
             phantom_tokens: PhantomTokens::new(self.policy.phantom_token_lifetime),
             policy: self.policy,
             sender: self.sender,

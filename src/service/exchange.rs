@@ -12,14 +12,18 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::domain::acl::Acl;
 use crate::domain::claims::{AccessToken, SubjectType, Validated};
-use crate::domain::identifier::{CustomerId, OrganizationId, TokenId};
+use crate::domain::identifier::{CustomerId, TokenId};
 use crate::domain::one_time_password::{OneTimePassword, StoredCode};
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
 use crate::service::permission;
-use crate::service::session::no_session;
-use crate::service::token_service::{TokenService, contended};
+use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::stores::contended;
+use crate::service::token_service::TokenService;
+use crate::telemetry;
 
 /// Each round that is lost was won by another writer, and those are few: tries of one-time
 /// passwords, and exchanges that spend them.
@@ -36,7 +40,7 @@ pub struct ExchangeRequest {
     expires_at: Option<Timestamp>,
     acl: Option<Acl>,
     bearer: Option<Arc<Validated>>,
-    organization: Option<OrganizationId>,
+    caller: Caller,
 }
 
 impl Default for ExchangeRequest {
@@ -48,7 +52,7 @@ impl Default for ExchangeRequest {
             expires_at: None,
             acl: None,
             bearer: None,
-            organization: None,
+            caller: Caller::default(),
         }
     }
 }
@@ -90,9 +94,9 @@ impl ExchangeRequest {
         self
     }
 
-    /// The organization that the session has to belong to.
-    pub fn organization(mut self, organization: Option<OrganizationId>) -> Self {
-        self.organization = organization;
+    /// Where the request comes from; the session has to belong to the caller's organization.
+    pub fn caller(mut self, caller: Caller) -> Self {
+        self.caller = caller;
         self
     }
 }
@@ -135,27 +139,50 @@ impl TokenService {
         token: &AuthenticationToken,
         request: ExchangeRequest,
     ) -> Result<ExchangedToken, Error> {
-        let invalid = self.exchange_faults(&request);
+        let mut session = None;
+        let exchanged = self.try_exchange(token, &request, &mut session).await;
+        let operation = Operation::Exchange;
+        let attempt = match &session {
+            Some(session) => attempt_of(operation, session, &request.caller),
+            None => attempt_without_session(operation, &request.caller),
+        };
+        let token = exchanged.as_ref().ok().map(|exchanged| &exchanged.id);
+        if exchanged.is_ok() {
+            telemetry::issued(operation.as_str());
+        }
+        self.audit(&Attempt { token, ..attempt }, &exchanged);
+        exchanged
+    }
+
+    async fn try_exchange(
+        &self,
+        token: &AuthenticationToken,
+        request: &ExchangeRequest,
+        seen: &mut Option<Session>,
+    ) -> Result<ExchangedToken, Error> {
+        let invalid = self.exchange_faults(request);
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
         let mut accepted = None;
         for _ in 0..ATTEMPTS {
-            let session = self.find_session(token, request.organization.as_ref()).await?;
+            // Before the session is read: what ends it after that takes the token back, too.
+            let now = self.now();
+            let session = self.find_session(token, &request.caller).await?;
+            *seen = Some(session.clone());
             let session =
-                match self.check_one_time_password(session, &request, &mut accepted).await? {
+                match self.check_one_time_password(session, request, &mut accepted).await? {
                     Step::Go(session) => session,
                     Step::Again => continue,
                 };
-            let now = self.now();
-            let exchanged = match self.sign_exchange(&session, &request, now) {
+            let exchanged = match self.sign_exchange(&session, request, now) {
                 Ok(exchanged) => exchanged,
                 Err(error) => {
                     self.give_try_back(session, now).await;
                     return Err(error);
                 }
             };
-            match self.use_up(session, &request, now).await? {
+            match self.use_up(session, request, now).await? {
                 Step::Go(()) => return Ok(exchanged),
                 Step::Again => {}
             }
@@ -199,7 +226,7 @@ impl TokenService {
         invalid
     }
 
-    fn too_many_claims(&self) -> InvalidField {
+    pub(super) fn too_many_claims(&self) -> InvalidField {
         let limit = self.parts.policy.max_custom_claims_len;
         InvalidField::new("customClaims", format!("must be at most {limit} bytes of JSON"))
     }
@@ -235,9 +262,10 @@ impl TokenService {
         let mut counted = session.next_version(now);
         if let Some(state) = &mut counted.one_time_password {
             state.tries_left -= 1;
+            // A clock that is put back must not bring an expired code to life again.
+            state.code = state.code.take().filter(|code| now < code.expires_at);
         }
-        let counting = self.parts.sessions.replace(counted.clone(), version, now);
-        match self.within_deadline(counting).await {
+        match self.parts.stores.replace_session(counted.clone(), version, now).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Step::Again),
             Err(error) => return Err(error),
@@ -265,14 +293,12 @@ impl TokenService {
         let mut session = Some(session).filter(out_of_tries);
         for _ in 0..ATTEMPTS {
             let Some(current) = session else { return Ok(()) };
-            let taking = self.parts.sessions.take(&current.key, current.version);
-            match self.within_deadline(taking).await {
+            match self.parts.stores.take_session(&current.key, current.version).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
-            let getting = self.parts.sessions.get(&current.key);
-            session = self.within_deadline(getting).await?.filter(out_of_tries);
+            session = self.parts.stores.get_session(&current.key).await?.filter(out_of_tries);
         }
         Err(contended())
     }
@@ -288,12 +314,11 @@ impl TokenService {
             let mut given_back = session.next_version(now);
             let Some(state) = &mut given_back.one_time_password else { return };
             state.tries_left = limit.min(state.tries_left + 1);
-            let replacing = self.parts.sessions.replace(given_back, version, now);
-            match self.within_deadline(replacing).await {
+            match self.parts.stores.replace_session(given_back, version, now).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 _ => return,
             }
-            current = self.within_deadline(self.parts.sessions.get(&key)).await.ok().flatten();
+            current = self.parts.stores.get_session(&key).await.ok().flatten();
         }
     }
 
@@ -330,7 +355,8 @@ impl TokenService {
             custom_claims: custom_claims.clone(),
             ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
         };
-        let token = self.sign(grant, id.clone(), now.floor_to_second(), expires_at)?;
+        let issued_at = self.issue_time(&grant, now);
+        let token = self.sign(grant, id.clone(), issued_at, expires_at)?;
         if !self.fits(&token) {
             let asked = request.acl.is_some() || request.custom_claims.is_some();
             let field = if request.acl.is_some() { "acl" } else { "customClaims" };
@@ -384,8 +410,7 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<Step<()>, Error> {
         if request.invalidate {
-            let taking = self.parts.sessions.take(&session.key, session.version);
-            let taken = self.within_deadline(taking).await;
+            let taken = self.parts.stores.take_session(&session.key, session.version).await;
             // A store that answers too late may have taken it all the same.
             self.parts.phantom_tokens.remove(&session.key).await;
             return match taken {
@@ -405,7 +430,7 @@ impl TokenService {
             state.code = None;
             state.tries_left = limit.min(state.tries_left + 1);
         }
-        match self.within_deadline(self.parts.sessions.replace(spent, version, now)).await {
+        match self.parts.stores.replace_session(spent, version, now).await {
             Ok(()) => Ok(Step::Go(())),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
             Err(error) => Err(error),
@@ -413,7 +438,7 @@ impl TokenService {
     }
 }
 
-fn json_len(claims: &Map<String, Value>) -> usize {
+pub(super) fn json_len(claims: &Map<String, Value>) -> usize {
     serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len())
 }
 

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 use crate::domain::password::{Password, PasswordCost, PasswordHash};
 use crate::error::{Error, ErrorKind};
 use crate::service::policy::Policy;
+use crate::telemetry;
 
 /// Hashes at most so many passwords at once, lets at most so many more wait, and only so long.
 #[derive(Clone)]
@@ -62,16 +63,18 @@ impl HashingPool {
             Error::new(ErrorKind::Overloaded, "too many logins at once")
                 .with_retry_after(Duration::from_secs(1))
         };
+        let begun = Instant::now();
         let place = Place::take(&self.waiting, self.queue + self.permits.available_permits())
             .ok_or_else(overloaded)?;
         let permit = tokio::time::timeout(self.deadline, self.permits.clone().acquire_owned());
         let permit = permit.await.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
         drop(place);
+        telemetry::hashing_waited(begun.elapsed());
         // The permit goes with the work: a caller who hangs up does not make room while its hash
         // is still being computed.
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            telemetry::hashing(work)
         });
         work.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "password hashing failed").with_source(error)
@@ -85,13 +88,16 @@ struct Place(Arc<AtomicUsize>);
 impl Place {
     fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let place = Self(Arc::clone(waiting));
-        (waiting.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        telemetry::hashing_waiting(before + 1);
+        (before < limit).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        telemetry::hashing_waiting(before.saturating_sub(1));
     }
 }
 

@@ -9,10 +9,13 @@ use crate::domain::acl::Acl;
 use crate::domain::claims::{AccessToken, Claims, SubjectType};
 use crate::domain::entity::{Entity, EntityId, EntityKind};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
-use crate::domain::password::{Password, PasswordHash};
+use crate::domain::password::Password;
 use crate::domain::secret::{Secret, SecretVerdict, Secrets};
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
 use crate::service::token_service::TokenService;
+use crate::telemetry;
 
 /// A token that was just issued.
 #[derive(Clone, Debug)]
@@ -107,12 +110,11 @@ impl Grant {
 
     /// What a registered principal is entitled to.
     fn of(entity: &Entity) -> Self {
-        let id = entity.id();
         Self {
             organization_id: entity.organization_id.clone(),
             acl: entity.acl.clone(),
             custom_claims: entity.custom_claims.clone(),
-            ..Self::new(id.subject_type(), id.name())
+            ..Self::new(entity.id().subject_type(), entity.subject())
         }
     }
 }
@@ -120,73 +122,99 @@ impl Grant {
 impl TokenService {
     /// Logs a user in by name and password.
     ///
-    /// Where the router is mounted below an organization, that is the `organization`, and only
-    /// its own users get tokens.
-    ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong password, a disabled user or
-    /// one of another organization: which of them cannot be told, by the time taken neither.
-    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where
-    /// the store is out of reach.
+    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
+    /// disabled user or one of another organization than the caller's: which of them cannot be
+    /// told, by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
+    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where the
+    /// store is out of reach.
     pub async fn issue_user_token(
         &self,
         name: &str,
         password: Password,
-        organization: Option<&OrganizationId>,
+        caller: &Caller,
     ) -> Result<IssuedToken, Error> {
-        let user = match EntityId::user(name) {
-            Ok(id) => self.find_usable(&id, organization).await?,
-            Err(_) => None,
-        };
-        let hash = user.as_ref().and_then(password_of).cloned();
-        let verified = self.parts.hashing.verify(password.clone(), hash.clone()).await?;
-        match (user, hash) {
-            (Some(user), Some(hash)) if verified => {
-                let token = self.issue(Grant::of(&user))?;
-                if hash.is_weaker_than(self.parts.policy.password_cost) {
-                    self.strengthen(user, password).await;
-                }
-                Ok(token)
-            }
-            _ => Err(Error::new(
-                ErrorKind::InvalidCredentials,
-                "Invalid username/password or password is expired",
-            )),
-        }
+        let proven = self.verify_password(SubjectType::User, name, password, caller).await;
+        let issued = proven.and_then(|proven| self.issue_at(Grant::of(&proven.entity), proven.at));
+        let operation = Operation::IssueUserToken;
+        self.conclude_login(operation, (SubjectType::User, name), caller, &issued);
+        issued.map_err(|error| error.or_message("Invalid username/password or password is expired"))
     }
 
     /// Logs an entity in by id and secret.
     ///
     /// # Errors
     ///
-    /// Those of [`issue_user_token`](Self::issue_user_token).
+    /// Those of [`issue_user_token`](Self::issue_user_token) but [`ErrorKind::Overloaded`].
     pub async fn issue_entity_token(
         &self,
         id: &str,
         secret: &Secret,
-        organization: Option<&OrganizationId>,
+        caller: &Caller,
     ) -> Result<IssuedToken, Error> {
+        let issued = self.try_issue_entity_token(id, secret, caller).await;
+        let operation = Operation::IssueEntityToken;
+        self.conclude_login(operation, (SubjectType::Entity, id), caller, &issued);
+        issued
+    }
+
+    async fn try_issue_entity_token(
+        &self,
+        id: &str,
+        secret: &Secret,
+        caller: &Caller,
+    ) -> Result<IssuedToken, Error> {
+        let throttle = &self.parts.throttle;
+        let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
+        let proven_at = self.now();
+        throttle.peek(suspect, proven_at)?;
         let entity = match EntityId::entity(id) {
-            Ok(id) => self.find_usable(&id, organization).await?,
-            Err(_) => None,
+            Ok(id) => self.find_usable(&id, caller).await?,
+            Err(_) => Err("unknown_name"),
         };
         let nobodys = Secrets::default();
-        let secrets = entity.as_ref().and_then(secrets_of).unwrap_or(&nobodys);
+        let secrets = entity.as_ref().ok().and_then(secrets_of).unwrap_or(&nobodys);
         let grace = self.parts.policy.secret_grace;
+        // Others' failures that were counted since count, too: from here on nothing is waited for.
+        throttle.peek(suspect, proven_at)?;
         let verdict = secrets.verify(&self.parts.sealing, secret, self.now(), grace);
-        match (&entity, verdict) {
-            (Some(entity), SecretVerdict::Valid) => self.issue(Grant::of(entity)),
-            (Some(entity), SecretVerdict::WithinGrace) => {
-                let mut token = self.issue(Grant::of(entity))?;
-                token.message = Some("The secret is expired and within the grace period");
-                Ok(token)
+        let reason = match (entity, verdict) {
+            (Ok(entity), SecretVerdict::Valid | SecretVerdict::WithinGrace) => {
+                throttle.recognised(suspect, proven_at);
+                let mut token = self.issue_at(Grant::of(&entity), proven_at)?;
+                if verdict == SecretVerdict::WithinGrace {
+                    token.message = Some("The secret is expired and within the grace period");
+                }
+                return Ok(token);
             }
-            _ => Err(Error::new(
-                ErrorKind::InvalidCredentials,
-                "Invalid entity id/secret or secret is expired",
-            )),
+            (Ok(_), SecretVerdict::Expired) => "expired_secret",
+            (Ok(_), SecretVerdict::Invalid) => "wrong_secret",
+            (Err(unusable), _) => unusable,
+        };
+        throttle.failed(suspect, proven_at);
+        let message = "Invalid entity id/secret or secret is expired";
+        Err(Error::new(ErrorKind::InvalidCredentials, message).because(reason))
+    }
+
+    fn conclude_login(
+        &self,
+        operation: Operation,
+        subject: (SubjectType, &str),
+        caller: &Caller,
+        issued: &Result<IssuedToken, Error>,
+    ) {
+        let attempt = Attempt {
+            subject: Some(subject),
+            organization: caller.organization.as_ref(),
+            address: caller.address,
+            token: issued.as_ref().ok().map(|token| &token.token_id),
+            ..Attempt::new(operation)
+        };
+        if issued.is_ok() {
+            telemetry::issued(operation.as_str());
         }
+        self.audit(&attempt, issued);
     }
 
     /// Issues a token to whomever the host vouches for. This checks no credential.
@@ -197,14 +225,39 @@ impl TokenService {
     /// policy does not allow, or the lifetime is longer than that of any token under the policy;
     /// [`ErrorKind::Internal`] where the token would be longer than the policy's `max_token_len`.
     pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+        let subject = (grant.subject_type, grant.subject.clone());
+        let (organization, session) = (grant.organization_id.clone(), grant.session_id.clone());
+        let issued = self.issue_at(grant, self.now());
+        let operation = Operation::IssueToken;
+        let attempt = Attempt {
+            subject: Some((subject.0, &subject.1)),
+            organization: organization.as_ref(),
+            session: session.as_ref(),
+            token: issued.as_ref().ok().map(|token| &token.token_id),
+            ..Attempt::new(operation)
+        };
+        if issued.is_ok() {
+            telemetry::issued(operation.as_str());
+        }
+        self.audit(&attempt, &issued);
+        issued
+    }
+
+    /// Issues a token to somebody whose credential was read at `proven_at`. What takes their tokens
+    /// back after that takes this one back, too, though it is signed later.
+    pub(super) fn issue_at(
+        &self,
+        grant: Grant,
+        proven_at: Timestamp,
+    ) -> Result<IssuedToken, Error> {
         let policy = &self.parts.policy;
-        let issued_at = self.now().floor_to_second();
         let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
         if lifetime > policy.longest_token_lifetime() {
             // A revocation is remembered for as long as the policy lets tokens live.
             let message = "is longer than the policy lets any token live";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }
+        let issued_at = self.issue_time(&grant, proven_at);
         let expires_at = (issued_at + lifetime).floor_to_second();
         let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;
         let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
@@ -212,6 +265,11 @@ impl TokenService {
             return Err(too_long());
         }
         Ok(IssuedToken { access_token, token_id, issued_at, expires_at, message: None })
+    }
+
+    /// See [`RevocationSet::issue_time`](crate::domain::revocation::RevocationSet::issue_time).
+    pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
+        self.parts.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
     }
 
     pub(super) fn sign(
@@ -266,51 +324,25 @@ impl TokenService {
         token.expose().len() <= self.parts.policy.max_token_len
     }
 
-    /// The principal of that id, where it may log in here. A disabled one, and one of another
-    /// organization, is treated as unknown.
+    /// The principal of that id, where it may log in here; or why it is treated as unknown.
     pub(super) async fn find_usable(
         &self,
         id: &EntityId,
-        organization: Option<&OrganizationId>,
-    ) -> Result<Option<Entity>, Error> {
-        let entity = self.within_deadline(self.parts.entities.get(id)).await?;
-        Ok(entity.filter(|entity| {
-            !entity.disabled && (organization.is_none() || organization == entity.organization_id())
-        }))
-    }
-
-    /// Hashes a password anew at the policy's cost. A login does not fail for it.
-    async fn strengthen(&self, mut user: Entity, password: Password) {
-        let version = user.version();
-        let stronger = self.parts.hashing.create(password).await;
-        let written = match (stronger, &mut user.kind) {
-            (
-                Ok(stronger),
-                EntityKind::User { password } | EntityKind::Customer { password, .. },
-            ) => {
-                *password = stronger;
-                let replacing = self.parts.entities.replace(user.next_version(), version);
-                self.within_deadline(replacing).await
-            }
-            (Err(error), _) => Err(error),
-            (_, EntityKind::Entity { .. }) => Ok(()),
-        };
-        if let Err(error) = written {
-            tracing::debug!(%error, "a password keeps its old hash until the next login");
-        }
+        caller: &Caller,
+    ) -> Result<Result<Entity, &'static str>, Error> {
+        let entity = self.parts.stores.get_entity(id).await?;
+        Ok(match entity {
+            None => Err("unknown_name"),
+            Some(entity) if entity.disabled => Err("disabled"),
+            Some(entity) if !caller.may_see(entity.organization_id()) => Err("other_organization"),
+            Some(entity) => Ok(entity),
+        })
     }
 }
 
 /// What was registered is more than a token has room for: not the caller's fault.
 pub(super) fn too_long() -> Error {
     Error::new(ErrorKind::Internal, "the token is longer than the policy's max_token_len")
-}
-
-fn password_of(entity: &Entity) -> Option<&PasswordHash> {
-    match entity.kind() {
-        EntityKind::User { password } | EntityKind::Customer { password, .. } => Some(password),
-        EntityKind::Entity { .. } => None,
-    }
 }
 
 fn secrets_of(entity: &Entity) -> Option<&Secrets> {

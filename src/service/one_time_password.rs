@@ -7,9 +7,15 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
-use crate::domain::session::Session;
+use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
+use crate::service::audit::Operation;
+use crate::service::caller::Caller;
+use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
+
+const ATTEMPTS: usize = 16;
 
 /// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
 #[async_trait]
@@ -32,6 +38,8 @@ pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
 pub struct OneTimePasswordMessage {
     /// Whose session it is.
     pub customer_id: CustomerId,
+    /// The name that the customer logged in with, where it was by name and password.
+    pub username: Option<String>,
     /// The organization that the session belongs to.
     pub organization_id: Option<OrganizationId>,
     /// The session's public id.
@@ -43,7 +51,119 @@ pub struct OneTimePasswordMessage {
 }
 
 impl TokenService {
-    /// A code for a session, and what the session has to remember of it.
+    /// Sends a session's one-time password again: a new code, in place of the one before. Wrong
+    /// tries that were counted stay counted.
+    ///
+    /// Where the code cannot be delivered, the one before is good again, and the session may still
+    /// be sent as many; only the policy's `one_time_password_cooldown` has to pass first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
+    /// organization than the caller's; [`ErrorKind::Conflict`] where the session needs no one-time
+    /// password; [`ErrorKind::Throttled`] within the cool-down, and where the policy's
+    /// `one_time_password_resends` have been sent; [`ErrorKind::Unavailable`] where the code cannot
+    /// be delivered, or the store is out of reach.
+    pub async fn resend_one_time_password(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+    ) -> Result<(), Error> {
+        let mut session = None;
+        let sent = self.try_resend(token, caller, &mut session).await;
+        let attempt = match &session {
+            Some(session) => attempt_of(Operation::SendOneTimePassword, session, caller),
+            None => attempt_without_session(Operation::SendOneTimePassword, caller),
+        };
+        self.audit(&attempt, &sent);
+        sent
+    }
+
+    async fn try_resend(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+        seen: &mut Option<Session>,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        for _ in 0..ATTEMPTS {
+            let session = self.find_session(token, caller).await?;
+            *seen = Some(session.clone());
+            let before = self.may_be_sent_again(&session, now)?.clone();
+            let code = OneTimePassword::generate(self.parts.policy.one_time_password_digits)?;
+            let stored = self.store_code(&session.id, &code, now);
+            let expires_at = stored.expires_at;
+            let version = session.version;
+            let mut renewed = session.next_version(now);
+            renewed.one_time_password = Some(OneTimePasswordState {
+                code: Some(stored),
+                resends_left: before.resends_left - 1,
+                sent_at: now,
+                ..before
+            });
+            match self.parts.stores.replace_session(renewed.clone(), version, now).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                Err(error) => return Err(error),
+            }
+            let delivered = self.deliver(&renewed, code, expires_at).await;
+            if delivered.is_err() {
+                self.take_resend_back(renewed, before.code, now).await;
+            }
+            return delivered;
+        }
+        Err(contended())
+    }
+
+    /// What the session remembers of its code, if another may be sent now.
+    fn may_be_sent_again<'a>(
+        &self,
+        session: &'a Session,
+        now: Timestamp,
+    ) -> Result<&'a OneTimePasswordState, Error> {
+        let throttled = |message: &'static str, wait: Duration| {
+            Error::new(ErrorKind::Throttled, message).with_retry_after(wait)
+        };
+        let state = session.one_time_password.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "the session needs no one-time password")
+        })?;
+        if state.tries_left == 0 {
+            return Err(no_session());
+        }
+        if state.resends_left == 0 {
+            let rest = session.expires_at.saturating_since(now);
+            let message = "no more one-time passwords are sent for this session: start another";
+            return Err(throttled(message, rest));
+        }
+        // One that seems to be sent later was sent before the clock was put back.
+        let cooldown = self.parts.policy.one_time_password_cooldown;
+        let rest = cooldown.saturating_sub(now.saturating_since(state.sent_at));
+        if state.sent_at > now || rest.is_zero() {
+            Ok(state)
+        } else {
+            Err(throttled("a one-time password was sent a moment ago", rest))
+        }
+    }
+
+    /// Makes the code before good again, where nobody has written the session since. If this fails,
+    /// the session has no code until the next one is sent.
+    async fn take_resend_back(
+        &self,
+        renewed: Session,
+        code_before: Option<StoredCode>,
+        now: Timestamp,
+    ) {
+        let version = renewed.version;
+        let mut restored = renewed.next_version(now);
+        let Some(state) = &mut restored.one_time_password else { return };
+        state.code = code_before;
+        state.resends_left += 1;
+        if let Err(error) = self.parts.stores.replace_session(restored, version, now).await {
+            tracing::debug!(%error, "a session waits for its next one-time password");
+        }
+    }
+
+    /// A code for a new session, and what the session has to remember of it.
     pub(super) fn make_one_time_password(
         &self,
         session: &SessionId,
@@ -51,12 +171,25 @@ impl TokenService {
     ) -> Result<(OneTimePassword, OneTimePasswordState), Error> {
         let policy = &self.parts.policy;
         let code = OneTimePassword::generate(policy.one_time_password_digits)?;
-        let stored = StoredCode {
-            digest: self.parts.sealing.digest_code(session.as_str(), code.expose()),
-            expires_at: now + policy.one_time_password_lifetime,
+        let state = OneTimePasswordState {
+            code: Some(self.store_code(session, &code, now)),
+            tries_left: policy.one_time_password_tries,
+            resends_left: policy.one_time_password_resends,
+            sent_at: now,
         };
-        let tries_left = policy.one_time_password_tries;
-        Ok((code, OneTimePasswordState { code: Some(stored), tries_left }))
+        Ok((code, state))
+    }
+
+    fn store_code(
+        &self,
+        session: &SessionId,
+        code: &OneTimePassword,
+        now: Timestamp,
+    ) -> StoredCode {
+        StoredCode {
+            digest: self.parts.sealing.digest_code(session.as_str(), code.expose()),
+            expires_at: now + self.parts.policy.one_time_password_lifetime,
+        }
     }
 
     pub(super) async fn deliver(
@@ -67,11 +200,13 @@ impl TokenService {
     ) -> Result<(), Error> {
         let failed = || {
             Error::new(ErrorKind::Unavailable, "the one-time password cannot be delivered")
+                .because("not_delivered")
                 .with_retry_after(Duration::from_secs(5))
         };
         let sender = self.parts.sender.as_ref().ok_or_else(no_sender)?;
         let message = OneTimePasswordMessage {
             customer_id: session.customer_id.clone(),
+            username: session.credential.as_ref().map(|id| id.name().to_owned()),
             organization_id: session.organization_id.clone(),
             session_id: session.id.clone(),
             one_time_password,

@@ -10,12 +10,15 @@ use moka::future::Cache;
 
 use crate::clock::Timestamp;
 use crate::domain::claims::{AccessToken, SubjectType, Validated};
-use crate::domain::identifier::{OrganizationId, TokenId};
+use crate::domain::identifier::TokenId;
 use crate::domain::session::{AuthenticationToken, Session, SessionKey};
 use crate::error::{Error, ErrorKind};
+use crate::service::audit::Operation;
+use crate::service::caller::Caller;
 use crate::service::issue::Grant;
 use crate::service::token_service::TokenService;
 use crate::service::validate::TokenFault;
+use crate::telemetry;
 
 /// How many sessions' tokens are kept ready. A cache may forget: they are made anew.
 const CAPACITY: u64 = 100_000;
@@ -27,7 +30,6 @@ const USED_PERCENT: u32 = 80;
 pub(crate) struct PhantomToken {
     pub(crate) token: AccessToken,
     pub(crate) validated: Arc<Validated>,
-    organization_id: Option<OrganizationId>,
     use_until: Timestamp,
     /// Whether the session was found once more after this was kept: see
     /// [`TokenService::phantom_token`].
@@ -60,7 +62,6 @@ impl TokenService {
     pub(crate) async fn phantom_token(
         &self,
         token: &AuthenticationToken,
-        organization: Option<&OrganizationId>,
     ) -> Result<Arc<PhantomToken>, Error> {
         let key = token.key();
         let cache = &self.parts.phantom_tokens.cache;
@@ -68,19 +69,19 @@ impl TokenService {
             if !self.is_usable(&ready) {
                 cache.invalidate(&key).await;
             } else if ready.confirmed.load(Ordering::Acquire) {
-                return in_organization(ready, organization);
+                return Ok(ready);
             }
         }
         let made = cache.try_get_with(key, self.make_phantom_token(token)).await;
         let made = made.map_err(|error: Arc<Error>| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever
         // used it up has looked for the token before it was there.
-        if let Err(error) = self.find_session(token, None).await {
+        if let Err(error) = self.find_session(token, &Caller::default()).await {
             cache.invalidate(&key).await;
             return Err(error);
         }
         made.confirmed.store(true, Ordering::Release);
-        in_organization(made, organization)
+        Ok(made)
     }
 
     fn is_usable(&self, phantom: &PhantomToken) -> bool {
@@ -91,18 +92,19 @@ impl TokenService {
         &self,
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
-        let session = self.find_session(token, None).await?;
+        // Before the session is read: what ends it after that takes the token back, too.
+        let now = self.now();
+        let session = self.find_session(token, &Caller::default()).await?;
         if session.otp_required() {
             return Err(Error::new(
                 ErrorKind::OneTimePasswordRequired,
                 "the session needs a one-time password: exchange its token for a JWT",
             ));
         }
-        self.sign_phantom_token(&session).map(Arc::new)
+        self.sign_phantom_token(&session, now).map(Arc::new)
     }
 
-    fn sign_phantom_token(&self, session: &Session) -> Result<PhantomToken, Error> {
-        let now = self.now();
+    fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
         let lifetime = self.parts.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
@@ -113,7 +115,9 @@ impl TokenService {
             custom_claims: session.custom_claims.clone(),
             ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
         };
-        let token = self.sign(grant, id, now.floor_to_second(), expires_at.floor_to_second())?;
+        let issued_at = self.issue_time(&grant, now);
+        let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
+        telemetry::issued(Operation::PhantomToken.as_str());
         let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {
                 TokenFault::Revoked => ErrorKind::InvalidToken,
@@ -122,21 +126,9 @@ impl TokenService {
             Error::new(kind, "a token that was just made is refused").with_source(fault)
         })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
-        let organization_id = session.organization_id.clone();
         let use_until = now + used;
         let confirmed = AtomicBool::new(false);
-        Ok(PhantomToken { token, validated, organization_id, use_until, confirmed })
-    }
-}
-
-fn in_organization(
-    phantom: Arc<PhantomToken>,
-    organization: Option<&OrganizationId>,
-) -> Result<Arc<PhantomToken>, Error> {
-    if organization.is_none() || organization == phantom.organization_id.as_ref() {
-        Ok(phantom)
-    } else {
-        Err(super::session::no_session())
+        Ok(PhantomToken { token, validated, use_until, confirmed })
     }
 }
 

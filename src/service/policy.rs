@@ -1,9 +1,12 @@
 //! The decisions of a service, each with a default and the reason for it.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::password::PasswordCost;
+use crate::domain::password::{Password, PasswordCost};
 use crate::error::{Error, ErrorKind};
+use crate::service::throttle::ThrottleLimit;
 use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,6 +47,8 @@ pub struct Policy {
     pub(crate) one_time_password_digits: usize,
     pub(crate) one_time_password_lifetime: Duration,
     pub(crate) one_time_password_tries: u32,
+    pub(crate) one_time_password_resends: u32,
+    pub(crate) one_time_password_cooldown: Duration,
     pub(crate) open_custom_claims: Vec<String>,
     pub(crate) max_custom_claims_len: usize,
     pub(crate) timestamp_skew: Option<Duration>,
@@ -51,12 +56,35 @@ pub struct Policy {
     pub(crate) body_deadline: Duration,
     pub(crate) store_deadline: Duration,
     pub(crate) sender_deadline: Duration,
+    pub(crate) min_password_len: usize,
+    pub(crate) password_rule: Option<PasswordRule>,
+    pub(crate) password_lifetime: Option<Duration>,
+    pub(crate) end_sessions_on_password_change: bool,
+    pub(crate) throttle_by_name: ThrottleLimit,
+    pub(crate) throttle_by_address: ThrottleLimit,
+    pub(crate) throttle_by_name_and_address: ThrottleLimit,
+    pub(crate) throttle_max_keys: usize,
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) audit_shows_subjects: bool,
+    pub(crate) housekeeping_interval: Duration,
     pub(crate) password_cost: PasswordCost,
     pub(crate) hashing_permits: usize,
     pub(crate) hashing_queue: usize,
     pub(crate) hashing_deadline: Duration,
     pub(crate) jwks_max_age: Duration,
     pub(crate) problem_type_base: String,
+}
+
+/// What a host asks of a password beyond its length; answers what is wrong with it.
+#[derive(Clone)]
+pub(crate) struct PasswordRule(Arc<JudgePassword>);
+
+type JudgePassword = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
+
+impl fmt::Debug for PasswordRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordRule")
+    }
 }
 
 impl Default for Policy {
@@ -82,6 +110,8 @@ impl Default for Policy {
             one_time_password_digits: 6,
             one_time_password_lifetime: 10 * MINUTE,
             one_time_password_tries: 5,
+            one_time_password_resends: 3,
+            one_time_password_cooldown: MINUTE,
             open_custom_claims: Vec::new(),
             max_custom_claims_len: 4 * 1024,
             timestamp_skew: None,
@@ -89,6 +119,18 @@ impl Default for Policy {
             body_deadline: Duration::from_secs(10),
             store_deadline: Duration::from_secs(5),
             sender_deadline: Duration::from_secs(10),
+            min_password_len: 8,
+            password_rule: None,
+            password_lifetime: None,
+            end_sessions_on_password_change: true,
+            throttle_by_name: ThrottleLimit::new(100, DAY),
+            throttle_by_address: ThrottleLimit::new(100, 15 * MINUTE),
+            throttle_by_name_and_address: ThrottleLimit::new(10, DAY)
+                .delays(Duration::from_secs(1), HOUR),
+            throttle_max_keys: 100_000,
+            trusted_proxies: Vec::new(),
+            audit_shows_subjects: false,
+            housekeeping_interval: MINUTE,
             password_cost: PasswordCost::default(),
             hashing_permits: cores,
             hashing_queue: cores * 8,
@@ -157,6 +199,11 @@ setters! {
     /// How many wrong one-time passwords end a session: 5, so that guessing six digits succeeds
     /// once in 200,000 sessions.
     one_time_password_tries: u32;
+    /// How often a session's one-time password is sent again: 3 times, since each is a message that
+    /// somebody may not have asked for.
+    one_time_password_resends: u32;
+    /// How long to wait before one is sent again: 1 minute, what a mail server takes at times.
+    one_time_password_cooldown: Duration;
     /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
     max_custom_claims_len: usize;
     /// How far a request's `timestamp` may be from now. Off: clocks of clients are wrong. The
@@ -170,6 +217,36 @@ setters! {
     store_deadline: Duration;
     /// How long the delivery of a one-time password may take: 10 seconds.
     sender_deadline: Duration;
+    /// The shortest password that may be chosen, in bytes: 8 (NIST SP 800-63B). The longest has
+    /// [`Password::MAX_LEN`]. What is presented at a login is not held to it.
+    min_password_len: usize;
+    /// How long a password may be used after it was set: for ever, since whoever has to change it
+    /// often chooses a worse one (NIST SP 800-63B). An expired one is refused like a wrong one, and
+    /// can still be changed by its owner.
+    password_lifetime: Option<Duration>;
+    /// Whether changing a password ends the sessions and tokens that it yielded. On: it is changed
+    /// because somebody else may know it.
+    end_sessions_on_password_change: bool;
+    /// How many failures one name may have from everywhere together: 100 a day (NIST SP 800-63B),
+    /// then delays of 1 second to 15 minutes. From where its owner has logged in before, it is not
+    /// asked.
+    throttle_by_name: ThrottleLimit;
+    /// How many failures one address (of IPv6, one /64) may have with all names together: 100 in
+    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes.
+    throttle_by_address: ThrottleLimit;
+    /// How many failures one name may have from one address: 10 a day, then delays of 1 second to 1
+    /// hour. Guessing all day yields some 45, which is less than half of what the name's own limit
+    /// lets pass: one attacker cannot use that up and delay the owner elsewhere.
+    throttle_by_name_and_address: ThrottleLimit;
+    /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
+    /// 16 MB. Beyond it, what has failed least is forgotten first.
+    throttle_max_keys: usize;
+    /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
+    /// derived from the sealing key, since people type passwords where names belong.
+    audit_shows_subjects: bool;
+    /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
+    /// minute.
+    housekeeping_interval: Duration;
     /// What a password hash costs: 19 MiB and two passes (OWASP).
     password_cost: PasswordCost;
     /// How many passwords are hashed at once: as many as there are cores. More would only be
@@ -197,6 +274,47 @@ impl Policy {
     ) -> Self {
         self.open_custom_claims = names.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// What the host asks of a password beyond its length, as that it is not in a list of known
+    /// ones. The answer is what is wrong with it, and is told to whoever chose it. Nothing, by
+    /// default.
+    ///
+    /// ```
+    /// use countersign::{Password, Policy};
+    ///
+    /// let policy = Policy::default().password_rule(|password: &Password| {
+    ///     if password.expose().contains("password") {
+    ///         return Err("must not be so easy to guess".to_owned());
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn password_rule(
+        mut self,
+        rule: impl Fn(&Password) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.password_rule = Some(PasswordRule(Arc::new(rule)));
+        self
+    }
+
+    /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
+    /// What these say in `X-Forwarded-For` is taken for a client's address, and from anybody else it
+    /// is not. Behind a proxy that is not named here, all clients count as one address.
+    pub fn trusted_proxies<T: Into<String>>(
+        mut self,
+        networks: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What is wrong with a password that somebody chose.
+    pub(crate) fn password_fault(&self, password: &Password) -> Option<String> {
+        if password.expose().len() < self.min_password_len {
+            return Some(format!("must be at least {} bytes long", self.min_password_len));
+        }
+        self.password_rule.as_ref().and_then(|PasswordRule(rule)| rule(password).err())
     }
 
     /// What the `type` of a problem begins with (RFC 9457 §3.1.1). By default it is a URN, since
@@ -249,7 +367,18 @@ impl Policy {
                 "phantom tokens have to live for a second",
             ),
             (self.hashing_permits == 0, "password hashing has to have a permit"),
+            (
+                !(1..=Password::MAX_LEN).contains(&self.min_password_len),
+                "the shortest password has 1 to 1024 bytes",
+            ),
+            (self.throttle_max_keys == 0, "a throttle has to keep a key"),
+            (self.housekeeping_interval.is_zero(), "housekeeping needs an interval"),
         ];
+        let limits =
+            [self.throttle_by_name, self.throttle_by_address, self.throttle_by_name_and_address];
+        if let Some(problem) = limits.iter().find_map(ThrottleLimit::problem) {
+            return Err(Error::new(ErrorKind::Configuration, problem));
+        }
         match problems.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),
             None => Ok(()),

@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::domain::claims::{SubjectType, Validated};
 use crate::domain::entity::{Entity, EntityId, EntityKind};
-use crate::domain::identifier::OrganizationId;
 use crate::domain::secret::{Secret, Secrets, StoredSecret};
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
 use crate::service::permission;
-use crate::service::token_service::{TokenService, contended};
+use crate::service::stores::contended;
+use crate::service::token_service::TokenService;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const ATTEMPTS: usize = 16;
@@ -40,11 +42,23 @@ impl TokenService {
         manager: &Validated,
         entity_id: &str,
         expiry_days: Option<u64>,
-        organization: Option<&OrganizationId>,
+        caller: &Caller,
+    ) -> Result<IssuedSecret, Error> {
+        let read = self.try_read_secret(manager, entity_id, expiry_days, caller).await;
+        self.conclude(Operation::ReadSecret, manager, caller, &read);
+        read
+    }
+
+    async fn try_read_secret(
+        &self,
+        manager: &Validated,
+        entity_id: &str,
+        expiry_days: Option<u64>,
+        caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let (lifetime, message) = self.secret_lifetime(expiry_days)?;
         let read = permission::READ_ENTITY_SECRET;
-        let entity = self.find_managed(manager, entity_id, organization, &[read]).await?;
+        let entity = self.find_managed(manager, entity_id, caller, &[read]).await?;
         if let Some(current) = secrets_of(&entity).current() {
             return self.open(&entity, current);
         }
@@ -66,12 +80,35 @@ impl TokenService {
         manager: &Validated,
         entity_id: &str,
         expiry_days: Option<u64>,
-        organization: Option<&OrganizationId>,
+        caller: &Caller,
+    ) -> Result<IssuedSecret, Error> {
+        let reset = self.try_reset_secret(manager, entity_id, expiry_days, caller).await;
+        self.conclude(Operation::ResetSecret, manager, caller, &reset);
+        reset
+    }
+
+    async fn try_reset_secret(
+        &self,
+        manager: &Validated,
+        entity_id: &str,
+        expiry_days: Option<u64>,
+        caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let (lifetime, message) = self.secret_lifetime(expiry_days)?;
         let reset = permission::RESET_ENTITY_SECRET;
-        let entity = self.find_managed(manager, entity_id, organization, &[reset]).await?;
+        let entity = self.find_managed(manager, entity_id, caller, &[reset]).await?;
         self.make_secret(entity, lifetime, message).await
+    }
+
+    fn conclude(
+        &self,
+        operation: Operation,
+        manager: &Validated,
+        caller: &Caller,
+        outcome: &Result<IssuedSecret, Error>,
+    ) {
+        let attempt = Attempt { address: caller.address, ..Attempt::with(operation, manager) };
+        self.audit(&attempt, outcome);
     }
 
     /// Gives an entity a secret that another system made, in place of the one that it has. For the
@@ -123,11 +160,12 @@ impl TokenService {
         &self,
         manager: &Validated,
         entity_id: &str,
-        organization: Option<&OrganizationId>,
+        caller: &Caller,
         permissions: &[&str],
     ) -> Result<Entity, Error> {
         let id = EntityId::entity(entity_id).map_err(|_| invalid_entity())?;
-        let entity = self.find_usable(&id, organization).await?.ok_or_else(invalid_entity)?;
+        let usable = self.find_usable(&id, caller).await?;
+        let entity = usable.map_err(|unusable| invalid_entity().because(unusable))?;
         may_manage(manager, &entity, permissions)?;
         Ok(entity)
     }
@@ -149,7 +187,8 @@ impl TokenService {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
-            entity = self.find_usable(entity.id(), None).await?.ok_or_else(invalid_entity)?;
+            let usable = self.find_usable(entity.id(), &Caller::default()).await?;
+            entity = usable.map_err(|unusable| invalid_entity().because(unusable))?;
             if let Some(current) = secrets_of(&entity).current()
                 && Some(&current.id) != replaced.as_ref()
             {
@@ -174,8 +213,7 @@ impl TokenService {
         };
         secrets.replace(sealed, now, self.parts.policy.secret_overlap);
         let id = entity.id().clone();
-        let replacing = self.parts.entities.replace(entity.next_version(), version);
-        self.within_deadline(replacing).await?;
+        self.parts.stores.replace_entity(entity.next_version(), version).await?;
         if self.parts.policy.revoke_tokens_on_secret_reset {
             // As of now, not as of before the write: the old secret was good until then.
             self.revoke_subject(SubjectType::Entity, id.name(), self.now()).await?;
@@ -198,7 +236,7 @@ fn may_manage(manager: &Validated, entity: &Entity, permissions: &[&str]) -> Res
     let allowed = manager.subject_type() == SubjectType::User
         && same_organization
         && permissions.iter().all(|permission| manager.allows(permission, &scope));
-    if allowed { Ok(()) } else { Err(invalid_entity()) }
+    if allowed { Ok(()) } else { Err(invalid_entity().because("not_permitted")) }
 }
 
 fn invalid_entity() -> Error {

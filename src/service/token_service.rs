@@ -1,20 +1,20 @@
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::revocation::RevocationSet;
 use crate::domain::sealing::SealingKeys;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::{KeyRing, SigningKey};
+use crate::service::audit::{self, Attempt};
 use crate::service::builder::TokenServiceBuilder;
 use crate::service::hashing::HashingPool;
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
+use crate::service::stores::Stores;
+use crate::service::throttle::Throttle;
 use crate::service::validate::Validator;
-use crate::store::{EntityStore, SessionStore, StoreError};
 
 /// Issues, validates and exchanges tokens. Cheap to clone: all clones are one service.
 ///
@@ -42,12 +42,12 @@ pub(super) struct Parts {
     /// The ring's active key: a service without one is not built.
     pub(super) signing_key: SigningKey,
     pub(super) sealing: SealingKeys,
-    pub(super) entities: Arc<dyn EntityStore>,
-    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) policy: Policy,
     pub(super) sender: Option<Arc<dyn OneTimePasswordSender>>,
     pub(super) hashing: HashingPool,
+    pub(super) throttle: Throttle,
     pub(super) validator: Validator,
     pub(super) revocations: Arc<RevocationSet>,
     pub(super) phantom_tokens: PhantomTokens,
@@ -88,39 +88,10 @@ impl TokenService {
         self.parts.clock.now()
     }
 
-    /// Waits for a call of a store, as long as the policy lets it take.
-    pub(super) async fn within_deadline<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Error> {
-        match tokio::time::timeout(self.parts.policy.store_deadline, call).await {
-            Ok(answer) => answer.map_err(from_store),
-            Err(_) => Err(unavailable().with_source("the store took too long")),
-        }
+    /// Writes an event about what was attempted and what came of it.
+    pub(crate) fn audit<T>(&self, attempt: &Attempt<'_>, outcome: &Result<T, Error>) {
+        audit::concluded(self.parts.validator.subjects(), attempt, outcome);
     }
-}
-
-fn unavailable() -> Error {
-    Error::new(ErrorKind::Unavailable, "the store is out of reach")
-        .with_retry_after(Duration::from_secs(1))
-}
-
-fn from_store(error: StoreError) -> Error {
-    match error {
-        StoreError::Conflict => {
-            Error::new(ErrorKind::Conflict, "the record has changed or is there")
-        }
-        StoreError::Unavailable(_) => unavailable().with_source(error),
-        StoreError::Corrupt(_) => {
-            Error::new(ErrorKind::Internal, "a stored record cannot be read").with_source(error)
-        }
-    }
-}
-
-/// Compare-and-set loops end here: so many others were faster that something is wrong.
-pub(super) fn contended() -> Error {
-    Error::new(ErrorKind::Unavailable, "too many writers of one record at once")
-        .with_retry_after(Duration::from_secs(1))
 }
 
 impl fmt::Debug for TokenService {

@@ -10,6 +10,9 @@ use crate::domain::revocation::RevocationSet;
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CompactJws, JwsFault, KeyRing};
 use crate::json;
+use crate::service::audit::Subjects;
+use crate::service::proxies::TrustedProxies;
+use crate::telemetry;
 
 /// The longest token that is looked at, in bytes: what a request's headers have room for.
 pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
@@ -64,6 +67,8 @@ struct Rules {
     trailing_wildcards: bool,
     clock: Arc<dyn Clock>,
     revocations: Arc<RevocationSet>,
+    subjects: Subjects,
+    trusted_proxies: TrustedProxies,
 }
 
 impl Validator {
@@ -78,6 +83,12 @@ impl Validator {
     ///
     /// A [`TokenFault`] that says what is wrong with it.
     pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        let outcome = self.check(token);
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        outcome
+    }
+
+    fn check(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
         let rules = &*self.rules;
         if token.len() > rules.max_token_len {
             return Err(TokenFault::TooLong);
@@ -124,6 +135,15 @@ impl Validator {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.rules.issuer
+    }
+
+    /// How subjects are named in the audit log.
+    pub(crate) fn subjects(&self) -> &Subjects {
+        &self.rules.subjects
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
+        &self.rules.trusted_proxies
     }
 }
 
@@ -238,7 +258,7 @@ impl From<JwsFault> for TokenFault {
 }
 
 /// Builds a [`Validator`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidatorBuilder {
     issuer: Option<String>,
@@ -250,6 +270,26 @@ pub struct ValidatorBuilder {
     trailing_wildcards: bool,
     clock: Option<Arc<dyn Clock>>,
     revocations: Arc<RevocationSet>,
+    subjects: Subjects,
+    trusted_proxies: Vec<String>,
+}
+
+impl Default for ValidatorBuilder {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audiences: Vec::new(),
+            keys: None,
+            algorithms: None,
+            leeway: None,
+            max_token_len: None,
+            trailing_wildcards: false,
+            clock: None,
+            revocations: Arc::default(),
+            subjects: Subjects::Omitted,
+            trusted_proxies: Vec::new(),
+        }
+    }
 }
 
 impl ValidatorBuilder {
@@ -309,12 +349,29 @@ impl ValidatorBuilder {
         self
     }
 
+    /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
+    /// What they say in `X-Forwarded-For` is what the audit log has for a client's address.
+    pub fn trusted_proxies<T: Into<String>>(
+        mut self,
+        networks: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "named by the service"))]
+    pub(crate) fn subjects(mut self, subjects: Subjects) -> Self {
+        self.subjects = subjects;
+        self
+    }
+
     /// Puts it together.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing or blank, the
-    /// leeway is above 300 seconds, or an algorithm is allowed that no key is for.
+    /// leeway is above 300 seconds, an algorithm is allowed that no key is for, or a trusted proxy
+    /// is no network.
     pub fn build(self) -> Result<Validator, Error> {
         let missing = |problem: &'static str| Error::new(ErrorKind::Configuration, problem);
         let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
@@ -332,6 +389,7 @@ impl ValidatorBuilder {
         if !algorithms.iter().all(|algorithm| known.contains(algorithm)) {
             return Err(missing("an algorithm is allowed that no key is for"));
         }
+        telemetry::describe();
         Ok(Validator {
             rules: Arc::new(Rules {
                 issuer,
@@ -343,6 +401,8 @@ impl ValidatorBuilder {
                 trailing_wildcards: self.trailing_wildcards,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 revocations: self.revocations,
+                subjects: self.subjects,
+                trusted_proxies: TrustedProxies::parse(&self.trusted_proxies)?,
             }),
         })
     }

@@ -70,7 +70,9 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     what_was_taken_stays_gone(&*store).await;
     a_take_that_is_dropped_halfway_takes_or_leaves(&*store).await;
     lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
+    a_session_is_removed_by_its_id_once(&store).await;
     removing_a_subject_removes_its_sessions_alone(&*store).await;
+    removing_a_subject_leaves_what_was_created_later(&*store).await;
     purging_removes_what_has_ended_alone(&*store).await;
     the_feed_answers_all_that_came_after_the_cursor(&*store).await;
     the_feed_wakes_a_reader_that_waits(&store).await;
@@ -339,12 +341,40 @@ async fn removing_a_subject_removes_its_sessions_alone(store: &dyn SessionStore)
     for _ in 0..3 {
         store.insert(session_of(&customer, now()), now()).await.unwrap();
     }
-    let removed = store.remove_subject(&customer).await.unwrap();
+    let removed = store.remove_subject(&customer, Timestamp::MAX).await.unwrap();
     assert_eq!(removed.len(), 3, "those that were removed have to be answered");
     for session in removed {
         assert!(store.get(&session.key()).await.unwrap().is_none());
     }
     assert!(store.get(&other.key()).await.unwrap().is_some());
+}
+
+async fn removing_a_subject_leaves_what_was_created_later(store: &dyn SessionStore) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let instant = now();
+    let [early, late] =
+        [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
+    store.insert(early.clone(), now()).await.unwrap();
+    store.insert(late.clone(), now()).await.unwrap();
+    let removed = store.remove_subject(&customer, instant).await.unwrap();
+    assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
+    assert!(store.get(&early.key()).await.unwrap().is_none());
+    assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
+}
+
+async fn a_session_is_removed_by_its_id_once(store: &Arc<dyn SessionStore>) {
+    let written = session();
+    store.insert(written.clone(), now()).await.unwrap();
+    let nobodys = SessionId::new(unique()).unwrap();
+    assert!(store.remove(&nobodys).await.unwrap().is_none());
+    let later = written.clone().next_version(now());
+    store.replace(later, written.version(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, id) = (Arc::clone(store), written.id().clone());
+        async move { store.remove(&id).await.unwrap().is_some() }
+    });
+    assert_eq!(winners.await, 1, "of racing removals one has to get the session");
+    assert!(store.get(&written.key()).await.unwrap().is_none());
 }
 
 async fn purging_removes_what_has_ended_alone(store: &dyn SessionStore) {

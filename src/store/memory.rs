@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::CustomerId;
+use crate::domain::identifier::{CustomerId, SessionId};
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::store::{
@@ -91,6 +91,21 @@ impl MemoryStore {
             CompResult::Removed(entry) => Some(entry.into_value().session),
             _ => None,
         }
+    }
+
+    /// Removes all sessions that `wanted` says so of. It looks at each: there is no index.
+    async fn remove_sessions_if(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
+        let keys: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, kept)| wanted(&kept.session))
+            .map(|(key, _)| *key)
+            .collect();
+        let mut removed = Vec::with_capacity(keys.len());
+        for key in keys {
+            removed.extend(self.remove_session_if(&key, &wanted).await);
+        }
+        removed
     }
 }
 
@@ -202,19 +217,20 @@ impl SessionStore for MemoryStore {
         Ok(SessionPage { sessions, total })
     }
 
-    async fn remove_subject(&self, customer_id: &CustomerId) -> Result<Vec<Session>, StoreError> {
-        let theirs = |session: &Session| session.customer_id() == customer_id;
-        let keys: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, kept)| theirs(&kept.session))
-            .map(|(key, _)| *key)
-            .collect();
-        let mut removed = Vec::with_capacity(keys.len());
-        for key in keys {
-            removed.extend(self.remove_session_if(&key, theirs).await);
-        }
-        Ok(removed)
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let wanted = |session: &Session| session.id() == id;
+        Ok(self.remove_sessions_if(wanted).await.pop())
+    }
+
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        let theirs = |session: &Session| {
+            session.customer_id() == customer_id && session.created_at() < before
+        };
+        Ok(self.remove_sessions_if(theirs).await)
     }
 
     async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
@@ -227,18 +243,9 @@ impl SessionStore for MemoryStore {
     }
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let ended = |session: &Session| session.expires_at() <= now;
-        let keys: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, kept)| ended(&kept.session))
-            .map(|(key, _)| *key)
-            .collect();
-        let mut purged = self.feed.purge(now);
-        for key in keys {
-            purged += u64::from(self.remove_session_if(&key, ended).await.is_some());
-        }
-        Ok(purged)
+        let purged = self.feed.purge(now);
+        let ended = self.remove_sessions_if(|session| session.expires_at() <= now).await;
+        Ok(purged + ended.len() as u64)
     }
 
     fn is_durable(&self) -> bool {

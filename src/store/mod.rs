@@ -30,7 +30,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, OrganizationId};
+use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 
@@ -113,6 +113,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError>;
 
+    /// Removes the session of that public id, whatever its version; answers it where it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
     /// Sessions that have not expired, the oldest first, and how many there are in all.
     ///
     /// # Errors
@@ -125,12 +132,17 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 
-    /// Removes all sessions of a customer; answers those that it removed.
+    /// Removes all sessions of a customer that were created before an instant; answers those that
+    /// it removed.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn remove_subject(&self, customer_id: &CustomerId) -> Result<Vec<Session>, StoreError>;
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError>;
 
     /// Publishes a revocation to all nodes, and keeps it until `revocation.until`.
     ///
@@ -298,8 +310,15 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     ) -> Result<SessionPage, StoreError> {
         (**self).list(filter, page, now).await
     }
-    async fn remove_subject(&self, customer_id: &CustomerId) -> Result<Vec<Session>, StoreError> {
-        (**self).remove_subject(customer_id).await
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        (**self).remove(id).await
+    }
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        (**self).remove_subject(customer_id, before).await
     }
     async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
         (**self).revoke(revocation).await

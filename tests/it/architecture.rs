@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may import.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("error", &[]),
     ("clock", &["error"]),
     ("json", &[]),
     ("domain", &["error", "clock", "json", "domain"]),
     ("jose", &["error", "clock", "json", "jose"]),
     ("store", &["error", "clock", "domain", "store"]),
-    ("service", &["error", "clock", "json", "domain", "jose", "store", "service"]),
+    ("telemetry", &[]),
+    ("service", &["error", "clock", "json", "domain", "jose", "store", "telemetry", "service"]),
     ("http", &["error", "clock", "json", "domain", "service", "http"]),
 ];
 

@@ -538,7 +538,12 @@ async fn a_code_lives_for_ten_minutes_and_is_nothing_to_another_session() {
     let late = present(&server, &first, &first_code).await;
     assert_problem(&late, 401, "one-time-password-invalid");
     fixture.clock.set(Timestamp::from_secs(crate::support::START));
-    present(&server, &first, &first_code).await.expect(201);
+    let revived = present(&server, &first, &first_code).await;
+    assert_problem(&revived, 401, "one-time-password-invalid");
+
+    let (third, third_code) = guarded_session(&fixture).await;
+    fixture.clock.advance(Duration::from_secs(599));
+    present(&server, &third, &third_code).await.expect(201);
 }
 
 #[tokio::test]

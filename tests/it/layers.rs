@@ -19,11 +19,12 @@ use countersign::store::{
     Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
 };
 use countersign::{
-    AccessToken, Acl, AuthenticationToken, Bearer, CustomerId, Entity, Error, ExchangeLayer,
-    ExchangeRequest, Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession,
-    OrganizationId, Password, Policy, ProblemDetails, Refusal, RefusalReason, RequireLayer,
-    Revocation, SameSite, Secret, Session, SessionKey, SubjectType, Timestamp, TokenFault,
-    TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
+    AccessToken, Acl, AuthenticationToken, Bearer, Caller, CustomerId, Entity, Error,
+    ExchangeLayer, ExchangeRequest, Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing,
+    NewSession, OrganizationId, Password, Policy, ProblemDetails, Refusal, RefusalReason,
+    RequireLayer, Revocation, SameSite, Secret, Session, SessionId, SessionKey, SubjectType,
+    Timestamp, TokenFault, TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator,
+    ValidatorBuilder,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -924,7 +925,7 @@ async fn a_session_that_was_ended_is_refused_from_the_next_request_on() {
     let text = session(&fixture).await;
     let token = AuthenticationToken::from_text(&text).unwrap();
     let jwt = handed_on(server.get("/", Some(&text)).await);
-    fixture.tokens.end_session(&token, None).await.unwrap();
+    fixture.tokens.log_out(&token, &Caller::default()).await.unwrap();
     let (name, value) = cookie(&text);
     assert_unknown_session(&server.get("/", Some(&text)).await);
     assert_unknown_session(&ask(&server, "/", &[(name, &value)]).await);
@@ -1187,7 +1188,14 @@ impl SessionStore for Broken {
     ) -> Result<SessionPage, StoreError> {
         self.answer().await
     }
-    async fn remove_subject(&self, _: &CustomerId) -> Result<Vec<Session>, StoreError> {
+    async fn remove(&self, _: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.answer().await
+    }
+    async fn remove_subject(
+        &self,
+        _: &CustomerId,
+        _: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
         self.answer().await
     }
     async fn revoke(&self, _: Revocation) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Password hashes, and how they follow the policy.
 
 use countersign::store::MemoryStore;
-use countersign::{EntityId, EntityKind, Password, PasswordCost, Policy};
+use countersign::{Caller, EntityId, EntityKind, Password, PasswordCost, Policy};
 use serde_json::json;
 
 use crate::support::{Fixture, PASSWORD};
@@ -24,8 +24,9 @@ async fn a_login_hashes_anew_where_the_cost_has_grown_and_a_wrong_password_does_
 
     let dearer = Policy::default().password_cost(PasswordCost::new(19 * 1024, 3, 1).unwrap());
     let after = Fixture::with(|builder| builder.entities(store.clone()).policy(dearer));
+    let caller = Caller::default();
     let login = |password: &str| {
-        after.tokens.issue_user_token("ops", Password::new(password).unwrap(), None)
+        after.tokens.issue_user_token("ops", Password::new(password).unwrap(), &caller)
     };
     login("wrong").await.unwrap_err();
     assert_eq!(stored_hash(&after).await, cheap);

@@ -2,8 +2,8 @@
 
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
-    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
-    Password, SealingKey, Secret, SubjectType, TokenService, Validator,
+    Algorithm, AuthenticationToken, Caller, CustomerId, Entity, EntityId, ExchangeRequest,
+    NewSession, Password, SealingKey, Secret, SubjectType, TokenService, Validator,
 };
 
 use crate::support::Fixture;
@@ -40,7 +40,8 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     let fixture = Fixture::new();
     fixture.user("ops", serde_json::json!([])).await;
     let password = Password::new(crate::support::PASSWORD).unwrap();
-    let issued = fixture.tokens.issue_user_token("ops", password, None).await.unwrap();
+    let issued =
+        fixture.tokens.issue_user_token("ops", password, &Caller::default()).await.unwrap();
     assert_hidden(&issued, issued.access_token.expose());
 
     fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();

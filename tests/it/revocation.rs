@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use countersign::{
-    AuthenticationToken, ErrorKind, ExchangeRequest, Grant, Policy, SubjectType, TokenFault,
+    AuthenticationToken, Caller, ErrorKind, ExchangeRequest, Grant, Policy, SubjectType, TokenFault,
 };
 use serde_json::json;
 
@@ -66,10 +66,10 @@ async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
         let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
-        fixture.tokens.end_session(&token, None).await.unwrap();
+        fixture.tokens.log_out(&token, &Caller::default()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
         assert_eq!(outcome.is_err(), taken_back);
-        let again = fixture.tokens.end_session(&token, None).await.unwrap_err();
+        let again = fixture.tokens.log_out(&token, &Caller::default()).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 }

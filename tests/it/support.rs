@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, Clock, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    Acl, Algorithm, Caller, Clock, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, Timestamp, TokenService,
     TokenServiceBuilder,
 };
@@ -137,7 +137,8 @@ impl Fixture {
     /// A user's access token.
     pub async fn user_token(&self, name: &str) -> String {
         let password = Password::new(PASSWORD).unwrap();
-        let issued = self.tokens.issue_user_token(name, password, None).await.unwrap();
+        let issued =
+            self.tokens.issue_user_token(name, password, &Caller::default()).await.unwrap();
         issued.access_token.expose().to_owned()
     }
 

@@ -10,6 +10,7 @@ use axum::Router;
 use countersign::store::{EntityStore, MemoryStore, StoreError};
 use countersign::{
     Acl, Entity, EntityId, Grant, OrganizationId, Password, Policy, Secret, SubjectType,
+    ThrottleLimit,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
@@ -1561,7 +1562,8 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_any_number_of_resets_the_current_secret_is_one_that_was_answered() {
-    let (fixture, server) = plain_house().await;
+    let unthrottled = |policy: Policy| policy.throttle_by_name(ThrottleLimit::unlimited());
+    let (fixture, server) = house(unthrottled).await;
     let manager = manager(&fixture);
     let told = many_at_once(&server, RESET, &manager, 100).await;
     let read = server.post(READ, Some(&manager), &complete()).await.expect(200);

@@ -1,20 +1,24 @@
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use crate::domain::claims::Validated;
 use crate::domain::session::AuthenticationToken;
 use crate::error::{Error, ErrorKind};
+use crate::http::authenticate::Authenticator;
 use crate::http::bearer::{Credentials, credentials};
+use crate::http::client_address::client_address;
 use crate::http::cookie::{Cookie, find};
 use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 use crate::http::validate::Anonymous;
 use crate::service::TokenService;
+use crate::service::audit::{self, Attempt, Operation};
 
 /// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
 #[derive(Clone, Debug)]
@@ -29,7 +33,7 @@ pub struct Exchange<S, R = ProblemDetails> {
 /// What a request brings.
 enum Presented {
     Nothing,
-    Jwt(String),
+    Jwt(Arc<Validated>, String),
     Session(AuthenticationToken),
 }
 
@@ -40,49 +44,75 @@ struct Authenticated {
 }
 
 impl<S, R> Exchange<S, R> {
-    fn presented(&self, headers: &HeaderMap) -> Result<Presented, RefusalReason> {
+    /// What a request brings. A JWT is checked at once: nothing has to be waited for.
+    fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RefusalReason> {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let validator = self.tokens.validator();
+        let authenticator = Authenticator { validator, headers, extensions };
+        let malformed = || Err(authenticator.refuse(RefusalReason::MalformedCredentials));
         let text = match credentials(headers) {
-            Credentials::Malformed => return Err(RefusalReason::MalformedCredentials),
+            Credentials::Malformed => return malformed(),
             Credentials::Bearer(token) => token,
             Credentials::Absent => match find(headers, &self.cookie) {
-                Cookie::Ambiguous => return Err(RefusalReason::MalformedCredentials),
+                Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
+                Cookie::Absent if self.required => {
+                    return Err(authenticator.refuse(RefusalReason::MissingCredentials));
+                }
                 Cookie::Absent => return Ok(Presented::Nothing),
             },
         };
         // An authentication token is base64url, which has no dots.
         if text.contains('.') {
-            return Ok(Presented::Jwt(text.to_owned()));
+            let validated = authenticator.token(text)?;
+            return Ok(Presented::Jwt(validated, text.to_owned()));
         }
         AuthenticationToken::from_text(text)
             .map(Presented::Session)
-            .map_err(|_| RefusalReason::UnknownSession)
+            .map_err(|_| authenticator.refuse(RefusalReason::UnknownSession))
     }
 }
 
-async fn authenticate(
-    tokens: &TokenService,
-    presented: Presented,
-) -> Result<Option<Authenticated>, Refusal> {
-    let realm = tokens.issuer();
-    let (validated, jwt) = match presented {
-        Presented::Nothing => return Ok(None),
-        Presented::Jwt(jwt) => {
-            let validated = tokens.validator().validate(&jwt);
-            let refused = |fault| Refusal::new(RefusalReason::InvalidToken(fault), realm);
-            (validated.map_err(refused)?, jwt)
+/// Where a request's refusals are told.
+struct Edge {
+    tokens: TokenService,
+    address: Option<IpAddr>,
+}
+
+impl Edge {
+    async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Refusal> {
+        let realm = self.tokens.issuer();
+        let (validated, jwt) = match presented {
+            Presented::Nothing => return Ok(None),
+            Presented::Jwt(validated, jwt) => (validated, jwt),
+            Presented::Session(token) => {
+                let phantom = self.tokens.phantom_token(&token).await;
+                let phantom = phantom.map_err(|error| self.refuse(refusal(&error, realm)))?;
+                let attempt = Attempt::with(Operation::PhantomToken, &phantom.validated);
+                let attempt = Attempt { address: self.address, ..attempt };
+                audit::accepted_quietly(self.tokens.validator().subjects(), &attempt);
+                (Arc::clone(&phantom.validated), phantom.token.expose().to_owned())
+            }
+        };
+        let authorization = HeaderValue::try_from(format!("Bearer {jwt}"));
+        let mut authorization =
+            authorization.map_err(|_| Refusal::new(RefusalReason::Internal, realm))?;
+        authorization.set_sensitive(true);
+        Ok(Some(Authenticated { validated, authorization }))
+    }
+
+    /// Tells the audit log, and hands the refusal on.
+    fn refuse(&self, refusal: Refusal) -> Refusal {
+        let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PhantomToken) };
+        let (subjects, reason) = (self.tokens.validator().subjects(), refusal.reason());
+        match reason {
+            RefusalReason::Unavailable | RefusalReason::Internal => {
+                audit::failed(subjects, &attempt, reason.as_str());
+            }
+            _ => audit::refused(subjects, &attempt, reason.as_str()),
         }
-        Presented::Session(token) => {
-            let phantom = tokens.phantom_token(&token, None).await;
-            let phantom = phantom.map_err(|error| refusal(&error, realm))?;
-            (Arc::clone(&phantom.validated), phantom.token.expose().to_owned())
-        }
-    };
-    let authorization = HeaderValue::try_from(format!("Bearer {jwt}"));
-    let mut authorization =
-        authorization.map_err(|_| Refusal::new(RefusalReason::Internal, realm))?;
-    authorization.set_sensitive(true);
-    Ok(Some(Authenticated { validated, authorization }))
+        refusal
+    }
 }
 
 fn refusal(error: &Error, realm: &str) -> Refusal {
@@ -123,24 +153,23 @@ where
         // The service that `poll_ready` made ready is the one to call; its clone stays behind.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let presented = self.presented(request.headers());
-        let (tokens, refuse, required) = (self.tokens.clone(), self.refuse.clone(), self.required);
+        let presented = self.presented(&request);
+        let (tokens, refuse) = (self.tokens.clone(), self.refuse.clone());
+        let proxies = tokens.validator().trusted_proxies();
+        let address = client_address(proxies, request.headers(), request.extensions());
+        let edge = Edge { tokens, address };
         Box::pin(async move {
             let outcome = match presented {
-                Ok(presented) => authenticate(&tokens, presented).await,
-                Err(reason) => Err(Refusal::new(reason, tokens.issuer())),
+                Ok(presented) => edge.authenticate(presented).await,
+                Err(reason) => Err(Refusal::new(reason, edge.tokens.issuer())),
             };
             match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
                     request.extensions_mut().insert(validated);
                     request.headers_mut().insert(AUTHORIZATION, authorization);
                 }
-                Ok(None) if required => {
-                    let refusal = Refusal::new(RefusalReason::MissingCredentials, tokens.issuer());
-                    return Ok(refuse.refuse(&refusal));
-                }
                 Ok(None) => {
-                    let realm = tokens.issuer().into();
+                    let realm = edge.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
                 }
                 Err(refusal) => return Ok(refuse.refuse(&refusal)),

@@ -6,6 +6,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::domain::claims::Validated;
+use crate::http::authenticate::refuse_authorization;
 use crate::http::future::RefusableFuture;
 use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 use crate::http::require::layer::Rule;
@@ -37,6 +38,7 @@ impl Rule {
         if validated.allows(&self.permission, &scope) {
             Ok(())
         } else {
+            refuse_authorization(&validated, RefusalReason::InsufficientPermission);
             Err(Refusal::insufficient(&self.permission, validated.issuer()))
         }
     }

@@ -83,19 +83,27 @@ impl Envelope {
             ErrorKind::InvalidRequest | ErrorKind::InvalidFields => {
                 self.bad_request(&error.to_string())
             }
+            ErrorKind::Throttled => {
+                let message = "There were too many attempts, try again later";
+                self.later(StatusCode::TOO_MANY_REQUESTS, message, error)
+            }
             ErrorKind::Unavailable | ErrorKind::Overloaded => {
                 tracing::warn!(error = ?error, "a request is answered 503");
                 let message = "The service is unavailable, try again later";
-                let mut response = self.error(StatusCode::SERVICE_UNAVAILABLE, message);
-                let delay = error.retry_after().unwrap_or_default();
-                response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
-                response
+                self.later(StatusCode::SERVICE_UNAVAILABLE, message, error)
             }
             _ => {
                 tracing::error!(error = ?error, "a request is answered 500");
                 self.error(StatusCode::INTERNAL_SERVER_ERROR, "The service failed")
             }
         }
+    }
+
+    fn later(&self, status: StatusCode, message: &str, error: &Error) -> Response {
+        let mut response = self.error(status, message);
+        let delay = error.retry_after().unwrap_or_default();
+        response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
+        response
     }
 
     fn error(&self, status: StatusCode, message: &str) -> Response {

@@ -27,13 +27,7 @@ pub(super) async fn user(State(tokens): State<TokenService>, request: Request) -
     let Ok(password) = Password::new(password) else {
         return envelope.bad_request("password must be at most 1024 bytes long");
     };
-    let issued = match mount.organization {
-        Ok(organization) => {
-            tokens.issue_user_token(&username, password, organization.as_ref()).await
-        }
-        // Nobody's name: it takes as long as anybody's.
-        Err(_) => tokens.issue_user_token("", password, None).await,
-    };
+    let issued = tokens.issue_user_token(&username, password, &mount.caller).await;
     respond(&envelope, &issued)
 }
 
@@ -50,10 +44,7 @@ pub(super) async fn entity(State(tokens): State<TokenService>, request: Request)
         return envelope.bad_request("secret must be at most 1024 bytes long");
     }
     let secret = Secret::presented(secret);
-    let issued = match mount.organization {
-        Ok(organization) => tokens.issue_entity_token(&id, &secret, organization.as_ref()).await,
-        Err(_) => tokens.issue_entity_token("", &secret, None).await,
-    };
+    let issued = tokens.issue_entity_token(&id, &secret, &mount.caller).await;
     respond(&envelope, &issued)
 }
 
@@ -80,7 +71,7 @@ async fn pair(
     missing: &str,
 ) -> Result<(Mount, [String; 2]), Refused> {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(&mut parts).await;
+    let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, FORMS, tokens.policy()).await;
     let members = received.map_err(Refused::Body)?.members().map_err(Refused::BadRequest)?;
     let [first, second] = names.map(|name| fields::text(&members, name));

@@ -5,39 +5,45 @@ use http::request::Parts;
 
 use crate::domain::identifier::OrganizationId;
 use crate::domain::session::AuthenticationToken;
+use crate::http::client_address::client_address;
+use crate::service::{Caller, TokenService};
 
-/// The parameters of a request's path.
+const COLLECTION: &str = "/authentication-tokens";
+
+/// What a route knows of a request before it reads its body.
 pub(super) struct Mount {
-    /// The organization that the router is mounted below. Where that is none that could exist,
+    /// Who asks: from where, and below which organization. Where that is none that could exist,
     /// nothing is found there: the route answers as for an unknown principal or session.
-    pub(super) organization: Result<Option<OrganizationId>, UnknownOrganization>,
+    pub(super) caller: Caller,
+    /// The token in the path, if it could be one.
     pub(super) token: Option<AuthenticationToken>,
     /// The path that the router is mounted at, without a slash at its end.
     pub(super) base: String,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct UnknownOrganization;
-
 impl Mount {
-    pub(super) async fn read(parts: &mut Parts) -> Self {
+    pub(super) async fn read(tokens: &TokenService, parts: &mut Parts) -> Self {
         let path = parts
             .extensions
             .get::<OriginalUri>()
             .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
-        let base = path.rfind("/authentication-tokens/").and_then(|end| path.get(..end));
+        let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
         let base = base.unwrap_or_default().to_owned();
-        let mut mount = Self { organization: Ok(None), token: None, base };
+        let proxies = tokens.validator().trusted_proxies();
+        let address = client_address(proxies, &parts.headers, &parts.extensions);
+        let mut mount = Self { caller: Caller::default().address(address), token: None, base };
         // Parameters that are no UTF-8 name nothing that exists.
         let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
-            mount.organization = Err(UnknownOrganization);
+            mount.caller = mount.caller.nowhere();
             return mount;
         };
         for (name, value) in &parameters {
             match name {
                 "organizationId" => {
-                    let id = OrganizationId::new(value);
-                    mount.organization = id.map(Some).map_err(|_| UnknownOrganization);
+                    mount.caller = match OrganizationId::new(value) {
+                        Ok(id) => mount.caller.organization(Some(id)),
+                        Err(_) => mount.caller.nowhere(),
+                    };
                 }
                 "token" => mount.token = AuthenticationToken::from_text(value).ok(),
                 _ => {}

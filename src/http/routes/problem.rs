@@ -18,16 +18,20 @@ use crate::service::TokenService;
 /// |---|---|
 /// | `malformed-request` | 400 |
 /// | `invalid-token` | 401, or 400 where the credentials are malformed |
+/// | `invalid-credentials` | 401 |
 /// | `one-time-password-required` | 401 |
 /// | `one-time-password-invalid` | 401 |
 /// | `acl-exceeds-grant` | 403 |
 /// | `custom-claims-not-allowed` | 403 |
+/// | `insufficient-permission` | 403 |
 /// | `not-found` | 404 |
 /// | `method-not-allowed` | 405 |
 /// | `request-timeout` | 408 |
+/// | `conflict` | 409 |
 /// | `content-too-large` | 413 |
 /// | `unsupported-media-type` | 415 |
 /// | `invalid-fields` | 422 |
+/// | `too-many-requests` | 429 |
 /// | `internal` | 500 |
 /// | `unavailable` | 503 |
 struct Kind {
@@ -55,6 +59,16 @@ const ACL_EXCEEDS: Kind =
     kind("acl-exceeds-grant", "More is asked for than is held", StatusCode::FORBIDDEN);
 const CLAIMS_NOT_ALLOWED: Kind =
     kind("custom-claims-not-allowed", "Custom claims are not allowed", StatusCode::FORBIDDEN);
+const CREDENTIALS_INVALID: Kind = kind(
+    "invalid-credentials",
+    "The name and the password are not valid",
+    StatusCode::UNAUTHORIZED,
+);
+const PERMISSION_INSUFFICIENT: Kind =
+    kind("insufficient-permission", "The permission is missing", StatusCode::FORBIDDEN);
+const CONFLICT: Kind = kind("conflict", "The session is of another kind", StatusCode::CONFLICT);
+const THROTTLED: Kind =
+    kind("too-many-requests", "There were too many attempts", StatusCode::TOO_MANY_REQUESTS);
 const NOT_FOUND: Kind = kind("not-found", "There is no such thing", StatusCode::NOT_FOUND);
 const WRONG_METHOD: Kind =
     kind("method-not-allowed", "The method is not allowed", StatusCode::METHOD_NOT_ALLOWED);
@@ -114,20 +128,41 @@ pub(super) fn failure(tokens: &TokenService, error: &Error) -> Response {
         ErrorKind::CustomClaimsNotAllowed => {
             problem(tokens, &CLAIMS_NOT_ALLOWED, error.message(), &[])
         }
+        ErrorKind::InvalidCredentials => {
+            unauthorized(tokens, &CREDENTIALS_INVALID, error.message())
+        }
+        ErrorKind::InsufficientPermission => insufficient(tokens, error.message()),
+        ErrorKind::Conflict => problem(tokens, &CONFLICT, error.message(), &[]),
+        ErrorKind::Throttled => {
+            let response = problem(tokens, &THROTTLED, error.message(), &[]);
+            with_retry_after(response, error)
+        }
         ErrorKind::InvalidFields => invalid_fields(tokens, error.invalid_fields()),
         ErrorKind::InvalidRequest => malformed(tokens, error.message()),
         ErrorKind::Unavailable | ErrorKind::Overloaded => {
             tracing::warn!(error = ?error, "a request is answered 503");
-            let mut response = problem(tokens, &UNAVAILABLE, "Try again later", &[]);
-            let delay = error.retry_after().unwrap_or_default();
-            response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
-            response
+            let response = problem(tokens, &UNAVAILABLE, "Try again later", &[]);
+            with_retry_after(response, error)
         }
         _ => {
             tracing::error!(error = ?error, "a request is answered 500");
             problem(tokens, &INTERNAL, "The service failed", &[])
         }
     }
+}
+
+fn with_retry_after(mut response: Response, error: &Error) -> Response {
+    let delay = error.retry_after().unwrap_or_default();
+    response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
+    response
+}
+
+/// A good token that does not grant what was asked for (RFC 6750 §3.1).
+fn insufficient(tokens: &TokenService, detail: &str) -> Response {
+    let mut response = problem(tokens, &PERMISSION_INSUFFICIENT, detail, &[]);
+    let challenge = challenge(tokens.issuer(), Some("insufficient_scope"), Some(detail), None);
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn unauthorized(tokens: &TokenService, kind: &Kind, detail: &str) -> Response {
@@ -166,6 +201,16 @@ pub(super) async fn post_only(State(tokens): State<TokenService>) -> Response {
 /// A method that a path with GET alone does not have.
 pub(super) async fn get_only(State(tokens): State<TokenService>) -> Response {
     wrong_method(&tokens, "GET, HEAD")
+}
+
+/// A method that the collection does not have.
+pub(super) async fn get_and_post_only(State(tokens): State<TokenService>) -> Response {
+    wrong_method(&tokens, "GET, HEAD, POST")
+}
+
+/// A method that a single session does not have.
+pub(super) async fn get_and_delete_only(State(tokens): State<TokenService>) -> Response {
+    wrong_method(&tokens, "GET, HEAD, DELETE")
 }
 
 fn wrong_method(tokens: &TokenService, allowed: &'static str) -> Response {

@@ -1,17 +1,11 @@
 //! Reading and resetting an entity's secret.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum_core::response::Response;
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::domain::claims::Validated;
-use crate::error::{Error, ErrorKind};
-use crate::http::bearer::{Credentials, credentials};
-use crate::http::refusal::RefusalReason;
+use crate::http::authenticate::Authenticator;
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::envelope::Envelope;
 use crate::http::routes::fields;
@@ -36,7 +30,7 @@ enum Operation {
 
 async fn answer(tokens: &TokenService, request: Request, operation: Operation) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(&mut parts).await;
+    let mount = Mount::read(tokens, &mut parts).await;
     let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
         Ok(received) => received,
         Err(fault) => return Envelope::new(tokens, None).body_fault(fault),
@@ -45,7 +39,12 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
     let members = received.members();
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
-    let manager = match authenticate(tokens, &parts.headers) {
+    let authenticator = Authenticator {
+        validator: tokens.validator(),
+        headers: &parts.headers,
+        extensions: &parts.extensions,
+    };
+    let manager = match authenticator.required() {
         Ok(manager) => manager,
         Err(reason) => return envelope.refusal(reason),
     };
@@ -54,17 +53,10 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
         Ok(wanted) => wanted,
         Err(message) => return envelope.bad_request(&message),
     };
-    let unknown = || Error::new(ErrorKind::InvalidEntity, "Invalid entity id");
-    let secret = match (mount.organization, operation) {
-        (Err(_), _) => Err(unknown()),
-        (Ok(organization), Operation::Read) => {
-            let (id, days) = (&wanted.entity_id, wanted.expiry_days);
-            tokens.read_secret(&manager, id, days, organization.as_ref()).await
-        }
-        (Ok(organization), Operation::Reset) => {
-            let (id, days) = (&wanted.entity_id, wanted.expiry_days);
-            tokens.reset_secret(&manager, id, days, organization.as_ref()).await
-        }
+    let (id, days, caller) = (&wanted.entity_id, wanted.expiry_days, &mount.caller);
+    let secret = match operation {
+        Operation::Read => tokens.read_secret(&manager, id, days, caller).await,
+        Operation::Reset => tokens.reset_secret(&manager, id, days, caller).await,
     };
     match secret {
         Ok(secret) => respond(&envelope, &wanted.entity_id, &secret),
@@ -80,19 +72,6 @@ fn respond(envelope: &Envelope, entity_id: &str, secret: &IssuedSecret) -> Respo
         "expirationDate": secret.expires_at.to_local_micros(),
         "message": secret.message,
     }))
-}
-
-fn authenticate(
-    tokens: &TokenService,
-    headers: &HeaderMap,
-) -> Result<Arc<Validated>, RefusalReason> {
-    match credentials(headers) {
-        Credentials::Absent => Err(RefusalReason::MissingCredentials),
-        Credentials::Malformed => Err(RefusalReason::MalformedCredentials),
-        Credentials::Bearer(token) => {
-            tokens.validator().validate(token).map_err(RefusalReason::InvalidToken)
-        }
-    }
 }
 
 /// What is asked for.

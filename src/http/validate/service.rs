@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
-use crate::http::bearer::{Credentials, credentials};
+use crate::http::authenticate::Authenticator;
 use crate::http::future::RefusableFuture;
-use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::http::refusal::{ProblemDetails, Refusal, Refuse};
 use crate::service::validate::Validator;
 
 /// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
@@ -31,25 +31,22 @@ impl<S, R> Validate<S, R> {
         headers: &HeaderMap,
         extensions: &mut Extensions,
     ) -> Result<(), Refusal> {
-        let realm = self.validator.issuer();
-        let token = match credentials(headers) {
-            Credentials::Bearer(token) => token,
-            Credentials::Absent if !self.required => {
-                extensions.insert(Anonymous { realm: realm.into() });
-                return Ok(());
-            }
-            Credentials::Absent => {
-                return Err(Refusal::new(RefusalReason::MissingCredentials, realm));
-            }
-            Credentials::Malformed => {
-                return Err(Refusal::new(RefusalReason::MalformedCredentials, realm));
-            }
+        let validator = &self.validator;
+        let realm = validator.issuer();
+        let authenticator = Authenticator { validator, headers, extensions: &*extensions };
+        let authenticated = if self.required {
+            authenticator.required().map(Some)
+        } else {
+            authenticator.optional()
         };
-        let validated = self
-            .validator
-            .validate(token)
-            .map_err(|fault| Refusal::new(RefusalReason::InvalidToken(fault), realm))?;
-        extensions.insert(validated);
+        match authenticated.map_err(|reason| Refusal::new(reason, realm))? {
+            Some(validated) => {
+                extensions.insert(validated);
+            }
+            None => {
+                extensions.insert(Anonymous { realm: realm.into() });
+            }
+        }
         Ok(())
     }
 }

@@ -1,0 +1,64 @@
+//! Checking the bearer token of a request, and telling the audit log what came of it.
+
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap};
+
+use crate::domain::claims::Validated;
+use crate::http::bearer::{Credentials, credentials};
+use crate::http::client_address::client_address;
+use crate::http::refusal::RefusalReason;
+use crate::service::audit::{self, Attempt, Operation, Subjects};
+use crate::service::validate::Validator;
+
+/// What a request is authenticated by.
+#[derive(Clone, Copy)]
+pub(crate) struct Authenticator<'a> {
+    pub(crate) validator: &'a Validator,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
+}
+
+impl Authenticator<'_> {
+    /// The token that came, if one did; it has to be good.
+    pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RefusalReason> {
+        match credentials(self.headers) {
+            Credentials::Absent => Ok(None),
+            Credentials::Malformed => Err(self.refuse(RefusalReason::MalformedCredentials)),
+            Credentials::Bearer(token) => self.token(token).map(Some),
+        }
+    }
+
+    /// The token that has to come.
+    pub(crate) fn required(self) -> Result<Arc<Validated>, RefusalReason> {
+        self.optional()?.ok_or_else(|| self.refuse(RefusalReason::MissingCredentials))
+    }
+
+    /// A token that was found in whatever place.
+    pub(crate) fn token(self, token: &str) -> Result<Arc<Validated>, RefusalReason> {
+        match self.validator.validate(token) {
+            Ok(validated) => {
+                let attempt = Attempt::with(Operation::Validate, &validated);
+                audit::accepted_quietly(self.validator.subjects(), &attempt);
+                Ok(validated)
+            }
+            Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
+        }
+    }
+
+    /// Tells the audit log, and hands the reason on.
+    pub(crate) fn refuse(self, reason: RefusalReason) -> RefusalReason {
+        let proxies = self.validator.trusted_proxies();
+        let address = client_address(proxies, self.headers, self.extensions);
+        let attempt = Attempt { address, ..Attempt::new(Operation::Validate) };
+        audit::refused(self.validator.subjects(), &attempt, reason.as_str());
+        reason
+    }
+}
+
+/// Tells the audit log that a good token was not enough.
+pub(crate) fn refuse_authorization(validated: &Validated, reason: RefusalReason) -> RefusalReason {
+    let attempt = Attempt::with(Operation::Authorize, validated);
+    audit::refused(&Subjects::Omitted, &attempt, reason.as_str());
+    reason
+}

@@ -1,0 +1,96 @@
+//! `POST /authentication-tokens/{token}/exchange`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::error::InvalidField;
+use crate::http::authenticate::Authenticator;
+use crate::http::routes::authentication_tokens::{links, respond};
+use crate::http::routes::body::{Media, receive};
+use crate::http::routes::fields::Fields;
+use crate::http::routes::mount::Mount;
+use crate::http::routes::problem;
+use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
+
+/// Exchanges the token for a JWT.
+pub(in crate::http::routes) async fn exchange(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mount = Mount::read(&tokens, &mut parts).await;
+    let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
+        Ok(received) => received,
+        Err(fault) => return problem::body_fault(&tokens, fault),
+    };
+    let authenticator = Authenticator {
+        validator: tokens.validator(),
+        headers: &parts.headers,
+        extensions: &parts.extensions,
+    };
+    // A bearer is not needed; one that is there has to be good.
+    let bearer = match authenticator.optional() {
+        Ok(bearer) => bearer,
+        Err(reason) => return problem::refusal(&tokens, reason),
+    };
+    let read = received.members().and_then(|members| read_request(&members));
+    let (mut wanted, mut invalid) = match read {
+        Ok(read) => read,
+        Err(message) => return problem::malformed(&tokens, &message),
+    };
+    invalid.extend(tokens.exchange_faults(&wanted));
+    if !invalid.is_empty() {
+        return problem::invalid_fields(&tokens, &invalid);
+    }
+    let Some(token) = mount.token else { return problem::not_found(&tokens) };
+    wanted = wanted.caller(mount.caller);
+    if let Some(bearer) = bearer {
+        wanted = wanted.bearer(bearer);
+    }
+    match tokens.exchange(&token, wanted).await {
+        Ok(exchanged) => respond(StatusCode::CREATED, &body_of(&exchanged, &mount.base)),
+        Err(error) => problem::failure(&tokens, &error),
+    }
+}
+
+/// The request, and what is wrong with it; an error where a value is of a wrong JSON type.
+fn read_request(
+    members: &Map<String, Value>,
+) -> Result<(ExchangeRequest, Vec<InvalidField>), String> {
+    let mut fields = Fields::of(members);
+    let mut request = ExchangeRequest::default();
+    if let Some(invalidate) = fields.flag("invalidate")? {
+        request = request.invalidate(invalidate);
+    }
+    if let Some(code) = fields.text("oneTimePassword")? {
+        request = request.one_time_password(code);
+    }
+    if let Some(claims) = fields.object("customClaims")? {
+        request = request.custom_claims(claims.clone());
+    }
+    if let Some(expires_at) = fields.time("expiredTime")? {
+        request = request.expires_at(expires_at);
+    }
+    if let Some(acl) = fields.acl()? {
+        request = request.acl(acl);
+    }
+    Ok((request, fields.into_invalid()))
+}
+
+fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {
+    let created = exchanged.created_at.to_string();
+    json!({
+        "id": exchanged.id.as_str(),
+        "type": "customer",
+        "token": exchanged.token.expose(),
+        "customerId": exchanged.customer_id,
+        "acl": exchanged.acl,
+        "customClaims": exchanged.custom_claims,
+        "createdTime": created,
+        "updatedTime": created,
+        "expiredTime": exchanged.expires_at.to_string(),
+        "_links": links(&exchanged.customer_id, base),
+    })
+}

@@ -1,0 +1,66 @@
+//! Authentication tokens of customers' sessions, from login to logout.
+
+mod exchange;
+mod list;
+mod one_time_password;
+mod session;
+mod start;
+
+use axum_core::body::Body;
+use axum_core::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::domain::identifier::CustomerId;
+use crate::domain::session::{AuthenticationToken, Session};
+
+pub(super) use self::exchange::exchange;
+pub(super) use self::list::list;
+pub(super) use self::one_time_password::resend;
+pub(super) use self::session::{end, verify};
+pub(super) use self::start::start;
+
+/// A session as it is answered; with its token only when it was just started.
+fn body_of(session: &Session, token: Option<&AuthenticationToken>, base: &str) -> Value {
+    let mut body = json!({
+        "customerId": session.customer_id(),
+        "otpRequired": session.otp_required(),
+        "expiredTime": session.expires_at().to_string(),
+        "createdTime": session.created_at().to_string(),
+        "updatedTime": session.updated_at().to_string(),
+        "_links": links(session.customer_id(), base),
+    });
+    if let Some(credential) = session.credential() {
+        body["username"] = credential.name().into();
+        body["credentialId"] = credential.to_string().into();
+    }
+    if let Some(token) = token {
+        body["token"] = token.expose().into();
+    }
+    body
+}
+
+/// The customer alone: a link to the session itself would hold its token.
+fn links(customer_id: &CustomerId, base: &str) -> Value {
+    let encoded: String =
+        form_urlencoded::byte_serialize(customer_id.as_str().as_bytes()).collect();
+    let href = format!("{base}/customers/{}", encoded.replace('+', "%20"));
+    json!([{"href": href, "rel": "customer"}])
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

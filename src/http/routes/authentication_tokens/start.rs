@@ -1,0 +1,166 @@
+//! `POST /authentication-tokens`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use crate::domain::identifier::CustomerId;
+use crate::domain::password::Password;
+use crate::error::{Error, InvalidField};
+use crate::http::authenticate::Authenticator;
+use crate::http::routes::authentication_tokens::{body_of, respond};
+use crate::http::routes::body::{Media, receive};
+use crate::http::routes::fields::Fields;
+use crate::http::routes::mount::Mount;
+use crate::http::routes::problem;
+use crate::service::{NewSession, SessionLogin, StartedSession, TokenService};
+
+/// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
+pub(in crate::http::routes) async fn start(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mount = Mount::read(&tokens, &mut parts).await;
+    let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
+        Ok(received) => received,
+        Err(fault) => return problem::body_fault(&tokens, fault),
+    };
+    let members = match received.members() {
+        Ok(members) => members,
+        Err(message) => return problem::malformed(&tokens, &message),
+    };
+    let started = match Mode::read(&members) {
+        Err(refused) => return refused.respond(&tokens),
+        Ok(Mode::Password) => match read_login(&members, &tokens) {
+            Ok(login) => tokens.log_in(login, &mount.caller).await,
+            Err(refused) => return refused.respond(&tokens),
+        },
+        Ok(Mode::Passwordless) => {
+            let authenticator = Authenticator {
+                validator: tokens.validator(),
+                headers: &parts.headers,
+                extensions: &parts.extensions,
+            };
+            // Who asks comes first: what is wrong with the request is not everybody's to know.
+            let bearer = match authenticator.required() {
+                Ok(bearer) => bearer,
+                Err(reason) => return problem::refusal(&tokens, reason),
+            };
+            match read_session(&members, &tokens) {
+                Ok(new) => tokens.start_session_for(&bearer, new, &mount.caller).await,
+                Err(refused) => return refused.respond(&tokens),
+            }
+        }
+    };
+    answer(&tokens, &started, &mount.base)
+}
+
+fn answer(tokens: &TokenService, started: &Result<StartedSession, Error>, base: &str) -> Response {
+    match started {
+        Ok(StartedSession { token, session }) => {
+            respond(StatusCode::CREATED, &body_of(session, Some(token), base))
+        }
+        Err(error) => problem::failure(tokens, error),
+    }
+}
+
+/// Why a request does not get as far as the service.
+enum Refused {
+    Malformed(String),
+    Invalid(Vec<InvalidField>),
+}
+
+impl Refused {
+    fn respond(&self, tokens: &TokenService) -> Response {
+        match self {
+            Self::Malformed(message) => problem::malformed(tokens, message),
+            Self::Invalid(fields) => problem::invalid_fields(tokens, fields),
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self::Malformed(message)
+    }
+}
+
+/// What proves who the customer is.
+enum Mode {
+    Password,
+    /// The word of a bearer who may give it.
+    Passwordless,
+}
+
+impl Mode {
+    fn read(members: &Map<String, Value>) -> Result<Self, Refused> {
+        match Fields::of(members).text("mode")? {
+            None | Some("password") => Ok(Self::Password),
+            Some("passwordless") => Ok(Self::Passwordless),
+            Some(_) => {
+                let message = "must be `password` or `passwordless`";
+                Err(Refused::Invalid(vec![InvalidField::new("mode", message)]))
+            }
+        }
+    }
+}
+
+fn read_login(
+    members: &Map<String, Value>,
+    tokens: &TokenService,
+) -> Result<SessionLogin, Refused> {
+    let mut fields = Fields::of(members);
+    let username = fields.required_text("username")?;
+    let password = fields.required_text("password")?;
+    let otp_required = fields.flag("otpRequired")?.unwrap_or(false);
+    let expires_at = fields.time("expiredTime")?;
+    let password = Password::new(password.unwrap_or("-"));
+    if let Err(error) = &password {
+        fields.invalid("password", error.message());
+    }
+    let mut invalid = fields.into_invalid();
+    let (Some(username), Ok(password)) = (username, password) else {
+        return Err(Refused::Invalid(invalid));
+    };
+    let mut login = SessionLogin::new(username, password).otp_required(otp_required);
+    if let Some(expires_at) = expires_at {
+        login = login.expires_at(expires_at);
+    }
+    invalid.extend(tokens.login_faults(&login));
+    if invalid.is_empty() { Ok(login) } else { Err(Refused::Invalid(invalid)) }
+}
+
+fn read_session(
+    members: &Map<String, Value>,
+    tokens: &TokenService,
+) -> Result<NewSession, Refused> {
+    let mut fields = Fields::of(members);
+    let customer_id = fields.required_text("customerId")?.map(CustomerId::new);
+    if let Some(Err(error)) = &customer_id {
+        fields.invalid("customerId", error.message());
+    }
+    let otp_required = fields.flag("otpRequired")?.unwrap_or(false);
+    let expires_at = fields.time("expiredTime")?;
+    let acl = fields.acl()?;
+    let custom_claims = fields.object("customClaims")?;
+    let mut invalid = fields.into_invalid();
+    // What is wrong with the rest is told along with a customer that is missing.
+    let customer_id = match customer_id {
+        Some(Ok(id)) => id,
+        _ => CustomerId::new("-").map_err(|error| error.to_string())?,
+    };
+    let mut new = NewSession::of(customer_id).otp_required(otp_required);
+    if let Some(expires_at) = expires_at {
+        new = new.expires_at(expires_at);
+    }
+    if let Some(acl) = acl {
+        new = new.acl(acl);
+    }
+    if let Some(claims) = custom_claims {
+        new = new.custom_claims(claims.clone());
+    }
+    invalid.extend(tokens.session_faults(&new, tokens.now()));
+    if invalid.is_empty() { Ok(new) } else { Err(Refused::Invalid(invalid)) }
+}

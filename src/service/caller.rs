@@ -1,0 +1,55 @@
+//! Where a call comes from.
+
+use std::net::IpAddr;
+
+use crate::domain::identifier::OrganizationId;
+
+/// Where a call comes from, as far as the host knows: what it is throttled and audited by, and the
+/// organization that it is confined to. The routes fill it in; a host that calls the service
+/// itself says what it knows.
+///
+/// ```
+/// use countersign::Caller;
+///
+/// let caller = Caller::default().address("192.0.2.1".parse().ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Caller {
+    pub(crate) organization: Option<OrganizationId>,
+    pub(crate) address: Option<IpAddr>,
+    nowhere: bool,
+}
+
+impl Caller {
+    /// The organization that the call is confined to: what belongs to another one, or to none, is
+    /// not found. Without one, everything is.
+    pub fn organization(mut self, organization: Option<OrganizationId>) -> Self {
+        self.organization = organization;
+        self
+    }
+
+    /// The client's address. Without one, only names are throttled.
+    pub fn address(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address.map(|address| address.to_canonical());
+        self
+    }
+
+    /// The same below an organization that cannot exist: nothing is found there.
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "paths are the routes'"))]
+    pub(crate) fn nowhere(mut self) -> Self {
+        self.nowhere = true;
+        self
+    }
+
+    /// Whether it may see what belongs to `owner`.
+    pub(crate) fn may_see(&self, owner: Option<&OrganizationId>) -> bool {
+        let is_theirs = self.organization.is_none() || self.organization.as_ref() == owner;
+        is_theirs && !self.nowhere
+    }
+
+    /// Whether it is confined to an organization that cannot exist.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.nowhere
+    }
+}

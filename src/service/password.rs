@@ -1,0 +1,248 @@
+//! Passwords: checked at every login, set by the host, changed by their owners.
+
+use crate::clock::Timestamp;
+use crate::domain::claims::SubjectType;
+use crate::domain::entity::{Entity, EntityId};
+use crate::domain::password::{Password, PasswordHash};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
+use crate::service::token_service::TokenService;
+
+/// Somebody who has proven by a password who they are.
+pub(super) struct Proven {
+    pub(super) entity: Entity,
+    /// When the credential was read that they have proven it by.
+    pub(super) at: Timestamp,
+}
+
+/// Whether an expired password still proves something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expired {
+    Counts,
+    IsRefused,
+}
+
+impl TokenService {
+    /// Hashes a password at the policy's cost, off the executor's threads, to register somebody
+    /// with.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`] where it is shorter than the policy's `min_password_len`, or
+    /// the policy's `password_rule` refuses it; [`ErrorKind::Overloaded`] where too many are hashed
+    /// at once.
+    pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
+        self.judge(&password, "password")?;
+        self.parts.hashing.create(password).await
+    }
+
+    /// Gives a user or a customer's credential another password. For the host's own use, as behind
+    /// a link that was mailed: nobody is asked for the old one.
+    ///
+    /// The sessions and tokens that the old one yielded end, unless the policy's
+    /// `end_sessions_on_password_change` says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
+    /// where the policy refuses the password, [`ErrorKind::InvalidRequest`] for an entity, which
+    /// has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
+    /// it is unavailable, the new password may have been set already: set it again.
+    pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
+        let set = async {
+            self.judge(&password, "password")?;
+            let hash = self.parts.hashing.create(password).await?;
+            self.write_password(id, hash, None).await
+        };
+        let set = set.await;
+        self.audit(&attempt(Operation::SetPassword, id, &Caller::default()), &set);
+        set
+    }
+
+    /// Changes a password on behalf of its owner, who proves it by the old one. An expired one will
+    /// do, so that it can be changed.
+    ///
+    /// It counts as a login: it is throttled with all others of that name, and ends sessions and
+    /// tokens as [`set_password`](Self::set_password) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidCredentials`] and all others of
+    /// [`issue_user_token`](Self::issue_user_token); [`ErrorKind::InvalidFields`] where the policy
+    /// refuses the new password, or it is the old one.
+    pub async fn change_password(
+        &self,
+        id: &EntityId,
+        old: Password,
+        new: Password,
+        caller: &Caller,
+    ) -> Result<(), Error> {
+        let changed = self.try_change_password(id, old, new, caller).await;
+        self.audit(&attempt(Operation::ChangePassword, id, caller), &changed);
+        changed
+    }
+
+    async fn try_change_password(
+        &self,
+        id: &EntityId,
+        old: Password,
+        new: Password,
+        caller: &Caller,
+    ) -> Result<(), Error> {
+        self.judge(&new, "newPassword")?;
+        if old.expose() == new.expose() {
+            let field = InvalidField::new("newPassword", "must not be the old one");
+            return Err(Error::from_invalid_fields(vec![field]));
+        }
+        let (sort, name) = (id.subject_type(), id.name());
+        let proven = self.prove(sort, name, old, caller, Expired::Counts).await?;
+        let hash = self.parts.hashing.create(new).await?;
+        self.write_password(id, hash, Some(&proven.entity)).await
+    }
+
+    /// Whether a password may be chosen.
+    fn judge(&self, password: &Password, field: &str) -> Result<(), Error> {
+        match self.parts.policy.password_fault(password) {
+            None => Ok(()),
+            Some(fault) => Err(Error::from_invalid_fields(vec![InvalidField::new(field, fault)])),
+        }
+    }
+
+    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded.
+    async fn write_password(
+        &self,
+        id: &EntityId,
+        hash: PasswordHash,
+        proven: Option<&Entity>,
+    ) -> Result<(), Error> {
+        let set_at = self.now();
+        let entity = self
+            .change_entity(id, |entity| {
+                if entity.password().is_none() {
+                    let problem = "an entity has secrets, and no password";
+                    return Err(Error::new(ErrorKind::InvalidRequest, problem));
+                }
+                if proven.is_some_and(|proven| !proven.has_the_credential_of(entity)) {
+                    return Err(invalid_credentials("changed_meanwhile"));
+                }
+                entity.replace_password(hash.clone());
+                entity.password_set_at = Some(set_at);
+                Ok(())
+            })
+            .await?;
+        if self.parts.policy.end_sessions_on_password_change {
+            self.end_all(&entity).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever has that name and password. The attempt is counted before anything is looked at,
+    /// and takes as long where the name is unknown.
+    pub(super) async fn verify_password(
+        &self,
+        subject_type: SubjectType,
+        name: &str,
+        password: Password,
+        caller: &Caller,
+    ) -> Result<Proven, Error> {
+        let expired = Expired::IsRefused;
+        let proven = self.prove(subject_type, name, password.clone(), caller, expired).await?;
+        self.strengthen(&proven.entity, password).await;
+        Ok(proven)
+    }
+
+    async fn prove(
+        &self,
+        subject_type: SubjectType,
+        name: &str,
+        password: Password,
+        caller: &Caller,
+        expired: Expired,
+    ) -> Result<Proven, Error> {
+        let throttle = &self.parts.throttle;
+        let at = self.now();
+        let admission = throttle.admit(throttle.suspect(subject_type, name, caller.address), at)?;
+        let checked = self.check_password(subject_type, name, password, caller).await;
+        let checked = checked.and_then(|entity| {
+            if expired == Expired::IsRefused && self.has_expired_password(&entity) {
+                return Err(invalid_credentials("expired_password"));
+            }
+            Ok(entity)
+        });
+        match checked {
+            Ok(entity) => {
+                throttle.succeeded(&admission);
+                Ok(Proven { entity, at })
+            }
+            // A right password that has expired counts as a wrong one does: it must not be told
+            // from one by how long its owner is let try.
+            Err(error) if error.kind() == ErrorKind::InvalidCredentials => Err(error),
+            Err(error) => {
+                throttle.give_back(&admission);
+                Err(error)
+            }
+        }
+    }
+
+    async fn check_password(
+        &self,
+        subject_type: SubjectType,
+        name: &str,
+        password: Password,
+        caller: &Caller,
+    ) -> Result<Entity, Error> {
+        let entity = match EntityId::new(subject_type, name) {
+            Ok(id) => self.find_usable(&id, caller).await?,
+            Err(_) => Err("unknown_name"),
+        };
+        let hash = entity.as_ref().ok().and_then(Entity::password).cloned();
+        let is_right = self.parts.hashing.verify(password, hash).await?;
+        match entity {
+            Ok(entity) if is_right => Ok(entity),
+            Ok(_) => Err(invalid_credentials("wrong_password")),
+            Err(unusable) => Err(invalid_credentials(unusable)),
+        }
+    }
+
+    fn has_expired_password(&self, entity: &Entity) -> bool {
+        let Some(lifetime) = self.parts.policy.password_lifetime else { return false };
+        // Nobody knows since when: one that was registered before there was a limit.
+        let set_at = entity.password_set_at().unwrap_or(Timestamp::MIN);
+        set_at + lifetime <= self.now()
+    }
+
+    /// Hashes a password anew at the policy's cost, where that has grown. A login does not fail for
+    /// it.
+    async fn strengthen(&self, entity: &Entity, password: Password) {
+        let cost = self.parts.policy.password_cost;
+        if !entity.password().is_some_and(|hash| hash.is_weaker_than(cost)) {
+            return;
+        }
+        let written = async {
+            let stronger = self.parts.hashing.create(password).await?;
+            let mut entity = entity.clone();
+            let version = entity.version();
+            entity.replace_password(stronger);
+            self.parts.stores.replace_entity(entity.next_version(), version).await
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "a password keeps its old hash until the next login");
+        }
+    }
+}
+
+fn attempt<'a>(operation: Operation, id: &'a EntityId, caller: &'a Caller) -> Attempt<'a> {
+    Attempt {
+        subject: Some((id.subject_type(), id.name())),
+        organization: caller.organization.as_ref(),
+        address: caller.address,
+        ..Attempt::new(operation)
+    }
+}
+
+/// One answer for all reasons; which it was is for the audit log alone.
+pub(super) fn invalid_credentials(reason: &'static str) -> Error {
+    let message = "the name and the password do not fit, or the password has expired";
+    Error::new(ErrorKind::InvalidCredentials, message).because(reason)
+}

@@ -1,0 +1,82 @@
+use crate::domain::identifier::SessionId;
+use crate::domain::revocation::RevocationTarget;
+use crate::domain::session::{AuthenticationToken, Session};
+use crate::error::{Error, ErrorKind};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
+use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::stores::contended;
+use crate::service::token_service::TokenService;
+
+const ATTEMPTS: usize = 16;
+
+impl TokenService {
+    /// Ends a session, and, where the policy says so, the tokens that were exchanged from it. No
+    /// session of that id is as good as one that has ended: its tokens are taken back all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the store is out of reach. It may be called again.
+    pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
+        let ended = self.try_end(id).await;
+        let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::EndSession) };
+        self.audit(&attempt, &ended);
+        ended
+    }
+
+    async fn try_end(&self, id: &SessionId) -> Result<(), Error> {
+        self.revoke_tokens_of(id).await?;
+        if let Some(session) = self.parts.stores.remove_session(id).await? {
+            self.parts.phantom_tokens.remove(&session.key).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the session that an authentication token stands for: its holder logs out.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where there is no such session, or it is of another organization
+    /// than the caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
+    pub async fn log_out(&self, token: &AuthenticationToken, caller: &Caller) -> Result<(), Error> {
+        let mut session = None;
+        let ended = self.try_log_out(token, caller, &mut session).await;
+        let attempt = match &session {
+            Some(session) => attempt_of(Operation::EndSession, session, caller),
+            None => attempt_without_session(Operation::EndSession, caller),
+        };
+        self.audit(&attempt, &ended);
+        ended
+    }
+
+    async fn try_log_out(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+        seen: &mut Option<Session>,
+    ) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let session = self.find_session(token, caller).await?;
+            *seen = Some(session.clone());
+            // Before the session goes: who has to try again can still find what to revoke.
+            self.revoke_tokens_of(&session.id).await?;
+            let taken = self.parts.stores.take_session(&session.key, session.version).await;
+            // A store that answers too late may have taken it all the same.
+            self.parts.phantom_tokens.remove(&session.key).await;
+            match taken {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => return Err(no_session()),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    async fn revoke_tokens_of(&self, id: &SessionId) -> Result<(), Error> {
+        if self.parts.policy.revoke_tokens_on_session_end {
+            self.revoke(RevocationTarget::Session(id.clone())).await?;
+        }
+        Ok(())
+    }
+}

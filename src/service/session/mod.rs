@@ -1,0 +1,127 @@
+//! Sessions of customers: finding and listing them, and what starting and ending them shares.
+
+mod end;
+mod start;
+
+use crate::domain::claims::{SubjectType, Validated};
+use crate::domain::identifier::{CustomerId, OrganizationId};
+use crate::domain::session::{AuthenticationToken, Session};
+use crate::error::{Error, ErrorKind};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
+use crate::service::permission;
+use crate::service::token_service::TokenService;
+use crate::store::{Page, SessionFilter, SessionPage};
+
+pub use self::start::{NewSession, SessionLogin, StartedSession};
+
+impl TokenService {
+    /// The live session that an authentication token stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than the
+    /// caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
+    pub async fn find_session(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+    ) -> Result<Session, Error> {
+        let session = self.parts.stores.get_session(&token.key()).await?;
+        session
+            .filter(|session| session.expires_at > self.now())
+            .filter(|session| caller.may_see(session.organization_id()))
+            .filter(|session| !self.was_ended(session))
+            .ok_or_else(no_session)
+    }
+
+    /// Whether all that the customer had begun was ended while the session was being written.
+    fn was_ended(&self, session: &Session) -> bool {
+        let customer_id = session.customer_id.as_str();
+        self.parts.revocations.ended(SubjectType::Customer, customer_id, session.created_at)
+    }
+
+    /// Lists live sessions on behalf of `bearer`, whose list has to grant
+    /// `GetAuthenticationTokenCollection` for all that are asked for: those of one customer, or all
+    /// that `bearer` and the caller are not kept from by an organization.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::Unavailable`]
+    /// where the store is out of reach.
+    pub async fn list_sessions(
+        &self,
+        bearer: &Validated,
+        customer_id: Option<CustomerId>,
+        page: Page,
+        caller: &Caller,
+    ) -> Result<SessionPage, Error> {
+        let listed = self.try_list(bearer, customer_id, page, caller).await;
+        let attempt =
+            Attempt { address: caller.address, ..Attempt::with(Operation::ListSessions, bearer) };
+        self.audit(&attempt, &listed);
+        listed
+    }
+
+    async fn try_list(
+        &self,
+        bearer: &Validated,
+        customer_id: Option<CustomerId>,
+        page: Page,
+        caller: &Caller,
+    ) -> Result<SessionPage, Error> {
+        let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
+        let organization_id = organization_for(bearer, caller, asked, customer_id.as_ref())?;
+        let filter = SessionFilter { customer_id, organization_id };
+        self.parts.stores.list_sessions(&filter, page, self.now()).await
+    }
+}
+
+/// The organization that `bearer` acts in: the caller's, or, where that has none, the bearer's own.
+/// An error where `bearer` is of another one, or may not do there what is asked for.
+fn organization_for(
+    bearer: &Validated,
+    caller: &Caller,
+    permission: &str,
+    customer_id: Option<&CustomerId>,
+) -> Result<Option<OrganizationId>, Error> {
+    let (theirs, ours) = (bearer.organization_id(), caller.organization.as_ref());
+    let is_elsewhere = theirs.is_some() && ours.is_some() && theirs != ours;
+    if is_elsewhere || caller.is_nowhere() {
+        return Err(insufficient());
+    }
+    let organization = ours.or(theirs);
+    let mut scope = Vec::new();
+    scope.extend(customer_id.map(|id| ("customerId", id.as_str())));
+    scope.extend(organization.map(|id| ("organizationId", id.as_str())));
+    if bearer.allows(permission, &scope) { Ok(organization.cloned()) } else { Err(insufficient()) }
+}
+
+pub(super) fn attempt_of<'a>(
+    operation: Operation,
+    session: &'a Session,
+    caller: &'a Caller,
+) -> Attempt<'a> {
+    Attempt {
+        subject: Some((SubjectType::Customer, session.customer_id.as_str())),
+        organization: session.organization_id(),
+        session: Some(&session.id),
+        ..attempt_without_session(operation, caller)
+    }
+}
+
+pub(super) fn attempt_without_session(operation: Operation, caller: &Caller) -> Attempt<'_> {
+    Attempt {
+        organization: caller.organization.as_ref(),
+        address: caller.address,
+        ..Attempt::new(operation)
+    }
+}
+
+fn insufficient() -> Error {
+    Error::new(ErrorKind::InsufficientPermission, "the bearer token does not grant the operation")
+}
+
+pub(super) fn no_session() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no such authentication token")
+}

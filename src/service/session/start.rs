@@ -1,0 +1,377 @@
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::domain::acl::Acl;
+use crate::domain::claims::{SubjectType, Validated};
+use crate::domain::entity::{Entity, EntityKind};
+use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::domain::password::Password;
+use crate::domain::session::{AuthenticationToken, Session};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::caller::Caller;
+use crate::service::exchange::json_len;
+use crate::service::one_time_password::no_sender;
+use crate::service::password::invalid_credentials;
+use crate::service::permission;
+use crate::service::session::{attempt_without_session, insufficient, organization_for};
+use crate::service::token_service::TokenService;
+
+/// What a session is to be.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NewSession {
+    customer_id: CustomerId,
+    organization_id: Option<OrganizationId>,
+    acl: Acl,
+    custom_claims: Map<String, Value>,
+    otp_required: bool,
+    ends: Ends,
+    token: Option<AuthenticationToken>,
+}
+
+/// When a session is to end.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    AsThePolicySays,
+    After(Duration),
+    At(Timestamp),
+}
+
+impl NewSession {
+    /// A session of a customer. It allows nothing, unless told.
+    pub fn of(customer_id: CustomerId) -> Self {
+        Self {
+            customer_id,
+            organization_id: None,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            otp_required: false,
+            ends: Ends::AsThePolicySays,
+            token: None,
+        }
+    }
+
+    /// The organization that it belongs to.
+    pub fn organization(mut self, organization_id: Option<OrganizationId>) -> Self {
+        self.organization_id = organization_id;
+        self
+    }
+
+    /// The most that its tokens may carry.
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// What its tokens carry under `customClaims`.
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
+    }
+
+    /// Whether an exchange needs a one-time password, which is sent when the session starts.
+    pub fn otp_required(mut self, otp_required: bool) -> Self {
+        self.otp_required = otp_required;
+        self
+    }
+
+    /// How long it lives; by default as the policy says.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.ends = Ends::After(lifetime);
+        self
+    }
+
+    /// When it ends; by default as the policy says.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.ends = Ends::At(expires_at);
+        self
+    }
+
+    /// An authentication token that is known beforehand, for demos and tests.
+    ///
+    /// Dangerous: the session is as safe as the text is hard to guess.
+    pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+}
+
+/// A session that was just started, with the token that stands for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StartedSession {
+    /// The authentication token. It is nowhere to be had again.
+    pub token: AuthenticationToken,
+    /// The session.
+    pub session: Session,
+}
+
+/// A session that a customer asks for by name and password.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SessionLogin {
+    username: String,
+    password: Password,
+    otp_required: bool,
+    expires_at: Option<Timestamp>,
+}
+
+impl SessionLogin {
+    /// A login with a name and a password.
+    pub fn new(username: impl Into<String>, password: Password) -> Self {
+        Self { username: username.into(), password, otp_required: false, expires_at: None }
+    }
+
+    /// Whether an exchange needs a one-time password. A credential that asks for one always gets
+    /// one.
+    pub fn otp_required(mut self, otp_required: bool) -> Self {
+        self.otp_required = otp_required;
+        self
+    }
+
+    /// When the session ends; by default as the policy says.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+}
+
+impl TokenService {
+    /// Starts a session of a customer whom the host vouches for. Where a one-time password is
+    /// wanted, it is sent before there is a session; if it cannot be, there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`] for an end, wildcards or claims that the policy does not allow,
+    /// [`ErrorKind::Configuration`] for a one-time password without a sender,
+    /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
+    /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already.
+    pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
+        let customer_id = new.customer_id.clone();
+        let started = self.insert_session(new, None, self.now()).await;
+        self.conclude_start(&started, customer_id.as_str(), &Caller::default());
+        started
+    }
+
+    /// Starts a session of a customer by name and password: it carries what the credential is
+    /// registered with.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidCredentials`], [`ErrorKind::Throttled`] and [`ErrorKind::Overloaded`] as
+    /// for [`issue_user_token`](Self::issue_user_token), and those of
+    /// [`start_session`](Self::start_session).
+    pub async fn log_in(
+        &self,
+        login: SessionLogin,
+        caller: &Caller,
+    ) -> Result<StartedSession, Error> {
+        let username = login.username.clone();
+        let started = self.try_log_in(login, caller).await;
+        self.conclude_start(&started, &username, caller);
+        started
+            .map_err(|error| error.or_message("Invalid username/password or password is expired"))
+    }
+
+    async fn try_log_in(
+        &self,
+        login: SessionLogin,
+        caller: &Caller,
+    ) -> Result<StartedSession, Error> {
+        let invalid = self.login_faults(&login);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let (name, sort) = (&login.username, SubjectType::Customer);
+        let proven = self.verify_password(sort, name, login.password, caller).await?;
+        let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a customer's credential is of another kind",
+            ));
+        };
+        let mut new = NewSession::of(customer_id.clone())
+            .organization(proven.entity.organization_id().cloned())
+            .acl(proven.entity.acl().clone())
+            .custom_claims(proven.entity.custom_claims().clone())
+            .otp_required(*otp_required || login.otp_required);
+        if let Some(expires_at) = login.expires_at {
+            new = new.expires_at(expires_at);
+        }
+        let started = self.insert_session(new, Some(&proven.entity), proven.at).await?;
+        // What ends a customer's sessions first changes the credential: it has either done so by
+        // now, and is seen here, or will find this session.
+        let current = self.parts.stores.get_entity(proven.entity.id()).await;
+        match current {
+            Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
+            outcome => {
+                let removing = self.parts.stores.remove_session(&started.session.id).await;
+                outcome.and(removing)?;
+                Err(invalid_credentials("changed_meanwhile"))
+            }
+        }
+    }
+
+    /// Starts a session of a customer on behalf of `bearer`: a user or an entity whose list grants
+    /// `PostAuthenticationToken` for this `customerId`, and all that the session is to carry.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
+    /// where the session is to carry more than `bearer` holds, and those of
+    /// [`start_session`](Self::start_session).
+    pub async fn start_session_for(
+        &self,
+        bearer: &Validated,
+        new: NewSession,
+        caller: &Caller,
+    ) -> Result<StartedSession, Error> {
+        let customer_id = new.customer_id.clone();
+        let started = self.try_start_for(bearer, new, caller).await;
+        self.conclude_start(&started, customer_id.as_str(), caller);
+        started
+    }
+
+    async fn try_start_for(
+        &self,
+        bearer: &Validated,
+        mut new: NewSession,
+        caller: &Caller,
+    ) -> Result<StartedSession, Error> {
+        let now = self.now();
+        let invalid = self.session_faults(&new, now);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        // A customer's token came from a session, which is no ground for starting others.
+        if bearer.subject_type() == SubjectType::Customer {
+            return Err(insufficient());
+        }
+        let customer_id = new.customer_id.clone();
+        let asked = permission::POST_AUTHENTICATION_TOKEN;
+        new.organization_id = organization_for(bearer, caller, asked, Some(&customer_id))?;
+        if let Some(entry) = new.acl.first_beyond([bearer.acl()]) {
+            return Err(Error::new(
+                ErrorKind::AclExceedsGrant,
+                format!("acl.{entry} exceeds what the bearer holds"),
+            ));
+        }
+        self.insert_session(new, None, now).await
+    }
+
+    /// All that is wrong with a login, whoever it is.
+    pub(crate) fn login_faults(&self, login: &SessionLogin) -> Vec<InvalidField> {
+        let ends = login.expires_at.map_or(Ends::AsThePolicySays, Ends::At);
+        let mut invalid = Vec::new();
+        invalid.extend(self.end_fault(ends, self.now()));
+        if login.otp_required {
+            invalid.extend(self.no_sender_fault());
+        }
+        invalid
+    }
+
+    /// All that is wrong with a session that a caller asks for.
+    pub(crate) fn session_faults(&self, new: &NewSession, now: Timestamp) -> Vec<InvalidField> {
+        let policy = &self.parts.policy;
+        let mut invalid = Vec::new();
+        invalid.extend(self.end_fault(new.ends, now));
+        if new.otp_required {
+            invalid.extend(self.no_sender_fault());
+        }
+        if new.acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
+            invalid.push(InvalidField::new("acl", "must not use wildcards but `*` alone"));
+        }
+        if json_len(&new.custom_claims) > policy.max_custom_claims_len {
+            invalid.push(self.too_many_claims());
+        }
+        invalid
+    }
+
+    fn no_sender_fault(&self) -> Option<InvalidField> {
+        let message = "must not be asked for here: nobody sends one-time passwords";
+        self.parts.sender.is_none().then(|| InvalidField::new("otpRequired", message))
+    }
+
+    fn end_fault(&self, ends: Ends, now: Timestamp) -> Option<InvalidField> {
+        let end = self.end_of(ends, now);
+        let longest = self.parts.policy.max_session_lifetime;
+        if end <= now {
+            Some(InvalidField::new("expiredTime", "must be later than now"))
+        } else if end > now + longest {
+            let message = format!("must be at most {} seconds from now", longest.as_secs());
+            Some(InvalidField::new("expiredTime", message))
+        } else {
+            None
+        }
+    }
+
+    fn end_of(&self, ends: Ends, now: Timestamp) -> Timestamp {
+        match ends {
+            Ends::AsThePolicySays => now + self.parts.policy.session_lifetime,
+            Ends::After(lifetime) => now + lifetime,
+            Ends::At(end) => end,
+        }
+    }
+
+    async fn insert_session(
+        &self,
+        new: NewSession,
+        credential: Option<&Entity>,
+        now: Timestamp,
+    ) -> Result<StartedSession, Error> {
+        if new.otp_required && self.parts.sender.is_none() {
+            return Err(no_sender());
+        }
+        let invalid = self.session_faults(&new, now);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let expires_at = self.end_of(new.ends, now);
+        let token = match new.token {
+            Some(token) => {
+                // Nobody is sent a code for a session that is there already.
+                if self.parts.stores.get_session(&token.key()).await?.is_some() {
+                    return Err(Error::new(ErrorKind::Conflict, "the token has its session"));
+                }
+                token
+            }
+            None => AuthenticationToken::generate()?,
+        };
+        let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
+        let mut session = Session {
+            organization_id: new.organization_id,
+            credential: credential.map(|entity| entity.id().clone()),
+            acl: new.acl,
+            custom_claims: new.custom_claims,
+            ..Session::new(token.key(), id, new.customer_id, now, expires_at)
+        };
+        if new.otp_required {
+            let (code, state) = self.make_one_time_password(&session.id, now)?;
+            session.one_time_password = Some(state);
+            let code_expires_at = now + self.parts.policy.one_time_password_lifetime;
+            self.deliver(&session, code, code_expires_at).await?;
+        }
+        self.parts.stores.insert_session(session.clone(), now).await?;
+        Ok(StartedSession { token, session })
+    }
+
+    fn conclude_start(
+        &self,
+        started: &Result<StartedSession, Error>,
+        subject: &str,
+        caller: &Caller,
+    ) {
+        let session = started.as_ref().ok().map(|started| &started.session);
+        let organization = session.and_then(Session::organization_id);
+        let attempt = Attempt {
+            subject: Some((SubjectType::Customer, subject)),
+            organization: organization.or(caller.organization.as_ref()),
+            session: session.map(Session::id),
+            ..attempt_without_session(Operation::StartSession, caller)
+        };
+        self.audit(&attempt, started);
+    }
+}

@@ -1,0 +1,150 @@
+//! Both stores as the use-cases call them: each call within the policy's deadline, and measured.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::domain::entity::{Entity, EntityId};
+use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::revocation::Revocation;
+use crate::domain::session::{Session, SessionKey};
+use crate::error::{Error, ErrorKind};
+use crate::store::{
+    Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+};
+use crate::telemetry;
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub(super) struct Stores {
+    pub(super) entities: Arc<dyn EntityStore>,
+    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) deadline: Duration,
+}
+
+impl Stores {
+    pub(super) async fn insert_entity(&self, entity: Entity) -> Result<(), Error> {
+        self.call("insert_entity", self.entities.insert(entity)).await
+    }
+
+    pub(super) async fn get_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
+        self.call("get_entity", self.entities.get(id)).await
+    }
+
+    pub(super) async fn replace_entity(&self, entity: Entity, version: u64) -> Result<(), Error> {
+        self.call("replace_entity", self.entities.replace(entity, version)).await
+    }
+
+    pub(super) async fn insert_session(
+        &self,
+        session: Session,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.call("insert_session", self.sessions.insert(session, now)).await
+    }
+
+    pub(super) async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
+        self.call("get_session", self.sessions.get(key)).await
+    }
+
+    pub(super) async fn replace_session(
+        &self,
+        session: Session,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.call("replace_session", self.sessions.replace(session, version, now)).await
+    }
+
+    pub(super) async fn take_session(
+        &self,
+        key: &SessionKey,
+        version: u64,
+    ) -> Result<Option<Session>, Error> {
+        self.call("take_session", self.sessions.take(key, version)).await
+    }
+
+    pub(super) async fn remove_session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        self.call("remove_session", self.sessions.remove(id)).await
+    }
+
+    pub(super) async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, Error> {
+        self.call("remove_subject", self.sessions.remove_subject(customer_id, before)).await
+    }
+
+    pub(super) async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, Error> {
+        self.call("list_sessions", self.sessions.list(filter, page, now)).await
+    }
+
+    pub(super) async fn revoke(&self, revocation: Revocation) -> Result<(), Error> {
+        self.call("revoke", self.sessions.revoke(revocation)).await
+    }
+
+    /// The feed, which is waited on for longer than other calls.
+    pub(super) async fn revocations(
+        &self,
+        after: &Cursor,
+        wait: Duration,
+    ) -> Result<Revocations, Error> {
+        let reading = self.sessions.revocations(after, wait);
+        match tokio::time::timeout(self.deadline + wait, reading).await {
+            Ok(answer) => answer.map_err(from_store),
+            Err(_) => Err(unavailable().with_source("the feed took too long")),
+        }
+    }
+
+    pub(super) async fn purge_expired(&self, now: Timestamp) -> Result<u64, Error> {
+        self.call("purge_expired", self.sessions.purge_expired(now)).await
+    }
+
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        calling: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let answering = async {
+            match tokio::time::timeout(self.deadline, calling).await {
+                Ok(answer) => answer.map_err(from_store),
+                Err(_) => Err(unavailable().with_source("the store took too long")),
+            }
+        };
+        telemetry::store_call(name, outcome, answering).await
+    }
+}
+
+fn outcome<T>(answer: &Result<T, Error>) -> &'static str {
+    answer.as_ref().map_or_else(|error| error.kind().as_str(), |_| "answered")
+}
+
+fn unavailable() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store is out of reach").with_retry_after(RETRY_AFTER)
+}
+
+fn from_store(error: StoreError) -> Error {
+    match error {
+        StoreError::Conflict => {
+            Error::new(ErrorKind::Conflict, "the record has changed or is there")
+        }
+        StoreError::Unavailable(_) => unavailable().with_source(error),
+        StoreError::Corrupt(_) => {
+            Error::new(ErrorKind::Internal, "a stored record cannot be read").with_source(error)
+        }
+    }
+}
+
+/// Compare-and-set loops end here: so many others were faster that something is wrong.
+pub(super) fn contended() -> Error {
+    Error::new(ErrorKind::Unavailable, "too many writers of one record at once")
+        .with_retry_after(RETRY_AFTER)
+}

@@ -1,0 +1,204 @@
+//! What was counted against whom, up to a maximum of keys.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Once a minute at most, a ledger that is full is searched for what no longer counts.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The failures of one key, in two windows that lie side by side: the share of the earlier one that
+/// a sliding window still covers is counted with the later one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// Which window `current` counts, since 1970.
+    window: u64,
+    previous: u32,
+    current: u32,
+    /// When it was counted last.
+    pub(super) last: Timestamp,
+}
+
+impl Record {
+    fn new(now: Timestamp, window: Duration) -> Self {
+        Self { window: number_of(now, window), previous: 0, current: 0, last: now }
+    }
+
+    /// Moves its windows to the present. A clock that was put back must not make anyone wait for
+    /// it to catch up: what lies in the future counts as of now.
+    fn turn_to(&mut self, now: Timestamp, window: Duration) {
+        let present = number_of(now, window);
+        if self.last > now {
+            self.current = self.current.saturating_add(self.previous);
+            (self.previous, self.window, self.last) = (0, present, now);
+            return;
+        }
+        match present.saturating_sub(self.window) {
+            0 => {}
+            1 => (self.previous, self.current) = (self.current, 0),
+            _ => (self.previous, self.current) = (0, 0),
+        }
+        self.window = present;
+    }
+
+    /// How many failures the window that ends now has, rounded up.
+    pub(super) fn failures(&self, now: Timestamp, window: Duration) -> u32 {
+        let length = micros(window);
+        let left = length - now.as_micros() % length;
+        let covered = u128::from(self.previous) * u128::from(left);
+        let previous = covered.div_ceil(u128::from(length));
+        self.current.saturating_add(u32::try_from(previous).unwrap_or(u32::MAX))
+    }
+
+    fn total(&self) -> u32 {
+        self.previous.saturating_add(self.current)
+    }
+}
+
+fn micros(window: Duration) -> u64 {
+    u64::try_from(window.as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
+fn number_of(now: Timestamp, window: Duration) -> u64 {
+    now.as_micros() / micros(window)
+}
+
+/// Records by key, and the order in which they are dropped: those first that have failed least,
+/// and of these those first that did so longest ago.
+pub(super) struct Ledger {
+    records: HashMap<u64, Record>,
+    by_suspicion: BTreeSet<(u32, Timestamp, u64)>,
+    capacity: usize,
+    /// How long ago a record may have been counted last that is worth keeping.
+    memory: Duration,
+    searched_at: Option<Timestamp>,
+}
+
+impl Ledger {
+    pub(super) fn new(capacity: usize, memory: Duration) -> Self {
+        Self {
+            records: HashMap::new(),
+            by_suspicion: BTreeSet::new(),
+            capacity,
+            memory,
+            searched_at: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn get(&self, key: u64) -> Option<&Record> {
+        self.records.get(&key)
+    }
+
+    /// The record of a key as of now. One from the future is set right for good.
+    pub(super) fn as_of(&mut self, key: u64, now: Timestamp, window: Duration) -> Option<Record> {
+        let record = *self.records.get(&key)?;
+        let mut turned = record;
+        turned.turn_to(now, window);
+        if record.last > now {
+            self.remove(key);
+            self.insert(key, turned);
+        }
+        Some(turned)
+    }
+
+    /// Counts a failure; answers when the one before it was.
+    pub(super) fn count(&mut self, key: u64, now: Timestamp, window: Duration) -> Timestamp {
+        let mut before = Timestamp::MIN;
+        self.change(key, now, window, |record| {
+            before = std::mem::replace(&mut record.last, now);
+            record.current = record.current.saturating_add(1);
+        });
+        before
+    }
+
+    /// Takes back what was counted at `at`, after a failure at `before`.
+    pub(super) fn give_back(&mut self, key: u64, at: Timestamp, before: Timestamp) {
+        let Some(record) = self.remove(key) else { return };
+        let mut given_back = record;
+        if given_back.current > 0 {
+            given_back.current -= 1;
+        } else {
+            given_back.previous = given_back.previous.saturating_sub(1);
+        }
+        if given_back.last == at {
+            given_back.last = before;
+        }
+        if given_back.total() > 0 {
+            self.insert(key, given_back);
+        }
+    }
+
+    /// Notes a key that nothing is counted of.
+    pub(super) fn note(&mut self, key: u64, now: Timestamp) {
+        self.change(key, now, SEARCH_INTERVAL, |record| record.last = now);
+    }
+
+    pub(super) fn remove(&mut self, key: u64) -> Option<Record> {
+        let record = self.records.remove(&key)?;
+        self.by_suspicion.remove(&rank(key, &record));
+        Some(record)
+    }
+
+    /// Drops what no longer counts.
+    pub(super) fn purge(&mut self, now: Timestamp) {
+        let memory = self.memory;
+        let forgotten = |record: &Record| now.saturating_since(record.last) > memory;
+        self.records.retain(|_, record| !forgotten(record));
+        let records = &self.records;
+        self.by_suspicion.retain(|(_, _, key)| records.contains_key(key));
+        self.searched_at = Some(now);
+    }
+
+    fn change(
+        &mut self,
+        key: u64,
+        now: Timestamp,
+        window: Duration,
+        change: impl FnOnce(&mut Record),
+    ) {
+        let mut record = match self.remove(key) {
+            Some(mut record) => {
+                record.turn_to(now, window);
+                record
+            }
+            None => {
+                self.make_room(now);
+                Record::new(now, window)
+            }
+        };
+        change(&mut record);
+        self.insert(key, record);
+    }
+
+    fn insert(&mut self, key: u64, record: Record) {
+        self.by_suspicion.insert(rank(key, &record));
+        self.records.insert(key, record);
+    }
+
+    fn make_room(&mut self, now: Timestamp) {
+        if self.records.len() < self.capacity {
+            return;
+        }
+        let searched = |at: Timestamp| now.saturating_since(at) < SEARCH_INTERVAL;
+        if !self.searched_at.is_some_and(searched) {
+            self.purge(now);
+        }
+        while self.records.len() >= self.capacity {
+            let Some((_, _, least)) = self.by_suspicion.pop_first() else { return };
+            self.records.remove(&least);
+        }
+    }
+}
+
+fn rank(key: u64, record: &Record) -> (u32, Timestamp, u64) {
+    (record.total(), record.last, key)
+}

@@ -1,0 +1,240 @@
+use std::time::Duration;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What the default policy lets pass: for one name from one address, for one address, and for one
+/// name.
+const FREE: u32 = 10;
+const FREE_BY_ADDRESS: u32 = 100;
+const FREE_BY_NAME: u32 = 100;
+
+fn start() -> Timestamp {
+    Timestamp::from_secs(1_767_225_600)
+}
+
+fn throttle() -> Throttle {
+    Throttle::new(&Policy::default())
+}
+
+fn suspect(throttle: &Throttle, name: &str, address: &str) -> Suspect {
+    throttle.suspect(SubjectType::User, name, Some(address.parse().unwrap()))
+}
+
+/// Guesses as fast as it is let, for `how_long`; answers how many guesses were let through.
+fn guess_for(throttle: &Throttle, suspect: Suspect, from: Timestamp, how_long: Duration) -> u32 {
+    let mut now = from;
+    let mut guesses = 0;
+    while now < from + how_long {
+        match throttle.admit(suspect, now) {
+            Ok(_) => guesses += 1,
+            Err(error) => now = now + error.retry_after().unwrap(),
+        }
+    }
+    guesses
+}
+
+#[test]
+fn the_first_failures_are_free_and_each_further_one_doubles_the_wait() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let mut now = start();
+    for _ in 0..FREE {
+        throttle.admit(ops, now).unwrap();
+    }
+    for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 3_600, 3_600] {
+        let error = throttle.admit(ops, now).unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds)));
+        now = now + Duration::from_secs(seconds);
+        throttle.admit(ops, now).unwrap();
+    }
+}
+
+#[test]
+fn an_attempt_that_comes_too_soon_does_not_count() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    for _ in 0..FREE {
+        throttle.admit(ops, start()).unwrap();
+    }
+    for _ in 0..1_000 {
+        assert!(throttle.admit(ops, start()).is_err());
+    }
+    assert!(throttle.admit(ops, start() + Duration::from_secs(1)).is_ok());
+}
+
+#[test]
+fn a_day_of_guessing_from_one_address_yields_less_than_half_of_what_a_name_may_have() {
+    let throttle = throttle();
+    let guesses = guess_for(&throttle, suspect(&throttle, "ops", "192.0.2.1"), start(), DAY);
+    assert!((FREE..FREE_BY_NAME / 2).contains(&guesses), "{guesses}");
+}
+
+#[test]
+fn what_is_forgotten_is_forgotten_a_window_later() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    for _ in 0..FREE {
+        throttle.admit(ops, start()).unwrap();
+    }
+    let later = start() + DAY * 2;
+    for _ in 0..FREE {
+        throttle.admit(ops, later).unwrap();
+    }
+    assert!(throttle.admit(ops, later).is_err());
+}
+
+#[test]
+fn a_success_gives_back_itself_and_clears_its_own_pair_alone() {
+    let throttle = throttle();
+    let own = suspect(&throttle, "own", "192.0.2.1");
+    let other = suspect(&throttle, "other", "192.0.2.1");
+    for _ in 0..FREE - 1 {
+        throttle.admit(own, start()).unwrap();
+    }
+    for _ in 0..FREE {
+        throttle.admit(other, start()).unwrap();
+    }
+    let admission = throttle.admit(own, start()).unwrap();
+    throttle.succeeded(&admission);
+    for _ in 0..FREE {
+        throttle.admit(own, start()).unwrap();
+    }
+    assert!(throttle.admit(other, start()).is_err());
+}
+
+#[test]
+fn successes_of_ones_own_do_not_let_one_address_guess_more() {
+    let throttle = throttle();
+    let own = suspect(&throttle, "own", "192.0.2.1");
+    let mut guesses = 0;
+    for number in 0..1_000 {
+        if let Ok(admission) = throttle.admit(own, start()) {
+            throttle.succeeded(&admission);
+        }
+        let victim = suspect(&throttle, &format!("victim {number}"), "192.0.2.1");
+        guesses += u32::from(throttle.admit(victim, start()).is_ok());
+    }
+    assert_eq!(guesses, FREE_BY_ADDRESS);
+}
+
+#[test]
+fn a_success_makes_nobody_else_at_the_address_wait_longer() {
+    let throttle = throttle();
+    for number in 0..FREE_BY_ADDRESS {
+        let name = format!("name {number}");
+        throttle.admit(suspect(&throttle, &name, "192.0.2.1"), start()).unwrap();
+    }
+    let later = start() + MINUTE;
+    let owner = suspect(&throttle, "owner", "192.0.2.1");
+    for _ in 0..10 {
+        let admission = throttle.admit(owner, later).unwrap();
+        throttle.succeeded(&admission);
+    }
+}
+
+#[test]
+fn one_networks_guesses_do_not_shut_the_owner_out_elsewhere() {
+    let throttle = throttle();
+    let attacker = suspect(&throttle, "ops", "2001:db8::1");
+    let owner = suspect(&throttle, "ops", "192.0.2.1");
+    for day in 0..5 {
+        guess_for(&throttle, attacker, start() + DAY * day, DAY);
+        assert!(throttle.admit(owner, start() + DAY * (day + 1)).is_ok());
+    }
+}
+
+#[test]
+fn many_networks_guesses_do_not_shut_the_owner_out_where_they_have_logged_in_before() {
+    let throttle = throttle();
+    let owner = suspect(&throttle, "ops", "192.0.2.1");
+    let admission = throttle.admit(owner, start()).unwrap();
+    throttle.succeeded(&admission);
+    let mut guesses = 0;
+    for number in 0..1_000 {
+        let attacker =
+            suspect(&throttle, "ops", &format!("198.51.{}.{}", number / 250, number % 250));
+        guesses += u32::from(throttle.admit(attacker, start()).is_ok());
+    }
+    assert_eq!(guesses, FREE_BY_NAME);
+    assert!(throttle.admit(owner, start()).is_ok());
+    let stranger = suspect(&throttle, "ops", "203.0.113.1");
+    assert!(throttle.admit(stranger, start()).is_err(), "they cannot be told from the attacker");
+}
+
+#[test]
+fn a_subnet_of_ipv6_is_one_address() {
+    let throttle = throttle();
+    for number in 0..FREE_BY_ADDRESS {
+        let name = format!("name {number}");
+        let address = format!("2001:db8:1:2::{number:x}");
+        throttle.admit(suspect(&throttle, &name, &address), start()).unwrap();
+    }
+    assert!(throttle.admit(suspect(&throttle, "x", "2001:db8:1:2:3::"), start()).is_err());
+    assert!(throttle.admit(suspect(&throttle, "x", "2001:db8:1:3::"), start()).is_ok());
+}
+
+#[test]
+fn a_clock_that_is_put_back_makes_nobody_wait_for_it() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    for _ in 0..=FREE {
+        let now = start() + DAY * 365;
+        let _ = throttle.admit(ops, now);
+    }
+    let error = throttle.admit(ops, start()).unwrap_err();
+    let wait = error.retry_after().unwrap();
+    assert!(wait <= Duration::from_secs(3_600));
+    assert!(throttle.admit(ops, start() + wait).is_ok());
+}
+
+#[test]
+fn what_nothing_was_compared_for_is_given_back_wherever_it_counted() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    for _ in 0..100 {
+        let admission = throttle.admit(ops, start()).unwrap();
+        throttle.give_back(&admission);
+    }
+    assert!(throttle.lock().failures.is_empty());
+}
+
+#[test]
+fn beyond_the_maximum_what_has_failed_least_goes_first() {
+    let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
+    let guessed = suspect(&throttle, "ops", "192.0.2.1");
+    for _ in 0..FREE {
+        throttle.admit(guessed, start()).unwrap();
+    }
+    for number in 0..10_000_u32 {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
+        let random = suspect(&throttle, &format!("random {number}"), &address);
+        throttle.admit(random, start()).unwrap();
+    }
+    let ledgers = throttle.lock();
+    assert!(ledgers.failures.len() <= 1_000);
+    drop(ledgers);
+    assert!(throttle.admit(guessed, start()).is_err());
+}
+
+#[test]
+fn purging_forgets_what_no_longer_counts() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    throttle.admit(ops, start()).unwrap();
+    throttle.purge(start() + DAY);
+    assert!(!throttle.lock().failures.is_empty());
+    throttle.purge(start() + DAY * 3);
+    assert!(throttle.lock().failures.is_empty());
+}
+
+#[test]
+fn a_network_of_ipv4_is_one_address_however_it_is_written() {
+    let network = |text: &str| network_of(text.parse().unwrap());
+    assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+    assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+    assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+}
