@@ -30,6 +30,13 @@ pub mod layers {
     pub use crate::http::{exchange, issue};
 }
 
+#[doc = include_str!("docs/observability.md")]
+#[cfg(feature = "service")]
+pub mod observability {
+    #[allow(unused_imports, reason = "the page links to them")]
+    use crate::{ClientAddress, TokenFault};
+}
+
 pub use self::clock::{Clock, SystemClock, Timestamp};
 pub use self::domain::acl;
 #[doc(inline)]

@@ -63,6 +63,11 @@ pub(crate) struct StoredCode {
 }
 
 impl StoredCode {
+    /// Whether it is the same code of the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.digest.to_bytes() == other.digest.to_bytes()
+    }
+
     pub(crate) fn matches(
         &self,
         keys: &SealingKeys,

@@ -51,7 +51,6 @@ pub enum RevocationTarget {
 
 #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "issuing is the service's"))]
 const SECOND: Duration = Duration::from_secs(1);
 
 /// All live revocations, in memory.
@@ -68,10 +67,42 @@ struct Live {
     purged_at: Option<Timestamp>,
 }
 
+/// A token's `iat` has whole seconds, so that one which was issued after a revocation, and in the
+/// same second, cannot be told by it from one before. It therefore carries the next second, up to
+/// which all are taken back.
 #[derive(Clone, Copy, Debug)]
 struct RevokedSubject {
+    /// What was begun before this instant is taken back.
     before: Timestamp,
+    /// Tokens are, whose `iat` is earlier than this second.
+    issued_before: Timestamp,
     until: Timestamp,
+}
+
+impl RevokedSubject {
+    fn new(before: Timestamp, until: Timestamp) -> Self {
+        Self { before, issued_before: next_second(before), until }
+    }
+
+    /// The same twice changes nothing. One that is later, and in a second that tokens may already
+    /// have been issued for in advance, takes that second back, too.
+    fn extend(&mut self, before: Timestamp, until: Timestamp) {
+        if before > self.before {
+            let in_advance = self.issued_before;
+            self.issued_before = next_second(before);
+            if self.issued_before <= in_advance {
+                self.issued_before = in_advance + SECOND;
+            }
+            self.before = before;
+        }
+        self.until = self.until.max(until);
+    }
+}
+
+/// The first whole second that is not earlier.
+fn next_second(instant: Timestamp) -> Timestamp {
+    let second = instant.floor_to_second();
+    if second == instant { second } else { second + SECOND }
 }
 
 impl RevocationSet {
@@ -91,10 +122,10 @@ impl RevocationSet {
             RevocationTarget::SubjectBefore { subject_type, subject, before } => {
                 let before = *before;
                 let of_sort = live.subjects.entry(*subject_type).or_default();
-                let known =
-                    of_sort.entry(subject.clone()).or_insert(RevokedSubject { before, until });
-                known.before = known.before.max(before);
-                known.until = known.until.max(until);
+                of_sort
+                    .entry(subject.clone())
+                    .and_modify(|known| known.extend(before, until))
+                    .or_insert_with(|| RevokedSubject::new(before, until));
             }
             RevocationTarget::EntityChanged { .. } => {}
         }
@@ -109,13 +140,12 @@ impl RevocationSet {
         if token.session_id().is_some_and(|session| live.sessions.contains_key(session)) {
             return true;
         }
-        live.revoked_before(token.subject_type(), token.subject())
-            .is_some_and(|before| token.issued_at() < before)
+        live.revoked(token.subject_type(), token.subject())
+            .is_some_and(|revoked| token.issued_at() < revoked.issued_before)
     }
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
-    /// their tokens were taken back earlier in it, the next one. An `iat` has whole seconds, and a
-    /// token that was issued after a revocation must not look as if it had been before.
+    /// their tokens were taken back earlier in it, the first one whose tokens are not.
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "issuing is the service's"))]
     pub(crate) fn issue_time(
         &self,
@@ -125,8 +155,8 @@ impl RevocationSet {
     ) -> Timestamp {
         let second = proven_at.floor_to_second();
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        match live.revoked_before(subject_type, subject) {
-            Some(before) if second < before && before <= proven_at => second + SECOND,
+        match live.revoked(subject_type, subject) {
+            Some(revoked) if revoked.before <= proven_at => second.max(revoked.issued_before),
             _ => second,
         }
     }
@@ -135,7 +165,14 @@ impl RevocationSet {
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "sessions are the service's"))]
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.revoked_before(subject_type, subject).is_some_and(|before| begun < before)
+        live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
+    }
+
+    /// Whether the tokens of a session have been taken back.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "sessions are the service's"))]
+    pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.sessions.contains_key(id)
     }
 
     /// How many there are.
@@ -175,8 +212,60 @@ impl Live {
         }
     }
 
-    fn revoked_before(&self, subject_type: SubjectType, subject: &str) -> Option<Timestamp> {
-        let revoked = self.subjects.get(&subject_type)?.get(subject)?;
-        Some(revoked.before)
+    fn revoked(&self, subject_type: SubjectType, subject: &str) -> Option<&RevokedSubject> {
+        self.subjects.get(&subject_type)?.get(subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn start() -> Timestamp {
+        Timestamp::from_secs(1_767_225_600)
+    }
+
+    fn take_back(set: &RevocationSet, before: Timestamp) {
+        let (subject_type, subject) = (SubjectType::User, "ops".to_owned());
+        let target = RevocationTarget::SubjectBefore { subject_type, subject, before };
+        set.insert(&Revocation { target, until: Timestamp::MAX });
+    }
+
+    fn is_good(set: &RevocationSet, issued_at: Timestamp) -> bool {
+        let live = set.live.read().unwrap();
+        live.revoked(SubjectType::User, "ops").is_none_or(|known| issued_at >= known.issued_before)
+    }
+
+    #[test]
+    fn each_of_two_revocations_in_one_second_takes_back_what_was_issued_before_it() {
+        let set = RevocationSet::default();
+        let issue = |at| set.issue_time(SubjectType::User, "ops", at);
+        let first = issue(start() + MILLI * 200);
+        take_back(&set, start() + MILLI * 300);
+        let second = issue(start() + MILLI * 500);
+        assert!(!is_good(&set, first) && is_good(&set, second));
+        take_back(&set, start() + MILLI * 800);
+        let third = issue(start() + MILLI * 900);
+        assert!(!is_good(&set, second) && is_good(&set, third));
+    }
+
+    #[test]
+    fn the_same_revocation_twice_or_an_older_one_takes_back_nothing_more() {
+        let set = RevocationSet::default();
+        take_back(&set, start() + MILLI * 300);
+        let issued = set.issue_time(SubjectType::User, "ops", start() + MILLI * 500);
+        take_back(&set, start() + MILLI * 300);
+        take_back(&set, start() + MILLI * 100);
+        assert!(is_good(&set, issued));
+    }
+
+    #[test]
+    fn who_proved_it_before_the_revocation_gets_a_token_that_is_taken_back() {
+        let set = RevocationSet::default();
+        take_back(&set, start() + MILLI * 300);
+        let late = set.issue_time(SubjectType::User, "ops", start() + MILLI * 299);
+        assert!(!is_good(&set, late));
     }
 }

@@ -62,6 +62,8 @@ pub struct StoredSecret {
     pub(crate) id: String,
     pub(crate) sealed: Sealed,
     pub(crate) digest: KeyedDigest,
+    /// Whether it was made here, of 256 random bits, and cannot be guessed.
+    pub(crate) is_generated: bool,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
@@ -71,13 +73,14 @@ impl StoredSecret {
         keys: &SealingKeys,
         entity: &EntityId,
         secret: &Secret,
+        is_generated: bool,
         created_at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Self, Error> {
         let id = uuid::Uuid::new_v4().to_string();
         let sealed = keys.seal(secret.expose(), &[&entity.to_string(), &id])?;
         let digest = keys.digest_secret(secret.expose());
-        Ok(Self { id, sealed, digest, created_at, expires_at })
+        Ok(Self { id, sealed, digest, is_generated, created_at, expires_at })
     }
 
     pub(crate) fn open(&self, keys: &SealingKeys, entity: &EntityId) -> Result<Secret, Error> {
@@ -108,9 +111,13 @@ pub struct Secrets {
 /// What a presented secret is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SecretVerdict {
-    Valid,
+    Valid {
+        is_generated: bool,
+    },
     /// Expired, and within the policy's grace period.
-    WithinGrace,
+    WithinGrace {
+        is_generated: bool,
+    },
     /// It was the current one.
     Expired,
     Invalid,
@@ -152,13 +159,14 @@ impl Secrets {
         if let Some(previous) = self.previous.as_ref().filter(|_| is_previous)
             && now < previous.expires_at
         {
-            verdict = SecretVerdict::Valid;
+            verdict = SecretVerdict::Valid { is_generated: previous.is_generated };
         }
         if let Some(current) = self.current.as_ref().filter(|_| is_current) {
+            let is_generated = current.is_generated;
             if now < current.expires_at {
-                verdict = SecretVerdict::Valid;
+                verdict = SecretVerdict::Valid { is_generated };
             } else if now < current.expires_at + grace {
-                verdict = SecretVerdict::WithinGrace;
+                verdict = SecretVerdict::WithinGrace { is_generated };
             } else {
                 verdict = SecretVerdict::Expired;
             }
@@ -172,6 +180,7 @@ mod tests {
     use super::*;
     use crate::domain::sealing::SealingKey;
 
+    const VALID: SecretVerdict = SecretVerdict::Valid { is_generated: true };
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn keys() -> SealingKeys {
@@ -180,7 +189,7 @@ mod tests {
 
     fn stored(secret: &Secret, now: Timestamp) -> StoredSecret {
         let id = EntityId::entity("aa-1").unwrap();
-        StoredSecret::seal(&keys(), &id, secret, now, now + DAY).unwrap()
+        StoredSecret::seal(&keys(), &id, secret, true, now, now + DAY).unwrap()
     }
 
     #[test]
@@ -192,7 +201,7 @@ mod tests {
         };
         for (overlap, later, expected) in [
             (Duration::ZERO, Duration::ZERO, SecretVerdict::Invalid),
-            (DAY / 2, DAY / 4, SecretVerdict::Valid),
+            (DAY / 2, DAY / 4, VALID),
             (DAY / 2, DAY / 2, SecretVerdict::Invalid),
             (DAY * 5, DAY, SecretVerdict::Invalid),
         ] {
@@ -200,7 +209,7 @@ mod tests {
             secrets.replace(stored(&old, now), now, overlap);
             secrets.replace(stored(&new, now), now, overlap);
             assert_eq!(verify(&secrets, &old, now + later), expected, "{overlap:?} {later:?}");
-            assert_eq!(verify(&secrets, &new, now), SecretVerdict::Valid);
+            assert_eq!(verify(&secrets, &new, now), VALID);
         }
     }
 
@@ -212,7 +221,7 @@ mod tests {
         secrets.replace(stored(&secret, now), now, Duration::ZERO);
         let verify = |later, grace| secrets.verify(&keys(), &secret, now + later, grace);
         assert_eq!(verify(DAY, Duration::ZERO), SecretVerdict::Expired);
-        assert_eq!(verify(DAY, DAY), SecretVerdict::WithinGrace);
+        assert_eq!(verify(DAY, DAY), SecretVerdict::WithinGrace { is_generated: true });
         assert_eq!(verify(DAY * 2, DAY), SecretVerdict::Expired);
     }
 }

@@ -36,10 +36,12 @@ pub(crate) fn client_address(
         return Some(address.to_canonical());
     }
     let peer = peer_address(extensions)?;
-    // Several headers are one list (RFC 9110 §5.3). One that is no text is no address either.
+    // Several headers are one list (RFC 9110 §5.3). What the client wrote may be no text; what a
+    // proxy appended to it is all the same.
     let forwarded = headers
         .get_all(FORWARDED_FOR)
         .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|hop| std::str::from_utf8(hop).unwrap_or_default());
     Some(proxies.client_of(peer, forwarded))
 }

@@ -31,7 +31,6 @@ pub(crate) enum Operation {
     PhantomToken,
     ReadSecret,
     ResetSecret,
-    RevokeSession,
     RevokeSubject,
     RevokeToken,
     SendOneTimePassword,
@@ -56,7 +55,6 @@ impl Operation {
             Self::PhantomToken => "phantom_token",
             Self::ReadSecret => "read_secret",
             Self::ResetSecret => "reset_secret",
-            Self::RevokeSession => "revoke_session",
             Self::RevokeSubject => "revoke_subject",
             Self::RevokeToken => "revoke_token",
             Self::SendOneTimePassword => "send_one_time_password",
@@ -72,6 +70,8 @@ impl Operation {
 pub(crate) struct Attempt<'a> {
     pub(crate) operation: Operation,
     pub(crate) subject: Option<(SubjectType, &'a str)>,
+    /// On whose word it is done, where that is somebody else's.
+    pub(crate) actor: Option<(SubjectType, &'a str)>,
     pub(crate) organization: Option<&'a OrganizationId>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) session: Option<&'a SessionId>,
@@ -83,6 +83,7 @@ impl<'a> Attempt<'a> {
         Self {
             operation,
             subject: None,
+            actor: None,
             organization: None,
             address: None,
             session: None,
@@ -151,6 +152,7 @@ macro_rules! write_event {
         if tracing::enabled!(target: TARGET, $level) {
             let attempt: &Attempt<'_> = $attempt;
             let subject = attempt.subject.and_then(|(sort, name)| $subjects.name(sort, name));
+            let actor = attempt.actor.and_then(|(sort, name)| $subjects.name(sort, name));
             tracing::event!(
                 target: TARGET,
                 $level,
@@ -158,6 +160,8 @@ macro_rules! write_event {
                 operation = attempt.operation.as_str(),
                 subject_kind = attempt.subject.map(|(sort, _)| sort.as_str()),
                 subject = subject.as_deref(),
+                actor_kind = attempt.actor.map(|(sort, _)| sort.as_str()),
+                actor = actor.as_deref(),
                 reason = $reason,
                 organization_id = attempt.organization.map(OrganizationId::as_str),
                 client_address = attempt.address.map(tracing::field::display),

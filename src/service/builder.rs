@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
@@ -6,7 +7,7 @@ use crate::domain::sealing::{SealingKey, SealingKeys};
 use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
 use crate::service::audit::Subjects;
-use crate::service::hashing::HashingPool;
+use crate::service::hashing::{Executor, HashingPool};
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
@@ -17,7 +18,7 @@ use crate::service::validate::Validator;
 use crate::store::{EntityStore, MemoryStore, SessionStore};
 
 /// Builds a [`TokenService`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct TokenServiceBuilder {
     issuer: Option<String>,
@@ -29,6 +30,7 @@ pub struct TokenServiceBuilder {
     clock: Option<Arc<dyn Clock>>,
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
+    hashing_executor: Option<Arc<Executor>>,
 }
 
 impl TokenServiceBuilder {
@@ -91,6 +93,28 @@ impl TokenServiceBuilder {
         self
     }
 
+    /// What runs the hashing of passwords: work that keeps a core busy for tens of milliseconds. By
+    /// default threads of the service's own, as many as the policy's `hashing_permits`, with a
+    /// lower priority than the host's, so that a flood of logins does not slow everything else.
+    ///
+    /// No more work is handed out at once than the policy's `hashing_permits`; work that is dropped
+    /// fails its login. The executor must not run it in place: that would block whoever logs in.
+    ///
+    /// ```
+    /// use countersign::TokenService;
+    ///
+    /// let builder = TokenService::builder().hashing_executor(|work| {
+    ///     tokio::task::spawn_blocking(work);
+    /// });
+    /// ```
+    pub fn hashing_executor(
+        mut self,
+        executor: impl Fn(Box<dyn FnOnce() + Send>) + Send + Sync + 'static,
+    ) -> Self {
+        self.hashing_executor = Some(Arc::new(executor));
+        self
+    }
+
     /// Puts it together. It computes one password hash, to compare unknown names with.
     ///
     /// # Errors
@@ -138,7 +162,7 @@ impl TokenServiceBuilder {
             sealing,
             stores: Stores { entities, sessions, deadline: self.policy.store_deadline },
             clock,
-            hashing: HashingPool::new(&self.policy)?,
+            hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
             phantom_tokens: PhantomTokens::new(self.policy.phantom_token_lifetime),
             policy: self.policy,
@@ -147,6 +171,17 @@ impl TokenServiceBuilder {
             revocations,
         };
         Ok(TokenService { parts: Arc::new(parts) })
+    }
+}
+
+impl fmt::Debug for TokenServiceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenServiceBuilder")
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .field("keys", &self.keys)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 

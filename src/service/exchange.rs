@@ -146,11 +146,13 @@ impl TokenService {
             Some(session) => attempt_of(operation, session, &request.caller),
             None => attempt_without_session(operation, &request.caller),
         };
+        let bearer = request.bearer.as_deref();
+        let actor = bearer.map(|bearer| (bearer.subject_type(), bearer.subject()));
         let token = exchanged.as_ref().ok().map(|exchanged| &exchanged.id);
         if exchanged.is_ok() {
             telemetry::issued(operation.as_str());
         }
-        self.audit(&Attempt { token, ..attempt }, &exchanged);
+        self.audit(&Attempt { token, actor, ..attempt }, &exchanged);
         exchanged
     }
 
@@ -168,7 +170,7 @@ impl TokenService {
         for _ in 0..ATTEMPTS {
             // Before the session is read: what ends it after that takes the token back, too.
             let now = self.now();
-            let session = self.find_session(token, &request.caller).await?;
+            let session = self.find_live_session(token, &request.caller).await?;
             *seen = Some(session.clone());
             let session =
                 match self.check_one_time_password(session, request, &mut accepted).await? {
@@ -182,9 +184,17 @@ impl TokenService {
                     return Err(error);
                 }
             };
-            match self.use_up(session, request, now).await? {
-                Step::Go(()) => return Ok(exchanged),
-                Step::Again => {}
+            let proven = accepted.is_some().then(|| session.clone());
+            match self.use_up(session, request, now).await {
+                Ok(Step::Go(())) => return Ok(exchanged),
+                Ok(Step::Again) => {}
+                Err(error) => {
+                    // Where the store has done its work all the same, this changes nothing.
+                    if let Some(session) = proven {
+                        self.give_try_back(session, now).await;
+                    }
+                    return Err(error);
+                }
             }
         }
         Err(contended())
@@ -240,10 +250,9 @@ impl TokenService {
         accepted: &mut Option<StoredCode>,
     ) -> Result<Step<Session>, Error> {
         let Some(state) = &session.one_time_password else { return Ok(Step::Go(session)) };
-        let same_code = |a: &StoredCode, b: &StoredCode| a.digest.to_bytes() == b.digest.to_bytes();
         if let Some(accepted) = accepted {
             return match &state.code {
-                Some(code) if same_code(code, accepted) => Ok(Step::Go(session)),
+                Some(code) if code.is(accepted) => Ok(Step::Go(session)),
                 _ => Err(code_invalid()),
             };
         }
@@ -258,6 +267,10 @@ impl TokenService {
             return Err(no_session());
         }
         let now = self.now();
+        // With those of all other sessions of the customer: each stands a few tries, and whoever
+        // knows the password starts as many as they like.
+        let throttle = &self.parts.throttle;
+        let admission = throttle.admit(throttle.suspect_of_codes(&session.customer_id), now)?;
         let version = session.version;
         let mut counted = session.next_version(now);
         if let Some(state) = &mut counted.one_time_password {
@@ -265,16 +278,16 @@ impl TokenService {
             // A clock that is put back must not bring an expired code to life again.
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
-        match self.parts.stores.replace_session(counted.clone(), version, now).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Step::Again),
-            Err(error) => return Err(error),
+        if let Err(error) = self.parts.stores.replace_session(counted.clone(), version, now).await {
+            throttle.give_back(&admission);
+            return if error.kind() == ErrorKind::Conflict { Ok(Step::Again) } else { Err(error) };
         }
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         match code {
             Some(code)
                 if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
             {
+                throttle.give_back(&admission);
                 *accepted = Some(code);
                 Ok(Step::Go(counted))
             }

@@ -168,7 +168,6 @@ impl TokenService {
         let throttle = &self.parts.throttle;
         let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
         let proven_at = self.now();
-        throttle.peek(suspect, proven_at)?;
         let entity = match EntityId::entity(id) {
             Ok(id) => self.find_usable(&id, caller).await?,
             Err(_) => Err("unknown_name"),
@@ -176,23 +175,36 @@ impl TokenService {
         let nobodys = Secrets::default();
         let secrets = entity.as_ref().ok().and_then(secrets_of).unwrap_or(&nobodys);
         let grace = self.parts.policy.secret_grace;
-        // Others' failures that were counted since count, too: from here on nothing is waited for.
-        throttle.peek(suspect, proven_at)?;
         let verdict = secrets.verify(&self.parts.sealing, secret, self.now(), grace);
-        let reason = match (entity, verdict) {
-            (Ok(entity), SecretVerdict::Valid | SecretVerdict::WithinGrace) => {
-                throttle.recognised(suspect, proven_at);
-                let mut token = self.issue_at(Grant::of(&entity), proven_at)?;
-                if verdict == SecretVerdict::WithinGrace {
-                    token.message = Some("The secret is expired and within the grace period");
+        // A generated secret cannot be guessed, so that whoever has it is let through: others'
+        // guesses must not keep a machine from its work. All else waits its turn.
+        let is_generated = matches!(
+            verdict,
+            SecretVerdict::Valid { is_generated: true }
+                | SecretVerdict::WithinGrace { is_generated: true }
+        );
+        if entity.is_err() || !is_generated {
+            let admission = throttle.admit(suspect, proven_at)?;
+            match (&entity, verdict) {
+                (Ok(_), SecretVerdict::Valid { .. } | SecretVerdict::WithinGrace { .. }) => {
+                    throttle.succeeded(&admission);
                 }
+                _ => throttle.confirm(&admission),
+            }
+        }
+        let reason = match (entity, verdict) {
+            (Ok(entity), SecretVerdict::Valid { .. }) => {
+                return self.issue_at(Grant::of(&entity), proven_at);
+            }
+            (Ok(entity), SecretVerdict::WithinGrace { .. }) => {
+                let mut token = self.issue_at(Grant::of(&entity), proven_at)?;
+                token.message = Some("The secret is expired and within the grace period");
                 return Ok(token);
             }
             (Ok(_), SecretVerdict::Expired) => "expired_secret",
             (Ok(_), SecretVerdict::Invalid) => "wrong_secret",
             (Err(unusable), _) => unusable,
         };
-        throttle.failed(suspect, proven_at);
         let message = "Invalid entity id/secret or secret is expired";
         Err(Error::new(ErrorKind::InvalidCredentials, message).because(reason))
     }

@@ -11,6 +11,7 @@ use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
+use crate::service::revoke::see_through;
 use crate::service::session::{attempt_of, attempt_without_session, no_session};
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
@@ -87,7 +88,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let now = self.now();
         for _ in 0..ATTEMPTS {
-            let session = self.find_session(token, caller).await?;
+            let session = self.find_live_session(token, caller).await?;
             *seen = Some(session.clone());
             let before = self.may_be_sent_again(&session, now)?.clone();
             let code = OneTimePassword::generate(self.parts.policy.one_time_password_digits)?;
@@ -106,11 +107,16 @@ impl TokenService {
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,
                 Err(error) => return Err(error),
             }
-            let delivered = self.deliver(&renewed, code, expires_at).await;
-            if delivered.is_err() {
-                self.take_resend_back(renewed, before.code, now).await;
-            }
-            return delivered;
+            // Seen through, so that whoever hangs up does not lose the code that was good before.
+            let tokens = self.clone();
+            return see_through(async move {
+                let delivered = tokens.deliver_throttled(&renewed, code, expires_at).await;
+                if delivered.is_err() {
+                    tokens.take_resend_back(renewed, before.code, now).await;
+                }
+                delivered
+            })
+            .await;
         }
         Err(contended())
     }
@@ -145,21 +151,35 @@ impl TokenService {
         }
     }
 
-    /// Makes the code before good again, where nobody has written the session since. If this fails,
-    /// the session has no code until the next one is sent.
+    /// Makes the code before good again, unless another has been made since. If this fails, the
+    /// session has no code until the next one is sent.
     async fn take_resend_back(
         &self,
         renewed: Session,
         code_before: Option<StoredCode>,
         now: Timestamp,
     ) {
-        let version = renewed.version;
-        let mut restored = renewed.next_version(now);
-        let Some(state) = &mut restored.one_time_password else { return };
-        state.code = code_before;
-        state.resends_left += 1;
-        if let Err(error) = self.parts.stores.replace_session(restored, version, now).await {
-            tracing::debug!(%error, "a session waits for its next one-time password");
+        let ours = renewed.one_time_password.as_ref().and_then(|state| state.code.clone());
+        let mut current = Some(renewed);
+        for _ in 0..ATTEMPTS {
+            let Some(session) = current else { return };
+            let (key, version) = (session.key, session.version);
+            let mut restored = session.next_version(now);
+            let Some(state) = &mut restored.one_time_password else { return };
+            if !matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b)) {
+                return;
+            }
+            state.code.clone_from(&code_before);
+            state.resends_left += 1;
+            match self.parts.stores.replace_session(restored, version, now).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a session waits for its next one-time password");
+                    return;
+                }
+                Ok(()) => return,
+            }
+            current = self.parts.stores.get_session(&key).await.ok().flatten();
         }
     }
 
@@ -190,6 +210,23 @@ impl TokenService {
             digest: self.parts.sealing.digest_code(session.as_str(), code.expose()),
             expires_at: now + self.parts.policy.one_time_password_lifetime,
         }
+    }
+
+    /// Delivers a code, if the customer has not been sent too many.
+    pub(super) async fn deliver_throttled(
+        &self,
+        session: &Session,
+        code: OneTimePassword,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let throttle = &self.parts.throttle;
+        let suspect = throttle.suspect_of_sending(&session.customer_id);
+        let admission = throttle.admit(suspect, self.now())?;
+        let delivered = self.deliver(session, code, expires_at).await;
+        if delivered.is_err() {
+            throttle.give_back(&admission);
+        }
+        delivered
     }
 
     pub(super) async fn deliver(

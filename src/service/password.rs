@@ -7,6 +7,7 @@ use crate::domain::password::{Password, PasswordHash};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
+use crate::service::revoke::see_through;
 use crate::service::token_service::TokenService;
 
 /// Somebody who has proven by a password who they are.
@@ -53,7 +54,7 @@ impl TokenService {
         let set = async {
             self.judge(&password, "password")?;
             let hash = self.parts.hashing.create(password).await?;
-            self.write_password(id, hash, None).await
+            self.write_password(id.clone(), hash, None).await
         };
         let set = set.await;
         self.audit(&attempt(Operation::SetPassword, id, &Caller::default()), &set);
@@ -98,7 +99,7 @@ impl TokenService {
         let (sort, name) = (id.subject_type(), id.name());
         let proven = self.prove(sort, name, old, caller, Expired::Counts).await?;
         let hash = self.parts.hashing.create(new).await?;
-        self.write_password(id, hash, Some(&proven.entity)).await
+        self.write_password(id.clone(), hash, Some(proven.entity)).await
     }
 
     /// Whether a password may be chosen.
@@ -109,32 +110,39 @@ impl TokenService {
         }
     }
 
-    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded.
+    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded,
+    /// whether or not the caller waits for it.
     async fn write_password(
         &self,
-        id: &EntityId,
+        id: EntityId,
         hash: PasswordHash,
-        proven: Option<&Entity>,
+        proven: Option<Entity>,
     ) -> Result<(), Error> {
+        let tokens = self.clone();
         let set_at = self.now();
-        let entity = self
-            .change_entity(id, |entity| {
+        see_through(async move {
+            let changed = tokens.change_entity(&id, |entity| {
                 if entity.password().is_none() {
                     let problem = "an entity has secrets, and no password";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));
                 }
-                if proven.is_some_and(|proven| !proven.has_the_credential_of(entity)) {
+                if proven.as_ref().is_some_and(|proven| !proven.has_the_credential_of(entity)) {
                     return Err(invalid_credentials("changed_meanwhile"));
                 }
                 entity.replace_password(hash.clone());
                 entity.password_set_at = Some(set_at);
                 Ok(())
-            })
-            .await?;
-        if self.parts.policy.end_sessions_on_password_change {
-            self.end_all(&entity).await?;
-        }
-        Ok(())
+            });
+            let entity = changed.await?;
+            let ended = if tokens.parts.policy.end_sessions_on_password_change {
+                tokens.end_all(&entity).await
+            } else {
+                Ok(())
+            };
+            // Copies that are kept elsewhere are the lesser matter: they do not live for long.
+            tokens.publish_change(&id).await.and(ended)
+        })
+        .await
     }
 
     /// Whoever has that name and password. The attempt is counted before anything is looked at,
@@ -177,7 +185,10 @@ impl TokenService {
             }
             // A right password that has expired counts as a wrong one does: it must not be told
             // from one by how long its owner is let try.
-            Err(error) if error.kind() == ErrorKind::InvalidCredentials => Err(error),
+            Err(error) if error.kind() == ErrorKind::InvalidCredentials => {
+                throttle.confirm(&admission);
+                Err(error)
+            }
             Err(error) => {
                 throttle.give_back(&admission);
                 Err(error)

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::domain::password::{Password, PasswordCost};
 use crate::error::{Error, ErrorKind};
 use crate::service::throttle::ThrottleLimit;
@@ -63,6 +65,8 @@ pub struct Policy {
     pub(crate) throttle_by_name: ThrottleLimit,
     pub(crate) throttle_by_address: ThrottleLimit,
     pub(crate) throttle_by_name_and_address: ThrottleLimit,
+    pub(crate) throttle_one_time_passwords: ThrottleLimit,
+    pub(crate) throttle_one_time_passwords_sent: ThrottleLimit,
     pub(crate) throttle_max_keys: usize,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) audit_shows_subjects: bool,
@@ -127,6 +131,9 @@ impl Default for Policy {
             throttle_by_address: ThrottleLimit::new(100, 15 * MINUTE),
             throttle_by_name_and_address: ThrottleLimit::new(10, DAY)
                 .delays(Duration::from_secs(1), HOUR),
+            throttle_one_time_passwords: ThrottleLimit::new(10, DAY)
+                .delays(Duration::from_secs(1), HOUR),
+            throttle_one_time_passwords_sent: ThrottleLimit::new(10, HOUR).delays(MINUTE, HOUR),
             throttle_max_keys: 100_000,
             trusted_proxies: Vec::new(),
             audit_shows_subjects: false,
@@ -196,8 +203,8 @@ setters! {
     one_time_password_digits: usize;
     /// How long a one-time password lives: 10 minutes, enough for a slow mail server.
     one_time_password_lifetime: Duration;
-    /// How many wrong one-time passwords end a session: 5, so that guessing six digits succeeds
-    /// once in 200,000 sessions.
+    /// How many wrong one-time passwords end a session: 5. See also
+    /// [`throttle_one_time_passwords`](Self::throttle_one_time_passwords).
     one_time_password_tries: u32;
     /// How often a session's one-time password is sent again: 3 times, since each is a message that
     /// somebody may not have asked for.
@@ -238,8 +245,15 @@ setters! {
     /// hour. Guessing all day yields some 45, which is less than half of what the name's own limit
     /// lets pass: one attacker cannot use that up and delay the owner elsewhere.
     throttle_by_name_and_address: ThrottleLimit;
+    /// How many wrong one-time passwords one customer may have in all sessions together: 10 a day,
+    /// then delays of 1 second to 1 hour. Whoever knows the password starts as many sessions as they
+    /// like, and each stands a few tries: this is what keeps a code of six digits from being guessed.
+    throttle_one_time_passwords: ThrottleLimit;
+    /// How many one-time passwords are sent to one customer: 10 an hour, then delays of 1 minute to
+    /// 1 hour. Sessions that the host starts itself are not held to it.
+    throttle_one_time_passwords_sent: ThrottleLimit;
     /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
-    /// 16 MB. Beyond it, what has failed least is forgotten first.
+    /// 25 MB. Beyond it, what has failed least is forgotten first.
     throttle_max_keys: usize;
     /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
     /// derived from the sealing key, since people type passwords where names belong.
@@ -366,7 +380,10 @@ impl Policy {
                 self.phantom_token_lifetime.as_secs() == 0,
                 "phantom tokens have to live for a second",
             ),
-            (self.hashing_permits == 0, "password hashing has to have a permit"),
+            (
+                !(1..=Semaphore::MAX_PERMITS).contains(&self.hashing_permits),
+                "password hashing has to have a permit, and no more than there can be threads",
+            ),
             (
                 !(1..=Password::MAX_LEN).contains(&self.min_password_len),
                 "the shortest password has 1 to 1024 bytes",
@@ -374,8 +391,13 @@ impl Policy {
             (self.throttle_max_keys == 0, "a throttle has to keep a key"),
             (self.housekeeping_interval.is_zero(), "housekeeping needs an interval"),
         ];
-        let limits =
-            [self.throttle_by_name, self.throttle_by_address, self.throttle_by_name_and_address];
+        let limits = [
+            self.throttle_by_name,
+            self.throttle_by_address,
+            self.throttle_by_name_and_address,
+            self.throttle_one_time_passwords,
+            self.throttle_one_time_passwords_sent,
+        ];
         if let Some(problem) = limits.iter().find_map(ThrottleLimit::problem) {
             return Err(Error::new(ErrorKind::Configuration, problem));
         }

@@ -1,9 +1,13 @@
 //! Taking back what was handed out, before it expires.
 
+use std::time::Duration;
+
+use tracing::Instrument as _;
+
 use crate::clock::Timestamp;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, SessionId, TokenId};
+use crate::domain::identifier::{CustomerId, TokenId};
 use crate::domain::revocation::{Revocation, RevocationTarget};
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
@@ -22,18 +26,6 @@ impl TokenService {
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let revoked = self.revoke(RevocationTarget::Token(id.clone())).await;
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::RevokeToken) };
-        self.audit(&attempt, &revoked);
-        revoked
-    }
-
-    /// Takes back all tokens that were exchanged from a session, and leaves the session.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`revoke_token`](Self::revoke_token).
-    pub async fn revoke_session(&self, id: &SessionId) -> Result<(), Error> {
-        let revoked = self.revoke(RevocationTarget::Session(id.clone())).await;
-        let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::RevokeSession) };
         self.audit(&attempt, &revoked);
         revoked
     }
@@ -68,9 +60,15 @@ impl TokenService {
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::Unavailable`]
     /// where a store is out of reach. It may be called again.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let disabled = self.set_disabled(id, true).await;
+        let (tokens, owned) = (self.clone(), id.clone());
+        let disabled = see_through(async move {
+            let entity = tokens.set_disabled(&owned, true).await?;
+            let ended = tokens.end_all(&entity).await;
+            tokens.publish_change(&owned).await.and(ended)
+        });
+        let disabled = disabled.await;
         self.audit(&attempt_of(Operation::DisableEntity, id), &disabled);
-        self.end_all(&disabled?).await
+        disabled
     }
 
     /// Lets a principal in again that was [shut out](Self::disable_entity). What was taken back
@@ -80,9 +78,13 @@ impl TokenService {
     ///
     /// Those of [`disable_entity`](Self::disable_entity).
     pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let enabled = self.set_disabled(id, false).await;
+        let enabled = async {
+            self.set_disabled(id, false).await?;
+            self.publish_change(id).await
+        };
+        let enabled = enabled.await;
         self.audit(&attempt_of(Operation::EnableEntity, id), &enabled);
-        enabled.map(drop)
+        enabled
     }
 
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
@@ -106,10 +108,7 @@ impl TokenService {
             change(&mut entity)?;
             let entity = entity.next_version();
             match self.parts.stores.replace_entity(entity.clone(), version).await {
-                Ok(()) => {
-                    self.publish_change(id).await?;
-                    return Ok(entity);
-                }
+                Ok(()) => return Ok(entity),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
@@ -151,7 +150,7 @@ impl TokenService {
     }
 
     /// Tells nodes that keep a copy of a principal to read it anew.
-    async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
+    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
         let (subject_type, name) = (id.subject_type(), id.name().to_owned());
         self.revoke(RevocationTarget::EntityChanged { subject_type, name }).await
     }
@@ -160,13 +159,38 @@ impl TokenService {
     pub(super) async fn revoke(&self, target: RevocationTarget) -> Result<(), Error> {
         let policy = &self.parts.policy;
         let now = self.now();
-        let until = now + policy.longest_token_lifetime() + policy.leeway;
+        let (from, longest) = match &target {
+            // What slips past it while it is being written is known by it as long as it lives.
+            RevocationTarget::SubjectBefore { subject_type, before, .. } => {
+                let sessions = match subject_type {
+                    SubjectType::Customer => policy.max_session_lifetime,
+                    SubjectType::User | SubjectType::Entity => Duration::ZERO,
+                };
+                (now.max(*before), policy.longest_token_lifetime().max(sessions))
+            }
+            RevocationTarget::Session(_) => {
+                (now, policy.longest_token_lifetime().max(policy.max_session_lifetime))
+            }
+            RevocationTarget::Token(_) | RevocationTarget::EntityChanged { .. } => {
+                (now, policy.longest_token_lifetime())
+            }
+        };
+        let until = from + longest + policy.leeway;
         let revocation = Revocation { target, until };
         self.parts.revocations.insert(&revocation);
         self.parts.revocations.purge_if_due(now);
         telemetry::revocations_held(self.parts.revocations.len());
         self.parts.stores.revoke(revocation).await
     }
+}
+
+/// Does all of something that must not be left half-done, though whoever asked for it hangs up.
+pub(super) async fn see_through<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "a task failed").with_source(error))
+    })
 }
 
 fn attempt_of(operation: Operation, id: &EntityId) -> Attempt<'_> {

@@ -16,6 +16,13 @@ use crate::service::token_service::TokenService;
 const DAY: Duration = Duration::from_secs(86_400);
 const ATTEMPTS: usize = 16;
 
+/// Where a secret comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Generated,
+    Imported,
+}
+
 /// A secret and when it expires.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -127,7 +134,7 @@ impl TokenService {
         let (lifetime, _) = self.secret_lifetime(expiry_days)?;
         for _ in 0..ATTEMPTS {
             let entity = self.find(entity_id).await?.ok_or_else(invalid_entity)?;
-            match self.try_replace_secret(entity, secret, lifetime).await {
+            match self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 answer => return answer.map(drop),
             }
@@ -182,7 +189,10 @@ impl TokenService {
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;
         for _ in 0..ATTEMPTS {
-            match self.try_replace_secret(entity.clone(), &secret, lifetime).await {
+            match self
+                .try_replace_secret(entity.clone(), &secret, Origin::Generated, lifetime)
+                .await
+            {
                 Ok(expires_at) => return Ok(IssuedSecret { secret, expires_at, message }),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
@@ -202,18 +212,23 @@ impl TokenService {
         &self,
         mut entity: Entity,
         secret: &Secret,
+        origin: Origin,
         lifetime: Duration,
     ) -> Result<Timestamp, Error> {
         let now = self.now();
         let expires_at = now + lifetime;
         let version = entity.version();
-        let sealed = StoredSecret::seal(&self.parts.sealing, entity.id(), secret, now, expires_at)?;
+        let is_generated = origin == Origin::Generated;
+        let sealing = &self.parts.sealing;
+        let sealed =
+            StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
         let EntityKind::Entity { secrets } = &mut entity.kind else {
             return Err(invalid_entity());
         };
         secrets.replace(sealed, now, self.parts.policy.secret_overlap);
         let id = entity.id().clone();
         self.parts.stores.replace_entity(entity.next_version(), version).await?;
+        self.publish_change(&id).await?;
         if self.parts.policy.revoke_tokens_on_secret_reset {
             // As of now, not as of before the write: the old secret was good until then.
             self.revoke_subject(SubjectType::Entity, id.name(), self.now()).await?;

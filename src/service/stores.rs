@@ -98,7 +98,7 @@ impl Stores {
         wait: Duration,
     ) -> Result<Revocations, Error> {
         let reading = self.sessions.revocations(after, wait);
-        match tokio::time::timeout(self.deadline + wait, reading).await {
+        match tokio::time::timeout(self.deadline.saturating_add(wait), reading).await {
             Ok(answer) => answer.map_err(from_store),
             Err(_) => Err(unavailable().with_source("the feed took too long")),
         }

@@ -37,14 +37,14 @@ pub struct MemoryStore {
 /// A session, and for how long moka has to keep it from when it was written.
 #[derive(Clone)]
 struct Kept {
-    session: Session,
+    session: Arc<Session>,
     remaining: Duration,
 }
 
 impl Kept {
     fn new(session: Session, now: Timestamp) -> Self {
         let remaining = session.expires_at().saturating_since(now) + LINGER;
-        Self { session, remaining }
+        Self { session: Arc::new(session), remaining }
     }
 }
 
@@ -88,7 +88,7 @@ impl MemoryStore {
             ready(if remove { Op::Remove } else { Op::Nop })
         });
         match removal.await {
-            CompResult::Removed(entry) => Some(entry.into_value().session),
+            CompResult::Removed(entry) => Some(Arc::unwrap_or_clone(entry.into_value().session)),
             _ => None,
         }
     }
@@ -164,7 +164,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        Ok(self.sessions.get(key).await.map(|kept| kept.session))
+        Ok(self.sessions.get(key).await.map(|kept| Arc::unwrap_or_clone(kept.session)))
     }
 
     async fn replace(
@@ -213,7 +213,8 @@ impl SessionStore for MemoryStore {
             .collect();
         sessions.sort_by_key(|session| (session.created_at(), session.key()));
         let total = sessions.len();
-        let sessions = sessions.into_iter().skip(page.offset).take(page.limit).collect();
+        let part = sessions.into_iter().skip(page.offset).take(page.limit);
+        let sessions = part.map(Arc::unwrap_or_clone).collect();
         Ok(SessionPage { sessions, total })
     }
 

@@ -19,9 +19,7 @@ pub(crate) fn hashing_waited(_waited: Duration) {}
 
 pub(crate) fn revocations_held(_held: usize) {}
 
-pub(crate) fn hashing<T>(work: impl FnOnce() -> T) -> T {
-    work()
-}
+pub(crate) fn hashed(_took: Duration) {}
 
 pub(crate) fn store_call<T, E>(
     _call: &'static str,

@@ -113,6 +113,17 @@ fn the_quickstart_walks_through_every_route() {
     assert!(out.contains("answers were as documented"), "{out}");
 }
 
+#[test]
+fn a_code_that_was_mailed_completes_the_exchange() {
+    let output = example("email_code").output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    for line in ["To: jane@example.com", "Subject: Your code", "Jane has the token jwt_"] {
+        assert!(out.contains(line), "{out}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_server_serves_what_its_seed_says() {
     let folder = Folder::new("seed");

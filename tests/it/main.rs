@@ -11,15 +11,18 @@
 )]
 
 mod architecture;
+mod attacks_on_routes;
 mod attacks_on_tokens;
 mod compile_fail;
 mod examples;
 mod exchange;
 mod keys;
 mod layers;
+mod observability;
 mod passwords;
 mod redaction;
 mod revocation;
+mod sessions;
 mod stores;
 mod support;
 mod users_and_entities;

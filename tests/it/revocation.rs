@@ -75,7 +75,8 @@ async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise
 }
 
 #[tokio::test]
-async fn a_session_whose_tokens_were_taken_back_is_a_401_behind_the_exchange_layer() {
+async fn a_session_that_was_ended_by_its_id_is_a_401_behind_the_exchange_layer_with_the_next_request()
+ {
     let fixture = Fixture::new();
     let app =
         Router::new().route("/", get(|| async { "hello" })).layer(fixture.tokens.exchange_layer());
@@ -88,7 +89,7 @@ async fn a_session_whose_tokens_were_taken_back_is_a_401_behind_the_exchange_lay
         let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
         fixture.tokens.validator().validate(jwt.expose()).unwrap()
     };
-    fixture.tokens.revoke_session(claims.session_id().unwrap()).await.unwrap();
+    fixture.tokens.end_session(claims.session_id().unwrap()).await.unwrap();
     let answer = server.get("/", Some(&token)).await.expect(401);
     assert!(answer.header("www-authenticate").contains("invalid_token"));
 }

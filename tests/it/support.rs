@@ -88,7 +88,7 @@ impl OneTimePasswordSender for Outbox {
 }
 
 /// A service over memory, its clock and what it sent.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Fixture {
     pub tokens: TokenService,
     pub clock: TestClock,

@@ -64,7 +64,11 @@ fn complete_without(name: &str) -> Value {
 
 /// A registered user, a registered entity, and the routes that serve them.
 async fn house(change: impl FnOnce(Policy) -> Policy) -> (Fixture, Server) {
-    let fixture = Fixture::with(|builder| builder.policy(change(Policy::default())));
+    let fixture = Fixture::with(|builder| {
+        // Where tests can keep it waiting.
+        let on_blocking_threads = |work| drop(tokio::task::spawn_blocking(work));
+        builder.policy(change(Policy::default())).hashing_executor(on_blocking_threads)
+    });
     fixture.user("ops@example.com", json!([{"scope": {}, "permissions": ["GetOrders"]}])).await;
     fixture.entity("aa-1", SECRET).await;
     let server = fixture.serve().await;
@@ -1727,7 +1731,7 @@ async fn a_record_that_cannot_be_read_is_a_500_without_the_drivers_message() {
 // Load
 
 /// Runs a test on a runtime whose one thread for blocking work is a test's to occupy: passwords
-/// are hashed when the test lets them.
+/// are hashed there, when the test lets them.
 fn with_one_blocking_thread<F: Future<Output = ()>>(test: F) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

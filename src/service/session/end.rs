@@ -56,7 +56,7 @@ impl TokenService {
         seen: &mut Option<Session>,
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
-            let session = self.find_session(token, caller).await?;
+            let session = self.find_live_session(token, caller).await?;
             *seen = Some(session.clone());
             // Before the session goes: who has to try again can still find what to revoke.
             self.revoke_tokens_of(&session.id).await?;

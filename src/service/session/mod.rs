@@ -27,6 +27,21 @@ impl TokenService {
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<Session, Error> {
+        let session = self.find_live_session(token, caller).await?;
+        let state = session.one_time_password.as_ref();
+        if state.is_some_and(|state| state.tries_left == 0) {
+            // Its last try is being compared, or its node died over it.
+            return Err(no_session());
+        }
+        Ok(session)
+    }
+
+    /// The same, though its last try may be under way.
+    pub(super) async fn find_live_session(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+    ) -> Result<Session, Error> {
         let session = self.parts.stores.get_session(&token.key()).await?;
         session
             .filter(|session| session.expires_at > self.now())
@@ -35,10 +50,13 @@ impl TokenService {
             .ok_or_else(no_session)
     }
 
-    /// Whether all that the customer had begun was ended while the session was being written.
-    fn was_ended(&self, session: &Session) -> bool {
+    /// Whether it was ended and is still there: because it was being written at that moment, or
+    /// because the store could not be reached.
+    pub(super) fn was_ended(&self, session: &Session) -> bool {
+        let revocations = &self.parts.revocations;
         let customer_id = session.customer_id.as_str();
-        self.parts.revocations.ended(SubjectType::Customer, customer_id, session.created_at)
+        revocations.contains_session(&session.id)
+            || revocations.ended(SubjectType::Customer, customer_id, session.created_at)
     }
 
     /// Lists live sessions on behalf of `bearer`, whose list has to grant

@@ -109,6 +109,14 @@ pub struct StartedSession {
     pub session: Session,
 }
 
+/// Whether one-time passwords are sent as often as they are asked for.
+#[derive(Clone, Copy)]
+enum Codes {
+    /// The host knows what it does.
+    AreTheHosts,
+    AreThrottled,
+}
+
 /// A session that a customer asks for by name and password.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -148,11 +156,12 @@ impl TokenService {
     /// [`ErrorKind::InvalidFields`] for an end, wildcards or claims that the policy does not allow,
     /// [`ErrorKind::Configuration`] for a one-time password without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
-    /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already.
+    /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already, or
+    /// the customer was logged out everywhere at that moment.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let started = self.insert_session(new, None, self.now()).await;
-        self.conclude_start(&started, customer_id.as_str(), &Caller::default());
+        let started = self.insert_session(new, None, Codes::AreTheHosts, self.now()).await;
+        self.conclude_start(&started, customer_id.as_str(), None, &Caller::default());
         started
     }
 
@@ -171,7 +180,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let username = login.username.clone();
         let started = self.try_log_in(login, caller).await;
-        self.conclude_start(&started, &username, caller);
+        self.conclude_start(&started, &username, None, caller);
         started
             .map_err(|error| error.or_message("Invalid username/password or password is expired"))
     }
@@ -181,7 +190,7 @@ impl TokenService {
         login: SessionLogin,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
-        let invalid = self.login_faults(&login);
+        let invalid = self.login_faults(login.expires_at, login.otp_required);
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
@@ -201,9 +210,16 @@ impl TokenService {
         if let Some(expires_at) = login.expires_at {
             new = new.expires_at(expires_at);
         }
-        let started = self.insert_session(new, Some(&proven.entity), proven.at).await?;
-        // What ends a customer's sessions first changes the credential: it has either done so by
-        // now, and is seen here, or will find this session.
+        let credential = Some(&proven.entity);
+        let started = self.insert_session(new, credential, Codes::AreThrottled, proven.at).await;
+        let started = match started {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return Err(invalid_credentials("ended_meanwhile"));
+            }
+            started => started?,
+        };
+        // What ends the sessions of a credential changes it first: it has either done so by now, and
+        // is seen here, or will find this session.
         let current = self.parts.stores.get_entity(proven.entity.id()).await;
         match current {
             Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
@@ -231,7 +247,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
         let started = self.try_start_for(bearer, new, caller).await;
-        self.conclude_start(&started, customer_id.as_str(), caller);
+        self.conclude_start(&started, customer_id.as_str(), Some(bearer), caller);
         started
     }
 
@@ -259,15 +275,19 @@ impl TokenService {
                 format!("acl.{entry} exceeds what the bearer holds"),
             ));
         }
-        self.insert_session(new, None, now).await
+        self.insert_session(new, None, Codes::AreThrottled, now).await
     }
 
     /// All that is wrong with a login, whoever it is.
-    pub(crate) fn login_faults(&self, login: &SessionLogin) -> Vec<InvalidField> {
-        let ends = login.expires_at.map_or(Ends::AsThePolicySays, Ends::At);
+    pub(crate) fn login_faults(
+        &self,
+        expires_at: Option<Timestamp>,
+        otp_required: bool,
+    ) -> Vec<InvalidField> {
+        let ends = expires_at.map_or(Ends::AsThePolicySays, Ends::At);
         let mut invalid = Vec::new();
         invalid.extend(self.end_fault(ends, self.now()));
-        if login.otp_required {
+        if otp_required {
             invalid.extend(self.no_sender_fault());
         }
         invalid
@@ -320,6 +340,7 @@ impl TokenService {
         &self,
         new: NewSession,
         credential: Option<&Entity>,
+        codes: Codes,
         now: Timestamp,
     ) -> Result<StartedSession, Error> {
         if new.otp_required && self.parts.sender.is_none() {
@@ -352,9 +373,19 @@ impl TokenService {
             let (code, state) = self.make_one_time_password(&session.id, now)?;
             session.one_time_password = Some(state);
             let code_expires_at = now + self.parts.policy.one_time_password_lifetime;
-            self.deliver(&session, code, code_expires_at).await?;
+            match codes {
+                Codes::AreTheHosts => self.deliver(&session, code, code_expires_at).await?,
+                Codes::AreThrottled => {
+                    self.deliver_throttled(&session, code, code_expires_at).await?;
+                }
+            }
         }
         self.parts.stores.insert_session(session.clone(), now).await?;
+        if self.was_ended(&session) {
+            self.parts.stores.remove_session(&session.id).await?;
+            let message = "the customer was logged out everywhere while the session was started";
+            return Err(Error::new(ErrorKind::Conflict, message).because("ended_meanwhile"));
+        }
         Ok(StartedSession { token, session })
     }
 
@@ -362,12 +393,15 @@ impl TokenService {
         &self,
         started: &Result<StartedSession, Error>,
         subject: &str,
+        bearer: Option<&Validated>,
         caller: &Caller,
     ) {
         let session = started.as_ref().ok().map(|started| &started.session);
         let organization = session.and_then(Session::organization_id);
         let attempt = Attempt {
             subject: Some((SubjectType::Customer, subject)),
+            actor: bearer.map(|bearer| (bearer.subject_type(), bearer.subject())),
+            token: bearer.map(Validated::token_id),
             organization: organization.or(caller.organization.as_ref()),
             session: session.map(Session::id),
             ..attempt_without_session(Operation::StartSession, caller)

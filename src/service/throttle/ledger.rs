@@ -7,6 +7,11 @@ use crate::clock::Timestamp;
 
 /// Once a minute at most, a ledger that is full is searched for what no longer counts.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+/// Readings of one clock come in another order than they were taken by this much at most. What is
+/// further off was taken before the clock was put back.
+const DISORDER: Duration = Duration::from_secs(60);
+/// One place in so many is for those that have not failed more than once.
+const RECENT_SHARE: usize = 4;
 
 /// The failures of one key, in two windows that lie side by side: the share of the earlier one that
 /// a sliding window still covers is counted with the later one.
@@ -18,18 +23,32 @@ pub(super) struct Record {
     current: u32,
     /// When it was counted last.
     pub(super) last: Timestamp,
+    /// The number of that count among all.
+    number: u64,
+    /// Where it is kept; see [`Ledger`].
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Recent,
+    Suspicious,
 }
 
 impl Record {
     fn new(now: Timestamp, window: Duration) -> Self {
-        Self { window: number_of(now, window), previous: 0, current: 0, last: now }
+        let window = number_of(now, window);
+        Self { window, previous: 0, current: 0, last: now, number: 0, place: Place::Recent }
     }
 
     /// Moves its windows to the present. A clock that was put back must not make anyone wait for
     /// it to catch up: what lies in the future counts as of now.
     fn turn_to(&mut self, now: Timestamp, window: Duration) {
+        let is_ahead = self.last > now;
+        let is_disorder = is_ahead && self.last.saturating_since(now) < DISORDER;
+        let now = if is_disorder { self.last } else { now };
         let present = number_of(now, window);
-        if self.last > now {
+        if is_ahead && !is_disorder {
             self.current = self.current.saturating_add(self.previous);
             (self.previous, self.window, self.last) = (0, present, now);
             return;
@@ -45,7 +64,7 @@ impl Record {
     /// How many failures the window that ends now has, rounded up.
     pub(super) fn failures(&self, now: Timestamp, window: Duration) -> u32 {
         let length = micros(window);
-        let left = length - now.as_micros() % length;
+        let left = length - now.max(self.last).as_micros() % length;
         let covered = u128::from(self.previous) * u128::from(left);
         let previous = covered.div_ceil(u128::from(length));
         self.current.saturating_add(u32::try_from(previous).unwrap_or(u32::MAX))
@@ -64,11 +83,18 @@ fn number_of(now: Timestamp, window: Duration) -> u64 {
     now.as_micros() / micros(window)
 }
 
-/// Records by key, and the order in which they are dropped: those first that have failed least,
-/// and of these those first that did so longest ago.
+/// Records by key, in two places. A new one is kept among the *recent* ones, of which the one goes
+/// first that was counted longest ago. One that is counted again is *suspicious*; of those, the
+/// one goes first that has failed least, and back among the recent ones, so that whoever fills
+/// this place with keys that have failed a little cannot keep a new one from being counted.
 pub(super) struct Ledger {
     records: HashMap<u64, Record>,
-    by_suspicion: BTreeSet<(u32, Timestamp, u64)>,
+    /// By number and key.
+    recent: BTreeSet<(u64, u64)>,
+    /// By total, number and key.
+    suspicious: BTreeSet<(u32, u64, u64)>,
+    /// How often it has counted.
+    counts: u64,
     capacity: usize,
     /// How long ago a record may have been counted last that is worth keeping.
     memory: Duration,
@@ -79,7 +105,9 @@ impl Ledger {
     pub(super) fn new(capacity: usize, memory: Duration) -> Self {
         Self {
             records: HashMap::new(),
-            by_suspicion: BTreeSet::new(),
+            recent: BTreeSet::new(),
+            suspicious: BTreeSet::new(),
+            counts: 0,
             capacity,
             memory,
             searched_at: None,
@@ -90,6 +118,7 @@ impl Ledger {
         self.records.len()
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -112,9 +141,10 @@ impl Ledger {
 
     /// Counts a failure; answers when the one before it was.
     pub(super) fn count(&mut self, key: u64, now: Timestamp, window: Duration) -> Timestamp {
-        let mut before = Timestamp::MIN;
+        let mut before = now;
         self.change(key, now, window, |record| {
-            before = std::mem::replace(&mut record.last, now);
+            before = record.last;
+            record.last = now.max(record.last);
             record.current = record.current.saturating_add(1);
         });
         before
@@ -142,9 +172,12 @@ impl Ledger {
         self.change(key, now, SEARCH_INTERVAL, |record| record.last = now);
     }
 
-    pub(super) fn remove(&mut self, key: u64) -> Option<Record> {
+    fn remove(&mut self, key: u64) -> Option<Record> {
         let record = self.records.remove(&key)?;
-        self.by_suspicion.remove(&rank(key, &record));
+        match record.place {
+            Place::Recent => self.recent.remove(&(record.number, key)),
+            Place::Suspicious => self.suspicious.remove(&(record.total(), record.number, key)),
+        };
         Some(record)
     }
 
@@ -154,7 +187,8 @@ impl Ledger {
         let forgotten = |record: &Record| now.saturating_since(record.last) > memory;
         self.records.retain(|_, record| !forgotten(record));
         let records = &self.records;
-        self.by_suspicion.retain(|(_, _, key)| records.contains_key(key));
+        self.recent.retain(|(_, key)| records.contains_key(key));
+        self.suspicious.retain(|(_, _, key)| records.contains_key(key));
         self.searched_at = Some(now);
     }
 
@@ -176,12 +210,33 @@ impl Ledger {
             }
         };
         change(&mut record);
+        self.counts += 1;
+        record.number = self.counts;
         self.insert(key, record);
     }
 
-    fn insert(&mut self, key: u64, record: Record) {
-        self.by_suspicion.insert(rank(key, &record));
+    fn insert(&mut self, key: u64, mut record: Record) {
+        if record.total() > 1 {
+            record.place = Place::Suspicious;
+        }
+        match record.place {
+            Place::Recent => self.recent.insert((record.number, key)),
+            Place::Suspicious => self.suspicious.insert((record.total(), record.number, key)),
+        };
         self.records.insert(key, record);
+        self.keep_to_the_shares();
+    }
+
+    /// Moves the least suspicious back among the recent ones, where there are too many of them.
+    fn keep_to_the_shares(&mut self) {
+        let recent_share = (self.capacity / RECENT_SHARE).max(1);
+        while self.suspicious.len() > self.capacity.saturating_sub(recent_share) {
+            let Some((_, number, least)) = self.suspicious.pop_first() else { return };
+            if let Some(record) = self.records.get_mut(&least) {
+                record.place = Place::Recent;
+                self.recent.insert((number, least));
+            }
+        }
     }
 
     fn make_room(&mut self, now: Timestamp) {
@@ -193,12 +248,8 @@ impl Ledger {
             self.purge(now);
         }
         while self.records.len() >= self.capacity {
-            let Some((_, _, least)) = self.by_suspicion.pop_first() else { return };
-            self.records.remove(&least);
+            let Some((_, oldest)) = self.recent.pop_first() else { return };
+            self.records.remove(&oldest);
         }
     }
-}
-
-fn rank(key: u64, record: &Record) -> (u32, Timestamp, u64) {
-    (record.total(), record.last, key)
 }

@@ -7,13 +7,16 @@
 //!
 //! 1. **An attempt is counted before it is looked at**, and given back where it was right. A
 //!    thousand at once count as a thousand.
-//! 2. **A success gives back itself, and clears its own pair alone.** Whoever has an account
-//!    cannot wipe out what was counted against them elsewhere by logging in to it.
+//! 2. **A success gives back itself and nothing else.** Whoever has an account cannot wipe out what
+//!    was counted against them elsewhere by logging in to it.
 //! 3. **A true owner is delayed, never shut out.** One network's guesses are stopped by the pair's
 //!    limit long before they reach the name's; and from where somebody has logged in before, the
-//!    name's limit is not asked.
+//!    pair's limit alone is asked. No delay is longer than the policy's longest.
 //! 4. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
 //!    longest ago.
+//!
+//! One-time passwords have limits of their own, by customer: whoever knows the password starts
+//! sessions as often as they like, and each of them stands a few tries.
 
 mod ledger;
 mod limit;
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::domain::claims::SubjectType;
+use crate::domain::identifier::CustomerId;
 use crate::error::{Error, ErrorKind};
 use crate::service::policy::Policy;
 use crate::service::throttle::ledger::{Ledger, Record};
@@ -53,6 +57,29 @@ struct Limits {
     by_name: ThrottleLimit,
     by_address: ThrottleLimit,
     by_name_and_address: ThrottleLimit,
+    wrong_codes: ThrottleLimit,
+    sent_codes: ThrottleLimit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Name,
+    Address,
+    NameAndAddress,
+    WrongCodes,
+    SentCodes,
+}
+
+impl Limit {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Address => "address",
+            Self::NameAndAddress => "name_and_address",
+            Self::WrongCodes => "one_time_passwords",
+            Self::SentCodes => "one_time_passwords_sent",
+        }
+    }
 }
 
 struct Ledgers {
@@ -64,18 +91,22 @@ struct Ledgers {
 /// Whom an attempt counts against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspect {
-    name: u64,
-    /// The network, and its pair with the name.
-    address: Option<(u64, u64)>,
+    keys: [Option<(Limit, u64)>; 3],
+    /// The pair of the network and the name as it was written: two names may look alike and be two
+    /// people's.
+    familiar: Option<u64>,
 }
 
-/// An attempt that was let through and counted. Dropped, it stays counted.
+/// An attempt that was let through. Dropped, it stays counted.
 #[derive(Debug)]
 pub(crate) struct Admission {
     suspect: Suspect,
     at: Timestamp,
     /// What was there before it, to be put back.
     before: [Option<(u64, Timestamp)>; 3],
+    /// From where somebody has logged in before, they do so many times at once. What is wrong
+    /// counts once that is known; no more can be under way than passwords are hashed at once.
+    counts_afterwards: bool,
 }
 
 impl Throttle {
@@ -85,6 +116,8 @@ impl Throttle {
             by_name: policy.throttle_by_name,
             by_address: policy.throttle_by_address,
             by_name_and_address: policy.throttle_by_name_and_address,
+            wrong_codes: policy.throttle_one_time_passwords,
+            sent_codes: policy.throttle_one_time_passwords_sent,
         };
         let ledgers = Ledgers {
             failures: Ledger::new(capacity, limits.longest_memory()),
@@ -101,12 +134,32 @@ impl Throttle {
         name: &str,
         address: Option<IpAddr>,
     ) -> Suspect {
-        let name = self.hasher.hash_one(("name", subject_type, fold(name)));
-        let address = address.map(network_of).map(|network| {
-            let pair = self.hasher.hash_one(("pair", name, network));
-            (self.hasher.hash_one(("address", network)), pair)
-        });
-        Suspect { name, address }
+        let folded = self.hasher.hash_one((Limit::Name.as_str(), subject_type, fold(name)));
+        let mut suspect =
+            Suspect { keys: [Some((Limit::Name, folded)), None, None], familiar: None };
+        if let Some(network) = address.map(network_of) {
+            let key =
+                |limit: Limit, name: u64| self.hasher.hash_one((limit.as_str(), name, network));
+            suspect.keys[1] = Some((Limit::Address, key(Limit::Address, 0)));
+            suspect.keys[2] = Some((Limit::NameAndAddress, key(Limit::NameAndAddress, folded)));
+            suspect.familiar = Some(self.hasher.hash_one((subject_type, name, network)));
+        }
+        suspect
+    }
+
+    /// Whom wrong one-time passwords of a customer's sessions count against.
+    pub(crate) fn suspect_of_codes(&self, customer_id: &CustomerId) -> Suspect {
+        self.suspect_customer(Limit::WrongCodes, customer_id)
+    }
+
+    /// Whom one-time passwords count against that are sent to a customer.
+    pub(crate) fn suspect_of_sending(&self, customer_id: &CustomerId) -> Suspect {
+        self.suspect_customer(Limit::SentCodes, customer_id)
+    }
+
+    fn suspect_customer(&self, limit: Limit, customer_id: &CustomerId) -> Suspect {
+        let key = self.hasher.hash_one((limit.as_str(), customer_id));
+        Suspect { keys: [Some((limit, key)), None, None], familiar: None }
     }
 
     /// Lets an attempt through and counts it as a failure, until it is told otherwise.
@@ -116,52 +169,35 @@ impl Throttle {
     /// [`ErrorKind::Throttled`], with the time to wait, where it comes too soon.
     pub(crate) fn admit(&self, suspect: Suspect, now: Timestamp) -> Result<Admission, Error> {
         let mut ledgers = self.lock();
+        let counts_afterwards = ledgers.is_familiar(suspect, now);
         self.check(&mut ledgers, suspect, now)?;
-        let mut before = [None; 3];
-        for ((_, key, limit), before) in self.limits.of(suspect).zip(&mut before) {
-            *before = Some((key, ledgers.failures.count(key, now, limit.window)));
+        let mut admission = Admission { suspect, at: now, before: [None; 3], counts_afterwards };
+        if !counts_afterwards {
+            admission.before = self.count(&mut ledgers, suspect, now);
         }
-        telemetry::throttle_keys(ledgers.failures.len());
-        Ok(Admission { suspect, at: now, before })
+        Ok(admission)
     }
 
-    /// Whether an attempt would be let through. For credentials that are checked at once, without
-    /// waiting for anything: a failure is then told to [`failed`](Self::failed).
-    pub(crate) fn peek(&self, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
-        let mut ledgers = self.lock();
-        if ledgers.failures.is_empty() {
-            return Ok(());
+    /// Tells that an attempt was wrong.
+    pub(crate) fn confirm(&self, admission: &Admission) {
+        if admission.counts_afterwards {
+            self.count(&mut self.lock(), admission.suspect, admission.at);
         }
-        self.check(&mut ledgers, suspect, now)
-    }
-
-    /// Counts a failure.
-    pub(crate) fn failed(&self, suspect: Suspect, now: Timestamp) {
-        let mut ledgers = self.lock();
-        for (_, key, limit) in self.limits.of(suspect) {
-            ledgers.failures.count(key, now, limit.window);
-        }
-        telemetry::throttle_keys(ledgers.failures.len());
     }
 
     /// Tells that an attempt was right.
     pub(crate) fn succeeded(&self, admission: &Admission) {
         self.give_back(admission);
-        self.recognised(admission.suspect, admission.at);
-    }
-
-    /// Notes from where somebody has proven who they are, and forgets what they had mistyped there.
-    pub(crate) fn recognised(&self, suspect: Suspect, now: Timestamp) {
-        let Some((_, pair)) = suspect.address else { return };
+        let Some(pair) = admission.suspect.familiar else { return };
+        let now = admission.at;
         let mut ledgers = self.lock();
-        ledgers.failures.remove(pair);
         let known = ledgers.familiar.get(pair).map(|record| record.last);
         if known.is_none_or(|last| now.saturating_since(last) >= FAMILIAR_NOTED) {
             ledgers.familiar.note(pair, now);
         }
     }
 
-    /// Takes an attempt back that nothing was compared for.
+    /// Takes an attempt back that was right, or that nothing was compared for.
     pub(crate) fn give_back(&self, admission: &Admission) {
         let mut ledgers = self.lock();
         for (key, before) in admission.before.iter().flatten() {
@@ -177,23 +213,39 @@ impl Throttle {
         telemetry::throttle_keys(ledgers.failures.len());
     }
 
-    fn check(&self, ledgers: &mut Ledgers, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
-        let familiar = suspect.address.is_some_and(|(_, pair)| {
-            let known = ledgers.familiar.get(pair).map(|record| record.last);
-            known.is_some_and(|last| now.saturating_since(last) < FAMILIAR_FOR)
+    fn count(
+        &self,
+        ledgers: &mut Ledgers,
+        suspect: Suspect,
+        now: Timestamp,
+    ) -> [Option<(u64, Timestamp)>; 3] {
+        let before = suspect.keys.map(|key| {
+            let (limit, key) = key?;
+            Some((key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
         });
-        let longest_wait = self
-            .limits
-            .of(suspect)
-            .filter(|(limit_name, ..)| !(familiar && *limit_name == "name"))
-            .filter_map(|(limit_name, key, limit)| {
+        telemetry::throttle_keys(ledgers.failures.len());
+        before
+    }
+
+    fn check(&self, ledgers: &mut Ledgers, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
+        // What others do with the name, or from the address, is no matter of somebody's who has
+        // logged in with the one from the other.
+        let familiar = ledgers.is_familiar(suspect, now);
+        let asked = |limit: Limit| !familiar || limit == Limit::NameAndAddress;
+        let longest_wait = suspect
+            .keys
+            .into_iter()
+            .flatten()
+            .filter(|(limit, _)| asked(*limit))
+            .filter_map(|(name, key)| {
+                let limit = self.limits.of(name);
                 let record = ledgers.failures.as_of(key, now, limit.window)?;
-                Some((limit.remaining(&record, now), limit_name))
+                Some((limit.remaining(&record, now), name.as_str()))
             })
             .max();
         match longest_wait {
-            Some((wait, limit_name)) if !wait.is_zero() => {
-                telemetry::throttled(limit_name);
+            Some((wait, limit)) if !wait.is_zero() => {
+                telemetry::throttled(limit);
                 Err(Error::new(ErrorKind::Throttled, "too many attempts: wait before the next")
                     .with_retry_after(wait))
             }
@@ -206,22 +258,27 @@ impl Throttle {
     }
 }
 
+impl Ledgers {
+    fn is_familiar(&self, suspect: Suspect, now: Timestamp) -> bool {
+        let known = suspect.familiar.and_then(|pair| self.familiar.get(pair));
+        known.is_some_and(|record| now.saturating_since(record.last) < FAMILIAR_FOR)
+    }
+}
+
 impl Limits {
-    /// The limits that a suspect is held to, each with its name and the key that it counts by.
-    fn of(&self, suspect: Suspect) -> impl Iterator<Item = (&'static str, u64, &ThrottleLimit)> {
-        let by_address = suspect.address.map(|(network, pair)| {
-            [
-                ("address", network, &self.by_address),
-                ("name_and_address", pair, &self.by_name_and_address),
-            ]
-        });
-        std::iter::once(("name", suspect.name, &self.by_name))
-            .chain(by_address.into_iter().flatten())
+    fn of(&self, limit: Limit) -> &ThrottleLimit {
+        match limit {
+            Limit::Name => &self.by_name,
+            Limit::Address => &self.by_address,
+            Limit::NameAndAddress => &self.by_name_and_address,
+            Limit::WrongCodes => &self.wrong_codes,
+            Limit::SentCodes => &self.sent_codes,
+        }
     }
 
     /// How long ago a failure may be that still counts.
     fn longest_memory(&self) -> Duration {
-        [self.by_name, self.by_address, self.by_name_and_address]
+        [self.by_name, self.by_address, self.by_name_and_address, self.wrong_codes, self.sent_codes]
             .iter()
             .map(ThrottleLimit::memory)
             .max()

@@ -18,9 +18,14 @@ pub(super) fn fold(name: &str) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     let visible = name.chars().filter(|c| !c.is_control() && !c.is_whitespace() && !is_ignored(*c));
-    let lower: String = visible.flat_map(char::to_lowercase).collect();
+    let visible: String = visible.flat_map(caseless).collect();
     // What looks alike may do so in one case alone, and what it is mapped to may have another.
-    Cow::Owned(skeleton(&lower).flat_map(char::to_lowercase).collect())
+    Cow::Owned(skeleton(&visible).flat_map(caseless).collect())
+}
+
+/// By way of the upper case, which letters share that have a lower case each: `s` and `ſ`.
+fn caseless(c: char) -> impl Iterator<Item = char> {
+    c.to_uppercase().flat_map(char::to_lowercase)
 }
 
 /// Characters that are not displayed (UAX 44, `Default_Ignorable_Code_Point`), those that occur.
@@ -45,6 +50,7 @@ mod tests {
             "j\u{200b}osé@example.com",
             "josé@ex\u{430}mple.com",
             "ｊosé@example.com",
+            "joſé@example.com",
         ] {
             assert_eq!(fold(other), fold("josé@example.com"), "{other:?}");
         }

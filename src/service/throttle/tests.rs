@@ -87,22 +87,88 @@ fn what_is_forgotten_is_forgotten_a_window_later() {
 }
 
 #[test]
-fn a_success_gives_back_itself_and_clears_its_own_pair_alone() {
+fn a_success_gives_back_itself_and_nothing_else() {
     let throttle = throttle();
     let own = suspect(&throttle, "own", "192.0.2.1");
-    let other = suspect(&throttle, "other", "192.0.2.1");
     for _ in 0..FREE - 1 {
         throttle.admit(own, start()).unwrap();
     }
-    for _ in 0..FREE {
-        throttle.admit(other, start()).unwrap();
-    }
     let admission = throttle.admit(own, start()).unwrap();
     throttle.succeeded(&admission);
-    for _ in 0..FREE {
-        throttle.admit(own, start()).unwrap();
+    let admission = throttle.admit(own, start()).unwrap();
+    throttle.confirm(&admission);
+    assert!(throttle.admit(own, start()).is_err());
+}
+
+#[test]
+fn logging_in_to_a_name_that_looks_alike_neither_forgives_nor_makes_familiar() {
+    let throttle = throttle();
+    let victim = suspect(&throttle, "ops", "192.0.2.1");
+    let lookalike = suspect(&throttle, "OPS", "192.0.2.1");
+    let mut guesses = 0;
+    for _ in 0..1_000 {
+        if let Ok(admission) = throttle.admit(lookalike, start()) {
+            throttle.succeeded(&admission);
+        }
+        guesses += u32::from(throttle.admit(victim, start()).is_ok());
     }
-    assert!(throttle.admit(other, start()).is_err());
+    assert_eq!(guesses, FREE);
+}
+
+#[test]
+fn from_where_they_have_logged_in_before_anybody_may_do_so_many_times_at_once() {
+    let throttle = throttle();
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    throttle.succeeded(&throttle.admit(ops, start()).unwrap());
+    let under_way: Vec<_> = (0..100).map(|_| throttle.admit(ops, start()).unwrap()).collect();
+    for admission in under_way {
+        throttle.confirm(&admission);
+    }
+    assert!(throttle.admit(ops, start()).is_err(), "what was wrong with them counts");
+}
+
+#[test]
+fn a_ledger_full_of_suspicious_keys_goes_on_counting_new_ones() {
+    let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
+    for number in 0..5_000_u32 {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
+        let junk = suspect(&throttle, &format!("junk {number}"), &address);
+        for _ in 0..3 {
+            throttle.admit(junk, start()).unwrap();
+        }
+    }
+    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let guesses = (0..1_000).filter(|_| throttle.admit(ops, start()).is_ok()).count();
+    assert_eq!(guesses, FREE as usize);
+}
+
+#[test]
+fn readings_of_the_clock_that_come_in_disorder_neither_add_to_a_count_nor_keep_it_alive() {
+    let throttle = Throttle::new(
+        &Policy::default().throttle_by_name(ThrottleLimit::new(u32::MAX, Duration::from_secs(60))),
+    );
+    let ops = throttle.suspect(SubjectType::User, "ops", None);
+    let key = ops.keys[0].unwrap().1;
+    for minute in 1..100 {
+        let boundary = start() + MINUTE * minute;
+        throttle.admit(ops, boundary).unwrap();
+        throttle.admit(ops, boundary - Duration::from_micros(1)).unwrap();
+    }
+    let end = start() + MINUTE * 99;
+    let record = throttle.lock().failures.as_of(key, end, MINUTE).unwrap();
+    assert!(record.failures(end, MINUTE) <= 4);
+}
+
+#[test]
+fn wrong_codes_of_one_customer_count_together_and_others_have_their_own() {
+    let throttle = throttle();
+    let [jane, john] = ["cus_1", "cus_2"].map(|id| CustomerId::new(id).unwrap());
+    for _ in 0..FREE {
+        throttle.admit(throttle.suspect_of_codes(&jane), start()).unwrap();
+    }
+    assert!(throttle.admit(throttle.suspect_of_codes(&jane), start()).is_err());
+    assert!(throttle.admit(throttle.suspect_of_codes(&john), start()).is_ok());
+    assert!(throttle.admit(throttle.suspect_of_sending(&jane), start()).is_ok());
 }
 
 #[test]

@@ -121,15 +121,15 @@ fn read_login(
         fields.invalid("password", error.message());
     }
     let mut invalid = fields.into_invalid();
-    let (Some(username), Ok(password)) = (username, password) else {
+    invalid.extend(tokens.login_faults(expires_at, otp_required));
+    let (Some(username), Ok(password), true) = (username, password, invalid.is_empty()) else {
         return Err(Refused::Invalid(invalid));
     };
     let mut login = SessionLogin::new(username, password).otp_required(otp_required);
     if let Some(expires_at) = expires_at {
         login = login.expires_at(expires_at);
     }
-    invalid.extend(tokens.login_faults(&login));
-    if invalid.is_empty() { Ok(login) } else { Err(Refused::Invalid(invalid)) }
+    Ok(login)
 }
 
 fn read_session(

@@ -1,16 +1,25 @@
 //! Password hashing off the executor's threads, as much of it at once as the machine can bear.
 
+mod workers;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::domain::password::{Password, PasswordCost, PasswordHash};
 use crate::error::{Error, ErrorKind};
+use crate::service::hashing::workers::Workers;
 use crate::service::policy::Policy;
 use crate::telemetry;
+
+pub(crate) use self::workers::Job;
+
+/// What runs the work; see
+/// [`hashing_executor`](crate::TokenServiceBuilder::hashing_executor).
+pub(crate) type Executor = dyn Fn(Job) + Send + Sync;
 
 /// Hashes at most so many passwords at once, lets at most so many more wait, and only so long.
 #[derive(Clone)]
@@ -20,12 +29,18 @@ pub(crate) struct HashingPool {
     queue: usize,
     deadline: Duration,
     cost: PasswordCost,
+    executor: Arc<Executor>,
     /// Verified where there is no hash, so that an unknown name costs the same as a known one.
     dummy: PasswordHash,
 }
 
 impl HashingPool {
-    pub(crate) fn new(policy: &Policy) -> Result<Self, Error> {
+    /// A pool with threads of its own, unless there is another executor.
+    pub(crate) fn new(policy: &Policy, executor: Option<Arc<Executor>>) -> Result<Self, Error> {
+        let executor = executor.unwrap_or_else(|| {
+            let workers = Workers::new(policy.hashing_permits);
+            Arc::new(move |job| workers.run(job))
+        });
         let cost = policy.password_cost;
         let nobody = Password::new(uuid::Uuid::new_v4().to_string())?;
         Ok(Self {
@@ -34,6 +49,7 @@ impl HashingPool {
             queue: policy.hashing_queue,
             deadline: policy.hashing_deadline,
             cost,
+            executor,
             dummy: PasswordHash::create(&nobody, cost)?,
         })
     }
@@ -64,21 +80,29 @@ impl HashingPool {
                 .with_retry_after(Duration::from_secs(1))
         };
         let begun = Instant::now();
-        let place = Place::take(&self.waiting, self.queue + self.permits.available_permits())
-            .ok_or_else(overloaded)?;
+        let places = self.queue.saturating_add(self.permits.available_permits());
+        let place = Place::take(&self.waiting, places).ok_or_else(overloaded)?;
         let permit = tokio::time::timeout(self.deadline, self.permits.clone().acquire_owned());
         let permit = permit.await.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
         drop(place);
         telemetry::hashing_waited(begun.elapsed());
         // The permit goes with the work: a caller who hangs up does not make room while its hash
         // is still being computed.
-        let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            telemetry::hashing(work)
-        });
-        work.await.map_err(|error| {
+        let (sender, receiver) = oneshot::channel();
+        (self.executor)(Box::new(move || {
+            let permit = permit;
+            let begun = Instant::now();
+            let done = work();
+            let took = begun.elapsed();
+            // Before whoever waits is told: their next password finds the place free.
+            drop(permit);
+            let _ = sender.send((done, took));
+        }));
+        let (done, took) = receiver.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "password hashing failed").with_source(error)
-        })
+        })?;
+        telemetry::hashed(took);
+        Ok(done)
     }
 }
 
