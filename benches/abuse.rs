@@ -332,7 +332,7 @@ fn memory_of_names() {
     println!("\n## What a million random names and addresses take\n");
     println!(
         "{:.1} MB at most, above what the process took before; the policy's bound for 100,000 \
-         keys is 25 MB.",
+         keys is 32 MB.",
         (most - before) as f64 / 1e6
     );
 }

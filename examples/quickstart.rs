@@ -32,6 +32,7 @@ const USERNAME: &str = "ops@example.com";
 const PASSWORD: &str = "correct-horse-battery-staple";
 const ENTITY: &str = "aa-1";
 const CUSTOMER: &str = "cus_1";
+const CUSTOMER_NAME: &str = "jane@example.com";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -61,7 +62,10 @@ async fn run() -> Result<(), Problem> {
     let app = Router::new()
         .route("/session", get(claims).route_layer(tokens.exchange_layer()))
         .route("/protected", get(claims).route_layer(tokens.validate_layer()))
-        .merge(tokens.router());
+        .merge(tokens.router())
+        // With the peers' addresses, for throttling by them.
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(tokens.run_housekeeping());
 
     if walking {
         let serving = tokio::spawn(async move { axum::serve(listener, app).await });
@@ -94,16 +98,25 @@ impl OneTimePasswordSender for Terminal {
 struct Demo {
     entity_secret: String,
     user_token: String,
-    /// For the layer, for an exchange, and for a narrowed exchange.
-    authentication_tokens: [String; 3],
+    /// For the layer, for an exchange, for a narrowed exchange, and for logging out.
+    authentication_tokens: [String; 4],
+    /// Of a session that asks for a one-time password.
+    guarded_token: String,
 }
 
 impl Demo {
     async fn register(tokens: &TokenService) -> Result<Self, Problem> {
         let managing =
             AclEntry::new([("entityId", [ENTITY])], ["ReadEntitySecret", "ResetEntitySecret"])?;
+        let starting = AclEntry::new(
+            [("customerId", [CUSTOMER])],
+            ["PostAuthenticationToken", "GetAuthenticationTokenCollection"],
+        )?;
         let password = tokens.hash_password(Password::new(PASSWORD)?).await?;
-        tokens.register(Entity::user(USERNAME, password)?.with_acl(Acl::new([managing]))).await?;
+        let user = Entity::user(USERNAME, password.clone())?;
+        tokens.register(user.with_acl(Acl::new([managing, starting]))).await?;
+        let customer_id = CustomerId::new(CUSTOMER)?;
+        tokens.register(Entity::customer(CUSTOMER_NAME, password, customer_id, false)?).await?;
         tokens.register(Entity::entity(ENTITY)?).await?;
         let secret = Secret::generate()?;
         tokens.import_secret(&EntityId::entity(ENTITY)?, &secret, None).await?;
@@ -111,7 +124,7 @@ impl Demo {
             tokens.issue_user_token(USERNAME, Password::new(PASSWORD)?, &Caller::default()).await?;
 
         let mut authentication_tokens = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let shopping =
                 AclEntry::new([("productId", ["prod_1", "prod_2"])], ["GetOrders", "PostOrder"])?;
             let session = NewSession::of(CustomerId::new(CUSTOMER)?).acl(Acl::new([shopping]));
@@ -119,11 +132,14 @@ impl Demo {
             authentication_tokens.push(started.token.expose().to_owned());
         }
         let authentication_tokens =
-            authentication_tokens.try_into().map_err(|_| "three sessions were started")?;
+            authentication_tokens.try_into().map_err(|_| "four sessions were started")?;
+        let guarded = NewSession::of(CustomerId::new(CUSTOMER)?).otp_required(true);
+        let guarded = tokens.start_session(guarded).await?;
         Ok(Self {
             entity_secret: secret.expose().to_owned(),
             user_token: login.access_token.expose().to_owned(),
             authentication_tokens,
+            guarded_token: guarded.token.expose().to_owned(),
         })
     }
 
@@ -143,8 +159,11 @@ impl Demo {
             "acl": [{"scope": {"productId": ["prod_1"]}, "permissions": ["GetOrders"]}],
         })
         .to_string();
-        let [for_layer, plain, for_narrowing] = &self.authentication_tokens;
+        let [for_layer, plain, for_narrowing, to_end] = &self.authentication_tokens;
         let exchange = |token: &str| format!("/authentication-tokens/{token}/exchange");
+        let single = |token: &str| format!("/authentication-tokens/{token}");
+        let code = |token: &str| format!("/authentication-tokens/{token}/one-time-password");
+        let listing = format!("/authentication-tokens?customerId={CUSTOMER}&limit=2");
         let user = Some(self.user_token.clone());
         let call = Call::new;
         vec![
@@ -175,6 +194,25 @@ impl Demo {
             call("Narrowed to one product", &exchange(for_narrowing), None)
                 .posts(json, narrowed)
                 .expects(StatusCode::CREATED, &["id", "token", "acl", "expiredTime"]),
+            call("A customer logs in", "/authentication-tokens", None)
+                .posts(json, json!({"username": CUSTOMER_NAME, "password": PASSWORD}).to_string())
+                .expects(StatusCode::CREATED, &["token", "customerId", "expiredTime"]),
+            call("The user vouches for one", "/authentication-tokens", user.clone())
+                .posts(json, json!({"mode": "passwordless", "customerId": CUSTOMER}).to_string())
+                .expects(StatusCode::CREATED, &["token", "customerId", "expiredTime"]),
+            call("And lists the customer's sessions", &listing, user.clone())
+                .expects(StatusCode::OK, &[]),
+            call("A token is looked at", &single(to_end), None)
+                .expects(StatusCode::OK, &["customerId", "otpRequired", "expiredTime"]),
+            call("The customer logs out", &single(to_end), None)
+                .deletes()
+                .expects(StatusCode::NO_CONTENT, &[]),
+            call("This session asks for a code", &exchange(&self.guarded_token), None)
+                .posts(None, String::new())
+                .expects(StatusCode::UNAUTHORIZED, &["type", "title", "status"]),
+            call("Which is sent again, but not at once", &code(&self.guarded_token), None)
+                .posts(None, String::new())
+                .expects(StatusCode::TOO_MANY_REQUESTS, &["type", "title", "status"]),
             call("The public keys", "/.well-known/jwks.json", None)
                 .expects(StatusCode::OK, &["keys"]),
             call("A route behind ValidateLayer", "/protected", user)
@@ -210,6 +248,7 @@ struct Call {
     title: String,
     path: String,
     bearer: Option<String>,
+    method: &'static str,
     body: Option<(Option<&'static str>, String)>,
     status: StatusCode,
     members: &'static [&'static str],
@@ -218,11 +257,18 @@ struct Call {
 impl Call {
     fn new(title: &str, path: &str, bearer: Option<String>) -> Self {
         let (title, path) = (title.to_owned(), path.to_owned());
-        Self { title, path, bearer, body: None, status: StatusCode::OK, members: &[] }
+        let status = StatusCode::OK;
+        Self { title, path, bearer, method: "GET", body: None, status, members: &[] }
+    }
+
+    fn deletes(mut self) -> Self {
+        self.method = "DELETE";
+        self
     }
 
     fn posts(mut self, content_type: Option<&'static str>, body: String) -> Self {
         self.body = Some((content_type, body));
+        self.method = "POST";
         self
     }
 
@@ -239,6 +285,7 @@ impl Call {
             }
             Some((_, body)) if body.is_empty() => line += " -X POST",
             Some((_, body)) => line += &format!(" -d '{body}'"),
+            None if self.method != "GET" => line += &format!(" -X {}", self.method),
             None => {}
         }
         if let Some(token) = &self.bearer {
@@ -248,7 +295,7 @@ impl Call {
     }
 
     async fn make(&self, address: SocketAddr) -> Result<(), Problem> {
-        let method = if self.body.is_some() { "POST" } else { "GET" };
+        let method = self.method;
         let mut request =
             Request::builder().method(method).uri(&self.path).header("host", address.to_string());
         let mut body = String::new();
@@ -278,6 +325,9 @@ impl Call {
 
         if status != self.status {
             return Err(format!("{}: {status} instead of {}", self.title, self.status).into());
+        }
+        if self.members.is_empty() {
+            return Ok(());
         }
         let answer: Value = serde_json::from_slice(&text)?;
         match self.members.iter().find(|member| answer.get(**member).is_none()) {

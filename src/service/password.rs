@@ -1,5 +1,7 @@
 //! Passwords: checked at every login, set by the host, changed by their owners.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId};
@@ -9,6 +11,8 @@ use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::revoke::see_through;
 use crate::service::token_service::TokenService;
+
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Somebody who has proven by a password who they are.
 pub(super) struct Proven {
@@ -130,7 +134,9 @@ impl TokenService {
                     return Err(invalid_credentials("changed_meanwhile"));
                 }
                 entity.replace_password(hash.clone());
-                entity.password_set_at = Some(set_at);
+                // Never the same instant twice: it tells one password from another.
+                let earliest = entity.password_set_at.map(|before| before + MICROSECOND);
+                entity.password_set_at = Some(earliest.map_or(set_at, |next| next.max(set_at)));
                 Ok(())
             });
             let entity = changed.await?;

@@ -253,7 +253,7 @@ setters! {
     /// 1 hour. Sessions that the host starts itself are not held to it.
     throttle_one_time_passwords_sent: ThrottleLimit;
     /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
-    /// 25 MB. Beyond it, what has failed least is forgotten first.
+    /// 32 MB. Beyond it, what has failed least is forgotten first.
     throttle_max_keys: usize;
     /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
     /// derived from the sealing key, since people type passwords where names belong.

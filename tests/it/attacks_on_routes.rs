@@ -4,7 +4,7 @@
 //!
 //! | attack | test |
 //! |---|---|
-//! | telling why a login fails by status, headers or body | `users_and_entities::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::why_an_entity_gets_no_token_cannot_be_told`, `sessions::why_a_customer_is_not_logged_in_cannot_be_told` |
+//! | telling why a login fails, by its status, headers or body | `users_and_entities::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::why_an_entity_gets_no_token_cannot_be_told`, `sessions::why_a_customer_is_not_logged_in_cannot_be_told` |
 //! | telling it by the time taken | `users_and_entities::logins_of_unknown_names_wait_and_are_refused_like_all_others`; measured by the benchmark `abuse` |
 //! | a subnet of IPv6 as so many addresses | `service::throttle::tests::a_subnet_of_ipv6_is_one_address` |
 //! | 1,000 one-time passwords at once | `exchange::of_a_thousand_tries_at_once_no_more_than_the_limit_are_compared` |
@@ -248,6 +248,7 @@ async fn a_throttle_is_not_bypassed_by_letters_that_are_one_where_case_does_not_
 
 #[tokio::test]
 async fn a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address() {
+    // By a secret, which takes no slow hash to check: the throttle is the same for all.
     let (_, server) = house(by_name_and_address(8)).await;
     let mut statuses = Vec::new();
     for number in 0..4 {
@@ -995,6 +996,29 @@ async fn however_often_the_last_step_fails_a_right_code_is_no_wrong_try() {
             assert_problem(&failed, 503, "unavailable");
         }
         exchange(&server, &token, body).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
+    for step in 0..3 {
+        let token = node.session(|new| new).await;
+        let path = format!("{SESSIONS}/{token}");
+        let log_out = async || here.send(Request::delete(&path).body("").unwrap()).await;
+        store.plan(step, Fault::Fails);
+        assert_problem(&log_out().await, 503, "unavailable");
+        assert!(store.has_failed());
+        // Whichever it is told, its holder takes the session to be over: so it is, everywhere.
+        let status = log_out().await.status().as_u16();
+        assert!([204, 404].contains(&status), "{status}");
+        for server in [&here, &elsewhere] {
+            let found = server.get(&path, None).await;
+            assert_eq!(found.status().as_u16(), 404, "after step {step}: {found:?}");
+        }
     }
 }
 

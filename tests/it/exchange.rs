@@ -555,3 +555,50 @@ async fn a_session_whose_code_cannot_be_sent_is_not_started() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(fixture.outbox.count(), 0);
 }
+
+#[tokio::test]
+async fn codes_are_not_guessed_over_many_sessions_of_one_customer() {
+    let (fixture, server) = fixture().await;
+    let mut compared = 0;
+    for _ in 0..10 {
+        // As whoever knows the password starts them, each with a code of its own.
+        let (token, code) = guarded_session(&fixture).await;
+        for _ in 0..5 {
+            let answer = present(&server, &token, &wrong(&code)).await;
+            match answer.status().as_u16() {
+                401 => compared += 1,
+                429 => assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1),
+                404 => {}
+                _ => panic!("{answer:?}"),
+            }
+        }
+    }
+    assert_eq!(compared, 10, "all sessions together stand ten wrong codes a day");
+
+    // A throttled try is none: the customer types the right code a little later.
+    let (token, code) = guarded_session(&fixture).await;
+    let answer = present(&server, &token, &code).await;
+    assert_problem(&answer, 429, "too-many-requests");
+    let wait = answer.header("retry-after").parse().unwrap();
+    fixture.clock.advance(Duration::from_secs(wait));
+    present(&server, &token, &code).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_customer_is_not_sent_codes_without_end() {
+    let fixture = Fixture::new();
+    let server = fixture.serve().await;
+    let hash = countersign::Password::new(crate::support::PASSWORD).unwrap();
+    let hash = fixture.tokens.hash_password(hash).await.unwrap();
+    let id = CustomerId::new("cus_1").unwrap();
+    let jane = countersign::Entity::customer("jane", hash, id, true).unwrap();
+    fixture.tokens.register(jane).await.unwrap();
+    let login = json!({"username": "jane", "password": crate::support::PASSWORD});
+    for _ in 0..10 {
+        server.post("/authentication-tokens", None, &login).await.expect(201);
+    }
+    let answer = server.post("/authentication-tokens", None, &login).await;
+    assert_problem(&answer, 429, "too-many-requests");
+    assert_eq!(answer.header("retry-after"), "60");
+    assert_eq!(fixture.outbox.count(), 10);
+}

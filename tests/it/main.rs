@@ -3,6 +3,7 @@
 #![allow(
     unreachable_pub,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::expect_used,
     clippy::needless_pass_by_value,
     clippy::panic,
@@ -16,6 +17,7 @@ mod attacks_on_tokens;
 mod compile_fail;
 mod examples;
 mod exchange;
+mod housekeeping;
 mod keys;
 mod layers;
 mod observability;

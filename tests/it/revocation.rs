@@ -1,15 +1,19 @@
 //! What was taken back is refused on the next request.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use countersign::{
-    AuthenticationToken, Caller, ErrorKind, ExchangeRequest, Grant, Policy, SubjectType, TokenFault,
+    AuthenticationToken, Caller, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
+    NewSession, Password, Policy, SessionLogin, SubjectType, TokenFault,
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
-use crate::support::{Fixture, Server, acl_of};
+use crate::support::{Fixture, PASSWORD, Server, acl_of};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -114,4 +118,213 @@ async fn a_machines_token_names_the_machine_as_its_client_however_it_was_issued(
     assert_eq!(validated.client_id(), "aa-1");
     let taken = issue(Grant::new(SubjectType::Entity, "first-party")).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::InvalidFields);
+}
+
+fn customer_id() -> CustomerId {
+    CustomerId::new("cus_1").unwrap()
+}
+
+#[tokio::test]
+async fn a_subject_that_is_logged_out_everywhere_has_no_session_left_and_may_start_another() {
+    let fixture = Fixture::new();
+    let server = fixture.serve().await;
+    let (first, second) = (fixture.session(|new| new).await, fixture.session(|new| new).await);
+    let other = fixture.tokens.start_session(NewSession::of(CustomerId::new("cus_2").unwrap()));
+    let other = other.await.unwrap().token;
+    fixture.clock.advance(Duration::from_millis(1));
+    let now = fixture.tokens.now();
+    fixture.tokens.revoke_subject(SubjectType::Customer, "cus_1", now).await.unwrap();
+    for token in [&first, &second] {
+        let path = format!("/authentication-tokens/{token}");
+        server.get(&path, None).await.expect(404);
+        server.post(&format!("{path}/exchange"), None, &json!({})).await.expect(404);
+    }
+    let path = format!("/authentication-tokens/{}", other.expose());
+    server.get(&path, None).await.expect(200);
+
+    fixture.clock.advance(Duration::from_millis(1));
+    let third = fixture.session(|new| new).await;
+    let path = format!("/authentication-tokens/{third}/exchange");
+    let jwt = server.post(&path, None, &json!({})).await.expect(201).json();
+    let claims = fixture.tokens.validator().validate(jwt["token"].as_str().unwrap()).unwrap();
+    assert_eq!(claims.subject(), "cus_1", "a token of the same second is good");
+}
+
+#[tokio::test]
+async fn a_session_is_ended_by_its_public_id_with_the_next_request() {
+    let fixture = Fixture::new();
+    let app = Router::new()
+        .route("/layer", get(|| async { "hello" }).route_layer(fixture.tokens.exchange_layer()))
+        .route("/jwt", get(|| async { "hello" }).route_layer(fixture.tokens.validate_layer()))
+        .merge(fixture.tokens.router());
+    let server = Server::start(app).await;
+    let new = NewSession::of(customer_id());
+    let started = fixture.tokens.start_session(new).await.unwrap();
+    let token = started.token.expose();
+    let path = format!("/authentication-tokens/{token}");
+    let keep = json!({"invalidate": false});
+    let jwt = server.post(&format!("{path}/exchange"), None, &keep).await.expect(201).json();
+    let jwt = jwt["token"].as_str().unwrap();
+    // Both are checked, and what could be kept of them is kept.
+    server.get("/layer", Some(token)).await.expect(200);
+    server.get("/jwt", Some(jwt)).await.expect(200);
+    fixture.tokens.end_session(started.session.id()).await.unwrap();
+    server.get("/layer", Some(token)).await.expect(401);
+    server.get("/jwt", Some(jwt)).await.expect(401);
+    server.get(&path, None).await.expect(404);
+    fixture.tokens.end_session(started.session.id()).await.expect("it may be ended again");
+}
+
+#[tokio::test]
+async fn who_is_disabled_is_refused_with_the_next_request_and_may_be_let_in_again() {
+    let fixture = Fixture::new();
+    fixture.user("ops", json!([])).await;
+    fixture.entity("aa-1", "a secret").await;
+    let server = fixture.serve().await;
+    let (user, machine) = (EntityId::user("ops").unwrap(), EntityId::entity("aa-1").unwrap());
+    let logins = [
+        (user, "/user/token/generate", json!({"username": "ops", "password": PASSWORD})),
+        (machine, "/entity/token/generate", json!({"id": "aa-1", "secret": "a secret"})),
+    ];
+    for (id, route, credentials) in logins {
+        let issued = server.post(route, None, &credentials).await.expect(200).json();
+        let token = issued["accessToken"].as_str().unwrap();
+        fixture.clock.advance(Duration::from_millis(1));
+        fixture.tokens.disable_entity(&id).await.unwrap();
+        let fault = fixture.tokens.validator().validate(token).unwrap_err();
+        assert_eq!(fault, TokenFault::Revoked);
+        server.post(route, None, &credentials).await.expect(401);
+        fixture.tokens.enable_entity(&id).await.unwrap();
+        let fault = fixture.tokens.validator().validate(token).unwrap_err();
+        assert_eq!(fault, TokenFault::Revoked, "what was taken back stays so");
+        let issued = server.post(route, None, &credentials).await.expect(200).json();
+        fixture.tokens.validator().validate(issued["accessToken"].as_str().unwrap()).unwrap();
+    }
+    let nobody = EntityId::user("nobody").unwrap();
+    let unknown = fixture.tokens.disable_entity(&nobody).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+}
+
+/// A hash that is computed when a test says so, so that something can happen in the middle of a
+/// login.
+#[derive(Clone, Default)]
+struct Gate {
+    waiting: Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>,
+    arrived: Arc<Notify>,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        if self.is_open.load(Ordering::SeqCst) {
+            work();
+            return;
+        }
+        self.waiting.lock().unwrap().push(work);
+        self.arrived.notify_one();
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+        for work in self.waiting.lock().unwrap().drain(..) {
+            work();
+        }
+    }
+
+    fn close(&self) {
+        self.is_open.store(false, Ordering::SeqCst);
+    }
+}
+
+fn gated() -> (Fixture, Gate) {
+    let gate = Gate::default();
+    gate.open();
+    let executor = gate.clone();
+    let policy = Policy::default().hashing_permits(8);
+    let fixture = Fixture::with(|builder| {
+        builder.hashing_executor(move |work| executor.run(work)).policy(policy)
+    });
+    (fixture, gate)
+}
+
+#[tokio::test]
+async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
+    for what in ["disabled", "password changed", "logged out"] {
+        let (fixture, gate) = gated();
+        let tokens = fixture.tokens.clone();
+        let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+        let jane = Entity::customer("jane", hash.clone(), customer_id(), false).unwrap();
+        tokens.register(jane).await.unwrap();
+        tokens.register(Entity::user("jane", hash).unwrap()).await.unwrap();
+        gate.close();
+        let (first, second) = (tokens.clone(), tokens.clone());
+        let logging_in = tokio::spawn(async move {
+            let login = SessionLogin::new("jane", Password::new(PASSWORD).unwrap());
+            first.log_in(login, &Caller::default()).await
+        });
+        gate.arrived.notified().await;
+        let issuing = tokio::spawn(async move {
+            let password = Password::new(PASSWORD).unwrap();
+            second.issue_user_token("jane", password, &Caller::default()).await
+        });
+        gate.arrived.notified().await;
+
+        fixture.clock.advance(Duration::from_millis(1));
+        let waiting = std::mem::take(&mut *gate.waiting.lock().unwrap());
+        gate.open();
+        for id in [EntityId::customer("jane").unwrap(), EntityId::user("jane").unwrap()] {
+            match what {
+                "disabled" => tokens.disable_entity(&id).await.unwrap(),
+                "password changed" => {
+                    let new = Password::new("another password").unwrap();
+                    tokens.set_password(&id, new).await.unwrap();
+                }
+                _ => {
+                    let is_customer = id.subject_type() == SubjectType::Customer;
+                    let subject = if is_customer { "cus_1" } else { "jane" };
+                    let now = tokens.now();
+                    tokens.revoke_subject(id.subject_type(), subject, now).await.unwrap();
+                }
+            }
+        }
+        for work in waiting {
+            work();
+        }
+        if let Ok(started) = logging_in.await.unwrap() {
+            let caller = Caller::default();
+            let live = tokens.find_session(&started.token, &caller).await;
+            assert!(live.is_err(), "{what}: a session was started");
+        }
+        if let Ok(issued) = issuing.await.unwrap() {
+            let checked = tokens.validator().validate(issued.access_token.expose());
+            assert!(checked.is_err(), "{what}: a token was issued");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_makes_no_room_while_the_hash_is_still_being_computed() {
+    let gate = Gate::default();
+    gate.open();
+    let executor = gate.clone();
+    let policy = Policy::default().hashing_permits(1).hashing_queue(0);
+    let fixture = Fixture::with(|builder| {
+        builder.hashing_executor(move |work| executor.run(work)).policy(policy)
+    });
+    gate.close();
+    let login = || {
+        let tokens = fixture.tokens.clone();
+        tokio::spawn(async move {
+            let password = Password::new(PASSWORD).unwrap();
+            let issued = tokens.issue_user_token("nobody", password, &Caller::default()).await;
+            issued.map(drop).map_err(|error| error.kind())
+        })
+    };
+    let first = login();
+    gate.arrived.notified().await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert_eq!(login().await.unwrap(), Err(ErrorKind::Overloaded));
+    gate.open();
+    assert_eq!(login().await.unwrap(), Err(ErrorKind::InvalidCredentials));
 }

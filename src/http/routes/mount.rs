@@ -1,5 +1,7 @@
 //! What the path says: where the router is mounted, and the token in it.
 
+use std::sync::Once;
+
 use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
 use http::request::Parts;
 
@@ -7,6 +9,9 @@ use crate::domain::identifier::OrganizationId;
 use crate::domain::session::AuthenticationToken;
 use crate::http::client_address::client_address;
 use crate::service::{Caller, TokenService};
+
+/// Said once.
+static NO_ADDRESS: Once = Once::new();
 
 const COLLECTION: &str = "/authentication-tokens";
 
@@ -31,6 +36,15 @@ impl Mount {
         let base = base.unwrap_or_default().to_owned();
         let proxies = tokens.validator().trusted_proxies();
         let address = client_address(proxies, &parts.headers, &parts.extensions);
+        if address.is_none() {
+            NO_ADDRESS.call_once(|| {
+                tracing::warn!(
+                    "nobody tells where requests come from, so that logins are throttled by name \
+                     alone: serve with `into_make_service_with_connect_info::<SocketAddr>()`, or \
+                     put a `ClientAddress` into their extensions"
+                );
+            });
+        }
         let mut mount = Self { caller: Caller::default().address(address), token: None, base };
         // Parameters that are no UTF-8 name nothing that exists.
         let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {

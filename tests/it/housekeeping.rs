@@ -1,0 +1,183 @@
+//! What a service does for itself in the background, and that nothing ends it but its own end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use countersign::store::{
+    Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+};
+use countersign::{
+    CustomerId, Grant, Revocation, Session, SessionId, SessionKey, Timestamp, TokenFault,
+};
+use tokio::sync::watch;
+
+use crate::support::Fixture;
+
+/// A store that fails as often as a test wants, and tells how often it was asked to tidy up.
+#[derive(Clone, Debug)]
+struct Flaky {
+    inner: MemoryStore,
+    failures_left: Arc<AtomicUsize>,
+    purges: watch::Sender<usize>,
+}
+
+impl Flaky {
+    fn new(failures: usize) -> Self {
+        let failures_left = Arc::new(AtomicUsize::new(failures));
+        Self { inner: MemoryStore::new(), failures_left, purges: watch::Sender::new(0) }
+    }
+
+    fn fail_or_go_on(&self) -> Result<(), StoreError> {
+        let failing = self
+            .failures_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failing.is_ok() { Err(StoreError::unavailable("gone for a while")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Flaky {
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.insert_session(session, now).await
+    }
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        self.inner.get_session(key).await
+    }
+    async fn replace(
+        &self,
+        session: Session,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        SessionStore::replace(&self.inner, session, version, now).await
+    }
+    async fn take(&self, key: &SessionKey, version: u64) -> Result<Option<Session>, StoreError> {
+        self.inner.take(key, version).await
+    }
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        SessionStore::remove(&self.inner, id).await
+    }
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.list(filter, page, now).await
+    }
+    async fn remove_subject(
+        &self,
+        id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.inner.remove_subject(id, before).await
+    }
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.inner.revoke(revocation).await
+    }
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+        self.fail_or_go_on()?;
+        self.inner.revocations(after, wait).await
+    }
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.purges.send_modify(|purges| *purges += 1);
+        self.fail_or_go_on()?;
+        self.inner.purge_expired(now).await
+    }
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+/// The memory store is both kinds of store; this says which one is meant.
+trait Sessions {
+    async fn insert_session(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
+    async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
+}
+
+impl Sessions for MemoryStore {
+    async fn insert_session(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        SessionStore::insert(self, session, now).await
+    }
+    async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        SessionStore::get(self, key).await
+    }
+}
+
+/// Waits until a condition holds, one turn of the executor after the other.
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_one_node_takes_back_is_refused_by_another_that_shares_the_store() {
+    let store = MemoryStore::new();
+    let node = || Fixture::with(|builder| builder.sessions(store.clone()));
+    let (here, there) = (node(), node());
+    // Two nodes have their own keys here, so that each checks its own token; the subject is one.
+    let token = there.tokens.issue(Grant::user("ops")).unwrap();
+    let check = || there.tokens.validator().validate(token.access_token.expose()).map(drop);
+    let housekeeping = tokio::spawn(there.tokens.run_housekeeping());
+    here.clock.advance(Duration::from_secs(1));
+    assert_eq!(check(), Ok(()));
+    let (sort, now) = (countersign::SubjectType::User, here.tokens.now());
+    here.tokens.revoke_subject(sort, "ops", now).await.unwrap();
+    until(|| check() == Err(TokenFault::Revoked)).await;
+    housekeeping.abort();
+}
+
+#[tokio::test]
+async fn a_node_that_was_started_anew_hears_of_all_that_was_taken_back_before() {
+    let store = MemoryStore::new();
+    let before = Fixture::with(|builder| builder.sessions(store.clone()));
+    let after = Fixture::with(|builder| builder.sessions(store.clone()));
+    let token = after.tokens.issue(Grant::user("ops")).unwrap();
+    before.tokens.revoke_token(&token.token_id).await.unwrap();
+    let check = || after.tokens.validator().validate(token.access_token.expose()).map(drop);
+    assert_eq!(check(), Ok(()), "nothing has been read yet");
+    let housekeeping = tokio::spawn(after.tokens.run_housekeeping());
+    until(|| check() == Err(TokenFault::Revoked)).await;
+    housekeeping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_while_ends_nothing() {
+    let store = Flaky::new(7);
+    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap();
+    // By another node: this one hears of it by the feed alone.
+    let other = Fixture::with(|builder| builder.sessions(store.inner.clone()));
+    other.tokens.revoke_token(&token.token_id).await.unwrap();
+    let mut purges = store.purges.subscribe();
+    purges.wait_for(|purges| *purges >= 5).await.unwrap();
+    assert_eq!(store.failures_left.load(Ordering::SeqCst), 0);
+    let fault = fixture.tokens.validator().validate(token.access_token.expose()).unwrap_err();
+    assert_eq!(fault, TokenFault::Revoked);
+    assert!(!housekeeping.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_is_removed_from_the_store() {
+    let store = Flaky::new(0);
+    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let token = fixture.session(|new| new.lifetime(Duration::from_secs(60))).await;
+    let key = countersign::AuthenticationToken::from_text(&token).unwrap().key();
+    fixture.clock.advance(Duration::from_secs(60));
+    let _housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let mut purges = store.purges.subscribe();
+    purges.wait_for(|purges| *purges >= 2).await.unwrap();
+    assert!(store.inner.get_session(&key).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn housekeeping_ends_with_the_service() {
+    let fixture = Fixture::new();
+    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    drop(fixture);
+    housekeeping.await.unwrap();
+}
