@@ -15,8 +15,8 @@ use std::{fs, io};
 
 use async_trait::async_trait;
 use countersign::{
-    Algorithm, Caller, CustomerId, Entity, ErrorKind, ExchangeRequest, KeyRing,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, SessionLogin, TokenService,
+    Algorithm, Caller, CustomerId, CustomerLogin, Entity, ErrorKind, ExchangeRequest, KeyRing,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, TokenService,
 };
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -82,8 +82,8 @@ async fn run(folder: &Path) -> Result<(), Problem> {
     tokens.register(jane).await?;
 
     let password = Password::new("correct-horse-battery-staple")?;
-    let login = SessionLogin::new("jane@example.com", password);
-    let started = tokens.log_in(login, &Caller::default()).await?;
+    let login = CustomerLogin::new("jane@example.com", password);
+    let started = tokens.log_in_customer(login, &Caller::default()).await?;
     println!("Jane has logged in, and her session asks for a code.");
 
     let without = tokens.exchange(&started.token, ExchangeRequest::default()).await;

@@ -144,18 +144,8 @@ impl Error {
     /// What the audit log is told and the caller is not.
     #[must_use]
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
-    pub(crate) fn because(mut self, reason: &'static str) -> Self {
+    pub(crate) fn with_reason(mut self, reason: &'static str) -> Self {
         self.details.reason = Some(reason);
-        self
-    }
-
-    /// The same in other words, where it is about credentials that do not fit.
-    #[must_use]
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
-    pub(crate) fn or_message(mut self, message: &'static str) -> Self {
-        if self.details.kind == ErrorKind::InvalidCredentials {
-            self.details.message = message.into();
-        }
         self
     }
 

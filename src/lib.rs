@@ -31,10 +31,9 @@ pub mod layers {
 }
 
 #[doc = include_str!("docs/observability.md")]
-#[cfg(feature = "service")]
 pub mod observability {
     #[allow(unused_imports, reason = "the page links to them")]
-    use crate::{ClientAddress, TokenFault};
+    use crate::{ClientAddress, ErrorKind, TokenFault};
 }
 
 pub use self::clock::{Clock, SystemClock, Timestamp};
@@ -70,7 +69,7 @@ pub use self::http::{
 };
 #[cfg(feature = "service")]
 pub use self::service::{
-    Caller, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Policy, SessionLogin, StartedSession,
+    Caller, CustomerLogin, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken,
+    NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy, StartedSession,
     ThrottleLimit, TokenService, TokenServiceBuilder, permission,
 };

@@ -260,6 +260,14 @@ impl Entity {
         }
     }
 
+    /// Its secrets, where it is one that has secrets.
+    pub(crate) fn secrets(&self) -> Option<&Secrets> {
+        match &self.kind {
+            EntityKind::Entity { secrets } => Some(secrets),
+            EntityKind::User { .. } | EntityKind::Customer { .. } => None,
+        }
+    }
+
     /// Puts another hash in its place, where it is one that has a password.
     pub(crate) fn replace_password(&mut self, hash: PasswordHash) {
         match &mut self.kind {

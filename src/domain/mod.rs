@@ -5,6 +5,7 @@ pub mod acl;
 pub(crate) mod claims;
 pub(crate) mod identifier;
 pub(crate) mod redacted;
+#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "fed by the service"))]
 pub(crate) mod revocation;
 
 #[cfg(feature = "service")]

@@ -49,7 +49,6 @@ pub enum RevocationTarget {
     },
 }
 
-#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -107,7 +106,6 @@ fn next_second(instant: Timestamp) -> Timestamp {
 
 impl RevocationSet {
     /// Adds one; the same twice is harmless, and a later one never weakens an earlier one.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "fed by the service"))]
     pub(crate) fn insert(&self, revocation: &Revocation) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let until = revocation.until;
@@ -146,7 +144,6 @@ impl RevocationSet {
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
     /// their tokens were taken back earlier in it, the first one whose tokens are not.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "issuing is the service's"))]
     pub(crate) fn issue_time(
         &self,
         subject_type: SubjectType,
@@ -162,21 +159,18 @@ impl RevocationSet {
     }
 
     /// Whether what a subject began at an instant has been taken back since.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "sessions are the service's"))]
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
     }
 
     /// Whether the tokens of a session have been taken back.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "sessions are the service's"))]
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.sessions.contains_key(id)
     }
 
     /// How many there are.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "counted by the service"))]
     pub(crate) fn len(&self) -> usize {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let subjects: usize = live.subjects.values().map(HashMap::len).sum();
@@ -185,7 +179,6 @@ impl RevocationSet {
 
     /// Forgets what no longer matters, once a minute at most: it looks at everything, and whoever
     /// validates waits for it. For a host that does no housekeeping.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
     pub(crate) fn purge_if_due(&self, now: Timestamp) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < PURGE_INTERVAL;
@@ -195,14 +188,12 @@ impl RevocationSet {
     }
 
     /// Forgets what no longer matters.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
     pub(crate) fn purge(&self, now: Timestamp) {
         self.live.write().unwrap_or_else(PoisonError::into_inner).purge(now);
     }
 }
 
 impl Live {
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "done by the service"))]
     fn purge(&mut self, now: Timestamp) {
         self.purged_at = Some(now);
         self.tokens.retain(|_, until| *until > now);

@@ -48,9 +48,14 @@ impl Authenticator<'_> {
 
     /// Tells the audit log, and hands the reason on.
     pub(crate) fn refuse(self, reason: RefusalReason) -> RefusalReason {
+        self.refuse_at(Operation::Validate, reason)
+    }
+
+    /// The same of another operation than the checking of access tokens.
+    pub(crate) fn refuse_at(self, operation: Operation, reason: RefusalReason) -> RefusalReason {
         let proxies = self.validator.trusted_proxies();
         let address = client_address(proxies, self.headers, self.extensions);
-        let attempt = Attempt { address, ..Attempt::new(Operation::Validate) };
+        let attempt = Attempt { address, ..Attempt::new(operation) };
         audit::refused(self.validator.subjects(), &attempt, reason.as_str());
         reason
     }

@@ -8,10 +8,15 @@ use crate::domain::identifier::OrganizationId;
 /// organization that it is confined to. The routes fill it in; a host that calls the service
 /// itself says what it knows.
 ///
+/// A handler of the host's own gets it from [`TokenService::caller`](crate::TokenService::caller).
+/// The default one is of an unknown address: only names are throttled then.
+///
 /// ```
+/// use std::net::IpAddr;
+///
 /// use countersign::Caller;
 ///
-/// let caller = Caller::default().address("192.0.2.1".parse().ok());
+/// let caller = Caller::default().address(Some(IpAddr::from([192, 0, 2, 1])));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -40,6 +45,11 @@ impl Caller {
     pub(crate) fn nowhere(mut self) -> Self {
         self.nowhere = true;
         self
+    }
+
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes ask for it"))]
+    pub(crate) fn has_address(&self) -> bool {
+        self.address.is_some()
     }
 
     /// Whether it may see what belongs to `owner`.

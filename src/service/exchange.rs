@@ -16,11 +16,11 @@ use crate::domain::identifier::{CustomerId, TokenId};
 use crate::domain::one_time_password::{OneTimePassword, StoredCode};
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::{Attempt, Operation};
+use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
 use crate::service::permission;
-use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::session::no_session;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
 use crate::telemetry;
@@ -142,17 +142,17 @@ impl TokenService {
         let mut session = None;
         let exchanged = self.try_exchange(token, &request, &mut session).await;
         let operation = Operation::Exchange;
-        let attempt = match &session {
-            Some(session) => attempt_of(operation, session, &request.caller),
-            None => attempt_without_session(operation, &request.caller),
-        };
-        let bearer = request.bearer.as_deref();
-        let actor = bearer.map(|bearer| (bearer.subject_type(), bearer.subject()));
-        let token = exchanged.as_ref().ok().map(|exchanged| &exchanged.id);
+        let mut attempt = request.caller.attempt(operation).of_session(session.as_ref());
+        if let Some(bearer) = &request.bearer {
+            attempt = attempt.by(bearer);
+        }
+        if let Ok(exchanged) = &exchanged {
+            attempt.token = Some(&exchanged.id);
+        }
         if exchanged.is_ok() {
             telemetry::issued(operation.as_str());
         }
-        self.audit(&Attempt { token, actor, ..attempt }, &exchanged);
+        self.audit(&attempt, &exchanged);
         exchanged
     }
 
@@ -362,11 +362,9 @@ impl TokenService {
             request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
         let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
         let grant = Grant {
-            session_id: Some(session.id.clone()),
-            organization_id: session.organization_id.clone(),
             acl: acl.clone(),
             custom_claims: custom_claims.clone(),
-            ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
+            ..Grant::of_session(session)
         };
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id.clone(), issued_at, expires_at)?;

@@ -28,24 +28,24 @@ impl TokenService {
     /// A store that fails is a warning in the log, and is tried again; it never ends this. It ends
     /// once the last clone of the service has been dropped.
     ///
-    /// Without it, one node works all the same, and its memory grows with what it remembers.
+    /// Without it, the store is never purged, and what other nodes take back is not heard of.
     pub fn run_housekeeping(&self) -> impl Future<Output = ()> + Send + 'static {
         let parts = Arc::downgrade(&self.parts);
         async move {
             let feed = follow_feed(parts.clone());
-            let tidying = tidy_up(parts);
-            tokio::join!(feed, tidying);
+            let purging = purge_periodically(parts);
+            tokio::join!(feed, purging);
         }
     }
 
     /// Removes what has ended from the store, and forgets what no longer matters. What
-    /// [`run_housekeeping`](Self::run_housekeeping) does once a minute.
+    /// [`run_housekeeping`](Self::run_housekeeping) does every `housekeeping_interval`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
     /// what is in memory is tidied up all the same.
-    pub async fn tidy_up(&self) -> Result<(), Error> {
+    pub async fn purge_expired(&self) -> Result<(), Error> {
         let now = self.now();
         self.parts.throttle.purge(now);
         self.parts.revocations.purge(now);
@@ -54,13 +54,13 @@ impl TokenService {
     }
 }
 
-async fn tidy_up(parts: Weak<Parts>) {
+async fn purge_periodically(parts: Weak<Parts>) {
     loop {
         let Some(parts_now) = parts.upgrade() else { return };
         let interval = parts_now.policy.housekeeping_interval;
         let tokens = TokenService { parts: parts_now };
-        if let Err(error) = tokens.tidy_up().await {
-            tracing::warn!(error = ?error, "housekeeping: the store is not tidied up, and will be");
+        if let Err(error) = tokens.purge_expired().await {
+            tracing::warn!(error = ?error, "the store could not be purged; trying again later");
         }
         drop(tokens);
         tokio::time::sleep(interval).await;
@@ -90,7 +90,7 @@ async fn follow_feed(parts: Weak<Parts>) {
             Err(error) => {
                 tracing::warn!(
                     error = ?error,
-                    "housekeeping: what other nodes take back is not heard of, and will be"
+                    "what other nodes take back is not heard of; trying again"
                 );
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

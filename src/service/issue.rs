@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::domain::acl::Acl;
 use crate::domain::claims::{AccessToken, Claims, SubjectType};
-use crate::domain::entity::{Entity, EntityId, EntityKind};
+use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
 use crate::domain::password::Password;
 use crate::domain::secret::{Secret, SecretVerdict, Secrets};
+use crate::domain::session::Session;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
@@ -108,8 +109,19 @@ impl Grant {
         self
     }
 
+    /// A token of a customer's session: with its list and claims, and ending with it.
+    pub(super) fn of_session(session: &Session) -> Self {
+        Self {
+            session_id: Some(session.id.clone()),
+            organization_id: session.organization_id.clone(),
+            acl: session.acl.clone(),
+            custom_claims: session.custom_claims.clone(),
+            ..Self::new(SubjectType::Customer, session.customer_id.as_str())
+        }
+    }
+
     /// What a registered principal is entitled to.
-    fn of(entity: &Entity) -> Self {
+    fn of_entity(entity: &Entity) -> Self {
         Self {
             organization_id: entity.organization_id.clone(),
             acl: entity.acl.clone(),
@@ -136,10 +148,11 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<IssuedToken, Error> {
         let proven = self.verify_password(SubjectType::User, name, password, caller).await;
-        let issued = proven.and_then(|proven| self.issue_at(Grant::of(&proven.entity), proven.at));
+        let issued =
+            proven.and_then(|proven| self.issue_at(Grant::of_entity(&proven.entity), proven.at));
         let operation = Operation::IssueUserToken;
         self.conclude_login(operation, (SubjectType::User, name), caller, &issued);
-        issued.map_err(|error| error.or_message("Invalid username/password or password is expired"))
+        issued
     }
 
     /// Logs an entity in by id and secret.
@@ -173,7 +186,7 @@ impl TokenService {
             Err(_) => Err("unknown_name"),
         };
         let nobodys = Secrets::default();
-        let secrets = entity.as_ref().ok().and_then(secrets_of).unwrap_or(&nobodys);
+        let secrets = entity.as_ref().ok().and_then(Entity::secrets).unwrap_or(&nobodys);
         let grace = self.parts.policy.secret_grace;
         let verdict = secrets.verify(&self.parts.sealing, secret, self.now(), grace);
         // A generated secret cannot be guessed, so that whoever has it is let through: others'
@@ -194,10 +207,10 @@ impl TokenService {
         }
         let reason = match (entity, verdict) {
             (Ok(entity), SecretVerdict::Valid { .. }) => {
-                return self.issue_at(Grant::of(&entity), proven_at);
+                return self.issue_at(Grant::of_entity(&entity), proven_at);
             }
             (Ok(entity), SecretVerdict::WithinGrace { .. }) => {
-                let mut token = self.issue_at(Grant::of(&entity), proven_at)?;
+                let mut token = self.issue_at(Grant::of_entity(&entity), proven_at)?;
                 token.message = Some("The secret is expired and within the grace period");
                 return Ok(token);
             }
@@ -206,7 +219,7 @@ impl TokenService {
             (Err(unusable), _) => unusable,
         };
         let message = "Invalid entity id/secret or secret is expired";
-        Err(Error::new(ErrorKind::InvalidCredentials, message).because(reason))
+        Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
     }
 
     fn conclude_login(
@@ -218,10 +231,8 @@ impl TokenService {
     ) {
         let attempt = Attempt {
             subject: Some(subject),
-            organization: caller.organization.as_ref(),
-            address: caller.address,
             token: issued.as_ref().ok().map(|token| &token.token_id),
-            ..Attempt::new(operation)
+            ..caller.attempt(operation)
         };
         if issued.is_ok() {
             telemetry::issued(operation.as_str());
@@ -355,11 +366,4 @@ impl TokenService {
 /// What was registered is more than a token has room for: not the caller's fault.
 pub(super) fn too_long() -> Error {
     Error::new(ErrorKind::Internal, "the token is longer than the policy's max_token_len")
-}
-
-fn secrets_of(entity: &Entity) -> Option<&Secrets> {
-    match entity.kind() {
-        EntityKind::Entity { secrets } => Some(secrets),
-        EntityKind::User { .. } | EntityKind::Customer { .. } => None,
-    }
 }

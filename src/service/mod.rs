@@ -6,9 +6,15 @@ pub(crate) mod proxies;
 pub(crate) mod validate;
 
 #[cfg(feature = "service")]
+mod attempt;
+#[cfg(feature = "service")]
 mod builder;
 #[cfg(feature = "service")]
 pub(crate) mod caller;
+#[cfg(feature = "service")]
+mod detached;
+#[cfg(feature = "service")]
+mod entities;
 #[cfg(feature = "service")]
 pub(crate) mod exchange;
 #[cfg(feature = "service")]
@@ -25,8 +31,6 @@ mod password;
 mod phantom;
 #[cfg(feature = "service")]
 pub(crate) mod policy;
-#[cfg(feature = "service")]
-mod register;
 #[cfg(feature = "service")]
 mod revoke;
 #[cfg(feature = "service")]
@@ -55,7 +59,7 @@ pub use self::policy::Policy;
 #[cfg(feature = "service")]
 pub use self::secret::IssuedSecret;
 #[cfg(feature = "service")]
-pub use self::session::{NewSession, SessionLogin, StartedSession};
+pub use self::session::{CustomerLogin, NewSession, StartedSession};
 #[cfg(feature = "service")]
 pub use self::throttle::ThrottleLimit;
 #[cfg(feature = "service")]

@@ -11,8 +11,8 @@ use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
-use crate::service::revoke::see_through;
-use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::detached::run_to_completion;
+use crate::service::session::no_session;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
 
@@ -72,10 +72,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let mut session = None;
         let sent = self.try_resend(token, caller, &mut session).await;
-        let attempt = match &session {
-            Some(session) => attempt_of(Operation::SendOneTimePassword, session, caller),
-            None => attempt_without_session(Operation::SendOneTimePassword, caller),
-        };
+        let attempt = caller.attempt(Operation::SendOneTimePassword).of_session(session.as_ref());
         self.audit(&attempt, &sent);
         sent
     }
@@ -109,7 +106,7 @@ impl TokenService {
             }
             // Seen through, so that whoever hangs up does not lose the code that was good before.
             let tokens = self.clone();
-            return see_through(async move {
+            return run_to_completion(async move {
                 let delivered = tokens.deliver_throttled(&renewed, code, expires_at).await;
                 if delivered.is_err() {
                     tokens.take_resend_back(renewed, before.code, now).await;
@@ -237,7 +234,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let failed = || {
             Error::new(ErrorKind::Unavailable, "the one-time password cannot be delivered")
-                .because("not_delivered")
+                .with_reason("not_delivered")
                 .with_retry_after(Duration::from_secs(5))
         };
         let sender = self.parts.sender.as_ref().ok_or_else(no_sender)?;

@@ -9,7 +9,7 @@ use crate::domain::password::{Password, PasswordHash};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
-use crate::service::revoke::see_through;
+use crate::service::detached::run_to_completion;
 use crate::service::token_service::TokenService;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -38,7 +38,7 @@ impl TokenService {
     /// the policy's `password_rule` refuses it; [`ErrorKind::Overloaded`] where too many are hashed
     /// at once.
     pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
-        self.judge(&password, "password")?;
+        self.check_choice(&password, "password")?;
         self.parts.hashing.create(password).await
     }
 
@@ -56,12 +56,12 @@ impl TokenService {
     /// it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let set = async {
-            self.judge(&password, "password")?;
+            self.check_choice(&password, "password")?;
             let hash = self.parts.hashing.create(password).await?;
             self.write_password(id.clone(), hash, None).await
         };
         let set = set.await;
-        self.audit(&attempt(Operation::SetPassword, id, &Caller::default()), &set);
+        self.audit(&Attempt::new(Operation::SetPassword).of_entity(id), &set);
         set
     }
 
@@ -84,7 +84,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<(), Error> {
         let changed = self.try_change_password(id, old, new, caller).await;
-        self.audit(&attempt(Operation::ChangePassword, id, caller), &changed);
+        self.audit(&caller.attempt(Operation::ChangePassword).of_entity(id), &changed);
         changed
     }
 
@@ -95,7 +95,7 @@ impl TokenService {
         new: Password,
         caller: &Caller,
     ) -> Result<(), Error> {
-        self.judge(&new, "newPassword")?;
+        self.check_choice(&new, "newPassword")?;
         if old.expose() == new.expose() {
             let field = InvalidField::new("newPassword", "must not be the old one");
             return Err(Error::from_invalid_fields(vec![field]));
@@ -107,7 +107,7 @@ impl TokenService {
     }
 
     /// Whether a password may be chosen.
-    fn judge(&self, password: &Password, field: &str) -> Result<(), Error> {
+    fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
         match self.parts.policy.password_fault(password) {
             None => Ok(()),
             Some(fault) => Err(Error::from_invalid_fields(vec![InvalidField::new(field, fault)])),
@@ -124,7 +124,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let tokens = self.clone();
         let set_at = self.now();
-        see_through(async move {
+        run_to_completion(async move {
             let changed = tokens.change_entity(&id, |entity| {
                 if entity.password().is_none() {
                     let problem = "an entity has secrets, and no password";
@@ -141,7 +141,7 @@ impl TokenService {
             });
             let entity = changed.await?;
             let ended = if tokens.parts.policy.end_sessions_on_password_change {
-                tokens.end_all(&entity).await
+                tokens.end_tokens_and_sessions(&entity).await
             } else {
                 Ok(())
             };
@@ -162,7 +162,7 @@ impl TokenService {
     ) -> Result<Proven, Error> {
         let expired = Expired::IsRefused;
         let proven = self.prove(subject_type, name, password.clone(), caller, expired).await?;
-        self.strengthen(&proven.entity, password).await;
+        self.rehash_if_weaker(&proven.entity, password).await;
         Ok(proven)
     }
 
@@ -231,7 +231,7 @@ impl TokenService {
 
     /// Hashes a password anew at the policy's cost, where that has grown. A login does not fail for
     /// it.
-    async fn strengthen(&self, entity: &Entity, password: Password) {
+    async fn rehash_if_weaker(&self, entity: &Entity, password: Password) {
         let cost = self.parts.policy.password_cost;
         if !entity.password().is_some_and(|hash| hash.is_weaker_than(cost)) {
             return;
@@ -249,17 +249,8 @@ impl TokenService {
     }
 }
 
-fn attempt<'a>(operation: Operation, id: &'a EntityId, caller: &'a Caller) -> Attempt<'a> {
-    Attempt {
-        subject: Some((id.subject_type(), id.name())),
-        organization: caller.organization.as_ref(),
-        address: caller.address,
-        ..Attempt::new(operation)
-    }
-}
-
 /// One answer for all reasons; which it was is for the audit log alone.
 pub(super) fn invalid_credentials(reason: &'static str) -> Error {
-    let message = "the name and the password do not fit, or the password has expired";
-    Error::new(ErrorKind::InvalidCredentials, message).because(reason)
+    let message = "Invalid username/password or password is expired";
+    Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Timestamp;
-use crate::domain::claims::{AccessToken, SubjectType, Validated};
+use crate::domain::claims::{AccessToken, Validated};
 use crate::domain::identifier::TokenId;
 use crate::domain::session::{AuthenticationToken, Session, SessionKey};
 use crate::error::{Error, ErrorKind};
@@ -108,13 +108,7 @@ impl TokenService {
         let lifetime = self.parts.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
-        let grant = Grant {
-            session_id: Some(session.id.clone()),
-            organization_id: session.organization_id.clone(),
-            acl: session.acl.clone(),
-            custom_claims: session.custom_claims.clone(),
-            ..Grant::new(SubjectType::Customer, session.customer_id.as_str())
-        };
+        let grant = Grant::of_session(session);
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PhantomToken.as_str());

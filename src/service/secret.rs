@@ -52,7 +52,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let read = self.try_read_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::ReadSecret, manager, caller, &read);
+        self.conclude(Operation::ReadSecret, entity_id, manager, caller, &read);
         read
     }
 
@@ -66,7 +66,7 @@ impl TokenService {
         let (lifetime, message) = self.secret_lifetime(expiry_days)?;
         let read = permission::READ_ENTITY_SECRET;
         let entity = self.find_managed(manager, entity_id, caller, &[read]).await?;
-        if let Some(current) = secrets_of(&entity).current() {
+        if let Some(current) = entity.secrets().and_then(Secrets::current) {
             return self.open(&entity, current);
         }
         may_manage(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
@@ -90,7 +90,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let reset = self.try_reset_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::ResetSecret, manager, caller, &reset);
+        self.conclude(Operation::ResetSecret, entity_id, manager, caller, &reset);
         reset
     }
 
@@ -110,11 +110,15 @@ impl TokenService {
     fn conclude(
         &self,
         operation: Operation,
+        entity_id: &str,
         manager: &Validated,
         caller: &Caller,
         outcome: &Result<IssuedSecret, Error>,
     ) {
-        let attempt = Attempt { address: caller.address, ..Attempt::with(operation, manager) };
+        let attempt = Attempt {
+            subject: Some((SubjectType::Entity, entity_id)),
+            ..caller.attempt(operation).by(manager)
+        };
         self.audit(&attempt, outcome);
     }
 
@@ -131,9 +135,20 @@ impl TokenService {
         secret: &Secret,
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
+        let imported = self.try_import_secret(entity_id, secret, expiry_days).await;
+        self.audit(&Attempt::new(Operation::ImportSecret).of_entity(entity_id), &imported);
+        imported
+    }
+
+    async fn try_import_secret(
+        &self,
+        entity_id: &EntityId,
+        secret: &Secret,
+        expiry_days: Option<u64>,
+    ) -> Result<(), Error> {
         let (lifetime, _) = self.secret_lifetime(expiry_days)?;
         for _ in 0..ATTEMPTS {
-            let entity = self.find(entity_id).await?.ok_or_else(invalid_entity)?;
+            let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
             match self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 answer => return answer.map(drop),
@@ -172,7 +187,7 @@ impl TokenService {
     ) -> Result<Entity, Error> {
         let id = EntityId::entity(entity_id).map_err(|_| invalid_entity())?;
         let usable = self.find_usable(&id, caller).await?;
-        let entity = usable.map_err(|unusable| invalid_entity().because(unusable))?;
+        let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
         may_manage(manager, &entity, permissions)?;
         Ok(entity)
     }
@@ -185,7 +200,8 @@ impl TokenService {
         lifetime: Duration,
         message: Option<String>,
     ) -> Result<IssuedSecret, Error> {
-        let id_of = |entity: &Entity| secrets_of(entity).current().map(|secret| secret.id.clone());
+        let current = |entity: &Entity| entity.secrets().and_then(Secrets::current).cloned();
+        let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;
         for _ in 0..ATTEMPTS {
@@ -198,11 +214,11 @@ impl TokenService {
                 Err(error) => return Err(error),
             }
             let usable = self.find_usable(entity.id(), &Caller::default()).await?;
-            entity = usable.map_err(|unusable| invalid_entity().because(unusable))?;
-            if let Some(current) = secrets_of(&entity).current()
+            entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
+            if let Some(current) = current(&entity)
                 && Some(&current.id) != replaced.as_ref()
             {
-                return self.open(&entity, current);
+                return self.open(&entity, &current);
             }
         }
         Err(contended())
@@ -231,7 +247,7 @@ impl TokenService {
         self.publish_change(&id).await?;
         if self.parts.policy.revoke_tokens_on_secret_reset {
             // As of now, not as of before the write: the old secret was good until then.
-            self.revoke_subject(SubjectType::Entity, id.name(), self.now()).await?;
+            self.end_tokens_before(SubjectType::Entity, id.name(), self.now()).await?;
         }
         Ok(expires_at)
     }
@@ -251,17 +267,9 @@ fn may_manage(manager: &Validated, entity: &Entity, permissions: &[&str]) -> Res
     let allowed = manager.subject_type() == SubjectType::User
         && same_organization
         && permissions.iter().all(|permission| manager.allows(permission, &scope));
-    if allowed { Ok(()) } else { Err(invalid_entity().because("not_permitted")) }
+    if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
 }
 
 fn invalid_entity() -> Error {
     Error::new(ErrorKind::InvalidEntity, "Invalid entity id")
-}
-
-fn secrets_of(entity: &Entity) -> &Secrets {
-    static NONE: std::sync::OnceLock<Secrets> = std::sync::OnceLock::new();
-    match entity.kind() {
-        EntityKind::Entity { secrets } => secrets,
-        _ => NONE.get_or_init(Secrets::default),
-    }
 }

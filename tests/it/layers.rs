@@ -925,7 +925,7 @@ async fn a_session_that_was_ended_is_refused_from_the_next_request_on() {
     let text = session(&fixture).await;
     let token = AuthenticationToken::from_text(&text).unwrap();
     let jwt = handed_on(server.get("/", Some(&text)).await);
-    fixture.tokens.log_out(&token, &Caller::default()).await.unwrap();
+    fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap();
     let (name, value) = cookie(&text);
     assert_unknown_session(&server.get("/", Some(&text)).await);
     assert_unknown_session(&ask(&server, "/", &[(name, &value)]).await);

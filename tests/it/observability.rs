@@ -463,7 +463,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
         let end = Request::builder().method(Method::DELETE).uri(format!("{collection}/{token}"));
         server.send(end.body("").unwrap()).await;
     }
-    fixture.tokens.tidy_up().await.unwrap();
+    fixture.tokens.purge_expired().await.unwrap();
 
     canaries.assert_absent("the log", &log.text());
     assert!(log.audit().len() > 20, "the log was listened to");
@@ -491,7 +491,7 @@ async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
         EntityId::entity("aa-1"),
         EntityId::customer("jane@example.com"),
     ] {
-        let entity = fixture.tokens.find(&id.unwrap()).await.unwrap().unwrap();
+        let entity = fixture.tokens.find_entity(&id.unwrap()).await.unwrap().unwrap();
         dump += &format!("{entity:?}");
         if let EntityKind::User { password } | EntityKind::Customer { password, .. } = entity.kind()
         {

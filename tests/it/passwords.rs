@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use countersign::store::MemoryStore;
 use countersign::{
-    Caller, CustomerId, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest, IssuedToken,
-    Password, PasswordCost, PasswordHash, Policy, SessionLogin,
+    Caller, CustomerId, CustomerLogin, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest,
+    IssuedToken, Password, PasswordCost, PasswordHash, Policy,
 };
 use serde_json::json;
 
 use crate::support::{Fixture, PASSWORD};
 
 async fn stored_hash(fixture: &Fixture) -> String {
-    let user = fixture.tokens.find(&EntityId::user("ops").unwrap()).await.unwrap().unwrap();
+    let user = fixture.tokens.find_entity(&EntityId::user("ops").unwrap()).await.unwrap().unwrap();
     match user.kind() {
         EntityKind::User { password } => password.as_phc().to_owned(),
         other => panic!("{other:?}"),
@@ -65,8 +65,8 @@ async fn customer(fixture: &Fixture) -> (EntityId, String) {
     let id = CustomerId::new("cus_1").unwrap();
     let jane = Entity::customer("jane", hash, id, false).unwrap();
     fixture.tokens.register(jane).await.unwrap();
-    let login = SessionLogin::new("jane", password(PASSWORD));
-    let started = fixture.tokens.log_in(login, &Caller::default()).await.unwrap();
+    let login = CustomerLogin::new("jane", password(PASSWORD));
+    let started = fixture.tokens.log_in_customer(login, &Caller::default()).await.unwrap();
     (EntityId::customer("jane").unwrap(), started.token.expose().to_owned())
 }
 
@@ -212,8 +212,8 @@ async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_say
 
         // Within the same second, the new one yields sessions and tokens that are good.
         fixture.clock.advance(Duration::from_millis(1));
-        let login = SessionLogin::new("jane", password("another password"));
-        let started = fixture.tokens.log_in(login, &Caller::default()).await.unwrap();
+        let login = CustomerLogin::new("jane", password("another password"));
+        let started = fixture.tokens.log_in_customer(login, &Caller::default()).await.unwrap();
         let jwt =
             fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
         fixture.tokens.validator().validate(jwt.token.expose()).unwrap();

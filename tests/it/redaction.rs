@@ -48,9 +48,9 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     let id = EntityId::entity("aa-1").unwrap();
     let secret = Secret::dangerous_from_text(CANARY).unwrap();
     fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
-    assert_hidden(&fixture.tokens.find(&id).await.unwrap(), CANARY);
+    assert_hidden(&fixture.tokens.find_entity(&id).await.unwrap(), CANARY);
     let user = EntityId::new(SubjectType::User, "ops").unwrap();
-    assert_hidden(&fixture.tokens.find(&user).await.unwrap(), "argon2id");
+    assert_hidden(&fixture.tokens.find_entity(&user).await.unwrap(), "argon2id");
 
     let new = NewSession::of(CustomerId::new("cus_1").unwrap());
     let started = fixture.tokens.start_session(new).await.unwrap();

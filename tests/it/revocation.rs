@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use countersign::{
-    AuthenticationToken, Caller, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
-    NewSession, Password, Policy, SessionLogin, SubjectType, TokenFault,
+    AuthenticationToken, Caller, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, NewSession, Password, Policy, SubjectType, TokenFault,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -70,10 +70,10 @@ async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
         let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
-        fixture.tokens.log_out(&token, &Caller::default()).await.unwrap();
+        fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
         assert_eq!(outcome.is_err(), taken_back);
-        let again = fixture.tokens.log_out(&token, &Caller::default()).await.unwrap_err();
+        let again = fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 }
@@ -205,17 +205,19 @@ async fn who_is_disabled_is_refused_with_the_next_request_and_may_be_let_in_agai
     assert_eq!(unknown.kind(), ErrorKind::NotFound);
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
 /// A hash that is computed when a test says so, so that something can happen in the middle of a
 /// login.
 #[derive(Clone, Default)]
 struct Gate {
-    waiting: Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>,
+    waiting: Arc<Mutex<Vec<Work>>>,
     arrived: Arc<Notify>,
     is_open: Arc<AtomicBool>,
 }
 
 impl Gate {
-    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+    fn run(&self, work: Work) {
         if self.is_open.load(Ordering::SeqCst) {
             work();
             return;
@@ -259,8 +261,8 @@ async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
         gate.close();
         let (first, second) = (tokens.clone(), tokens.clone());
         let logging_in = tokio::spawn(async move {
-            let login = SessionLogin::new("jane", Password::new(PASSWORD).unwrap());
-            first.log_in(login, &Caller::default()).await
+            let login = CustomerLogin::new("jane", Password::new(PASSWORD).unwrap());
+            first.log_in_customer(login, &Caller::default()).await
         });
         gate.arrived.notified().await;
         let issuing = tokio::spawn(async move {

@@ -67,13 +67,13 @@ impl<S, R> Exchange<S, R> {
             let validated = authenticator.token(text)?;
             return Ok(Presented::Jwt(validated, text.to_owned()));
         }
-        AuthenticationToken::from_text(text)
-            .map(Presented::Session)
-            .map_err(|_| authenticator.refuse(RefusalReason::UnknownSession))
+        AuthenticationToken::from_text(text).map(Presented::Session).map_err(|_| {
+            authenticator.refuse_at(Operation::PhantomToken, RefusalReason::UnknownSession)
+        })
     }
 }
 
-/// Where a request's refusals are told.
+/// What a request is authenticated with, and where it comes from.
 struct Edge {
     tokens: TokenService,
     address: Option<IpAddr>,

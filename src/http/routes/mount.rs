@@ -7,7 +7,6 @@ use http::request::Parts;
 
 use crate::domain::identifier::OrganizationId;
 use crate::domain::session::AuthenticationToken;
-use crate::http::client_address::client_address;
 use crate::service::{Caller, TokenService};
 
 /// Said once.
@@ -34,9 +33,8 @@ impl Mount {
             .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
         let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
         let base = base.unwrap_or_default().to_owned();
-        let proxies = tokens.validator().trusted_proxies();
-        let address = client_address(proxies, &parts.headers, &parts.extensions);
-        if address.is_none() {
+        let caller = tokens.caller(&parts.headers, &parts.extensions);
+        if !caller.has_address() {
             NO_ADDRESS.call_once(|| {
                 tracing::warn!(
                     "nobody tells where requests come from, so that logins are throttled by name \
@@ -45,7 +43,7 @@ impl Mount {
                 );
             });
         }
-        let mut mount = Self { caller: Caller::default().address(address), token: None, base };
+        let mut mount = Self { caller, token: None, base };
         // Parameters that are no UTF-8 name nothing that exists.
         let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
             mount.caller = mount.caller.nowhere();

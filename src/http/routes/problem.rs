@@ -12,28 +12,8 @@ use crate::http::refusal::{Refusal, RefusalReason, challenge, retry_after};
 use crate::http::routes::body::BodyFault;
 use crate::service::TokenService;
 
-/// A kind of problem: the end of its `type`, its title and its status.
-///
-/// | `type` ends in | status |
-/// |---|---|
-/// | `malformed-request` | 400 |
-/// | `invalid-token` | 401, or 400 where the credentials are malformed |
-/// | `invalid-credentials` | 401 |
-/// | `one-time-password-required` | 401 |
-/// | `one-time-password-invalid` | 401 |
-/// | `acl-exceeds-grant` | 403 |
-/// | `custom-claims-not-allowed` | 403 |
-/// | `insufficient-permission` | 403 |
-/// | `not-found` | 404 |
-/// | `method-not-allowed` | 405 |
-/// | `request-timeout` | 408 |
-/// | `conflict` | 409 |
-/// | `content-too-large` | 413 |
-/// | `unsupported-media-type` | 415 |
-/// | `invalid-fields` | 422 |
-/// | `too-many-requests` | 429 |
-/// | `internal` | 500 |
-/// | `unavailable` | 503 |
+/// A kind of problem: the end of its `type`, its title and its status. The documentation of the
+/// router lists them.
 struct Kind {
     name: &'static str,
     title: &'static str,

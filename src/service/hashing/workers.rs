@@ -8,8 +8,8 @@ use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_pr
 /// Work for a thread that may be kept busy.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// A quarter of the scale from the least to the most urgent: nice 10 on Linux, about a tenth of a
-/// core where everybody wants all of it.
+/// In percent, from the least to the most urgent: nice 17 on Linux. All of what nobody else wants of
+/// a core, and a fiftieth of one that everybody wants.
 const PRIORITY: u8 = 3;
 
 /// Threads of our own, below the priority of the host's. A hash keeps a core busy for tens of

@@ -4,7 +4,7 @@ use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
-use crate::service::session::{attempt_of, attempt_without_session, no_session};
+use crate::service::session::no_session;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
 
@@ -38,13 +38,14 @@ impl TokenService {
     ///
     /// [`ErrorKind::NotFound`] where there is no such session, or it is of another organization
     /// than the caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
-    pub async fn log_out(&self, token: &AuthenticationToken, caller: &Caller) -> Result<(), Error> {
+    pub async fn log_out_customer(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+    ) -> Result<(), Error> {
         let mut session = None;
         let ended = self.try_log_out(token, caller, &mut session).await;
-        let attempt = match &session {
-            Some(session) => attempt_of(Operation::EndSession, session, caller),
-            None => attempt_without_session(Operation::EndSession, caller),
-        };
+        let attempt = caller.attempt(Operation::EndSession).of_session(session.as_ref());
         self.audit(&attempt, &ended);
         ended
     }
@@ -56,7 +57,7 @@ impl TokenService {
         seen: &mut Option<Session>,
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
-            let session = self.find_live_session(token, caller).await?;
+            let session = self.find_kept_session(token, caller).await?;
             *seen = Some(session.clone());
             // Before the session goes: who has to try again can still find what to revoke.
             self.revoke_tokens_of(&session.id).await?;

@@ -7,13 +7,13 @@ use crate::domain::claims::{SubjectType, Validated};
 use crate::domain::identifier::{CustomerId, OrganizationId};
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::{Attempt, Operation};
+use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::permission;
 use crate::service::token_service::TokenService;
 use crate::store::{Page, SessionFilter, SessionPage};
 
-pub use self::start::{NewSession, SessionLogin, StartedSession};
+pub use self::start::{CustomerLogin, NewSession, StartedSession};
 
 impl TokenService {
     /// The live session that an authentication token stands for.
@@ -42,11 +42,20 @@ impl TokenService {
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<Session, Error> {
+        let session = self.find_kept_session(token, caller).await?;
+        if self.was_ended(&session) { Err(no_session()) } else { Ok(session) }
+    }
+
+    /// The same, though it may have been ended and not removed: for whoever ends it.
+    async fn find_kept_session(
+        &self,
+        token: &AuthenticationToken,
+        caller: &Caller,
+    ) -> Result<Session, Error> {
         let session = self.parts.stores.get_session(&token.key()).await?;
         session
             .filter(|session| session.expires_at > self.now())
             .filter(|session| caller.may_see(session.organization_id()))
-            .filter(|session| !self.was_ended(session))
             .ok_or_else(no_session)
     }
 
@@ -75,8 +84,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<SessionPage, Error> {
         let listed = self.try_list(bearer, customer_id, page, caller).await;
-        let attempt =
-            Attempt { address: caller.address, ..Attempt::with(Operation::ListSessions, bearer) };
+        let attempt = caller.attempt(Operation::ListSessions).by(bearer);
         self.audit(&attempt, &listed);
         listed
     }
@@ -113,27 +121,6 @@ fn organization_for(
     scope.extend(customer_id.map(|id| ("customerId", id.as_str())));
     scope.extend(organization.map(|id| ("organizationId", id.as_str())));
     if bearer.allows(permission, &scope) { Ok(organization.cloned()) } else { Err(insufficient()) }
-}
-
-pub(super) fn attempt_of<'a>(
-    operation: Operation,
-    session: &'a Session,
-    caller: &'a Caller,
-) -> Attempt<'a> {
-    Attempt {
-        subject: Some((SubjectType::Customer, session.customer_id.as_str())),
-        organization: session.organization_id(),
-        session: Some(&session.id),
-        ..attempt_without_session(operation, caller)
-    }
-}
-
-pub(super) fn attempt_without_session(operation: Operation, caller: &Caller) -> Attempt<'_> {
-    Attempt {
-        organization: caller.organization.as_ref(),
-        address: caller.address,
-        ..Attempt::new(operation)
-    }
 }
 
 fn insufficient() -> Error {

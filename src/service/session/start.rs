@@ -10,13 +10,13 @@ use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::password::Password;
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::{Attempt, Operation};
+use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::exchange::json_len;
 use crate::service::one_time_password::no_sender;
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
-use crate::service::session::{attempt_without_session, insufficient, organization_for};
+use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 
 /// What a session is to be.
@@ -120,14 +120,14 @@ enum Codes {
 /// A session that a customer asks for by name and password.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SessionLogin {
+pub struct CustomerLogin {
     username: String,
     password: Password,
     otp_required: bool,
     expires_at: Option<Timestamp>,
 }
 
-impl SessionLogin {
+impl CustomerLogin {
     /// A login with a name and a password.
     pub fn new(username: impl Into<String>, password: Password) -> Self {
         Self { username: username.into(), password, otp_required: false, expires_at: None }
@@ -173,21 +173,20 @@ impl TokenService {
     /// [`ErrorKind::InvalidCredentials`], [`ErrorKind::Throttled`] and [`ErrorKind::Overloaded`] as
     /// for [`issue_user_token`](Self::issue_user_token), and those of
     /// [`start_session`](Self::start_session).
-    pub async fn log_in(
+    pub async fn log_in_customer(
         &self,
-        login: SessionLogin,
+        login: CustomerLogin,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let username = login.username.clone();
-        let started = self.try_log_in(login, caller).await;
+        let started = self.try_log_in_customer(login, caller).await;
         self.conclude_start(&started, &username, None, caller);
         started
-            .map_err(|error| error.or_message("Invalid username/password or password is expired"))
     }
 
-    async fn try_log_in(
+    async fn try_log_in_customer(
         &self,
-        login: SessionLogin,
+        login: CustomerLogin,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let invalid = self.login_faults(login.expires_at, login.otp_required);
@@ -239,19 +238,19 @@ impl TokenService {
     /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
     /// where the session is to carry more than `bearer` holds, and those of
     /// [`start_session`](Self::start_session).
-    pub async fn start_session_for(
+    pub async fn start_session_on_behalf_of(
         &self,
         bearer: &Validated,
         new: NewSession,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let started = self.try_start_for(bearer, new, caller).await;
+        let started = self.try_start_on_behalf_of(bearer, new, caller).await;
         self.conclude_start(&started, customer_id.as_str(), Some(bearer), caller);
         started
     }
 
-    async fn try_start_for(
+    async fn try_start_on_behalf_of(
         &self,
         bearer: &Validated,
         mut new: NewSession,
@@ -384,7 +383,7 @@ impl TokenService {
         if self.was_ended(&session) {
             self.parts.stores.remove_session(&session.id).await?;
             let message = "the customer was logged out everywhere while the session was started";
-            return Err(Error::new(ErrorKind::Conflict, message).because("ended_meanwhile"));
+            return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
         }
         Ok(StartedSession { token, session })
     }
@@ -397,15 +396,12 @@ impl TokenService {
         caller: &Caller,
     ) {
         let session = started.as_ref().ok().map(|started| &started.session);
-        let organization = session.and_then(Session::organization_id);
-        let attempt = Attempt {
-            subject: Some((SubjectType::Customer, subject)),
-            actor: bearer.map(|bearer| (bearer.subject_type(), bearer.subject())),
-            token: bearer.map(Validated::token_id),
-            organization: organization.or(caller.organization.as_ref()),
-            session: session.map(Session::id),
-            ..attempt_without_session(Operation::StartSession, caller)
-        };
+        let mut attempt = caller.attempt(Operation::StartSession).of_session(session);
+        // How they came in: by name, where it was by a name.
+        attempt.subject = Some((SubjectType::Customer, subject));
+        if let Some(bearer) = bearer {
+            attempt = attempt.by(bearer);
+        }
         self.audit(&attempt, started);
     }
 }

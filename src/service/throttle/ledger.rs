@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 
 /// Once a minute at most, a ledger that is full is searched for what no longer counts.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Readings of one clock come in another order than they were taken by this much at most. What is
 /// further off was taken before the clock was put back.
 const DISORDER: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub(super) struct Record {
     /// When it was counted last.
     pub(super) last: Timestamp,
     /// The number of that count among all.
-    number: u64,
+    sequence: u64,
     /// Where it is kept; see [`Ledger`].
     place: Place,
 }
@@ -37,17 +37,17 @@ enum Place {
 
 impl Record {
     fn new(now: Timestamp, window: Duration) -> Self {
-        let window = number_of(now, window);
-        Self { window, previous: 0, current: 0, last: now, number: 0, place: Place::Recent }
+        let window = window_index(now, window);
+        Self { window, previous: 0, current: 0, last: now, sequence: 0, place: Place::Recent }
     }
 
     /// Moves its windows to the present. A clock that was put back must not make anyone wait for
     /// it to catch up: what lies in the future counts as of now.
-    fn turn_to(&mut self, now: Timestamp, window: Duration) {
+    fn advance_to(&mut self, now: Timestamp, window: Duration) {
         let is_ahead = self.last > now;
         let is_disorder = is_ahead && self.last.saturating_since(now) < DISORDER;
         let now = if is_disorder { self.last } else { now };
-        let present = number_of(now, window);
+        let present = window_index(now, window);
         if is_ahead && !is_disorder {
             self.current = self.current.saturating_add(self.previous);
             (self.previous, self.window, self.last) = (0, present, now);
@@ -79,7 +79,7 @@ fn micros(window: Duration) -> u64 {
     u64::try_from(window.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
-fn number_of(now: Timestamp, window: Duration) -> u64 {
+fn window_index(now: Timestamp, window: Duration) -> u64 {
     now.as_micros() / micros(window)
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Ledger {
     capacity: usize,
     /// How long ago a record may have been counted last that is worth keeping.
     memory: Duration,
-    searched_at: Option<Timestamp>,
+    purged_at: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -110,7 +110,7 @@ impl Ledger {
             counts: 0,
             capacity,
             memory,
-            searched_at: None,
+            purged_at: None,
         }
     }
 
@@ -131,7 +131,7 @@ impl Ledger {
     pub(super) fn as_of(&mut self, key: u64, now: Timestamp, window: Duration) -> Option<Record> {
         let record = *self.records.get(&key)?;
         let mut turned = record;
-        turned.turn_to(now, window);
+        turned.advance_to(now, window);
         if record.last > now {
             self.remove(key);
             self.insert(key, turned);
@@ -169,14 +169,14 @@ impl Ledger {
 
     /// Notes a key that nothing is counted of.
     pub(super) fn note(&mut self, key: u64, now: Timestamp) {
-        self.change(key, now, SEARCH_INTERVAL, |record| record.last = now);
+        self.change(key, now, PURGE_INTERVAL, |record| record.last = now);
     }
 
     fn remove(&mut self, key: u64) -> Option<Record> {
         let record = self.records.remove(&key)?;
         match record.place {
-            Place::Recent => self.recent.remove(&(record.number, key)),
-            Place::Suspicious => self.suspicious.remove(&(record.total(), record.number, key)),
+            Place::Recent => self.recent.remove(&(record.sequence, key)),
+            Place::Suspicious => self.suspicious.remove(&(record.total(), record.sequence, key)),
         };
         Some(record)
     }
@@ -189,7 +189,7 @@ impl Ledger {
         let records = &self.records;
         self.recent.retain(|(_, key)| records.contains_key(key));
         self.suspicious.retain(|(_, _, key)| records.contains_key(key));
-        self.searched_at = Some(now);
+        self.purged_at = Some(now);
     }
 
     fn change(
@@ -201,7 +201,7 @@ impl Ledger {
     ) {
         let mut record = match self.remove(key) {
             Some(mut record) => {
-                record.turn_to(now, window);
+                record.advance_to(now, window);
                 record
             }
             None => {
@@ -211,7 +211,7 @@ impl Ledger {
         };
         change(&mut record);
         self.counts += 1;
-        record.number = self.counts;
+        record.sequence = self.counts;
         self.insert(key, record);
     }
 
@@ -220,8 +220,8 @@ impl Ledger {
             record.place = Place::Suspicious;
         }
         match record.place {
-            Place::Recent => self.recent.insert((record.number, key)),
-            Place::Suspicious => self.suspicious.insert((record.total(), record.number, key)),
+            Place::Recent => self.recent.insert((record.sequence, key)),
+            Place::Suspicious => self.suspicious.insert((record.total(), record.sequence, key)),
         };
         self.records.insert(key, record);
         self.keep_to_the_shares();
@@ -231,10 +231,10 @@ impl Ledger {
     fn keep_to_the_shares(&mut self) {
         let recent_share = (self.capacity / RECENT_SHARE).max(1);
         while self.suspicious.len() > self.capacity.saturating_sub(recent_share) {
-            let Some((_, number, least)) = self.suspicious.pop_first() else { return };
+            let Some((_, sequence, least)) = self.suspicious.pop_first() else { return };
             if let Some(record) = self.records.get_mut(&least) {
                 record.place = Place::Recent;
-                self.recent.insert((number, least));
+                self.recent.insert((sequence, least));
             }
         }
     }
@@ -243,8 +243,8 @@ impl Ledger {
         if self.records.len() < self.capacity {
             return;
         }
-        let searched = |at: Timestamp| now.saturating_since(at) < SEARCH_INTERVAL;
-        if !self.searched_at.is_some_and(searched) {
+        let recently = |at: Timestamp| now.saturating_since(at) < PURGE_INTERVAL;
+        if !self.purged_at.is_some_and(recently) {
             self.purge(now);
         }
         while self.records.len() >= self.capacity {

@@ -170,7 +170,7 @@ impl Throttle {
     pub(crate) fn admit(&self, suspect: Suspect, now: Timestamp) -> Result<Admission, Error> {
         let mut ledgers = self.lock();
         let counts_afterwards = ledgers.is_familiar(suspect, now);
-        self.check(&mut ledgers, suspect, now)?;
+        self.check(&mut ledgers, suspect, counts_afterwards, now)?;
         let mut admission = Admission { suspect, at: now, before: [None; 3], counts_afterwards };
         if !counts_afterwards {
             admission.before = self.count(&mut ledgers, suspect, now);
@@ -227,10 +227,15 @@ impl Throttle {
         before
     }
 
-    fn check(&self, ledgers: &mut Ledgers, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
+    fn check(
+        &self,
+        ledgers: &mut Ledgers,
+        suspect: Suspect,
+        familiar: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         // What others do with the name, or from the address, is no matter of somebody's who has
         // logged in with the one from the other.
-        let familiar = ledgers.is_familiar(suspect, now);
         let asked = |limit: Limit| !familiar || limit == Limit::NameAndAddress;
         let longest_wait = suspect
             .keys

@@ -11,20 +11,21 @@ use unicode_security::confusable_detection::skeleton;
 /// Longer texts are nobody's name, and count as they are.
 const MAX_LEN: usize = 256;
 
-/// One text for all names that look the same (UTS 39 §4), whatever their case, blanks and control
-/// characters.
+/// One text for all names that differ in case, blanks and control characters alone, or look the same
+/// once they are in small letters (UTS 39 §4). Capitals that look alike and have small letters that do
+/// not stay apart: no store takes those for one.
 pub(super) fn fold(name: &str) -> Cow<'_, str> {
     if name.len() > MAX_LEN {
         return Cow::Borrowed(name);
     }
     let visible = name.chars().filter(|c| !c.is_control() && !c.is_whitespace() && !is_ignored(*c));
-    let visible: String = visible.flat_map(caseless).collect();
-    // What looks alike may do so in one case alone, and what it is mapped to may have another.
-    Cow::Owned(skeleton(&visible).flat_map(caseless).collect())
+    let caseless: String = visible.flat_map(fold_case).collect();
+    // What a letter looks like may have another case.
+    Cow::Owned(skeleton(&caseless).flat_map(fold_case).collect())
 }
 
 /// By way of the upper case, which letters share that have a lower case each: `s` and `ſ`.
-fn caseless(c: char) -> impl Iterator<Item = char> {
+fn fold_case(c: char) -> impl Iterator<Item = char> {
     c.to_uppercase().flat_map(char::to_lowercase)
 }
 

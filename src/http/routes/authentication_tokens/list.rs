@@ -81,11 +81,14 @@ impl Query {
         let limit = number("limit", limit, DEFAULT_LIMIT, MAX_LIMIT, &mut invalid);
         let offset = number("offset", offset, 0, MAX_OFFSET, &mut invalid);
         let customer_id = customer_id.and_then(|id| {
-            let id = CustomerId::new(id);
-            if let Err(error) = &id {
-                invalid.push(InvalidField::new("customerId", error.message()));
+            // Decoding puts a replacement character where bytes are no UTF-8.
+            let is_text = !id.contains(char::REPLACEMENT_CHARACTER);
+            let id = CustomerId::new(id).ok().filter(|_| is_text);
+            if id.is_none() {
+                let message = "must be 1 to 256 bytes, not blank, without control characters";
+                invalid.push(InvalidField::new("customerId", message));
             }
-            id.ok()
+            id
         });
         if invalid.is_empty() {
             Ok(Self { customer_id, page: Page { offset, limit } })

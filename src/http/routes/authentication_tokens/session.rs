@@ -31,7 +31,7 @@ pub(in crate::http::routes) async fn end(
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(&tokens, &mut parts).await;
     let Some(token) = mount.token else { return problem::not_found(&tokens) };
-    match tokens.log_out(&token, &mount.caller).await {
+    match tokens.log_out_customer(&token, &mount.caller).await {
         Ok(()) => no_content(),
         Err(error) => problem::failure(&tokens, &error),
     }

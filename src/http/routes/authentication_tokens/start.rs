@@ -14,7 +14,7 @@ use crate::http::routes::body::{Media, receive};
 use crate::http::routes::fields::Fields;
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem;
-use crate::service::{NewSession, SessionLogin, StartedSession, TokenService};
+use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
 pub(in crate::http::routes) async fn start(
@@ -34,7 +34,7 @@ pub(in crate::http::routes) async fn start(
     let started = match Mode::read(&members) {
         Err(refused) => return refused.respond(&tokens),
         Ok(Mode::Password) => match read_login(&members, &tokens) {
-            Ok(login) => tokens.log_in(login, &mount.caller).await,
+            Ok(login) => tokens.log_in_customer(login, &mount.caller).await,
             Err(refused) => return refused.respond(&tokens),
         },
         Ok(Mode::Passwordless) => {
@@ -49,7 +49,7 @@ pub(in crate::http::routes) async fn start(
                 Err(reason) => return problem::refusal(&tokens, reason),
             };
             match read_session(&members, &tokens) {
-                Ok(new) => tokens.start_session_for(&bearer, new, &mount.caller).await,
+                Ok(new) => tokens.start_session_on_behalf_of(&bearer, new, &mount.caller).await,
                 Err(refused) => return refused.respond(&tokens),
             }
         }
@@ -110,7 +110,7 @@ impl Mode {
 fn read_login(
     members: &Map<String, Value>,
     tokens: &TokenService,
-) -> Result<SessionLogin, Refused> {
+) -> Result<CustomerLogin, Refused> {
     let mut fields = Fields::of(members);
     let username = fields.required_text("username")?;
     let password = fields.required_text("password")?;
@@ -125,7 +125,7 @@ fn read_login(
     let (Some(username), Ok(password), true) = (username, password, invalid.is_empty()) else {
         return Err(Refused::Invalid(invalid));
     };
-    let mut login = SessionLogin::new(username, password).otp_required(otp_required);
+    let mut login = CustomerLogin::new(username, password).otp_required(otp_required);
     if let Some(expires_at) = expires_at {
         login = login.expires_at(expires_at);
     }

@@ -1,0 +1,120 @@
+//! Registered principals: registering and finding them, shutting them out, letting them in again.
+
+use crate::domain::claims::SubjectType;
+use crate::domain::entity::{Entity, EntityId};
+use crate::domain::revocation::RevocationTarget;
+use crate::error::{Error, ErrorKind};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::detached::run_to_completion;
+use crate::service::stores::contended;
+use crate::service::token_service::TokenService;
+
+const ATTEMPTS: usize = 16;
+
+impl TokenService {
+    /// Registers a user, an entity or a customer's credential.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
+    /// where an entity takes the first-party client id, or the list uses wildcards that the policy
+    /// does not allow.
+    pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
+        let policy = &self.parts.policy;
+        let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
+        let id = entity.id();
+        if id.subject_type() == SubjectType::Entity && id.name() == policy.first_party_client_id {
+            return Err(invalid("no entity may take the first-party client id"));
+        }
+        if entity.acl().uses_trailing_wildcards() && !policy.trailing_wildcards {
+            return Err(invalid("the policy allows no wildcards but `*` alone"));
+        }
+        if entity.password().is_some() && entity.password_set_at.is_none() {
+            entity.password_set_at = Some(self.now());
+        }
+        self.parts.stores.insert_entity(entity).await
+    }
+
+    /// The registered principal of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    pub async fn find_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
+        self.parts.stores.get_entity(id).await
+    }
+
+    /// Shuts a registered principal out: from now on it is refused like an unknown one, its tokens
+    /// are taken back, and, of a customer's credential, the customer's sessions end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::Unavailable`]
+    /// where a store is out of reach. It may be called again.
+    pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let disabled = run_to_completion(async move {
+            let entity = tokens.set_disabled(&owned, true).await?;
+            let ended = tokens.end_tokens_and_sessions(&entity).await;
+            tokens.publish_change(&owned).await.and(ended)
+        });
+        let disabled = disabled.await;
+        self.audit(&Attempt::new(Operation::DisableEntity).of_entity(id), &disabled);
+        disabled
+    }
+
+    /// Lets a principal in again that was [shut out](Self::disable_entity). What was taken back
+    /// stays so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`disable_entity`](Self::disable_entity).
+    pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let enabled = async {
+            self.set_disabled(id, false).await?;
+            self.publish_change(id).await
+        };
+        let enabled = enabled.await;
+        self.audit(&Attempt::new(Operation::EnableEntity).of_entity(id), &enabled);
+        enabled
+    }
+
+    async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
+        self.change_entity(id, |entity| {
+            entity.disabled = disabled;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes a registered principal, whoever else does so at the same time, and answers it as it
+    /// was written.
+    pub(super) async fn change_entity(
+        &self,
+        id: &EntityId,
+        change: impl Fn(&mut Entity) -> Result<(), Error>,
+    ) -> Result<Entity, Error> {
+        for _ in 0..ATTEMPTS {
+            let mut entity = self.parts.stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
+            let version = entity.version();
+            change(&mut entity)?;
+            let entity = entity.next_version();
+            match self.parts.stores.replace_entity(entity.clone(), version).await {
+                Ok(()) => return Ok(entity),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Tells nodes that keep a copy of a principal to read it anew.
+    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
+        let (subject_type, name) = (id.subject_type(), id.name().to_owned());
+        self.revoke(RevocationTarget::EntityChanged { subject_type, name }).await
+    }
+}
+
+fn unknown_entity() -> Error {
+    Error::new(ErrorKind::NotFound, "nobody of that id is registered")
+}
