@@ -19,8 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider, DefaultProvider, SigningKey};
 use countersign::{
-    Acl, AclEntry, Algorithm, Caller, CustomerId, Entity, EntityId, ExchangeRequest, Grant,
-    KeyRing, NewSession, Secret, TokenService,
+    Acl, AclEntry, Algorithm, Caller, CustomerId, Entity, ExchangeRequest, Grant, KeyRing,
+    NewSession, TokenService,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -88,11 +88,12 @@ fn benches(c: &mut Criterion) {
         group.bench_function("issue/grant", |b| {
             b.iter(|| tokens.issue(Grant::user("jane@example.com").acl(acl())).unwrap());
         });
-        let secret = Secret::generate().unwrap();
-        runtime.block_on(async {
+        // As machines get theirs: made by the service, for a user who may.
+        let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
+        let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
+        let secret = runtime.block_on(async {
             tokens.register(Entity::entity("aa-1").unwrap().with_acl(acl())).await.unwrap();
-            let id = EntityId::entity("aa-1").unwrap();
-            tokens.import_secret(&id, &secret, None).await.unwrap();
+            tokens.reset_secret(&manager, "aa-1", None, &Caller::default()).await.unwrap().secret
         });
         group.bench_function("issue/entity_token", |b| {
             b.iter(|| {

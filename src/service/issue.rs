@@ -178,8 +178,6 @@ impl TokenService {
         secret: &Secret,
         caller: &Caller,
     ) -> Result<IssuedToken, Error> {
-        let throttle = &self.parts.throttle;
-        let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
         let proven_at = self.now();
         let entity = match EntityId::entity(id) {
             Ok(id) => self.find_usable(&id, caller).await?,
@@ -197,6 +195,8 @@ impl TokenService {
                 | SecretVerdict::WithinGrace { is_generated: true }
         );
         if entity.is_err() || !is_generated {
+            let throttle = &self.parts.throttle;
+            let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
             let admission = throttle.admit(suspect, proven_at)?;
             match (&entity, verdict) {
                 (Ok(_), SecretVerdict::Valid { .. } | SecretVerdict::WithinGrace { .. }) => {
