@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Extensions, HeaderMap};
 
 use crate::domain::claims::Validated;
@@ -19,7 +20,13 @@ pub(crate) struct Authenticator<'a> {
     pub(crate) extensions: &'a Extensions,
 }
 
-impl Authenticator<'_> {
+impl<'a> Authenticator<'a> {
+    /// For a request's head.
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes have one"))]
+    pub(crate) fn of(validator: &'a Validator, parts: &'a Parts) -> Self {
+        Self { validator, headers: &parts.headers, extensions: &parts.extensions }
+    }
+
     /// The token that came, if one did; it has to be good.
     pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RefusalReason> {
         match credentials(self.headers) {

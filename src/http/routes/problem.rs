@@ -65,19 +65,69 @@ const INTERNAL: Kind = kind("internal", "The service failed", StatusCode::INTERN
 const UNAVAILABLE: Kind =
     kind("unavailable", "The service is unavailable", StatusCode::SERVICE_UNAVAILABLE);
 
-pub(super) fn malformed(tokens: &TokenService, detail: &str) -> Response {
+/// Why a request is not answered as it would like.
+pub(super) enum Refused {
+    Body(BodyFault),
+    Malformed(String),
+    /// The bearer token is missing or not accepted.
+    Bearer(RefusalReason),
+    Invalid(Vec<InvalidField>),
+    /// What the path holds is no authentication token.
+    NoToken,
+    Service(Error),
+}
+
+impl From<BodyFault> for Refused {
+    fn from(fault: BodyFault) -> Self {
+        Self::Body(fault)
+    }
+}
+
+impl From<RefusalReason> for Refused {
+    fn from(reason: RefusalReason) -> Self {
+        Self::Bearer(reason)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// What a body is refused for that is no strict JSON, or a field of a wrong type.
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self::Malformed(message)
+    }
+}
+
+/// The answer, or what is told to a request that is refused.
+pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, Refused>) -> Response {
+    match outcome {
+        Ok(response) => response,
+        Err(Refused::Body(fault)) => body_fault(tokens, fault),
+        Err(Refused::Malformed(message)) => malformed(tokens, &message),
+        Err(Refused::Bearer(reason)) => refusal(tokens, reason),
+        Err(Refused::Invalid(fields)) => invalid_fields(tokens, &fields),
+        Err(Refused::NoToken) => not_found(tokens),
+        Err(Refused::Service(error)) => failure(tokens, &error),
+    }
+}
+
+fn malformed(tokens: &TokenService, detail: &str) -> Response {
     problem(tokens, &MALFORMED, detail, &[])
 }
 
-pub(super) fn invalid_fields(tokens: &TokenService, fields: &[InvalidField]) -> Response {
+fn invalid_fields(tokens: &TokenService, fields: &[InvalidField]) -> Response {
     problem(tokens, &INVALID_FIELDS, "See invalidFields", fields)
 }
 
-pub(super) fn not_found(tokens: &TokenService) -> Response {
+fn not_found(tokens: &TokenService) -> Response {
     problem(tokens, &NOT_FOUND, "There is no such authentication token", &[])
 }
 
-pub(super) fn body_fault(tokens: &TokenService, fault: BodyFault) -> Response {
+fn body_fault(tokens: &TokenService, fault: BodyFault) -> Response {
     let (kind, detail) = match fault {
         BodyFault::UnsupportedMediaType => {
             (WRONG_MEDIA_TYPE, "The request's Content-Type must be application/json")
@@ -90,7 +140,7 @@ pub(super) fn body_fault(tokens: &TokenService, fault: BodyFault) -> Response {
 }
 
 /// A bearer token that is missing or not accepted.
-pub(super) fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response {
+fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response {
     let refusal = Refusal::new(reason, tokens.issuer());
     let kind = kind("invalid-token", "The bearer token is not accepted", refusal.status());
     let mut response = problem(tokens, &kind, refusal.message(), &[]);
@@ -99,7 +149,7 @@ pub(super) fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response 
 }
 
 /// What the service would not do.
-pub(super) fn failure(tokens: &TokenService, error: &Error) -> Response {
+fn failure(tokens: &TokenService, error: &Error) -> Response {
     match error.kind() {
         ErrorKind::NotFound => not_found(tokens),
         ErrorKind::OneTimePasswordRequired => unauthorized(tokens, &CODE_REQUIRED, error.message()),

@@ -39,12 +39,7 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
     let members = received.members();
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
-    let authenticator = Authenticator {
-        validator: tokens.validator(),
-        headers: &parts.headers,
-        extensions: &parts.extensions,
-    };
-    let manager = match authenticator.required() {
+    let manager = match Authenticator::of(tokens.validator(), &parts).required() {
         Ok(manager) => manager,
         Err(reason) => return envelope.refusal(reason),
     };

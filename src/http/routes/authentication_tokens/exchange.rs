@@ -11,7 +11,7 @@ use crate::http::routes::authentication_tokens::{links, respond};
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::fields::Fields;
 use crate::http::routes::mount::Mount;
-use crate::http::routes::problem;
+use crate::http::routes::problem::{self, Refused};
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
 
 /// Exchanges the token for a JWT.
@@ -19,40 +19,27 @@ pub(in crate::http::routes) async fn exchange(
     State(tokens): State<TokenService>,
     request: Request,
 ) -> Response {
+    problem::answer(&tokens, try_exchange(&tokens, request).await)
+}
+
+async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(&tokens, &mut parts).await;
-    let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
-        Ok(received) => received,
-        Err(fault) => return problem::body_fault(&tokens, fault),
-    };
-    let authenticator = Authenticator {
-        validator: tokens.validator(),
-        headers: &parts.headers,
-        extensions: &parts.extensions,
-    };
+    let mount = Mount::read(tokens, &mut parts).await;
+    let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     // A bearer is not needed; one that is there has to be good.
-    let bearer = match authenticator.optional() {
-        Ok(bearer) => bearer,
-        Err(reason) => return problem::refusal(&tokens, reason),
-    };
-    let read = received.members().and_then(|members| read_request(&members));
-    let (mut wanted, mut invalid) = match read {
-        Ok(read) => read,
-        Err(message) => return problem::malformed(&tokens, &message),
-    };
+    let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
+    let (mut wanted, mut invalid) = read_request(&received.members()?)?;
     invalid.extend(tokens.exchange_faults(&wanted));
     if !invalid.is_empty() {
-        return problem::invalid_fields(&tokens, &invalid);
+        return Err(Refused::Invalid(invalid));
     }
-    let Some(token) = mount.token else { return problem::not_found(&tokens) };
+    let token = mount.token.ok_or(Refused::NoToken)?;
     wanted = wanted.caller(mount.caller);
     if let Some(bearer) = bearer {
         wanted = wanted.bearer(bearer);
     }
-    match tokens.exchange(&token, wanted).await {
-        Ok(exchanged) => respond(StatusCode::CREATED, &body_of(&exchanged, &mount.base)),
-        Err(error) => problem::failure(&tokens, &error),
-    }
+    let exchanged = tokens.exchange(&token, wanted).await?;
+    Ok(respond(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
 }
 
 /// The request, and what is wrong with it; an error where a value is of a wrong JSON type.

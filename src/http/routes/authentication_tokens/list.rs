@@ -10,7 +10,7 @@ use crate::error::InvalidField;
 use crate::http::authenticate::Authenticator;
 use crate::http::routes::authentication_tokens::{body_of, respond};
 use crate::http::routes::mount::Mount;
-use crate::http::routes::problem;
+use crate::http::routes::problem::{self, Refused};
 use crate::service::{Page, TokenService};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -23,38 +23,27 @@ pub(in crate::http::routes) async fn list(
     State(tokens): State<TokenService>,
     request: Request,
 ) -> Response {
+    problem::answer(&tokens, try_list(&tokens, request).await)
+}
+
+async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let mount = Mount::read(&tokens, &mut parts).await;
-    let authenticator = Authenticator {
-        validator: tokens.validator(),
-        headers: &parts.headers,
-        extensions: &parts.extensions,
-    };
-    let bearer = match authenticator.required() {
-        Ok(bearer) => bearer,
-        Err(reason) => return problem::refusal(&tokens, reason),
-    };
-    let Query { customer_id, page } = match Query::read(parts.uri.query().unwrap_or_default()) {
-        Ok(query) => query,
-        Err(invalid) => return problem::invalid_fields(&tokens, &invalid),
-    };
-    match tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await {
-        Ok(listed) => {
-            let sessions = listed.sessions.iter();
-            let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();
-            let mut response = respond(StatusCode::OK, &Value::Array(body));
-            for (name, number) in [
-                ("pagination-total", listed.total),
-                ("pagination-limit", page.limit),
-                ("pagination-offset", page.offset),
-            ] {
-                let name = HeaderName::from_static(name);
-                response.headers_mut().insert(name, HeaderValue::from(number));
-            }
-            response
-        }
-        Err(error) => problem::failure(&tokens, &error),
+    let mount = Mount::read(tokens, &mut parts).await;
+    let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
+    let query = Query::read(parts.uri.query().unwrap_or_default());
+    let Query { customer_id, page } = query.map_err(Refused::Invalid)?;
+    let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await?;
+    let sessions = listed.sessions.iter();
+    let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();
+    let mut response = respond(StatusCode::OK, &Value::Array(body));
+    for (name, number) in [
+        ("pagination-total", listed.total),
+        ("pagination-limit", page.limit),
+        ("pagination-offset", page.offset),
+    ] {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
     }
+    Ok(response)
 }
 
 struct Query {

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::http::routes::authentication_tokens::{body_of, no_content, respond};
 use crate::http::routes::mount::Mount;
-use crate::http::routes::problem;
+use crate::http::routes::problem::{self, Refused};
 use crate::service::TokenService;
 
 /// Whether the token is good, and what it stands for.
@@ -14,13 +14,15 @@ pub(in crate::http::routes) async fn verify(
     State(tokens): State<TokenService>,
     request: Request,
 ) -> Response {
+    problem::answer(&tokens, try_verify(&tokens, request).await)
+}
+
+async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let mount = Mount::read(&tokens, &mut parts).await;
-    let Some(token) = mount.token else { return problem::not_found(&tokens) };
-    match tokens.find_session(&token, &mount.caller).await {
-        Ok(session) => respond(StatusCode::OK, &body_of(&session, None, &mount.base)),
-        Err(error) => problem::failure(&tokens, &error),
-    }
+    let mount = Mount::read(tokens, &mut parts).await;
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    let session = tokens.find_session(&token, &mount.caller).await?;
+    Ok(respond(StatusCode::OK, &body_of(&session, None, &mount.base)))
 }
 
 /// Its holder logs out.
@@ -28,11 +30,13 @@ pub(in crate::http::routes) async fn end(
     State(tokens): State<TokenService>,
     request: Request,
 ) -> Response {
+    problem::answer(&tokens, try_end(&tokens, request).await)
+}
+
+async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let mount = Mount::read(&tokens, &mut parts).await;
-    let Some(token) = mount.token else { return problem::not_found(&tokens) };
-    match tokens.log_out_customer(&token, &mount.caller).await {
-        Ok(()) => no_content(),
-        Err(error) => problem::failure(&tokens, &error),
-    }
+    let mount = Mount::read(tokens, &mut parts).await;
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    tokens.log_out_customer(&token, &mount.caller).await?;
+    Ok(no_content())
 }

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::domain::identifier::CustomerId;
 use crate::domain::password::Password;
-use crate::error::{Error, InvalidField};
+use crate::error::InvalidField;
 use crate::http::authenticate::Authenticator;
 use crate::http::routes::authentication_tokens::{body_of, respond};
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::fields::Fields;
 use crate::http::routes::mount::Mount;
-use crate::http::routes::problem;
+use crate::http::routes::problem::{self, Refused};
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
@@ -21,70 +21,27 @@ pub(in crate::http::routes) async fn start(
     State(tokens): State<TokenService>,
     request: Request,
 ) -> Response {
+    problem::answer(&tokens, try_start(&tokens, request).await)
+}
+
+async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(&tokens, &mut parts).await;
-    let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
-        Ok(received) => received,
-        Err(fault) => return problem::body_fault(&tokens, fault),
-    };
-    let members = match received.members() {
-        Ok(members) => members,
-        Err(message) => return problem::malformed(&tokens, &message),
-    };
-    let started = match Mode::read(&members) {
-        Err(refused) => return refused.respond(&tokens),
-        Ok(Mode::Password) => match read_login(&members, &tokens) {
-            Ok(login) => tokens.log_in_customer(login, &mount.caller).await,
-            Err(refused) => return refused.respond(&tokens),
-        },
-        Ok(Mode::Passwordless) => {
-            let authenticator = Authenticator {
-                validator: tokens.validator(),
-                headers: &parts.headers,
-                extensions: &parts.extensions,
-            };
+    let mount = Mount::read(tokens, &mut parts).await;
+    let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
+    let members = received.members()?;
+    let StartedSession { token, session } = match Mode::read(&members)? {
+        Mode::Password => {
+            let login = read_login(&members, tokens)?;
+            tokens.log_in_customer(login, &mount.caller).await?
+        }
+        Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
-            let bearer = match authenticator.required() {
-                Ok(bearer) => bearer,
-                Err(reason) => return problem::refusal(&tokens, reason),
-            };
-            match read_session(&members, &tokens) {
-                Ok(new) => tokens.start_session_on_behalf_of(&bearer, new, &mount.caller).await,
-                Err(refused) => return refused.respond(&tokens),
-            }
+            let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
+            let new = read_session(&members, tokens)?;
+            tokens.start_session_on_behalf_of(&bearer, new, &mount.caller).await?
         }
     };
-    answer(&tokens, &started, &mount.base)
-}
-
-fn answer(tokens: &TokenService, started: &Result<StartedSession, Error>, base: &str) -> Response {
-    match started {
-        Ok(StartedSession { token, session }) => {
-            respond(StatusCode::CREATED, &body_of(session, Some(token), base))
-        }
-        Err(error) => problem::failure(tokens, error),
-    }
-}
-
-/// Why a request does not get as far as the service.
-enum Refused {
-    Malformed(String),
-    Invalid(Vec<InvalidField>),
-}
-
-impl Refused {
-    fn respond(&self, tokens: &TokenService) -> Response {
-        match self {
-            Self::Malformed(message) => problem::malformed(tokens, message),
-            Self::Invalid(fields) => problem::invalid_fields(tokens, fields),
-        }
-    }
-}
-
-impl From<String> for Refused {
-    fn from(message: String) -> Self {
-        Self::Malformed(message)
-    }
+    Ok(respond(StatusCode::CREATED, &body_of(&session, Some(&token), &mount.base)))
 }
 
 /// What proves who the customer is.
