@@ -13,12 +13,13 @@ use crate::clock::Timestamp;
 use crate::domain::acl::Acl;
 use crate::domain::claims::{AccessToken, SubjectType, Validated};
 use crate::domain::identifier::{CustomerId, TokenId};
-use crate::domain::one_time_password::{OneTimePassword, StoredCode};
+use crate::domain::one_time_password::OneTimePassword;
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
+use crate::service::one_time_password::Step;
 use crate::service::permission;
 use crate::service::session::no_session;
 use crate::service::stores::contended;
@@ -172,11 +173,13 @@ impl TokenService {
             let now = self.now();
             let session = self.find_live_session(token, &request.caller).await?;
             *seen = Some(session.clone());
-            let session =
-                match self.check_one_time_password(session, request, &mut accepted).await? {
-                    Step::Go(session) => session,
-                    Step::Again => continue,
-                };
+            let session = match self
+                .check_one_time_password(session, request.one_time_password.as_ref(), &mut accepted)
+                .await?
+            {
+                Step::Go(session) => session,
+                Step::Again => continue,
+            };
             let exchanged = match self.sign_exchange(&session, request, now) {
                 Ok(exchanged) => exchanged,
                 Err(error) => {
@@ -239,100 +242,6 @@ impl TokenService {
     pub(super) fn too_many_claims(&self) -> InvalidField {
         let limit = self.parts.policy.max_custom_claims_len;
         InvalidField::new("customClaims", format!("must be at most {limit} bytes of JSON"))
-    }
-
-    /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
-    /// that a round lost to another writer costs no second try.
-    async fn check_one_time_password(
-        &self,
-        session: Session,
-        request: &ExchangeRequest,
-        accepted: &mut Option<StoredCode>,
-    ) -> Result<Step<Session>, Error> {
-        let Some(state) = &session.one_time_password else { return Ok(Step::Go(session)) };
-        if let Some(accepted) = accepted {
-            return match &state.code {
-                Some(code) if code.is(accepted) => Ok(Step::Go(session)),
-                _ => Err(code_invalid()),
-            };
-        }
-        let Some(presented) = &request.one_time_password else {
-            return Err(Error::new(
-                ErrorKind::OneTimePasswordRequired,
-                "the session needs a one-time password",
-            ));
-        };
-        if state.tries_left == 0 {
-            // The last try is being compared elsewhere, or its node died over it.
-            return Err(no_session());
-        }
-        let now = self.now();
-        // With those of all other sessions of the customer: each stands a few tries, and whoever
-        // knows the password starts as many as they like.
-        let throttle = &self.parts.throttle;
-        let admission = throttle.admit(throttle.suspect_of_codes(&session.customer_id), now)?;
-        let version = session.version;
-        let mut counted = session.next_version(now);
-        if let Some(state) = &mut counted.one_time_password {
-            state.tries_left -= 1;
-            // A clock that is put back must not bring an expired code to life again.
-            state.code = state.code.take().filter(|code| now < code.expires_at);
-        }
-        if let Err(error) = self.parts.stores.replace_session(counted.clone(), version, now).await {
-            throttle.give_back(&admission);
-            return if error.kind() == ErrorKind::Conflict { Ok(Step::Again) } else { Err(error) };
-        }
-        let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
-        match code {
-            Some(code)
-                if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
-            {
-                throttle.give_back(&admission);
-                *accepted = Some(code);
-                Ok(Step::Go(counted))
-            }
-            _ => {
-                self.end_if_out_of_tries(counted).await?;
-                Err(code_invalid())
-            }
-        }
-    }
-
-    /// Ends a session whose last try was wrong.
-    async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
-        let out_of_tries = |session: &Session| {
-            session.one_time_password.as_ref().is_some_and(|s| s.tries_left == 0)
-        };
-        let mut session = Some(session).filter(out_of_tries);
-        for _ in 0..ATTEMPTS {
-            let Some(current) = session else { return Ok(()) };
-            match self.parts.stores.take_session(&current.key, current.version).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-            }
-            session = self.parts.stores.get_session(&current.key).await?.filter(out_of_tries);
-        }
-        Err(contended())
-    }
-
-    /// A right code is no wrong try, though the request fails for another reason. If this fails,
-    /// the session has one try less than it should: never one more.
-    async fn give_try_back(&self, session: Session, now: Timestamp) {
-        let limit = self.parts.policy.one_time_password_tries;
-        let mut current = Some(session);
-        for _ in 0..ATTEMPTS {
-            let Some(session) = current else { return };
-            let (key, version) = (session.key, session.version);
-            let mut given_back = session.next_version(now);
-            let Some(state) = &mut given_back.one_time_password else { return };
-            state.tries_left = limit.min(state.tries_left + 1);
-            match self.parts.stores.replace_session(given_back, version, now).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                _ => return,
-            }
-            current = self.parts.stores.get_session(&key).await.ok().flatten();
-        }
     }
 
     fn sign_exchange(
@@ -453,12 +362,6 @@ pub(super) fn json_len(claims: &Map<String, Value>) -> usize {
     serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len())
 }
 
-/// One step of a round: done, or lost to another writer.
-enum Step<T> {
-    Go(T),
-    Again,
-}
-
 /// A bearer of another organization holds nothing here.
 fn may_widen(bearer: &Validated, session: &Session) -> bool {
     let same_organization =
@@ -470,8 +373,4 @@ fn may_widen(bearer: &Validated, session: &Session) -> bool {
     !is_customer
         && same_organization
         && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
-}
-
-fn code_invalid() -> Error {
-    Error::new(ErrorKind::OneTimePasswordInvalid, "the one-time password is not valid")
 }

@@ -1,3 +1,7 @@
+//! One-time passwords: made, sent, and, in `verify`, counted and compared.
+
+mod verify;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +19,8 @@ use crate::service::detached::run_to_completion;
 use crate::service::session::no_session;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
+
+pub(super) use self::verify::Step;
 
 const ATTEMPTS: usize = 16;
 

@@ -1,0 +1,116 @@
+use crate::clock::Timestamp;
+use crate::domain::one_time_password::{OneTimePassword, StoredCode};
+use crate::domain::session::Session;
+use crate::error::{Error, ErrorKind};
+use crate::service::session::no_session;
+use crate::service::stores::contended;
+use crate::service::token_service::TokenService;
+
+/// Each round that is lost was won by another writer, and those are few.
+const ATTEMPTS: usize = 64;
+
+/// One step of a round: done, or lost to another writer.
+pub(in crate::service) enum Step<T> {
+    Go(T),
+    Again,
+}
+
+impl TokenService {
+    /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
+    /// that a round lost to another writer costs no second try.
+    pub(in crate::service) async fn check_one_time_password(
+        &self,
+        session: Session,
+        presented: Option<&OneTimePassword>,
+        accepted: &mut Option<StoredCode>,
+    ) -> Result<Step<Session>, Error> {
+        let Some(state) = &session.one_time_password else { return Ok(Step::Go(session)) };
+        if let Some(accepted) = accepted {
+            return match &state.code {
+                Some(code) if code.is(accepted) => Ok(Step::Go(session)),
+                _ => Err(code_invalid()),
+            };
+        }
+        let Some(presented) = presented else {
+            return Err(Error::new(
+                ErrorKind::OneTimePasswordRequired,
+                "the session needs a one-time password",
+            ));
+        };
+        if state.tries_left == 0 {
+            // The last try is being compared elsewhere, or its node died over it.
+            return Err(no_session());
+        }
+        let now = self.now();
+        // With those of all other sessions of the customer: each stands a few tries, and whoever
+        // knows the password starts as many as they like.
+        let throttle = &self.parts.throttle;
+        let admission = throttle.admit(throttle.suspect_of_codes(&session.customer_id), now)?;
+        let version = session.version;
+        let mut counted = session.next_version(now);
+        if let Some(state) = &mut counted.one_time_password {
+            state.tries_left -= 1;
+            // A clock that is put back must not bring an expired code to life again.
+            state.code = state.code.take().filter(|code| now < code.expires_at);
+        }
+        if let Err(error) = self.parts.stores.replace_session(counted.clone(), version, now).await {
+            throttle.give_back(&admission);
+            return if error.kind() == ErrorKind::Conflict { Ok(Step::Again) } else { Err(error) };
+        }
+        let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
+        match code {
+            Some(code)
+                if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
+            {
+                throttle.give_back(&admission);
+                *accepted = Some(code);
+                Ok(Step::Go(counted))
+            }
+            _ => {
+                self.end_if_out_of_tries(counted).await?;
+                Err(code_invalid())
+            }
+        }
+    }
+
+    /// Ends a session whose last try was wrong.
+    async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
+        let out_of_tries = |session: &Session| {
+            session.one_time_password.as_ref().is_some_and(|s| s.tries_left == 0)
+        };
+        let mut session = Some(session).filter(out_of_tries);
+        for _ in 0..ATTEMPTS {
+            let Some(current) = session else { return Ok(()) };
+            match self.parts.stores.take_session(&current.key, current.version).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            session = self.parts.stores.get_session(&current.key).await?.filter(out_of_tries);
+        }
+        Err(contended())
+    }
+
+    /// A right code is no wrong try, though the request fails for another reason. If this fails,
+    /// the session has one try less than it should: never one more.
+    pub(in crate::service) async fn give_try_back(&self, session: Session, now: Timestamp) {
+        let limit = self.parts.policy.one_time_password_tries;
+        let mut current = Some(session);
+        for _ in 0..ATTEMPTS {
+            let Some(session) = current else { return };
+            let (key, version) = (session.key, session.version);
+            let mut given_back = session.next_version(now);
+            let Some(state) = &mut given_back.one_time_password else { return };
+            state.tries_left = limit.min(state.tries_left + 1);
+            match self.parts.stores.replace_session(given_back, version, now).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                _ => return,
+            }
+            current = self.parts.stores.get_session(&key).await.ok().flatten();
+        }
+    }
+}
+
+fn code_invalid() -> Error {
+    Error::new(ErrorKind::OneTimePasswordInvalid, "the one-time password is not valid")
+}
