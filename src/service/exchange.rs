@@ -131,7 +131,8 @@ impl TokenService {
     /// organization; [`ErrorKind::OneTimePasswordRequired`] and
     /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
     /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;
-    /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds;
+    /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds; [`ErrorKind::Throttled`]
+    /// where the customer's sessions have had too many wrong one-time passwords;
     /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up,
     /// but for two: the last wrong one-time password ends the session, and a store that answers too
     /// late may have done its work.

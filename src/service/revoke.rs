@@ -80,14 +80,15 @@ impl TokenService {
         subject: &str,
         began: Began,
     ) -> Result<(), Error> {
-        self.end_tokens_before(subject_type, subject, began.tokens).await?;
-        let SubjectType::Customer = subject_type else { return Ok(()) };
-        let Ok(customer_id) = CustomerId::new(subject) else { return Ok(()) };
+        // Where one of the two cannot be done, the other is: not everybody can ask for it again.
+        let published = self.end_tokens_before(subject_type, subject, began.tokens).await;
+        let SubjectType::Customer = subject_type else { return published };
+        let Ok(customer_id) = CustomerId::new(subject) else { return published };
         let ended = self.parts.stores.remove_subject(&customer_id, began.sessions).await?;
         for session in &ended {
             self.parts.phantom_tokens.remove(&session.key).await;
         }
-        Ok(())
+        published
     }
 
     /// Effective on this node at once, also where it cannot be published for all others.

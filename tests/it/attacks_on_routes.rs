@@ -1023,6 +1023,32 @@ async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
 }
 
 #[tokio::test]
+async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
+    let hash = node.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let jane = Entity::customer("jane", hash, CustomerId::new("cus_1").unwrap(), false).unwrap();
+    let id = jane.id().clone();
+    node.tokens.register(jane).await.unwrap();
+    // Taking back, removing the sessions, and telling those who keep copies of the credential.
+    for step in 0..3 {
+        let path = format!("{SESSIONS}/{}", node.session(|new| new).await);
+        cluster.clock.advance(Duration::from_millis(1));
+        store.plan(step, Fault::Fails);
+        let new = Password::new(format!("password number {step}")).unwrap();
+        let failed = node.tokens.set_password(&id, new).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Unavailable);
+        assert!(store.has_failed());
+        assert_problem(&here.get(&path, None).await, 404, "not-found");
+        if step != 1 {
+            assert_problem(&elsewhere.get(&path, None).await, 404, "not-found");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_keys() {
     let policy = Policy::default().trailing_wildcards(true);
     let fixture = Fixture::with(|builder| builder.policy(policy));
