@@ -13,7 +13,8 @@
 //! | `COUNTERSIGN_LISTEN` | address and port | `127.0.0.1:8080` |
 //! | `COUNTERSIGN_ISSUER` | `iss` of the tokens | `http://` and the address |
 //! | `COUNTERSIGN_AUDIENCE` | `aud` of the tokens | the issuer |
-//! | `COUNTERSIGN_STORE` | `memory:` | `memory:` |
+//! | `COUNTERSIGN_STORE` | who is registered and what was handed out: `memory:`, `sqlite:PATH`, `postgres://…`; the latter two with the features of their names | `memory:` |
+//! | `COUNTERSIGN_SESSION_STORE` | the same for what was handed out alone | as `COUNTERSIGN_STORE` |
 //! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
 //! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
 //! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions | nobody is registered |
@@ -33,13 +34,14 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::jose::SigningKey;
+use countersign::store::{EntityStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
     NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId, Password,
@@ -114,10 +116,15 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     let address = setting("COUNTERSIGN_LISTEN")?.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let address: SocketAddr =
         address.parse().map_err(|_| "COUNTERSIGN_LISTEN must be an address and a port")?;
-    match setting("COUNTERSIGN_STORE")?.as_deref() {
-        None | Some("memory:") => {}
-        Some(_) => return Err("COUNTERSIGN_STORE must be memory:".into()),
-    }
+    let store = setting("COUNTERSIGN_STORE")?.unwrap_or_else(|| "memory:".to_owned());
+    let stores =
+        Stores::open(&store).await.map_err(|error| format!("COUNTERSIGN_STORE {error}"))?;
+    let session_stores = match setting("COUNTERSIGN_SESSION_STORE")? {
+        Some(store) => Stores::open(&store)
+            .await
+            .map_err(|error| format!("COUNTERSIGN_SESSION_STORE {error}"))?,
+        None => stores.clone(),
+    };
     let keys = match setting("COUNTERSIGN_SIGNING_KEY")? {
         Some(path) => KeyRing::new(signing_key(&path)?),
         None => KeyRing::generate(Algorithm::EdDSA)?,
@@ -137,6 +144,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     }
     let mut builder =
         TokenService::builder().issuer(issuer).audience(audience).keys(keys).policy(policy);
+    builder = builder.entities(stores.entities).sessions(session_stores.sessions);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
@@ -150,6 +158,49 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         seed.load(&tokens).await.map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
     }
     Ok((listener, tokens))
+}
+
+/// Both stores of one engine.
+#[derive(Clone)]
+struct Stores {
+    entities: Arc<dyn EntityStore>,
+    sessions: Arc<dyn SessionStore>,
+}
+
+impl Stores {
+    fn new(store: impl EntityStore + SessionStore + Clone) -> Self {
+        Self { entities: Arc::new(store.clone()), sessions: Arc::new(store) }
+    }
+
+    /// Opens a store, and makes its tables where they are not there.
+    async fn open(location: &str) -> Result<Self, Problem> {
+        if location == "memory:" {
+            return Ok(Self::new(MemoryStore::new()));
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = location.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+            let store = countersign::store::SqliteStore::open(path)
+                .await
+                .map_err(|error| reason(&error))?;
+            store.migrate().await.map_err(|error| reason(&error))?;
+            return Ok(Self::new(store));
+        }
+        #[cfg(feature = "postgres")]
+        if location.starts_with("postgres://") {
+            let store = countersign::store::PostgresStore::connect(location)
+                .map_err(|error| reason(&error))?;
+            store.migrate().await.map_err(|error| reason(&error))?;
+            return Ok(Self::new(store));
+        }
+        Err("must be memory:, or, with the feature, sqlite:PATH or postgres://…".into())
+    }
+}
+
+/// What went wrong, with what made it so.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn reason(error: &countersign::Error) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn setting(name: &str) -> Result<Option<String>, Problem> {

@@ -47,7 +47,7 @@ impl SubjectType {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::User, Self::Entity, Self::Customer].into_iter().find(|kind| kind.as_str() == text)
     }
 }

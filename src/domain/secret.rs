@@ -104,8 +104,8 @@ impl StoredSecret {
 /// overlap lets it live on.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    current: Option<StoredSecret>,
-    previous: Option<StoredSecret>,
+    pub(crate) current: Option<StoredSecret>,
+    pub(crate) previous: Option<StoredSecret>,
 }
 
 /// What a presented secret is worth.

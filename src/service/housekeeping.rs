@@ -10,9 +10,11 @@ use crate::telemetry;
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
+/// In how many parts a store is purged at a time. What is left is for the next time.
+const MAX_PARTS: usize = 10_000;
 /// How long to wait after a failure: doubled with each that follows, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl TokenService {
     /// Keeps the service in order for as long as it lives: hears of what other nodes take back,
@@ -50,7 +52,13 @@ impl TokenService {
         self.parts.throttle.purge(now);
         self.parts.revocations.purge(now);
         telemetry::revocations_held(self.parts.revocations.len());
-        self.parts.stores.purge_expired(now).await.map(drop)
+        // A store may purge in parts, so that nobody has to wait for it.
+        for _ in 0..MAX_PARTS {
+            if self.parts.stores.purge_expired(now).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

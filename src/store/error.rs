@@ -45,3 +45,12 @@ impl StdError for StoreError {
         }
     }
 }
+
+/// A call was made twice, and it cannot be told whether the first did it.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "a call in memory has an answer")
+)]
+pub(super) fn answer_lost() -> StoreError {
+    StoreError::unavailable("the connection was lost, and with it the answer")
+}

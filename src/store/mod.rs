@@ -13,14 +13,34 @@
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
 //!
+//! # What each engine promises
+//!
+//! | | in memory | SQLite | Postgres |
+//! |---|---|---|---|
+//! | feature | `service` | `sqlite` | `postgres` |
+//! | for | one process | the processes of one machine | any number of nodes |
+//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones |
+//! | `take` | exactly once | exactly once | exactly once, under the same condition |
+//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none |
+//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8, two connections a node at least |
+//!
 //! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
 //! it, races included.
 
 mod error;
 mod memory;
+pub mod record;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod feed;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +56,12 @@ use crate::domain::session::{Session, SessionKey};
 
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::sql::TableNames;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 
 /// Who is registered. See the [module docs](self) for the contract.
 #[async_trait]
@@ -162,6 +188,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError>;
 
     /// Removes sessions and revocations that ended by `now`; answers how many.
+    ///
+    /// It may do so in parts: whoever is answered more than zero calls again.
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@ mod architecture;
 mod attacks_on_routes;
 mod attacks_on_tokens;
 mod compile_fail;
+mod durable_stores;
 mod examples;
 mod exchange;
 mod housekeeping;

@@ -1,0 +1,262 @@
+//! Both stores in a Postgres database: any number of machines.
+
+mod listener;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlStr;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::clock::Timestamp;
+use crate::domain::entity::{Entity, EntityId};
+use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::revocation::Revocation;
+use crate::domain::session::{Session, SessionKey};
+use crate::error::{Error, ErrorKind};
+use crate::store::error::answer_lost;
+use crate::store::feed::Bell;
+use crate::store::postgres::listener::Listener;
+use crate::store::record;
+use crate::store::sql::{
+    Outcome, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
+    refuse_later_schema, retry, rows, statement,
+};
+use crate::store::{
+    Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+};
+
+pub use sqlx::PgPool;
+
+/// The versions of the schema, in order: what was released stays as it is.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+/// Held while the tables are made: "countersign" cut to what a lock's number has room for.
+const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
+/// How often the feed is looked at where no notification comes: one may get lost with its
+/// connection, and a pooler in front of the database may pass on none.
+const POLL: Duration = Duration::from_secs(1);
+/// How long a call waits for a connection. Less than the service's deadline.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECTIONS: u32 = 16;
+
+/// Both stores in a Postgres database, version 13 or later.
+///
+/// A write that was answered is durable as far as `synchronous_commit` of the database is on, as it
+/// is by default.
+///
+/// ```no_run
+/// use countersign::store::PostgresStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::connect("postgres://app@db.example.com/app")?;
+/// store.migrate().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    tables: Tables,
+    statements: Statements,
+    publish: SqlStr,
+    read_feed: SqlStr,
+    read_whole_feed: SqlStr,
+    channel: String,
+    bell: Arc<Bell>,
+    listener: Listener,
+}
+
+impl PostgresStore {
+    /// A store in the database of that URL, over a pool of up to 16 connections of its own. It
+    /// connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where it is no URL of a Postgres database.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        let invalid = || Error::new(ErrorKind::Configuration, "not a URL of a Postgres database");
+        // The driver takes a URL of whatever scheme.
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(invalid());
+        }
+        // A connection that died is found out by the call that meets it, which is then made again:
+        // asking each before its use would cost a round trip a call.
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy(url)
+            .map_err(|_| invalid())?;
+        Self::new(pool, &TableNames::default())
+    }
+
+    /// A store over the host's pool, which has to have two connections at least: one listens to
+    /// what other nodes publish. The pool's `acquire_timeout` should be less than the policy's
+    /// `store_deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] for names that are none.
+    pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
+        let tables = names.check()?;
+        let revocations = tables.table("revocations");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                statements: Statements::new(&tables, "FOR UPDATE SKIP LOCKED"),
+                publish: statement(format!(
+                    "WITH published AS \
+                     (INSERT INTO {revocations} (until, record) VALUES ($1, $2) RETURNING id) \
+                     SELECT pg_notify($3, '') FROM published"
+                )),
+                // What had not been committed when the snapshot of the cursor was taken.
+                read_feed: statement(format!(
+                    "SELECT now.snapshot::text, \
+                     pg_snapshot_xmax(now.snapshot) < pg_snapshot_xmin($1::text::pg_snapshot), \
+                     published.record FROM (SELECT pg_current_snapshot() AS snapshot) AS now \
+                     LEFT JOIN {revocations} AS published \
+                     ON published.xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
+                     AND published.xid < pg_snapshot_xmax(now.snapshot) \
+                     AND NOT pg_visible_in_snapshot(published.xid, $1::text::pg_snapshot)"
+                )),
+                read_whole_feed: statement(format!(
+                    "SELECT now.snapshot::text, false, published.record \
+                     FROM (SELECT pg_current_snapshot() AS snapshot) AS now \
+                     LEFT JOIN {revocations} AS published ON true"
+                )),
+                channel: format!(
+                    "{}.{}",
+                    tables.schema.as_deref().unwrap_or_default(),
+                    tables.prefix
+                ),
+                tables,
+                bell: Arc::new(Bell::new()),
+                listener: Listener::default(),
+            }),
+        })
+    }
+
+    /// Makes the schema and the tables, or brings them up to this release. Harmless when they are
+    /// there, and when several nodes do it at once. To be called after a backup was put back, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the database is out of reach or does not allow it,
+    /// [`ErrorKind::Configuration`] where its tables are of a later release.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let mut known = 0;
+        let migration = async {
+            let tables = &self.inner.tables;
+            let mut transaction = self.inner.pool.begin().await?;
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
+            lock.execute(&mut *transaction).await?;
+            if let Some(schema) = &tables.schema {
+                // `IF NOT EXISTS` asks for the right to make one, also where it is there.
+                let is_there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL");
+                if !is_there.bind(schema).fetch_one(&mut *transaction).await? {
+                    let create = statement(format!("CREATE SCHEMA \"{schema}\""));
+                    sqlx::query(create).execute(&mut *transaction).await?;
+                }
+            }
+            let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
+                          (version bigint NOT NULL PRIMARY KEY)";
+            sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
+            let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
+            let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
+            known = latest.fetch_one(&mut *transaction).await?;
+            for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
+                let script = statement(tables.fill_in(script));
+                sqlx::raw_sql(script).execute(&mut *transaction).await?;
+                let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
+                let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
+                done.execute(&mut *transaction).await?;
+            }
+            // What came out of a dump of another cluster has numbers of transactions that are
+            // still to come in this one.
+            let restored = "UPDATE {table:revocations} SET xid = pg_current_xact_id() \
+                            WHERE xid > pg_current_xact_id()";
+            sqlx::query(statement(tables.fill_in(restored))).execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        migration.await.map_err(not_migrated)?;
+        refuse_later_schema(known, MIGRATIONS.len())
+    }
+
+    fn reader(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    fn writer(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    /// Whether the connection is gone, or the server undid what it was asked: it is worth asking
+    /// again.
+    fn is_lost(error: &sqlx::Error) -> bool {
+        match error {
+            sqlx::Error::Io(_) => true,
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                // Connection exceptions, a shutdown, a conflict of transactions.
+                code.starts_with("08")
+                    || matches!(&*code, "57P01" | "57P02" | "57P03" | "40001" | "40P01")
+            }),
+            _ => false,
+        }
+    }
+
+    fn prepare_to_wait(&self) {
+        let inner = &self.inner;
+        inner.listener.ensure_listening(&inner.pool, &inner.channel, &inner.bell);
+    }
+
+    async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
+        let publishing = retry(Self::is_lost, || {
+            sqlx::query(self.inner.publish.clone())
+                .bind(until)
+                .bind(record)
+                .bind(&self.inner.channel)
+                .execute(self.writer())
+        });
+        publishing.await.map(drop)
+    }
+
+    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+        if let Some(mark) = after.mark() {
+            let (is_other_cluster, news) = self.read(&self.inner.read_feed, Some(mark)).await?;
+            if !is_other_cluster {
+                return Ok(news);
+            }
+        }
+        Ok(self.read(&self.inner.read_whole_feed, None).await?.1)
+    }
+
+    /// What is new, and whether the cursor is from a future that this cluster does not know: then
+    /// it is another one, and its numbers mean nothing.
+    async fn read(
+        &self,
+        statement: &SqlStr,
+        mark: Option<&str>,
+    ) -> Result<(bool, Revocations), StoreError> {
+        let reading = retry(Self::is_lost, || {
+            let query = sqlx::query_as::<_, (String, bool, Option<String>)>(statement.clone());
+            let query = if let Some(mark) = mark { query.bind(mark) } else { query };
+            query.fetch_all(self.reader())
+        });
+        let published = reading.await?.value;
+        let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
+        let revocations = records.map(record::read_revocation).collect::<Result<_, _>>()?;
+        let Some((snapshot, is_other_cluster, _)) = published.first() else {
+            return Err(StoreError::corrupt("the feed has no row, not even an empty one"));
+        };
+        Ok((*is_other_cluster, Revocations { revocations, next: Cursor::new(snapshot) }))
+    }
+}
+
+implement_stores!(PostgresStore);

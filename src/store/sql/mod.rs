@@ -1,0 +1,43 @@
+//! What the two SQL engines share: names, statements, how a call is made again, and the verbs.
+//!
+//! A record is a document ([`super::record`]); beside it stand the columns that are searched by.
+//! Each verb is one statement, so that the engine makes it atomic and durable.
+
+mod names;
+mod retry;
+mod statements;
+mod verbs;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+
+pub use self::names::TableNames;
+pub(super) use self::names::Tables;
+pub(super) use self::retry::{Outcome, retry};
+pub(super) use self::statements::{Statements, statement};
+pub(super) use self::verbs::implement_stores;
+
+/// How many of what has ended one call removes: a long transaction would keep others waiting.
+pub(super) const PURGE_LIMIT: i64 = 1_000;
+
+/// SQL has no unsigned integers; up to its end, time has none that does not fit.
+pub(super) fn micros(timestamp: Timestamp) -> i64 {
+    i64::try_from(timestamp.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A number of rows.
+pub(super) fn rows(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(super) fn not_migrated(error: sqlx::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the tables cannot be made").with_source(error)
+}
+
+/// Tables of a later release may mean something else by what this one would write.
+pub(super) fn refuse_later_schema(found: i64, known: usize) -> Result<(), Error> {
+    if usize::try_from(found).is_ok_and(|found| found <= known) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Configuration, "the tables are of a later release"))
+}

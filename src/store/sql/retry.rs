@@ -1,0 +1,38 @@
+use std::future::Future;
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// How long to wait before each further try.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
+
+/// What a call came to, and whether it was made more than once: the first may have been carried
+/// out, and only its answer have been lost.
+pub(in crate::store) struct Outcome<T> {
+    pub(in crate::store) value: T,
+    pub(in crate::store) is_repeated: bool,
+}
+
+/// Makes a call again where its connection was lost. A statement that names the version it
+/// expects does nothing the second time.
+pub(in crate::store) async fn retry<T, F>(
+    is_lost: fn(&sqlx::Error) -> bool,
+    mut call: impl FnMut() -> F,
+) -> Result<Outcome<T>, StoreError>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let mut is_repeated = false;
+    for pause in PAUSES {
+        match call().await {
+            Ok(value) => return Ok(Outcome { value, is_repeated }),
+            Err(error) if is_lost(&error) => {
+                tokio::time::sleep(pause).await;
+                is_repeated = true;
+            }
+            Err(error) => return Err(StoreError::unavailable(error)),
+        }
+    }
+    let value = call().await.map_err(StoreError::unavailable)?;
+    Ok(Outcome { value, is_repeated })
+}
