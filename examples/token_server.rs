@@ -157,6 +157,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     if let Some(seed) = seed {
         seed.load(&tokens).await.map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
     }
+    tokens.catch_up().await.map_err(|error| format!("COUNTERSIGN_SESSION_STORE: {error}"))?;
     Ok((listener, tokens))
 }
 

@@ -6,6 +6,7 @@
 //! forgotten.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct RevocationSet {
     live: RwLock<Live>,
+    /// Whether there may be more, of other nodes, for longer than the policy puts up with.
+    is_stale: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +171,17 @@ impl RevocationSet {
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.sessions.contains_key(id)
+    }
+
+    /// Whether others' revocations have not been heard of for too long.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Acquire)
+    }
+
+    /// Answers what it was before.
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "heard by the service"))]
+    pub(crate) fn set_stale(&self, is_stale: bool) -> bool {
+        self.is_stale.swap(is_stale, Ordering::AcqRel)
     }
 
     /// How many there are.

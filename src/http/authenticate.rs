@@ -10,7 +10,7 @@ use crate::http::bearer::{Credentials, credentials};
 use crate::http::client_address::client_address;
 use crate::http::refusal::RefusalReason;
 use crate::service::audit::{self, Attempt, Operation, Subjects};
-use crate::service::validate::Validator;
+use crate::service::validate::{TokenFault, Validator};
 
 /// What a request is authenticated by.
 #[derive(Clone, Copy)]
@@ -49,6 +49,7 @@ impl<'a> Authenticator<'a> {
                 audit::accepted_quietly(self.validator.subjects(), &attempt);
                 Ok(validated)
             }
+            Err(TokenFault::RevocationsUnknown) => Err(self.refuse(RefusalReason::Unavailable)),
             Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
         }
     }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::response::IntoResponse;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::service::validate::TokenFault;
+
+/// When to try again where nobody knows better.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a layer or an extractor refuses a request: its status and challenge are chosen here, its
 /// body by whoever mounts the layer ([`Refuse`]).
@@ -76,7 +79,8 @@ impl RefusalReason {
 
 impl Refusal {
     pub(crate) fn new(reason: RefusalReason, realm: &str) -> Self {
-        Self { reason, realm: realm.into(), permission: None, retry_after: None }
+        let retry_after = (reason == RefusalReason::Unavailable).then_some(RETRY_AFTER);
+        Self { reason, realm: realm.into(), permission: None, retry_after }
     }
 
     pub(crate) fn insufficient(permission: &Arc<str>, realm: &str) -> Self {
@@ -86,8 +90,8 @@ impl Refusal {
 
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "validation asks nobody"))]
     pub(crate) fn unavailable(realm: &str, retry_after: Option<Duration>) -> Self {
-        let retry_after = retry_after.or(Some(Duration::from_secs(1)));
-        Self { retry_after, ..Self::new(RefusalReason::Unavailable, realm) }
+        let refusal = Self::new(RefusalReason::Unavailable, realm);
+        Self { retry_after: retry_after.or(refusal.retry_after), ..refusal }
     }
 
     /// Says in the log which layer is missing, once a request.
@@ -174,7 +178,7 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(delay) = self.retry_after {
-            headers.insert(RETRY_AFTER, retry_after(delay));
+            headers.insert(http::header::RETRY_AFTER, retry_after(delay));
         }
         headers
     }

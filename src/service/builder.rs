@@ -144,6 +144,8 @@ impl TokenServiceBuilder {
         let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let sealing = sealing(self.sealing_keys, entities.is_durable() || sessions.is_durable())?;
+        // What other nodes have taken back so far is still to be heard.
+        revocations.set_stale(sessions.is_durable() && !self.policy.accept_stale_revocations);
         let subjects = if self.policy.audit_shows_subjects {
             Subjects::Shown
         } else {

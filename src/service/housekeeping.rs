@@ -3,9 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
+use crate::domain::revocation::RevocationSet;
 use crate::error::Error;
 use crate::service::token_service::{Parts, TokenService};
-use crate::store::Cursor;
+use crate::store::{Cursor, Revocations};
 use crate::telemetry;
 
 /// How long the feed is waited on at a time.
@@ -28,9 +31,11 @@ impl TokenService {
     /// ```
     ///
     /// A store that fails is a warning in the log, and is tried again; it never ends this. It ends
-    /// once the last clone of the service has been dropped.
+    /// once the last clone of the service has been dropped: keep one, also where its layers are all
+    /// that is used.
     ///
-    /// Without it, the store is never purged, and what other nodes take back is not heard of.
+    /// Without it, the store is never purged, and what other nodes take back is not heard of: over a
+    /// store that lasts, no token is accepted then, unless the policy says so.
     pub fn run_housekeeping(&self) -> impl Future<Output = ()> + Send + 'static {
         let parts = Arc::downgrade(&self.parts);
         async move {
@@ -38,6 +43,18 @@ impl TokenService {
             let purging = purge_periodically(parts);
             tokio::join!(feed, purging);
         }
+    }
+
+    /// Hears of what other nodes have taken back so far. [`run_housekeeping`](Self::run_housekeeping)
+    /// does it, too; called before the first request is served, it spares that one a 503.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        let read = self.parts.stores.revocations(&Cursor::START, Duration::ZERO).await?;
+        take_over(&self.parts, &read);
+        Ok(())
     }
 
     /// Removes what has ended from the store, and forgets what no longer matters. What
@@ -75,34 +92,91 @@ async fn purge_periodically(parts: Weak<Parts>) {
     }
 }
 
+fn take_over(parts: &Parts, read: &Revocations) {
+    for revocation in &read.revocations {
+        parts.revocations.insert(revocation);
+    }
+    telemetry::revocations_held(parts.revocations.len());
+    if parts.revocations.set_stale(false) {
+        tracing::info!("it is known what other nodes take back");
+    }
+}
+
 /// Takes over what was revoked anywhere, from the beginning on: this node may have been started
 /// anew, and what it revoked itself is harmless twice.
 async fn follow_feed(parts: Weak<Parts>) {
+    let Some(parts_now) = parts.upgrade() else { return };
+    let silence = Silence::of(&parts_now);
+    drop(parts_now);
     let mut cursor = Cursor::START;
     let mut pause = FIRST_PAUSE;
+    let mut heard_at = Instant::now();
     loop {
         let Some(parts_now) = parts.upgrade() else { return };
         let stores = parts_now.stores.clone();
         // Who waits here must not keep the service alive.
         drop(parts_now);
-        match stores.revocations(&cursor, FEED_WAIT).await {
+        let read = stores.revocations(&cursor, FEED_WAIT.min(silence.allowed / 2));
+        let read = match timeout_at(heard_at + silence.allowed, read).await {
+            Ok(read) => read,
+            // It neither answered nor failed, as a store does that hangs.
+            Err(_) => {
+                silence.lasts_too_long();
+                // From here on the store has all the time that it needs.
+                stores.revocations(&cursor, Duration::ZERO).await
+            }
+        };
+        match read {
             Ok(read) => {
                 let Some(parts_now) = parts.upgrade() else { return };
-                for revocation in &read.revocations {
-                    parts_now.revocations.insert(revocation);
-                }
-                telemetry::revocations_held(parts_now.revocations.len());
+                take_over(&parts_now, &read);
                 cursor = read.next;
                 pause = FIRST_PAUSE;
+                heard_at = Instant::now();
             }
             Err(error) => {
                 tracing::warn!(
                     error = ?error,
                     "what other nodes take back is not heard of; trying again"
                 );
+                if Instant::now() >= heard_at + silence.allowed {
+                    silence.lasts_too_long();
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
+    }
+}
+
+/// What comes of it when the feed is not heard. When housekeeping ends, it never is again.
+struct Silence {
+    revocations: Arc<RevocationSet>,
+    allowed: Duration,
+    matters: bool,
+}
+
+impl Silence {
+    fn of(parts: &Parts) -> Self {
+        Self {
+            revocations: Arc::clone(&parts.revocations),
+            allowed: parts.policy.max_revocation_staleness,
+            matters: parts.stores.are_shared() && !parts.policy.accept_stale_revocations,
+        }
+    }
+
+    fn lasts_too_long(&self) {
+        if self.matters && !self.revocations.set_stale(true) {
+            tracing::error!(
+                "it has not been known for too long what other nodes take back: tokens are \
+                 answered 503 until it is"
+            );
+        }
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.lasts_too_long();
     }
 }

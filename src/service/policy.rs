@@ -71,6 +71,8 @@ pub struct Policy {
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) audit_shows_subjects: bool,
     pub(crate) housekeeping_interval: Duration,
+    pub(crate) max_revocation_staleness: Duration,
+    pub(crate) accept_stale_revocations: bool,
     pub(crate) password_cost: PasswordCost,
     pub(crate) hashing_permits: usize,
     pub(crate) hashing_queue: usize,
@@ -138,6 +140,8 @@ impl Default for Policy {
             trusted_proxies: Vec::new(),
             audit_shows_subjects: false,
             housekeeping_interval: MINUTE,
+            max_revocation_staleness: MINUTE,
+            accept_stale_revocations: false,
             password_cost: PasswordCost::default(),
             hashing_permits: cores,
             hashing_queue: cores * 8,
@@ -261,6 +265,14 @@ setters! {
     /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
     /// minute.
     housekeeping_interval: Duration;
+    /// For how long tokens are accepted where the store cannot be asked what other nodes took back:
+    /// a minute. Longer than a restart of the store, and not as long as an outage. Then they are
+    /// answered 503, as they are before the store was asked for the first time. It is for stores
+    /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
+    max_revocation_staleness: Duration;
+    /// Whether tokens are accepted all the same, with an error in the log: they are not. What was
+    /// taken back would be let through for as long as the store is down.
+    accept_stale_revocations: bool;
     /// What a password hash costs: 19 MiB and two passes (OWASP).
     password_cost: PasswordCost;
     /// How many passwords are hashed at once: as many as there are cores. More would only be
@@ -390,6 +402,10 @@ impl Policy {
             ),
             (self.throttle_max_keys == 0, "a throttle has to keep a key"),
             (self.housekeeping_interval.is_zero(), "housekeeping needs an interval"),
+            (
+                self.max_revocation_staleness < Duration::from_secs(1),
+                "the store cannot be asked for revocations more often than once a second",
+            ),
         ];
         let limits = [
             self.throttle_by_name,

@@ -25,6 +25,11 @@ pub(super) struct Stores {
 }
 
 impl Stores {
+    /// Whether other nodes may take back what this one has to refuse.
+    pub(super) fn are_shared(&self) -> bool {
+        self.sessions.is_durable()
+    }
+
     pub(super) async fn insert_entity(&self, entity: Entity) -> Result<(), Error> {
         self.call("insert_entity", self.entities.insert(entity)).await
     }

@@ -105,9 +105,7 @@ impl Validator {
         let claims = json::parse_with(&jws.payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
         rules.check(&claims, now)?;
         let validated = Validated::new(claims);
-        if rules.revocations.contains(&validated) {
-            return Err(TokenFault::Revoked);
-        }
+        rules.check_revocations(&validated)?;
         Ok(Arc::new(validated))
     }
 
@@ -115,7 +113,8 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// [`TokenFault::Expired`], [`TokenFault::NotYetValid`] and [`TokenFault::Revoked`].
+    /// [`TokenFault::Expired`], [`TokenFault::NotYetValid`], [`TokenFault::Revoked`] and
+    /// [`TokenFault::RevocationsUnknown`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
         let rules = &*self.rules;
         let now = rules.clock.now();
@@ -125,10 +124,7 @@ impl Validator {
             validated.issued_at(),
             now,
         )?;
-        if rules.revocations.contains(validated) {
-            return Err(TokenFault::Revoked);
-        }
-        Ok(())
+        rules.check_revocations(validated)
     }
 
     /// Whose tokens it accepts: their `iss`.
@@ -160,6 +156,16 @@ impl Rules {
         }
         let at = Timestamp::from_secs;
         self.check_times(at(claims.exp), claims.nbf.map(at), at(claims.iat), now)
+    }
+
+    fn check_revocations(&self, validated: &Validated) -> Result<(), TokenFault> {
+        if self.revocations.contains(validated) {
+            return Err(TokenFault::Revoked);
+        }
+        if self.revocations.is_stale() {
+            return Err(TokenFault::RevocationsUnknown);
+        }
+        Ok(())
     }
 
     fn check_times(
@@ -210,6 +216,10 @@ pub enum TokenFault {
     Expired,
     /// It has been taken back.
     Revoked,
+    /// Nothing is wrong with it, but whether it has been taken back elsewhere cannot be told: the
+    /// store has been out of reach for longer than the policy's `max_revocation_staleness`. No
+    /// fault of the caller's, who is told to try again.
+    RevocationsUnknown,
 }
 
 impl TokenFault {
@@ -230,6 +240,7 @@ impl TokenFault {
             Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::RevocationsUnknown => "revocations_unknown",
         }
     }
 }
@@ -238,6 +249,7 @@ impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "the access token has expired",
+            Self::RevocationsUnknown => "whether the access token was taken back cannot be told",
             _ => "the access token is not valid",
         })
     }

@@ -172,13 +172,15 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
     for start in starting {
         start.await.unwrap().unwrap();
     }
-    let file = File::new();
-    let opening = (0..8).map(|_| {
-        let path = file.path();
-        tokio::spawn(async move { SqliteStore::open(path).await?.migrate().await })
-    });
-    for start in opening.collect::<Vec<_>>() {
-        start.await.unwrap().unwrap();
+    for _ in 0..20 {
+        let file = File::new();
+        let opening = (0..8).map(|_| {
+            let path = file.path();
+            tokio::spawn(async move { SqliteStore::open(path).await?.migrate().await })
+        });
+        for start in opening.collect::<Vec<_>>() {
+            start.await.unwrap().unwrap();
+        }
     }
 }
 

@@ -9,16 +9,18 @@ use countersign::store::{
     Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
 };
 use countersign::{
-    CustomerId, Grant, Revocation, Session, SessionId, SessionKey, Timestamp, TokenFault,
+    CustomerId, Grant, Policy, Revocation, SealingKey, Session, SessionId, SessionKey, Timestamp,
+    TokenFault,
 };
 use tokio::sync::watch;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, Server};
 
 /// A store that fails as often as a test wants, and tells how often it was asked to tidy up.
 #[derive(Clone, Debug)]
 struct Flaky {
     inner: MemoryStore,
+    is_durable: bool,
     failures_left: Arc<AtomicUsize>,
     purges: watch::Sender<usize>,
 }
@@ -26,7 +28,13 @@ struct Flaky {
 impl Flaky {
     fn new(failures: usize) -> Self {
         let failures_left = Arc::new(AtomicUsize::new(failures));
-        Self { inner: MemoryStore::new(), failures_left, purges: watch::Sender::new(0) }
+        let inner = MemoryStore::new();
+        Self { inner, is_durable: false, failures_left, purges: watch::Sender::new(0) }
+    }
+
+    /// One that outlives the process, for all that a service can tell.
+    fn shared(failures: usize) -> Self {
+        Self { is_durable: true, ..Self::new(failures) }
     }
 
     fn fail_or_go_on(&self) -> Result<(), StoreError> {
@@ -87,7 +95,7 @@ impl SessionStore for Flaky {
         self.inner.purge_expired(now).await
     }
     fn is_durable(&self) -> bool {
-        false
+        self.is_durable
     }
 }
 
@@ -180,4 +188,92 @@ async fn housekeeping_ends_with_the_service() {
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     drop(fixture);
     housekeeping.await.unwrap();
+}
+
+/// A service over a store that other nodes may share.
+fn shared(store: &Flaky, policy: Policy) -> Fixture {
+    Fixture::with(|builder| {
+        let key = SealingKey::from_bytes([7; 32]);
+        builder.sessions(store.clone()).sealing_key(key).policy(policy)
+    })
+}
+
+#[tokio::test]
+async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_taken_back() {
+    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let validate = || fixture.tokens.validator().validate(token.expose());
+    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+    fixture.tokens.catch_up().await.unwrap();
+    validate().unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
+    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(|| async {}))
+        .layer(fixture.tokens.validate_layer())
+        .merge(fixture.tokens.router());
+    let server = Server::start(app).await;
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let answer = server.get("/", Some(token.expose())).await.expect(503);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(answer.headers().get("www-authenticate").is_none());
+    server.get("/", Some("no.such.token")).await.expect(401);
+    server.get("/", None).await.expect(401);
+    let answer = server.get("/authentication-tokens", Some(token.expose())).await.expect(503);
+    assert_eq!(answer.header("retry-after"), "1");
+    fixture.tokens.catch_up().await.unwrap();
+    server.get("/", Some(token.expose())).await.expect(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
+    let store = Flaky::shared(0);
+    let fixture = shared(&store, Policy::default());
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    fixture.tokens.catch_up().await.unwrap();
+    tokio::spawn(fixture.tokens.run_housekeeping());
+    let wait_until = async |accepted: bool| {
+        for second in 0..600_u64 {
+            if fixture.tokens.validator().validate(token.expose()).is_ok() == accepted {
+                return second;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+        }
+        panic!("nothing changed in ten minutes");
+    };
+    store.failures_left.store(usize::MAX, Ordering::SeqCst);
+    let lasted = wait_until(false).await;
+    assert!((40..=85).contains(&lasted), "{lasted} s after the store went away");
+    store.failures_left.store(0, Ordering::SeqCst);
+    let lasted = wait_until(true).await;
+    assert!(lasted <= 5, "{lasted} s after the store came back");
+}
+
+#[tokio::test]
+async fn a_service_whose_housekeeping_was_ended_does_not_go_on_with_what_it_knows() {
+    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let validate = || fixture.tokens.validator().validate(token.expose());
+    while validate().is_err() {
+        tokio::task::yield_now().await;
+    }
+    housekeeping.abort();
+    assert!(housekeeping.await.unwrap_err().is_cancelled());
+    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+}
+
+#[tokio::test]
+async fn a_policy_may_prefer_to_let_tokens_pass() {
+    let policy = Policy::default().accept_stale_revocations(true);
+    let fixture = shared(&Flaky::shared(usize::MAX), policy);
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    fixture.tokens.validator().validate(token.expose()).unwrap();
+    let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
+    let built = countersign::TokenService::builder().policy(hasty).build();
+    assert_eq!(built.unwrap_err().kind(), countersign::ErrorKind::Configuration);
 }

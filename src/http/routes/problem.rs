@@ -142,7 +142,10 @@ fn body_fault(tokens: &TokenService, fault: BodyFault) -> Response {
 /// A bearer token that is missing or not accepted.
 fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response {
     let refusal = Refusal::new(reason, tokens.issuer());
-    let kind = kind("invalid-token", "The bearer token is not accepted", refusal.status());
+    let kind = match reason {
+        RefusalReason::Unavailable => UNAVAILABLE,
+        _ => kind("invalid-token", "The bearer token is not accepted", refusal.status()),
+    };
     let mut response = problem(tokens, &kind, refusal.message(), &[]);
     response.headers_mut().extend(refusal.headers());
     response

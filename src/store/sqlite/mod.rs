@@ -36,6 +36,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 4;
 
 /// Both stores in one SQLite file.
@@ -110,8 +111,8 @@ impl SqliteStore {
                 .max_lifetime(None)
         };
         // The writer first: it is what turns the file over to the write-ahead mode.
-        let writer = pool(1).connect_with(options.clone()).await.map_err(unopened)?;
-        let readers = pool(READERS).connect_with(options).await.map_err(unopened)?;
+        let writer = connect(&pool(1), &options).await.map_err(unopened)?;
+        let readers = connect(&pool(READERS), &options).await.map_err(unopened)?;
         let revocations = tables.table("revocations");
         Ok(Self {
             inner: Arc::new(Inner {
@@ -200,6 +201,30 @@ impl SqliteStore {
         let records = published.iter().filter_map(|(_, record)| record.as_deref());
         let revocations = records.map(record::read_revocation).collect::<Result<_, _>>()?;
         Ok(Revocations { revocations, next: Cursor::new(&last.to_string()) })
+    }
+}
+
+/// Connects, waiting for whoever else is turning the file over to the write-ahead mode just now: that
+/// takes a lock which SQLite's own busy timeout does not wait for.
+async fn connect(
+    pool: &SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let locked = |error: &sqlx::Error| {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| {
+            // SQLITE_BUSY, with an extended code in its upper bits.
+            code.parse().is_ok_and(|code: u32| code & 0xff == 5)
+        })
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if locked(&error) && waited < BUSY_TIMEOUT => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+                waited += LOCK_PAUSE;
+            }
+            connected => return connected,
+        }
     }
 }
 
