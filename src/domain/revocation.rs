@@ -179,7 +179,6 @@ impl RevocationSet {
     }
 
     /// Answers what it was before.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "heard by the service"))]
     pub(crate) fn set_stale(&self, is_stale: bool) -> bool {
         self.is_stale.swap(is_stale, Ordering::AcqRel)
     }

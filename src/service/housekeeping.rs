@@ -111,12 +111,14 @@ async fn follow_feed(parts: Weak<Parts>) {
     let mut cursor = Cursor::START;
     let mut pause = FIRST_PAUSE;
     let mut heard_at = Instant::now();
+    // Until it has answered, it is asked for what there is, and not for what is to come.
+    let mut wait = Duration::ZERO;
     loop {
         let Some(parts_now) = parts.upgrade() else { return };
         let stores = parts_now.stores.clone();
         // Who waits here must not keep the service alive.
         drop(parts_now);
-        let read = stores.revocations(&cursor, FEED_WAIT.min(silence.allowed / 2));
+        let read = stores.revocations(&cursor, wait);
         let read = match timeout_at(heard_at + silence.allowed, read).await {
             Ok(read) => read,
             // It neither answered nor failed, as a store does that hangs.
@@ -133,6 +135,7 @@ async fn follow_feed(parts: Weak<Parts>) {
                 cursor = read.next;
                 pause = FIRST_PAUSE;
                 heard_at = Instant::now();
+                wait = FEED_WAIT.min(silence.allowed / 2);
             }
             Err(error) => {
                 tracing::warn!(
@@ -144,6 +147,7 @@ async fn follow_feed(parts: Weak<Parts>) {
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                wait = Duration::ZERO;
             }
         }
     }
@@ -177,6 +181,9 @@ impl Silence {
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        self.lasts_too_long();
+        if self.matters {
+            self.revocations.set_stale(true);
+            tracing::info!("housekeeping has ended: tokens are answered 503 from here on");
+        }
     }
 }

@@ -270,7 +270,7 @@ setters! {
     /// answered 503, as they are before the store was asked for the first time. It is for stores
     /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
     max_revocation_staleness: Duration;
-    /// Whether tokens are accepted all the same, with an error in the log: they are not. What was
+    /// Whether tokens are accepted all the same, with warnings in the log: they are not. What was
     /// taken back would be let through for as long as the store is down.
     accept_stale_revocations: bool;
     /// What a password hash costs: 19 MiB and two passes (OWASP).

@@ -197,7 +197,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too.
+    /// key that does, too, and accepts tokens only while it hears what other nodes take back.
     fn is_durable(&self) -> bool;
 }
 
