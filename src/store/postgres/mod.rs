@@ -259,4 +259,4 @@ impl PostgresStore {
     }
 }
 
-implement_stores!(PostgresStore);
+implement_stores!(PostgresStore, sqlx::Postgres);

@@ -4,17 +4,37 @@
 /// Implements both traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
 /// `publish` and `read_feed`.
 macro_rules! implement_stores {
-    ($store:ty) => {
+    ($store:ty, $database:ty) => {
+        /// A query with parameters.
+        type Query<'q> =
+            sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+
+        fn entity_row<'q>(statement: &SqlStr, entity: &'q Entity, record: &'q str) -> Query<'q> {
+            sqlx::query(statement.clone())
+                .bind(entity.id().subject_type().as_str())
+                .bind(entity.id().name())
+                .bind(entity.version().cast_signed())
+                .bind(record)
+        }
+
+        fn session_row<'q>(statement: &SqlStr, session: &'q Session, record: &'q str) -> Query<'q> {
+            sqlx::query(statement.clone())
+                .bind(&session.key.as_bytes()[..])
+                .bind(session.version.cast_signed())
+                .bind(session.id.as_str())
+                .bind(session.customer_id.as_str())
+                .bind(session.organization_id.as_ref().map(|id| id.as_str()))
+                .bind(micros(session.created_at))
+                .bind(micros(session.expires_at))
+                .bind(record)
+        }
+
         #[async_trait]
         impl EntityStore for $store {
             async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
                 let insertion = retry(Self::is_lost, || {
-                    sqlx::query(self.inner.statements.insert_entity.clone())
-                        .bind(entity.id().subject_type().as_str())
-                        .bind(entity.id().name())
-                        .bind(entity.version().cast_signed())
-                        .bind(&record)
+                    entity_row(&self.inner.statements.insert_entity, &entity, &record)
                         .execute(self.writer())
                 });
                 let Outcome { value, is_repeated } = insertion.await?;
@@ -36,11 +56,7 @@ macro_rules! implement_stores {
             ) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
                 let replacement = retry(Self::is_lost, || {
-                    sqlx::query(self.inner.statements.replace_entity.clone())
-                        .bind(entity.id().subject_type().as_str())
-                        .bind(entity.id().name())
-                        .bind(entity.version().cast_signed())
-                        .bind(&record)
+                    entity_row(&self.inner.statements.replace_entity, &entity, &record)
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
                 });
@@ -75,15 +91,7 @@ macro_rules! implement_stores {
             async fn insert(&self, session: Session, _now: Timestamp) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
                 let insertion = retry(Self::is_lost, || {
-                    sqlx::query(self.inner.statements.insert_session.clone())
-                        .bind(&session.key.as_bytes()[..])
-                        .bind(session.version.cast_signed())
-                        .bind(session.id.as_str())
-                        .bind(session.customer_id.as_str())
-                        .bind(session.organization_id.as_ref().map(|id| id.as_str()))
-                        .bind(micros(session.created_at))
-                        .bind(micros(session.expires_at))
-                        .bind(&record)
+                    session_row(&self.inner.statements.insert_session, &session, &record)
                         .execute(self.writer())
                 });
                 let Outcome { value, is_repeated } = insertion.await?;
@@ -106,15 +114,7 @@ macro_rules! implement_stores {
             ) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
                 let replacement = retry(Self::is_lost, || {
-                    sqlx::query(self.inner.statements.replace_session.clone())
-                        .bind(&session.key.as_bytes()[..])
-                        .bind(session.version.cast_signed())
-                        .bind(session.id.as_str())
-                        .bind(session.customer_id.as_str())
-                        .bind(session.organization_id.as_ref().map(|id| id.as_str()))
-                        .bind(micros(session.created_at))
-                        .bind(micros(session.expires_at))
-                        .bind(&record)
+                    session_row(&self.inner.statements.replace_session, &session, &record)
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
                 });

@@ -237,4 +237,4 @@ fn create(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-implement_stores!(SqliteStore);
+implement_stores!(SqliteStore, sqlx::Sqlite);
