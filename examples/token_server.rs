@@ -157,7 +157,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     if let Some(seed) = seed {
         seed.load(&tokens).await.map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
     }
-    tokens.catch_up().await.map_err(|error| format!("COUNTERSIGN_SESSION_STORE: {error}"))?;
+    tokens.catch_up().await.map_err(|error| format!("the session store: {error}"))?;
     Ok((listener, tokens))
 }
 
@@ -187,7 +187,7 @@ impl Stores {
             return Ok(Self::new(store));
         }
         #[cfg(feature = "postgres")]
-        if location.starts_with("postgres://") {
+        if location.starts_with("postgres://") || location.starts_with("postgresql://") {
             let store = countersign::store::PostgresStore::connect(location)
                 .map_err(|error| reason(&error))?;
             store.migrate().await.map_err(|error| reason(&error))?;
