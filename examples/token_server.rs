@@ -13,7 +13,7 @@
 //! | `COUNTERSIGN_LISTEN` | address and port | `127.0.0.1:8080` |
 //! | `COUNTERSIGN_ISSUER` | `iss` of the tokens | `http://` and the address |
 //! | `COUNTERSIGN_AUDIENCE` | `aud` of the tokens | the issuer |
-//! | `COUNTERSIGN_STORE` | who is registered and what was handed out: `memory:`, `sqlite:PATH`, `postgres://…`; the latter two with the features of their names | `memory:` |
+//! | `COUNTERSIGN_STORE` | who is registered and what was handed out: `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…`, and `redis-cluster://HOST:PORT,…` of some nodes of a cluster; each with the feature of its name | `memory:` |
 //! | `COUNTERSIGN_SESSION_STORE` | the same for what was handed out alone | as `COUNTERSIGN_STORE` |
 //! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
 //! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
@@ -193,12 +193,33 @@ impl Stores {
             store.migrate().await.map_err(|error| reason(&error))?;
             return Ok(Self::new(store));
         }
-        Err("must be memory:, or, with the feature, sqlite:PATH or postgres://…".into())
+        #[cfg(feature = "redis")]
+        if location.starts_with("redis://") {
+            let store = countersign::store::RedisStore::connect(location);
+            return Self::of_redis(store.map_err(|error| reason(&error))?).await;
+        }
+        #[cfg(feature = "redis")]
+        if let Some(nodes) = location.strip_prefix("redis-cluster://") {
+            let urls = nodes.split(',').map(|node| format!("redis://{node}"));
+            let store = countersign::store::RedisStore::connect_cluster(urls);
+            return Self::of_redis(store.map_err(|error| reason(&error))?).await;
+        }
+        Err("must be memory:, or, with the feature, sqlite:PATH, postgres://…, redis://… or \
+             redis-cluster://…"
+            .into())
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Stores {
+    async fn of_redis(store: countersign::store::RedisStore) -> Result<Self, Problem> {
+        store.migrate().await.map_err(|error| reason(&error))?;
+        Ok(Self::new(store))
     }
 }
 
 /// What went wrong, with what made it so.
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 fn reason(error: &countersign::Error) -> String {
     let source = std::error::Error::source(error);
     source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))

@@ -15,14 +15,18 @@
 //!
 //! # What each engine promises
 //!
-//! | | in memory | SQLite | Postgres |
-//! |---|---|---|---|
-//! | feature | `service` | `sqlite` | `postgres` |
-//! | for | one process | the processes of one machine | any number of nodes |
-//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones |
-//! | `take` | exactly once | exactly once | exactly once, under the same condition |
-//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none |
-//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8, two connections a node at least |
+//! | | in memory | SQLite | Postgres | Redis, Valkey |
+//! |---|---|---|---|---|
+//! | feature | `service` | `sqlite` | `postgres` | `redis` |
+//! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
+//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
+//! | `take` | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
+//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8, two connections a node at least | version 6.2 or later, `maxmemory-policy noeviction` |
+//!
+//! Connections are in the clear unless the driver is built with TLS: where the database is reached
+//! over a network, add `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to
+//! the dependencies of the app, in the versions that this crate has, and ask for it in the URL.
 //!
 //! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
 //! it, races included.
@@ -33,10 +37,16 @@ pub mod record;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod feed;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod listener;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod retry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -58,6 +68,8 @@ pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]

@@ -1,11 +1,9 @@
 //! The stores that last, against the real engines: the suite that every store passes, and what is
 //! theirs alone.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::postgres::PgPool;
 use countersign::store::{
     Cursor, EntityStore, PostgresStore, SessionStore, SqliteStore, StoreError, TableNames,
     conformance, record,
@@ -17,80 +15,10 @@ use countersign::{
 };
 use serde_json::json;
 
+use crate::engines::{File, Postgres, postgres_url, redis, redis_cluster, unique};
 use crate::support::{Fixture, PASSWORD, START};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// The tests' Postgres.
-#[track_caller]
-fn postgres_url() -> String {
-    std::env::var("COUNTERSIGN_TEST_POSTGRES").expect(
-        "COUNTERSIGN_TEST_POSTGRES has to name a Postgres database: run scripts/test, or \
-         scripts/servers run -- cargo test --all-features",
-    )
-}
-
-fn unique(prefix: &str) -> String {
-    let token = AuthenticationToken::generate().unwrap();
-    let tail: String = token.expose().bytes().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{}", &tail[..24])
-}
-
-/// Nodes over a schema of a test's own, each with a pool of its own.
-struct Postgres {
-    names: TableNames,
-    schema: String,
-}
-
-impl Postgres {
-    async fn new() -> Self {
-        let schema = unique("t");
-        let database = Self { names: TableNames::default().schema(&schema), schema };
-        database.node().await.migrate().await.unwrap();
-        database
-    }
-
-    async fn pool() -> PgPool {
-        PgPool::connect(&postgres_url()).await.unwrap()
-    }
-
-    async fn node(&self) -> PostgresStore {
-        PostgresStore::new(Self::pool().await, &self.names).unwrap()
-    }
-}
-
-/// A file of a test's own, removed with it.
-struct File(PathBuf);
-
-impl File {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(unique("countersign-"));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.join("tokens.sqlite")
-    }
-
-    async fn node(&self) -> SqliteStore {
-        let store = SqliteStore::open(self.path()).await.unwrap();
-        store.migrate().await.unwrap();
-        store
-    }
-
-    /// All that is on the disk.
-    fn bytes(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(&self.0).unwrap();
-        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn session(now: Timestamp) -> Session {
     let key = AuthenticationToken::generate().unwrap().key();
@@ -122,6 +50,26 @@ async fn postgres_keeps_the_contract_of_entities() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_keeps_the_contract_of_sessions() {
     conformance::check_session_store(Arc::new(Postgres::new().await.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_contract_of_entities() {
+    conformance::check_entity_store(Arc::new(redis(&unique("t")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_contract_of_sessions() {
+    conformance::check_session_store(Arc::new(redis(&unique("t")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_keeps_the_contract_of_entities() {
+    conformance::check_entity_store(Arc::new(redis_cluster(&unique("t")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_keeps_the_contract_of_sessions() {
+    conformance::check_session_store(Arc::new(redis_cluster(&unique("t")))).await;
 }
 
 /// Takes every one of a number of sessions on several nodes at once.
@@ -157,6 +105,15 @@ async fn over_one_file_each_session_is_taken_once_by_one_of_several_nodes() {
 async fn over_one_database_each_session_is_taken_once_by_one_of_several_nodes() {
     let database = Postgres::new().await;
     let nodes = [database.node().await, database.node().await, database.node().await];
+    each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_one_redis_each_session_is_taken_once_by_one_of_several_nodes() {
+    let prefix = unique("t");
+    let nodes = [redis(&prefix), redis(&prefix), redis(&prefix)];
+    each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
+    let nodes = [redis_cluster(&prefix), redis_cluster(&prefix), redis_cluster(&prefix)];
     each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
 }
 

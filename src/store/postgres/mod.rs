@@ -1,6 +1,6 @@
 //! Both stores in a Postgres database: any number of machines.
 
-mod listener;
+mod notifications;
 
 use std::fmt;
 use std::future::Future;
@@ -19,11 +19,13 @@ use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
 use crate::store::error::answer_lost;
 use crate::store::feed::Bell;
-use crate::store::postgres::listener::Listener;
+use crate::store::listener::Listener;
+use crate::store::postgres::notifications::listen;
 use crate::store::record;
+use crate::store::retry::{Outcome, retry};
 use crate::store::sql::{
-    Outcome, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
-    refuse_later_schema, retry, rows, statement,
+    PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
+    refuse_later_schema, rows, statement,
 };
 use crate::store::{
     Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
@@ -213,7 +215,9 @@ impl PostgresStore {
 
     fn prepare_to_wait(&self) {
         let inner = &self.inner;
-        inner.listener.ensure_listening(&inner.pool, &inner.channel, &inner.bell);
+        inner.listener.ensure_listening(|| {
+            listen(inner.pool.clone(), inner.channel.clone(), Arc::clone(&inner.bell))
+        });
     }
 
     async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {

@@ -4,7 +4,6 @@
 //! Each verb is one statement, so that the engine makes it atomic and durable.
 
 mod names;
-mod retry;
 mod statements;
 mod verbs;
 
@@ -13,7 +12,6 @@ use crate::error::{Error, ErrorKind};
 
 pub use self::names::TableNames;
 pub(super) use self::names::Tables;
-pub(super) use self::retry::{Outcome, retry};
 pub(super) use self::statements::{Statements, statement};
 pub(super) use self::verbs::implement_stores;
 

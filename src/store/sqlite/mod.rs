@@ -22,9 +22,10 @@ use crate::error::{Error, ErrorKind};
 use crate::store::error::answer_lost;
 use crate::store::feed::Bell;
 use crate::store::record;
+use crate::store::retry::{Outcome, retry};
 use crate::store::sql::{
-    Outcome, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
-    refuse_later_schema, retry, rows, statement,
+    PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
+    refuse_later_schema, rows, statement,
 };
 use crate::store::{
     Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,

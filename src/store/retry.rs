@@ -1,3 +1,6 @@
+//! Making a call to an engine again, in the stores that are shared.
+
+use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,19 +11,24 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 
 /// What a call came to, and whether it was made more than once: the first may have been carried
 /// out, and only its answer have been lost.
-pub(in crate::store) struct Outcome<T> {
-    pub(in crate::store) value: T,
-    pub(in crate::store) is_repeated: bool,
+pub(super) struct Outcome<T> {
+    pub(super) value: T,
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "a script knows its own repetition")
+    )]
+    pub(super) is_repeated: bool,
 }
 
 /// Makes a call again where its connection was lost. A statement that names the version it
 /// expects does nothing the second time.
-pub(in crate::store) async fn retry<T, F>(
-    is_lost: fn(&sqlx::Error) -> bool,
+pub(super) async fn retry<T, E, F>(
+    is_lost: fn(&E) -> bool,
     mut call: impl FnMut() -> F,
 ) -> Result<Outcome<T>, StoreError>
 where
-    F: Future<Output = Result<T, sqlx::Error>>,
+    E: StdError + Send + Sync + 'static,
+    F: Future<Output = Result<T, E>>,
 {
     let mut is_repeated = false;
     for pause in PAUSES {

@@ -1,0 +1,112 @@
+//! One server, or a cluster: the same commands to either.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::{ClusterClient, ClusterConfig};
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
+
+use crate::error::{Error, ErrorKind};
+
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a command is waited for. Less than the service's deadline.
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait before connecting again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How often a cluster's command is made again. Each script knows its own repetition.
+const CLUSTER_RETRIES: u32 = 6;
+
+/// Where the data is.
+#[derive(Clone)]
+pub(super) enum Servers {
+    Single(Client),
+    Cluster(Box<ClusterClient>),
+}
+
+impl Servers {
+    pub(super) fn single(url: &str) -> Result<Self, Error> {
+        Client::open(url).map(Self::Single).map_err(|_| invalid())
+    }
+
+    pub(super) fn cluster(urls: Vec<String>) -> Result<Self, Error> {
+        if urls.is_empty() {
+            return Err(invalid());
+        }
+        let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        ClusterClient::builder(urls)
+            .retries(CLUSTER_RETRIES)
+            .min_retry_wait(millis(FIRST_PAUSE))
+            .max_retry_wait(millis(LONGEST_PAUSE))
+            .build()
+            .map(|client| Self::Cluster(Box::new(client)))
+            .map_err(|_| invalid())
+    }
+
+    /// A connection that is shared by all callers, made when it is first used, and made again
+    /// where it was lost.
+    pub(super) fn connect(&self, response_timeout: Duration) -> RedisResult<Connection> {
+        match self {
+            Self::Single(client) => {
+                let config = ConnectionManagerConfig::new()
+                    .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+                    .set_response_timeout(Some(response_timeout))
+                    .set_min_delay(FIRST_PAUSE)
+                    .set_max_delay(LONGEST_PAUSE);
+                ConnectionManager::new_lazy_with_config(client.clone(), config)
+                    .map(Connection::Single)
+            }
+            Self::Cluster(client) => {
+                let config = ClusterConfig::new()
+                    .set_connection_timeout(CONNECTION_TIMEOUT)
+                    .set_response_timeout(response_timeout);
+                let connection = client.get_pending_async_connection_with_config(config);
+                Ok(Connection::Cluster(connection))
+            }
+        }
+    }
+
+    pub(super) fn are_a_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+}
+
+/// The URL is not quoted: it may hold a password.
+fn invalid() -> Error {
+    Error::new(ErrorKind::Configuration, "not a URL of a Redis server")
+}
+
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}

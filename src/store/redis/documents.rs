@@ -1,0 +1,120 @@
+//! Records with a version. Each is a hash under a key of its own, and every change of it is one
+//! script over that one key: so it is atomic, and in a cluster touches one slot.
+//!
+//! A command may be made twice where its answer was lost, by this store or by the cluster's client.
+//! So each write names its writer, and the second time finds that it has been made.
+
+use std::time::Duration;
+
+use redis::{Cmd, Script};
+
+use crate::store::StoreError;
+use crate::store::redis::calls::Calls;
+
+/// How long what was taken is kept aside for its taker. Longer than a call is made again.
+const ASIDE: Duration = Duration::from_secs(10);
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    pub(super) key: String,
+    pub(super) version: u64,
+    pub(super) record: String,
+    /// A session's public id.
+    pub(super) id: &'a str,
+    /// When a session ends, in microseconds.
+    pub(super) end: u64,
+    /// For how long the server is to keep it; for ever, where that is not set.
+    pub(super) keep_for: Option<Duration>,
+}
+
+/// What came of taking a record.
+pub(super) enum Taken {
+    Record(String),
+    Nothing,
+    OtherVersion,
+}
+
+pub(super) struct Documents {
+    calls: Calls,
+    insert: Script,
+    replace: Script,
+    take: Script,
+}
+
+impl Documents {
+    pub(super) fn new(calls: Calls) -> Self {
+        Self {
+            calls,
+            insert: Script::new(include_str!("scripts/insert.lua")),
+            replace: Script::new(include_str!("scripts/replace.lua")),
+            take: Script::new(include_str!("scripts/take.lua")),
+        }
+    }
+
+    pub(super) async fn insert(&self, document: &Document<'_>) -> Result<(), StoreError> {
+        let arguments = written(document);
+        let inserted: bool =
+            self.calls.run_and_wait(&self.insert, &document.key, &arguments).await?;
+        if inserted { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    /// Answers the end that was replaced.
+    pub(super) async fn replace(
+        &self,
+        document: &Document<'_>,
+        expected_version: u64,
+    ) -> Result<u64, StoreError> {
+        let mut arguments = written(document);
+        arguments.push(expected_version.to_string());
+        let (replaced, end): (bool, String) =
+            self.calls.run_and_wait(&self.replace, &document.key, &arguments).await?;
+        if !replaced {
+            return Err(StoreError::Conflict);
+        }
+        end.parse().map_err(|_| StoreError::corrupt("the end of a record is no number"))
+    }
+
+    /// Takes a record, if it is of that version, and of that id.
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Taken, StoreError> {
+        let arguments = [
+            writer(),
+            version.map(|version| version.to_string()).unwrap_or_default(),
+            id.unwrap_or_default().to_owned(),
+            ASIDE.as_millis().to_string(),
+        ];
+        let (found, record): (i64, Option<String>) =
+            self.calls.run_and_wait(&self.take, key, &arguments).await?;
+        Ok(match (found, record) {
+            (1, Some(record)) => Taken::Record(record),
+            (0, _) => Taken::Nothing,
+            _ => Taken::OtherVersion,
+        })
+    }
+
+    pub(super) async fn record(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.calls.query(&Cmd::hget(key, "record")).await
+    }
+}
+
+/// What a script that writes is told.
+fn written(document: &Document<'_>) -> Vec<String> {
+    vec![
+        writer(),
+        document.version.to_string(),
+        document.record.clone(),
+        document.id.to_owned(),
+        document.end.to_string(),
+        document.keep_for.map(|time| time.as_millis().to_string()).unwrap_or_default(),
+    ]
+}
+
+/// The name of one write, and of its repetitions.
+fn writer() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

@@ -1,0 +1,154 @@
+//! The revocation feed: a stream, read by number, and a task that waits for the next entry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::streams::{StreamReadOptions, StreamReadReply};
+use redis::{Cmd, RedisResult};
+
+use crate::clock::Timestamp;
+use crate::domain::revocation::Revocation;
+use crate::store::feed::Bell;
+use crate::store::redis::RedisStore;
+use crate::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
+use crate::store::{Cursor, Revocations, StoreError, record};
+
+/// How often the feed is looked at where no entry is heard of.
+const POLL: Duration = Duration::from_secs(1);
+/// How long the server is asked to wait for the next entry.
+const BLOCK: Duration = Duration::from_secs(5);
+/// How long to wait where the server cannot be listened to. The feed is polled meanwhile.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How many entries are read at a time, and removed at a time.
+const PART: usize = 1_000;
+
+/// An entry's number: milliseconds, and a count within them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Number(u64, u64);
+
+impl Number {
+    fn parse(text: &str) -> Option<Self> {
+        let (millis, count) = text.split_once('-')?;
+        Some(Self(millis.parse().ok()?, count.parse().ok()?))
+    }
+}
+
+/// A cursor: the last number that was read, and in which history.
+struct Mark<'a> {
+    history: &'a str,
+    last: &'a str,
+}
+
+impl<'a> Mark<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (history, last) = text.split_once('/')?;
+        Number::parse(last).map(|_| Self { history, last })
+    }
+}
+
+/// What one read of the feed gave.
+struct Part {
+    history: String,
+    last: String,
+    numbers: Vec<String>,
+    records: Vec<String>,
+}
+
+impl RedisStore {
+    pub(super) async fn publish(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        let until = revocation.until.as_micros();
+        let record = record::write_revocation(revocation)?;
+        let entry = [("until", until.to_string()), ("record", record)];
+        // Twice, where an answer was lost, is harmless.
+        let _number: String = self
+            .inner
+            .calls
+            .query_and_wait(&Cmd::xadd(self.inner.keys.feed(), "*", &entry))
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn wait_for_news(
+        &self,
+        after: &Cursor,
+        wait: Duration,
+    ) -> Result<Revocations, StoreError> {
+        let inner = &self.inner;
+        inner.listener.ensure_listening(|| {
+            let bell = Arc::clone(&inner.bell);
+            listen(inner.servers.clone(), inner.keys.feed(), bell)
+        });
+        inner.bell.read_or_wait(after, wait, POLL, |after| self.read_feed(after)).await
+    }
+
+    /// All that was published after the cursor; everything, where that is of another history, or
+    /// of a future that this one does not have.
+    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+        let mark = after.mark().and_then(Mark::parse);
+        let mut first =
+            mark.as_ref().map_or_else(|| "-".to_owned(), |mark| format!("({}", mark.last));
+        let mut part = self.read_part(&first).await?;
+        if let Some(mark) = mark
+            && (mark.history != part.history
+                || Number::parse(mark.last) > Number::parse(&part.last))
+        {
+            "-".clone_into(&mut first);
+            part = self.read_part(&first).await?;
+        }
+        let history = part.history.clone();
+        let mut revocations = Vec::with_capacity(part.records.len());
+        loop {
+            for record in &part.records {
+                revocations.push(record::read_revocation(record)?);
+            }
+            let last = part.numbers.last().unwrap_or(&part.last);
+            if part.numbers.len() < PART || part.history != history {
+                let next = Cursor::new(&format!("{history}/{last}"));
+                return Ok(Revocations { revocations, next });
+            }
+            part = self.read_part(&format!("({last}")).await?;
+        }
+    }
+
+    async fn read_part(&self, first: &str) -> Result<Part, StoreError> {
+        let inner = &self.inner;
+        let arguments = [first.to_owned(), PART.to_string()];
+        let (history, last, numbers, records) =
+            inner.calls.run(&inner.read_feed, &inner.keys.feed(), &arguments).await?;
+        Ok(Part { history, last, numbers, records })
+    }
+
+    pub(super) async fn trim_feed(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let inner = &self.inner;
+        let arguments = [now.as_micros().to_string(), PART.to_string()];
+        inner.calls.run(&inner.trim_feed, &inner.keys.feed(), &arguments).await
+    }
+}
+
+/// Rings for as long as it is let.
+async fn listen(servers: Servers, feed: String, bell: Arc<Bell>) {
+    loop {
+        if let Err(error) = ring_for_entries(&servers, &feed, &bell).await {
+            tracing::debug!(%error, "the server cannot be listened to; trying again");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Over a connection of its own: who waits in a server keeps its whole connection waiting.
+async fn ring_for_entries(servers: &Servers, feed: &str, bell: &Bell) -> RedisResult<()> {
+    let mut connection: Connection = servers.connect(BLOCK + RESPONSE_TIMEOUT)?;
+    let mut after = "$".to_owned();
+    let millis = usize::try_from(BLOCK.as_millis()).unwrap_or(usize::MAX);
+    let options = StreamReadOptions::default().block(millis);
+    loop {
+        // Before the first, too: something may have been published while nobody listened.
+        bell.ring();
+        let read = Cmd::xread_options(&[feed], &[&after], &options);
+        let heard: Option<StreamReadReply> = read.query_async(&mut connection).await?;
+        let entries = heard.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
+        if let Some(last) = entries.last() {
+            after = last.id;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Both stores in Redis or Valkey: any number of machines, over one server or a cluster.
+
+mod calls;
+mod connection;
+mod documents;
+mod entities;
+mod feed;
+mod keys;
+mod sessions;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Script};
+
+use crate::error::{Error, ErrorKind};
+use crate::store::StoreError;
+use crate::store::feed::Bell;
+use crate::store::listener::Listener;
+use crate::store::redis::calls::{Acknowledgement, Calls};
+use crate::store::redis::connection::{RESPONSE_TIMEOUT, Servers};
+use crate::store::redis::documents::Documents;
+use crate::store::redis::keys::Keys;
+
+/// The version of the keys and of what is under them.
+const VERSION: u32 = 1;
+const MAX_PREFIX_LEN: usize = 64;
+
+/// How a [`RedisStore`] uses its server.
+///
+/// ```
+/// use std::time::Duration;
+/// use countersign::store::redis::RedisOptions;
+///
+/// let options = RedisOptions::default()
+///     .prefix("auth:")
+///     .wait_for_replicas(1, Duration::from_millis(500));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RedisOptions {
+    prefix: String,
+    acknowledgement: Option<Acknowledgement>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { prefix: "countersign:".to_owned(), acknowledgement: None }
+    }
+}
+
+impl RedisOptions {
+    /// What each key begins with: `countersign:`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Answers a write once that many replicas have it, with `WAIT`, and that it is unavailable
+    /// where they do not within `timeout`; it may have been made then. The timeout should be well
+    /// below a second: all of the store's calls share a connection, and wait with it.
+    ///
+    /// It narrows what a failover can lose, and does not close it: the replica that takes over may
+    /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
+    pub fn wait_for_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
+        self.acknowledgement = Some(Acknowledgement { replicas, timeout });
+        self
+    }
+}
+
+/// Both stores in Redis, version 6.2 or later, or in Valkey.
+///
+/// Every change of a session or an entity is one script over one key, so it is atomic also in a
+/// cluster, and is made once although it was sent twice. What is answered is as durable as the
+/// server makes it: `appendonly yes` with `appendfsync always` keeps every answered write over a
+/// crash, `everysec` all but the last second's. A failover may lose what no replica has, and with
+/// it bring a session back that was exchanged: see
+/// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
+/// noeviction`.
+///
+/// Listing reads every session that the filter's customer or organization has.
+///
+/// ```no_run
+/// use countersign::store::RedisStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::connect("redis://cache.example.com")?;
+/// store.migrate().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    servers: Servers,
+    keys: Keys,
+    calls: Calls,
+    documents: Documents,
+    purge: Script,
+    read_feed: Script,
+    trim_feed: Script,
+    bell: Arc<Bell>,
+    listener: Listener,
+}
+
+impl RedisStore {
+    /// A store in one server, as `redis://user:password@host:port/database`. It connects when it is
+    /// first used. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where it is no URL of a Redis server, or there is no runtime.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, RedisOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for a prefix that is
+    /// empty, longer than 64 bytes, or has braces, which mean something in a cluster.
+    pub fn connect_with(url: &str, options: RedisOptions) -> Result<Self, Error> {
+        Self::new(Servers::single(url)?, options)
+    }
+
+    /// A store in a cluster, of which some servers' URLs are given; the others are found by them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
+    pub fn connect_cluster<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, Error> {
+        Self::connect_cluster_with(urls, RedisOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_with`](Self::connect_with), and [`ErrorKind::Configuration`] where
+    /// replicas are to be waited for.
+    pub fn connect_cluster_with<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+        options: RedisOptions,
+    ) -> Result<Self, Error> {
+        if options.acknowledgement.is_some() {
+            return Err(configuration("a cluster waits for replicas by min-replicas-to-write"));
+        }
+        Self::new(Servers::cluster(urls.into_iter().map(Into::into).collect())?, options)
+    }
+
+    fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
+        let prefix = options.prefix;
+        if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
+            return Err(configuration("a prefix of keys is 1 to 64 bytes, without braces"));
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(configuration("a Redis store is made within a tokio runtime"));
+        }
+        let connection = servers.connect(RESPONSE_TIMEOUT).map_err(|error| {
+            configuration("a Redis server cannot be connected to like this").with_source(error)
+        })?;
+        let calls = Calls::new(connection, options.acknowledgement);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                servers,
+                keys: Keys { prefix },
+                documents: Documents::new(calls.clone()),
+                calls,
+                purge: Script::new(include_str!("scripts/purge.lua")),
+                read_feed: Script::new(include_str!("scripts/read_feed.lua")),
+                trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
+                bell: Arc::new(Bell::new()),
+                listener: Listener::default(),
+            }),
+        })
+    }
+
+    /// Marks what is under the prefix as of this release. Harmless when it is, and when several
+    /// nodes do it at once. Warns in the log where the server may throw out what it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the server is out of reach, [`ErrorKind::Configuration`]
+    /// where what it holds is of a later release.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let found = self.mark_version().await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")
+                .with_source(error)
+        })?;
+        if found > VERSION {
+            return Err(configuration("what the Redis server holds is of a later release"));
+        }
+        Ok(())
+    }
+
+    async fn mark_version(&self) -> Result<u32, StoreError> {
+        let Inner { keys, calls, servers, .. } = &*self.inner;
+        let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
+        let found: u32 = calls.query(&Cmd::get(keys.version())).await?;
+        if !servers.are_a_cluster() {
+            let memory: String = calls.query(redis::cmd("INFO").arg("memory")).await?;
+            let has_limit = !memory.contains("\nmaxmemory:0\r");
+            if has_limit && !memory.contains("maxmemory_policy:noeviction") {
+                tracing::warn!(
+                    "the Redis server throws out what it holds where memory runs short: sessions \
+                     get lost unless maxmemory-policy is noeviction"
+                );
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn configuration(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, problem)
+}
+
+/// How much it holds is not known without asking, so it says where it is alone.
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("prefix", &self.inner.keys.prefix)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,260 @@
+//! Sessions, and the indexes that they are found by.
+//!
+//! The record is the truth, and the indexes are hints: they are written before it and cleaned after
+//! it, each by a command of its own, so whatever dies in between leaves a hint that leads to
+//! nothing. Whoever reads them looks at the records, and purging removes what is left over.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use redis::Cmd;
+use tokio::try_join;
+
+use crate::clock::Timestamp;
+use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::revocation::Revocation;
+use crate::domain::session::{Session, SessionKey};
+use crate::store::redis::RedisStore;
+use crate::store::redis::documents::{Document, Taken};
+use crate::store::redis::keys::{Indexed, Listed, text_of};
+use crate::store::{
+    Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError, record,
+};
+
+/// How long the server keeps a session past its end, so that purging is what removes it.
+const LINGER: Duration = Duration::from_secs(3_600);
+/// How many records are asked for at once.
+const AT_ONCE: usize = 64;
+/// How many sessions one call purges.
+const PURGE_LIMIT: isize = 1_000;
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        let document = self.session_document(&session, now)?;
+        self.index(&session, document.keep_for.unwrap_or(LINGER)).await?;
+        self.inner.documents.insert(&document).await
+    }
+
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        let record = self.inner.documents.record(&self.inner.keys.session(&text_of(key))).await?;
+        record.as_deref().map(record::read_session).transpose()
+    }
+
+    async fn replace(
+        &self,
+        session: Session,
+        expected_version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let document = self.session_document(&session, now)?;
+        let end = self.inner.documents.replace(&document, expected_version).await?;
+        if end != document.end {
+            self.index(&session, document.keep_for.unwrap_or(LINGER)).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        let key = self.inner.keys.session(&text_of(key));
+        self.take_indexed(&key, Some(expected_version), None).await
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let key: Option<String> =
+            self.inner.calls.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
+        let Some(key) = key else { return Ok(None) };
+        self.take_indexed(&self.inner.keys.session(&key), None, Some(id.as_str())).await
+    }
+
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        let keys = &self.inner.keys;
+        let index = match (&filter.customer_id, &filter.organization_id) {
+            (Some(customer_id), _) => keys.customer(customer_id),
+            (None, Some(organization_id)) => keys.organization(organization_id),
+            (None, None) => keys.sessions(),
+        };
+        let members: Vec<String> = self.inner.calls.query(&Cmd::zrange(index, 0, -1)).await?;
+        let mut listed = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
+        let (mut sessions, mut total) = (Vec::new(), 0);
+        while let Some(session) = listed.try_next().await? {
+            let Some(session) = session else { continue };
+            if session.expires_at <= now || !filter.matches(&session) {
+                continue;
+            }
+            if total >= page.offset && sessions.len() < page.limit {
+                sessions.push(session);
+            }
+            total += 1;
+        }
+        Ok(SessionPage { sessions, total })
+    }
+
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        let index = self.inner.keys.customer(customer_id);
+        let before = format!("({}", before.as_micros());
+        let members: Vec<String> =
+            self.inner.calls.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
+        let taking = stream::iter(members).map(async |member: String| {
+            let listed = Listed::parse(&member)?;
+            let key = self.inner.keys.session(&listed.key);
+            self.take_indexed(&key, None, Some(&listed.id)).await
+        });
+        let taken: Vec<_> = taking.buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(taken.into_iter().flatten().collect())
+    }
+
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.publish(&revocation).await?;
+        self.inner.bell.ring();
+        Ok(())
+    }
+
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+        self.wait_for_news(after, wait).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let ended = Cmd::zrangebyscore_limit(
+            self.inner.keys.ends(),
+            "-inf",
+            now.as_micros(),
+            0,
+            PURGE_LIMIT,
+        );
+        let ended: Vec<String> = self.inner.calls.query(&ended).await?;
+        let purging = stream::iter(ended).map(|member| self.purge(member, now));
+        let purged: Vec<bool> = purging.buffer_unordered(AT_ONCE).try_collect().await?;
+        let purged = purged.into_iter().filter(|purged| *purged).count();
+        Ok(u64::try_from(purged).unwrap_or(u64::MAX) + self.trim_feed(now).await?)
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+impl RedisStore {
+    fn session_document<'a>(
+        &self,
+        session: &'a Session,
+        now: Timestamp,
+    ) -> Result<Document<'a>, StoreError> {
+        Ok(Document {
+            key: self.inner.keys.session(&text_of(&session.key)),
+            version: session.version,
+            record: record::write_session(session)?,
+            id: session.id.as_str(),
+            end: session.expires_at.as_micros(),
+            keep_for: Some(session.expires_at.saturating_since(now) + LINGER),
+        })
+    }
+
+    async fn index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+        let (keys, calls) = (&self.inner.keys, &self.inner.calls);
+        let indexed = Indexed::of(session);
+        let (member, created_at) = (indexed.listed.to_member(), session.created_at.as_micros());
+        let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
+        let by_id = Cmd::pset_ex(keys.session_id(&session.id), &indexed.listed.key, millis);
+        let by_customer = Cmd::zadd(keys.customer(&session.customer_id), &member, created_at);
+        let by_age = Cmd::zadd(keys.sessions(), &member, created_at);
+        let by_end = Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros());
+        let by_organization = async {
+            let Some(organization_id) = &session.organization_id else { return Ok(()) };
+            let add = Cmd::zadd(keys.organization(organization_id), &member, created_at);
+            calls.query(&add).await
+        };
+        try_join!(
+            calls.query(&by_id),
+            calls.query(&by_customer),
+            calls.query(&by_age),
+            calls.query(&by_end),
+            by_organization,
+        )
+        .map(|((), (), (), (), ())| ())
+    }
+
+    /// Removes the hints to a session that is gone, that by its end last: where this dies halfway,
+    /// purging finds the rest.
+    async fn clean(&self, indexed: &Indexed) -> Result<(), StoreError> {
+        let (keys, calls) = (&self.inner.keys, &self.inner.calls);
+        let member = indexed.listed.to_member();
+        let by_id = Cmd::del(keys.session_id(&indexed.session_id));
+        let by_customer = Cmd::zrem(keys.customer(&indexed.customer_id), &member);
+        let by_age = Cmd::zrem(keys.sessions(), &member);
+        let by_organization = async {
+            let Some(organization_id) = &indexed.organization_id else { return Ok(()) };
+            calls.query(&Cmd::zrem(keys.organization(organization_id), &member)).await
+        };
+        try_join!(
+            calls.query(&by_id),
+            calls.query(&by_customer),
+            calls.query(&by_age),
+            by_organization,
+        )
+        .map(|((), (), (), ())| ())?;
+        calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
+    }
+
+    /// Takes a session. Its hints are cleaned whether or not the caller waits for its answer, which
+    /// does not wait for that.
+    async fn take_indexed(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Option<Session>, StoreError> {
+        let record = match self.inner.documents.take(key, version, id).await? {
+            Taken::Record(record) => record,
+            Taken::Nothing => return Ok(None),
+            Taken::OtherVersion => return Err(StoreError::Conflict),
+        };
+        let session = record::read_session(&record)?;
+        let (store, indexed) = (self.clone(), Indexed::of(&session));
+        tokio::spawn(async move {
+            if let Err(error) = store.clean(&indexed).await {
+                tracing::debug!(%error, "hints to a session are left for purging");
+            }
+        });
+        Ok(Some(session))
+    }
+
+    /// The session that a hint leads to.
+    async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
+        let listed = Listed::parse(&member)?;
+        let record = self.inner.documents.record(&self.inner.keys.session(&listed.key)).await?;
+        let session = record.as_deref().map(record::read_session).transpose()?;
+        Ok(session.filter(|session| session.id.as_str() == listed.id))
+    }
+
+    /// Removes a session that has ended, and its hints; answers whether it had.
+    async fn purge(&self, member: String, now: Timestamp) -> Result<bool, StoreError> {
+        let indexed = Indexed::parse(&member)?;
+        let inner = &self.inner;
+        let key = inner.keys.session(&indexed.listed.key);
+        let arguments = [indexed.listed.id.clone(), now.as_micros().to_string()];
+        let later: Option<String> = inner.calls.run(&inner.purge, &key, &arguments).await?;
+        match later {
+            // It was given more time, and whoever did so died before the index knew.
+            Some(end) => {
+                let () = inner.calls.query(&Cmd::zadd(inner.keys.ends(), member, end)).await?;
+                Ok(false)
+            }
+            None => self.clean(&indexed).await.map(|()| true),
+        }
+    }
+}

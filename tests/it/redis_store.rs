@@ -1,0 +1,462 @@
+//! What is true of the store in Redis alone, against servers of a test's own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use countersign::store::redis::RedisOptions;
+use countersign::store::{
+    Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, StoreError, conformance,
+};
+use countersign::{
+    AuthenticationToken, Caller, Clock as _, CustomerId, Entity, EntityId, ErrorKind,
+    ExchangeRequest, OrganizationId, Password, Revocation, RevocationTarget, SealingKey, Secret,
+    Session, SessionId, SystemClock, Timestamp, TokenId,
+};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::engines::{RedisServer, redis, redis_cluster, unique};
+use crate::support::{Fixture, PASSWORD, START};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn session(now: Timestamp) -> Session {
+    let key = AuthenticationToken::generate().unwrap().key();
+    let id = SessionId::new(unique("sid-")).unwrap();
+    Session::new(key, id, CustomerId::new("cus_1").unwrap(), now, now + MINUTE)
+}
+
+fn revocation() -> Revocation {
+    let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
+    Revocation { target, until: SystemClock.now() + MINUTE }
+}
+
+fn over(store: RedisStore) -> Fixture {
+    Fixture::with(|builder| {
+        let key = SealingKey::from_bytes([7; 32]);
+        builder.entities(store.clone()).sessions(store).sealing_key(key)
+    })
+}
+
+/// Passes bytes on between a client and a server. Told so, it passes a command on, and cuts the
+/// connection in place of its answer.
+struct Proxy {
+    address: SocketAddr,
+    loses_an_answer: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let loses_an_answer = Arc::new(AtomicBool::new(false));
+        let loses = Arc::clone(&loses_an_answer);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::spawn(pass_on(client, server, Arc::clone(&loses)));
+            }
+        });
+        Self { address, loses_an_answer }
+    }
+}
+
+async fn pass_on(mut client: TcpStream, mut server: TcpStream, loses: Arc<AtomicBool>) {
+    let (mut from_client, mut from_server) = ([0; 16_384], [0; 16_384]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => match read {
+                Ok(1..) => server.write_all(&from_client[..read.unwrap()]).await.unwrap(),
+                _ => return,
+            },
+            read = server.read(&mut from_server) => match read {
+                Ok(1..) if !loses.swap(false, Ordering::SeqCst) => {
+                    client.write_all(&from_server[..read.unwrap()]).await.unwrap();
+                }
+                _ => return,
+            },
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
+    let server = RedisServer::start(&[]);
+    let proxy = Proxy::to(server.port).await;
+    let store = RedisStore::connect(&format!("redis://{}", proxy.address)).unwrap();
+    let lose = || proxy.loses_an_answer.store(true, Ordering::SeqCst);
+    let lost = || !proxy.loses_an_answer.load(Ordering::SeqCst);
+    let now = SystemClock.now();
+
+    let entity = Entity::entity("aa-1").unwrap();
+    EntityStore::insert(&store, entity.clone()).await.unwrap();
+    lose();
+    let again = EntityStore::insert(&store, entity.clone()).await;
+    assert!(matches!(again, Err(StoreError::Conflict)), "another's write is no repetition");
+    assert!(lost());
+    lose();
+    EntityStore::replace(&store, entity.clone().next_version(), 1).await.unwrap();
+    assert!(lost());
+    lose();
+    assert!(EntityStore::remove(&store, entity.id()).await.unwrap());
+    assert!(lost());
+    lose();
+    EntityStore::insert(&store, entity.clone()).await.unwrap();
+    assert!(lost());
+
+    let first = session(now);
+    SessionStore::insert(&store, first.clone(), now).await.unwrap();
+    lose();
+    let second = first.clone().next_version(now);
+    SessionStore::replace(&store, second.clone(), first.version(), now).await.unwrap();
+    assert!(lost());
+    lose();
+    let taken = store.take(&first.key(), second.version()).await.unwrap();
+    assert!(lost());
+    assert_eq!(taken.unwrap().id(), first.id(), "its taker gets it, though the answer was lost");
+    assert!(store.take(&first.key(), second.version()).await.unwrap().is_none());
+    assert!(SessionStore::get(&store, &first.key()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_server_ended_are_not_an_error_of_the_next_call() {
+    let server = RedisServer::start(&[]);
+    let (reader, writer) = (server.node(), server.node());
+    let mut cursor = reader.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    for _ in 0..3 {
+        let wanted = revocation();
+        let waiting = reader.revocations(&cursor, MINUTE);
+        let publishing = async {
+            let _: i64 = server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+            writer.revoke(wanted.clone()).await.unwrap();
+        };
+        let (read, ()) = tokio::join!(waiting, publishing);
+        let read = read.unwrap();
+        assert_eq!(read.revocations, [wanted]);
+        cursor = read.next;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answered() {
+    let server = RedisServer::start(&[]);
+    let store = server.node();
+    let now = SystemClock.now();
+    let kept = session(now);
+    SessionStore::insert(&store, kept.clone(), now).await.unwrap();
+    let published = revocation();
+    store.revoke(published.clone()).await.unwrap();
+    let cursor = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+
+    server.stop();
+    let error = SessionStore::get(&store, &kept.key()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let error = store.take(&kept.key(), 1).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
+
+    server.start_again(&[]);
+    assert!(store.take(&kept.key(), 1).await.unwrap().is_some());
+    // The server may be known by another history now: then all that matters is read again.
+    let read = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+    assert!(read.revocations.iter().all(|revocation| *revocation == published));
+    let later = revocation();
+    store.revoke(later.clone()).await.unwrap();
+    let read = store.revocations(&read.next, Duration::ZERO).await.unwrap();
+    assert_eq!(read.revocations, [later]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_of_a_feed_that_is_gone_reads_all_again() {
+    let server = RedisServer::start(&[]);
+    let store = server.node();
+    store.revoke(revocation()).await.unwrap();
+    let cursor = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    // As a clock that was far ahead leaves it.
+    let (history, _) = cursor.mark().unwrap().split_once('/').unwrap();
+    let ahead = Cursor::new(&format!("{history}/9000000000000-0"));
+    let other = Cursor::new("0123456789012345678901234567890123456789/0-0");
+    let none = Cursor::new("no mark of ours");
+    for cursor in [ahead, other, none] {
+        let read = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+        assert_eq!(read.revocations.len(), 1, "{cursor:?}");
+        let end = store.revocations(&read.next, Duration::ZERO).await.unwrap();
+        assert!(end.revocations.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
+    let store = redis(&unique("t"));
+    let now = SystemClock.now();
+    let mut publishing = Vec::new();
+    for _ in 0..2_500 {
+        let store = store.clone();
+        publishing.push(tokio::spawn(async move { store.revoke(revocation()).await }));
+    }
+    for published in publishing {
+        published.await.unwrap().unwrap();
+    }
+    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.revocations.len(), 2_500);
+    assert_eq!(store.purge_expired(now).await.unwrap(), 0, "all of it still matters");
+    let live = Revocation { until: now + MINUTE * 10, ..revocation() };
+    store.revoke(live.clone()).await.unwrap();
+    let mut purged = 0;
+    loop {
+        match store.purge_expired(now + MINUTE * 5).await.unwrap() {
+            0 => break,
+            part => purged += part,
+        }
+    }
+    assert_eq!(purged, 2_500);
+    let left = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(left.revocations, std::slice::from_ref(&live));
+    let after = store.revocations(&read.next, Duration::ZERO).await.unwrap();
+    assert_eq!(after.revocations, [live], "trimming moves no cursor");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are_unavailable() {
+    let server = RedisServer::start(&[]);
+    let replica = RedisServer::start(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
+    let options = RedisOptions::default().wait_for_replicas(1, Duration::from_millis(500));
+    let store = RedisStore::connect_with(&server.url(), options).unwrap();
+    // It answers once the replica is there.
+    let now = SystemClock.now();
+    let mut tries = 0;
+    while SessionStore::insert(&store, session(now), now).await.is_err() {
+        tries += 1;
+        assert!(tries < 60, "the replica never got a write");
+    }
+    conformance::check_entity_store(Arc::new(store.clone())).await;
+    conformance::check_session_store(Arc::new(store.clone())).await;
+
+    replica.stop();
+    let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    let refused = store.revoke(revocation()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+}
+
+/// All that is left of sessions in a server: how many keys of each sort.
+async fn left_over(server: &RedisServer) -> Vec<String> {
+    let keys: Vec<String> = server.command(&["KEYS", "countersign:*"]).await;
+    let is_kept = |key: &String| key.ends_with("version") || key.ends_with("revocations");
+    let mut left = Vec::new();
+    for key in keys.into_iter().filter(|key| !is_kept(key)) {
+        // What was taken is kept aside for a moment, and nothing else ends so soon.
+        let time_left: i64 = server.command(&["PTTL", &key]).await;
+        if !(0..=10_000).contains(&time_left) {
+            left.push(key);
+        }
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
+    let server = RedisServer::start(&[]);
+    let store = server.node();
+    let now = SystemClock.now();
+    let organization = OrganizationId::new("org_1").unwrap();
+    let fixture = over(store.clone());
+    fixture.clock.set(now);
+    for _ in 0..20 {
+        fixture.session(|new| new.organization(Some(organization.clone()))).await;
+    }
+    let everything = Page { offset: 0, limit: 100 };
+    let all = SessionFilter::all();
+    let listed = store.list(&all, everything, now).await.unwrap();
+    assert_eq!(listed.total, 20);
+    for session in &listed.sessions[..10] {
+        assert!(store.take(&session.key(), session.version()).await.unwrap().is_some());
+    }
+    assert_eq!(store.list(&all, everything, now).await.unwrap().total, 10);
+    let much_later = now + MINUTE * 60 * 24 * 365;
+    while store.purge_expired(much_later).await.unwrap() > 0 {}
+    // Hints to what was taken are cleaned in the background, or else by the purge.
+    assert_eq!(left_over(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_that_lead_to_nothing_are_passed_over_and_purged() {
+    let server = RedisServer::start(&[]);
+    let store = server.node();
+    let now = SystemClock.now();
+    let (kept, lost) = (session(now), session(now));
+    for session in [&kept, &lost] {
+        SessionStore::insert(&store, session.clone(), now).await.unwrap();
+    }
+    // As where a node dies between the record and its hints.
+    let keys: Vec<String> = server.command(&["KEYS", "countersign:session:*"]).await;
+    for key in keys {
+        let id: String = server.command(&["HGET", &key, "id"]).await;
+        if id == lost.id().as_str() {
+            let _: i64 = server.command(&["DEL", &key]).await;
+        }
+    }
+    let page = Page { offset: 0, limit: 10 };
+    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    assert_eq!((listed.total, listed.sessions.len()), (1, 1));
+    assert_eq!(listed.sessions[0].id(), kept.id());
+    assert!(SessionStore::remove(&store, lost.id()).await.unwrap().is_none());
+    let removed = store.remove_subject(kept.customer_id(), Timestamp::MAX).await.unwrap();
+    assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [kept.id()]);
+    while store.purge_expired(now + MINUTE * 2).await.unwrap() > 0 {}
+    assert_eq!(left_over(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
+    let store = redis(&unique("t"));
+    let now = SystemClock.now();
+    let first = session(now);
+    SessionStore::insert(&store, first.clone(), now).await.unwrap();
+    // The same token, and another public id: as a seed that is loaded at every start.
+    let again = Session::new(
+        first.key(),
+        SessionId::new(unique("sid-")).unwrap(),
+        first.customer_id().clone(),
+        now,
+        now + MINUTE,
+    );
+    let refused = SessionStore::insert(&store, again.clone(), now).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)));
+    let page = Page { offset: 0, limit: 10 };
+    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    assert_eq!(listed.total, 1);
+    assert!(
+        SessionStore::remove(&store, again.id()).await.unwrap().is_none(),
+        "it was never there"
+    );
+    assert!(SessionStore::remove(&store, first.id()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_leaves_a_session_that_was_given_more_time() {
+    let store = redis(&unique("t"));
+    let now = SystemClock.now();
+    let first = session(now);
+    SessionStore::insert(&store, first.clone(), now).await.unwrap();
+    let text = countersign::store::record::write_session(&first.clone().next_version(now)).unwrap();
+    let end = first.expires_at().as_micros();
+    let longer = text.replace(&end.to_string(), &(end + 60_000_000).to_string());
+    let longer = countersign::store::record::read_session(&longer).unwrap();
+    SessionStore::replace(&store, longer, first.version(), now).await.unwrap();
+    assert_eq!(store.purge_expired(now + MINUTE).await.unwrap(), 0);
+    assert!(SessionStore::get(&store, &first.key()).await.unwrap().is_some());
+    assert_eq!(store.purge_expired(now + MINUTE * 2).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_in_the_servers_files_in_the_clear() {
+    let server = RedisServer::start(&[]);
+    let fixture = over(server.node());
+    fixture.user("ops", json!([])).await;
+    fixture.entity("aa-1", "canary-of-a-secret").await;
+    let token = fixture.session(|new| new.otp_required(true)).await;
+    let code = fixture.outbox.last_code();
+    let bytes = bytes_below(&server.folder);
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("aa-1"), "what is no secret is found");
+    for canary in [PASSWORD, "canary-of-a-secret", &token] {
+        assert!(!holds(canary), "{canary}");
+    }
+    assert!(!holds(&format!("\"{code}\"")), "{code}");
+}
+
+fn bytes_below(folder: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        bytes.extend(if path.is_dir() { bytes_below(&path) } else { std::fs::read(path).unwrap() });
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn keys_of_a_later_release_are_left_alone() {
+    let server = RedisServer::start(&[]);
+    server.node().migrate().await.unwrap();
+    server.node().migrate().await.unwrap();
+    let _: String = server.command(&["SET", "countersign:version", "1000"]).await;
+    assert_eq!(server.node().migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn what_is_no_url_or_no_prefix_is_refused_and_not_quoted() {
+    for url in ["http://user:canary@host", "canary", "redis://"] {
+        if let Err(error) = RedisStore::connect(url) {
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        } else {
+            assert_eq!(url, "redis://", "it is this machine's");
+        }
+    }
+    for prefix in [String::new(), "a{b}".to_owned(), "a".repeat(65)] {
+        let options = RedisOptions::default().prefix(prefix);
+        let refused = RedisStore::connect_with("redis://127.0.0.1", options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Configuration);
+    }
+    let no_nodes = RedisStore::connect_cluster(Vec::<String>::new()).unwrap_err();
+    assert_eq!(no_nodes.kind(), ErrorKind::Configuration);
+    let waits = RedisOptions::default().wait_for_replicas(1, MINUTE);
+    let refused = RedisStore::connect_cluster_with(["redis://127.0.0.1"], waits).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Configuration);
+}
+
+#[test]
+fn a_store_that_is_made_outside_of_a_runtime_is_an_error_and_no_panic() {
+    let refused = RedisStore::connect("redis://127.0.0.1").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_not_there_is_unavailable() {
+    let store = RedisStore::connect_cluster(["redis://127.0.0.1:1"]).unwrap();
+    let error = EntityStore::get(&store, &EntityId::user("ops").unwrap()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
+    let prefix = unique("t");
+    let (first, second) = (over(redis_cluster(&prefix)), over(redis_cluster(&prefix)));
+    first.entity("aa-1", "the-secret-of-a-machine").await;
+    let token = first.session(|new| new).await;
+    let secret = Secret::presented("the-secret-of-a-machine");
+    second.tokens.issue_entity_token("aa-1", &secret, &Caller::default()).await.unwrap();
+    let token = AuthenticationToken::from_text(&token).unwrap();
+    second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+    let twice = first.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::NotFound);
+}
+
+/// What the first release wrote, as commands. It is never changed: a later release has to read it.
+const FIRST_FORM: &str = include_str!("first_form.redis.jsonl");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_first_release_wrote_is_read() {
+    let server = RedisServer::start(&[]);
+    for line in FIRST_FORM.lines() {
+        let command: Vec<String> = serde_json::from_str(line).unwrap();
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let _: ::redis::Value = server.command(&command).await;
+    }
+    server.node().migrate().await.unwrap();
+    let fixture = over(server.node());
+    fixture.clock.set(Timestamp::from_secs(START));
+    let caller = Caller::default();
+    let password = Password::new(PASSWORD).unwrap();
+    fixture.tokens.issue_user_token("ops", password, &caller).await.unwrap();
+    let secret = Secret::presented("the-secret-of-the-first-release");
+    fixture.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
+    let token = AuthenticationToken::from_text("the-session-of-the-first-release").unwrap();
+    let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+    assert_eq!(exchanged.customer_id.as_str(), "cus_1");
+}
