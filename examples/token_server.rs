@@ -191,7 +191,9 @@ impl Stores {
             let store = countersign::store::PostgresStore::connect(location)
                 .map_err(|error| reason(&error))?;
             store.migrate().await.map_err(|error| reason(&error))?;
-            return Ok(Self::new(store));
+            // A machine's login is then no read of the database, most of the time.
+            let entities = Arc::new(countersign::store::Cached::new(store.clone()));
+            return Ok(Self { entities, sessions: Arc::new(store) });
         }
         #[cfg(feature = "redis")]
         if location.starts_with("redis://") {

@@ -123,6 +123,13 @@ pub(crate) enum SecretVerdict {
     Invalid,
 }
 
+impl SecretVerdict {
+    /// Whether a token may be had for it.
+    pub(crate) fn is_good(self) -> bool {
+        matches!(self, Self::Valid { .. } | Self::WithinGrace { .. })
+    }
+}
+
 impl Secrets {
     /// The current secret.
     #[must_use]

@@ -94,7 +94,7 @@ async fn purge_periodically(parts: Weak<Parts>) {
 
 fn take_over(parts: &Parts, read: &Revocations) {
     for revocation in &read.revocations {
-        parts.revocations.insert(revocation);
+        parts.heed(revocation);
     }
     telemetry::revocations_held(parts.revocations.len());
     if parts.revocations.set_stale(false) {

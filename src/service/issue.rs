@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::token_service::TokenService;
+use crate::store::RecentEntity;
 use crate::telemetry;
 
 /// A token that was just issued.
@@ -157,6 +158,9 @@ impl TokenService {
 
     /// Logs an entity in by id and secret.
     ///
+    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the copy
+    /// of the entity was read.
+    ///
     /// # Errors
     ///
     /// Those of [`issue_user_token`](Self::issue_user_token) but [`ErrorKind::Overloaded`].
@@ -178,15 +182,13 @@ impl TokenService {
         secret: &Secret,
         caller: &Caller,
     ) -> Result<IssuedToken, Error> {
-        let proven_at = self.now();
-        let entity = match EntityId::entity(id) {
-            Ok(id) => self.find_usable(&id, caller).await?,
-            Err(_) => Err("unknown_name"),
+        let began_at = self.now();
+        let judged = match EntityId::entity(id) {
+            Ok(id) => self.judge_secret(&id, secret, caller, began_at).await?,
+            Err(_) => self.judge_secret_of(None, secret, caller),
         };
-        let nobodys = Secrets::default();
-        let secrets = entity.as_ref().ok().and_then(Entity::secrets).unwrap_or(&nobodys);
-        let grace = self.parts.policy.secret_grace;
-        let verdict = secrets.verify(&self.parts.sealing, secret, self.now(), grace);
+        let is_good = judged.is_good();
+        let JudgedSecret { entity, verdict } = judged;
         // A generated secret cannot be guessed, so that whoever has it is let through: others'
         // guesses must not keep a machine from its work. All else waits its turn.
         let is_generated = matches!(
@@ -197,20 +199,19 @@ impl TokenService {
         if entity.is_err() || !is_generated {
             let throttle = &self.parts.throttle;
             let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
-            let admission = throttle.admit(suspect, proven_at)?;
-            match (&entity, verdict) {
-                (Ok(_), SecretVerdict::Valid { .. } | SecretVerdict::WithinGrace { .. }) => {
-                    throttle.succeeded(&admission);
-                }
-                _ => throttle.confirm(&admission),
+            let admission = throttle.admit(suspect, began_at)?;
+            if is_good {
+                throttle.succeeded(&admission);
+            } else {
+                throttle.confirm(&admission);
             }
         }
         let reason = match (entity, verdict) {
-            (Ok(entity), SecretVerdict::Valid { .. }) => {
-                return self.issue_at(Grant::of_entity(&entity), proven_at);
+            (Ok(found), SecretVerdict::Valid { .. }) => {
+                return self.issue_at(Grant::of_entity(&found.entity), found.read_at);
             }
-            (Ok(entity), SecretVerdict::WithinGrace { .. }) => {
-                let mut token = self.issue_at(Grant::of_entity(&entity), proven_at)?;
+            (Ok(found), SecretVerdict::WithinGrace { .. }) => {
+                let mut token = self.issue_at(Grant::of_entity(&found.entity), found.read_at)?;
                 token.message = Some("The secret is expired and within the grace period");
                 return Ok(token);
             }
@@ -220,6 +221,49 @@ impl TokenService {
         };
         let message = "Invalid entity id/secret or secret is expired";
         Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
+    }
+
+    /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
+    /// is judged by what the store says now: nobody is refused for a copy that is old.
+    ///
+    /// So a secret that is refused costs one read of the store and two judgements, whether or not
+    /// there is such an entity, or a copy of it.
+    async fn judge_secret(
+        &self,
+        id: &EntityId,
+        secret: &Secret,
+        caller: &Caller,
+        began_at: Timestamp,
+    ) -> Result<JudgedSecret, Error> {
+        let stores = &self.parts.stores;
+        let recent = stores.get_recent_entity(id, began_at).await?;
+        let judged = self.judge_secret_of(recent.clone(), secret, caller);
+        if judged.is_good() {
+            return Ok(judged);
+        }
+        let found = if recent.as_ref().is_some_and(|recent| recent.is_copy) {
+            let now = self.now();
+            let entity = stores.get_entity(id).await?;
+            entity.map(|entity| RecentEntity::just_read(entity, now))
+        } else {
+            recent
+        };
+        Ok(self.judge_secret_of(found, secret, caller))
+    }
+
+    fn judge_secret_of(
+        &self,
+        found: Option<RecentEntity>,
+        secret: &Secret,
+        caller: &Caller,
+    ) -> JudgedSecret {
+        let found = found.ok_or(UNKNOWN);
+        let entity = found.and_then(|found| usable(&found.entity, caller).map(|()| found));
+        let nobodys = Secrets::default();
+        let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
+        let (sealing, grace) = (&self.parts.sealing, self.parts.policy.secret_grace);
+        let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);
+        JudgedSecret { entity, verdict }
     }
 
     fn conclude_login(
@@ -354,12 +398,32 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<Result<Entity, &'static str>, Error> {
         let entity = self.parts.stores.get_entity(id).await?;
-        Ok(match entity {
-            None => Err("unknown_name"),
-            Some(entity) if entity.disabled => Err("disabled"),
-            Some(entity) if !caller.may_see(entity.organization_id()) => Err("other_organization"),
-            Some(entity) => Ok(entity),
-        })
+        Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, caller).map(|()| entity)))
+    }
+}
+
+/// What was said of a secret, and by which reading of its entity; or why that is treated as unknown.
+struct JudgedSecret {
+    entity: Result<RecentEntity, &'static str>,
+    verdict: SecretVerdict,
+}
+
+impl JudgedSecret {
+    fn is_good(&self) -> bool {
+        self.entity.is_ok() && self.verdict.is_good()
+    }
+}
+
+const UNKNOWN: &str = "unknown_name";
+
+/// Whether an entity may log in here; or why it is treated as unknown.
+fn usable(entity: &Entity, caller: &Caller) -> Result<(), &'static str> {
+    if entity.disabled {
+        Err("disabled")
+    } else if !caller.may_see(entity.organization_id()) {
+        Err("other_organization")
+    } else {
+        Ok(())
     }
 }
 

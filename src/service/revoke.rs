@@ -2,12 +2,12 @@
 
 use crate::clock::Timestamp;
 use crate::domain::claims::SubjectType;
-use crate::domain::entity::Entity;
+use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, TokenId};
 use crate::domain::revocation::{Revocation, RevocationTarget};
 use crate::error::Error;
 use crate::service::audit::{Attempt, Operation};
-use crate::service::token_service::TokenService;
+use crate::service::token_service::{Parts, TokenService};
 use crate::telemetry;
 
 /// What is taken back: whatever began before these instants.
@@ -97,7 +97,7 @@ impl TokenService {
         let now = self.now();
         let until = self.remembered_until(&target, now) + policy.leeway;
         let revocation = Revocation { target, until };
-        self.parts.revocations.insert(&revocation);
+        self.parts.heed(&revocation);
         self.parts.revocations.purge_if_due(now);
         telemetry::revocations_held(self.parts.revocations.len());
         self.parts.stores.revoke(revocation).await
@@ -118,4 +118,30 @@ impl TokenService {
             RevocationTarget::Token(_) | RevocationTarget::EntityChanged { .. } => now + tokens,
         }
     }
+}
+
+impl Parts {
+    /// Goes by a revocation from now on, whoever it came from.
+    ///
+    /// Copies go after it is known what is taken back. The other way round, one that is read in
+    /// between would yield a token that is taken back though its owner came later.
+    pub(super) fn heed(&self, revocation: &Revocation) {
+        self.revocations.insert(revocation);
+        if let Some(id) = changed_entity(&revocation.target) {
+            self.stores.entities.forget(&id);
+        }
+    }
+}
+
+/// Of whom a copy is no longer to be used. Whose tokens were taken back is read anew, too: a token
+/// is as old as the copy that it came of.
+fn changed_entity(target: &RevocationTarget) -> Option<EntityId> {
+    let (subject_type, name) = match target {
+        RevocationTarget::EntityChanged { subject_type, name } => (*subject_type, name),
+        RevocationTarget::SubjectBefore { subject_type: SubjectType::Entity, subject, .. } => {
+            (SubjectType::Entity, subject)
+        }
+        _ => return None,
+    };
+    EntityId::new(subject_type, name.as_str()).ok()
 }

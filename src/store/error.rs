@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -24,6 +25,15 @@ impl StoreError {
     /// A record that cannot be read, with the reason.
     pub fn corrupt(source: impl Into<Source>) -> Self {
         Self::Corrupt(source.into())
+    }
+
+    /// For each of those who waited for one answer: the same kind, with the error as its source.
+    pub(super) fn shared(self: &Arc<Self>) -> Self {
+        match **self {
+            Self::Conflict => Self::Conflict,
+            Self::Unavailable(_) => Self::unavailable(Arc::clone(self)),
+            Self::Corrupt(_) => Self::corrupt(Arc::clone(self)),
+        }
     }
 }
 

@@ -12,6 +12,9 @@
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
+//! 7. **`get` answers what is there now**, on any node. [`get_recent`](EntityStore::get_recent)
+//!    alone may answer a copy, as [`Cached`] keeps them, and never one from before the last
+//!    [`forget`](EntityStore::forget).
 //!
 //! # What each engine promises
 //!
@@ -31,6 +34,7 @@
 //! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
 //! it, races included.
 
+mod cached;
 mod error;
 mod memory;
 pub mod record;
@@ -64,6 +68,7 @@ use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 
+pub use self::cached::Cached;
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -92,6 +97,27 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
 
+    /// The entity of that id as it is, or as it was a short while ago, and when it was read: by
+    /// `now`, which is the present, or by that of an earlier call.
+    ///
+    /// A store that keeps no copies leaves this as it is. One that is in front of another passes it
+    /// on, and [`forget`](Self::forget) with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        let found = self.get(id).await?;
+        Ok(found.map(|entity| RecentEntity::just_read(entity, now)))
+    }
+
+    /// Whoever keeps a copy of that entity answers it no more: it has changed.
+    fn forget(&self, _id: &EntityId) {}
+
     /// Writes an entity over the one that is there, if that is still of `expected_version`.
     ///
     /// # Errors
@@ -109,6 +135,25 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// Whether what it holds outlives the process. A service over one that does needs a sealing
     /// key that does, too.
     fn is_durable(&self) -> bool;
+}
+
+/// An entity as it is, or as it was a short while ago.
+#[derive(Clone, Debug)]
+pub struct RecentEntity {
+    /// The entity.
+    pub entity: Arc<Entity>,
+    /// When it was read, or earlier: it may have changed since, and not before.
+    pub read_at: Timestamp,
+    /// Whether it was read for another call. Whoever finds it wanting asks for it anew.
+    pub is_copy: bool,
+}
+
+impl RecentEntity {
+    /// An entity that was read for this call, which began at `now`.
+    #[must_use]
+    pub fn just_read(entity: Entity, now: Timestamp) -> Self {
+        Self { entity: Arc::new(entity), read_at: now, is_copy: false }
+    }
 }
 
 /// What was handed out, and what was taken back. See the [module docs](self) for the contract.
@@ -307,6 +352,16 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
     }
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
         (**self).get(id).await
+    }
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        (**self).get_recent(id, now).await
+    }
+    fn forget(&self, id: &EntityId) {
+        (**self).forget(id);
     }
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         (**self).replace(entity, expected_version).await

@@ -14,6 +14,7 @@
 mod architecture;
 mod attacks_on_routes;
 mod attacks_on_tokens;
+mod cached;
 mod compile_fail;
 mod durable_stores;
 mod engines;
