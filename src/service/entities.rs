@@ -70,10 +70,11 @@ impl TokenService {
     ///
     /// Those of [`disable_entity`](Self::disable_entity).
     pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let enabled = async {
-            self.set_disabled(id, false).await?;
-            self.publish_change(id).await
-        };
+        let (tokens, owned) = (self.clone(), id.clone());
+        let enabled = run_to_completion(async move {
+            tokens.set_disabled(&owned, false).await?;
+            tokens.publish_change(&owned).await
+        });
         let enabled = enabled.await;
         self.audit(&Attempt::new(Operation::EnableEntity).of_entity(id), &enabled);
         enabled

@@ -9,6 +9,7 @@ use crate::domain::secret::{Secret, Secrets, StoredSecret};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
+use crate::service::detached::run_to_completion;
 use crate::service::permission;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
@@ -242,13 +243,18 @@ impl TokenService {
             return Err(invalid_entity());
         };
         secrets.replace(sealed, now, self.parts.policy.secret_overlap);
-        let id = entity.id().clone();
-        self.parts.stores.replace_entity(entity.next_version(), version).await?;
-        self.publish_change(&id).await?;
-        if self.parts.policy.revoke_tokens_on_secret_reset {
-            // As of now, not as of before the write: the old secret was good until then.
-            self.end_tokens_before(SubjectType::Entity, id.name(), self.now()).await?;
-        }
+        let (tokens, id) = (self.clone(), entity.id().clone());
+        // Once it is written, others have to hear of it, also where the caller has hung up.
+        run_to_completion(async move {
+            tokens.parts.stores.replace_entity(entity.next_version(), version).await?;
+            let published = tokens.publish_change(&id).await;
+            if tokens.parts.policy.revoke_tokens_on_secret_reset {
+                // As of now, not as of before the write: the old secret was good until then.
+                tokens.end_tokens_before(SubjectType::Entity, id.name(), tokens.now()).await?;
+            }
+            published
+        })
+        .await?;
         Ok(expires_at)
     }
 

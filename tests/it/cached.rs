@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::store::{
-    Cached, EntityStore, MemoryStore, RecentEntity, SessionStore as _, StoreError, conformance,
+    Cached, Cursor, EntityStore, MemoryStore, RecentEntity, SessionStore as _, StoreError,
+    conformance,
 };
 use countersign::{
     Algorithm, Caller, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Revocation,
@@ -479,6 +480,28 @@ async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() 
     is_seen().await;
     tokens.enable_entity(&id).await.unwrap();
     is_seen().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
+    let nodes = Nodes::new();
+    nodes.here.fixture.entity("aa-1", "a secret").await;
+    let feed = &nodes.engine.inner;
+    let cursor = feed.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let written = *nodes.engine.writes.borrow();
+    nodes.engine.answers_writes.send_replace(false);
+    let tokens = nodes.here.fixture.tokens.clone();
+    let importing = tokio::spawn(async move {
+        let secret = Secret::dangerous_from_text("another secret").unwrap();
+        tokens.import_secret(&EntityId::entity("aa-1").unwrap(), &secret, None).await
+    });
+    nodes.engine.until_written(written + 1).await;
+    importing.abort();
+    assert!(importing.await.unwrap_err().is_cancelled());
+    nodes.engine.open();
+    let heard = feed.revocations(&cursor, HOUR).await.unwrap().revocations;
+    let changed = |target: &RevocationTarget| matches!(target, RevocationTarget::EntityChanged { name, .. } if name == "aa-1");
+    assert!(heard.iter().any(|revocation| changed(&revocation.target)), "{heard:?}");
 }
 
 #[tokio::test]
