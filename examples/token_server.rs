@@ -191,9 +191,7 @@ impl Stores {
             let store = countersign::store::PostgresStore::connect(location)
                 .map_err(|error| reason(&error))?;
             store.migrate().await.map_err(|error| reason(&error))?;
-            // A machine's login is then no read of the database, most of the time.
-            let entities = Arc::new(countersign::store::Cached::new(store.clone()));
-            return Ok(Self { entities, sessions: Arc::new(store) });
+            return Ok(Self::over_a_network(store));
         }
         #[cfg(feature = "redis")]
         if location.starts_with("redis://") {
@@ -216,7 +214,16 @@ impl Stores {
 impl Stores {
     async fn of_redis(store: countersign::store::RedisStore) -> Result<Self, Problem> {
         store.migrate().await.map_err(|error| reason(&error))?;
-        Ok(Self::new(store))
+        Ok(Self::over_a_network(store))
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+impl Stores {
+    /// A machine's login is no read of the engine then, most of the time.
+    fn over_a_network(store: impl EntityStore + SessionStore + Clone) -> Self {
+        let entities = Arc::new(countersign::store::Cached::new(store.clone()));
+        Self { entities, sessions: Arc::new(store) }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::telemetry;
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
-/// In how many parts a store is purged at a time. What is left is for the next time.
+/// In how many parts a store is purged, or its feed read, at a time. What is left is for the next
+/// time.
 const MAX_PARTS: usize = 10_000;
 /// How long to wait after a failure: doubled with each that follows, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -52,8 +53,15 @@ impl TokenService {
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        let read = self.parts.stores.revocations(&Cursor::START, Duration::ZERO).await?;
-        take_over(&self.parts, &read);
+        let mut cursor = Cursor::START;
+        for _ in 0..MAX_PARTS {
+            let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
+            take_over(&self.parts, &read);
+            if read.is_complete {
+                break;
+            }
+            cursor = read.next;
+        }
         Ok(())
     }
 
@@ -97,7 +105,7 @@ fn take_over(parts: &Parts, read: &Revocations) {
         parts.heed(revocation);
     }
     telemetry::revocations_held(parts.revocations.len());
-    if parts.revocations.set_stale(false) {
+    if read.is_complete && parts.revocations.set_stale(false) {
         tracing::info!("it is known what other nodes take back");
     }
 }
@@ -135,7 +143,9 @@ async fn follow_feed(parts: Weak<Parts>) {
                 cursor = read.next;
                 pause = FIRST_PAUSE;
                 heard_at = Instant::now();
-                wait = FEED_WAIT.min(silence.allowed / 2);
+                // What is there already is not waited for.
+                let longest = FEED_WAIT.min(silence.allowed / 2);
+                wait = if read.is_complete { longest } else { Duration::ZERO };
             }
             Err(error) => {
                 tracing::warn!(

@@ -287,7 +287,11 @@ impl Feed {
             let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > seen)).await;
             read = self.after(after);
         }
-        Ok(Revocations { revocations: read.0, next: Cursor::new(&read.1.to_string()) })
+        Ok(Revocations {
+            revocations: read.0,
+            next: Cursor::new(&read.1.to_string()),
+            is_complete: true,
+        })
     }
 
     /// What has a greater number, and the last number given out.

@@ -343,6 +343,8 @@ pub struct Revocations {
     pub revocations: Vec<Revocation>,
     /// Where to go on reading.
     pub next: Cursor,
+    /// Whether that was all. Where it was not, the rest is there to be read at once.
+    pub is_complete: bool,
 }
 
 #[async_trait]

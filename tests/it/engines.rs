@@ -169,8 +169,5 @@ fn servers(arguments: &[&str], options: &[&str]) -> bool {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/servers");
     let mut command = std::process::Command::new(script);
     let output = command.args(arguments).args(options).output().unwrap();
-    if !output.status.success() {
-        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-    }
     output.status.success()
 }

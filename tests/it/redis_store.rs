@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use countersign::store::redis::RedisOptions;
@@ -18,6 +18,7 @@ use countersign::{
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::engines::{RedisServer, redis, redis_cluster, unique};
 use crate::support::{Fixture, PASSWORD, START};
@@ -42,33 +43,57 @@ fn over(store: RedisStore) -> Fixture {
     })
 }
 
-/// Passes bytes on between a client and a server. Told so, it passes a command on, and cuts the
-/// connection in place of its answer.
+/// Passes bytes on between clients and a server, which may be changed for another one.
 struct Proxy {
     address: SocketAddr,
+    port: Arc<AtomicU16>,
+    /// Told so, it passes a command on, and cuts the connection in place of its answer.
     loses_an_answer: Arc<AtomicBool>,
+    /// Told so, it lets the connections that there are hang.
+    hangs: watch::Sender<()>,
 }
 
 impl Proxy {
     async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let loses_an_answer = Arc::new(AtomicBool::new(false));
-        let loses = Arc::clone(&loses_an_answer);
+        let proxy = Self {
+            address: listener.local_addr().unwrap(),
+            port: Arc::new(AtomicU16::new(port)),
+            loses_an_answer: Arc::default(),
+            hangs: watch::Sender::new(()),
+        };
+        let (port, loses) = (Arc::clone(&proxy.port), Arc::clone(&proxy.loses_an_answer));
+        let hangs = proxy.hangs.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let port = port.load(Ordering::SeqCst);
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(pass_on(client, server, Arc::clone(&loses)));
+                tokio::spawn(pass_on(client, server, Arc::clone(&loses), hangs.subscribe()));
             }
         });
-        Self { address, loses_an_answer }
+        proxy
+    }
+
+    fn node(&self) -> RedisStore {
+        RedisStore::connect(&format!("redis://{}", self.address)).unwrap()
+    }
+
+    /// From now on, who connects gets to another server.
+    fn turn_to(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
     }
 }
 
-async fn pass_on(mut client: TcpStream, mut server: TcpStream, loses: Arc<AtomicBool>) {
+async fn pass_on(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    loses: Arc<AtomicBool>,
+    mut hangs: watch::Receiver<()>,
+) {
     let (mut from_client, mut from_server) = ([0; 16_384], [0; 16_384]);
     loop {
         tokio::select! {
+            _ = hangs.changed() => std::future::pending().await,
             read = client.read(&mut from_client) => match read {
                 Ok(1..) => server.write_all(&from_client[..read.unwrap()]).await.unwrap(),
                 _ => return,
@@ -87,7 +112,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, loses: Arc<Atomic
 async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
     let server = RedisServer::start(&[]);
     let proxy = Proxy::to(server.port).await;
-    let store = RedisStore::connect(&format!("redis://{}", proxy.address)).unwrap();
+    let store = proxy.node();
     let lose = || proxy.loses_an_answer.store(true, Ordering::SeqCst);
     let lost = || !proxy.loses_an_answer.load(Ordering::SeqCst);
     let now = SystemClock.now();
@@ -96,7 +121,7 @@ async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
     EntityStore::insert(&store, entity.clone()).await.unwrap();
     lose();
     let again = EntityStore::insert(&store, entity.clone()).await;
-    assert!(matches!(again, Err(StoreError::Conflict)), "another's write is no repetition");
+    assert!(matches!(again, Err(StoreError::Unavailable(_))), "whose it is cannot be told");
     assert!(lost());
     lose();
     EntityStore::replace(&store, entity.clone().next_version(), 1).await.unwrap();
@@ -120,6 +145,182 @@ async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
     assert_eq!(taken.unwrap().id(), first.id(), "its taker gets it, though the answer was lost");
     assert!(store.take(&first.key(), second.version()).await.unwrap().is_none());
     assert!(SessionStore::get(&store, &first.key()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_one_no_more_is_left_for_its_successor() {
+    let (first, second) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let proxy = Proxy::to(first.port).await;
+    let store = proxy.node();
+    let now = SystemClock.now();
+    SessionStore::insert(&store, session(now), now).await.unwrap();
+    // The connections of those who wrote to it stay open.
+    let port = second.port.to_string();
+    let _: String = first.command(&["REPLICAOF", "127.0.0.1", &port]).await;
+    proxy.turn_to(second.port);
+    let written = session(now);
+    SessionStore::insert(&store, written.clone(), now).await.unwrap();
+    assert!(SessionStore::get(&second.node(), &written.key()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_vanishes_without_a_word_is_given_up_after_one_call() {
+    let (first, second) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let proxy = Proxy::to(first.port).await;
+    let store = proxy.node();
+    let now = SystemClock.now();
+    SessionStore::insert(&store, session(now), now).await.unwrap();
+    proxy.hangs.send_replace(());
+    proxy.turn_to(second.port);
+    let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    SessionStore::insert(&store, session(now), now).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_is_let_in_later_is_not_kept_out_for_ever_and_needs_no_more_than_the_docs_say()
+{
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(&format!("redis://app:secret@127.0.0.1:{}", server.port));
+    let store = store.unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let _: String = server
+        .command(&[
+            "ACL",
+            "SETUSER",
+            "app",
+            "on",
+            ">secret",
+            "~countersign:*",
+            "-@all",
+            "+@read",
+            "+@write",
+            "+eval",
+            "+evalsha",
+        ])
+        .await;
+    store.migrate().await.unwrap();
+    let published = revocation();
+    store.revoke(published.clone()).await.unwrap();
+    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.revocations, [published]);
+    let now = SystemClock.now();
+    let written = session(now);
+    SessionStore::insert(&store, written.clone(), now).await.unwrap();
+    assert!(store.take(&written.key(), 1).await.unwrap().is_some());
+    store.purge_expired(now).await.unwrap();
+}
+
+const INSERT: &str = include_str!("../../src/store/redis/scripts/insert.lua");
+const REPLACE: &str = include_str!("../../src/store/redis/scripts/replace.lua");
+const TAKE: &str = include_str!("../../src/store/redis/scripts/take.lua");
+
+/// The repetition of a call comes late here: others were there in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
+    let server = RedisServer::start(&[]);
+    let insert = async |writer: &str, version: &str| -> i64 {
+        server.command(&["EVAL", INSERT, "1", "k", writer, version, "record", "", "0", ""]).await
+    };
+    let replace = async |writer: &str, version: &str, expected: &str| -> (i64, String) {
+        let line = ["EVAL", REPLACE, "1", "k", writer, version, "new", "", "0", "", expected];
+        server.command(&line).await
+    };
+    let take = async |taker: &str, version: &str| -> (i64, Option<String>) {
+        server.command(&["EVAL", TAKE, "1", "k", taker, version, "", "10000"]).await
+    };
+    let is_there = async || -> bool { server.command(&["HEXISTS", "k", "version"]).await };
+
+    assert_eq!(insert("a", "1").await, 1);
+    assert_eq!(take("b", "1").await, (1, Some("record".to_owned())));
+    assert_eq!(insert("a", "1").await, 1, "it was written");
+    assert!(!is_there().await, "and what was taken stays gone");
+
+    assert_eq!(insert("c", "1").await, 1, "another one may be written");
+    assert_eq!(take("b", "").await.0, 1, "its taker took the one before");
+    assert!(is_there().await, "and not this one");
+
+    assert_eq!(replace("d", "2", "1").await, (1, "0".to_owned()));
+    assert_eq!(replace("d", "2", "1").await, (1, String::new()));
+    assert_eq!(replace("e", "3", "2").await.0, 1);
+    assert_eq!(replace("d", "2", "1").await.0, 0);
+    assert_eq!(take("f", "2").await.0, -1);
+    assert_eq!(take("f", "3").await, (1, Some("new".to_owned())));
+    assert_eq!(take("f", "3").await, (1, Some("new".to_owned())));
+    assert_eq!(take("g", "3").await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_is_kept_for_long_keeps_no_other_one() {
+    let store = redis(&unique("t"));
+    let now = SystemClock.now();
+    let long = Revocation { until: Timestamp::MAX, ..revocation() };
+    store.revoke(long.clone()).await.unwrap();
+    store.revoke(revocation()).await.unwrap();
+    assert_eq!(store.purge_expired(now + MINUTE * 2).await.unwrap(), 1);
+    let left = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(left.revocations, [long]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
+    let server = RedisServer::start(&[]);
+    let store = server.node();
+    let now = SystemClock.now();
+    let (ended, live) = (session(now - MINUTE * 5), session(now));
+    for session in [&ended, &live] {
+        SessionStore::insert(&store, session.clone(), session.created_at()).await.unwrap();
+    }
+    for index in ["session-ends", "sessions", "customer:cus_1"] {
+        let key = format!("countersign:{index}");
+        let _: i64 = server.command(&["ZADD", &key, "1", "no session"]).await;
+    }
+    while store.purge_expired(now).await.unwrap() > 0 {}
+    assert!(SessionStore::get(&store, &ended.key()).await.unwrap().is_none());
+    let page = Page { offset: 0, limit: 10 };
+    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    assert_eq!(listed.total, 1);
+    let removed = store.remove_subject(live.customer_id(), Timestamp::MAX).await.unwrap();
+    assert_eq!(removed.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
+    let server = RedisServer::start(&[]);
+    let other = over(server.node());
+    let token = other.tokens.issue(countersign::Grant::user("ops")).unwrap();
+    let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
+    let record = countersign::store::record::write_revocation(&revocation()).unwrap();
+    let feed = "countersign:{revocations}";
+    let _: ::redis::Value = server.command(&["EVAL", long, "1", feed, &record]).await;
+    other.tokens.revoke_token(&token.token_id).await.unwrap();
+
+    let store = server.node();
+    let first = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert!(!first.is_complete);
+    let rest = store.revocations(&first.next, Duration::ZERO).await.unwrap();
+    assert!(rest.is_complete);
+    assert_eq!(first.revocations.len() + rest.revocations.len(), 60_001);
+
+    let validator = other.tokens.validator();
+    let issuer = validator.issuer().to_owned();
+    let keys = countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap();
+    let tokens = countersign::TokenService::builder()
+        .issuer(issuer)
+        .audience(crate::support::AUDIENCE)
+        .keys(keys)
+        .sealing_key(SealingKey::from_bytes([7; 32]))
+        .sessions(store)
+        .build()
+        .unwrap();
+    let own = tokens.issue(countersign::Grant::user("ops")).unwrap();
+    assert!(
+        tokens.validator().validate(own.access_token.expose()).is_err(),
+        "it has heard nothing"
+    );
+    tokens.catch_up().await.unwrap();
+    tokens.validator().validate(own.access_token.expose()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,7 +447,7 @@ async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are
 /// All that is left of sessions in a server: how many keys of each sort.
 async fn left_over(server: &RedisServer) -> Vec<String> {
     let keys: Vec<String> = server.command(&["KEYS", "countersign:*"]).await;
-    let is_kept = |key: &String| key.ends_with("version") || key.ends_with("revocations");
+    let is_kept = |key: &String| key.ends_with("version");
     let mut left = Vec::new();
     for key in keys.into_iter().filter(|key| !is_kept(key)) {
         // What was taken is kept aside for a moment, and nothing else ends so soon.
@@ -405,7 +606,12 @@ async fn what_is_no_url_or_no_prefix_is_refused_and_not_quoted() {
     }
     let no_nodes = RedisStore::connect_cluster(Vec::<String>::new()).unwrap_err();
     assert_eq!(no_nodes.kind(), ErrorKind::Configuration);
-    let waits = RedisOptions::default().wait_for_replicas(1, MINUTE);
+    for timeout in [Duration::ZERO, MINUTE] {
+        let waits = RedisOptions::default().wait_for_replicas(1, timeout);
+        let refused = RedisStore::connect_with("redis://127.0.0.1", waits).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Configuration);
+    }
+    let waits = RedisOptions::default().wait_for_replicas(1, Duration::from_millis(100));
     let refused = RedisStore::connect_cluster_with(["redis://127.0.0.1"], waits).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Configuration);
 }

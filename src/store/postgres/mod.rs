@@ -259,7 +259,10 @@ impl PostgresStore {
         let Some((snapshot, is_other_cluster, _)) = published.first() else {
             return Err(StoreError::corrupt("the feed has no row, not even an empty one"));
         };
-        Ok((*is_other_cluster, Revocations { revocations, next: Cursor::new(snapshot) }))
+        Ok((
+            *is_other_cluster,
+            Revocations { revocations, next: Cursor::new(snapshot), is_complete: true },
+        ))
     }
 }
 

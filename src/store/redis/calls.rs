@@ -1,16 +1,18 @@
-//! How the server is called: again, where that is safe, and with replicas waited for.
+//! How the server is called: again, where that is safe, over a connection that is replaced where it
+//! does not mend itself, and with replicas waited for.
 //!
 //! Everything that goes through here may be carried out twice: the answer to the first may get lost.
 
+use std::fmt;
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ServerErrorKind,
-};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
 
 use crate::store::StoreError;
-use crate::store::redis::connection::Connection;
-use crate::store::retry::retry;
+use crate::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
+use crate::store::retry::{Outcome, retry};
 
 /// How many replicas have to have a write before it is answered, and how long that may take.
 #[derive(Clone, Copy, Debug)]
@@ -19,111 +21,205 @@ pub(super) struct Acknowledgement {
     pub(super) timeout: Duration,
 }
 
-#[derive(Clone)]
+/// A script, sent by its digest where the server has it.
+pub(super) struct Script {
+    source: &'static str,
+    digest: String,
+}
+
+impl Script {
+    pub(super) fn new(source: &'static str) -> Self {
+        Self { source, digest: redis::Script::new(source).get_hash().to_owned() }
+    }
+
+    fn command(&self, is_known: bool, keys: &[&str], arguments: &[String]) -> Cmd {
+        let mut command = if is_known { redis::cmd("EVALSHA") } else { redis::cmd("EVAL") };
+        let script = if is_known { &self.digest } else { self.source };
+        command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+        command
+    }
+}
+
 pub(super) struct Calls {
-    connection: Connection,
+    servers: Servers,
+    connection: Mutex<Numbered>,
     acknowledgement: Option<Acknowledgement>,
 }
 
+/// A connection, and how many there were before it.
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    connection: Connection,
+}
+
 impl Calls {
-    pub(super) fn new(connection: Connection, acknowledgement: Option<Acknowledgement>) -> Self {
-        Self { connection, acknowledgement }
+    pub(super) fn new(
+        servers: Servers,
+        acknowledgement: Option<Acknowledgement>,
+    ) -> RedisResult<Self> {
+        let connection = servers.connect(RESPONSE_TIMEOUT)?;
+        let connection = Mutex::new(Numbered { number: 0, connection });
+        Ok(Self { servers, connection, acknowledgement })
+    }
+
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         let calling =
-            retry(
-                is_lost,
-                || async move { command.query_async(&mut self.connection.clone()).await },
-            );
+            self.call(|mut connection| async move { command.query_async(&mut connection).await });
         Ok(calling.await?.value)
-    }
-
-    /// The same, and waits for as many replicas as are asked for.
-    pub(super) async fn query_and_wait<T: FromRedisValue>(
-        &self,
-        command: &Cmd,
-    ) -> Result<T, StoreError> {
-        let Some(acknowledgement) = self.acknowledgement else { return self.query(command).await };
-        let calling = retry(is_lost, || self.acknowledged(command, acknowledgement));
-        acknowledgement.check(calling.await?.value)
     }
 
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
-        key: &str,
+        keys: &[&str],
         arguments: &[String],
     ) -> Result<T, StoreError> {
-        let calling = retry(is_lost, || async move {
-            let mut connection = self.connection.clone();
-            script.key(key).arg(arguments).invoke_async(&mut connection).await
-        });
-        Ok(calling.await?.value)
-    }
-
-    /// The same, and waits for as many replicas as are asked for.
-    pub(super) async fn run_and_wait<T: FromRedisValue>(
-        &self,
-        script: &Script,
-        key: &str,
-        arguments: &[String],
-    ) -> Result<T, StoreError> {
-        let Some(acknowledgement) = self.acknowledgement else {
-            return self.run(script, key, arguments).await;
-        };
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(1).arg(key).arg(arguments);
-        let command = &command;
-        let calling = retry(is_lost, || async move {
-            match self.acknowledged(command, acknowledgement).await {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    script.load_async(&mut self.connection.clone()).await?;
-                    self.acknowledged(command, acknowledgement).await
+        let running = self.call(|mut connection| async move {
+            let known = script.command(true, keys, arguments);
+            match known.query_async(&mut connection).await {
+                Err(error) if is_unknown(&error) => {
+                    let whole = script.command(false, keys, arguments);
+                    whole.query_async(&mut connection).await
                 }
                 answer => answer,
             }
         });
-        acknowledgement.check(calling.await?.value)
+        Ok(running.await?.value)
     }
 
-    /// The answer, and how many replicas have it. In one pipeline: `WAIT` is about what its own
-    /// connection wrote.
-    async fn acknowledged<T: FromRedisValue>(
+    /// The same, and waits for as many replicas as are asked for. Tells whether it was run more than
+    /// once.
+    pub(super) async fn run_and_wait<T: FromRedisValue>(
         &self,
-        command: &Cmd,
-        acknowledgement: Acknowledgement,
-    ) -> RedisResult<(T, u32)> {
-        let timeout = u64::try_from(acknowledgement.timeout.as_millis()).unwrap_or(u64::MAX);
-        let mut pipeline = Pipeline::new();
-        pipeline.add_command(command.clone());
-        pipeline.cmd("WAIT").arg(acknowledgement.replicas).arg(timeout);
-        pipeline.query_async(&mut self.connection.clone()).await
-    }
-}
-
-impl Acknowledgement {
-    fn check<T>(self, (answer, replicas): (T, u32)) -> Result<T, StoreError> {
-        if replicas >= self.replicas {
-            return Ok(answer);
+        script: &Script,
+        keys: &[&str],
+        arguments: &[String],
+    ) -> Result<Outcome<T>, StoreError> {
+        let acknowledgement = self.acknowledgement;
+        let running = self.call(|mut connection| async move {
+            let known = script.command(true, keys, arguments);
+            match write(&mut connection, known, acknowledgement).await {
+                Err(error) if is_unknown(&error) => {
+                    let whole = script.command(false, keys, arguments);
+                    write(&mut connection, whole, acknowledgement).await
+                }
+                answer => answer,
+            }
+        });
+        let Outcome { value: (answer, is_acknowledged), is_repeated } = running.await?;
+        if is_acknowledged {
+            return Ok(Outcome { value: answer, is_repeated });
         }
         Err(StoreError::unavailable("too few replicas acknowledged a write in time"))
     }
-}
 
-/// Whether the connection is gone, or the server is not itself for a moment: it is worth asking
-/// again.
-fn is_lost(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Server(kind) => matches!(
-            kind,
-            ServerErrorKind::BusyLoading
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::TryAgain
-        ),
-        ErrorKind::ClusterConnectionNotFound => true,
-        _ => error.is_connection_dropped(),
+    async fn call<T, F>(&self, call: impl Fn(Connection) -> F) -> Result<Outcome<T>, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        retry(Failure::is_lost, || async {
+            let Numbered { number, connection } = self.current().clone();
+            let answer = call(connection).await.map_err(Failure);
+            if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
+                self.replace(number).map_err(Failure)?;
+            }
+            answer
+        })
+        .await
+    }
+
+    fn current(&self) -> MutexGuard<'_, Numbered> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces a connection, unless somebody has done so.
+    fn replace(&self, number: u64) -> RedisResult<()> {
+        let mut current = self.current();
+        if current.number == number {
+            let connection = self.servers.connect(RESPONSE_TIMEOUT)?;
+            *current = Numbered { number: number + 1, connection };
+        }
+        Ok(())
     }
 }
+
+/// The answer, and whether enough replicas have it. In one pipeline: `WAIT` is about what its own
+/// connection wrote.
+async fn write<T: FromRedisValue>(
+    connection: &mut Connection,
+    command: Cmd,
+    acknowledgement: Option<Acknowledgement>,
+) -> RedisResult<(T, bool)> {
+    let Some(Acknowledgement { replicas, timeout }) = acknowledgement else {
+        return command.query_async(connection).await.map(|answer| (answer, true));
+    };
+    let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(command).cmd("WAIT").arg(replicas).arg(timeout);
+    let (answer, acknowledged): (T, u32) = pipeline.query_async(connection).await?;
+    Ok((answer, acknowledged >= replicas))
+}
+
+/// Whether the server has not seen a script yet, as after its restart.
+fn is_unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Why a call failed. An answer that is not understood is not quoted: it may be a record.
+struct Failure(RedisError);
+
+impl Failure {
+    /// Whether the connection is gone, or the server is not itself for a moment: it is worth asking
+    /// again.
+    fn is_lost(&self) -> bool {
+        match self.0.kind() {
+            ErrorKind::Server(kind) => matches!(
+                kind,
+                ServerErrorKind::BusyLoading
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly
+                    | ServerErrorKind::TryAgain
+            ),
+            ErrorKind::ClusterConnectionNotFound => true,
+            _ => self.0.is_connection_dropped(),
+        }
+    }
+
+    /// Whether the connection would go on failing by itself: it is to a server that has vanished
+    /// without a word, to one that is the primary no more, or was refused when it was made, which
+    /// the driver does not try again; or the runtime that drove it has ended.
+    fn needs_a_new_connection(&self) -> bool {
+        match self.0.kind() {
+            ErrorKind::Server(kind) => {
+                matches!(kind, ServerErrorKind::MasterDown | ServerErrorKind::ReadOnly)
+            }
+            ErrorKind::UnexpectedReturnType | ErrorKind::Extension => false,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+                f.write_str("the server's answer is not understood")
+            }
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -5,7 +5,10 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisFuture, RedisResult, Value,
+};
 
 use crate::error::{Error, ErrorKind};
 
@@ -27,15 +30,17 @@ pub(super) enum Servers {
 
 impl Servers {
     pub(super) fn single(url: &str) -> Result<Self, Error> {
-        Client::open(url).map(Self::Single).map_err(|_| invalid())
+        Client::open(server(url)?).map(Self::Single).map_err(|_| invalid())
     }
 
-    pub(super) fn cluster(urls: Vec<String>) -> Result<Self, Error> {
-        if urls.is_empty() {
+    pub(super) fn cluster(urls: &[String]) -> Result<Self, Error> {
+        let servers = urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
+        if servers.is_empty() {
             return Err(invalid());
         }
         let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        ClusterClient::builder(urls)
+        ClusterClient::builder(servers)
+            .tcp_settings(tcp_settings())
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(millis(FIRST_PAUSE))
             .max_retry_wait(millis(LONGEST_PAUSE))
@@ -44,8 +49,8 @@ impl Servers {
             .map_err(|_| invalid())
     }
 
-    /// A connection that is shared by all callers, made when it is first used, and made again
-    /// where it was lost.
+    /// A connection that is shared by all callers, and is made when it is first used. It finds
+    /// most of its losses out by itself; see [`Calls`](super::calls::Calls) for the others.
     pub(super) fn connect(&self, response_timeout: Duration) -> RedisResult<Connection> {
         match self {
             Self::Single(client) => {
@@ -70,6 +75,16 @@ impl Servers {
     pub(super) fn are_a_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
+}
+
+fn server(url: &str) -> Result<ConnectionInfo, Error> {
+    let info = url.into_connection_info().map_err(|_| invalid())?;
+    Ok(info.set_tcp_settings(tcp_settings()))
+}
+
+/// A call waits for its answer, so it is sent at once.
+fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 /// The URL is not quoted: it may hold a password.

@@ -4,12 +4,15 @@
 //! A command may be made twice where its answer was lost, by this store or by the cluster's client.
 //! So each write names its writer, and the second time finds that it has been made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Script};
+use redis::Cmd;
 
 use crate::store::StoreError;
-use crate::store::redis::calls::Calls;
+use crate::store::error::answer_lost;
+use crate::store::redis::calls::{Calls, Script};
+use crate::store::retry::Outcome;
 
 /// How long what was taken is kept aside for its taker. Longer than a call is made again.
 const ASIDE: Duration = Duration::from_secs(10);
@@ -36,14 +39,14 @@ pub(super) enum Taken {
 }
 
 pub(super) struct Documents {
-    calls: Calls,
+    calls: Arc<Calls>,
     insert: Script,
     replace: Script,
     take: Script,
 }
 
 impl Documents {
-    pub(super) fn new(calls: Calls) -> Self {
+    pub(super) fn new(calls: Arc<Calls>) -> Self {
         Self {
             calls,
             insert: Script::new(include_str!("scripts/insert.lua")),
@@ -54,25 +57,25 @@ impl Documents {
 
     pub(super) async fn insert(&self, document: &Document<'_>) -> Result<(), StoreError> {
         let arguments = written(document);
-        let inserted: bool =
-            self.calls.run_and_wait(&self.insert, &document.key, &arguments).await?;
-        if inserted { Ok(()) } else { Err(StoreError::Conflict) }
+        let keys = [&*document.key];
+        let Outcome { value: inserted, is_repeated } =
+            self.calls.run_and_wait(&self.insert, &keys, &arguments).await?;
+        if inserted { Ok(()) } else { Err(conflict(is_repeated)) }
     }
 
-    /// Answers the end that was replaced.
+    /// Answers the end that was replaced, where it is known.
     pub(super) async fn replace(
         &self,
         document: &Document<'_>,
         expected_version: u64,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         let mut arguments = written(document);
         arguments.push(expected_version.to_string());
-        let (replaced, end): (bool, String) =
-            self.calls.run_and_wait(&self.replace, &document.key, &arguments).await?;
-        if !replaced {
-            return Err(StoreError::Conflict);
-        }
-        end.parse().map_err(|_| StoreError::corrupt("the end of a record is no number"))
+        let keys = [&*document.key];
+        let Outcome { value, is_repeated } =
+            self.calls.run_and_wait(&self.replace, &keys, &arguments).await?;
+        let (replaced, end): (bool, String) = value;
+        if replaced { Ok(end.parse().ok()) } else { Err(conflict(is_repeated)) }
     }
 
     /// Takes a record, if it is of that version, and of that id.
@@ -88,8 +91,8 @@ impl Documents {
             id.unwrap_or_default().to_owned(),
             ASIDE.as_millis().to_string(),
         ];
-        let (found, record): (i64, Option<String>) =
-            self.calls.run_and_wait(&self.take, key, &arguments).await?;
+        let taken = self.calls.run_and_wait(&self.take, &[key], &arguments).await?;
+        let (found, record): (i64, Option<String>) = taken.value;
         Ok(match (found, record) {
             (1, Some(record)) => Taken::Record(record),
             (0, _) => Taken::Nothing,
@@ -100,6 +103,12 @@ impl Documents {
     pub(super) async fn record(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.calls.query(&Cmd::hget(key, "record")).await
     }
+}
+
+/// Where a write was made again, the first may have been carried out, and have been written over
+/// since.
+fn conflict(is_repeated: bool) -> StoreError {
+    if is_repeated { answer_lost() } else { StoreError::Conflict }
 }
 
 /// What a script that writes is told.

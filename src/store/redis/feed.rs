@@ -21,6 +21,8 @@ const BLOCK: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many entries are read at a time, and removed at a time.
 const PART: usize = 1_000;
+/// How many entries one read answers, about: all that it has to do before its deadline.
+const MOST_AT_ONCE: usize = 50_000;
 
 /// An entry's number: milliseconds, and a count within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,15 +58,14 @@ struct Part {
 
 impl RedisStore {
     pub(super) async fn publish(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        let until = revocation.until.as_micros();
-        let record = record::write_revocation(revocation)?;
-        let entry = [("until", until.to_string()), ("record", record)];
+        let inner = &self.inner;
+        let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
+        let until = revocation.until.as_micros().to_string();
+        let arguments = [until, record::write_revocation(revocation)?];
         // Twice, where an answer was lost, is harmless.
-        let _number: String = self
-            .inner
-            .calls
-            .query_and_wait(&Cmd::xadd(self.inner.keys.feed(), "*", &entry))
-            .await?;
+        let published =
+            inner.calls.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
+        let _number: String = published.value;
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl RedisStore {
         let inner = &self.inner;
         inner.listener.ensure_listening(|| {
             let bell = Arc::clone(&inner.bell);
-            listen(inner.servers.clone(), inner.keys.feed(), bell)
+            listen(inner.calls.servers().clone(), inner.keys.feed(), bell)
         });
         inner.bell.read_or_wait(after, wait, POLL, |after| self.read_feed(after)).await
     }
@@ -102,9 +103,10 @@ impl RedisStore {
                 revocations.push(record::read_revocation(record)?);
             }
             let last = part.numbers.last().unwrap_or(&part.last);
-            if part.numbers.len() < PART || part.history != history {
+            let is_complete = part.numbers.len() < PART;
+            if is_complete || part.history != history || revocations.len() >= MOST_AT_ONCE {
                 let next = Cursor::new(&format!("{history}/{last}"));
-                return Ok(Revocations { revocations, next });
+                return Ok(Revocations { revocations, next, is_complete });
             }
             part = self.read_part(&format!("({last}")).await?;
         }
@@ -114,14 +116,15 @@ impl RedisStore {
         let inner = &self.inner;
         let arguments = [first.to_owned(), PART.to_string()];
         let (history, last, numbers, records) =
-            inner.calls.run(&inner.read_feed, &inner.keys.feed(), &arguments).await?;
+            inner.calls.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
         Ok(Part { history, last, numbers, records })
     }
 
     pub(super) async fn trim_feed(&self, now: Timestamp) -> Result<u64, StoreError> {
         let inner = &self.inner;
         let arguments = [now.as_micros().to_string(), PART.to_string()];
-        inner.calls.run(&inner.trim_feed, &inner.keys.feed(), &arguments).await
+        let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
+        inner.calls.run(&inner.trim_feed, &[&feed, &ends], &arguments).await
     }
 }
 

@@ -48,8 +48,14 @@ impl Keys {
         format!("{}session-ends", self.prefix)
     }
 
+    /// The feed. What is in braces decides on the slot.
     pub(super) fn feed(&self) -> String {
-        format!("{}revocations", self.prefix)
+        format!("{}{{revocations}}", self.prefix)
+    }
+
+    /// The feed's entries, by when they end; in the slot of the feed.
+    pub(super) fn feed_ends(&self) -> String {
+        format!("{}{{revocations}}-ends", self.prefix)
     }
 
     /// The version of all this.
@@ -78,9 +84,9 @@ impl Listed {
         Self { key: text_of(&session.key), id: session.id.as_str().to_owned() }
     }
 
-    pub(super) fn parse(member: &str) -> Result<Self, StoreError> {
-        let (key, id) = member.split_at_checked(KEY_LEN).ok_or_else(no_member)?;
-        Ok(Self { key: key.to_owned(), id: id.to_owned() })
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (key, id) = member.split_at_checked(KEY_LEN)?;
+        Some(Self { key: key.to_owned(), id: id.to_owned() })
     }
 
     pub(super) fn to_member(&self) -> String {
@@ -108,23 +114,18 @@ impl Indexed {
         }
     }
 
-    pub(super) fn parse(member: &str) -> Result<Self, StoreError> {
-        let (key, rest) = member.split_at_checked(KEY_LEN).ok_or_else(no_member)?;
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (key, rest) = member.split_at_checked(KEY_LEN)?;
         let (session_id, customer_id, organization_id) =
-            serde_json::from_str::<(SessionId, CustomerId, Option<OrganizationId>)>(rest)
-                .map_err(|_| no_member())?;
+            serde_json::from_str::<(SessionId, CustomerId, Option<OrganizationId>)>(rest).ok()?;
         let listed = Listed { key: key.to_owned(), id: session_id.as_str().to_owned() };
-        Ok(Self { listed, session_id, customer_id, organization_id })
+        Some(Self { listed, session_id, customer_id, organization_id })
     }
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {
         let rest = (&self.session_id, &self.customer_id, &self.organization_id);
-        let rest = serde_json::to_string(&rest).map_err(|_| no_member())?;
+        let rest = serde_json::to_string(&rest)
+            .map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
         Ok(format!("{}{rest}", self.listed.key))
     }
-}
-
-/// It is not quoted: it may end up in a log.
-fn no_member() -> StoreError {
-    StoreError::corrupt("an index has a member that names no session")
 }

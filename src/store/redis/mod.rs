@@ -12,20 +12,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Script};
+use redis::Cmd;
 
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreError;
 use crate::store::feed::Bell;
 use crate::store::listener::Listener;
-use crate::store::redis::calls::{Acknowledgement, Calls};
-use crate::store::redis::connection::{RESPONSE_TIMEOUT, Servers};
+use crate::store::redis::calls::{Acknowledgement, Calls, Script};
+use crate::store::redis::connection::Servers;
 use crate::store::redis::documents::Documents;
 use crate::store::redis::keys::Keys;
 
 /// The version of the keys and of what is under them.
 const VERSION: u32 = 1;
 const MAX_PREFIX_LEN: usize = 64;
+/// How long replicas may be waited for: all calls share a connection, and wait with it.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How a [`RedisStore`] uses its server.
 ///
@@ -58,8 +61,8 @@ impl RedisOptions {
     }
 
     /// Answers a write once that many replicas have it, with `WAIT`, and that it is unavailable
-    /// where they do not within `timeout`; it may have been made then. The timeout should be well
-    /// below a second: all of the store's calls share a connection, and wait with it.
+    /// where they do not within `timeout`; it may have been made then. The timeout is from a
+    /// millisecond to a second: all of the store's calls share a connection, and wait with it.
     ///
     /// It narrows what a failover can lose, and does not close it: the replica that takes over may
     /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
@@ -81,6 +84,10 @@ impl RedisOptions {
 ///
 /// Listing reads every session that the filter's customer or organization has.
 ///
+/// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
+/// `WAIT` where replicas are waited for. It should be let use `INFO`, too: without it, a reader of
+/// the feed cannot tell a failover, and may miss what was published right after one.
+///
 /// ```no_run
 /// use countersign::store::RedisStore;
 ///
@@ -96,11 +103,11 @@ pub struct RedisStore {
 }
 
 struct Inner {
-    servers: Servers,
     keys: Keys,
-    calls: Calls,
+    calls: Arc<Calls>,
     documents: Documents,
     purge: Script,
+    publish: Script,
     read_feed: Script,
     trim_feed: Script,
     bell: Arc<Bell>,
@@ -152,7 +159,8 @@ impl RedisStore {
         if options.acknowledgement.is_some() {
             return Err(configuration("a cluster waits for replicas by min-replicas-to-write"));
         }
-        Self::new(Servers::cluster(urls.into_iter().map(Into::into).collect())?, options)
+        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        Self::new(Servers::cluster(&urls)?, options)
     }
 
     fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
@@ -160,20 +168,26 @@ impl RedisStore {
         if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
             return Err(configuration("a prefix of keys is 1 to 64 bytes, without braces"));
         }
+        let waits_well = |acknowledgement: &Acknowledgement| {
+            (SHORTEST_WAIT..=LONGEST_WAIT).contains(&acknowledgement.timeout)
+        };
+        if !options.acknowledgement.as_ref().is_none_or(waits_well) {
+            return Err(configuration("replicas are waited for from a millisecond to a second"));
+        }
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(configuration("a Redis store is made within a tokio runtime"));
         }
-        let connection = servers.connect(RESPONSE_TIMEOUT).map_err(|error| {
+        let calls = Calls::new(servers, options.acknowledgement).map_err(|error| {
             configuration("a Redis server cannot be connected to like this").with_source(error)
         })?;
-        let calls = Calls::new(connection, options.acknowledgement);
+        let calls = Arc::new(calls);
         Ok(Self {
             inner: Arc::new(Inner {
-                servers,
                 keys: Keys { prefix },
-                documents: Documents::new(calls.clone()),
+                documents: Documents::new(Arc::clone(&calls)),
                 calls,
                 purge: Script::new(include_str!("scripts/purge.lua")),
+                publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
                 bell: Arc::new(Bell::new()),
@@ -201,18 +215,20 @@ impl RedisStore {
     }
 
     async fn mark_version(&self) -> Result<u32, StoreError> {
-        let Inner { keys, calls, servers, .. } = &*self.inner;
+        let Inner { keys, calls, .. } = &*self.inner;
         let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        let found: u32 = calls.query(&Cmd::get(keys.version())).await?;
-        if !servers.are_a_cluster() {
-            let memory: String = calls.query(redis::cmd("INFO").arg("memory")).await?;
-            let has_limit = !memory.contains("\nmaxmemory:0\r");
-            if has_limit && !memory.contains("maxmemory_policy:noeviction") {
-                tracing::warn!(
-                    "the Redis server throws out what it holds where memory runs short: sessions \
-                     get lost unless maxmemory-policy is noeviction"
-                );
-            }
+        let found = calls.query(&Cmd::get(keys.version())).await?;
+        // Not every user may ask, and a cluster's servers answer each for itself.
+        let memory: Result<String, _> = calls.query(redis::cmd("INFO").arg("memory")).await;
+        if !calls.servers().are_a_cluster()
+            && let Ok(memory) = memory
+            && !memory.contains("\nmaxmemory:0\r")
+            && !memory.contains("maxmemory_policy:noeviction")
+        {
+            tracing::warn!(
+                "the Redis server throws out what it holds where memory runs short: sessions get \
+                 lost unless maxmemory-policy is noeviction"
+            );
         }
         Ok(found)
     }

@@ -15,9 +15,9 @@ use crate::clock::Timestamp;
 use crate::domain::identifier::{CustomerId, SessionId};
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
-use crate::store::redis::RedisStore;
 use crate::store::redis::documents::{Document, Taken};
 use crate::store::redis::keys::{Indexed, Listed, text_of};
+use crate::store::redis::{Inner, RedisStore};
 use crate::store::{
     Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError, record,
 };
@@ -50,7 +50,7 @@ impl SessionStore for RedisStore {
     ) -> Result<(), StoreError> {
         let document = self.session_document(&session, now)?;
         let end = self.inner.documents.replace(&document, expected_version).await?;
-        if end != document.end {
+        if end != Some(document.end) {
             self.index(&session, document.keep_for.unwrap_or(LINGER)).await?;
         }
         Ok(())
@@ -110,12 +110,17 @@ impl SessionStore for RedisStore {
         let members: Vec<String> =
             self.inner.calls.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
         let taking = stream::iter(members).map(async |member: String| {
-            let listed = Listed::parse(&member)?;
+            let Some(listed) = Listed::parse(&member) else { return Ok(None) };
             let key = self.inner.keys.session(&listed.key);
-            self.take_indexed(&key, None, Some(&listed.id)).await
+            let Some(session) = self.take_session(&key, None, Some(&listed.id)).await? else {
+                return Ok(None);
+            };
+            self.clean_or_leave(&Indexed::of(&session)).await;
+            Ok(Some(session))
         });
-        let taken: Vec<_> = taking.buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(taken.into_iter().flatten().collect())
+        let taken: Vec<Result<_, StoreError>> = taking.buffer_unordered(AT_ONCE).collect().await;
+        // All that can be removed is, although one of them cannot.
+        taken.into_iter().filter_map(Result::transpose).collect()
     }
 
     async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
@@ -137,10 +142,13 @@ impl SessionStore for RedisStore {
             PURGE_LIMIT,
         );
         let ended: Vec<String> = self.inner.calls.query(&ended).await?;
+        let found = u64::try_from(ended.len()).unwrap_or(u64::MAX);
         let purging = stream::iter(ended).map(|member| self.purge(member, now));
-        let purged: Vec<bool> = purging.buffer_unordered(AT_ONCE).try_collect().await?;
-        let purged = purged.into_iter().filter(|purged| *purged).count();
-        Ok(u64::try_from(purged).unwrap_or(u64::MAX) + self.trim_feed(now).await?)
+        let purged: Vec<Result<(), StoreError>> = purging.buffer_unordered(AT_ONCE).collect().await;
+        let trimmed = self.trim_feed(now).await?;
+        // All that can be purged is, although one of them cannot.
+        purged.into_iter().collect::<Result<(), _>>()?;
+        Ok(found + trimmed)
     }
 
     fn is_durable(&self) -> bool {
@@ -218,43 +226,64 @@ impl RedisStore {
         version: Option<u64>,
         id: Option<&str>,
     ) -> Result<Option<Session>, StoreError> {
-        let record = match self.inner.documents.take(key, version, id).await? {
-            Taken::Record(record) => record,
-            Taken::Nothing => return Ok(None),
-            Taken::OtherVersion => return Err(StoreError::Conflict),
-        };
-        let session = record::read_session(&record)?;
-        let (store, indexed) = (self.clone(), Indexed::of(&session));
-        tokio::spawn(async move {
-            if let Err(error) = store.clean(&indexed).await {
-                tracing::debug!(%error, "hints to a session are left for purging");
-            }
-        });
-        Ok(Some(session))
+        let taken = self.take_session(key, version, id).await?;
+        if let Some(session) = &taken {
+            let (store, indexed) = (self.clone(), Indexed::of(session));
+            tokio::spawn(async move { store.clean_or_leave(&indexed).await });
+        }
+        Ok(taken)
+    }
+
+    async fn take_session(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Option<Session>, StoreError> {
+        match self.inner.documents.take(key, version, id).await? {
+            Taken::Record(record) => record::read_session(&record).map(Some),
+            Taken::Nothing => Ok(None),
+            Taken::OtherVersion => Err(StoreError::Conflict),
+        }
+    }
+
+    async fn clean_or_leave(&self, indexed: &Indexed) {
+        if let Err(error) = self.clean(indexed).await {
+            tracing::debug!(%error, "hints to a session are left for purging");
+        }
     }
 
     /// The session that a hint leads to.
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
-        let listed = Listed::parse(&member)?;
+        let Some(listed) = Listed::parse(&member) else { return Ok(None) };
         let record = self.inner.documents.record(&self.inner.keys.session(&listed.key)).await?;
         let session = record.as_deref().map(record::read_session).transpose()?;
         Ok(session.filter(|session| session.id.as_str() == listed.id))
     }
 
-    /// Removes a session that has ended, and its hints; answers whether it had.
-    async fn purge(&self, member: String, now: Timestamp) -> Result<bool, StoreError> {
-        let indexed = Indexed::parse(&member)?;
-        let inner = &self.inner;
-        let key = inner.keys.session(&indexed.listed.key);
-        let arguments = [indexed.listed.id.clone(), now.as_micros().to_string()];
-        let later: Option<String> = inner.calls.run(&inner.purge, &key, &arguments).await?;
+    /// Removes a session that has ended, and its hints.
+    async fn purge(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
+        let Inner { keys, calls, purge, .. } = &*self.inner;
+        let later = match Indexed::parse(&member) {
+            Some(indexed) => {
+                let key = keys.session(&indexed.listed.key);
+                let arguments = [indexed.listed.id.clone(), now.as_micros().to_string()];
+                let later: Option<String> = calls.run(purge, &[&key], &arguments).await?;
+                if later.is_none() {
+                    self.clean(&indexed).await?;
+                }
+                later
+            }
+            None => {
+                tracing::warn!("the index of sessions' ends has a member that names no session");
+                None
+            }
+        };
         match later {
             // It was given more time, and whoever did so died before the index knew.
-            Some(end) => {
-                let () = inner.calls.query(&Cmd::zadd(inner.keys.ends(), member, end)).await?;
-                Ok(false)
-            }
-            None => self.clean(&indexed).await.map(|()| true),
+            Some(end) => calls.query(&Cmd::zadd(keys.ends(), member, end)).await,
+            // As it was found, whoever wrote it.
+            None => calls.query(&Cmd::zrem(keys.ends(), member)).await,
         }
     }
 }

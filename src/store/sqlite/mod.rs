@@ -201,7 +201,7 @@ impl SqliteStore {
         let last = published.first().map_or(0, |(last, _)| *last);
         let records = published.iter().filter_map(|(_, record)| record.as_deref());
         let revocations = records.map(record::read_revocation).collect::<Result<_, _>>()?;
-        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()) })
+        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()), is_complete: true })
     }
 }
 

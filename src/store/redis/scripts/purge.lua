@@ -4,7 +4,7 @@ local version, id, ending = unpack(redis.call('HMGET', KEYS[1], 'version', 'id',
 if not version or id ~= ARGV[1] then
     return false
 end
-if tonumber(ending) > tonumber(ARGV[2]) then
+if (tonumber(ending) or 0) > tonumber(ARGV[2]) then
     return ending
 end
 redis.call('DEL', KEYS[1])

@@ -1,7 +1,9 @@
 -- Reads a part of the feed. The history tells one life of the data from another: a replica that took
--- over may have numbered anew what its cursors' owners have not seen.
+-- over may have numbered anew what its cursors' owners have not seen. It is empty where this user may
+-- not ask for it.
 -- KEYS: feed. ARGV: first number, most entries.
-local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+local known = redis.pcall('INFO', 'replication')
+local history = type(known) == 'string' and string.match(known, 'master_replid:(%w+)') or ''
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
     local feed = redis.call('XINFO', 'STREAM', KEYS[1])
@@ -12,8 +14,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     end
 end
 local numbers, records = {}, {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
-    numbers[#numbers + 1] = entry[1]
-    records[#records + 1] = entry[2][4]
+for at, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
+    numbers[at], records[at] = entry[1], entry[2][2] or ''
 end
-return {history or '', last, numbers, records}
+return {history, last, numbers, records}

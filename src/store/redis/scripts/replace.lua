@@ -1,12 +1,14 @@
 -- Writes a record over one of the version that is expected, and answers when that would have ended.
--- Told twice by the same writer, it was written once.
+-- Told twice by the same writer, it was written once, and when it would have ended is not known.
 -- KEYS: record. ARGV: writer, version, record, id, end, milliseconds to keep it or '', expected.
 local version, writer, ending = unpack(redis.call('HMGET', KEYS[1], 'version', 'writer', 'end'))
-if not version then
-    return {0, ''}
+if version and writer == ARGV[1] then
+    -- Written again, so that replicas are waited for again.
+    redis.call('HSET', KEYS[1], 'writer', writer)
+    return {1, ''}
 end
 if version ~= ARGV[7] then
-    return {writer == ARGV[1] and 1 or 0, ARGV[5]}
+    return {0, ''}
 end
 redis.call('HSET', KEYS[1], 'writer', ARGV[1], 'version', ARGV[2], 'record', ARGV[3],
     'id', ARGV[4], 'end', ARGV[5])

@@ -2,21 +2,20 @@
 -- was taken is kept aside for it for a little while, and is gone for everybody else.
 -- KEYS: record. ARGV: taker, version or '', id or '', milliseconds to keep it aside.
 -- Answers 1 and the record; 0 where there is none; -1 where it is of another version.
-local version, record, id, taker, taken =
-    unpack(redis.call('HMGET', KEYS[1], 'version', 'record', 'id', 'taker', 'taken'))
-if not version then
-    if taker == ARGV[1] then
-        return {1, taken}
-    end
-    return {0, false}
+local version, record, id, writer, taker, taken = unpack(redis.call('HMGET', KEYS[1],
+    'version', 'record', 'id', 'writer', 'taker', 'taken'))
+if taker == ARGV[1] then
+    -- Written again, so that replicas are waited for again.
+    redis.call('HSET', KEYS[1], 'taker', taker)
+    return {1, taken or ''}
 end
-if ARGV[3] ~= '' and id ~= ARGV[3] then
+if not version or (ARGV[3] ~= '' and id ~= ARGV[3]) then
     return {0, false}
 end
 if ARGV[2] ~= '' and version ~= ARGV[2] then
     return {-1, false}
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'taker', ARGV[1], 'taken', record)
+redis.call('HSET', KEYS[1], 'writer', writer, 'taker', ARGV[1], 'taken', record)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return {1, record}

@@ -1,13 +1,8 @@
--- Removes what has ended from the beginning of the feed, up to the first entry that has not.
--- KEYS: feed. ARGV: now, most entries.
-local ended = {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])) do
-    if tonumber(entry[2][2]) > tonumber(ARGV[1]) then
-        break
-    end
-    ended[#ended + 1] = entry[1]
-end
+-- Removes entries of the feed that have ended.
+-- KEYS: feed, ends of its entries. ARGV: now, most entries.
+local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 if #ended > 0 then
     redis.call('XDEL', KEYS[1], unpack(ended))
+    redis.call('ZREM', KEYS[2], unpack(ended))
 end
 return #ended
