@@ -1,108 +1,8 @@
 //! The examples, run as a newcomer runs them.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, send};
-
-/// The program of an example, which `cargo test` builds beside the tests.
-#[track_caller]
-fn example(name: &str) -> Command {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(name);
-    assert!(path.exists(), "build the examples first: cargo build --all-features --examples");
-    let mut command = Command::new(path);
-    command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A folder for the files of one test, removed with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("countersign-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A `token_server` on a port of its own, ended with the test.
-struct TokenServer {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl TokenServer {
-    #[track_caller]
-    fn start(mut command: Command) -> Self {
-        let child = command.env("COUNTERSIGN_LISTEN", "127.0.0.1:0").spawn().unwrap();
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let mut log = BufReader::new(server.child.stderr.take().unwrap());
-        let mut seen = String::new();
-        while log.read_line(&mut seen).unwrap() > 0 {
-            let line = seen.lines().last().unwrap_or_default();
-            if let Some(rest) = line.split("address=").nth(1) {
-                server.address = rest.split_whitespace().next().unwrap().parse().unwrap();
-                // What it logs from here on is read, so that it never waits for a full pipe.
-                std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-                return server;
-            }
-        }
-        panic!("token_server did not start: {seen}");
-    }
-
-    async fn post(&self, path: &str, content_type: &str, body: impl Into<String>) -> Answer {
-        let request = Request::post(path).header("content-type", content_type);
-        send(self.address, request.body(body.into()).unwrap()).await
-    }
-
-    async fn get(&self, path: &str, bearer: &str) -> Answer {
-        let request = Request::get(path).header("authorization", format!("Bearer {bearer}"));
-        send(self.address, request.body("").unwrap()).await
-    }
-}
-
-impl Drop for TokenServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn seed() -> Value {
-    json!({
-        "users": [{"username": "ops@example.com", "password": "pass-word", "acl": [
-            {"scope": {"entityId": ["aa-1"]}, "permissions": ["ReadEntitySecret"]}]}],
-        "entities": [{"id": "aa-1", "secret": "a-known-secret"}, {"id": "aa-2", "disabled": true}],
-        "customers": [{"username": "jane@example.com", "password": "pass-word", "customerId": "cus_1"}],
-        "sessions": [
-            {"token": "known-1", "customerId": "cus_1", "expiresInSeconds": 3600,
-             "acl": [{"scope": {}, "permissions": ["GetOrders"]}]},
-            {"token": "known-2", "customerId": "cus_2", "otpRequired": true, "organizationId": "org_1"},
-        ],
-    })
-}
+use crate::programs::{Folder, TokenServer, example, seed};
 
 #[test]
 fn the_quickstart_walks_through_every_route() {
@@ -130,7 +30,7 @@ async fn the_token_server_serves_what_its_seed_says() {
     let mut command = example("token_server");
     command
         .env("COUNTERSIGN_SEED", folder.write("seed.json", &seed().to_string()))
-        .env("COUNTERSIGN_OUTBOX", folder.0.join("outbox.jsonl"));
+        .env("COUNTERSIGN_OUTBOX", folder.path().join("outbox.jsonl"));
     let server = TokenServer::start(command);
     let form = "application/x-www-form-urlencoded";
 
@@ -153,7 +53,7 @@ async fn the_token_server_serves_what_its_seed_says() {
     server.post(exchange, "application/json", "{}").await.expect(201);
     server.get("/session", "known-1").await.expect(401);
 
-    let outbox = std::fs::read_to_string(folder.0.join("outbox.jsonl")).unwrap();
+    let outbox = std::fs::read_to_string(folder.path().join("outbox.jsonl")).unwrap();
     let line: Value = serde_json::from_str(outbox.lines().next().unwrap()).unwrap();
     assert_eq!(line["to"], "cus_2");
     assert!(line["sid"].is_string() && line["expiresAt"].is_string());

@@ -212,17 +212,39 @@ impl Server {
 
 /// Sends one request on a connection of its own.
 pub async fn send(address: SocketAddr, request: Request<impl Into<Bytes>>) -> Answer {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    try_send(address, request).await.unwrap()
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+#[allow(dead_code, reason = "the causes are there to be read when a test fails")]
+pub enum Unanswered {
+    /// Nobody listened, so nothing was sent.
+    Refused(std::io::Error),
+    /// The connection ended. The request may have been carried out.
+    Lost(hyper::Error),
+}
+
+/// The same, to a server that may be gone, or go away meanwhile.
+pub async fn try_send(
+    address: SocketAddr,
+    request: Request<impl Into<Bytes>>,
+) -> Result<Answer, Unanswered> {
+    let stream = tokio::net::TcpStream::connect(address).await.map_err(Unanswered::Refused)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(Unanswered::Lost)?;
     let driving = tokio::spawn(connection);
     let mut request = request.map(|body| Full::new(body.into()));
     request.headers_mut().insert("host", "localhost".parse().unwrap());
-    let response = sender.send_request(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let answering = async {
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { response: Response::from_parts(parts, body) })
+    };
+    let answer = answering.await.map_err(Unanswered::Lost);
     driving.abort();
-    Answer { response: Response::from_parts(parts, body) }
+    answer
 }
 
 /// A response that was read to its end.
@@ -262,4 +284,10 @@ impl Answer {
         assert_eq!(self.status().as_u16(), status, "{self:?}");
         self
     }
+}
+
+/// A number that is another one each time, and in each process.
+pub fn random() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    RandomState::new().build_hasher().finish()
 }

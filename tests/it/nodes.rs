@@ -1,0 +1,214 @@
+//! Nodes that share an engine, as processes of their own that are killed and started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+
+use crate::cluster::{Cluster, Engine};
+use crate::programs::seed;
+use crate::support::{Unanswered, random};
+
+const NODES: usize = 3;
+const SESSIONS: usize = 200;
+/// How many exchange one session at once.
+const RIVALS: usize = 50;
+const KILLS: usize = 6;
+const BETWEEN_KILLS: Duration = Duration::from_secs(1);
+/// Sessions are spread over the kills.
+const BETWEEN_SESSIONS: Duration = Duration::from_millis(35);
+/// How many are fought over at once where the machine does not keep up.
+const SESSIONS_AT_ONCE: usize = 8;
+/// No test takes that long, unless something hangs.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_postgres_a_session_is_exchanged_once_though_nodes_are_killed() {
+    each_session_is_exchanged_once_though_nodes_are_killed(Engine::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_sqlite_file_a_session_is_exchanged_once_though_processes_are_killed() {
+    each_session_is_exchanged_once_though_nodes_are_killed(Engine::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_and_taken_back_over_postgres_outlives_every_node() {
+    what_was_issued_and_taken_back_outlives_every_node(Engine::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_and_taken_back_over_a_sqlite_file_outlives_every_process() {
+    what_was_issued_and_taken_back_outlives_every_node(Engine::sqlite().await).await;
+}
+
+async fn each_session_is_exchanged_once_though_nodes_are_killed(engine: Engine) {
+    let cluster = Arc::new(Cluster::start(NODES, engine));
+    let mut tokens = Vec::new();
+    for _ in 0..SESSIONS {
+        tokens.push(cluster.engine.session().await);
+    }
+    let fights = timeout(LONG, fight_while_nodes_are_killed(&cluster, tokens)).await.unwrap();
+
+    let answers: usize = fights.iter().map(Fight::requests).sum();
+    assert_eq!(answers, SESSIONS * RIVALS);
+    for fight in &fights {
+        assert!(fight.won.len() <= 1, "exchanged more than once: {fight:?}");
+        let again = cluster.exchange(random() as usize % NODES, &fight.token).await.unwrap();
+        match again.status().as_u16() {
+            201 => assert!(fight.won.is_empty(), "exchanged, and still there: {fight:?}"),
+            // Whoever has used it up without an answer was asking a node that was killed.
+            404 => assert!(fight.won.len() + fight.lost > 0, "gone for nothing: {fight:?}"),
+            _ => panic!("{again:?}"),
+        }
+    }
+    for jwt in fights.iter().flat_map(|fight| &fight.won) {
+        for node in 0..NODES {
+            cluster.validate(node, jwt).await.unwrap().expect(200);
+        }
+    }
+}
+
+/// What came of the exchanges of one session.
+#[derive(Debug, Default)]
+struct Fight {
+    token: String,
+    /// The JWTs that were answered.
+    won: Vec<String>,
+    not_found: usize,
+    unavailable: usize,
+    /// Without an answer, for the node was killed.
+    lost: usize,
+    /// No node listened.
+    refused: usize,
+}
+
+impl Fight {
+    fn requests(&self) -> usize {
+        self.won.len() + self.not_found + self.unavailable + self.lost + self.refused
+    }
+}
+
+async fn fight_while_nodes_are_killed(cluster: &Arc<Cluster>, tokens: Vec<String>) -> Vec<Fight> {
+    let kills = watch::Sender::new(0);
+    let mut killed = kills.subscribe();
+    let (end, ended) = watch::channel(());
+    let killer = tokio::spawn(kill_now_and_then(Arc::clone(cluster), kills, ended));
+    let places = Arc::new(Semaphore::new(SESSIONS_AT_ONCE));
+    let mut pace = interval(BETWEEN_SESSIONS);
+    let mut fights = JoinSet::new();
+    let last = tokens.len() - SESSIONS_AT_ONCE;
+    for (number, token) in tokens.into_iter().enumerate() {
+        if number == last {
+            killed.wait_for(|kills| *kills >= KILLS).await.unwrap();
+        }
+        pace.tick().await;
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let fight = fight(Arc::clone(cluster), token);
+        fights.spawn(async move {
+            let fight = fight.await;
+            drop(place);
+            fight
+        });
+    }
+    let fights = fights.join_all().await;
+    drop(end);
+    killer.await.unwrap();
+    fights
+}
+
+/// Until it is told to end; then all nodes are there.
+async fn kill_now_and_then(
+    cluster: Arc<Cluster>,
+    kills: watch::Sender<usize>,
+    mut ended: watch::Receiver<()>,
+) {
+    let mut pace = interval(BETWEEN_KILLS);
+    pace.tick().await;
+    loop {
+        tokio::select! {
+            _ = pace.tick() => {}
+            _ = ended.changed() => return,
+        }
+        let cluster = Arc::clone(&cluster);
+        let killing = move || cluster.restart(random() as usize % NODES);
+        tokio::task::spawn_blocking(killing).await.unwrap();
+        kills.send_modify(|kills| *kills += 1);
+    }
+}
+
+async fn fight(cluster: Arc<Cluster>, token: String) -> Fight {
+    let mut rivals = JoinSet::new();
+    for rival in 0..RIVALS {
+        let (cluster, token) = (Arc::clone(&cluster), token.clone());
+        rivals.spawn(async move {
+            let mut nodes = (0..NODES).map(|turn| (rival + turn) % NODES);
+            loop {
+                let Some(node) = nodes.next() else { return None };
+                match cluster.exchange(node, &token).await {
+                    // Who finds a node gone goes to the next one.
+                    Err(Unanswered::Refused(_)) => {}
+                    answer => return Some(answer),
+                }
+            }
+        });
+    }
+    let mut fight = Fight { token, ..Fight::default() };
+    for answer in rivals.join_all().await {
+        match answer {
+            Some(Ok(answer)) => match answer.status().as_u16() {
+                201 => fight.won.push(answer.json()["token"].as_str().unwrap().to_owned()),
+                404 => fight.not_found += 1,
+                503 => fight.unavailable += 1,
+                _ => panic!("{answer:?}"),
+            },
+            Some(Err(_)) => fight.lost += 1,
+            None => fight.refused += 1,
+        }
+    }
+    fight
+}
+
+async fn what_was_issued_and_taken_back_outlives_every_node(engine: Engine) {
+    let cluster = Cluster::with_seed(2, engine, Some(seed().to_string()));
+    let login = async |node| {
+        let form = "username=ops%40example.com&password=pass-word";
+        cluster.post_form(node, "/user/token/generate", form).await.unwrap().expect(200)
+    };
+    let of_user = login(0).await.json()["accessToken"].as_str().unwrap().to_owned();
+    let log_in_jane = async || {
+        let body = r#"{"username": "jane@example.com", "password": "pass-word"}"#;
+        let session = cluster.post_json(0, "/authentication-tokens", body).await.unwrap();
+        let session = session.expect(201).json()["token"].as_str().unwrap().to_owned();
+        let exchange = format!("/authentication-tokens/{session}/exchange");
+        let body = r#"{"invalidate": false}"#;
+        let jwt = cluster.post_json(1, &exchange, body).await.unwrap().expect(201);
+        (session, jwt.json()["token"].as_str().unwrap().to_owned())
+    };
+    let (kept, of_kept) = log_in_jane().await;
+    let (ended, of_ended) = log_in_jane().await;
+    for token in [&of_user, &of_kept, &of_ended] {
+        cluster.validate(0, token).await.unwrap().expect(200);
+    }
+    cluster.delete(0, &format!("/authentication-tokens/{ended}")).await.unwrap().expect(204);
+    let known = cluster.exchange(0, "known-1").await.unwrap().expect(201);
+    let of_known = known.json()["token"].as_str().unwrap().to_owned();
+
+    for node in [0, 1] {
+        cluster.restart(node);
+    }
+    for node in [1, 0] {
+        login(node).await;
+        let form = "id=aa-1&secret=a-known-secret";
+        cluster.post_form(node, "/entity/token/generate", form).await.unwrap().expect(200);
+        for token in [&of_user, &of_kept, &of_known] {
+            cluster.validate(node, token).await.unwrap().expect(200);
+        }
+        cluster.validate(node, &of_ended).await.unwrap().expect(401);
+        cluster.exchange(node, &ended).await.unwrap().expect(404);
+    }
+    cluster.exchange(1, &kept).await.unwrap().expect(201);
+    cluster.exchange(0, &kept).await.unwrap().expect(404);
+}
