@@ -23,7 +23,7 @@ pub(super) struct Outcome<T> {
 /// Makes a call again where its connection was lost. A statement that names the version it
 /// expects does nothing the second time.
 pub(super) async fn retry<T, E, F>(
-    is_lost: fn(&E) -> bool,
+    is_lost: impl Fn(&E) -> bool,
     mut call: impl FnMut() -> F,
 ) -> Result<Outcome<T>, StoreError>
 where

@@ -282,11 +282,13 @@ async fn connections_that_the_server_ended_are_not_an_error_of_the_next_call() {
     let database = Postgres::new().await;
     let options: sqlx::postgres::PgConnectOptions = postgres_url().parse().unwrap();
     let pool = sqlx::postgres::PgPoolOptions::new()
-        .max_connections(2)
+        .min_connections(16)
+        .max_connections(16)
         .test_before_acquire(false)
         .connect_with(options.application_name(&database.schema))
         .await
         .unwrap();
+    assert_eq!(pool.num_idle(), 16, "more than a call has tries");
     let store = PostgresStore::new(pool, &database.names).unwrap();
     let now = SystemClock.now();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";

@@ -201,16 +201,24 @@ impl PostgresStore {
 
     /// Whether the connection is gone, or the server undid what it was asked: it is worth asking
     /// again.
-    fn is_lost(error: &sqlx::Error) -> bool {
-        match error {
+    ///
+    /// What ended one connection has mostly ended the idle ones, too. They are let go, for a call
+    /// would run out of tries before it has met them all.
+    fn is_lost(&self, error: &sqlx::Error) -> bool {
+        let is_gone = match error {
             sqlx::Error::Io(_) => true,
+            // Connection exceptions, a shutdown.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                // Connection exceptions, a shutdown, a conflict of transactions.
-                code.starts_with("08")
-                    || matches!(&*code, "57P01" | "57P02" | "57P03" | "40001" | "40P01")
+                code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03")
             }),
             _ => false,
+        };
+        if is_gone {
+            while let Some(idle) = self.inner.pool.try_acquire() {
+                drop(idle.detach());
+            }
         }
+        is_gone || is_undone(error)
     }
 
     fn prepare_to_wait(&self) {
@@ -221,7 +229,7 @@ impl PostgresStore {
     }
 
     async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
-        let publishing = retry(Self::is_lost, || {
+        let publishing = self.retry(|| {
             sqlx::query(self.inner.publish.clone())
                 .bind(until)
                 .bind(record)
@@ -248,7 +256,7 @@ impl PostgresStore {
         statement: &SqlStr,
         mark: Option<&str>,
     ) -> Result<(bool, Revocations), StoreError> {
-        let reading = retry(Self::is_lost, || {
+        let reading = self.retry(|| {
             let query = sqlx::query_as::<_, (String, bool, Option<String>)>(statement.clone());
             let query = if let Some(mark) = mark { query.bind(mark) } else { query };
             query.fetch_all(self.reader())
@@ -264,6 +272,12 @@ impl PostgresStore {
             Revocations { revocations, next: Cursor::new(snapshot), is_complete: true },
         ))
     }
+}
+
+/// Whether transactions were in each other's way.
+fn is_undone(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }
 
 implement_stores!(PostgresStore, sqlx::Postgres);

@@ -33,7 +33,7 @@ macro_rules! implement_stores {
         impl EntityStore for $store {
             async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
-                let insertion = retry(Self::is_lost, || {
+                let insertion = self.retry(|| {
                     entity_row(&self.inner.statements.insert_entity, &entity, &record)
                         .execute(self.writer())
                 });
@@ -55,7 +55,7 @@ macro_rules! implement_stores {
                 expected_version: u64,
             ) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
-                let replacement = retry(Self::is_lost, || {
+                let replacement = self.retry(|| {
                     entity_row(&self.inner.statements.replace_entity, &entity, &record)
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
@@ -68,7 +68,7 @@ macro_rules! implement_stores {
             }
 
             async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-                let removal = retry(Self::is_lost, || {
+                let removal = self.retry(|| {
                     sqlx::query(self.inner.statements.remove_entity.clone())
                         .bind(id.subject_type().as_str())
                         .bind(id.name())
@@ -90,7 +90,7 @@ macro_rules! implement_stores {
         impl SessionStore for $store {
             async fn insert(&self, session: Session, _now: Timestamp) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
-                let insertion = retry(Self::is_lost, || {
+                let insertion = self.retry(|| {
                     session_row(&self.inner.statements.insert_session, &session, &record)
                         .execute(self.writer())
                 });
@@ -113,7 +113,7 @@ macro_rules! implement_stores {
                 _now: Timestamp,
             ) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
-                let replacement = retry(Self::is_lost, || {
+                let replacement = self.retry(|| {
                     session_row(&self.inner.statements.replace_session, &session, &record)
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
@@ -130,7 +130,7 @@ macro_rules! implement_stores {
                 key: &SessionKey,
                 expected_version: u64,
             ) -> Result<Option<Session>, StoreError> {
-                let taking = retry(Self::is_lost, || {
+                let taking = self.retry(|| {
                     sqlx::query_scalar::<_, String>(self.inner.statements.take_session.clone())
                         .bind(&key.as_bytes()[..])
                         .bind(expected_version.cast_signed())
@@ -148,7 +148,7 @@ macro_rules! implement_stores {
             }
 
             async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-                let removal = retry(Self::is_lost, || {
+                let removal = self.retry(|| {
                     sqlx::query_scalar::<_, String>(self.inner.statements.remove_session.clone())
                         .bind(id.as_str())
                         .fetch_optional(self.writer())
@@ -167,7 +167,7 @@ macro_rules! implement_stores {
                 now: Timestamp,
             ) -> Result<SessionPage, StoreError> {
                 let (statement, filters) = self.inner.statements.list(filter);
-                let listing = retry(Self::is_lost, || {
+                let listing = self.retry(|| {
                     let query = sqlx::query_as::<_, (i64, Option<String>)>(statement.clone())
                         .bind(micros(now))
                         .bind(rows(page.limit))
@@ -187,7 +187,7 @@ macro_rules! implement_stores {
                 customer_id: &CustomerId,
                 before: Timestamp,
             ) -> Result<Vec<Session>, StoreError> {
-                let removal = retry(Self::is_lost, || {
+                let removal = self.retry(|| {
                     sqlx::query_scalar::<_, String>(self.inner.statements.remove_subject.clone())
                         .bind(customer_id.as_str())
                         .bind(micros(before))
@@ -221,7 +221,7 @@ macro_rules! implement_stores {
                 let mut purged = 0;
                 let statements = &self.inner.statements;
                 for statement in [&statements.purge_sessions, &statements.purge_revocations] {
-                    let purging = retry(Self::is_lost, || {
+                    let purging = self.retry(|| {
                         sqlx::query(statement.clone())
                             .bind(micros(now))
                             .bind(PURGE_LIMIT)
@@ -238,8 +238,15 @@ macro_rules! implement_stores {
         }
 
         impl $store {
+            async fn retry<T, F>(&self, call: impl FnMut() -> F) -> Result<Outcome<T>, StoreError>
+            where
+                F: Future<Output = Result<T, sqlx::Error>>,
+            {
+                retry(|error| self.is_lost(error), call).await
+            }
+
             async fn entity_record(&self, id: &EntityId) -> Result<Option<String>, StoreError> {
-                let reading = retry(Self::is_lost, || {
+                let reading = self.retry(|| {
                     sqlx::query_scalar(self.inner.statements.get_entity.clone())
                         .bind(id.subject_type().as_str())
                         .bind(id.name())
@@ -249,7 +256,7 @@ macro_rules! implement_stores {
             }
 
             async fn session_record(&self, key: &SessionKey) -> Result<Option<String>, StoreError> {
-                let reading = retry(Self::is_lost, || {
+                let reading = self.retry(|| {
                     sqlx::query_scalar(self.inner.statements.get_session.clone())
                         .bind(&key.as_bytes()[..])
                         .fetch_optional(self.reader())

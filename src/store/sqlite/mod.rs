@@ -177,14 +177,14 @@ impl SqliteStore {
     }
 
     /// A file does not lose connections.
-    fn is_lost(_: &sqlx::Error) -> bool {
+    fn is_lost(&self, _: &sqlx::Error) -> bool {
         false
     }
 
     fn prepare_to_wait(&self) {}
 
     async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
-        let publishing = retry(Self::is_lost, || {
+        let publishing = self.retry(|| {
             sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
         });
         publishing.await.map(drop)
@@ -192,7 +192,7 @@ impl SqliteStore {
 
     async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
         let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
-        let reading = retry(Self::is_lost, || {
+        let reading = self.retry(|| {
             sqlx::query_as::<_, (i64, Option<String>)>(self.inner.read_feed.clone())
                 .bind(after)
                 .fetch_all(self.reader())
