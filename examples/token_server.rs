@@ -142,6 +142,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     if let Some(networks) = setting("COUNTERSIGN_TRUSTED_PROXIES")? {
         policy = policy.trusted_proxies(networks.split(','));
     }
+    let sessions_last = session_stores.sessions.is_durable();
     let mut builder =
         TokenService::builder().issuer(issuer).audience(audience).keys(keys).policy(policy);
     builder = builder.entities(stores.entities).sessions(session_stores.sessions);
@@ -155,7 +156,9 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     }
     let tokens = builder.build()?;
     if let Some(seed) = seed {
-        seed.load(&tokens).await.map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
+        seed.load(&tokens, sessions_last)
+            .await
+            .map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
     }
     tokens.catch_up().await.map_err(|error| format!("the session store: {error}"))?;
     Ok((listener, tokens))
@@ -369,7 +372,7 @@ fn read_seed(path: &str) -> Result<Seed, Problem> {
 }
 
 impl Seed {
-    async fn load(self, tokens: &TokenService) -> Result<(), Problem> {
+    async fn load(self, tokens: &TokenService, sessions_last: bool) -> Result<(), Problem> {
         for user in self.users {
             let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
@@ -390,12 +393,16 @@ impl Seed {
             register(tokens, entity).await?;
         }
         for session in self.sessions {
+            let token = AuthenticationToken::from_text(&session.token)?;
+            if sessions_last && !register(tokens, mark_of(&token)?).await? {
+                continue;
+            }
             let mut new = NewSession::of(session.customer_id)
                 .otp_required(session.otp_required)
                 .organization(session.organization_id)
                 .acl(session.acl)
                 .custom_claims(session.custom_claims)
-                .dangerous_token(AuthenticationToken::from_text(&session.token)?);
+                .dangerous_token(token);
             if let Some(seconds) = session.expires_in_seconds {
                 new = new.lifetime(Duration::from_secs(seconds));
             }
@@ -403,6 +410,14 @@ impl Seed {
         }
         Ok(())
     }
+}
+
+/// Keeps in mind that a session was loaded, as an entity that nobody can be: one that was used up
+/// must not come back when the server starts again.
+fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
+    let key = token.key();
+    let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Entity::entity(format!("seeded-session-{digest}"))?.with_disabled(true))
 }
 
 impl Machine {

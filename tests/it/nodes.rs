@@ -208,6 +208,7 @@ async fn what_was_issued_and_taken_back_outlives_every_node(engine: Engine) {
         }
         cluster.validate(node, &of_ended).await.unwrap().expect(401);
         cluster.exchange(node, &ended).await.unwrap().expect(404);
+        cluster.exchange(node, "known-1").await.unwrap().expect(404);
     }
     cluster.exchange(1, &kept).await.unwrap().expect(201);
     cluster.exchange(0, &kept).await.unwrap().expect(404);
