@@ -19,6 +19,7 @@ mod cluster;
 mod compile_fail;
 mod durable_stores;
 mod engines;
+mod engine_faults;
 mod examples;
 mod exchange;
 mod housekeeping;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqlStr;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnection, PgPoolOptions};
+use sqlx::{Connection as _, SqlStr};
 
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
@@ -43,6 +43,14 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long a call waits for a connection. Less than the service's deadline.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECTIONS: u32 = 16;
+/// What was not used for so long is asked whether it still leads somewhere before it is used.
+const UNUSED: Duration = Duration::from_secs(1);
+/// How long that may take. It leaves time to connect anew within `ACQUIRE_TIMEOUT`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that was used may take to be ready for the next call. After a call that
+/// gave up this is for the rest of its answer: an engine that is slow need not be connected to
+/// anew, and one that is gone without a word must not keep its places in the pool.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Both stores in a Postgres database, version 13 or later.
 ///
@@ -89,11 +97,26 @@ impl PostgresStore {
             return Err(invalid());
         }
         // A connection that died is found out by the call that meets it, which is then made again:
-        // asking each before its use would cost a round trip a call.
+        // asking each before its use would cost a round trip a call. One on which nothing comes
+        // any more is not found out that way, for the driver would wait for as long as the kernel.
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= UNUSED {
+                        answers_within(ANSWER_TIMEOUT, connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    answers_within(READY_TIMEOUT, connection).await?;
+                    Ok(true)
+                })
+            })
             .connect_lazy(url)
             .map_err(|_| invalid())?;
         Self::new(pool, &TableNames::default())
@@ -271,6 +294,14 @@ impl PostgresStore {
             *is_other_cluster,
             Revocations { revocations, next: Cursor::new(snapshot), is_complete: true },
         ))
+    }
+}
+
+/// Fails where nothing comes from the server: the pool closes the connection then.
+async fn answers_within(limit: Duration, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    match tokio::time::timeout(limit, connection.ping()).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(sqlx::Error::Io(elapsed.into())),
     }
 }
 
