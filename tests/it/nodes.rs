@@ -146,7 +146,7 @@ async fn fight(cluster: Arc<Cluster>, token: String) -> Fight {
         rivals.spawn(async move {
             let mut nodes = (0..NODES).map(|turn| (rival + turn) % NODES);
             loop {
-                let Some(node) = nodes.next() else { return None };
+                let node = nodes.next()?;
                 match cluster.exchange(node, &token).await {
                     // Who finds a node gone goes to the next one.
                     Err(Unanswered::Refused(_)) => {}

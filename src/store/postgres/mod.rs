@@ -124,7 +124,8 @@ impl PostgresStore {
 
     /// A store over the host's pool, which has to have two connections at least: one listens to
     /// what other nodes publish. The pool's `acquire_timeout` should be less than the policy's
-    /// `store_deadline`.
+    /// `store_deadline`. Giving up connections on which nothing comes any more is up to the pool:
+    /// that of [`connect`](Self::connect) does it.
     ///
     /// # Errors
     ///
