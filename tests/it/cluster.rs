@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
 
-use countersign::store::{EntityStore, PostgresStore, SessionStore, SqliteStore};
+use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
 use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenService};
 use http::Request;
 use serde_json::json;
 
-use crate::engines::postgres_url;
+use crate::engines::{RedisServer, postgres_url, redis_cluster_nodes};
 use crate::programs::{Folder, TokenServer, example, free_address};
 use crate::support::{AUDIENCE, Answer, ISSUER, Unanswered, random, try_send};
 
@@ -22,6 +22,7 @@ pub struct Engine {
     /// For putting something there without asking a node.
     tokens: TokenService,
     _folder: Option<Folder>,
+    _server: Option<RedisServer>,
 }
 
 impl Engine {
@@ -53,6 +54,29 @@ impl Engine {
         Self::of(url, store)
     }
 
+    /// A Redis server.
+    pub async fn redis() -> Self {
+        let server = RedisServer::start(&[]);
+        let engine = Self::redis_at(server.url()).await;
+        Self { _server: Some(server), ..engine }
+    }
+
+    /// A Redis server that is there.
+    pub async fn redis_at(url: String) -> Self {
+        let store = RedisStore::connect(&url).unwrap();
+        store.migrate().await.unwrap();
+        Self::of(url, store)
+    }
+
+    /// The tests' Redis Cluster, with whatever else is there.
+    pub async fn redis_cluster() -> Self {
+        let nodes = redis_cluster_nodes();
+        let urls = nodes.split(',').map(|node| format!("redis://{node}"));
+        let store = RedisStore::connect_cluster(urls).unwrap();
+        store.migrate().await.unwrap();
+        Self::of(format!("redis-cluster://{nodes}"), store)
+    }
+
     fn of(location: String, store: impl EntityStore + SessionStore + Clone) -> Self {
         let tokens = TokenService::builder()
             .issuer(ISSUER)
@@ -63,7 +87,7 @@ impl Engine {
             .sessions(store)
             .build()
             .unwrap();
-        Self { location, tokens, _folder: None }
+        Self { location, tokens, _folder: None, _server: None }
     }
 
     /// The same, for nodes that reach it at another address.

@@ -55,13 +55,19 @@ pub fn redis(prefix: &str) -> RedisStore {
     RedisStore::connect_with(&url, RedisOptions::default().prefix(prefix)).unwrap()
 }
 
+/// The nodes of the tests' Redis Cluster, separated by commas.
+#[track_caller]
+pub fn redis_cluster_nodes() -> String {
+    std::env::var("COUNTERSIGN_TEST_REDIS_CLUSTER").expect(
+        "COUNTERSIGN_TEST_REDIS_CLUSTER has to name a Redis Cluster: run scripts/test, or \
+         scripts/servers run -- cargo test --all-features",
+    )
+}
+
 /// The same, over the tests' Redis Cluster.
 #[track_caller]
 pub fn redis_cluster(prefix: &str) -> RedisStore {
-    let nodes = std::env::var("COUNTERSIGN_TEST_REDIS_CLUSTER").expect(
-        "COUNTERSIGN_TEST_REDIS_CLUSTER has to name a Redis Cluster: run scripts/test, or \
-         scripts/servers run -- cargo test --all-features",
-    );
+    let nodes = redis_cluster_nodes();
     let urls = nodes.split(',').map(|node| format!("redis://{node}"));
     RedisStore::connect_cluster_with(urls, RedisOptions::default().prefix(prefix)).unwrap()
 }

@@ -35,6 +35,21 @@ async fn over_a_sqlite_file_a_session_is_exchanged_once_though_processes_are_kil
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_redis_a_session_is_exchanged_once_though_nodes_are_killed() {
+    each_session_is_exchanged_once_though_nodes_are_killed(Engine::redis().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_redis_cluster_a_session_is_exchanged_once_though_nodes_are_killed() {
+    each_session_is_exchanged_once_though_nodes_are_killed(Engine::redis_cluster().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_and_taken_back_over_redis_outlives_every_node() {
+    what_was_issued_and_taken_back_outlives_every_node(Engine::redis().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_issued_and_taken_back_over_postgres_outlives_every_node() {
     what_was_issued_and_taken_back_outlives_every_node(Engine::postgres().await).await;
 }
