@@ -9,7 +9,7 @@ mod keys;
 mod sessions;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::Cmd;
@@ -22,6 +22,7 @@ use crate::store::redis::calls::{Acknowledgement, Calls, Script};
 use crate::store::redis::connection::Servers;
 use crate::store::redis::documents::Documents;
 use crate::store::redis::keys::Keys;
+use crate::store::redis::sessions::TakenSessions;
 
 /// The version of the keys and of what is under them.
 const VERSION: u32 = 1;
@@ -110,6 +111,7 @@ struct Inner {
     publish: Script,
     read_feed: Script,
     trim_feed: Script,
+    taken: Mutex<TakenSessions>,
     bell: Arc<Bell>,
     listener: Listener,
 }
@@ -190,6 +192,7 @@ impl RedisStore {
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
+                taken: Mutex::default(),
                 bell: Arc::new(Bell::new()),
                 listener: Listener::default(),
             }),

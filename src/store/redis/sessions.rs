@@ -4,11 +4,13 @@
 //! it, each by a command of its own, so whatever dies in between leaves a hint that leads to
 //! nothing. Whoever reads them looks at the records, and purging removes what is left over.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
+use tokio::task::JoinHandle;
 use tokio::try_join;
 
 use crate::clock::Timestamp;
@@ -28,6 +30,15 @@ const LINGER: Duration = Duration::from_secs(3_600);
 const AT_ONCE: usize = 64;
 /// How many sessions one call purges.
 const PURGE_LIMIT: isize = 1_000;
+/// How long the hints to a session that was taken are left.
+const CLEANING_PAUSE: Duration = Duration::from_millis(20);
+
+/// Sessions that were taken, whose hints are still to be cleaned, and who does it.
+#[derive(Default)]
+pub(super) struct TakenSessions {
+    sessions: Vec<Indexed>,
+    cleaning: Option<JoinHandle<()>>,
+}
 
 #[async_trait]
 impl SessionStore for RedisStore {
@@ -218,8 +229,7 @@ impl RedisStore {
         calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
 
-    /// Takes a session. Its hints are cleaned whether or not the caller waits for its answer, which
-    /// does not wait for that.
+    /// Takes a session, whose hints are cleaned later.
     async fn take_indexed(
         &self,
         key: &str,
@@ -228,8 +238,7 @@ impl RedisStore {
     ) -> Result<Option<Session>, StoreError> {
         let taken = self.take_session(key, version, id).await?;
         if let Some(session) = &taken {
-            let (store, indexed) = (self.clone(), Indexed::of(session));
-            tokio::spawn(async move { store.clean_or_leave(&indexed).await });
+            self.clean_later(Indexed::of(session));
         }
         Ok(taken)
     }
@@ -245,6 +254,35 @@ impl RedisStore {
             Taken::Nothing => Ok(None),
             Taken::OtherVersion => Err(StoreError::Conflict),
         }
+    }
+
+    /// Cleans the hints to a session with those of others, in a little while: whoever took it does
+    /// not wait for that, nor for the thread that would do it at once.
+    fn clean_later(&self, indexed: Indexed) {
+        let mut taken = self.taken();
+        taken.sessions.push(indexed);
+        if taken.cleaning.as_ref().is_none_or(JoinHandle::is_finished) {
+            taken.cleaning = Some(tokio::spawn(self.clone().clean_all_taken()));
+        }
+    }
+
+    async fn clean_all_taken(self) {
+        loop {
+            tokio::time::sleep(CLEANING_PAUSE).await;
+            let sessions = std::mem::take(&mut self.taken().sessions);
+            let cleaning =
+                stream::iter(sessions).map(async |indexed| self.clean_or_leave(&indexed).await);
+            cleaning.buffer_unordered(AT_ONCE).collect::<()>().await;
+            let mut taken = self.taken();
+            if taken.sessions.is_empty() {
+                taken.cleaning = None;
+                return;
+            }
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, TakenSessions> {
+        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn clean_or_leave(&self, indexed: &Indexed) {
