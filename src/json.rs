@@ -70,10 +70,15 @@ fn describe(error: &serde_json::Error) -> JsonError {
 }
 
 /// The names of one object, to find the one that comes twice.
-#[derive(Default)]
 pub(crate) struct Names<'de> {
     few: Vec<Cow<'de, str>>,
     many: HashSet<Cow<'de, str>>,
+}
+
+impl Default for Names<'_> {
+    fn default() -> Self {
+        Self { few: Vec::with_capacity(Self::FEW), many: HashSet::new() }
+    }
 }
 
 impl<'de> Names<'de> {
@@ -210,7 +215,12 @@ pub(crate) struct StrictIgnored {
 impl StrictIgnored {
     /// For a value that is a member of an object read by hand.
     pub(crate) fn member() -> Self {
-        Self { depth: 1 }
+        Self::at(1)
+    }
+
+    /// For a value within so many arrays and objects that are read by hand.
+    pub(crate) fn at(depth: u8) -> Self {
+        Self { depth }
     }
 }
 

@@ -29,30 +29,50 @@
 //! # Ok::<(), countersign::Error>(())
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::json::{Name, Names, StrictIgnored};
 
+/// Up to so many permissions, looking at each is faster than an index.
+const FEW: usize = 8;
 const MAX_PERMISSION_LEN: usize = 128;
 const MAX_SCOPE_KEY_LEN: usize = 64;
 const MAX_SCOPE_VALUE_LEN: usize = 256;
 
 /// An access-control list; see the [module docs](self). The default one grants nothing.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Acl {
-    entries: Arc<[AclEntry]>,
+    list: Arc<List>,
 }
+
+#[derive(Default)]
+struct List {
+    entries: Box<[AclEntry]>,
+    /// Made when a long list is first asked what it allows.
+    index: OnceLock<Index>,
+}
+
+impl PartialEq for Acl {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
+impl Eq for Acl {}
 
 impl Acl {
     /// A list of entries.
     pub fn new(entries: impl IntoIterator<Item = AclEntry>) -> Self {
-        Self { entries: entries.into_iter().collect() }
+        let entries = entries.into_iter().collect();
+        Self { list: Arc::new(List { entries, index: OnceLock::new() }) }
     }
 
     /// Everything, everywhere: `[{"scope": {}, "permissions": ["*"]}]`.
@@ -64,13 +84,13 @@ impl Acl {
     /// Its entries, in order.
     #[must_use]
     pub fn entries(&self) -> &[AclEntry] {
-        &self.entries
+        &self.list.entries
     }
 
     /// Whether it grants nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// Whether one entry grants `permission` where the scope has these values.
@@ -79,7 +99,14 @@ impl Acl {
     /// unknown is not inside.
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
-        self.entries.iter().any(|entry| entry.allows(permission, scope))
+        let entries = self.entries();
+        if entries.iter().map(|entry| entry.permissions.len()).sum::<usize>() <= FEW {
+            return entries.iter().any(|entry| entry.allows(permission, scope));
+        }
+        let index = self.list.index.get_or_init(|| Index::new(entries));
+        index
+            .granting(permission)
+            .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
     }
 
     /// Whether every entry lies within `wider`.
@@ -92,16 +119,16 @@ impl Acl {
     #[must_use]
     pub fn first_beyond<'a>(&self, grants: impl IntoIterator<Item = &'a Self>) -> Option<usize> {
         let grants: Vec<_> = grants.into_iter().collect();
-        self.entries.iter().position(|entry| !grants.iter().any(|grant| entry.lies_within(grant)))
+        self.entries().iter().position(|entry| !grants.iter().any(|grant| entry.lies_within(grant)))
     }
 
     /// What both grant: a request is allowed by the result exactly where it is allowed by both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
         Self::new(
-            self.entries
+            self.entries()
                 .iter()
-                .flat_map(|a| other.entries.iter().filter_map(move |b| a.intersect(b))),
+                .flat_map(|a| other.entries().iter().filter_map(move |b| a.intersect(b))),
         )
     }
 
@@ -109,7 +136,7 @@ impl Acl {
     #[must_use]
     pub fn uses_trailing_wildcards(&self) -> bool {
         let trailing = |permission: &Permission| matches!(permission, Permission::StartsWith(_));
-        self.entries.iter().any(|entry| entry.permissions.iter().any(trailing))
+        self.entries().iter().any(|entry| entry.permissions.iter().any(trailing))
     }
 
     /// Reads a list from JSON, telling all that is wrong with it at once.
@@ -189,7 +216,7 @@ impl AclEntry {
 
     fn lies_within(&self, wider: &Acl) -> bool {
         self.permissions.iter().all(|permission| {
-            wider.entries.iter().any(|entry| {
+            wider.entries().iter().any(|entry| {
                 entry.permissions.iter().any(|held| held.covers(permission))
                     && entry.scope.covers(&self.scope)
             })
@@ -215,6 +242,50 @@ impl AclEntry {
             }
         }
         (!permissions.is_empty()).then(|| Self { scope, permissions: permissions.into() })
+    }
+}
+
+/// Which entries grant a permission, found in a time that does not grow with the list.
+struct Index {
+    all: Vec<usize>,
+    exactly: HashMap<Arc<str>, Vec<usize>>,
+    starts_with: HashMap<Arc<str>, Vec<usize>>,
+    /// How long the beginnings are that are looked for.
+    lengths: Vec<usize>,
+}
+
+impl Index {
+    fn new(entries: &[AclEntry]) -> Self {
+        let mut index = Self {
+            all: Vec::new(),
+            exactly: HashMap::new(),
+            starts_with: HashMap::new(),
+            lengths: Vec::new(),
+        };
+        for (number, entry) in entries.iter().enumerate() {
+            for permission in entry.permissions.iter() {
+                let numbers = match permission {
+                    Permission::All => &mut index.all,
+                    Permission::Exactly(id) => index.exactly.entry(Arc::clone(id)).or_default(),
+                    Permission::StartsWith(prefix) => {
+                        index.lengths.push(prefix.len());
+                        index.starts_with.entry(Arc::clone(prefix)).or_default()
+                    }
+                };
+                numbers.push(number);
+            }
+        }
+        index.lengths.sort_unstable();
+        index.lengths.dedup();
+        index
+    }
+
+    /// The numbers of the entries, one of them perhaps more than once.
+    fn granting<'a>(&'a self, permission: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let exactly = self.exactly.get(permission).into_iter();
+        let beginnings = self.lengths.iter().filter_map(|length| permission.get(..*length));
+        let starting = beginnings.filter_map(|beginning| self.starts_with.get(beginning));
+        self.all.iter().chain(exactly.chain(starting).flatten()).copied()
     }
 }
 
@@ -373,24 +444,23 @@ fn read_scope(value: &Value, path: &str, faults: &mut Faults) -> Scope {
     };
     let mut scope = BTreeMap::new();
     for (key, values) in members {
-        if key.trim().is_empty()
-            || key.len() > MAX_SCOPE_KEY_LEN
-            || key.chars().any(char::is_control)
-        {
+        if !is_text(key, MAX_SCOPE_KEY_LEN) {
             faults.invalid(path, "has a key that is blank, too long or holds control characters");
             continue;
         }
         let path = format!("{path}.{key}");
         let values = read_list(values, &path, faults, |text| {
-            let fits = !text.trim().is_empty()
-                && text.len() <= MAX_SCOPE_VALUE_LEN
-                && !text.chars().any(char::is_control);
-            let fits = fits.then(|| text.to_owned());
+            let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
             fits.ok_or("must be 1 to 256 bytes, not blank, without control characters")
         });
         scope.insert(key.clone(), values);
     }
     Scope(Arc::new(scope))
+}
+
+/// Not blank, not too long, without control characters.
+fn is_text(text: &str, max_len: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
 }
 
 fn read_permissions(value: &Value, path: &str, faults: &mut Faults) -> Vec<Permission> {
@@ -423,15 +493,154 @@ fn read_list<T: PartialEq>(
     list
 }
 
+/// Reads the list of a token in one pass, under the same rules and those of [`crate::json`]. Of what
+/// is wrong with it, it tells the first.
+pub(crate) struct ReadAcl;
+
+impl<'de> DeserializeSeed<'de> for ReadAcl {
+    type Value = Acl;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Acl, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadAcl {
+    type Value = Acl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an access-control list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Acl, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = elements.next_element_seed(ReadEntry)? {
+            entries.push(entry);
+        }
+        Ok(Acl::new(entries))
+    }
+}
+
+struct ReadEntry;
+
+impl<'de> DeserializeSeed<'de> for ReadEntry {
+    type Value = AclEntry;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<AclEntry, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadEntry {
+    type Value = AclEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an entry of an access-control list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AclEntry, A::Error> {
+        /// The claims, the list, the entry.
+        const DEPTH: u8 = 3;
+        let mut names = Names::default();
+        let (mut scope, mut permissions) = (None, None);
+        while let Some(name) = members.next_key_seed(Name)? {
+            match &*name {
+                "scope" => scope = Some(members.next_value_seed(ReadScope)?),
+                "permissions" => {
+                    permissions = Some(members.next_value_seed(ReadList(Permission::parse))?);
+                }
+                _ => members.next_value_seed(StrictIgnored::at(DEPTH))?,
+            }
+            names.insert(name)?;
+        }
+        let missing = A::Error::missing_field;
+        Ok(AclEntry {
+            scope: scope.ok_or_else(|| missing("scope"))?,
+            permissions: permissions.ok_or_else(|| missing("permissions"))?.into(),
+        })
+    }
+}
+
+struct ReadScope;
+
+impl<'de> DeserializeSeed<'de> for ReadScope {
+    type Value = Scope;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scope, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadScope {
+    type Value = Scope;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a scope")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Scope, A::Error> {
+        let mut scope = BTreeMap::new();
+        while let Some(key) = members.next_key_seed(Name)? {
+            if !is_text(&key, MAX_SCOPE_KEY_LEN) {
+                return Err(A::Error::custom("has a scope key that is not well-formed"));
+            }
+            let values = members.next_value_seed(ReadList(|text: &str| {
+                let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
+                fits.ok_or("has a scope value that is not well-formed")
+            }))?;
+            if scope.insert(key.into_owned(), values).is_some() {
+                return Err(A::Error::custom("has a duplicate member name"));
+            }
+        }
+        Ok(Scope(Arc::new(scope)))
+    }
+}
+
+/// A list of texts that is not empty; what stands in it twice is kept once.
+struct ReadList<F>(F);
+
+impl<'de, T: PartialEq, F> DeserializeSeed<'de> for ReadList<F>
+where
+    F: Fn(&str) -> Result<T, &'static str>,
+{
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: PartialEq, F> Visitor<'de> for ReadList<F>
+where
+    F: Fn(&str) -> Result<T, &'static str>,
+{
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(text) = elements.next_element_seed(Name)? {
+            let item = (self.0)(&text).map_err(A::Error::custom)?;
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+        if list.is_empty() { Err(A::Error::custom("has an empty list")) } else { Ok(list) }
+    }
+}
+
 impl fmt::Debug for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter()).finish()
+        f.debug_list().entries(self.entries().iter()).finish()
     }
 }
 
 impl Serialize for Acl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.entries.iter())
+        serializer.collect_seq(self.entries().iter())
     }
 }
 
@@ -497,6 +706,23 @@ mod tests {
         assert!(acl.allows("Put", &[]));
         assert!(!acl.allows("put", &[]));
         assert!(!acl.allows("Get", &[("a", "2"), ("a", "3"), ("b", "x")]));
+    }
+
+    #[test]
+    fn a_long_list_allows_what_its_entries_allow() {
+        let many: Vec<_> = (0..40).map(|n| format!("Many{n}")).collect();
+        let acl = acl(&json!([
+            {"scope": {"a": ["1"]}, "permissions": many},
+            {"scope": {"a": ["2"]}, "permissions": ["Many1", "Get*", "G*"]},
+            {"scope": {"a": ["3"]}, "permissions": ["*"]},
+        ]));
+        for permission in ["Many1", "Many39", "Many40", "Get", "GetOrders", "G", "", "é", "M"] {
+            for value in ["1", "2", "3", "4"] {
+                let scope = [("a", value)];
+                let expected = acl.entries().iter().any(|entry| entry.allows(permission, &scope));
+                assert_eq!(acl.allows(permission, &scope), expected, "{permission} {value}");
+            }
+        }
     }
 
     #[test]

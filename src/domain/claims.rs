@@ -1,13 +1,15 @@
 //! What an access token says: the claims of RFC 9068 and ours.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::domain::acl::Acl;
+use crate::domain::acl::{Acl, ReadAcl};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
 use crate::domain::redacted::secret_text;
 use crate::json::{Name, Names, StrictIgnored, StrictValue, Text};
@@ -136,10 +138,7 @@ impl<'de> Visitor<'de> for ReadClaims {
                     let text = members.next_value_seed(Text)?;
                     organization_id = Some(identifier(text, OrganizationId::new)?);
                 }
-                "acl" => {
-                    let value = members.next_value_seed(StrictValue::member())?;
-                    acl = Some(Acl::from_json(&value).map_err(|_| wrong::<A::Error>("acl"))?);
-                }
+                "acl" => acl = Some(members.next_value_seed(ReadAcl)?),
                 "customClaims" => match members.next_value_seed(StrictValue::member())? {
                     Value::Object(object) => custom_claims = object,
                     _ => return Err(wrong("customClaims")),
@@ -253,13 +252,36 @@ impl<'de> Visitor<'de> for Audience {
 /// let forged: countersign::Validated = Default::default();
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct Validated {
+    /// First, and together: it is all that a request with a known token looks at.
+    standing: Standing,
     claims: Claims,
 }
 
+/// What a validator has to know of a token that it has checked, to accept it again.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// As of which generation of the revocations it is known not to be one of them.
+    pub(crate) revocations: AtomicU64,
+    /// As of which generation of the keys it is known to be signed by one of them.
+    pub(crate) keys: u64,
+    /// From when on its key no longer verifies.
+    pub(crate) key_until: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// The latest of the instants that it is not valid before.
+    pub(crate) begins_at: Timestamp,
+    /// The key that signed it.
+    pub(crate) kid: Arc<str>,
+}
+
 impl Validated {
-    pub(crate) fn new(claims: Claims) -> Self {
-        Self { claims }
+    pub(crate) fn new(claims: Claims, standing: Standing) -> Self {
+        Self { standing, claims }
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// `iss`: who issued it.

@@ -6,7 +6,7 @@
 //! forgotten.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct RevocationSet {
     live: RwLock<Live>,
+    /// Counts what was added: what was looked up before may have been taken back since.
+    generation: AtomicU64,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
 }
@@ -128,8 +130,15 @@ impl RevocationSet {
                     .and_modify(|known| known.extend(before, until))
                     .or_insert_with(|| RevokedSubject::new(before, until));
             }
-            RevocationTarget::EntityChanged { .. } => {}
+            RevocationTarget::EntityChanged { .. } => return,
         }
+        // After it is there: who sees the number sees it.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another number with every revocation. What was not revoked before it may be.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Whether `token` has been taken back.

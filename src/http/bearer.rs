@@ -8,9 +8,9 @@ use http::header::AUTHORIZATION;
 pub(crate) enum Credentials<'a> {
     /// None, or those of another scheme.
     Absent,
-    /// A bearer token.
-    Bearer(&'a str),
-    /// Several headers, or one that names the scheme and holds no token.
+    /// What stands where a bearer token does, or nothing; see [`token`].
+    Bearer(&'a [u8]),
+    /// Several headers.
     Malformed,
 }
 
@@ -28,18 +28,26 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
         return Credentials::Absent;
     }
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-    let token = rest.get(blanks..).unwrap_or_default();
-    match std::str::from_utf8(token) {
-        Ok(token) if blanks > 0 && is_b64token(token) => Credentials::Bearer(token),
-        _ => Credentials::Malformed,
+    if blanks == 0 {
+        return Credentials::Malformed;
     }
+    Credentials::Bearer(rest.get(blanks..).unwrap_or_default())
 }
 
-/// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(token: &str) -> bool {
-    let body = token.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !body.is_empty() && body.bytes().all(allowed)
+/// A well-formed token (RFC 6750 §2.1):
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`. Whether it is one needs not be
+/// asked of a token that is known.
+pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let body = text.trim_end_matches('=');
+    (!body.is_empty() && is_of_token_characters(body.as_bytes())).then_some(text)
+}
+
+/// Every byte is looked at, and none decides alone: so the compiler looks at many of them at once.
+fn is_of_token_characters(bytes: &[u8]) -> bool {
+    let is_mark = |byte: u8| (b'-'..=b'/').contains(&byte) | matches!(byte, b'_' | b'~' | b'+');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | is_mark(byte);
+    bytes.iter().fold(true, |so_far, byte| so_far & allowed(*byte))
 }
 
 #[cfg(test)]
@@ -54,13 +62,26 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        format!("{:?}", credentials(&headers))
+        match credentials(&headers) {
+            Credentials::Bearer(bytes) => {
+                token(bytes).map_or("Malformed".to_owned(), |token| format!("Bearer({token:?})"))
+            }
+            other => format!("{other:?}"),
+        }
     }
 
     #[test]
     fn the_scheme_has_no_case_and_any_number_of_blanks_behind_it() {
         for good in [&b"Bearer a.b"[..], b"bearer a.b", b"BEARER   a.b"] {
             assert_eq!(read(&[good]), r#"Bearer("a.b")"#);
+        }
+    }
+
+    #[test]
+    fn a_token_is_of_the_characters_that_the_rfc_allows() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(is_of_token_characters(&[b'a', byte]), allowed, "{byte}");
         }
     }
 

@@ -9,14 +9,21 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use crate::jose::Algorithm;
 use crate::json::{self, Name, Names, StrictIgnored, Text};
 
-/// A signed text whose signature has not been looked at.
-#[derive(Debug)]
+/// The three segments of a token, of which nothing has been decoded.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CompactJws<'a> {
+    pub(crate) header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    /// Header and payload, with the dot between them.
+    pub(crate) signing_input: &'a str,
+}
+
+/// What a header says of the key.
+#[derive(Debug)]
+pub(crate) struct JoseHeader {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: String,
-    pub(crate) signing_input: &'a str,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
 }
 
 /// Why a text is refused before its signature is looked at.
@@ -36,15 +43,33 @@ pub(crate) enum JwsFault {
 
 impl<'a> CompactJws<'a> {
     /// Takes `token` apart. Its length is the caller's to limit.
-    pub(crate) fn parse(token: &'a str) -> Result<Self, JwsFault> {
+    pub(crate) fn split(token: &'a str) -> Result<Self, JwsFault> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsFault::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(JwsFault::Malformed)?;
         // A fourth segment would leave a dot in the payload, which base64url has not.
         if header.is_empty() || payload.is_empty() || signature.is_empty() {
             return Err(JwsFault::Malformed);
         }
-        let decode = |segment| URL_SAFE_NO_PAD.decode(segment).map_err(|_| JwsFault::Malformed);
-        let header = decode(header)?;
+        Ok(Self { header, payload, signature, signing_input })
+    }
+
+    pub(crate) fn payload(&self) -> Result<Vec<u8>, JwsFault> {
+        decode(self.payload)
+    }
+
+    pub(crate) fn signature(&self) -> Result<Vec<u8>, JwsFault> {
+        decode(self.signature)
+    }
+}
+
+fn decode(segment: &str) -> Result<Vec<u8>, JwsFault> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| JwsFault::Malformed)
+}
+
+impl JoseHeader {
+    /// Reads the header's segment.
+    pub(crate) fn parse(segment: &str) -> Result<Self, JwsFault> {
+        let header = decode(segment)?;
         let header = json::parse_with(&header, ReadHeader).map_err(|_| JwsFault::Malformed)?;
         if header.unsupported {
             return Err(JwsFault::UnsupportedHeader);
@@ -55,8 +80,7 @@ impl<'a> CompactJws<'a> {
             return Err(JwsFault::WrongType);
         }
         let kid = header.kid.ok_or(JwsFault::NoKeyId)?;
-        let (payload, signature) = (decode(payload)?, decode(signature)?);
-        Ok(Self { algorithm, kid, signing_input, payload, signature })
+        Ok(Self { algorithm, kid })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys that are prepared for use: what is costly about them has been done at load.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -145,9 +145,12 @@ pub struct VerifyingKey {
 }
 
 struct PreparedVerifying {
-    kid: String,
+    kid: Arc<str>,
     key: VerificationKey,
     verifier: Box<dyn Verifier>,
+    /// The header of the first token that it verified: the next one's will be the same, and need not
+    /// be read again.
+    known_header: OnceLock<Box<str>>,
 }
 
 impl VerifyingKey {
@@ -163,9 +166,10 @@ impl VerifyingKey {
         kid: Option<String>,
         provider: &dyn CryptoProvider,
     ) -> Result<Self, Error> {
-        let kid = kid.unwrap_or_else(|| jwk::thumbprint(&key));
+        let kid = kid.unwrap_or_else(|| jwk::thumbprint(&key)).into();
         let verifier = provider.verifier(&key)?;
-        Ok(Self { prepared: Arc::new(PreparedVerifying { kid, key, verifier }) })
+        let known_header = OnceLock::new();
+        Ok(Self { prepared: Arc::new(PreparedVerifying { kid, key, verifier, known_header }) })
     }
 
     /// Reads a public key in PEM and prepares it; see [`VerificationKey::from_pem`].
@@ -193,6 +197,10 @@ impl VerifyingKey {
         &self.prepared.kid
     }
 
+    pub(crate) fn shared_kid(&self) -> Arc<str> {
+        Arc::clone(&self.prepared.kid)
+    }
+
     /// The one algorithm that it verifies.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
@@ -203,6 +211,16 @@ impl VerifyingKey {
     #[must_use]
     pub fn to_jwk(&self) -> Option<Value> {
         jwk::to_public_jwk(&self.prepared.key, self.kid())
+    }
+
+    /// Whether a token with this header, a segment of base64url, was good before.
+    pub(crate) fn knows_header(&self, header: &str) -> bool {
+        self.prepared.known_header.get().is_some_and(|known| **known == *header)
+    }
+
+    /// Notes the header of a token that it has verified.
+    pub(crate) fn remember_header(&self, header: &str) {
+        self.prepared.known_header.get_or_init(|| header.into());
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {

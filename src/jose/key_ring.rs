@@ -1,4 +1,9 @@
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -14,15 +19,41 @@ use crate::jose::{Algorithm, SigningKey, VerifyingKey, jwk};
 /// | retired | no | until its time | until its time |
 ///
 /// A ring without an active key only verifies: it is what a service holds that does not issue.
-/// Shared secrets are never published. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Shared secrets are never published.
+///
+/// Keys may be changed while the ring is in use: [`announce`](Self::announce) the next one, wait
+/// until those who keep copies of the published keys have it, [`rotate`](Self::rotate). Whoever
+/// verifies or signs meanwhile never waits. Cheap to clone; a clone is the same ring.
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// use std::time::Duration;
+/// use countersign::jose::SigningKey;
+/// use countersign::{Algorithm, Clock, KeyRing, SystemClock};
+///
+/// let ring = KeyRing::generate(Algorithm::EdDSA)?;
+/// ring.announce(&SigningKey::generate(Algorithm::EdDSA)?)?;
+/// // Later. What the old key signed lives for an hour at most, and clocks differ by a minute.
+/// ring.rotate(SystemClock.now() + Duration::from_secs(3_660))?;
+/// # }
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct KeyRing {
-    keys: Arc<Keys>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    keys: ArcSwap<Keys>,
+    /// Counts the changes.
+    generation: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Keys {
     active: Option<SigningKey>,
+    next: VecDeque<SigningKey>,
+    /// All of them.
     verifying: Vec<RingKey>,
 }
 
@@ -33,13 +64,40 @@ struct RingKey {
     until: Timestamp,
 }
 
+/// A key that a token was found to be signed with, and for how long that is good.
+pub(crate) struct Found {
+    pub(crate) key: VerifyingKey,
+    pub(crate) until: Timestamp,
+}
+
+impl Keys {
+    fn add(&mut self, key: VerifyingKey, until: Timestamp) -> Result<(), Error> {
+        if self.verifying.iter().any(|known| known.key.kid() == key.kid()) {
+            return Err(Error::new(ErrorKind::InvalidKey, "two keys of a ring have the same kid"));
+        }
+        self.verifying.push(RingKey { key, until });
+        Ok(())
+    }
+
+    fn end(&mut self, kid: &str, until: Timestamp) {
+        for known in self.verifying.iter_mut().filter(|known| known.key.kid() == kid) {
+            known.until = known.until.min(until);
+        }
+    }
+}
+
 impl KeyRing {
+    fn of(keys: Keys) -> Self {
+        let shared = Shared { keys: ArcSwap::from_pointee(keys), generation: AtomicU64::new(0) };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// A ring with one key, which signs.
     #[must_use]
     pub fn new(active: SigningKey) -> Self {
-        let verifying =
-            vec![RingKey { key: active.verifying_key().clone(), until: Timestamp::MAX }];
-        Self { keys: Arc::new(Keys { active: Some(active), verifying }) }
+        let key = active.verifying_key().clone();
+        let verifying = vec![RingKey { key, until: Timestamp::MAX }];
+        Self::of(Keys { active: Some(active), verifying, ..Keys::default() })
     }
 
     /// A ring that only verifies.
@@ -48,8 +106,11 @@ impl KeyRing {
     ///
     /// [`ErrorKind::InvalidKey`] where two keys have the same `kid`.
     pub fn verifying(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, Error> {
-        let ring = Self { keys: Arc::default() };
-        keys.into_iter().try_fold(ring, |ring, key| ring.with(key, Timestamp::MAX))
+        let mut ring = Keys::default();
+        for key in keys {
+            ring.add(key, Timestamp::MAX)?;
+        }
+        Ok(Self::of(ring))
     }
 
     /// A ring that only verifies, from a JWK Set (RFC 7517 §5) such as `/.well-known/jwks.json`
@@ -69,64 +130,163 @@ impl KeyRing {
         Self::verifying(readable)
     }
 
-    /// Adds a key that is published and verifies, and does not sign yet.
+    /// The ring with a key that is published and verifies, and does not sign yet.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
     pub fn with_next(self, key: &SigningKey) -> Result<Self, Error> {
-        self.with(key.verifying_key().clone(), Timestamp::MAX)
+        let ring = Self::of((*self.shared.keys.load_full()).clone());
+        ring.announce(key)?;
+        Ok(ring)
     }
 
-    /// Adds a key that signed once and verifies until `until`: the end of the last token that was
-    /// signed with it.
+    /// The ring with a key that signed once and verifies until `until`: the end of the last token
+    /// that was signed with it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
     pub fn with_retired(self, key: VerifyingKey, until: Timestamp) -> Result<Self, Error> {
-        self.with(key, until)
+        let mut keys = (*self.shared.keys.load_full()).clone();
+        keys.add(key, until)?;
+        Ok(Self::of(keys))
     }
 
-    fn with(mut self, key: VerifyingKey, until: Timestamp) -> Result<Self, Error> {
-        if self.keys.verifying.iter().any(|known| known.key.kid() == key.kid()) {
-            return Err(Error::new(ErrorKind::InvalidKey, "two keys of a ring have the same kid"));
+    /// Adds a key that is published and verifies from now on, and signs after as many
+    /// [rotations](Self::rotate) as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
+    pub fn announce(&self, key: &SigningKey) -> Result<(), Error> {
+        self.change(|keys| {
+            keys.add(key.verifying_key().clone(), Timestamp::MAX)?;
+            keys.next.push_back(key.clone());
+            Ok(())
+        })
+    }
+
+    /// Signs with the key that was announced first, from now on. The one that signed so far
+    /// verifies until `until`: the end of the last token that it signed, and then some for clocks
+    /// that differ.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where none was announced.
+    pub fn rotate(&self, until: Timestamp) -> Result<(), Error> {
+        self.change(|keys| {
+            let none = || Error::new(ErrorKind::InvalidKey, "no next key was announced");
+            let next = keys.next.pop_front().ok_or_else(none)?;
+            if let Some(active) = keys.active.replace(next) {
+                keys.end(active.kid(), until);
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends a key that does not sign: what it signed is refused from `until` on. At once, where
+    /// that is now, as for a key that got into wrong hands.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where no key has that `kid`, or it is the one that signs: rotate
+    /// first.
+    pub fn retire(&self, kid: &str, until: Timestamp) -> Result<(), Error> {
+        self.change(|keys| {
+            let refuse = |problem: &'static str| Err(Error::new(ErrorKind::InvalidKey, problem));
+            if keys.active.as_ref().is_some_and(|active| active.kid() == kid) {
+                return refuse("the key signs: rotate first");
+            }
+            if !keys.verifying.iter().any(|known| known.key.kid() == kid) {
+                return refuse("no key of the ring has that kid");
+            }
+            keys.next.retain(|next| next.kid() != kid);
+            keys.end(kid, until);
+            Ok(())
+        })
+    }
+
+    /// Forgets keys whose time is over.
+    pub fn forget_retired(&self, now: Timestamp) {
+        let has_ended = |known: &RingKey| known.until <= now;
+        if self.shared.keys.load().verifying.iter().any(has_ended) {
+            let forgotten = self.change(|keys| {
+                keys.verifying.retain(|known| !has_ended(known));
+                Ok(())
+            });
+            debug_assert!(forgotten.is_ok(), "forgetting has no reason to fail");
         }
-        Arc::make_mut(&mut self.keys).verifying.push(RingKey { key, until });
-        Ok(self)
+    }
+
+    /// Changes a copy of the keys and puts it in their place, whoever else does so.
+    fn change(&self, change: impl Fn(&mut Keys) -> Result<(), Error>) -> Result<(), Error> {
+        loop {
+            let before = self.shared.keys.load_full();
+            let mut after = (*before).clone();
+            change(&mut after)?;
+            let seen = self.shared.keys.compare_and_swap(&before, Arc::new(after));
+            if Arc::ptr_eq(&seen, &before) {
+                // After the keys: who sees the number sees them.
+                self.shared.generation.fetch_add(1, Ordering::Release);
+                return Ok(());
+            }
+        }
     }
 
     /// The key that signs.
     #[must_use]
-    pub fn active(&self) -> Option<&SigningKey> {
-        self.keys.active.as_ref()
+    pub fn active(&self) -> Option<SigningKey> {
+        self.shared.keys.load().active.clone()
+    }
+
+    /// Another number with every change. What was found before it may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
     }
 
     /// The key of that `kid`, where it is good for verifying `algorithm` now.
-    pub(crate) fn find(
-        &self,
-        kid: &str,
-        algorithm: Algorithm,
-        now: Timestamp,
-    ) -> Option<&VerifyingKey> {
-        self.keys
+    pub(crate) fn find(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Option<Found> {
+        self.shared
+            .keys
+            .load()
             .verifying
             .iter()
-            .find(|ring_key| ring_key.key.kid() == kid)
-            .filter(|ring_key| ring_key.key.algorithm() == algorithm && now < ring_key.until)
-            .map(|ring_key| &ring_key.key)
+            .find(|known| known.key.kid() == kid)
+            .filter(|known| known.key.algorithm() == algorithm && now < known.until)
+            .map(|known| Found { key: known.key.clone(), until: known.until })
+    }
+
+    /// The key that verified a token with this very header before, where it is good now.
+    pub(crate) fn find_by_header(&self, header: &str, now: Timestamp) -> Option<Found> {
+        let keys = self.shared.keys.load();
+        let known = keys.verifying.iter().find(|known| known.key.knows_header(header))?;
+        (now < known.until).then(|| Found { key: known.key.clone(), until: known.until })
+    }
+
+    /// Whether the key of that `kid` is good for verifying now.
+    pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
+        let keys = self.shared.keys.load();
+        keys.verifying.iter().any(|known| known.key.kid() == kid && now < known.until)
     }
 
     /// The algorithms that its keys verify.
-    pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> + '_ {
-        self.keys.verifying.iter().map(|ring_key| ring_key.key.algorithm())
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        self.shared.keys.load().verifying.iter().map(|known| known.key.algorithm()).collect()
     }
 
     /// The JWK Set to publish (RFC 7517 §5): public parts of the keys that verify now.
     #[must_use]
     pub fn to_jwks(&self, now: Timestamp) -> String {
-        let live = self.keys.verifying.iter().filter(|ring_key| now < ring_key.until);
-        let keys: Vec<_> = live.filter_map(|ring_key| ring_key.key.to_jwk()).collect();
+        let keys = self.shared.keys.load();
+        let live = keys.verifying.iter().filter(|known| now < known.until);
+        let keys: Vec<_> = live.filter_map(|known| known.key.to_jwk()).collect();
         jwk::write_set(&keys)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyRing").field(&**self.shared.keys.load()).finish()
     }
 }

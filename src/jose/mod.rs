@@ -17,6 +17,7 @@ mod with_default_provider;
 
 pub use self::algorithm::Algorithm;
 pub use self::key::{SigningKey, VerifyingKey};
+pub(crate) use self::key_ring::Found;
 pub use self::key_ring::KeyRing;
 pub use self::material::{PrivateKey, VerificationKey};
 pub use self::provider::{CryptoProvider, Signer, Verifier};
@@ -31,4 +32,4 @@ pub use self::provider::aws_lc::AwsLcRs as DefaultProvider;
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 pub use self::provider::rust_crypto::RustCrypto as DefaultProvider;
 
-pub(crate) use self::compact::{CompactJws, JwsFault};
+pub(crate) use self::compact::{CompactJws, JoseHeader, JwsFault};

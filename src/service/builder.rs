@@ -131,6 +131,7 @@ impl TokenServiceBuilder {
             .keys(keys.clone())
             .leeway(self.policy.leeway)
             .max_token_len(self.policy.max_token_len)
+            .token_cache_bytes(self.policy.token_cache_bytes)
             .trailing_wildcards(self.policy.trailing_wildcards)
             .clock(Arc::clone(&clock))
             .trusted_proxies(self.policy.trusted_proxies.clone())
@@ -152,15 +153,13 @@ impl TokenServiceBuilder {
             Subjects::Digested(Box::new(sealing.audit_key()))
         };
         let validator = validator.subjects(subjects).build()?;
-        let signing_key = keys
-            .active()
-            .cloned()
-            .ok_or_else(|| configuration("the keys only verify: one has to sign"))?;
+        if keys.active().is_none() {
+            return Err(configuration("the keys only verify: one has to sign"));
+        }
         let parts = Parts {
             issuer: validator.issuer().to_owned(),
             audiences: self.audiences,
             keys,
-            signing_key,
             sealing,
             stores: Stores { entities, sessions, deadline: self.policy.store_deadline },
             clock,

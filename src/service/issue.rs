@@ -383,7 +383,9 @@ impl TokenService {
         let payload = serde_json::to_vec(&claims).map_err(|error| {
             Error::new(ErrorKind::Internal, "claims cannot be written").with_source(error)
         })?;
-        self.parts.signing_key.sign(&payload).map(AccessToken::new)
+        let none = || Error::new(ErrorKind::Internal, "no key signs");
+        let key = self.parts.keys.active().ok_or_else(none)?;
+        key.sign(&payload).map(AccessToken::new)
     }
 
     /// Whether a token is short enough to be accepted again.

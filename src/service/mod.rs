@@ -3,6 +3,7 @@
 #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "most is told by the service"))]
 pub(crate) mod audit;
 pub(crate) mod proxies;
+mod token_cache;
 pub(crate) mod validate;
 
 #[cfg(feature = "service")]

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use crate::domain::password::{Password, PasswordCost};
 use crate::error::{Error, ErrorKind};
 use crate::service::throttle::ThrottleLimit;
-use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN};
+use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -36,6 +36,7 @@ pub struct Policy {
     pub(crate) phantom_token_lifetime: Duration,
     pub(crate) leeway: Duration,
     pub(crate) max_token_len: usize,
+    pub(crate) token_cache_bytes: usize,
     pub(crate) first_party_client_id: String,
     pub(crate) trailing_wildcards: bool,
     pub(crate) secret_lifetime_days: u64,
@@ -103,6 +104,7 @@ impl Default for Policy {
             phantom_token_lifetime: 5 * MINUTE,
             leeway: DEFAULT_LEEWAY,
             max_token_len: DEFAULT_MAX_TOKEN_LEN,
+            token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
             first_party_client_id: "first-party".to_owned(),
             trailing_wildcards: false,
             secret_lifetime_days: 180,
@@ -182,6 +184,10 @@ setters! {
     /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room
     /// for in a header.
     max_token_len: usize;
+    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB, room for
+    /// some 25,000. Zero turns it off; see
+    /// [`ValidatorBuilder::token_cache_bytes`](crate::ValidatorBuilder::token_cache_bytes).
+    token_cache_bytes: usize;
     /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
     /// nobody has thought of yet. `*` alone always counts.
     trailing_wildcards: bool;

@@ -5,7 +5,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::domain::revocation::RevocationSet;
 use crate::domain::sealing::SealingKeys;
 use crate::error::Error;
-use crate::jose::{KeyRing, SigningKey};
+use crate::jose::KeyRing;
 use crate::service::audit::{self, Attempt};
 use crate::service::builder::TokenServiceBuilder;
 use crate::service::hashing::HashingPool;
@@ -39,8 +39,6 @@ pub(super) struct Parts {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeyRing,
-    /// The ring's active key: a service without one is not built.
-    pub(super) signing_key: SigningKey,
     pub(super) sealing: SealingKeys,
     pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,

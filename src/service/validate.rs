@@ -2,22 +2,26 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::domain::claims::{Claims, ReadClaims, Validated};
+use crate::domain::claims::{Claims, ReadClaims, Standing, Validated};
 use crate::domain::revocation::RevocationSet;
 use crate::error::{Error, ErrorKind};
-use crate::jose::{Algorithm, CompactJws, JwsFault, KeyRing};
+use crate::jose::{Algorithm, CompactJws, Found, JoseHeader, JwsFault, KeyRing};
 use crate::json;
 use crate::service::audit::Subjects;
 use crate::service::proxies::TrustedProxies;
+use crate::service::token_cache::TokenCache;
 use crate::telemetry;
 
 /// The longest token that is looked at, in bytes: what a request's headers have room for.
 pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
 /// Clocks of machines differ by a little.
 pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+/// What tokens that were checked may take.
+pub(crate) const DEFAULT_TOKEN_CACHE_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 /// Checks access tokens. Cheap to clone.
@@ -61,7 +65,9 @@ struct Rules {
     issuer: String,
     audiences: Vec<String>,
     keys: KeyRing,
-    algorithms: Vec<Algorithm>,
+    /// Those of the keys, where none are named.
+    algorithms: Option<Vec<Algorithm>>,
+    cache: Option<TokenCache>,
     leeway: Duration,
     max_token_len: usize,
     trailing_wildcards: bool,
@@ -83,6 +89,14 @@ impl Validator {
     ///
     /// A [`TokenFault`] that says what is wrong with it.
     pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        if let Some(outcome) = self.recall(token.as_bytes()) {
+            return outcome;
+        }
+        self.validate_anew(token)
+    }
+
+    /// The same, of a token that is not remembered.
+    pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
         let outcome = self.check(token);
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
@@ -93,37 +107,50 @@ impl Validator {
         if token.len() > rules.max_token_len {
             return Err(TokenFault::TooLong);
         }
+        match &rules.cache {
+            Some(cache) => cache.check(token.as_bytes(), || rules.check(token)),
+            None => rules.check(token),
+        }
+    }
+
+    /// What came of a token that was checked before, if it is remembered: whether it is good still.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Arc<Validated>, TokenFault>> {
+        let rules = &*self.rules;
+        let cache = rules.cache.as_ref()?;
+        let validated = cache.get(token)?;
         let now = rules.clock.now();
-        let jws = CompactJws::parse(token)?;
-        if !rules.algorithms.contains(&jws.algorithm) {
-            return Err(TokenFault::Algorithm);
+        let standing = validated.standing();
+        if standing.keys != rules.keys.generation() || standing.key_until <= now {
+            cache.remove(token);
+            return None;
         }
-        let key = rules.keys.find(&jws.kid, jws.algorithm, now).ok_or(TokenFault::UnknownKey)?;
-        if !key.verify(jws.signing_input.as_bytes(), &jws.signature) {
-            return Err(TokenFault::Signature);
-        }
-        let claims = json::parse_with(&jws.payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
-        rules.check(&claims, now)?;
-        let validated = Validated::new(claims);
-        rules.check_revocations(&validated)?;
-        Ok(Arc::new(validated))
+        let outcome = match rules.check_again(&validated, now) {
+            Ok(()) => Ok(validated),
+            // Nothing is wrong with the token.
+            Err(TokenFault::RevocationsUnknown) => Err(TokenFault::RevocationsUnknown),
+            Err(fault) => {
+                cache.remove(token);
+                Err(fault)
+            }
+        };
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        Some(outcome)
     }
 
     /// Whether a token that was checked before would still be accepted.
     ///
     /// # Errors
     ///
-    /// [`TokenFault::Expired`], [`TokenFault::NotYetValid`], [`TokenFault::Revoked`] and
-    /// [`TokenFault::RevocationsUnknown`].
+    /// [`TokenFault::UnknownKey`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
+    /// [`TokenFault::Revoked`] and [`TokenFault::RevocationsUnknown`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
+        // Another validator may have checked it, so nothing is taken as known.
         let rules = &*self.rules;
         let now = rules.clock.now();
-        rules.check_times(
-            validated.expires_at(),
-            validated.not_before(),
-            validated.issued_at(),
-            now,
-        )?;
+        if !rules.keys.verifies(&validated.standing().kid, now) {
+            return Err(TokenFault::UnknownKey);
+        }
+        rules.check_times(validated.standing(), now)?;
         rules.check_revocations(validated)
     }
 
@@ -144,7 +171,64 @@ impl Validator {
 }
 
 impl Rules {
-    fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), TokenFault> {
+    fn check(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        let now = self.clock.now();
+        let jws = CompactJws::split(token)?;
+        // Before what it is the number of: what changes from here on is checked again.
+        let keys = self.keys.generation();
+        let known = self.keys.find_by_header(jws.header, now);
+        let header = if known.is_none() { Some(JoseHeader::parse(jws.header)?) } else { None };
+        let (payload, signature) = (jws.payload()?, jws.signature()?);
+        let Found { key, until: key_until } = match (known, header) {
+            (Some(known), _) => known,
+            (None, Some(header)) => self.find_key(&header, now)?,
+            (None, None) => return Err(TokenFault::UnknownKey),
+        };
+        if !key.verify(jws.signing_input.as_bytes(), &signature) {
+            return Err(TokenFault::Signature);
+        }
+        key.remember_header(jws.header);
+        let claims = json::parse_with(&payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
+        self.check_claims(&claims)?;
+        let standing = Standing {
+            revocations: AtomicU64::new(self.revocations.generation()),
+            keys,
+            key_until,
+            expires_at: Timestamp::from_secs(claims.exp),
+            begins_at: Timestamp::from_secs(claims.nbf.unwrap_or_default().max(claims.iat)),
+            kid: key.shared_kid(),
+        };
+        self.check_times(&standing, now)?;
+        let validated = Validated::new(claims, standing);
+        self.check_revocations(&validated)?;
+        Ok(Arc::new(validated))
+    }
+
+    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<Found, TokenFault> {
+        let is_allowed = match &self.algorithms {
+            Some(allowed) => allowed.contains(&header.algorithm),
+            None => self.keys.algorithms().contains(&header.algorithm),
+        };
+        if !is_allowed {
+            return Err(TokenFault::Algorithm);
+        }
+        self.keys.find(&header.kid, header.algorithm, now).ok_or(TokenFault::UnknownKey)
+    }
+
+    /// What may have changed of a token that was checked before.
+    fn check_again(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
+        self.check_times(validated.standing(), now)?;
+        let generation = self.revocations.generation();
+        let known = &validated.standing().revocations;
+        if known.load(Ordering::Relaxed) == generation {
+            return self.check_staleness();
+        }
+        self.check_revocations(validated)?;
+        known.store(generation, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn check_claims(&self, claims: &Claims) -> Result<(), TokenFault> {
         if claims.iss != self.issuer {
             return Err(TokenFault::Issuer);
         }
@@ -154,32 +238,28 @@ impl Rules {
         if claims.acl.uses_trailing_wildcards() && !self.trailing_wildcards {
             return Err(TokenFault::Claims);
         }
-        let at = Timestamp::from_secs;
-        self.check_times(at(claims.exp), claims.nbf.map(at), at(claims.iat), now)
+        Ok(())
     }
 
     fn check_revocations(&self, validated: &Validated) -> Result<(), TokenFault> {
         if self.revocations.contains(validated) {
             return Err(TokenFault::Revoked);
         }
+        self.check_staleness()
+    }
+
+    fn check_staleness(&self) -> Result<(), TokenFault> {
         if self.revocations.is_stale() {
             return Err(TokenFault::RevocationsUnknown);
         }
         Ok(())
     }
 
-    fn check_times(
-        &self,
-        expires_at: Timestamp,
-        not_before: Option<Timestamp>,
-        issued_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), TokenFault> {
-        if expires_at + self.leeway <= now {
+    fn check_times(&self, standing: &Standing, now: Timestamp) -> Result<(), TokenFault> {
+        if standing.expires_at + self.leeway <= now {
             return Err(TokenFault::Expired);
         }
-        let latest = now + self.leeway;
-        if issued_at > latest || not_before.is_some_and(|not_before| not_before > latest) {
+        if standing.begins_at > now + self.leeway {
             return Err(TokenFault::NotYetValid);
         }
         Ok(())
@@ -279,6 +359,7 @@ pub struct ValidatorBuilder {
     algorithms: Option<Vec<Algorithm>>,
     leeway: Option<Duration>,
     max_token_len: Option<usize>,
+    token_cache_bytes: Option<usize>,
     trailing_wildcards: bool,
     clock: Option<Arc<dyn Clock>>,
     revocations: Arc<RevocationSet>,
@@ -295,6 +376,7 @@ impl Default for ValidatorBuilder {
             algorithms: None,
             leeway: None,
             max_token_len: None,
+            token_cache_bytes: None,
             trailing_wildcards: false,
             clock: None,
             revocations: Arc::default(),
@@ -339,6 +421,15 @@ impl ValidatorBuilder {
     /// The longest token to look at, in bytes: 8 KiB by default.
     pub fn max_token_len(mut self, bytes: usize) -> Self {
         self.max_token_len = Some(bytes);
+        self
+    }
+
+    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by default,
+    /// which is room for some 25,000. A token is checked whole once while it is remembered; its
+    /// times, its key and whether it was taken back are looked at with every request. Zero turns it
+    /// off.
+    pub fn token_cache_bytes(mut self, bytes: usize) -> Self {
+        self.token_cache_bytes = Some(bytes);
         self
     }
 
@@ -396,18 +487,19 @@ impl ValidatorBuilder {
         if leeway > MAX_LEEWAY {
             return Err(missing("the leeway may be 300 seconds at most"));
         }
-        let known: Vec<_> = keys.algorithms().collect();
-        let algorithms = self.algorithms.unwrap_or_else(|| known.clone());
-        if !algorithms.iter().all(|algorithm| known.contains(algorithm)) {
+        let known = keys.algorithms();
+        if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
             return Err(missing("an algorithm is allowed that no key is for"));
         }
+        let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
         telemetry::describe();
         Ok(Validator {
             rules: Arc::new(Rules {
                 issuer,
                 audiences: self.audiences,
                 keys,
-                algorithms,
+                algorithms: self.algorithms,
+                cache: (cache > 0).then(|| TokenCache::new(cache)),
                 leeway,
                 max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
                 trailing_wildcards: self.trailing_wildcards,

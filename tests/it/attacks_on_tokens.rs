@@ -8,7 +8,9 @@ use axum::Router;
 use axum::routing::get;
 use countersign::jose::{CryptoProvider as _, VerificationKey};
 use countersign::jose::{DefaultProvider, PrivateKey, Signer, SigningKey, VerifyingKey};
-use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validated, Validator};
+use countersign::{
+    Algorithm, KeyRing, Timestamp, TokenFault, Validated, Validator, ValidatorBuilder,
+};
 use http::Request;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
@@ -132,6 +134,8 @@ struct House {
     key: SigningKey,
     forger: Forger,
     validator: Validator,
+    /// The same, and it remembers no token.
+    forgetful: Validator,
     clock: TestClock,
 }
 
@@ -144,8 +148,10 @@ impl House {
         let private = private_key(algorithm);
         let key = SigningKey::new(&private, &DefaultProvider).unwrap();
         let clock = TestClock::new();
-        let validator = validator(KeyRing::new(key.clone()), &clock);
-        let house = Self { key, forger: Forger::of(&private), validator, clock };
+        let ring = KeyRing::new(key.clone());
+        let forgetful = building(ring.clone(), &clock).token_cache_bytes(0).build().unwrap();
+        let validator = validator(ring, &clock);
+        let house = Self { key, forger: Forger::of(&private), validator, forgetful, clock };
         house.accepts(&house.good());
         house
     }
@@ -162,13 +168,18 @@ impl House {
         self.forger.forge(&self.forger.header(), claims)
     }
 
+    /// When it comes, when it comes again, and where it is not remembered.
     #[track_caller]
     fn accepts(&self, token: &str) -> Arc<Validated> {
+        accepts(&self.forgetful, token);
+        accepts(&self.validator, token);
         accepts(&self.validator, token)
     }
 
     #[track_caller]
     fn refuses(&self, token: &str, fault: TokenFault) {
+        refuses(&self.forgetful, token, fault);
+        refuses(&self.validator, token, fault);
         refuses(&self.validator, token, fault);
     }
 
@@ -193,14 +204,12 @@ impl House {
     }
 }
 
+fn building(keys: KeyRing, clock: &TestClock) -> ValidatorBuilder {
+    Validator::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys).clock(Arc::new(clock.clone()))
+}
+
 fn validator(keys: KeyRing, clock: &TestClock) -> Validator {
-    Validator::builder()
-        .issuer(ISSUER)
-        .audience(AUDIENCE)
-        .keys(keys)
-        .clock(Arc::new(clock.clone()))
-        .build()
-        .unwrap()
+    building(keys, clock).build().unwrap()
 }
 
 #[track_caller]

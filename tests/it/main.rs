@@ -35,4 +35,5 @@ mod revocation;
 mod sessions;
 mod stores;
 mod support;
+mod token_cache;
 mod users_and_entities;

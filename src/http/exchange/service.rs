@@ -12,7 +12,7 @@ use crate::domain::claims::Validated;
 use crate::domain::session::AuthenticationToken;
 use crate::error::{Error, ErrorKind};
 use crate::http::authenticate::Authenticator;
-use crate::http::bearer::{Credentials, credentials};
+use crate::http::bearer::{Credentials, credentials, token};
 use crate::http::client_address::client_address;
 use crate::http::cookie::{Cookie, find};
 use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
@@ -52,7 +52,10 @@ impl<S, R> Exchange<S, R> {
         let malformed = || Err(authenticator.refuse(RefusalReason::MalformedCredentials));
         let text = match credentials(headers) {
             Credentials::Malformed => return malformed(),
-            Credentials::Bearer(token) => token,
+            Credentials::Bearer(bytes) => match token(bytes) {
+                Some(token) => token,
+                None => return malformed(),
+            },
             Credentials::Absent => match find(headers, &self.cookie) {
                 Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
