@@ -58,7 +58,7 @@ impl StdError for StoreError {
 
 /// A call was made twice, and it cannot be told whether the first did it.
 #[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres")),
+    not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
     allow(dead_code, reason = "a call in memory has an answer")
 )]
 pub(super) fn answer_lost() -> StoreError {

@@ -13,15 +13,11 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 /// out, and only its answer have been lost.
 pub(super) struct Outcome<T> {
     pub(super) value: T,
-    #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
-        allow(dead_code, reason = "a script knows its own repetition")
-    )]
     pub(super) is_repeated: bool,
 }
 
-/// Makes a call again where its connection was lost. A statement that names the version it
-/// expects does nothing the second time.
+/// Makes a call again where its connection was lost. A write has to bear being made twice: a
+/// statement names the version that it expects, a script its writer.
 pub(super) async fn retry<T, E, F>(
     is_lost: impl Fn(&E) -> bool,
     mut call: impl FnMut() -> F,

@@ -223,26 +223,19 @@ impl PostgresStore {
         &self.inner.pool
     }
 
-    /// Whether the connection is gone, or the server undid what it was asked: it is worth asking
-    /// again.
-    ///
+    /// Whether the call is worth making again.
+    fn is_lost(error: &sqlx::Error) -> bool {
+        is_gone(error) || is_transaction_conflict(error)
+    }
+
     /// What ended one connection has mostly ended the idle ones, too. They are let go, for a call
     /// would run out of tries before it has met them all.
-    fn is_lost(&self, error: &sqlx::Error) -> bool {
-        let is_gone = match error {
-            sqlx::Error::Io(_) => true,
-            // Connection exceptions, a shutdown.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03")
-            }),
-            _ => false,
-        };
-        if is_gone {
+    fn clean_up_after(&self, error: &sqlx::Error) {
+        if is_gone(error) {
             while let Some(idle) = self.inner.pool.try_acquire() {
                 drop(idle.detach());
             }
         }
-        is_gone || is_undone(error)
     }
 
     fn prepare_to_wait(&self) {
@@ -306,8 +299,20 @@ async fn answers_within(limit: Duration, connection: &mut PgConnection) -> Resul
     }
 }
 
-/// Whether transactions were in each other's way.
-fn is_undone(error: &sqlx::Error) -> bool {
+/// Whether the connection is gone.
+fn is_gone(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // Connection exceptions, a shutdown.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03")
+        }),
+        _ => false,
+    }
+}
+
+/// Whether transactions were in each other's way, so that the server undid this one.
+fn is_transaction_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }

@@ -2,7 +2,7 @@
 //! a generic type would need are longer than the code.
 
 /// Implements both traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
-/// `publish` and `read_feed`.
+/// `clean_up_after`, `publish` and `read_feed`.
 macro_rules! implement_stores {
     ($store:ty, $database:ty) => {
         /// A query with parameters.
@@ -238,11 +238,18 @@ macro_rules! implement_stores {
         }
 
         impl $store {
-            async fn retry<T, F>(&self, call: impl FnMut() -> F) -> Result<Outcome<T>, StoreError>
+            async fn retry<T, F>(
+                &self,
+                mut call: impl FnMut() -> F,
+            ) -> Result<Outcome<T>, StoreError>
             where
                 F: Future<Output = Result<T, sqlx::Error>>,
             {
-                retry(|error| self.is_lost(error), call).await
+                let calling = || {
+                    let calling = call();
+                    async move { calling.await.inspect_err(|error| self.clean_up_after(error)) }
+                };
+                retry(Self::is_lost, calling).await
             }
 
             async fn entity_record(&self, id: &EntityId) -> Result<Option<String>, StoreError> {
@@ -279,7 +286,7 @@ macro_rules! implement_stores {
             }
         }
 
-        /// How much it holds is not known without asking, so it says where it is alone.
+        /// Shows the names of the tables. What is in them is not known without asking.
         impl fmt::Debug for $store {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($store))

@@ -177,9 +177,11 @@ impl SqliteStore {
     }
 
     /// A file does not lose connections.
-    fn is_lost(&self, _: &sqlx::Error) -> bool {
+    fn is_lost(_: &sqlx::Error) -> bool {
         false
     }
+
+    fn clean_up_after(&self, _: &sqlx::Error) {}
 
     fn prepare_to_wait(&self) {}
 
