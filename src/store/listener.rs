@@ -1,9 +1,14 @@
 //! A task that listens for news of the revocation feed, in the stores whose engine tells of it.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+
+/// How long to wait where the engine cannot be listened to. The feed is polled meanwhile.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The task that turns an engine's notifications into rings. It ends with the store.
 #[derive(Default)]
@@ -12,14 +17,16 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Starts the task where it does not run: at first, and where its runtime is gone.
-    pub(super) fn ensure_listening<F>(&self, listen: impl FnOnce() -> F)
+    /// Starts the task where it does not run: at first, and where its runtime is gone. It calls
+    /// `ring`, which listens for as long as its connection lasts, again and again.
+    pub(super) fn ensure_listening<F, E>(&self, ring: impl FnMut() -> F + Send + 'static)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
     {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            *task = Some(tokio::spawn(listen()));
+            *task = Some(tokio::spawn(listen(ring)));
         }
     }
 }
@@ -30,5 +37,18 @@ impl Drop for Listener {
         if let Some(task) = task.take() {
             task.abort();
         }
+    }
+}
+
+async fn listen<F, E>(mut ring: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), E>>,
+    E: fmt::Display,
+{
+    loop {
+        if let Err(error) = ring().await {
+            tracing::debug!(%error, "the engine cannot be listened to; trying again");
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::store::error::answer_lost;
 use crate::store::feed::Bell;
 use crate::store::listener::Listener;
-use crate::store::postgres::notifications::listen;
+use crate::store::postgres::notifications::ring_for_notifications;
 use crate::store::record;
 use crate::store::retry::{Outcome, retry};
 use crate::store::sql::{
@@ -240,8 +240,10 @@ impl PostgresStore {
 
     fn prepare_to_wait(&self) {
         let inner = &self.inner;
-        inner.listener.ensure_listening(|| {
-            listen(inner.pool.clone(), inner.channel.clone(), Arc::clone(&inner.bell))
+        let (pool, channel) = (inner.pool.clone(), inner.channel.clone());
+        let bell = Arc::clone(&inner.bell);
+        inner.listener.ensure_listening(move || {
+            ring_for_notifications(pool.clone(), channel.clone(), Arc::clone(&bell))
         });
     }
 

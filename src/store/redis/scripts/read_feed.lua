@@ -1,7 +1,7 @@
--- Reads a part of the feed. The history tells one life of the data from another: a replica that took
--- over may have numbered anew what its cursors' owners have not seen. It is empty where this user may
--- not ask for it.
--- KEYS: feed. ARGV: first number, most entries.
+-- Reads a batch of the feed. The history tells one life of the data from another: a replica that took
+-- over may give ids anew to entries that its cursors' owners have not seen. It is empty where this
+-- user may not ask for it.
+-- KEYS: feed. ARGV: first id, most entries.
 local known = redis.pcall('INFO', 'replication')
 local history = type(known) == 'string' and string.match(known, 'master_replid:(%w+)') or ''
 local last = '0-0'
@@ -13,8 +13,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
         end
     end
 end
-local numbers, records = {}, {}
+local ids, records = {}, {}
 for at, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
-    numbers[at], records[at] = entry[1], entry[2][2] or ''
+    ids[at], records[at] = entry[1], entry[2][2] or ''
 end
-return {history, last, numbers, records}
+return {history, last, ids, records}
