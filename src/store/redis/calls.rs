@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
 
 use crate::store::StoreError;
@@ -32,24 +33,31 @@ impl Script {
         Self { source, digest: redis::Script::new(source).get_hash().to_owned() }
     }
 
-    fn command(&self, is_known: bool, keys: &[&str], arguments: &[String]) -> Cmd {
-        let mut command = if is_known { redis::cmd("EVALSHA") } else { redis::cmd("EVAL") };
-        let script = if is_known { &self.digest } else { self.source };
-        command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        command
+    fn by_digest(&self, keys: &[&str], arguments: &[String]) -> Cmd {
+        evaluation("EVALSHA", &self.digest, keys, arguments)
     }
+
+    fn by_source(&self, keys: &[&str], arguments: &[String]) -> Cmd {
+        evaluation("EVAL", self.source, keys, arguments)
+    }
+}
+
+fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> Cmd {
+    let mut command = redis::cmd(verb);
+    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    command
 }
 
 pub(super) struct Calls {
     servers: Servers,
-    connection: Mutex<Numbered>,
+    connection: Mutex<Current>,
     acknowledgement: Option<Acknowledgement>,
 }
 
-/// A connection, and how many there were before it.
+/// The connection that is used now, and how many there were before it.
 #[derive(Clone)]
-struct Numbered {
-    number: u64,
+struct Current {
+    generation: u64,
     connection: Connection,
 }
 
@@ -59,7 +67,7 @@ impl Calls {
         acknowledgement: Option<Acknowledgement>,
     ) -> RedisResult<Self> {
         let connection = servers.connect(RESPONSE_TIMEOUT)?;
-        let connection = Mutex::new(Numbered { number: 0, connection });
+        let connection = Mutex::new(Current { generation: 0, connection });
         Ok(Self { servers, connection, acknowledgement })
     }
 
@@ -73,23 +81,18 @@ impl Calls {
         Ok(calling.await?.value)
     }
 
+    /// Makes calls at the same time.
+    pub(super) async fn query_all(&self, commands: &[Cmd]) -> Result<(), StoreError> {
+        try_join_all(commands.iter().map(|command| self.query::<()>(command))).await.map(drop)
+    }
+
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[&str],
         arguments: &[String],
     ) -> Result<T, StoreError> {
-        let running = self.call(|mut connection| async move {
-            let known = script.command(true, keys, arguments);
-            match known.query_async(&mut connection).await {
-                Err(error) if is_unknown(&error) => {
-                    let whole = script.command(false, keys, arguments);
-                    whole.query_async(&mut connection).await
-                }
-                answer => answer,
-            }
-        });
-        Ok(running.await?.value)
+        Ok(self.evaluate(script, keys, arguments, None).await?.value)
     }
 
     /// The same, and waits for as many replicas as are asked for. Tells whether it was run more than
@@ -100,13 +103,22 @@ impl Calls {
         keys: &[&str],
         arguments: &[String],
     ) -> Result<Outcome<T>, StoreError> {
-        let acknowledgement = self.acknowledgement;
+        self.evaluate(script, keys, arguments, self.acknowledgement).await
+    }
+
+    async fn evaluate<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[String],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<Outcome<T>, StoreError> {
         let running = self.call(|mut connection| async move {
-            let known = script.command(true, keys, arguments);
-            match write(&mut connection, known, acknowledgement).await {
-                Err(error) if is_unknown(&error) => {
-                    let whole = script.command(false, keys, arguments);
-                    write(&mut connection, whole, acknowledgement).await
+            let known = script.by_digest(keys, arguments);
+            match send(&mut connection, known, acknowledgement).await {
+                Err(error) if is_unknown_script(&error) => {
+                    let whole = script.by_source(keys, arguments);
+                    send(&mut connection, whole, acknowledgement).await
                 }
                 answer => answer,
             }
@@ -123,34 +135,34 @@ impl Calls {
         F: Future<Output = RedisResult<T>>,
     {
         retry(Failure::is_lost, || async {
-            let Numbered { number, connection } = self.current().clone();
+            let Current { generation, connection } = self.current().clone();
             let answer = call(connection).await.map_err(Failure);
             if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(number).map_err(Failure)?;
+                self.replace(generation).map_err(Failure)?;
             }
             answer
         })
         .await
     }
 
-    fn current(&self) -> MutexGuard<'_, Numbered> {
+    fn current(&self) -> MutexGuard<'_, Current> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces a connection, unless somebody has done so.
-    fn replace(&self, number: u64) -> RedisResult<()> {
+    fn replace(&self, generation: u64) -> RedisResult<()> {
         let mut current = self.current();
-        if current.number == number {
+        if current.generation == generation {
             let connection = self.servers.connect(RESPONSE_TIMEOUT)?;
-            *current = Numbered { number: number + 1, connection };
+            *current = Current { generation: generation + 1, connection };
         }
         Ok(())
     }
 }
 
-/// The answer, and whether enough replicas have it. In one pipeline: `WAIT` is about what its own
-/// connection wrote.
-async fn write<T: FromRedisValue>(
+/// The answer, and whether as many replicas have what was written as are asked for. In one pipeline:
+/// `WAIT` is about what its own connection wrote.
+async fn send<T: FromRedisValue>(
     connection: &mut Connection,
     command: Cmd,
     acknowledgement: Option<Acknowledgement>,
@@ -166,7 +178,7 @@ async fn write<T: FromRedisValue>(
 }
 
 /// Whether the server has not seen a script yet, as after its restart.
-fn is_unknown(error: &RedisError) -> bool {
+fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 

@@ -23,12 +23,19 @@ pub(super) struct Document<'a> {
     pub(super) key: String,
     pub(super) version: u64,
     pub(super) record: String,
-    /// A session's public id.
+    /// What is known of a session beside its record. An entity has none, and is kept for ever.
+    pub(super) session: Option<SessionFields<'a>>,
+}
+
+/// What a session is found and purged by.
+#[derive(Debug)]
+pub(super) struct SessionFields<'a> {
+    /// Its public id.
     pub(super) id: &'a str,
-    /// When a session ends, in microseconds.
+    /// When it ends, in microseconds.
     pub(super) end: u64,
-    /// For how long the server is to keep it; for ever, where that is not set.
-    pub(super) keep_for: Option<Duration>,
+    /// For how long the server is to keep it.
+    pub(super) keep_for: Duration,
 }
 
 /// What came of taking a record.
@@ -113,13 +120,17 @@ fn conflict(is_repeated: bool) -> StoreError {
 
 /// What a script that writes is told.
 fn written(document: &Document<'_>) -> Vec<String> {
+    let (id, end, keep_for) = match &document.session {
+        Some(session) => (session.id, session.end, session.keep_for.as_millis().to_string()),
+        None => ("", 0, String::new()),
+    };
     vec![
         writer(),
         document.version.to_string(),
         document.record.clone(),
-        document.id.to_owned(),
-        document.end.to_string(),
-        document.keep_for.map(|time| time.as_millis().to_string()).unwrap_or_default(),
+        id.to_owned(),
+        end.to_string(),
+        keep_for,
     ]
 }
 

@@ -1,3 +1,5 @@
+//! Entities: a record each, and nothing beside it.
+
 use async_trait::async_trait;
 
 use crate::domain::entity::{Entity, EntityId};
@@ -38,9 +40,7 @@ impl RedisStore {
             key: self.inner.keys.entity(entity.id()),
             version: entity.version(),
             record: record::write_entity(entity)?,
-            id: "",
-            end: 0,
-            keep_for: None,
+            session: None,
         })
     }
 }

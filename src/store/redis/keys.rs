@@ -80,10 +80,6 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn of(session: &Session) -> Self {
-        Self { key: text_of(&session.key), id: session.id.as_str().to_owned() }
-    }
-
     pub(super) fn parse(member: &str) -> Option<Self> {
         let (key, id) = member.split_at_checked(KEY_LEN)?;
         Some(Self { key: key.to_owned(), id: id.to_owned() })
@@ -98,7 +94,7 @@ impl Listed {
 /// although the session itself is gone.
 #[derive(Clone, Debug)]
 pub(super) struct Indexed {
-    pub(super) listed: Listed,
+    pub(super) key: String,
     pub(super) session_id: SessionId,
     pub(super) customer_id: CustomerId,
     pub(super) organization_id: Option<OrganizationId>,
@@ -107,7 +103,7 @@ pub(super) struct Indexed {
 impl Indexed {
     pub(super) fn of(session: &Session) -> Self {
         Self {
-            listed: Listed::of(session),
+            key: text_of(&session.key),
             session_id: session.id.clone(),
             customer_id: session.customer_id.clone(),
             organization_id: session.organization_id.clone(),
@@ -118,14 +114,18 @@ impl Indexed {
         let (key, rest) = member.split_at_checked(KEY_LEN)?;
         let (session_id, customer_id, organization_id) =
             serde_json::from_str::<(SessionId, CustomerId, Option<OrganizationId>)>(rest).ok()?;
-        let listed = Listed { key: key.to_owned(), id: session_id.as_str().to_owned() };
-        Some(Self { listed, session_id, customer_id, organization_id })
+        Some(Self { key: key.to_owned(), session_id, customer_id, organization_id })
+    }
+
+    /// The same session, as the indexes by age have it.
+    pub(super) fn listed(&self) -> Listed {
+        Listed { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
     }
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {
         let rest = (&self.session_id, &self.customer_id, &self.organization_id);
         let rest = serde_json::to_string(&rest)
             .map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
-        Ok(format!("{}{rest}", self.listed.key))
+        Ok(format!("{}{rest}", self.key))
     }
 }

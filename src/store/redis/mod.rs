@@ -55,15 +55,19 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// What each key begins with: `countersign:`.
+    /// What each key begins with: 1 to 64 bytes, without braces, which mean something in a cluster.
+    /// It is `countersign:` by default.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Answers a write once that many replicas have it, with `WAIT`, and that it is unavailable
-    /// where they do not within `timeout`; it may have been made then. The timeout is from a
-    /// millisecond to a second: all of the store's calls share a connection, and wait with it.
+    /// Has each write wait, by `WAIT`, until so many replicas have it. Where they do not within
+    /// `timeout`, the answer is that the store is unavailable, and the write may have been made all
+    /// the same. By default none is waited for.
+    ///
+    /// The timeout is from a millisecond to a second: all of the store's calls share a connection,
+    /// and wait with it.
     ///
     /// It narrows what a failover can lose, and does not close it: the replica that takes over may
     /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
@@ -86,8 +90,8 @@ impl RedisOptions {
 /// Listing reads every session that the filter's customer or organization has.
 ///
 /// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
-/// `WAIT` where replicas are waited for. It should be let use `INFO`, too: without it, a reader of
-/// the feed cannot tell a failover, and may miss what was published right after one.
+/// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a reader of the feed cannot
+/// tell a failover, and may miss what was published right after one.
 ///
 /// ```no_run
 /// use countersign::store::RedisStore;
@@ -214,38 +218,63 @@ impl RedisStore {
         if found > VERSION {
             return Err(configuration("what the Redis server holds is of a later release"));
         }
+        self.warn_of_eviction().await;
         Ok(())
     }
 
     async fn mark_version(&self) -> Result<u32, StoreError> {
         let Inner { keys, calls, .. } = &*self.inner;
         let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        let found = calls.query(&Cmd::get(keys.version())).await?;
-        // Not every user may ask, and a cluster's servers answer each for itself.
+        calls.query(&Cmd::get(keys.version())).await
+    }
+
+    async fn warn_of_eviction(&self) {
+        let calls = &self.inner.calls;
+        if calls.servers().are_a_cluster() {
+            // Its servers answer each for itself.
+            return;
+        }
+        // Not every user may ask.
         let memory: Result<String, _> = calls.query(redis::cmd("INFO").arg("memory")).await;
-        if !calls.servers().are_a_cluster()
-            && let Ok(memory) = memory
-            && !memory.contains("\nmaxmemory:0\r")
-            && !memory.contains("maxmemory_policy:noeviction")
-        {
+        if memory.is_ok_and(|memory| may_evict(&memory)) {
             tracing::warn!(
                 "the Redis server throws out what it holds where memory runs short: sessions get \
                  lost unless maxmemory-policy is noeviction"
             );
         }
-        Ok(found)
     }
+}
+
+/// Whether a server may throw out what it holds, by what it answers to `INFO memory`.
+fn may_evict(memory: &str) -> bool {
+    !memory.contains("\nmaxmemory:0\r") && !memory.contains("maxmemory_policy:noeviction")
 }
 
 fn configuration(problem: &'static str) -> Error {
     Error::new(ErrorKind::Configuration, problem)
 }
 
-/// How much it holds is not known without asking, so it says where it is alone.
+/// Shows the prefix. What is under it is not known without asking.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
             .field("prefix", &self.inner.keys.prefix)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_evict_where_its_memory_is_bounded_and_its_policy_lets_it() {
+        let answer = |bytes: u32, policy: &str| {
+            format!("# Memory\r\nmaxmemory:{bytes}\r\nmaxmemory_policy:{policy}\r\n")
+        };
+        assert!(may_evict(&answer(1_000_000, "allkeys-lru")));
+        assert!(may_evict(&answer(1_000_000, "volatile-ttl")));
+        assert!(!may_evict(&answer(1_000_000, "noeviction")));
+        assert!(!may_evict(&answer(0, "allkeys-lru")));
     }
 }

@@ -11,13 +11,12 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
 use tokio::task::JoinHandle;
-use tokio::try_join;
 
 use crate::clock::Timestamp;
 use crate::domain::identifier::{CustomerId, SessionId};
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
-use crate::store::redis::documents::{Document, Taken};
+use crate::store::redis::documents::{Document, SessionFields, Taken};
 use crate::store::redis::keys::{Indexed, Listed, text_of};
 use crate::store::redis::{Inner, RedisStore};
 use crate::store::{
@@ -43,8 +42,9 @@ pub(super) struct TakenSessions {
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        let document = self.session_document(&session, now)?;
-        self.index(&session, document.keep_for.unwrap_or(LINGER)).await?;
+        let keep_for = time_to_keep(&session, now);
+        let document = self.session_document(&session, keep_for)?;
+        self.index(&session, keep_for).await?;
         self.inner.documents.insert(&document).await
     }
 
@@ -59,10 +59,11 @@ impl SessionStore for RedisStore {
         expected_version: u64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let document = self.session_document(&session, now)?;
+        let keep_for = time_to_keep(&session, now);
+        let document = self.session_document(&session, keep_for)?;
         let end = self.inner.documents.replace(&document, expected_version).await?;
-        if end != Some(document.end) {
-            self.index(&session, document.keep_for.unwrap_or(LINGER)).await?;
+        if end != Some(session.expires_at.as_micros()) {
+            self.index(&session, keep_for).await?;
         }
         Ok(())
     }
@@ -73,14 +74,14 @@ impl SessionStore for RedisStore {
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError> {
         let key = self.inner.keys.session(&text_of(key));
-        self.take_indexed(&key, Some(expected_version), None).await
+        self.take_and_clean_later(&key, Some(expected_version), None).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let key: Option<String> =
             self.inner.calls.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
         let Some(key) = key else { return Ok(None) };
-        self.take_indexed(&self.inner.keys.session(&key), None, Some(id.as_str())).await
+        self.take_and_clean_later(&self.inner.keys.session(&key), None, Some(id.as_str())).await
     }
 
     async fn list(
@@ -171,66 +172,56 @@ impl RedisStore {
     fn session_document<'a>(
         &self,
         session: &'a Session,
-        now: Timestamp,
+        keep_for: Duration,
     ) -> Result<Document<'a>, StoreError> {
         Ok(Document {
             key: self.inner.keys.session(&text_of(&session.key)),
             version: session.version,
             record: record::write_session(session)?,
-            id: session.id.as_str(),
-            end: session.expires_at.as_micros(),
-            keep_for: Some(session.expires_at.saturating_since(now) + LINGER),
+            session: Some(SessionFields {
+                id: session.id.as_str(),
+                end: session.expires_at.as_micros(),
+                keep_for,
+            }),
         })
     }
 
     async fn index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
-        let (keys, calls) = (&self.inner.keys, &self.inner.calls);
+        let keys = &self.inner.keys;
         let indexed = Indexed::of(session);
-        let (member, created_at) = (indexed.listed.to_member(), session.created_at.as_micros());
+        let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
         let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
-        let by_id = Cmd::pset_ex(keys.session_id(&session.id), &indexed.listed.key, millis);
-        let by_customer = Cmd::zadd(keys.customer(&session.customer_id), &member, created_at);
-        let by_age = Cmd::zadd(keys.sessions(), &member, created_at);
-        let by_end = Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros());
-        let by_organization = async {
-            let Some(organization_id) = &session.organization_id else { return Ok(()) };
-            let add = Cmd::zadd(keys.organization(organization_id), &member, created_at);
-            calls.query(&add).await
-        };
-        try_join!(
-            calls.query(&by_id),
-            calls.query(&by_customer),
-            calls.query(&by_age),
-            calls.query(&by_end),
-            by_organization,
-        )
-        .map(|((), (), (), (), ())| ())
+        let mut hints = vec![
+            Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
+            Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
+            Cmd::zadd(keys.sessions(), &member, created_at),
+            Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros()),
+        ];
+        if let Some(organization_id) = &session.organization_id {
+            hints.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
+        }
+        self.inner.calls.query_all(&hints).await
     }
 
     /// Removes the hints to a session that is gone, that by its end last: where this dies halfway,
     /// purging finds the rest.
     async fn clean(&self, indexed: &Indexed) -> Result<(), StoreError> {
         let (keys, calls) = (&self.inner.keys, &self.inner.calls);
-        let member = indexed.listed.to_member();
-        let by_id = Cmd::del(keys.session_id(&indexed.session_id));
-        let by_customer = Cmd::zrem(keys.customer(&indexed.customer_id), &member);
-        let by_age = Cmd::zrem(keys.sessions(), &member);
-        let by_organization = async {
-            let Some(organization_id) = &indexed.organization_id else { return Ok(()) };
-            calls.query(&Cmd::zrem(keys.organization(organization_id), &member)).await
-        };
-        try_join!(
-            calls.query(&by_id),
-            calls.query(&by_customer),
-            calls.query(&by_age),
-            by_organization,
-        )
-        .map(|((), (), (), ())| ())?;
+        let member = indexed.listed().to_member();
+        let mut hints = vec![
+            Cmd::del(keys.session_id(&indexed.session_id)),
+            Cmd::zrem(keys.customer(&indexed.customer_id), &member),
+            Cmd::zrem(keys.sessions(), &member),
+        ];
+        if let Some(organization_id) = &indexed.organization_id {
+            hints.push(Cmd::zrem(keys.organization(organization_id), &member));
+        }
+        calls.query_all(&hints).await?;
         calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
 
     /// Takes a session, whose hints are cleaned later.
-    async fn take_indexed(
+    async fn take_and_clean_later(
         &self,
         key: &str,
         version: Option<u64>,
@@ -304,8 +295,9 @@ impl RedisStore {
         let Inner { keys, calls, purge, .. } = &*self.inner;
         let later = match Indexed::parse(&member) {
             Some(indexed) => {
-                let key = keys.session(&indexed.listed.key);
-                let arguments = [indexed.listed.id.clone(), now.as_micros().to_string()];
+                let key = keys.session(&indexed.key);
+                let arguments =
+                    [indexed.session_id.as_str().to_owned(), now.as_micros().to_string()];
                 let later: Option<String> = calls.run(purge, &[&key], &arguments).await?;
                 if later.is_none() {
                     self.clean(&indexed).await?;
@@ -324,4 +316,9 @@ impl RedisStore {
             None => calls.query(&Cmd::zrem(keys.ends(), member)).await,
         }
     }
+}
+
+/// For how long the server is to keep a session.
+fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
+    session.expires_at.saturating_since(now) + LINGER
 }
