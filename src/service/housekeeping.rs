@@ -13,8 +13,7 @@ use crate::telemetry;
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
-/// In how many parts a store is purged, or its feed read, at a time. What is left is for the next
-/// time.
+/// In how many parts a store is purged at a time. What is left is for the next time.
 const MAX_PARTS: usize = 10_000;
 /// How long to wait after a failure: doubled with each that follows, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -54,15 +53,14 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn catch_up(&self) -> Result<(), Error> {
         let mut cursor = Cursor::START;
-        for _ in 0..MAX_PARTS {
+        loop {
             let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
             take_over(&self.parts, &read);
             if read.is_complete {
-                break;
+                return Ok(());
             }
             cursor = read.next;
         }
-        Ok(())
     }
 
     /// Removes what has ended from the store, and forgets what no longer matters. What
@@ -102,7 +100,7 @@ async fn purge_periodically(parts: Weak<Parts>) {
 
 fn take_over(parts: &Parts, read: &Revocations) {
     for revocation in &read.revocations {
-        parts.heed(revocation);
+        parts.apply(revocation);
     }
     telemetry::revocations_held(parts.revocations.len());
     if read.is_complete && parts.revocations.set_stale(false) {

@@ -184,8 +184,8 @@ impl TokenService {
     ) -> Result<IssuedToken, Error> {
         let began_at = self.now();
         let judged = match EntityId::entity(id) {
-            Ok(id) => self.judge_secret(&id, secret, caller, began_at).await?,
-            Err(_) => self.judge_secret_of(None, secret, caller),
+            Ok(id) => self.verify_entity_secret(&id, secret, caller, began_at).await?,
+            Err(_) => self.verify_secret_against(None, secret, caller),
         };
         let is_good = judged.is_good();
         let JudgedSecret { entity, verdict } = judged;
@@ -228,7 +228,7 @@ impl TokenService {
     ///
     /// So a secret that is refused costs one read of the store and two judgements, whether or not
     /// there is such an entity, or a copy of it.
-    async fn judge_secret(
+    async fn verify_entity_secret(
         &self,
         id: &EntityId,
         secret: &Secret,
@@ -237,7 +237,7 @@ impl TokenService {
     ) -> Result<JudgedSecret, Error> {
         let stores = &self.parts.stores;
         let recent = stores.get_recent_entity(id, began_at).await?;
-        let judged = self.judge_secret_of(recent.clone(), secret, caller);
+        let judged = self.verify_secret_against(recent.clone(), secret, caller);
         if judged.is_good() {
             return Ok(judged);
         }
@@ -248,10 +248,12 @@ impl TokenService {
         } else {
             recent
         };
-        Ok(self.judge_secret_of(found, secret, caller))
+        // Also where nothing was read anew: a refusal has to take as long for a known id as for an
+        // unknown one.
+        Ok(self.verify_secret_against(found, secret, caller))
     }
 
-    fn judge_secret_of(
+    fn verify_secret_against(
         &self,
         found: Option<RecentEntity>,
         secret: &Secret,

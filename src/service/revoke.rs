@@ -97,7 +97,7 @@ impl TokenService {
         let now = self.now();
         let until = self.remembered_until(&target, now) + policy.leeway;
         let revocation = Revocation { target, until };
-        self.parts.heed(&revocation);
+        self.parts.apply(&revocation);
         self.parts.revocations.purge_if_due(now);
         telemetry::revocations_held(self.parts.revocations.len());
         self.parts.stores.revoke(revocation).await
@@ -125,7 +125,7 @@ impl Parts {
     ///
     /// Copies go after it is known what is taken back. The other way round, one that is read in
     /// between would yield a token that is taken back though its owner came later.
-    pub(super) fn heed(&self, revocation: &Revocation) {
+    pub(super) fn apply(&self, revocation: &Revocation) {
         self.revocations.insert(revocation);
         if let Some(id) = changed_entity(&revocation.target) {
             self.stores.entities.forget(&id);

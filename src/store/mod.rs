@@ -97,8 +97,10 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
 
-    /// The entity of that id as it is, or as it was a short while ago, and when it was read: by
-    /// `now`, which is the present, or by that of an earlier call.
+    /// The entity of that id as it is, or as it was a short while ago, and when it was read.
+    ///
+    /// `now` is the caller's present. `read_at` in the answer is that of the call that read the
+    /// entity: this one, or, for a copy, an earlier one.
     ///
     /// A store that keeps no copies leaves this as it is. One that is in front of another passes it
     /// on, and [`forget`](Self::forget) with it.
@@ -115,7 +117,8 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
         Ok(found.map(|entity| RecentEntity::just_read(entity, now)))
     }
 
-    /// Whoever keeps a copy of that entity answers it no more: it has changed.
+    /// Drops any copy of that entity: the next [`get_recent`](Self::get_recent) reads it anew. Does
+    /// nothing in a store without copies.
     fn forget(&self, _id: &EntityId) {}
 
     /// Writes an entity over the one that is there, if that is still of `expected_version`.
