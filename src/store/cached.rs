@@ -85,7 +85,7 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn new(store: S) -> Self {
         let (time_to_live, capacity) = (TIME_TO_LIVE, CAPACITY);
-        let readings = readings(time_to_live, capacity);
+        let readings = build_cache(time_to_live, capacity);
         Self { store, readings, generations: Generations::new(), time_to_live, capacity }
     }
 
@@ -94,7 +94,7 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live.min(LONGEST_TIME_TO_LIVE);
-        self.readings = readings(self.time_to_live, self.capacity);
+        self.readings = build_cache(self.time_to_live, self.capacity);
         self
     }
 
@@ -102,7 +102,7 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
-        self.readings = readings(self.time_to_live, self.capacity);
+        self.readings = build_cache(self.time_to_live, self.capacity);
         self
     }
 
@@ -114,7 +114,7 @@ impl<S: EntityStore> Cached<S> {
         entry.or_insert_with_if(new, |there| !there.is_of_use(current())).await.into_value()
     }
 
-    async fn read(&self, id: &EntityId, now: Timestamp) -> Outcome {
+    async fn read(&self, id: &EntityId, now: Timestamp) -> ReadResult {
         let found = self.store.get(id).await.map_err(Arc::new);
         if !matches!(found, Ok(Some(_))) {
             // Names that nobody has must not take up the room of those that somebody has.
@@ -130,7 +130,7 @@ impl<S: EntityStore> Cached<S> {
     }
 }
 
-fn readings(time_to_live: Duration, capacity: u64) -> Cache<EntityId, Arc<Reading>> {
+fn build_cache(time_to_live: Duration, capacity: u64) -> Cache<EntityId, Arc<Reading>> {
     Cache::builder().max_capacity(capacity).time_to_live(time_to_live).build()
 }
 
@@ -206,7 +206,7 @@ impl<S: fmt::Debug> fmt::Debug for Cached<S> {
 }
 
 /// Who was found, and when the read began; or why it failed, for all who waited.
-type Outcome = Result<Option<(Arc<Entity>, Timestamp)>, Arc<StoreError>>;
+type ReadResult = Result<Option<(Arc<Entity>, Timestamp)>, Arc<StoreError>>;
 
 /// One read of an entity, to come, under way or done. Whoever comes meanwhile waits for it; if the
 /// one who reads gives up, the next one does it. That may go on for any number of them, which is
@@ -215,7 +215,7 @@ struct Reading {
     /// That of its stripe before it began. After a change it is another, also where the read was
     /// under way and saw the entity as it was before.
     generation: u64,
-    outcome: OnceCell<Outcome>,
+    outcome: OnceCell<ReadResult>,
 }
 
 impl Reading {

@@ -1,3 +1,5 @@
+//! Why a store did not do as it was told.
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What tables are called, checked before it becomes part of a statement.
+
 use crate::error::{Error, ErrorKind};
 
 const MAX_LEN: usize = 32;

@@ -1,3 +1,5 @@
+//! The statements that are the same on both engines.
+
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
