@@ -17,7 +17,7 @@
 //! | `COUNTERSIGN_SESSION_STORE` | the same for what was handed out alone | as `COUNTERSIGN_STORE` |
 //! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
 //! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
-//! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions | nobody is registered |
+//! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions. Over a session store that lasts, each session is marked as loaded by a disabled entity `seeded-session-…`, so that one that was used up does not come back at the next start; a crash between the mark and the session loses that session | nobody is registered |
 //! | `COUNTERSIGN_TRUSTED_PROXIES` | networks in CIDR notation, separated by commas, whose `X-Forwarded-For` is believed | none |
 //! | `COUNTERSIGN_OUTBOX` | a file that one-time passwords are appended to as JSON lines, for trying it out | sessions cannot ask for one |
 //! | `RUST_LOG` | what is logged to standard error | `info` |
@@ -156,9 +156,15 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     }
     let tokens = builder.build()?;
     if let Some(seed) = seed {
-        seed.load(&tokens, sessions_last)
-            .await
-            .map_err(|error| format!("COUNTERSIGN_SEED: {error}"))?;
+        let problem = |error| format!("COUNTERSIGN_SEED: {error}");
+        for session in seed.load_principals(&tokens).await.map_err(problem)? {
+            let loading = if sessions_last {
+                session.load_once(&tokens).await
+            } else {
+                session.load(&tokens).await
+            };
+            loading.map_err(|error| problem(error.into()))?;
+        }
     }
     tokens.catch_up().await.map_err(|error| format!("the session store: {error}"))?;
     Ok((listener, tokens))
@@ -372,7 +378,8 @@ fn read_seed(path: &str) -> Result<Seed, Problem> {
 }
 
 impl Seed {
-    async fn load(self, tokens: &TokenService, sessions_last: bool) -> Result<(), Problem> {
+    /// Registers who is in it. Answers the sessions, which are still to be loaded.
+    async fn load_principals(self, tokens: &TokenService) -> Result<Vec<KnownSession>, Problem> {
         for user in self.users {
             let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
@@ -392,28 +399,32 @@ impl Seed {
                 .with_organization(customer.organization_id);
             register(tokens, entity).await?;
         }
-        for session in self.sessions {
-            let token = AuthenticationToken::from_text(&session.token)?;
-            if sessions_last && !register(tokens, mark_of(&token)?).await? {
-                continue;
-            }
-            let mut new = NewSession::of(session.customer_id)
-                .otp_required(session.otp_required)
-                .organization(session.organization_id)
-                .acl(session.acl)
-                .custom_claims(session.custom_claims)
-                .dangerous_token(token);
-            if let Some(seconds) = session.expires_in_seconds {
-                new = new.lifetime(Duration::from_secs(seconds));
-            }
-            unless_there(tokens.start_session(new).await.map(drop))?;
-        }
-        Ok(())
+        Ok(self.sessions)
     }
 }
 
-/// Keeps in mind that a session was loaded, as an entity that nobody can be: one that was used up
-/// must not come back when the server starts again.
+impl KnownSession {
+    /// For a store that lasts, where one that was used up must not come back.
+    async fn load_once(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let token = AuthenticationToken::from_text(&self.token)?;
+        if register(tokens, mark_of(&token)?).await? { self.load(tokens).await } else { Ok(()) }
+    }
+
+    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let mut new = NewSession::of(self.customer_id)
+            .otp_required(self.otp_required)
+            .organization(self.organization_id)
+            .acl(self.acl)
+            .custom_claims(self.custom_claims)
+            .dangerous_token(AuthenticationToken::from_text(&self.token)?);
+        if let Some(seconds) = self.expires_in_seconds {
+            new = new.lifetime(Duration::from_secs(seconds));
+        }
+        unless_there(tokens.start_session(new).await.map(drop)).map(drop)
+    }
+}
+
+/// Keeps in mind that a session was loaded, as an entity that nobody can be.
 fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     let key = token.key();
     let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
