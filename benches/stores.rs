@@ -8,6 +8,9 @@
 //! It prints one table for each, of medians. One client asks one thing after the other, and each
 //! figure is taken in turns with the one that it is compared with. Set `STORES_SESSIONS` to keep
 //! fewer sessions than a million.
+//!
+//! The bare round trips, and the filling of SQL tables, name the crate's tables, columns and keys
+//! themselves. That layout is private, and copied here: a change of it is made here, too.
 
 #![allow(
     clippy::print_stdout,
@@ -35,7 +38,7 @@ use countersign::{
     SystemClock, TokenService,
 };
 use futures_util::{StreamExt as _, stream};
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionLike, ConnectionManager};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
@@ -48,21 +51,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// The two round trips that an exchange cannot do without, and the one of a machine's token.
 enum Bare {
     Memory(MemoryStore),
-    Sqlite {
-        writer: SqlitePool,
-        reader: SqlitePool,
-    },
+    Sqlite { writer: SqlitePool, reader: SqlitePool },
     Postgres(PgPool),
-    Redis {
-        connection: ConnectionManager,
-        take: redis::Script,
-        prefix: String,
-    },
-    Cluster {
-        connection: redis::cluster_async::ClusterConnection,
-        take: redis::Script,
-        prefix: String,
-    },
+    Redis(BareRedis<ConnectionManager>),
+    Cluster(BareRedis<redis::cluster_async::ClusterConnection>),
 }
 
 struct Engine {
@@ -74,7 +66,7 @@ struct Engine {
 
 fn main() {
     let many = std::env::var("STORES_SESSIONS").ok();
-    let many = many.and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let many = many.and_then(|text| text.parse().ok()).unwrap_or(1_000_000).max(FEW);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = std::env::temp_dir().join(format!("countersign-stores-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
@@ -165,6 +157,11 @@ async fn postgres() -> Engine {
     Engine::new("Postgres", store, Bare::Postgres(pool()))
 }
 
+const SELECT_SESSION: &str = "SELECT record FROM countersign_sessions WHERE key = $1";
+const DELETE_SESSION: &str =
+    "DELETE FROM countersign_sessions WHERE key = $1 AND version = $2 RETURNING record";
+const SELECT_MACHINE: &str =
+    "SELECT record FROM countersign_entities WHERE subject_type = 'entity' AND name = $1";
 const TAKE: &str = "local record = redis.call('HGET', KEYS[1], 'record') \
                     redis.call('DEL', KEYS[1]) return record";
 
@@ -173,8 +170,7 @@ async fn redis() -> Engine {
     let options = RedisOptions::default().prefix(&prefix);
     let store = RedisStore::connect_with(&url, options).unwrap();
     let connection = redis::Client::open(url).unwrap().get_connection_manager().await.unwrap();
-    let take = redis::Script::new(TAKE);
-    Engine::new("Redis", store, Bare::Redis { connection, take, prefix })
+    Engine::new("Redis", store, Bare::Redis(BareRedis::new(connection, prefix)))
 }
 
 async fn redis_cluster() -> Engine {
@@ -185,8 +181,7 @@ async fn redis_cluster() -> Engine {
     let store = RedisStore::connect_cluster_with(urls.clone(), options).unwrap();
     let client = redis::cluster::ClusterClient::new(urls).unwrap();
     let connection = client.get_async_connection().await.unwrap();
-    let take = redis::Script::new(TAKE);
-    Engine::new("Redis Cluster", store, Bare::Cluster { connection, take, prefix })
+    Engine::new("Redis Cluster", store, Bare::Cluster(BareRedis::new(connection, prefix)))
 }
 
 impl Bare {
@@ -198,70 +193,42 @@ impl Bare {
                 return;
             }
             Self::Sqlite { reader, .. } => {
-                sqlx::query_scalar("SELECT record FROM countersign_sessions WHERE key = $1")
-                    .bind(&key.as_bytes()[..])
-                    .fetch_optional(reader)
-                    .await
-                    .unwrap()
+                let query = sqlx::query_scalar(SELECT_SESSION).bind(&key.as_bytes()[..]);
+                query.fetch_optional(reader).await.unwrap()
             }
             Self::Postgres(pool) => {
-                sqlx::query_scalar("SELECT record FROM countersign_sessions WHERE key = $1")
-                    .bind(&key.as_bytes()[..])
-                    .fetch_optional(pool)
-                    .await
-                    .unwrap()
+                let query = sqlx::query_scalar(SELECT_SESSION).bind(&key.as_bytes()[..]);
+                query.fetch_optional(pool).await.unwrap()
             }
-            Self::Redis { connection, prefix, .. } => {
-                let get = redis::Cmd::hget(session_key(prefix, token), "record");
-                get.query_async(&mut connection.clone()).await.unwrap()
-            }
-            Self::Cluster { connection, prefix, .. } => {
-                let get = redis::Cmd::hget(session_key(prefix, token), "record");
-                get.query_async(&mut connection.clone()).await.unwrap()
-            }
+            Self::Redis(redis) => redis.read(&redis.session_key(token)).await,
+            Self::Cluster(cluster) => cluster.read(&cluster.session_key(token)).await,
         };
         assert!(record.is_some());
     }
 
     async fn take(&self, token: &AuthenticationToken) {
-        const DELETE: &str =
-            "DELETE FROM countersign_sessions WHERE key = $1 AND version = $2 RETURNING record";
         let key = token.key();
         let record: Option<String> = match self {
             Self::Memory(store) => {
                 assert!(store.take(&key, 1).await.unwrap().is_some());
                 return;
             }
-            Self::Sqlite { writer, .. } => sqlx::query_scalar(DELETE)
-                .bind(&key.as_bytes()[..])
-                .bind(1)
-                .fetch_optional(writer)
-                .await
-                .unwrap(),
-            Self::Postgres(pool) => sqlx::query_scalar(DELETE)
-                .bind(&key.as_bytes()[..])
-                .bind(1_i64)
-                .fetch_optional(pool)
-                .await
-                .unwrap(),
-            Self::Redis { connection, take, prefix } => take
-                .key(session_key(prefix, token))
-                .invoke_async(&mut connection.clone())
-                .await
-                .unwrap(),
-            Self::Cluster { connection, take, prefix } => take
-                .key(session_key(prefix, token))
-                .invoke_async(&mut connection.clone())
-                .await
-                .unwrap(),
+            Self::Sqlite { writer, .. } => {
+                let query = sqlx::query_scalar(DELETE_SESSION).bind(&key.as_bytes()[..]);
+                query.bind(1_i64).fetch_optional(writer).await.unwrap()
+            }
+            Self::Postgres(pool) => {
+                let query = sqlx::query_scalar(DELETE_SESSION).bind(&key.as_bytes()[..]);
+                query.bind(1_i64).fetch_optional(pool).await.unwrap()
+            }
+            Self::Redis(redis) => redis.take(token).await,
+            Self::Cluster(cluster) => cluster.take(token).await,
         };
         assert!(record.is_some());
     }
 
     /// Reads the machine's record.
     async fn read_machine(&self) {
-        const SELECT: &str = "SELECT record FROM countersign_entities \
-                              WHERE subject_type = 'entity' AND name = $1";
         let record: Option<String> = match self {
             Self::Memory(store) => {
                 let id = EntityId::entity(MACHINE).unwrap();
@@ -269,28 +236,51 @@ impl Bare {
                 return;
             }
             Self::Sqlite { reader, .. } => {
-                sqlx::query_scalar(SELECT).bind(MACHINE).fetch_optional(reader).await.unwrap()
+                let query = sqlx::query_scalar(SELECT_MACHINE).bind(MACHINE);
+                query.fetch_optional(reader).await.unwrap()
             }
             Self::Postgres(pool) => {
-                sqlx::query_scalar(SELECT).bind(MACHINE).fetch_optional(pool).await.unwrap()
+                let query = sqlx::query_scalar(SELECT_MACHINE).bind(MACHINE);
+                query.fetch_optional(pool).await.unwrap()
             }
-            Self::Redis { connection, prefix, .. } => {
-                let get = redis::Cmd::hget(format!("{prefix}entity:entity:{MACHINE}"), "record");
-                get.query_async(&mut connection.clone()).await.unwrap()
-            }
-            Self::Cluster { connection, prefix, .. } => {
-                let get = redis::Cmd::hget(format!("{prefix}entity:entity:{MACHINE}"), "record");
-                get.query_async(&mut connection.clone()).await.unwrap()
-            }
+            Self::Redis(redis) => redis.read(&redis.machine_key()).await,
+            Self::Cluster(cluster) => cluster.read(&cluster.machine_key()).await,
         };
         assert!(record.is_some());
     }
 }
 
-fn session_key(prefix: &str, token: &AuthenticationToken) -> String {
-    use base64::Engine as _;
-    let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token.key().as_bytes());
-    format!("{prefix}session:{key}")
+/// A server or a cluster.
+struct BareRedis<C> {
+    connection: C,
+    take: redis::Script,
+    prefix: String,
+}
+
+impl<C: ConnectionLike + Clone> BareRedis<C> {
+    fn new(connection: C, prefix: String) -> Self {
+        Self { connection, take: redis::Script::new(TAKE), prefix }
+    }
+
+    fn session_key(&self, token: &AuthenticationToken) -> String {
+        use base64::Engine as _;
+        let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token.key().as_bytes());
+        format!("{}session:{key}", self.prefix)
+    }
+
+    fn machine_key(&self) -> String {
+        format!("{}entity:entity:{MACHINE}", self.prefix)
+    }
+
+    async fn read(&self, key: &str) -> Option<String> {
+        let get = redis::Cmd::hget(key, "record");
+        get.query_async(&mut self.connection.clone()).await.unwrap()
+    }
+
+    async fn take(&self, token: &AuthenticationToken) -> Option<String> {
+        let take = self.take.key(self.session_key(token));
+        take.invoke_async(&mut self.connection.clone()).await.unwrap()
+    }
 }
 
 fn acl() -> Acl {
