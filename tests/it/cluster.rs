@@ -9,7 +9,7 @@ use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenS
 use http::Request;
 use serde_json::json;
 
-use crate::engines::{RedisServer, postgres_url, redis_cluster_nodes};
+use crate::engines::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
 use crate::programs::{Folder, TokenServer, example, free_address};
 use crate::support::{AUDIENCE, Answer, ISSUER, Unanswered, random, try_send};
 
@@ -22,7 +22,7 @@ pub struct Engine {
     /// For putting something there without asking a node.
     tokens: TokenService,
     _folder: Option<Folder>,
-    _server: Option<RedisServer>,
+    _server: Option<EngineServer>,
 }
 
 impl Engine {
@@ -47,8 +47,16 @@ impl Engine {
         Self::postgres_at(format!("{server}/{database}")).await
     }
 
+    /// A server of a test's own.
+    pub async fn at(server: &EngineServer) -> Self {
+        match server.kind {
+            EngineKind::Postgres => Self::postgres_at(server.url()).await,
+            EngineKind::Redis => Self::redis_at(server.url()).await,
+        }
+    }
+
     /// A database that is there.
-    pub async fn postgres_at(url: String) -> Self {
+    async fn postgres_at(url: String) -> Self {
         let store = PostgresStore::connect(&url).unwrap();
         store.migrate().await.unwrap();
         Self::of(url, store)
@@ -56,13 +64,13 @@ impl Engine {
 
     /// A Redis server.
     pub async fn redis() -> Self {
-        let server = RedisServer::start(&[]);
-        let engine = Self::redis_at(server.url()).await;
+        let server = EngineServer::redis();
+        let engine = Self::at(&server).await;
         Self { _server: Some(server), ..engine }
     }
 
     /// A Redis server that is there.
-    pub async fn redis_at(url: String) -> Self {
+    async fn redis_at(url: String) -> Self {
         let store = RedisStore::connect(&url).unwrap();
         store.migrate().await.unwrap();
         Self::of(url, store)

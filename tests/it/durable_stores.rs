@@ -9,27 +9,16 @@ use countersign::store::{
     conformance, record,
 };
 use countersign::{
-    Acl, AuthenticationToken, Caller, Clock as _, CustomerId, Entity, EntityId, ErrorKind,
-    ExchangeRequest, Password, Revocation, RevocationTarget, SealingKey, Secret, Session,
-    SessionId, SystemClock, Timestamp, TokenId, TokenService,
+    Acl, AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Password, Secret, SystemClock, Timestamp, TokenService,
 };
 use serde_json::json;
 
-use crate::engines::{File, Postgres, postgres_url, redis, redis_cluster, unique};
-use crate::support::{Fixture, PASSWORD, START};
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-fn session(now: Timestamp) -> Session {
-    let key = AuthenticationToken::generate().unwrap().key();
-    let id = SessionId::new(unique("sid-")).unwrap();
-    Session::new(key, id, CustomerId::new("cus_1").unwrap(), now, now + MINUTE)
-}
-
-fn revocation() -> Revocation {
-    let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
-    Revocation { target, until: SystemClock.now() + MINUTE }
-}
+use crate::engines::{
+    File, MINUTE, Postgres, fixture_over, postgres_url, redis_cluster_node, redis_node, revocation,
+    session, unique,
+};
+use crate::support::{PASSWORD, START};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract_of_entities() {
@@ -54,22 +43,22 @@ async fn postgres_keeps_the_contract_of_sessions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_keeps_the_contract_of_entities() {
-    conformance::check_entity_store(Arc::new(redis(&unique("t")))).await;
+    conformance::check_entity_store(Arc::new(redis_node(&unique("t")))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_keeps_the_contract_of_sessions() {
-    conformance::check_session_store(Arc::new(redis(&unique("t")))).await;
+    conformance::check_session_store(Arc::new(redis_node(&unique("t")))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster_keeps_the_contract_of_entities() {
-    conformance::check_entity_store(Arc::new(redis_cluster(&unique("t")))).await;
+    conformance::check_entity_store(Arc::new(redis_cluster_node(&unique("t")))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster_keeps_the_contract_of_sessions() {
-    conformance::check_session_store(Arc::new(redis_cluster(&unique("t")))).await;
+    conformance::check_session_store(Arc::new(redis_cluster_node(&unique("t")))).await;
 }
 
 /// Takes every one of a number of sessions on several nodes at once.
@@ -111,9 +100,10 @@ async fn over_one_database_each_session_is_taken_once_by_one_of_several_nodes() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_one_redis_each_session_is_taken_once_by_one_of_several_nodes() {
     let prefix = unique("t");
-    let nodes = [redis(&prefix), redis(&prefix), redis(&prefix)];
+    let nodes = [redis_node(&prefix), redis_node(&prefix), redis_node(&prefix)];
     each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
-    let nodes = [redis_cluster(&prefix), redis_cluster(&prefix), redis_cluster(&prefix)];
+    let nodes =
+        [redis_cluster_node(&prefix), redis_cluster_node(&prefix), redis_cluster_node(&prefix)];
     each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
 }
 
@@ -339,23 +329,16 @@ async fn a_backlog_is_purged_in_parts_and_what_is_live_stays() {
     assert!(SessionStore::get(&store, &live.key()).await.unwrap().is_some());
 }
 
-fn durable(store: SqliteStore) -> Fixture {
-    Fixture::with(|builder| {
-        let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key)
-    })
-}
-
 #[tokio::test]
 async fn what_was_answered_is_there_after_the_process_is_gone() {
     let file = File::new();
     let token = {
-        let first = durable(file.node().await);
+        let first = fixture_over(file.node().await);
         first.user("ops", json!([])).await;
         first.entity("aa-1", "the-secret-of-a-machine").await;
         first.session(|new| new).await
     };
-    let second = durable(file.node().await);
+    let second = fixture_over(file.node().await);
     let caller = Caller::default();
     let password = Password::new(PASSWORD).unwrap();
     second.tokens.issue_user_token("ops", password, &caller).await.unwrap();
@@ -380,7 +363,7 @@ async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
 #[tokio::test]
 async fn no_secret_is_in_the_file_in_the_clear() {
     let file = File::new();
-    let fixture = durable(file.node().await);
+    let fixture = fixture_over(file.node().await);
     fixture.user("ops", json!([])).await;
     fixture.entity("aa-1", "canary-of-a-secret").await;
     let token = fixture.session(|new| new.otp_required(true)).await;
@@ -401,7 +384,7 @@ const FIRST_FORM: &str = include_str!("first_form.sql");
 async fn what_the_first_release_wrote_is_read() {
     let file = File::new();
     sqlx::raw_sql(FIRST_FORM).execute(&sqlite(&file).await).await.unwrap();
-    let fixture = durable(file.node().await);
+    let fixture = fixture_over(file.node().await);
     fixture.clock.set(Timestamp::from_secs(START));
     let caller = Caller::default();
     let password = Password::new(PASSWORD).unwrap();

@@ -1,22 +1,16 @@
 //! Nodes whose engine crashes, or is slow, as processes of their own under load.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::{Cluster, Engine};
-use crate::programs::free_address;
-use crate::support::{Answer, random};
+use crate::engines::EngineServer;
+use crate::proxy::Proxy;
+use crate::support::Answer;
 
 const NODES: usize = 2;
 /// The policy's `store_deadline`, and the time that a busy machine takes for what is around it.
@@ -29,69 +23,6 @@ const RECOVERY: Duration = Duration::from_secs(3);
 const GIVEN_UP: Duration = Duration::from_secs(5);
 /// No test takes that long, unless something hangs.
 const LONG: Duration = Duration::from_secs(60);
-
-/// A server of a test's own, which it may stop.
-struct EngineServer {
-    kind: &'static str,
-    folder: PathBuf,
-    address: SocketAddr,
-}
-
-impl EngineServer {
-    fn postgres() -> Self {
-        Self::start_new("postgres")
-    }
-
-    fn redis() -> Self {
-        Self::start_new("redis")
-    }
-
-    fn start_new(kind: &'static str) -> Self {
-        let folder = std::env::var("COUNTERSIGN_TEST_FOLDER").expect(
-            "COUNTERSIGN_TEST_FOLDER has to name a folder for servers: run scripts/test, or \
-             scripts/servers run -- cargo test --all-features",
-        );
-        let folder = PathBuf::from(folder).join(format!("{kind}-{:x}", random()));
-        let server = Self { kind, folder, address: free_address() };
-        server.start();
-        server
-    }
-
-    /// Returns when it can be used.
-    fn start(&self) {
-        let port = self.address.port().to_string();
-        assert!(self.command("start").arg(port).status().unwrap().success());
-    }
-
-    /// As a crash would. Returns when it is gone.
-    fn stop(&self) {
-        assert!(self.command("stop").status().unwrap().success());
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers");
-        let mut command = Command::new(scripts);
-        command.args([self.kind, verb]).arg(&self.folder);
-        command
-    }
-
-    async fn engine(&self) -> Engine {
-        match self.kind {
-            "postgres" => {
-                let url = format!("postgres://countersign@{}/countersign", self.address);
-                Engine::postgres_at(url).await
-            }
-            "redis" => Engine::redis_at(format!("redis://{}", self.address)).await,
-            kind => panic!("no engine {kind}"),
-        }
-    }
-}
-
-impl Drop for EngineServer {
-    fn drop(&mut self) {
-        let _ = self.command("stop").status();
-    }
-}
 
 /// What clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,7 +223,7 @@ async fn while_redis_is_down_what_needs_it_is_503_and_tokens_are_checked_from_me
 
 async fn while_the_engine_is_down_what_needs_it_is_503(server: EngineServer) {
     let server = Arc::new(server);
-    let scene = Scene::new(server.engine().await).await;
+    let scene = Scene::new(Engine::at(&server).await).await;
     scene.stock(2_500).await;
     let mut load = Load::on(&scene);
     load.goes_on_for(Duration::from_secs(1)).await;
@@ -345,7 +276,7 @@ async fn after_redis_was_started_again_no_request_meets_a_connection_from_before
 
 /// Nobody asks while it is away, so that all the connections that there are lead nowhere after.
 async fn after_the_engine_was_started_again_all_goes_on(server: EngineServer) {
-    let scene = Scene::new(server.engine().await).await;
+    let scene = Scene::new(Engine::at(&server).await).await;
     scene.stock(100).await;
     for event in scene.burst(30).await {
         assert!(event.succeeded(), "{event:?}");
@@ -373,8 +304,8 @@ async fn a_slow_redis_is_waited_for_until_the_deadline_and_no_longer() {
 }
 
 async fn a_slow_engine_is_waited_for_until_the_deadline_and_no_longer(server: EngineServer) {
-    let line = SlowLine::to(server.address).await;
-    let scene = Scene::new(server.engine().await.through(server.address, line.address)).await;
+    let line = Proxy::to(server.address).await;
+    let scene = Scene::new(Engine::at(&server).await.through(server.address, line.address)).await;
     scene.stock(300).await;
 
     line.delay(Duration::from_millis(50));
@@ -410,8 +341,8 @@ async fn connections_to_redis_on_which_nothing_comes_any_more_are_given_up() {
 /// As where a firewall forgets a connection, or a machine is gone without a word and another one
 /// has its address.
 async fn connections_on_which_nothing_comes_any_more_are_given_up(server: EngineServer) {
-    let mut line = SlowLine::to(server.address).await;
-    let scene = Scene::new(server.engine().await.through(server.address, line.address)).await;
+    let line = Proxy::to(server.address).await;
+    let scene = Scene::new(Engine::at(&server).await.through(server.address, line.address)).await;
     scene.stock(300).await;
     for event in scene.burst(30).await {
         assert!(event.succeeded(), "{event:?}");
@@ -438,76 +369,5 @@ async fn connections_on_which_nothing_comes_any_more_are_given_up(server: Engine
     for kind in Kind::ALL {
         let event = scene.ask(0, kind).await;
         assert!(event.succeeded(), "{event:?}");
-    }
-}
-
-/// A way to a server on which everything takes as long as a test says.
-struct SlowLine {
-    address: SocketAddr,
-    delay: watch::Sender<Duration>,
-    /// The delays of the connections that there are from here on.
-    delays: Arc<Mutex<watch::Receiver<Duration>>>,
-    stranded: Vec<watch::Sender<Duration>>,
-    _connections: JoinSet<()>,
-}
-
-impl SlowLine {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let delay = watch::Sender::new(Duration::ZERO);
-        let delays = Arc::new(Mutex::new(delay.subscribe()));
-        let current = Arc::clone(&delays);
-        let mut accepting = JoinSet::new();
-        accepting.spawn(async move {
-            let mut passing = JoinSet::new();
-            loop {
-                let (near, _) = listener.accept().await.unwrap();
-                let far = TcpStream::connect(server).await.unwrap();
-                let ((from_near, to_near), (from_far, to_far)) =
-                    (near.into_split(), far.into_split());
-                let delays = current.lock().unwrap().clone();
-                passing.spawn(pass_on(from_near, to_far, delays.clone()));
-                passing.spawn(pass_on(from_far, to_near, delays));
-            }
-        });
-        Self { address, delay, delays, stranded: Vec::new(), _connections: accepting }
-    }
-
-    /// Nothing comes through any more on the connections that there are, and they do not end. New
-    /// ones are not concerned.
-    fn strand(&mut self) {
-        let fast = watch::Sender::new(Duration::ZERO);
-        *self.delays.lock().unwrap() = fast.subscribe();
-        let stranded = std::mem::replace(&mut self.delay, fast);
-        stranded.send_replace(LONG * 60);
-        self.stranded.push(stranded);
-    }
-
-    /// What is on its way is held up for so long, too.
-    fn delay(&self, delay: Duration) {
-        self.delay.send_replace(delay);
-    }
-}
-
-/// Passes on what comes until either side ends; then the other is ended, too.
-async fn pass_on(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut delays: watch::Receiver<Duration>,
-) {
-    let mut chunk = [0; 16 * 1024];
-    while let Ok(len @ 1..) = from.read(&mut chunk).await {
-        let read_at = tokio::time::Instant::now();
-        loop {
-            let delay = *delays.borrow_and_update();
-            tokio::select! {
-                () = sleep_until(read_at + delay) => break,
-                changed = delays.changed() => if changed.is_err() { return },
-            }
-        }
-        if to.write_all(&chunk[..len]).await.is_err() {
-            return;
-        }
     }
 }

@@ -1,25 +1,67 @@
 //! The engines that tests run against, and servers of a test's own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
-use countersign::AuthenticationToken;
 use countersign::store::postgres::PgPool;
 use countersign::store::redis::RedisOptions;
-use countersign::store::{PostgresStore, RedisStore, SqliteStore, TableNames};
+use countersign::store::{
+    EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore, TableNames,
+};
+use countersign::{
+    AuthenticationToken, Clock as _, CustomerId, Revocation, RevocationTarget, SealingKey, Session,
+    SessionId, SystemClock, Timestamp, TokenId,
+};
+
+use crate::programs::free_address;
+use crate::support::Fixture;
+
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// What `scripts/servers run` tells of the servers that it has started.
+#[track_caller]
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!(
+            "{name} has to be set: run scripts/test, or \
+             scripts/servers run -- cargo test --all-features"
+        )
+    })
+}
 
 /// The tests' Postgres.
 #[track_caller]
 pub fn postgres_url() -> String {
-    std::env::var("COUNTERSIGN_TEST_POSTGRES").expect(
-        "COUNTERSIGN_TEST_POSTGRES has to name a Postgres database: run scripts/test, or \
-         scripts/servers run -- cargo test --all-features",
-    )
+    setting("COUNTERSIGN_TEST_POSTGRES")
 }
 
 pub fn unique(prefix: &str) -> String {
     let token = AuthenticationToken::generate().unwrap();
     let tail: String = token.expose().bytes().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{prefix}{}", &tail[..24])
+}
+
+/// A session of `cus_1` that lives for a minute.
+pub fn session(now: Timestamp) -> Session {
+    let key = AuthenticationToken::generate().unwrap().key();
+    let id = SessionId::new(unique("sid-")).unwrap();
+    Session::new(key, id, CustomerId::new("cus_1").unwrap(), now, now + MINUTE)
+}
+
+/// A revocation of a token that nobody has.
+pub fn revocation() -> Revocation {
+    let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
+    Revocation { target, until: SystemClock.now() + MINUTE }
+}
+
+/// A service over a store that lasts.
+pub fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
+    Fixture::with(|builder| {
+        let key = SealingKey::from_bytes([7; 32]);
+        builder.entities(store.clone()).sessions(store).sealing_key(key)
+    })
 }
 
 /// Nodes over a schema of a test's own, each with a pool of its own.
@@ -47,26 +89,20 @@ impl Postgres {
 
 /// A node over the tests' Redis, with keys that begin with a prefix of a test's own.
 #[track_caller]
-pub fn redis(prefix: &str) -> RedisStore {
-    let url = std::env::var("COUNTERSIGN_TEST_REDIS").expect(
-        "COUNTERSIGN_TEST_REDIS has to name a Redis server: run scripts/test, or scripts/servers \
-         run -- cargo test --all-features",
-    );
-    RedisStore::connect_with(&url, RedisOptions::default().prefix(prefix)).unwrap()
+pub fn redis_node(prefix: &str) -> RedisStore {
+    let options = RedisOptions::default().prefix(prefix);
+    RedisStore::connect_with(&setting("COUNTERSIGN_TEST_REDIS"), options).unwrap()
 }
 
 /// The nodes of the tests' Redis Cluster, separated by commas.
 #[track_caller]
 pub fn redis_cluster_nodes() -> String {
-    std::env::var("COUNTERSIGN_TEST_REDIS_CLUSTER").expect(
-        "COUNTERSIGN_TEST_REDIS_CLUSTER has to name a Redis Cluster: run scripts/test, or \
-         scripts/servers run -- cargo test --all-features",
-    )
+    setting("COUNTERSIGN_TEST_REDIS_CLUSTER")
 }
 
-/// The same, over the tests' Redis Cluster.
+/// A node over the tests' Redis Cluster, with keys that begin with a prefix of a test's own.
 #[track_caller]
-pub fn redis_cluster(prefix: &str) -> RedisStore {
+pub fn redis_cluster_node(prefix: &str) -> RedisStore {
     let nodes = redis_cluster_nodes();
     let urls = nodes.split(',').map(|node| format!("redis://{node}"));
     RedisStore::connect_cluster_with(urls, RedisOptions::default().prefix(prefix)).unwrap()
@@ -105,59 +141,93 @@ impl Drop for File {
     }
 }
 
-/// A Redis server of a test's own, which it may stop and start, and which is stopped with it.
-pub struct RedisServer {
-    pub folder: PathBuf,
-    pub port: u16,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    Postgres,
+    Redis,
 }
 
-impl RedisServer {
+/// A server of a test's own, which it may stop and start, and which is stopped with it.
+pub struct EngineServer {
+    pub kind: EngineKind,
+    pub folder: PathBuf,
+    pub address: SocketAddr,
+    options: Vec<String>,
+}
+
+impl EngineServer {
     #[track_caller]
-    pub fn start(options: &[&str]) -> Self {
-        let folder = std::env::var("COUNTERSIGN_TEST_FOLDER").expect(
-            "COUNTERSIGN_TEST_FOLDER has to name a folder for servers: run scripts/test, or \
-             scripts/servers run -- cargo test --all-features",
-        );
-        let folder = PathBuf::from(folder).join(unique("redis-"));
+    pub fn postgres() -> Self {
+        Self::start_new(EngineKind::Postgres, &[])
+    }
+
+    #[track_caller]
+    pub fn redis() -> Self {
+        Self::redis_with(&[])
+    }
+
+    /// A Redis server with options of `redis-server`.
+    #[track_caller]
+    pub fn redis_with(options: &[&str]) -> Self {
+        Self::start_new(EngineKind::Redis, options)
+    }
+
+    #[track_caller]
+    fn start_new(kind: EngineKind, options: &[&str]) -> Self {
+        let folder = PathBuf::from(setting("COUNTERSIGN_TEST_FOLDER")).join(unique("server-"));
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        // Another process may get to a free port first.
         for _ in 0..5 {
-            // Free for the moment: another process may get to it first.
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            drop(listener);
-            let server = Self { folder: folder.clone(), port };
-            if server.try_start(options) {
+            let (folder, options) = (folder.clone(), options.clone());
+            let server = Self { kind, folder, address: free_address(), options };
+            if server.try_start() {
                 return server;
             }
         }
-        panic!("no Redis server could be started in {}", folder.display());
+        panic!("no {kind:?} server could be started in {}", folder.display());
     }
 
-    /// Starts it again, with the data that it had.
+    /// Starts it again, with the data that it had. Returns when it can be used.
     #[track_caller]
-    pub fn start_again(&self, options: &[&str]) {
-        assert!(self.try_start(options), "the Redis server did not start again");
+    pub fn start(&self) {
+        assert!(self.try_start(), "the {:?} server did not start again", self.kind);
     }
 
-    fn try_start(&self, options: &[&str]) -> bool {
-        let port = self.port.to_string();
-        servers(&["redis", "start", self.folder.to_str().unwrap(), &port], options)
+    fn try_start(&self) -> bool {
+        let port = self.address.port().to_string();
+        self.script("start").arg(port).args(&self.options).status().unwrap().success()
     }
 
-    /// Stops it as a crash would.
+    /// As a crash would. Returns when it is gone.
+    #[track_caller]
     pub fn stop(&self) {
-        assert!(servers(&["redis", "stop", self.folder.to_str().unwrap()], &[]));
+        assert!(self.script("stop").status().unwrap().success());
+    }
+
+    fn script(&self, verb: &str) -> Command {
+        let kind = match self.kind {
+            EngineKind::Postgres => "postgres",
+            EngineKind::Redis => "redis",
+        };
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers"));
+        command.args([kind, verb]).arg(&self.folder);
+        command
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        match self.kind {
+            EngineKind::Postgres => format!("postgres://countersign@{}/countersign", self.address),
+            EngineKind::Redis => format!("redis://{}", self.address),
+        }
     }
 
-    pub fn node(&self) -> RedisStore {
+    /// A store in this Redis server.
+    pub fn redis_node(&self) -> RedisStore {
         RedisStore::connect(&self.url()).unwrap()
     }
 
-    /// A command of an administrator.
-    pub async fn command<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+    /// A command of this Redis server's administrator.
+    pub async fn redis_command<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut line = redis::cmd(command[0]);
@@ -165,15 +235,8 @@ impl RedisServer {
     }
 }
 
-impl Drop for RedisServer {
+impl Drop for EngineServer {
     fn drop(&mut self) {
-        servers(&["redis", "stop", self.folder.to_str().unwrap()], &[]);
+        let _ = self.script("stop").status();
     }
-}
-
-fn servers(arguments: &[&str], options: &[&str]) -> bool {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/servers");
-    let mut command = std::process::Command::new(script);
-    let output = command.args(arguments).args(options).output().unwrap();
-    output.status.success()
 }

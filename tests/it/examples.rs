@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engines::{RedisServer, postgres_url, unique};
+use crate::engines::{EngineServer, postgres_url, unique};
 use crate::programs::{Folder, TokenServer, example, seed};
 
 #[test]
@@ -58,7 +58,7 @@ async fn a_cluster_over_one_database_refuses_what_was_taken_back_on_any_node() {
 
 #[test]
 fn a_cluster_over_one_redis_refuses_what_was_taken_back_on_any_node() {
-    let server = RedisServer::start(&[]);
+    let server = EngineServer::redis();
     three_nodes_accept_and_refuse_alike(&server.url());
 }
 

@@ -29,6 +29,7 @@ mod nodes;
 mod observability;
 mod passwords;
 mod programs;
+mod proxy;
 mod redaction;
 mod redis_store;
 mod revocation;

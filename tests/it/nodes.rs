@@ -14,12 +14,12 @@ use crate::support::{Unanswered, random};
 const NODES: usize = 3;
 const SESSIONS: usize = 200;
 /// How many exchange one session at once.
-const RIVALS: usize = 50;
+const RACERS: usize = 50;
 const KILLS: usize = 6;
 const BETWEEN_KILLS: Duration = Duration::from_secs(1);
 /// Sessions are spread over the kills.
 const BETWEEN_SESSIONS: Duration = Duration::from_millis(35);
-/// How many are fought over at once where the machine does not keep up.
+/// How many are raced for at once where the machine does not keep up.
 const SESSIONS_AT_ONCE: usize = 8;
 /// No test takes that long, unless something hangs.
 const LONG: Duration = Duration::from_secs(60);
@@ -65,21 +65,21 @@ async fn each_session_is_exchanged_once_though_nodes_are_killed(engine: Engine) 
     for _ in 0..SESSIONS {
         tokens.push(cluster.engine.session().await);
     }
-    let fights = timeout(LONG, fight_while_nodes_are_killed(&cluster, tokens)).await.unwrap();
+    let races = timeout(LONG, race_while_nodes_are_killed(&cluster, tokens)).await.unwrap();
 
-    let answers: usize = fights.iter().map(Fight::requests).sum();
-    assert_eq!(answers, SESSIONS * RIVALS);
-    for fight in &fights {
-        assert!(fight.won.len() <= 1, "exchanged more than once: {fight:?}");
-        let again = cluster.exchange(random() as usize % NODES, &fight.token).await.unwrap();
+    let answers: usize = races.iter().map(Race::requests).sum();
+    assert_eq!(answers, SESSIONS * RACERS);
+    for race in &races {
+        assert!(race.won.len() <= 1, "exchanged more than once: {race:?}");
+        let again = cluster.exchange(random() as usize % NODES, &race.token).await.unwrap();
         match again.status().as_u16() {
-            201 => assert!(fight.won.is_empty(), "exchanged, and still there: {fight:?}"),
+            201 => assert!(race.won.is_empty(), "exchanged, and still there: {race:?}"),
             // Whoever has used it up without an answer was asking a node that was killed.
-            404 => assert!(fight.won.len() + fight.lost > 0, "gone for nothing: {fight:?}"),
+            404 => assert!(race.won.len() + race.lost > 0, "gone for nothing: {race:?}"),
             _ => panic!("{again:?}"),
         }
     }
-    for jwt in fights.iter().flat_map(|fight| &fight.won) {
+    for jwt in races.iter().flat_map(|race| &race.won) {
         for node in 0..NODES {
             cluster.validate(node, jwt).await.unwrap().expect(200);
         }
@@ -88,7 +88,7 @@ async fn each_session_is_exchanged_once_though_nodes_are_killed(engine: Engine) 
 
 /// What came of the exchanges of one session.
 #[derive(Debug, Default)]
-struct Fight {
+struct Race {
     token: String,
     /// The JWTs that were answered.
     won: Vec<String>,
@@ -100,20 +100,20 @@ struct Fight {
     refused: usize,
 }
 
-impl Fight {
+impl Race {
     fn requests(&self) -> usize {
         self.won.len() + self.not_found + self.unavailable + self.lost + self.refused
     }
 }
 
-async fn fight_while_nodes_are_killed(cluster: &Arc<Cluster>, tokens: Vec<String>) -> Vec<Fight> {
+async fn race_while_nodes_are_killed(cluster: &Arc<Cluster>, tokens: Vec<String>) -> Vec<Race> {
     let kills = watch::Sender::new(0);
     let mut killed = kills.subscribe();
     let (end, ended) = watch::channel(());
     let killer = tokio::spawn(kill_now_and_then(Arc::clone(cluster), kills, ended));
     let places = Arc::new(Semaphore::new(SESSIONS_AT_ONCE));
     let mut pace = interval(BETWEEN_SESSIONS);
-    let mut fights = JoinSet::new();
+    let mut races = JoinSet::new();
     let last = tokens.len() - SESSIONS_AT_ONCE;
     for (number, token) in tokens.into_iter().enumerate() {
         if number == last {
@@ -121,17 +121,17 @@ async fn fight_while_nodes_are_killed(cluster: &Arc<Cluster>, tokens: Vec<String
         }
         pace.tick().await;
         let place = Arc::clone(&places).acquire_owned().await.unwrap();
-        let fight = fight(Arc::clone(cluster), token);
-        fights.spawn(async move {
-            let fight = fight.await;
+        let race = race(Arc::clone(cluster), token);
+        races.spawn(async move {
+            let race = race.await;
             drop(place);
-            fight
+            race
         });
     }
-    let fights = fights.join_all().await;
+    let races = races.join_all().await;
     drop(end);
     killer.await.unwrap();
-    fights
+    races
 }
 
 /// Until it is told to end; then all nodes are there.
@@ -154,12 +154,12 @@ async fn kill_now_and_then(
     }
 }
 
-async fn fight(cluster: Arc<Cluster>, token: String) -> Fight {
-    let mut rivals = JoinSet::new();
-    for rival in 0..RIVALS {
+async fn race(cluster: Arc<Cluster>, token: String) -> Race {
+    let mut racers = JoinSet::new();
+    for racer in 0..RACERS {
         let (cluster, token) = (Arc::clone(&cluster), token.clone());
-        rivals.spawn(async move {
-            let mut nodes = (0..NODES).map(|turn| (rival + turn) % NODES);
+        racers.spawn(async move {
+            let mut nodes = (0..NODES).map(|turn| (racer + turn) % NODES);
             loop {
                 let node = nodes.next()?;
                 match cluster.exchange(node, &token).await {
@@ -170,20 +170,20 @@ async fn fight(cluster: Arc<Cluster>, token: String) -> Fight {
             }
         });
     }
-    let mut fight = Fight { token, ..Fight::default() };
-    for answer in rivals.join_all().await {
+    let mut race = Race { token, ..Race::default() };
+    for answer in racers.join_all().await {
         match answer {
             Some(Ok(answer)) => match answer.status().as_u16() {
-                201 => fight.won.push(answer.json()["token"].as_str().unwrap().to_owned()),
-                404 => fight.not_found += 1,
-                503 => fight.unavailable += 1,
+                201 => race.won.push(answer.json()["token"].as_str().unwrap().to_owned()),
+                404 => race.not_found += 1,
+                503 => race.unavailable += 1,
                 _ => panic!("{answer:?}"),
             },
-            Some(Err(_)) => fight.lost += 1,
-            None => fight.refused += 1,
+            Some(Err(_)) => race.lost += 1,
+            None => race.refused += 1,
         }
     }
-    fight
+    race
 }
 
 async fn what_was_issued_and_taken_back_outlives_every_node(engine: Engine) {

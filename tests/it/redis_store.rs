@@ -1,9 +1,7 @@
 //! What is true of the store in Redis alone, against servers of a test's own.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use countersign::store::redis::RedisOptions;
@@ -11,137 +9,50 @@ use countersign::store::{
     Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, StoreError, conformance,
 };
 use countersign::{
-    AuthenticationToken, Caller, Clock as _, CustomerId, Entity, EntityId, ErrorKind,
-    ExchangeRequest, OrganizationId, Password, Revocation, RevocationTarget, SealingKey, Secret,
-    Session, SessionId, SystemClock, Timestamp, TokenId,
+    AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
+    OrganizationId, Password, Revocation, SealingKey, Secret, Session, SessionId, SystemClock,
+    Timestamp,
 };
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
-use crate::engines::{RedisServer, redis, redis_cluster, unique};
-use crate::support::{Fixture, PASSWORD, START};
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-fn session(now: Timestamp) -> Session {
-    let key = AuthenticationToken::generate().unwrap().key();
-    let id = SessionId::new(unique("sid-")).unwrap();
-    Session::new(key, id, CustomerId::new("cus_1").unwrap(), now, now + MINUTE)
-}
-
-fn revocation() -> Revocation {
-    let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
-    Revocation { target, until: SystemClock.now() + MINUTE }
-}
-
-fn over(store: RedisStore) -> Fixture {
-    Fixture::with(|builder| {
-        let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key)
-    })
-}
-
-/// Passes bytes on between clients and a server, which may be changed for another one.
-struct Proxy {
-    address: SocketAddr,
-    port: Arc<AtomicU16>,
-    /// Told so, it passes a command on, and cuts the connection in place of its answer.
-    loses_an_answer: Arc<AtomicBool>,
-    /// Told so, it lets the connections that there are hang.
-    hangs: watch::Sender<()>,
-}
-
-impl Proxy {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self {
-            address: listener.local_addr().unwrap(),
-            port: Arc::new(AtomicU16::new(port)),
-            loses_an_answer: Arc::default(),
-            hangs: watch::Sender::new(()),
-        };
-        let (port, loses) = (Arc::clone(&proxy.port), Arc::clone(&proxy.loses_an_answer));
-        let hangs = proxy.hangs.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let port = port.load(Ordering::SeqCst);
-                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(pass_on(client, server, Arc::clone(&loses), hangs.subscribe()));
-            }
-        });
-        proxy
-    }
-
-    fn node(&self) -> RedisStore {
-        RedisStore::connect(&format!("redis://{}", self.address)).unwrap()
-    }
-
-    /// From now on, who connects gets to another server.
-    fn turn_to(&self, port: u16) {
-        self.port.store(port, Ordering::SeqCst);
-    }
-}
-
-async fn pass_on(
-    mut client: TcpStream,
-    mut server: TcpStream,
-    loses: Arc<AtomicBool>,
-    mut hangs: watch::Receiver<()>,
-) {
-    let (mut from_client, mut from_server) = ([0; 16_384], [0; 16_384]);
-    loop {
-        tokio::select! {
-            _ = hangs.changed() => std::future::pending().await,
-            read = client.read(&mut from_client) => match read {
-                Ok(1..) => server.write_all(&from_client[..read.unwrap()]).await.unwrap(),
-                _ => return,
-            },
-            read = server.read(&mut from_server) => match read {
-                Ok(1..) if !loses.swap(false, Ordering::SeqCst) => {
-                    client.write_all(&from_server[..read.unwrap()]).await.unwrap();
-                }
-                _ => return,
-            },
-        }
-    }
-}
+use crate::engines::{
+    EngineServer, MINUTE, fixture_over, redis_cluster_node, redis_node, revocation, session, unique,
+};
+use crate::proxy::Proxy;
+use crate::support::{PASSWORD, START};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
-    let server = RedisServer::start(&[]);
-    let proxy = Proxy::to(server.port).await;
-    let store = proxy.node();
-    let lose = || proxy.loses_an_answer.store(true, Ordering::SeqCst);
-    let lost = || !proxy.loses_an_answer.load(Ordering::SeqCst);
+    let server = EngineServer::redis();
+    let proxy = Proxy::to(server.address).await;
+    let store = proxy.redis_node();
     let now = SystemClock.now();
 
     let entity = Entity::entity("aa-1").unwrap();
     EntityStore::insert(&store, entity.clone()).await.unwrap();
-    lose();
+    proxy.lose_next_answer();
     let again = EntityStore::insert(&store, entity.clone()).await;
     assert!(matches!(again, Err(StoreError::Unavailable(_))), "whose it is cannot be told");
-    assert!(lost());
-    lose();
+    assert!(proxy.has_lost_an_answer());
+    proxy.lose_next_answer();
     EntityStore::replace(&store, entity.clone().next_version(), 1).await.unwrap();
-    assert!(lost());
-    lose();
+    assert!(proxy.has_lost_an_answer());
+    proxy.lose_next_answer();
     assert!(EntityStore::remove(&store, entity.id()).await.unwrap());
-    assert!(lost());
-    lose();
+    assert!(proxy.has_lost_an_answer());
+    proxy.lose_next_answer();
     EntityStore::insert(&store, entity.clone()).await.unwrap();
-    assert!(lost());
+    assert!(proxy.has_lost_an_answer());
 
     let first = session(now);
     SessionStore::insert(&store, first.clone(), now).await.unwrap();
-    lose();
+    proxy.lose_next_answer();
     let second = first.clone().next_version(now);
     SessionStore::replace(&store, second.clone(), first.version(), now).await.unwrap();
-    assert!(lost());
-    lose();
+    assert!(proxy.has_lost_an_answer());
+    proxy.lose_next_answer();
     let taken = store.take(&first.key(), second.version()).await.unwrap();
-    assert!(lost());
+    assert!(proxy.has_lost_an_answer());
     assert_eq!(taken.unwrap().id(), first.id(), "its taker gets it, though the answer was lost");
     assert!(store.take(&first.key(), second.version()).await.unwrap().is_none());
     assert!(SessionStore::get(&store, &first.key()).await.unwrap().is_none());
@@ -149,57 +60,61 @@ async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_is_one_no_more_is_left_for_its_successor() {
-    let (first, second) = (RedisServer::start(&[]), RedisServer::start(&[]));
-    let proxy = Proxy::to(first.port).await;
-    let store = proxy.node();
+    let (first, second) = (EngineServer::redis(), EngineServer::redis());
+    let proxy = Proxy::to(first.address).await;
+    let store = proxy.redis_node();
     let now = SystemClock.now();
     SessionStore::insert(&store, session(now), now).await.unwrap();
     // The connections of those who wrote to it stay open.
-    let port = second.port.to_string();
-    let _: String = first.command(&["REPLICAOF", "127.0.0.1", &port]).await;
-    proxy.turn_to(second.port);
+    let port = second.address.port().to_string();
+    let _: String = first.redis_command(&["REPLICAOF", "127.0.0.1", &port]).await;
+    proxy.turn_to(second.address);
     let written = session(now);
     SessionStore::insert(&store, written.clone(), now).await.unwrap();
-    assert!(SessionStore::get(&second.node(), &written.key()).await.unwrap().is_some());
+    assert!(SessionStore::get(&second.redis_node(), &written.key()).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_vanishes_without_a_word_is_given_up_after_one_call() {
-    let (first, second) = (RedisServer::start(&[]), RedisServer::start(&[]));
-    let proxy = Proxy::to(first.port).await;
-    let store = proxy.node();
+    let (first, second) = (EngineServer::redis(), EngineServer::redis());
+    let proxy = Proxy::to(first.address).await;
+    let store = proxy.redis_node();
     let now = SystemClock.now();
     SessionStore::insert(&store, session(now), now).await.unwrap();
-    proxy.hangs.send_replace(());
-    proxy.turn_to(second.port);
+    proxy.strand();
+    proxy.turn_to(second.address);
     let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
     SessionStore::insert(&store, session(now), now).await.unwrap();
 }
 
+/// A store that connects as the user `app`.
+fn of_app(server: &EngineServer) -> RedisStore {
+    RedisStore::connect(&format!("redis://app:secret@{}", server.address)).unwrap()
+}
+
+/// Makes that user, with what the docs say that it needs, and no more.
+async fn let_app_in(server: &EngineServer) {
+    let user = ["ACL", "SETUSER", "app", "on", ">secret", "~countersign:*", "-@all"];
+    let may = ["+@read", "+@write", "+eval", "+evalsha"];
+    let _: String = server.redis_command(&[&user[..], &may[..]].concat()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_that_is_let_in_later_is_not_kept_out_for_ever_and_needs_no_more_than_the_docs_say()
-{
-    let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(&format!("redis://app:secret@127.0.0.1:{}", server.port));
-    let store = store.unwrap();
+async fn a_user_that_is_let_in_later_is_not_kept_out_for_ever() {
+    let server = EngineServer::redis();
+    let store = of_app(&server);
     let error = store.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let _: String = server
-        .command(&[
-            "ACL",
-            "SETUSER",
-            "app",
-            "on",
-            ">secret",
-            "~countersign:*",
-            "-@all",
-            "+@read",
-            "+@write",
-            "+eval",
-            "+evalsha",
-        ])
-        .await;
+    let_app_in(&server).await;
+    store.migrate().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_needs_no_more_than_the_docs_say() {
+    let server = EngineServer::redis();
+    let_app_in(&server).await;
+    let store = of_app(&server);
     store.migrate().await.unwrap();
     let published = revocation();
     store.revoke(published.clone()).await.unwrap();
@@ -219,18 +134,20 @@ const TAKE: &str = include_str!("../../src/store/redis/scripts/take.lua");
 /// The repetition of a call comes late here: others were there in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
-    let server = RedisServer::start(&[]);
+    let server = EngineServer::redis();
     let insert = async |writer: &str, version: &str| -> i64 {
-        server.command(&["EVAL", INSERT, "1", "k", writer, version, "record", "", "0", ""]).await
+        server
+            .redis_command(&["EVAL", INSERT, "1", "k", writer, version, "record", "", "0", ""])
+            .await
     };
     let replace = async |writer: &str, version: &str, expected: &str| -> (i64, String) {
         let line = ["EVAL", REPLACE, "1", "k", writer, version, "new", "", "0", "", expected];
-        server.command(&line).await
+        server.redis_command(&line).await
     };
     let take = async |taker: &str, version: &str| -> (i64, Option<String>) {
-        server.command(&["EVAL", TAKE, "1", "k", taker, version, "", "10000"]).await
+        server.redis_command(&["EVAL", TAKE, "1", "k", taker, version, "", "10000"]).await
     };
-    let is_there = async || -> bool { server.command(&["HEXISTS", "k", "version"]).await };
+    let is_there = async || -> bool { server.redis_command(&["HEXISTS", "k", "version"]).await };
 
     assert_eq!(insert("a", "1").await, 1);
     assert_eq!(take("b", "1").await, (1, Some("record".to_owned())));
@@ -253,7 +170,7 @@ async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_that_is_kept_for_long_keeps_no_other_one() {
-    let store = redis(&unique("t"));
+    let store = redis_node(&unique("t"));
     let now = SystemClock.now();
     let long = Revocation { until: Timestamp::MAX, ..revocation() };
     store.revoke(long.clone()).await.unwrap();
@@ -265,8 +182,8 @@ async fn a_revocation_that_is_kept_for_long_keeps_no_other_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
-    let server = RedisServer::start(&[]);
-    let store = server.node();
+    let server = EngineServer::redis();
+    let store = server.redis_node();
     let now = SystemClock.now();
     let (ended, live) = (session(now - MINUTE * 5), session(now));
     for session in [&ended, &live] {
@@ -274,7 +191,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
     }
     for index in ["session-ends", "sessions", "customer:cus_1"] {
         let key = format!("countersign:{index}");
-        let _: i64 = server.command(&["ZADD", &key, "1", "no session"]).await;
+        let _: i64 = server.redis_command(&["ZADD", &key, "1", "no session"]).await;
     }
     while store.purge_expired(now).await.unwrap() > 0 {}
     assert!(SessionStore::get(&store, &ended.key()).await.unwrap().is_none());
@@ -287,16 +204,16 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
-    let server = RedisServer::start(&[]);
-    let other = over(server.node());
+    let server = EngineServer::redis();
+    let other = fixture_over(server.redis_node());
     let token = other.tokens.issue(countersign::Grant::user("ops")).unwrap();
     let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
     let record = countersign::store::record::write_revocation(&revocation()).unwrap();
     let feed = "countersign:{revocations}";
-    let _: ::redis::Value = server.command(&["EVAL", long, "1", feed, &record]).await;
+    let _: ::redis::Value = server.redis_command(&["EVAL", long, "1", feed, &record]).await;
     other.tokens.revoke_token(&token.token_id).await.unwrap();
 
-    let store = server.node();
+    let store = server.redis_node();
     let first = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
     assert!(!first.is_complete);
     let rest = store.revocations(&first.next, Duration::ZERO).await.unwrap();
@@ -325,14 +242,14 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_server_ended_are_not_an_error_of_the_next_call() {
-    let server = RedisServer::start(&[]);
-    let (reader, writer) = (server.node(), server.node());
+    let server = EngineServer::redis();
+    let (reader, writer) = (server.redis_node(), server.redis_node());
     let mut cursor = reader.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
     for _ in 0..3 {
         let wanted = revocation();
         let waiting = reader.revocations(&cursor, MINUTE);
         let publishing = async {
-            let _: i64 = server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+            let _: i64 = server.redis_command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
             writer.revoke(wanted.clone()).await.unwrap();
         };
         let (read, ()) = tokio::join!(waiting, publishing);
@@ -344,8 +261,8 @@ async fn connections_that_the_server_ended_are_not_an_error_of_the_next_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answered() {
-    let server = RedisServer::start(&[]);
-    let store = server.node();
+    let server = EngineServer::redis();
+    let store = server.redis_node();
     let now = SystemClock.now();
     let kept = session(now);
     SessionStore::insert(&store, kept.clone(), now).await.unwrap();
@@ -360,7 +277,7 @@ async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answe
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
 
-    server.start_again(&[]);
+    server.start();
     assert!(store.take(&kept.key(), 1).await.unwrap().is_some());
     // The server may be known by another history now: then all that matters is read again.
     let read = store.revocations(&cursor, Duration::ZERO).await.unwrap();
@@ -373,8 +290,8 @@ async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_of_a_feed_that_is_gone_reads_all_again() {
-    let server = RedisServer::start(&[]);
-    let store = server.node();
+    let server = EngineServer::redis();
+    let store = server.redis_node();
     store.revoke(revocation()).await.unwrap();
     let cursor = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
     // As a clock that was far ahead leaves it.
@@ -392,7 +309,7 @@ async fn a_cursor_of_a_feed_that_is_gone_reads_all_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
-    let store = redis(&unique("t"));
+    let store = redis_node(&unique("t"));
     let now = SystemClock.now();
     let mut publishing = Vec::new();
     for _ in 0..2_500 {
@@ -423,8 +340,9 @@ async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are_unavailable() {
-    let server = RedisServer::start(&[]);
-    let replica = RedisServer::start(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
+    let server = EngineServer::redis();
+    let replica =
+        EngineServer::redis_with(&["--replicaof", &format!("127.0.0.1 {}", server.address.port())]);
     let options = RedisOptions::default().wait_for_replicas(1, Duration::from_millis(500));
     let store = RedisStore::connect_with(&server.url(), options).unwrap();
     // It answers once the replica is there.
@@ -445,13 +363,13 @@ async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are
 }
 
 /// All that is left of sessions in a server: how many keys of each sort.
-async fn left_over(server: &RedisServer) -> Vec<String> {
-    let keys: Vec<String> = server.command(&["KEYS", "countersign:*"]).await;
+async fn left_over(server: &EngineServer) -> Vec<String> {
+    let keys: Vec<String> = server.redis_command(&["KEYS", "countersign:*"]).await;
     let is_kept = |key: &String| key.ends_with("version");
     let mut left = Vec::new();
     for key in keys.into_iter().filter(|key| !is_kept(key)) {
         // What was taken is kept aside for a moment, and nothing else ends so soon.
-        let time_left: i64 = server.command(&["PTTL", &key]).await;
+        let time_left: i64 = server.redis_command(&["PTTL", &key]).await;
         if !(0..=10_000).contains(&time_left) {
             left.push(key);
         }
@@ -461,11 +379,11 @@ async fn left_over(server: &RedisServer) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
-    let server = RedisServer::start(&[]);
-    let store = server.node();
+    let server = EngineServer::redis();
+    let store = server.redis_node();
     let now = SystemClock.now();
     let organization = OrganizationId::new("org_1").unwrap();
-    let fixture = over(store.clone());
+    let fixture = fixture_over(store.clone());
     fixture.clock.set(now);
     for _ in 0..20 {
         fixture.session(|new| new.organization(Some(organization.clone()))).await;
@@ -486,19 +404,19 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hints_that_lead_to_nothing_are_passed_over_and_purged() {
-    let server = RedisServer::start(&[]);
-    let store = server.node();
+    let server = EngineServer::redis();
+    let store = server.redis_node();
     let now = SystemClock.now();
     let (kept, lost) = (session(now), session(now));
     for session in [&kept, &lost] {
         SessionStore::insert(&store, session.clone(), now).await.unwrap();
     }
     // As where a node dies between the record and its hints.
-    let keys: Vec<String> = server.command(&["KEYS", "countersign:session:*"]).await;
+    let keys: Vec<String> = server.redis_command(&["KEYS", "countersign:session:*"]).await;
     for key in keys {
-        let id: String = server.command(&["HGET", &key, "id"]).await;
+        let id: String = server.redis_command(&["HGET", &key, "id"]).await;
         if id == lost.id().as_str() {
-            let _: i64 = server.command(&["DEL", &key]).await;
+            let _: i64 = server.redis_command(&["DEL", &key]).await;
         }
     }
     let page = Page { offset: 0, limit: 10 };
@@ -514,7 +432,7 @@ async fn hints_that_lead_to_nothing_are_passed_over_and_purged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
-    let store = redis(&unique("t"));
+    let store = redis_node(&unique("t"));
     let now = SystemClock.now();
     let first = session(now);
     SessionStore::insert(&store, first.clone(), now).await.unwrap();
@@ -540,7 +458,7 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_leaves_a_session_that_was_given_more_time() {
-    let store = redis(&unique("t"));
+    let store = redis_node(&unique("t"));
     let now = SystemClock.now();
     let first = session(now);
     SessionStore::insert(&store, first.clone(), now).await.unwrap();
@@ -556,8 +474,8 @@ async fn a_purge_leaves_a_session_that_was_given_more_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_the_servers_files_in_the_clear() {
-    let server = RedisServer::start(&[]);
-    let fixture = over(server.node());
+    let server = EngineServer::redis();
+    let fixture = fixture_over(server.redis_node());
     fixture.user("ops", json!([])).await;
     fixture.entity("aa-1", "canary-of-a-secret").await;
     let token = fixture.session(|new| new.otp_required(true)).await;
@@ -582,11 +500,11 @@ fn bytes_below(folder: &Path) -> Vec<u8> {
 
 #[tokio::test]
 async fn keys_of_a_later_release_are_left_alone() {
-    let server = RedisServer::start(&[]);
-    server.node().migrate().await.unwrap();
-    server.node().migrate().await.unwrap();
-    let _: String = server.command(&["SET", "countersign:version", "1000"]).await;
-    assert_eq!(server.node().migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
+    let server = EngineServer::redis();
+    server.redis_node().migrate().await.unwrap();
+    server.redis_node().migrate().await.unwrap();
+    let _: String = server.redis_command(&["SET", "countersign:version", "1000"]).await;
+    assert_eq!(server.redis_node().migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
 }
 
 #[tokio::test]
@@ -632,7 +550,8 @@ async fn a_cluster_that_is_not_there_is_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
     let prefix = unique("t");
-    let (first, second) = (over(redis_cluster(&prefix)), over(redis_cluster(&prefix)));
+    let (first, second) =
+        (fixture_over(redis_cluster_node(&prefix)), fixture_over(redis_cluster_node(&prefix)));
     first.entity("aa-1", "the-secret-of-a-machine").await;
     let token = first.session(|new| new).await;
     let secret = Secret::presented("the-secret-of-a-machine");
@@ -648,14 +567,14 @@ const FIRST_FORM: &str = include_str!("first_form.redis.jsonl");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_first_release_wrote_is_read() {
-    let server = RedisServer::start(&[]);
+    let server = EngineServer::redis();
     for line in FIRST_FORM.lines() {
         let command: Vec<String> = serde_json::from_str(line).unwrap();
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        let _: ::redis::Value = server.command(&command).await;
+        let _: ::redis::Value = server.redis_command(&command).await;
     }
-    server.node().migrate().await.unwrap();
-    let fixture = over(server.node());
+    server.redis_node().migrate().await.unwrap();
+    let fixture = fixture_over(server.redis_node());
     fixture.clock.set(Timestamp::from_secs(START));
     let caller = Caller::default();
     let password = Password::new(PASSWORD).unwrap();
