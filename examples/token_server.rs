@@ -143,6 +143,11 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         policy = policy.trusted_proxies(networks.split(','));
     }
     let sessions_last = session_stores.sessions.is_durable();
+    let seeds_sessions = seed.as_ref().is_some_and(|seed| !seed.sessions.is_empty());
+    if seeds_sessions && sessions_last && !stores.entities.is_durable() {
+        // What marks them as loaded would be gone with the process.
+        return Err("COUNTERSIGN_SEED: sessions that last need entities that do".into());
+    }
     let mut builder =
         TokenService::builder().issuer(issuer).audience(audience).keys(keys).policy(policy);
     builder = builder.entities(stores.entities).sessions(session_stores.sessions);

@@ -127,7 +127,7 @@ async fn follow_feed(parts: Weak<Parts>) {
         let read = stores.revocations(&cursor, wait);
         let read = match timeout_at(heard_at + silence.allowed, read).await {
             Ok(read) => read,
-            // It neither answered nor failed, as a store does that hangs.
+            // It neither answered nor failed, as a store does that hangs; or has much to tell.
             Err(_) => {
                 silence.lasts_too_long();
                 // From here on the store has all the time that it needs.
@@ -140,10 +140,13 @@ async fn follow_feed(parts: Weak<Parts>) {
                 take_over(&parts_now, &read);
                 cursor = read.next;
                 pause = FIRST_PAUSE;
-                heard_at = Instant::now();
-                // What is there already is not waited for.
-                let longest = FEED_WAIT.min(silence.allowed / 2);
-                wait = if read.is_complete { longest } else { Duration::ZERO };
+                // What is there already is not waited for, and until all of it was read, nobody
+                // knows what the rest says.
+                wait = Duration::ZERO;
+                if read.is_complete {
+                    heard_at = Instant::now();
+                    wait = FEED_WAIT.min(silence.allowed / 2);
+                }
             }
             Err(error) => {
                 tracing::warn!(

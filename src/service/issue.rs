@@ -226,7 +226,7 @@ impl TokenService {
     /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
     /// is judged by what the store says now: nobody is refused for a copy that is old.
     ///
-    /// So a secret that is refused costs one read of the store and two judgements, whether or not
+    /// A secret that is refused costs as many reads of the store, and two judgements, whether or not
     /// there is such an entity, or a copy of it.
     async fn verify_entity_secret(
         &self,
@@ -239,7 +239,14 @@ impl TokenService {
         let recent = stores.get_recent_entity(id, began_at).await?;
         let judged = self.verify_secret_against(recent.clone(), secret, caller);
         if judged.is_good() {
-            return Ok(judged);
+            let ended = |copy: &RecentEntity| {
+                self.parts.revocations.ended(SubjectType::Entity, id.name(), copy.read_at)
+            };
+            // A token that came of it would have been taken back before it was issued.
+            if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
+                return Ok(judged);
+            }
+            stores.entities.forget(id);
         }
         let found = if recent.as_ref().is_some_and(|recent| recent.is_copy) {
             let now = self.now();

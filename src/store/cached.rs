@@ -47,7 +47,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// is what everything goes by that changes or manages somebody. Passwords are not checked against
 /// copies either: hashing one takes a hundred times as long as the read that a copy would save.
 ///
-/// Where nobody is found, nothing is kept. Many who ask for one entity at the same time share one
+/// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time share one
 /// read. A store that is out of reach fails no request that a copy can answer.
 ///
 /// # How old a copy can be
@@ -75,6 +75,9 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 pub struct Cached<S> {
     store: S,
     readings: Cache<EntityId, Arc<Reading>>,
+    /// Whom nobody was found for, and as of which generation. They are asked for anew each time, as
+    /// those are who were found and refused: so the time that it takes tells nothing.
+    absences: Cache<EntityId, u64>,
     generations: Generations,
     time_to_live: Duration,
     capacity: u64,
@@ -85,8 +88,9 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn new(store: S) -> Self {
         let (time_to_live, capacity) = (TIME_TO_LIVE, CAPACITY);
-        let readings = build_cache(time_to_live, capacity);
-        Self { store, readings, generations: Generations::new(), time_to_live, capacity }
+        let (readings, absences) =
+            (build_cache(time_to_live, capacity), build_cache(time_to_live, capacity));
+        Self { store, readings, absences, generations: Generations::new(), time_to_live, capacity }
     }
 
     /// For how long a copy is kept at most: how old one can be where the feed is down. Choose it
@@ -95,6 +99,7 @@ impl<S: EntityStore> Cached<S> {
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live.min(LONGEST_TIME_TO_LIVE);
         self.readings = build_cache(self.time_to_live, self.capacity);
+        self.absences = build_cache(self.time_to_live, self.capacity);
         self
     }
 
@@ -103,6 +108,7 @@ impl<S: EntityStore> Cached<S> {
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
         self.readings = build_cache(self.time_to_live, self.capacity);
+        self.absences = build_cache(self.time_to_live, self.capacity);
         self
     }
 
@@ -115,12 +121,26 @@ impl<S: EntityStore> Cached<S> {
     }
 
     async fn read(&self, id: &EntityId, now: Timestamp) -> ReadResult {
+        let generation = self.generations.of(id);
         let found = self.store.get(id).await.map_err(Arc::new);
         if !matches!(found, Ok(Some(_))) {
             // Names that nobody has must not take up the room of those that somebody has.
             self.readings.invalidate(id).await;
         }
+        if matches!(found, Ok(None)) {
+            self.absences.insert(id.clone(), generation).await;
+        }
         Ok(found?.map(|entity| (Arc::new(entity), now)))
+    }
+
+    async fn read_past_copies(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        let Some(entity) = self.store.get(id).await? else { return Ok(None) };
+        self.absences.invalidate(id).await;
+        Ok(Some(RecentEntity::just_read(entity, now)))
     }
 
     /// Makes copies worthless when it is dropped: once a write has ended, whichever way. One that
@@ -130,7 +150,10 @@ impl<S: EntityStore> Cached<S> {
     }
 }
 
-fn build_cache(time_to_live: Duration, capacity: u64) -> Cache<EntityId, Arc<Reading>> {
+fn build_cache<V: Clone + Send + Sync + 'static>(
+    time_to_live: Duration,
+    capacity: u64,
+) -> Cache<EntityId, V> {
     Cache::builder().max_capacity(capacity).time_to_live(time_to_live).build()
 }
 
@@ -151,7 +174,15 @@ impl<S: EntityStore> EntityStore for Cached<S> {
         id: &EntityId,
         now: Timestamp,
     ) -> Result<Option<RecentEntity>, StoreError> {
+        let generation = self.generations.of(id);
+        if self.absences.get(id).await == Some(generation) {
+            return self.read_past_copies(id, now).await;
+        }
         let reading = self.reading(id).await;
+        // moka hands on what somebody else was just given, without a look at its generation.
+        if reading.generation < generation {
+            return self.read_past_copies(id, now).await;
+        }
         let mut is_own = false;
         let outcome = reading.outcome.get_or_init(|| {
             is_own = true;
@@ -164,10 +195,7 @@ impl<S: EntityStore> EntityStore for Cached<S> {
             }
             Ok(None) if is_own => Ok(None),
             // Whoever looked may have done so before it was registered, and this caller come after.
-            Ok(None) => {
-                let found = self.store.get(id).await?;
-                Ok(found.map(|entity| RecentEntity::just_read(entity, now)))
-            }
+            Ok(None) => self.read_past_copies(id, now).await,
             Err(error) => Err(error.shared()),
         }
     }

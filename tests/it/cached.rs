@@ -152,6 +152,29 @@ async fn copies_in_front_of_a_store_keep_the_contract() {
     conformance::check_entity_store(Arc::new(Cached::new(MemoryStore::new()))).await;
 }
 
+/// Who has sent one request before, sends two at once: if one of them had to wait for two reads, one
+/// after the other, an id that is registered could be told from one that is not.
+#[tokio::test]
+async fn whom_nobody_was_found_for_is_asked_for_by_each_and_waited_for_by_none() {
+    let (engine, cached, entity) = cached().await;
+    let unknown = EntityId::entity("nobody").unwrap();
+    for (id, reads_before) in [(&unknown, 1), (entity.id(), 2)] {
+        recent(&*cached, id).await;
+        assert_eq!(engine.reads(), reads_before);
+    }
+    engine.hold_answers_back();
+    // Of the unknown, each is a read. The other one is answered from its copy, and whoever finds
+    // that wanting reads once.
+    let asking = [ask(&cached, &unknown, now()), ask(&cached, &unknown, now())];
+    engine.until_read(4).await;
+    engine.open();
+    for asked in asking {
+        assert!(asked.await.unwrap().unwrap().is_none());
+    }
+    assert_eq!(engine.reads(), 4);
+    assert_eq!(recent(&*cached, entity.id()).await, Some((1, true)));
+}
+
 #[tokio::test]
 async fn a_copy_says_that_it_is_one_and_when_it_was_read() {
     let (engine, cached, entity) = cached().await;
@@ -570,6 +593,19 @@ async fn who_was_logged_out_everywhere_gets_a_token_that_is_good() {
     let new = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.there.validate(&new).unwrap();
     nodes.here.validate(&new).unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_from_before_a_log_out_by_a_clock_that_is_ahead_yields_no_dead_tokens_after_it() {
+    let nodes = Nodes::new();
+    nodes.here.fixture.entity("aa-1", "a secret").await;
+    let tokens = &nodes.there.fixture.tokens;
+    let ahead = tokens.now() + Duration::from_secs(1);
+    tokens.revoke_subject(SubjectType::Entity, "aa-1", ahead).await.unwrap();
+    nodes.there.log_in("aa-1", "a secret").await.unwrap();
+    nodes.clock.advance(Duration::from_secs(2));
+    let token = nodes.there.log_in("aa-1", "a secret").await.unwrap();
+    nodes.there.validate(&token).unwrap();
 }
 
 #[tokio::test]

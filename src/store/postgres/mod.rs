@@ -87,6 +87,10 @@ impl PostgresStore {
     /// A store in the database of that URL, over a pool of up to 16 connections of its own. It
     /// connects when it is first used.
     ///
+    /// Give its role a `statement_timeout` of a little less than the policy's `store_deadline`, as by
+    /// `ALTER ROLE app SET statement_timeout = '4s'`: what a call has given up, as behind a lock,
+    /// ends in the server, too, then.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where it is no URL of a Postgres database.
@@ -124,7 +128,8 @@ impl PostgresStore {
 
     /// A store over the host's pool, which has to have two connections at least: one listens to
     /// what other nodes publish. The pool's `acquire_timeout` should be less than the policy's
-    /// `store_deadline`. Giving up connections on which nothing comes any more is up to the pool:
+    /// `store_deadline`. Where a connection is found to have ended, the pool's idle ones are let go.
+    /// Giving up connections on which nothing comes any more is up to the pool:
     /// that of [`connect`](Self::connect) does it.
     ///
     /// # Errors

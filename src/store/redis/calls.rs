@@ -50,9 +50,13 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
 
 pub(super) struct Calls {
     servers: Servers,
-    connection: Mutex<Current>,
-    acknowledgement: Option<Acknowledgement>,
+    line: Line,
+    /// For writes that wait for replicas: whatever is sent over the same connection waits with them.
+    waiting_line: Option<(Line, Acknowledgement)>,
 }
+
+/// A connection that is replaced where it does not mend itself.
+struct Line(Mutex<Current>);
 
 /// The connection that is used now, and how many there were before it.
 #[derive(Clone)]
@@ -66,9 +70,10 @@ impl Calls {
         servers: Servers,
         acknowledgement: Option<Acknowledgement>,
     ) -> RedisResult<Self> {
-        let connection = servers.connect(RESPONSE_TIMEOUT)?;
-        let connection = Mutex::new(Current { generation: 0, connection });
-        Ok(Self { servers, connection, acknowledgement })
+        let line = Line::new(&servers)?;
+        let waiting = |acknowledgement| Line::new(&servers).map(|line| (line, acknowledgement));
+        let waiting_line = acknowledgement.map(waiting).transpose()?;
+        Ok(Self { servers, line, waiting_line })
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -76,8 +81,9 @@ impl Calls {
     }
 
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let calling =
-            self.call(|mut connection| async move { command.query_async(&mut connection).await });
+        let calling = self.line.call(&self.servers, |mut connection| async move {
+            command.query_async(&mut connection).await
+        });
         Ok(calling.await?.value)
     }
 
@@ -92,7 +98,7 @@ impl Calls {
         keys: &[&str],
         arguments: &[String],
     ) -> Result<T, StoreError> {
-        Ok(self.evaluate(script, keys, arguments, None).await?.value)
+        Ok(self.evaluate(&self.line, script, keys, arguments, None).await?.value)
     }
 
     /// The same, and waits for as many replicas as are asked for. Tells whether it was run more than
@@ -103,17 +109,23 @@ impl Calls {
         keys: &[&str],
         arguments: &[String],
     ) -> Result<Outcome<T>, StoreError> {
-        self.evaluate(script, keys, arguments, self.acknowledgement).await
+        match &self.waiting_line {
+            Some((line, acknowledgement)) => {
+                self.evaluate(line, script, keys, arguments, Some(*acknowledgement)).await
+            }
+            None => self.evaluate(&self.line, script, keys, arguments, None).await,
+        }
     }
 
     async fn evaluate<T: FromRedisValue>(
         &self,
+        line: &Line,
         script: &Script,
         keys: &[&str],
         arguments: &[String],
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<Outcome<T>, StoreError> {
-        let running = self.call(|mut connection| async move {
+        let running = line.call(&self.servers, |mut connection| async move {
             let known = script.by_digest(keys, arguments);
             match send(&mut connection, known, acknowledgement).await {
                 Err(error) if is_unknown_script(&error) => {
@@ -129,8 +141,19 @@ impl Calls {
         }
         Err(StoreError::unavailable("too few replicas acknowledged a write in time"))
     }
+}
 
-    async fn call<T, F>(&self, call: impl Fn(Connection) -> F) -> Result<Outcome<T>, StoreError>
+impl Line {
+    fn new(servers: &Servers) -> RedisResult<Self> {
+        let connection = servers.connect(RESPONSE_TIMEOUT)?;
+        Ok(Self(Mutex::new(Current { generation: 0, connection })))
+    }
+
+    async fn call<T, F>(
+        &self,
+        servers: &Servers,
+        call: impl Fn(Connection) -> F,
+    ) -> Result<Outcome<T>, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -138,7 +161,7 @@ impl Calls {
             let Current { generation, connection } = self.current().clone();
             let answer = call(connection).await.map_err(Failure);
             if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(generation).map_err(Failure)?;
+                self.replace(generation, servers).map_err(Failure)?;
             }
             answer
         })
@@ -146,14 +169,14 @@ impl Calls {
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces a connection, unless somebody has done so.
-    fn replace(&self, generation: u64) -> RedisResult<()> {
+    fn replace(&self, generation: u64, servers: &Servers) -> RedisResult<()> {
         let mut current = self.current();
         if current.generation == generation {
-            let connection = self.servers.connect(RESPONSE_TIMEOUT)?;
+            let connection = servers.connect(RESPONSE_TIMEOUT)?;
             *current = Current { generation: generation + 1, connection };
         }
         Ok(())
@@ -211,7 +234,8 @@ impl Failure {
             ErrorKind::Server(kind) => {
                 matches!(kind, ServerErrorKind::MasterDown | ServerErrorKind::ReadOnly)
             }
-            ErrorKind::UnexpectedReturnType | ErrorKind::Extension => false,
+            // What came is an answer.
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::Extension => false,
             _ => true,
         }
     }

@@ -21,7 +21,7 @@ const BLOCK: Duration = Duration::from_secs(5);
 /// How many entries are read at a time, and removed at a time.
 const BATCH_LEN: usize = 1_000;
 /// How many entries one read answers, about: all that it has to do before its deadline.
-const MOST_AT_ONCE: usize = 50_000;
+const MOST_AT_ONCE: usize = 5_000;
 
 /// Where an entry stands in the stream: milliseconds, and a count within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -27,7 +27,7 @@ use crate::store::redis::sessions::TakenSessions;
 /// The version of the keys and of what is under them.
 const VERSION: u32 = 1;
 const MAX_PREFIX_LEN: usize = 64;
-/// How long replicas may be waited for: all calls share a connection, and wait with it.
+/// How long replicas may be waited for: all writes share a connection, and wait with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -66,8 +66,8 @@ impl RedisOptions {
     /// `timeout`, the answer is that the store is unavailable, and the write may have been made all
     /// the same. By default none is waited for.
     ///
-    /// The timeout is from a millisecond to a second: all of the store's calls share a connection,
-    /// and wait with it.
+    /// The timeout is from a millisecond to a second: all writes share a connection, and wait with
+    /// it. Reads have another one.
     ///
     /// It narrows what a failover can lose, and does not close it: the replica that takes over may
     /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
