@@ -1,3 +1,5 @@
+//! Both stores in the memory of one process.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::ready;
