@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider, DefaultProvider, SigningKey};
 use countersign::{
     Acl, AclEntry, Algorithm, Caller, CustomerId, Entity, ExchangeRequest, Grant, KeyRing,
-    NewSession, TokenService,
+    NewSession, Policy, TokenService,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -46,6 +46,8 @@ fn benches(c: &mut Criterion) {
             .issuer("https://auth.example.com")
             .audience("https://api.example.com")
             .keys(KeyRing::new(SigningKey::new(&private, &DefaultProvider).unwrap()))
+            // Each token is checked as if it were new.
+            .policy(Policy::default().token_cache_bytes(0))
             .build()
             .unwrap();
         let token = tokens.issue(Grant::user("jane@example.com").acl(acl())).unwrap();
