@@ -56,6 +56,8 @@ pub struct Acl {
 #[derive(Default)]
 struct List {
     entries: Box<[AclEntry]>,
+    /// Of all entries together.
+    permissions: usize,
     /// Made when a long list is first asked what it allows.
     index: OnceLock<Index>,
 }
@@ -71,8 +73,9 @@ impl Eq for Acl {}
 impl Acl {
     /// A list of entries.
     pub fn new(entries: impl IntoIterator<Item = AclEntry>) -> Self {
-        let entries = entries.into_iter().collect();
-        Self { list: Arc::new(List { entries, index: OnceLock::new() }) }
+        let entries: Box<[AclEntry]> = entries.into_iter().collect();
+        let permissions = entries.iter().map(|entry| entry.permissions.len()).sum();
+        Self { list: Arc::new(List { entries, permissions, index: OnceLock::new() }) }
     }
 
     /// Everything, everywhere: `[{"scope": {}, "permissions": ["*"]}]`.
@@ -100,13 +103,25 @@ impl Acl {
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         let entries = self.entries();
-        if entries.iter().map(|entry| entry.permissions.len()).sum::<usize>() <= FEW {
+        if self.list.permissions <= FEW {
             return entries.iter().any(|entry| entry.allows(permission, scope));
         }
         let index = self.list.index.get_or_init(|| Index::new(entries));
         index
             .granting(permission)
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
+    }
+
+    /// About what it takes in memory, in bytes, its index included.
+    pub(crate) fn size(&self) -> usize {
+        const ENTRY: usize = 768;
+        const TEXT: usize = 160;
+        let texts = |entry: &AclEntry| {
+            let values = entry.scope.0.values().flatten();
+            values.map(|value| value.len() + TEXT).sum::<usize>()
+        };
+        let entries = self.entries().iter().map(|entry| ENTRY + texts(entry)).sum::<usize>();
+        entries + self.list.permissions * TEXT
     }
 
     /// Whether every entry lies within `wider`.

@@ -130,7 +130,8 @@ impl KeyRing {
         Self::verifying(readable)
     }
 
-    /// The ring with a key that is published and verifies, and does not sign yet.
+    /// A ring with a key more, which is published and verifies, and does not sign yet. It is another
+    /// ring from then on: a handle to change it by is to be taken after this.
     ///
     /// # Errors
     ///
@@ -141,8 +142,9 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// The ring with a key that signed once and verifies until `until`: the end of the last token
-    /// that was signed with it.
+    /// A ring with a key more, which signed once and verifies until `until`: the end of the last token
+    /// that was signed with it. It is another ring from then on, as with
+    /// [`with_next`](Self::with_next).
     ///
     /// # Errors
     ///
@@ -268,6 +270,11 @@ impl KeyRing {
     pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
         let keys = self.shared.keys.load();
         keys.verifying.iter().any(|known| known.key.kid() == kid && now < known.until)
+    }
+
+    /// Whether one of its keys verifies that.
+    pub(crate) fn has_algorithm(&self, algorithm: Algorithm) -> bool {
+        self.shared.keys.load().verifying.iter().any(|known| known.key.algorithm() == algorithm)
     }
 
     /// The algorithms that its keys verify.

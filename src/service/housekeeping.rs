@@ -73,6 +73,7 @@ impl TokenService {
     pub async fn purge_expired(&self) -> Result<(), Error> {
         let now = self.now();
         self.parts.throttle.purge(now);
+        self.parts.keys.forget_retired(now);
         self.parts.revocations.purge(now);
         telemetry::revocations_held(self.parts.revocations.len());
         // A store may purge in parts, so that nobody has to wait for it.

@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
+use zeroize::Zeroizing;
 
 use crate::domain::claims::Validated;
 use crate::service::validate::TokenFault;
 
-/// About what a token takes beside its text and its claims, in bytes: lists and allocations.
-const OVERHEAD: usize = 1_024;
+/// About what a token takes beside its text and its claims, in bytes.
+const OVERHEAD: usize = 512;
 /// The end of a signature, which nobody can choose: enough to find a token by.
 const HASHED: usize = 32;
 /// Checks that are under way are kept in several maps, so that they seldom wait for one another.
 const FLIGHTS: usize = 16;
 
 type Outcome = Result<Arc<Validated>, TokenFault>;
-type Flights = HashMap<Token, Arc<OnceLock<Outcome>>, RandomState>;
+type Flights = HashMap<Text, Arc<OnceLock<Outcome>>, RandomState>;
 
 /// Tokens that passed, by their whole text. Only they get in, so whoever sends garbage pushes
 /// nothing out. What may have changed since is for the caller to check.
@@ -37,7 +38,7 @@ impl TokenCache {
         let hasher = RandomState::new();
         Self {
             tokens: Cache::with(
-                bytes / (2 * OVERHEAD),
+                bytes / (4 * OVERHEAD),
                 bytes as u64,
                 Weights,
                 hasher.clone(),
@@ -57,24 +58,72 @@ impl TokenCache {
     }
 
     /// Checks a token, or waits for who is checking it, and keeps it if it is good.
-    pub(crate) fn check(&self, token: &[u8], check: impl FnOnce() -> Outcome) -> Outcome {
-        let [number, ..] = self.hasher.hash_one(TokenRef(token)).to_ne_bytes();
-        let flights = &self.flights[usize::from(number) % FLIGHTS];
-        let key = Token(token.into());
-        let mut under_way = flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = Arc::clone(under_way.entry(key.clone()).or_default());
-        drop(under_way);
-        let outcome = flight.get_or_init(check).clone();
-        let mut under_way = flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever is the first to know removes it; a later one may be of another flight.
-        if under_way.get(&key).is_some_and(|known| Arc::ptr_eq(known, &flight)) {
-            under_way.remove(&key);
-            drop(under_way);
-            if let Ok(validated) = &outcome {
-                self.tokens.insert(key, Arc::clone(validated));
+    ///
+    /// Whoever waited came later than what is known was found out: what may have changed since is
+    /// looked at again, and a refusal is not taken over.
+    pub(crate) fn check(
+        &self,
+        token: &[u8],
+        is_still_good: impl Fn(&Validated) -> bool,
+        check: impl Fn() -> Outcome,
+    ) -> Outcome {
+        let text = Text(Zeroizing::new(token.into()));
+        let flight = Flight::join(self.flights_of(token), text.clone());
+        let mut is_first = false;
+        let outcome = flight.outcome.get_or_init(|| {
+            is_first = true;
+            // It may have landed since it was looked for.
+            if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
+                return Ok(known);
             }
+            let outcome = check();
+            if let Ok(validated) = &outcome {
+                self.tokens.insert(Token(text), Arc::clone(validated));
+            }
+            outcome
+        });
+        match outcome {
+            outcome if is_first => outcome.clone(),
+            Ok(validated) if is_still_good(validated) => Ok(Arc::clone(validated)),
+            _ => check(),
         }
-        outcome
+    }
+
+    fn flights_of(&self, token: &[u8]) -> &Mutex<Flights> {
+        let [number, ..] = self.hasher.hash_one(token).to_ne_bytes();
+        &self.flights[usize::from(number) % FLIGHTS]
+    }
+}
+
+/// A check that is under way. It is over when whoever is the first to be done leaves, also by a
+/// panic.
+struct Flight<'a> {
+    flights: &'a Mutex<Flights>,
+    text: Text,
+    outcome: Arc<OnceLock<Outcome>>,
+}
+
+impl<'a> Flight<'a> {
+    fn join(flights: &'a Mutex<Flights>, text: Text) -> Self {
+        let key = text.clone();
+        let mut under_way = flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = Arc::clone(under_way.entry(key).or_default());
+        Self { flights, text, outcome }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        // A later one may be of another flight.
+        let is_this = |known: &Arc<OnceLock<Outcome>>| Arc::ptr_eq(known, &self.outcome);
+        let landed = if under_way.get(&self.text).is_some_and(is_this) {
+            under_way.remove_entry(&self.text)
+        } else {
+            None
+        };
+        drop(under_way);
+        drop(landed);
     }
 }
 
@@ -84,15 +133,25 @@ impl fmt::Debug for TokenCache {
     }
 }
 
+/// A token as it came. It is wiped when it goes.
+#[derive(Clone, PartialEq, Eq)]
+struct Text(Zeroizing<Box<[u8]>>);
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self.0).hash(state);
+    }
+}
+
 /// The whole text is compared; its end is hashed.
 #[derive(Clone, PartialEq, Eq)]
-struct Token(Box<[u8]>);
+struct Token(Text);
 
 struct TokenRef<'a>(&'a [u8]);
 
 impl Hash for Token {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        TokenRef(&self.0).hash(state);
+        TokenRef(&self.0.0).hash(state);
     }
 }
 
@@ -105,7 +164,7 @@ impl Hash for TokenRef<'_> {
 
 impl Equivalent<Token> for TokenRef<'_> {
     fn equivalent(&self, token: &Token) -> bool {
-        *self.0 == *token.0
+        *self.0 == **token.0.0
     }
 }
 
@@ -113,7 +172,7 @@ impl Equivalent<Token> for TokenRef<'_> {
 struct Weights;
 
 impl Weighter<Token, Arc<Validated>> for Weights {
-    fn weight(&self, token: &Token, _: &Arc<Validated>) -> u64 {
-        (2 * token.0.len() + OVERHEAD) as u64
+    fn weight(&self, token: &Token, validated: &Arc<Validated>) -> u64 {
+        (token.0.0.len() + validated.size() + OVERHEAD) as u64
     }
 }

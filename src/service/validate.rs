@@ -108,8 +108,13 @@ impl Validator {
             return Err(TokenFault::TooLong);
         }
         match &rules.cache {
-            Some(cache) => cache.check(token.as_bytes(), || rules.check(token)),
-            None => rules.check(token),
+            Some(cache) => {
+                // What can be refused without a signature does not get this far.
+                let candidate = rules.examine(token)?;
+                let is_still_good = |known: &Validated| rules.stands(known, rules.clock.now());
+                cache.check(token.as_bytes(), is_still_good, || rules.verify(&candidate))
+            }
+            None => rules.verify(&rules.examine(token)?),
         }
     }
 
@@ -119,8 +124,7 @@ impl Validator {
         let cache = rules.cache.as_ref()?;
         let validated = cache.get(token)?;
         let now = rules.clock.now();
-        let standing = validated.standing();
-        if standing.keys != rules.keys.generation() || standing.key_until <= now {
+        if !rules.key_stands(&validated, now) {
             cache.remove(token);
             return None;
         }
@@ -137,10 +141,12 @@ impl Validator {
         Some(outcome)
     }
 
-    /// Whether a token that was checked before would still be accepted.
+    /// Whether a token that was checked before, by whatever validator, would still be accepted by
+    /// this one.
     ///
     /// # Errors
     ///
+    /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
     /// [`TokenFault::UnknownKey`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
     /// [`TokenFault::Revoked`] and [`TokenFault::RevocationsUnknown`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
@@ -150,6 +156,7 @@ impl Validator {
         if !rules.keys.verifies(&validated.standing().kid, now) {
             return Err(TokenFault::UnknownKey);
         }
+        rules.check_claims(validated.claims())?;
         rules.check_times(validated.standing(), now)?;
         rules.check_revocations(validated)
     }
@@ -170,30 +177,49 @@ impl Validator {
     }
 }
 
+/// A token whose signature is still to be checked.
+struct Candidate<'a> {
+    jws: CompactJws<'a>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    found: Found,
+    /// The generation of the keys that the key was found in.
+    keys: u64,
+}
+
 impl Rules {
-    fn check(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+    /// All that can be said of a token before its signature is checked.
+    fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, TokenFault> {
         let now = self.clock.now();
         let jws = CompactJws::split(token)?;
         // Before what it is the number of: what changes from here on is checked again.
         let keys = self.keys.generation();
-        let known = self.keys.find_by_header(jws.header, now);
+        // Other validators may have the same keys, and other rules.
+        let is_allowed = |found: &Found| self.allows_algorithm(found.key.algorithm());
+        let known = self.keys.find_by_header(jws.header, now).filter(is_allowed);
         let header = if known.is_none() { Some(JoseHeader::parse(jws.header)?) } else { None };
         let (payload, signature) = (jws.payload()?, jws.signature()?);
-        let Found { key, until: key_until } = match (known, header) {
+        let found = match (known, header) {
             (Some(known), _) => known,
             (None, Some(header)) => self.find_key(&header, now)?,
             (None, None) => return Err(TokenFault::UnknownKey),
         };
-        if !key.verify(jws.signing_input.as_bytes(), &signature) {
+        Ok(Candidate { jws, payload, signature, found, keys })
+    }
+
+    fn verify(&self, candidate: &Candidate<'_>) -> Result<Arc<Validated>, TokenFault> {
+        let now = self.clock.now();
+        let Candidate { jws, payload, signature, found: Found { key, until }, keys } = candidate;
+        if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
         }
         key.remember_header(jws.header);
-        let claims = json::parse_with(&payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
+        let claims = json::parse_with(payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
         self.check_claims(&claims)?;
         let standing = Standing {
             revocations: AtomicU64::new(self.revocations.generation()),
-            keys,
-            key_until,
+            keys: *keys,
+            key_until: *until,
             expires_at: Timestamp::from_secs(claims.exp),
             begins_at: Timestamp::from_secs(claims.nbf.unwrap_or_default().max(claims.iat)),
             kid: key.shared_kid(),
@@ -204,12 +230,25 @@ impl Rules {
         Ok(Arc::new(validated))
     }
 
+    /// Whether nothing has changed that a token was checked by.
+    fn stands(&self, validated: &Validated, now: Timestamp) -> bool {
+        self.key_stands(validated, now) && self.check_again(validated, now).is_ok()
+    }
+
+    fn key_stands(&self, validated: &Validated, now: Timestamp) -> bool {
+        let standing = validated.standing();
+        standing.keys == self.keys.generation() && now < standing.key_until
+    }
+
+    fn allows_algorithm(&self, algorithm: Algorithm) -> bool {
+        match &self.algorithms {
+            Some(allowed) => allowed.contains(&algorithm),
+            None => self.keys.has_algorithm(algorithm),
+        }
+    }
+
     fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<Found, TokenFault> {
-        let is_allowed = match &self.algorithms {
-            Some(allowed) => allowed.contains(&header.algorithm),
-            None => self.keys.algorithms().contains(&header.algorithm),
-        };
-        if !is_allowed {
+        if !self.allows_algorithm(header.algorithm) {
             return Err(TokenFault::Algorithm);
         }
         self.keys.find(&header.kid, header.algorithm, now).ok_or(TokenFault::UnknownKey)
@@ -425,7 +464,7 @@ impl ValidatorBuilder {
     }
 
     /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by default,
-    /// which is room for some 25,000. A token is checked whole once while it is remembered; its
+    /// which is room for some 13,000 with eight permissions. A token is checked whole once while it is remembered; its
     /// times, its key and whether it was taken back are looked at with every request. Zero turns it
     /// off.
     pub fn token_cache_bytes(mut self, bytes: usize) -> Self {

@@ -25,7 +25,7 @@
 //! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
 //! | `take` | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
-//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8, two connections a node at least | version 6.2 or later, `maxmemory-policy noeviction` |
+//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
 //! Connections are in the clear unless the driver is built with TLS: where the database is reached
 //! over a network, add `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to

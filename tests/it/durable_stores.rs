@@ -18,7 +18,7 @@ use crate::engines::{
     File, MINUTE, Postgres, fixture_over, postgres_url, redis_cluster_node, redis_node, revocation,
     session, unique,
 };
-use crate::support::{PASSWORD, START};
+use crate::support::{Fixture, PASSWORD, START};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract_of_entities() {
@@ -363,12 +363,31 @@ async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
 #[tokio::test]
 async fn no_secret_is_in_the_file_in_the_clear() {
     let file = File::new();
-    let fixture = fixture_over(file.node().await);
+    no_secret_is_in(&fixture_over(file.node().await), async || file.bytes()).await;
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_database_in_the_clear() {
+    let database = Postgres::new().await;
+    let fixture = fixture_over(database.node().await);
+    no_secret_is_in(&fixture, async || {
+        let mut dump = String::new();
+        for table in ["entities", "sessions", "revocations"] {
+            let rows = format!("SELECT t::text FROM {}.countersign_{table} t", database.schema);
+            let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(rows));
+            dump.extend(rows.fetch_all(&Postgres::pool().await).await.unwrap());
+        }
+        dump.into_bytes()
+    })
+    .await;
+}
+
+async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>) {
     fixture.user("ops", json!([])).await;
     fixture.entity("aa-1", "canary-of-a-secret").await;
     let token = fixture.session(|new| new.otp_required(true)).await;
     let code = fixture.outbox.last_code();
-    let bytes = file.bytes();
+    let bytes = dump().await;
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(holds("aa-1"), "what is no secret is found");
     for canary in [PASSWORD, "canary-of-a-secret", &token] {

@@ -204,6 +204,46 @@ fn two_validators_with_different_rules_share_nothing() {
     refuses(fixture.tokens.validator(), &token, TokenFault::UnknownKey);
 }
 
+#[test]
+fn an_algorithm_that_is_not_allowed_here_stays_so_though_it_is_allowed_elsewhere() {
+    let fixture = Fixture::new();
+    let second = SigningKey::generate(Algorithm::ES256).unwrap();
+    let keys = KeyRing::generate(Algorithm::EdDSA).unwrap().with_next(&second).unwrap();
+    let signed_by_second = Fixture::with(|builder| builder.keys(KeyRing::new(second))).tokens;
+    let token = token(&signed_by_second);
+    let building = || {
+        let building = Validator::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys.clone());
+        building.clock(Arc::new(fixture.clock.clone()))
+    };
+    let (open, strict) =
+        (building().build().unwrap(), building().algorithms([Algorithm::EdDSA]).build().unwrap());
+    refuses(&strict, &token, TokenFault::Algorithm);
+    open.validate(&token).unwrap();
+    refuses(&strict, &token, TokenFault::Algorithm);
+    let other = building().audience("https://other.example.com").build().unwrap();
+    let validated = other.validate(&token).unwrap();
+    open.recheck(&validated).unwrap();
+    refuses(&strict, &token, TokenFault::Algorithm);
+}
+
+#[test]
+fn what_a_token_carries_counts_for_the_memory_that_it_takes() {
+    let (fixture, counting) = counted(Policy::default().token_cache_bytes(256 * 1024));
+    let objects: Vec<_> = (0..300).map(|_| serde_json::json!({"": 0})).collect();
+    let custom = serde_json::json!({"a": objects}).as_object().unwrap().clone();
+    let validator = fixture.tokens.validator();
+    let heavy: Vec<_> = (0..20)
+        .map(|_| {
+            let grant = Grant::user("ops").custom_claims(custom.clone());
+            fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+        })
+        .collect();
+    for token in heavy.iter().chain(&heavy) {
+        validator.validate(token).unwrap();
+    }
+    assert!(counting.count() > 30, "{} of 40 were checked: they have no room", counting.count());
+}
+
 #[tokio::test]
 async fn what_another_validator_has_checked_is_not_taken_as_known() {
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();

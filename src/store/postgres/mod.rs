@@ -126,8 +126,8 @@ impl PostgresStore {
         Self::new(pool, &TableNames::default())
     }
 
-    /// A store over the host's pool, which has to have two connections at least: one listens to
-    /// what other nodes publish. The pool's `acquire_timeout` should be less than the policy's
+    /// A store over the host's pool. One more connection, beside it, listens to what other nodes
+    /// publish. The pool's `acquire_timeout` should be less than the policy's
     /// `store_deadline`. Where a connection is found to have ended, the pool's idle ones are let go.
     /// Giving up connections on which nothing comes any more is up to the pool:
     /// that of [`connect`](Self::connect) does it.
@@ -245,10 +245,10 @@ impl PostgresStore {
 
     fn prepare_to_wait(&self) {
         let inner = &self.inner;
-        let (pool, channel) = (inner.pool.clone(), inner.channel.clone());
+        let (database, channel) = (inner.pool.connect_options(), inner.channel.clone());
         let bell = Arc::clone(&inner.bell);
         inner.listener.ensure_listening(move || {
-            ring_for_notifications(pool.clone(), channel.clone(), Arc::clone(&bell))
+            ring_for_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&bell))
         });
     }
 
