@@ -248,7 +248,7 @@ async fn by_tokens() {
     println!("\nA known token, by how many are known, in random order (us)\n");
     println!("| tokens | above the floor |\n|---|---|");
     for count in [1_000, 10_000, 100_000, 1_000_000] {
-        let tokens = service(Algorithm::HS256, count * 4_096, 8_192);
+        let tokens = service(Algorithm::HS256, count * 8_192, 8_192);
         let mut headers: Vec<_> = (0..count).map(|_| header(&token(&tokens, acl(8)))).collect();
         shuffle(&mut headers);
         let (mut plain, mut known) = (floor(), protected(&tokens));
