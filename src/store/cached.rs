@@ -47,8 +47,8 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// is what everything goes by that changes or manages somebody. Passwords are not checked against
 /// copies either: hashing one takes a hundred times as long as the read that a copy would save.
 ///
-/// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time share one
-/// read. A store that is out of reach fails no request that a copy can answer.
+/// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time
+/// share one read. A store that is out of reach fails no request that a copy can answer.
 ///
 /// # How old a copy can be
 ///

@@ -382,7 +382,8 @@ async fn no_secret_is_in_the_database_in_the_clear() {
     .await;
 }
 
-async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>) {
+/// Has a service keep one of each, and looks for it in all that its store holds.
+pub async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>) {
     fixture.user("ops", json!([])).await;
     fixture.entity("aa-1", "canary-of-a-secret").await;
     let token = fixture.session(|new| new.otp_required(true)).await;
@@ -403,7 +404,10 @@ const FIRST_FORM: &str = include_str!("first_form.sql");
 async fn what_the_first_release_wrote_is_read() {
     let file = File::new();
     sqlx::raw_sql(FIRST_FORM).execute(&sqlite(&file).await).await.unwrap();
-    let fixture = fixture_over(file.node().await);
+    what_the_first_release_wrote_is_in(&fixture_over(file.node().await)).await;
+}
+
+pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     fixture.clock.set(Timestamp::from_secs(START));
     let caller = Caller::default();
     let password = Password::new(PASSWORD).unwrap();

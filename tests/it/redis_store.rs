@@ -10,16 +10,14 @@ use countersign::store::{
 };
 use countersign::{
     AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
-    OrganizationId, Password, Revocation, SealingKey, Secret, Session, SessionId, SystemClock,
-    Timestamp,
+    OrganizationId, Revocation, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
 };
-use serde_json::json;
 
+use crate::durable_stores::{no_secret_is_in, what_the_first_release_wrote_is_in};
 use crate::engines::{
     EngineServer, MINUTE, fixture_over, redis_cluster_node, redis_node, revocation, session, unique,
 };
 use crate::proxy::Proxy;
-use crate::support::{PASSWORD, START};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
@@ -482,17 +480,7 @@ async fn a_purge_leaves_a_session_that_was_given_more_time() {
 async fn no_secret_is_in_the_servers_files_in_the_clear() {
     let server = EngineServer::redis();
     let fixture = fixture_over(server.redis_node());
-    fixture.user("ops", json!([])).await;
-    fixture.entity("aa-1", "canary-of-a-secret").await;
-    let token = fixture.session(|new| new.otp_required(true)).await;
-    let code = fixture.outbox.last_code();
-    let bytes = bytes_below(&server.folder);
-    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds("aa-1"), "what is no secret is found");
-    for canary in [PASSWORD, "canary-of-a-secret", &token] {
-        assert!(!holds(canary), "{canary}");
-    }
-    assert!(!holds(&format!("\"{code}\"")), "{code}");
+    no_secret_is_in(&fixture, async || bytes_below(&server.folder)).await;
 }
 
 fn bytes_below(folder: &Path) -> Vec<u8> {
@@ -580,14 +568,5 @@ async fn what_the_first_release_wrote_is_read() {
         let _: ::redis::Value = server.redis_command(&command).await;
     }
     server.redis_node().migrate().await.unwrap();
-    let fixture = fixture_over(server.redis_node());
-    fixture.clock.set(Timestamp::from_secs(START));
-    let caller = Caller::default();
-    let password = Password::new(PASSWORD).unwrap();
-    fixture.tokens.issue_user_token("ops", password, &caller).await.unwrap();
-    let secret = Secret::presented("the-secret-of-the-first-release");
-    fixture.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
-    let token = AuthenticationToken::from_text("the-session-of-the-first-release").unwrap();
-    let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
-    assert_eq!(exchanged.customer_id.as_str(), "cus_1");
+    what_the_first_release_wrote_is_in(&fixture_over(server.redis_node())).await;
 }

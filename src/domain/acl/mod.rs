@@ -29,17 +29,24 @@
 //! # Ok::<(), countersign::Error>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+mod claim;
+mod index;
+mod read;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::domain::acl::index::Index;
+use crate::domain::acl::read::{Faults, read_entry, read_permissions, read_scope};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::json::{Name, Names, StrictIgnored};
+
+pub(crate) use self::claim::ReadAcl;
+pub(crate) use self::read::Fault;
 
 /// Up to so many permissions, looking at each is faster than an index.
 const FEW: usize = 8;
@@ -260,50 +267,6 @@ impl AclEntry {
     }
 }
 
-/// Which entries grant a permission, found in a time that does not grow with the list.
-struct Index {
-    all: Vec<usize>,
-    exactly: HashMap<Arc<str>, Vec<usize>>,
-    starts_with: HashMap<Arc<str>, Vec<usize>>,
-    /// How long the beginnings are that are looked for.
-    lengths: Vec<usize>,
-}
-
-impl Index {
-    fn new(entries: &[AclEntry]) -> Self {
-        let mut index = Self {
-            all: Vec::new(),
-            exactly: HashMap::new(),
-            starts_with: HashMap::new(),
-            lengths: Vec::new(),
-        };
-        for (number, entry) in entries.iter().enumerate() {
-            for permission in entry.permissions.iter() {
-                let numbers = match permission {
-                    Permission::All => &mut index.all,
-                    Permission::Exactly(id) => index.exactly.entry(Arc::clone(id)).or_default(),
-                    Permission::StartsWith(prefix) => {
-                        index.lengths.push(prefix.len());
-                        index.starts_with.entry(Arc::clone(prefix)).or_default()
-                    }
-                };
-                numbers.push(number);
-            }
-        }
-        index.lengths.sort_unstable();
-        index.lengths.dedup();
-        index
-    }
-
-    /// The numbers of the entries, one of them perhaps more than once.
-    fn granting<'a>(&'a self, permission: &'a str) -> impl Iterator<Item = usize> + 'a {
-        let exactly = self.exactly.get(permission).into_iter();
-        let beginnings = self.lengths.iter().filter_map(|length| permission.get(..*length));
-        let starting = beginnings.filter_map(|beginning| self.starts_with.get(beginning));
-        self.all.iter().chain(exactly.chain(starting).flatten()).copied()
-    }
-}
-
 /// Where an entry holds: every key must have one of its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Scope(Arc<BTreeMap<String, Vec<String>>>);
@@ -396,255 +359,9 @@ impl fmt::Display for Permission {
     }
 }
 
-/// One thing that is wrong with a value, and where.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    /// In dot notation, without the field's own name; empty for the value itself.
-    pub(crate) path: String,
-    pub(crate) message: String,
-    /// Whether it is of a wrong JSON type, rather than of the right type and a wrong content.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes tell them apart"))]
-    pub(crate) wrong_type: bool,
-}
-
-impl Fault {
-    /// Where it is, with the field's own name in front: `acl.0.scope`.
-    pub(crate) fn field(&self) -> String {
-        if self.path.is_empty() { "acl".to_owned() } else { format!("acl.{}", self.path) }
-    }
-}
-
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn wrong_type(&mut self, path: &str, message: &str) {
-        self.0.push(Fault { path: path.into(), message: message.into(), wrong_type: true });
-    }
-
-    fn invalid(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Fault { path: path.into(), message: message.into(), wrong_type: false });
-    }
-
-    fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
-    }
-}
-
-fn read_entry(entry: &Value, path: &str, faults: &mut Faults) -> Option<AclEntry> {
-    let Some(members) = entry.as_object() else {
-        faults.wrong_type(path, "must be an object");
-        return None;
-    };
-    for name in ["scope", "permissions"] {
-        if !members.contains_key(name) {
-            faults.invalid(&format!("{path}.{name}"), "is required");
-        }
-    }
-    let scope = members
-        .get("scope")
-        .map(|value| read_scope(value, &format!("{path}.scope"), faults))
-        .unwrap_or_default();
-    let permissions = members
-        .get("permissions")
-        .map(|value| read_permissions(value, &format!("{path}.permissions"), faults))
-        .unwrap_or_default();
-    Some(AclEntry { scope, permissions: permissions.into() })
-}
-
-fn read_scope(value: &Value, path: &str, faults: &mut Faults) -> Scope {
-    let Some(members) = value.as_object() else {
-        faults.wrong_type(path, "must be an object");
-        return Scope::default();
-    };
-    let mut scope = BTreeMap::new();
-    for (key, values) in members {
-        if !is_text(key, MAX_SCOPE_KEY_LEN) {
-            faults.invalid(path, "has a key that is blank, too long or holds control characters");
-            continue;
-        }
-        let path = format!("{path}.{key}");
-        let values = read_list(values, &path, faults, |text| {
-            let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
-            fits.ok_or("must be 1 to 256 bytes, not blank, without control characters")
-        });
-        scope.insert(key.clone(), values);
-    }
-    Scope(Arc::new(scope))
-}
-
 /// Not blank, not too long, without control characters.
 fn is_text(text: &str, max_len: usize) -> bool {
     !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
-}
-
-fn read_permissions(value: &Value, path: &str, faults: &mut Faults) -> Vec<Permission> {
-    read_list(value, path, faults, Permission::parse)
-}
-
-/// A list of texts that is not empty; what stands in it twice is kept once.
-fn read_list<T: PartialEq>(
-    value: &Value,
-    path: &str,
-    faults: &mut Faults,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
-) -> Vec<T> {
-    let Some(array) = value.as_array() else {
-        faults.wrong_type(path, "must be an array of strings");
-        return Vec::new();
-    };
-    if array.is_empty() {
-        faults.invalid(path, "must not be empty");
-    }
-    let mut list = Vec::with_capacity(array.len());
-    for (index, element) in array.iter().enumerate() {
-        match element.as_str().map(&parse) {
-            Some(Ok(item)) if list.contains(&item) => {}
-            Some(Ok(item)) => list.push(item),
-            Some(Err(message)) => faults.invalid(&format!("{path}.{index}"), message),
-            None => faults.wrong_type(&format!("{path}.{index}"), "must be a string"),
-        }
-    }
-    list
-}
-
-/// Reads the list of a token in one pass, under the same rules and those of [`crate::json`]. Of what
-/// is wrong with it, it tells the first.
-pub(crate) struct ReadAcl;
-
-impl<'de> DeserializeSeed<'de> for ReadAcl {
-    type Value = Acl;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Acl, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadAcl {
-    type Value = Acl;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an access-control list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Acl, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = elements.next_element_seed(ReadEntry)? {
-            entries.push(entry);
-        }
-        Ok(Acl::new(entries))
-    }
-}
-
-struct ReadEntry;
-
-impl<'de> DeserializeSeed<'de> for ReadEntry {
-    type Value = AclEntry;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<AclEntry, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadEntry {
-    type Value = AclEntry;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an entry of an access-control list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AclEntry, A::Error> {
-        /// The claims, the list, the entry.
-        const DEPTH: u8 = 3;
-        let mut names = Names::default();
-        let (mut scope, mut permissions) = (None, None);
-        while let Some(name) = members.next_key_seed(Name)? {
-            match &*name {
-                "scope" => scope = Some(members.next_value_seed(ReadScope)?),
-                "permissions" => {
-                    permissions = Some(members.next_value_seed(ReadList(Permission::parse))?);
-                }
-                _ => members.next_value_seed(StrictIgnored::at(DEPTH))?,
-            }
-            names.insert(name)?;
-        }
-        let missing = A::Error::missing_field;
-        Ok(AclEntry {
-            scope: scope.ok_or_else(|| missing("scope"))?,
-            permissions: permissions.ok_or_else(|| missing("permissions"))?.into(),
-        })
-    }
-}
-
-struct ReadScope;
-
-impl<'de> DeserializeSeed<'de> for ReadScope {
-    type Value = Scope;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scope, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadScope {
-    type Value = Scope;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scope")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Scope, A::Error> {
-        let mut scope = BTreeMap::new();
-        while let Some(key) = members.next_key_seed(Name)? {
-            if !is_text(&key, MAX_SCOPE_KEY_LEN) {
-                return Err(A::Error::custom("has a scope key that is not well-formed"));
-            }
-            let values = members.next_value_seed(ReadList(|text: &str| {
-                let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
-                fits.ok_or("has a scope value that is not well-formed")
-            }))?;
-            if scope.insert(key.into_owned(), values).is_some() {
-                return Err(A::Error::custom("has a duplicate member name"));
-            }
-        }
-        Ok(Scope(Arc::new(scope)))
-    }
-}
-
-/// A list of texts that is not empty; what stands in it twice is kept once.
-struct ReadList<F>(F);
-
-impl<'de, T: PartialEq, F> DeserializeSeed<'de> for ReadList<F>
-where
-    F: Fn(&str) -> Result<T, &'static str>,
-{
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: PartialEq, F> Visitor<'de> for ReadList<F>
-where
-    F: Fn(&str) -> Result<T, &'static str>,
-{
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of strings")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(text) = elements.next_element_seed(Name)? {
-            let item = (self.0)(&text).map_err(A::Error::custom)?;
-            if !list.contains(&item) {
-                list.push(item);
-            }
-        }
-        if list.is_empty() { Err(A::Error::custom("has an empty list")) } else { Ok(list) }
-    }
 }
 
 impl fmt::Debug for Acl {
