@@ -68,7 +68,9 @@ impl<'a> Authenticator<'a> {
                 audit::accepted_quietly(self.validator.subjects(), &attempt);
                 Ok(validated)
             }
-            Err(TokenFault::RevocationsUnknown) => Err(self.refuse(RefusalReason::Unavailable)),
+            Err(TokenFault::RevocationsUnknown | TokenFault::KeysUnknown) => {
+                Err(self.refuse(RefusalReason::Unavailable))
+            }
             Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
         }
     }

@@ -115,7 +115,7 @@ impl TokenService {
         let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {
                 TokenFault::Revoked => ErrorKind::InvalidToken,
-                TokenFault::RevocationsUnknown => ErrorKind::Unavailable,
+                TokenFault::RevocationsUnknown | TokenFault::KeysUnknown => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
             };
             Error::new(kind, "a token that was just made is refused").with_source(fault)

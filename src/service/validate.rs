@@ -339,6 +339,9 @@ pub enum TokenFault {
     /// store has been out of reach for longer than the policy's `max_revocation_staleness`. No
     /// fault of the caller's, who is told to try again.
     RevocationsUnknown,
+    /// Whether anything is wrong with it cannot be told: the keys that it would be checked with have
+    /// not come yet. No fault of the caller's, who is told to try again.
+    KeysUnknown,
 }
 
 impl TokenFault {
@@ -360,6 +363,7 @@ impl TokenFault {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::RevocationsUnknown => "revocations_unknown",
+            Self::KeysUnknown => "keys_unknown",
         }
     }
 }
@@ -369,6 +373,7 @@ impl fmt::Display for TokenFault {
         f.write_str(match self {
             Self::Expired => "the access token has expired",
             Self::RevocationsUnknown => "whether the access token was taken back cannot be told",
+            Self::KeysUnknown => "whether the access token is valid cannot be told yet",
             _ => "the access token is not valid",
         })
     }
