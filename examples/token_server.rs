@@ -13,9 +13,9 @@
 //! | `COUNTERSIGN_LISTEN` | address and port | `127.0.0.1:8080` |
 //! | `COUNTERSIGN_ISSUER` | `iss` of the tokens | `http://` and the address |
 //! | `COUNTERSIGN_AUDIENCE` | `aud` of the tokens | the issuer |
-//! | `COUNTERSIGN_STORE` | who is registered and what was handed out: `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…`, and `redis-cluster://HOST:PORT,…` of some nodes of a cluster; each with the feature of its name | `memory:` |
+//! | `COUNTERSIGN_STORE` | who is registered, what was handed out, and signing keys: `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…`, and `redis-cluster://HOST:PORT,…` of some nodes of a cluster; each with the feature of its name | `memory:` |
 //! | `COUNTERSIGN_SESSION_STORE` | the same for what was handed out alone | as `COUNTERSIGN_STORE` |
-//! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | a new Ed25519 key, gone with the process |
+//! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | Ed25519 keys that the server makes and changes itself, kept in the store, so that all servers over it have the same |
 //! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
 //! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions. Over a session store that lasts, each session is marked as loaded by a disabled entity `seeded-session-…`, so that one that was used up does not come back at the next start; a crash between the mark and the session loses that session | nobody is registered |
 //! | `COUNTERSIGN_TRUSTED_PROXIES` | networks in CIDR notation, separated by commas, whose `X-Forwarded-For` is believed | none |
@@ -41,11 +41,11 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::jose::SigningKey;
-use countersign::store::{EntityStore, MemoryStore, SessionStore};
+use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
-    NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId, Password,
-    PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
+    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId,
+    Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -125,10 +125,8 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
             .map_err(|error| format!("COUNTERSIGN_SESSION_STORE {error}"))?,
         None => stores.clone(),
     };
-    let keys = match setting("COUNTERSIGN_SIGNING_KEY")? {
-        Some(path) => KeyRing::new(signing_key(&path)?),
-        None => KeyRing::generate(Algorithm::EdDSA)?,
-    };
+    let given_key =
+        setting("COUNTERSIGN_SIGNING_KEY")?.map(|path| signing_key(&path)).transpose()?;
     let seed = setting("COUNTERSIGN_SEED")?.map(|path| read_seed(&path)).transpose()?;
     let listener = TcpListener::bind(address)
         .await
@@ -148,8 +146,11 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         // What marks them as loaded would be gone with the process.
         return Err("COUNTERSIGN_SEED: sessions that last need entities that do".into());
     }
-    let mut builder =
-        TokenService::builder().issuer(issuer).audience(audience).keys(keys).policy(policy);
+    let mut builder = TokenService::builder().issuer(issuer).audience(audience).policy(policy);
+    builder = match given_key {
+        Some(key) => builder.keys(KeyRing::new(key)),
+        None => builder.managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
+    };
     builder = builder.entities(stores.entities).sessions(session_stores.sessions);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
@@ -171,20 +172,25 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
             loading.map_err(|error| problem(error.into()))?;
         }
     }
-    tokens.catch_up().await.map_err(|error| format!("the session store: {error}"))?;
+    tokens.catch_up().await.map_err(|error| format!("the store: {error}"))?;
     Ok((listener, tokens))
 }
 
-/// Both stores of one engine.
+/// The stores of one engine.
 #[derive(Clone)]
 struct Stores {
     entities: Arc<dyn EntityStore>,
     sessions: Arc<dyn SessionStore>,
+    keys: Arc<dyn KeyStore>,
 }
 
 impl Stores {
-    fn new(store: impl EntityStore + SessionStore + Clone) -> Self {
-        Self { entities: Arc::new(store.clone()), sessions: Arc::new(store) }
+    fn new(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
+        Self {
+            entities: Arc::new(store.clone()),
+            sessions: Arc::new(store.clone()),
+            keys: Arc::new(store),
+        }
     }
 
     /// Opens a store, and makes its tables where they are not there.
@@ -235,9 +241,9 @@ impl Stores {
 #[cfg(any(feature = "postgres", feature = "redis"))]
 impl Stores {
     /// A machine's login is no read of the engine then, most of the time.
-    fn over_a_network(store: impl EntityStore + SessionStore + Clone) -> Self {
+    fn over_a_network(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
         let entities = Arc::new(countersign::store::Cached::new(store.clone()));
-        Self { entities, sessions: Arc::new(store) }
+        Self { entities, ..Self::new(store) }
     }
 }
 

@@ -55,6 +55,7 @@ pub use self::service::validate::{TokenFault, Validator, ValidatorBuilder};
 #[cfg(feature = "service")]
 pub use self::domain::{
     entity::{Entity, EntityId, EntityKind},
+    key_schedule::{KeySchedule, ScheduledKey},
     one_time_password::OneTimePassword,
     password::{Password, PasswordCost, PasswordHash},
     sealing::{KeyedDigest, Sealed, SealingKey},
@@ -70,6 +71,6 @@ pub use self::http::{
 #[cfg(feature = "service")]
 pub use self::service::{
     Caller, CustomerLogin, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken,
-    NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy, StartedSession,
-    ThrottleLimit, TokenService, TokenServiceBuilder, permission,
+    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy,
+    RotationSchedule, StartedSession, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
 };

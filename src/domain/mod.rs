@@ -11,6 +11,8 @@ pub(crate) mod revocation;
 #[cfg(feature = "service")]
 pub(crate) mod entity;
 #[cfg(feature = "service")]
+pub(crate) mod key_schedule;
+#[cfg(feature = "service")]
 pub(crate) mod one_time_password;
 #[cfg(feature = "service")]
 pub(crate) mod password;

@@ -55,6 +55,8 @@ struct Keys {
     next: VecDeque<SigningKey>,
     /// All of them.
     verifying: Vec<RingKey>,
+    /// Whether they have not come yet.
+    are_awaited: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +70,12 @@ struct RingKey {
 pub(crate) struct Found {
     pub(crate) key: VerifyingKey,
     pub(crate) until: Timestamp,
+}
+
+impl RingKey {
+    fn is(&self, other: &Self) -> bool {
+        self.key.kid() == other.key.kid() && self.until == other.until
+    }
 }
 
 impl Keys {
@@ -111,6 +119,16 @@ impl KeyRing {
             ring.add(key, Timestamp::MAX)?;
         }
         Ok(Self::of(ring))
+    }
+
+    /// A ring whose keys are still to come: until they have been [installed](Self::install), nothing
+    /// can be said about a token.
+    #[cfg_attr(
+        not(feature = "service"),
+        allow(dead_code, reason = "a service's keys may come later")
+    )]
+    pub(crate) fn awaited() -> Self {
+        Self::of(Keys { are_awaited: true, ..Keys::default() })
     }
 
     /// A ring that only verifies, from a JWK Set (RFC 7517 §5) such as `/.well-known/jwks.json`
@@ -219,6 +237,43 @@ impl KeyRing {
             });
             debug_assert!(forgotten.is_ok(), "forgetting has no reason to fail");
         }
+    }
+
+    /// Puts these in the place of all keys: the one that signs, and all that verify, each until its
+    /// time. Answers whether that is a change.
+    #[cfg_attr(
+        not(feature = "service"),
+        allow(dead_code, reason = "a service's keys may come later")
+    )]
+    pub(crate) fn install(
+        &self,
+        active: &SigningKey,
+        verifying: Vec<(VerifyingKey, Timestamp)>,
+    ) -> bool {
+        let verifying: Vec<_> =
+            verifying.into_iter().map(|(key, until)| RingKey { key, until }).collect();
+        let known = self.shared.keys.load();
+        let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());
+        let mut pairs = known.verifying.iter().zip(&verifying);
+        let are_same = known.verifying.len() == verifying.len() && pairs.all(|(a, b)| a.is(b));
+        if signs && are_same {
+            return false;
+        }
+        let installed = self.change(|keys| {
+            *keys = Keys {
+                active: Some(active.clone()),
+                verifying: verifying.clone(),
+                ..Keys::default()
+            };
+            Ok(())
+        });
+        debug_assert!(installed.is_ok(), "installing has no reason to fail");
+        true
+    }
+
+    /// Whether its keys have not come yet.
+    pub(crate) fn are_awaited(&self) -> bool {
+        self.shared.keys.load().are_awaited
     }
 
     /// Changes a copy of the keys and puts it in their place, whoever else does so.

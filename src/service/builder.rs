@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
 use crate::service::audit::Subjects;
 use crate::service::hashing::{Executor, HashingPool};
+use crate::service::keys::{KeyKeeper, ManagedKeys};
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
@@ -24,6 +25,7 @@ pub struct TokenServiceBuilder {
     issuer: Option<String>,
     audiences: Vec<String>,
     keys: Option<KeyRing>,
+    managed_keys: Option<ManagedKeys>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
@@ -50,6 +52,12 @@ impl TokenServiceBuilder {
     /// The keys that sign and verify its tokens.
     pub fn keys(mut self, keys: KeyRing) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Keys that the service makes and changes itself, in the place of [`keys`](Self::keys).
+    pub fn managed_keys(mut self, keys: ManagedKeys) -> Self {
+        self.managed_keys = Some(keys);
         self
     }
 
@@ -120,13 +128,20 @@ impl TokenServiceBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
-    /// sign, a store lasts and the sealing key would not, a trusted proxy is no network, or the
+    /// sign or would before everybody has them, a store lasts and the sealing key would not, a trusted proxy is no network, or the
     /// policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let revocations = Arc::<RevocationSet>::default();
-        let keys = self.keys.ok_or_else(|| configuration("keys have to be given"))?;
+        let keys = match (self.keys, &self.managed_keys) {
+            (Some(keys), None) => keys,
+            (None, Some(_)) => KeyRing::awaited(),
+            (None, None) => return Err(configuration("keys have to be given")),
+            (Some(_), Some(_)) => {
+                return Err(configuration("keys are given, or managed, and not both"));
+            }
+        };
         let mut validator = Validator::builder()
             .keys(keys.clone())
             .leeway(self.policy.leeway)
@@ -144,7 +159,11 @@ impl TokenServiceBuilder {
         }
         let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sealing = sealing(self.sealing_keys, entities.is_durable() || sessions.is_durable())?;
+        let key_store = self.managed_keys.as_ref().map(|keys| Arc::clone(&keys.store));
+        let is_durable = entities.is_durable()
+            || sessions.is_durable()
+            || key_store.as_ref().is_some_and(|keys| keys.is_durable());
+        let sealing = sealing(self.sealing_keys, is_durable)?;
         // What other nodes have taken back so far is still to be heard.
         revocations.set_stale(sessions.is_durable() && !self.policy.accept_stale_revocations);
         let subjects = if self.policy.audit_shows_subjects {
@@ -153,15 +172,29 @@ impl TokenServiceBuilder {
             Subjects::Digested(Box::new(sealing.audit_key()))
         };
         let validator = validator.subjects(subjects).build()?;
-        if keys.active().is_none() {
+        if keys.active().is_none() && !keys.are_awaited() {
             return Err(configuration("the keys only verify: one has to sign"));
         }
+        let stores =
+            Stores { entities, sessions, keys: key_store, deadline: self.policy.store_deadline };
+        let key_keeper = match self.managed_keys {
+            Some(managed) => {
+                let problem = self.policy.rotation_schedule.problem(self.policy.jwks_max_age);
+                if let Some(problem) = problem {
+                    return Err(configuration(problem));
+                }
+                let (stores, sealing) = (stores.clone(), sealing.clone());
+                Some(KeyKeeper::new(managed, stores, sealing, keys.clone(), &self.policy))
+            }
+            None => None,
+        };
         let parts = Parts {
             issuer: validator.issuer().to_owned(),
             audiences: self.audiences,
             keys,
+            key_keeper,
             sealing,
-            stores: Stores { entities, sessions, deadline: self.policy.store_deadline },
+            stores,
             clock,
             hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
@@ -181,6 +214,7 @@ impl fmt::Debug for TokenServiceBuilder {
             .field("issuer", &self.issuer)
             .field("audiences", &self.audiences)
             .field("keys", &self.keys)
+            .field("managed_keys", &self.managed_keys)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

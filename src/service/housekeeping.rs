@@ -18,10 +18,12 @@ const MAX_PARTS: usize = 10_000;
 /// How long to wait after a failure: doubled with each that follows, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Clocks are read a little before the instant that was waited for.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 impl TokenService {
     /// Keeps the service in order for as long as it lives: hears of what other nodes take back,
-    /// removes what has ended from the store, and forgets revocations and failed logins that no
+    /// changes [`ManagedKeys`](crate::ManagedKeys) by their schedule, removes what has ended from the store, and forgets revocations and failed logins that no
     /// longer matter. The host spawns it once:
     ///
     /// ```
@@ -34,24 +36,31 @@ impl TokenService {
     /// once the last clone of the service has been dropped: keep one, also where its layers are all
     /// that is used.
     ///
-    /// Without it, the store is never purged, and what other nodes take back is not heard of: over a
+    /// Without it, the store is never purged, managed keys are never changed, and what other nodes take back is not heard of: over a
     /// store that lasts, no token is accepted then, unless the policy says so.
     pub fn run_housekeeping(&self) -> impl Future<Output = ()> + Send + 'static {
         let parts = Arc::downgrade(&self.parts);
         async move {
             let feed = follow_feed(parts.clone());
+            let keys = keep_keys(parts.clone());
             let purging = purge_periodically(parts);
-            tokio::join!(feed, purging);
+            tokio::join!(feed, keys, purging);
         }
     }
 
-    /// Hears of what other nodes have taken back so far. [`run_housekeeping`](Self::run_housekeeping)
-    /// does it, too; called before the first request is served, it spares that one a 503.
+    /// Hears of what other nodes have taken back so far, and has the managed keys come.
+    /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
+    /// served, it spares that one a 503.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
+    /// key that was not given.
     pub async fn catch_up(&self) -> Result<(), Error> {
+        if let Some(keeper) = &self.parts.key_keeper {
+            keeper.refresh(self.now()).await?;
+        }
         let mut cursor = Cursor::START;
         loop {
             let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
@@ -96,6 +105,33 @@ async fn purge_periodically(parts: Weak<Parts>) {
         }
         drop(tokens);
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Reads the shared keys now and then, and turns to each when its time comes.
+async fn keep_keys(parts: Weak<Parts>) {
+    let mut failures = FIRST_PAUSE;
+    loop {
+        let Some(parts_now) = parts.upgrade() else { return };
+        let Some(keeper) = &parts_now.key_keeper else { return };
+        // First what is known already, which the store cannot hold up.
+        let mut kept = keeper.turn(parts_now.clock.now()).await;
+        if kept.is_ok() {
+            kept = keeper.refresh(parts_now.clock.now()).await;
+        }
+        let pause = match kept {
+            Ok(pause) => {
+                failures = FIRST_PAUSE;
+                pause.max(SHORTEST_PAUSE)
+            }
+            Err(error) => {
+                tracing::warn!(error = ?error, "the shared keys cannot be read; trying again");
+                failures = (failures * 2).min(LONGEST_PAUSE);
+                failures
+            }
+        };
+        drop(parts_now);
+        tokio::time::sleep(pause).await;
     }
 }
 

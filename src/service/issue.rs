@@ -15,6 +15,7 @@ use crate::domain::session::Session;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
+use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
 use crate::store::RecentEntity;
 use crate::telemetry;
@@ -392,7 +393,13 @@ impl TokenService {
         let payload = serde_json::to_vec(&claims).map_err(|error| {
             Error::new(ErrorKind::Internal, "claims cannot be written").with_source(error)
         })?;
-        let none = || Error::new(ErrorKind::Internal, "no key signs");
+        let none = || {
+            if self.parts.keys.are_awaited() {
+                unavailable("the signing keys have not come yet")
+            } else {
+                Error::new(ErrorKind::Internal, "no key signs")
+            }
+        };
         let key = self.parts.keys.active().ok_or_else(none)?;
         key.sign(&payload).map(AccessToken::new)
     }

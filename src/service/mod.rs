@@ -25,6 +25,8 @@ mod housekeeping;
 #[cfg(feature = "service")]
 pub(crate) mod issue;
 #[cfg(feature = "service")]
+mod keys;
+#[cfg(feature = "service")]
 pub(crate) mod one_time_password;
 #[cfg(feature = "service")]
 mod password;
@@ -53,6 +55,8 @@ pub use self::caller::Caller;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
 #[cfg(feature = "service")]
 pub use self::issue::{Grant, IssuedToken};
+#[cfg(feature = "service")]
+pub use self::keys::{ManagedKeys, RotationSchedule};
 #[cfg(feature = "service")]
 pub use self::one_time_password::{OneTimePasswordMessage, OneTimePasswordSender};
 #[cfg(feature = "service")]

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::domain::password::{Password, PasswordCost};
 use crate::error::{Error, ErrorKind};
+use crate::service::keys::RotationSchedule;
 use crate::service::throttle::ThrottleLimit;
 use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
@@ -79,6 +80,7 @@ pub struct Policy {
     pub(crate) hashing_queue: usize,
     pub(crate) hashing_deadline: Duration,
     pub(crate) jwks_max_age: Duration,
+    pub(crate) rotation_schedule: RotationSchedule,
     pub(crate) problem_type_base: String,
 }
 
@@ -149,6 +151,7 @@ impl Default for Policy {
             hashing_queue: cores * 8,
             hashing_deadline: Duration::from_secs(2),
             jwks_max_age: 5 * MINUTE,
+            rotation_schedule: RotationSchedule::default(),
             problem_type_base: "urn:problem-type:countersign:".to_owned(),
         }
     }
@@ -290,6 +293,8 @@ setters! {
     hashing_deadline: Duration;
     /// How long others may keep the published keys: 5 minutes.
     jwks_max_age: Duration;
+    /// When [`ManagedKeys`](crate::ManagedKeys) are changed: every 90 days, announced 14 days ahead.
+    rotation_schedule: RotationSchedule;
 }
 
 impl Policy {

@@ -1,4 +1,4 @@
-//! Both stores as the use-cases call them: each call within the policy's deadline, and measured.
+//! The stores as the use-cases call them: each call within the policy's deadline, and measured.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
 use crate::store::{
-    Cursor, EntityStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError,
+    Cursor, EntityStore, KeyStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage,
+    SessionStore, StoreError,
 };
 use crate::telemetry;
 
@@ -22,6 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Stores {
     pub(super) entities: Arc<dyn EntityStore>,
     pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) keys: Option<Arc<dyn KeyStore>>,
     pub(super) deadline: Duration,
 }
 
@@ -115,12 +117,35 @@ impl Stores {
         let reading = self.sessions.revocations(after, wait);
         match tokio::time::timeout(self.deadline.saturating_add(wait), reading).await {
             Ok(answer) => answer.map_err(from_store),
-            Err(_) => Err(unavailable().with_source("the feed took too long")),
+            Err(_) => Err(out_of_reach().with_source("the feed took too long")),
         }
     }
 
     pub(super) async fn purge_expired(&self, now: Timestamp) -> Result<u64, Error> {
         self.call("purge_expired", self.sessions.purge_expired(now)).await
+    }
+
+    /// The signing keys that nodes share.
+    pub(super) async fn get_keys(&self) -> Result<Option<KeySchedule>, Error> {
+        match &self.keys {
+            Some(keys) => self.call("get_keys", keys.get()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes them over those of a version, or where there were none.
+    pub(super) async fn save_keys(
+        &self,
+        schedule: KeySchedule,
+        version: Option<u64>,
+    ) -> Result<(), Error> {
+        match (&self.keys, version) {
+            (Some(keys), Some(version)) => {
+                self.call("replace_keys", keys.replace(schedule, version)).await
+            }
+            (Some(keys), None) => self.call("insert_keys", keys.insert(schedule)).await,
+            (None, _) => Err(Error::new(ErrorKind::Internal, "there is no store of keys")),
+        }
     }
 
     async fn call<T>(
@@ -131,7 +156,7 @@ impl Stores {
         let answering = async {
             match tokio::time::timeout(self.deadline, calling).await {
                 Ok(answer) => answer.map_err(from_store),
-                Err(_) => Err(unavailable().with_source("the store took too long")),
+                Err(_) => Err(out_of_reach().with_source("the store took too long")),
             }
         };
         telemetry::store_call(name, outcome, answering).await
@@ -142,8 +167,12 @@ fn outcome<T>(answer: &Result<T, Error>) -> &'static str {
     answer.as_ref().map_or_else(|error| error.kind().as_str(), |_| "answered")
 }
 
-fn unavailable() -> Error {
-    Error::new(ErrorKind::Unavailable, "the store is out of reach").with_retry_after(RETRY_AFTER)
+fn out_of_reach() -> Error {
+    unavailable("the store is out of reach")
+}
+
+pub(super) fn unavailable(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, problem).with_retry_after(RETRY_AFTER)
 }
 
 fn from_store(error: StoreError) -> Error {
@@ -151,7 +180,7 @@ fn from_store(error: StoreError) -> Error {
         StoreError::Conflict => {
             Error::new(ErrorKind::Conflict, "the record has changed or is there")
         }
-        StoreError::Unavailable(_) => unavailable().with_source(error),
+        StoreError::Unavailable(_) => out_of_reach().with_source(error),
         StoreError::Corrupt(_) => {
             Error::new(ErrorKind::Internal, "a stored record cannot be read").with_source(error)
         }

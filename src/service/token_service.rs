@@ -9,6 +9,7 @@ use crate::jose::KeyRing;
 use crate::service::audit::{self, Attempt};
 use crate::service::builder::TokenServiceBuilder;
 use crate::service::hashing::HashingPool;
+use crate::service::keys::KeyKeeper;
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
@@ -39,6 +40,8 @@ pub(super) struct Parts {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeyRing,
+    /// Where the service makes its keys itself.
+    pub(super) key_keeper: Option<KeyKeeper>,
     pub(super) sealing: SealingKeys,
     pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,
@@ -74,10 +77,20 @@ impl TokenService {
         &self.parts.issuer
     }
 
-    /// The JWK Set that others check its tokens with (RFC 7517 §5).
+    /// The JWK Set that others check its tokens with (RFC 7517 §5). It has no keys while
+    /// [`ManagedKeys`](crate::ManagedKeys) have not come.
     #[must_use]
     pub fn jwks(&self) -> String {
         self.parts.keys.to_jwks(self.now())
+    }
+
+    /// Whether its keys are still to come: until then, nothing can be signed or checked.
+    #[cfg_attr(
+        not(feature = "router"),
+        allow(dead_code, reason = "asked where keys are published")
+    )]
+    pub(crate) fn keys_are_awaited(&self) -> bool {
+        self.parts.keys.are_awaited()
     }
 
     /// The time by its clock.

@@ -148,11 +148,14 @@ impl Validator {
     ///
     /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
     /// [`TokenFault::UnknownKey`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
-    /// [`TokenFault::Revoked`] and [`TokenFault::RevocationsUnknown`].
+    /// [`TokenFault::Revoked`], [`TokenFault::RevocationsUnknown`] and [`TokenFault::KeysUnknown`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
         // Another validator may have checked it, so nothing is taken as known.
         let rules = &*self.rules;
         let now = rules.clock.now();
+        if rules.keys.are_awaited() {
+            return Err(TokenFault::KeysUnknown);
+        }
         if !rules.keys.verifies(&validated.standing().kid, now) {
             return Err(TokenFault::UnknownKey);
         }
@@ -248,6 +251,9 @@ impl Rules {
     }
 
     fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<Found, TokenFault> {
+        if self.keys.are_awaited() {
+            return Err(TokenFault::KeysUnknown);
+        }
         if !self.allows_algorithm(header.algorithm) {
             return Err(TokenFault::Algorithm);
         }

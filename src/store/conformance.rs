@@ -10,6 +10,7 @@
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 //! conformance::check_entity_store(Arc::new(MemoryStore::new())).await;
 //! conformance::check_session_store(Arc::new(MemoryStore::new())).await;
+//! conformance::check_key_store(Arc::new(MemoryStore::new())).await;
 //! # });
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -32,9 +33,11 @@ use crate::domain::acl::Acl;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::domain::key_schedule::{KeySchedule, ScheduledKey};
 use crate::domain::revocation::{Revocation, RevocationTarget};
+use crate::domain::sealing::Sealed;
 use crate::domain::session::{AuthenticationToken, Session, SessionKey};
-use crate::store::{Cursor, EntityStore, Page, SessionFilter, SessionStore, StoreError};
+use crate::store::{Cursor, EntityStore, KeyStore, Page, SessionFilter, SessionStore, StoreError};
 
 const RACERS: usize = 64;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -78,6 +81,18 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     the_feed_answers_all_that_came_after_the_cursor(&*store).await;
     the_feed_wakes_a_reader_that_waits(&store).await;
     the_feed_gives_everything_to_each_reader(&*store).await;
+}
+
+/// Checks a [`KeyStore`], one with no keys in it: what it writes is no key, and opens nowhere.
+///
+/// # Panics
+///
+/// Where a rule is broken.
+pub async fn check_key_store(store: Arc<dyn KeyStore>) {
+    of_racing_nodes_one_writes_the_first_keys(&store).await;
+    keys_are_answered_as_they_were_written(&*store).await;
+    of_racing_replaces_of_keys_one_succeeds(&store).await;
+    a_stale_replace_of_keys_conflicts(&*store).await;
 }
 
 /// The present: purging what ended by a later time would take others' live sessions with it.
@@ -456,4 +471,50 @@ async fn the_feed_gives_everything_to_each_reader(store: &dyn SessionStore) {
         let read = store.revocations(&from, Duration::ZERO).await.unwrap().revocations;
         assert!(written.iter().all(|revocation| read.contains(revocation)));
     }
+}
+
+/// A schedule of one key, which is none.
+fn keys() -> KeySchedule {
+    KeySchedule::new(ScheduledKey {
+        kid: unique(),
+        sealed: Sealed::from_bytes(unique().into_bytes()),
+        announced_at: now(),
+        signs_from: now() + HOUR,
+        retired_at: Some(now() + 2 * HOUR),
+    })
+}
+
+async fn of_racing_nodes_one_writes_the_first_keys(store: &Arc<dyn KeyStore>) {
+    assert!(store.get().await.unwrap().is_none(), "there are keys before any were written");
+    let winners = race(|| {
+        let store = Arc::clone(store);
+        async move { won(store.insert(keys()).await) }
+    });
+    assert_eq!(winners.await, 1, "several nodes wrote the first keys");
+}
+
+async fn keys_are_answered_as_they_were_written(store: &dyn KeyStore) {
+    let before = store.get().await.unwrap().expect("keys that were written are gone");
+    let after = before.changed(|keys| keys.extend(self::keys().keys));
+    store.replace(after.clone(), before.version()).await.unwrap();
+    assert_eq!(store.get().await.unwrap(), Some(after), "keys are not what was written");
+}
+
+async fn of_racing_replaces_of_keys_one_succeeds(store: &Arc<dyn KeyStore>) {
+    let before = store.get().await.unwrap().expect("keys that were written are gone");
+    let winners = race(|| {
+        let (store, before) = (Arc::clone(store), before.clone());
+        async move {
+            let after = before.changed(|keys| keys.extend(self::keys().keys));
+            won(store.replace(after, before.version()).await)
+        }
+    });
+    assert_eq!(winners.await, 1, "keys of one version were replaced more than once");
+}
+
+async fn a_stale_replace_of_keys_conflicts(store: &dyn KeyStore) {
+    let there = store.get().await.unwrap().expect("keys that were written are gone");
+    let late = store.replace(there.changed(|_| ()), there.version() - 1).await;
+    assert!(matches!(late, Err(StoreError::Conflict)), "a stale replace was answered {late:?}");
+    assert_eq!(store.get().await.unwrap(), Some(there), "a stale replace changed something");
 }

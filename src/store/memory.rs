@@ -1,9 +1,9 @@
-//! Both stores in the memory of one process.
+//! All stores in the memory of one process.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,17 +15,19 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::store::{
-    Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 
 /// How much longer than its life an ended session is kept: moka has a clock of its own, and the
 /// service's may run a little slower.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Both stores in the memory of one process: fast, atomic, and gone with it.
+/// All stores in the memory of one process: fast, atomic, and gone with it.
 ///
 /// It has no limit of size, since a store must never drop what is live; sessions leave it when
 /// they have ended. Clones share what they hold.
@@ -34,6 +36,7 @@ pub struct MemoryStore {
     entities: Cache<EntityId, Entity>,
     sessions: Cache<SessionKey, Kept>,
     feed: Arc<Feed>,
+    keys: Arc<Mutex<Option<KeySchedule>>>,
 }
 
 /// A session, and for how long moka has to keep it from when it was written.
@@ -76,7 +79,12 @@ impl MemoryStore {
             entities: Cache::builder().build(),
             sessions: Cache::builder().expire_after(UntilSessionEnds).build(),
             feed: Arc::new(Feed::new()),
+            keys: Arc::default(),
         }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Option<KeySchedule>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a session where `wanted` says so of what is there at that moment.
@@ -108,6 +116,36 @@ impl MemoryStore {
             removed.extend(self.remove_session_if(&key, &wanted).await);
         }
         removed
+    }
+}
+
+#[async_trait]
+impl KeyStore for MemoryStore {
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+        Ok(self.keys().clone())
+    }
+
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+        let mut kept = self.keys();
+        if kept.is_some() {
+            return Err(StoreError::Conflict);
+        }
+        *kept = Some(keys);
+        Ok(())
+    }
+
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
+        match &mut *self.keys() {
+            Some(kept) if kept.version() == expected_version => {
+                *kept = keys;
+                Ok(())
+            }
+            _ => Err(StoreError::Conflict),
+        }
+    }
+
+    fn is_durable(&self) -> bool {
+        false
     }
 }
 

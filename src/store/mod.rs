@@ -1,4 +1,5 @@
-//! Who is registered and what was handed out: two traits, and what keeps their promises.
+//! Who is registered and what was handed out: two traits, and what keeps their promises. A third,
+//! [`KeyStore`], is for nodes that share their signing keys.
 //!
 //! # Contract
 //!
@@ -65,6 +66,7 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 
@@ -261,6 +263,35 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn is_durable(&self) -> bool;
 }
 
+/// The signing keys that nodes share: one record. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// The keys as they are now; none where none were written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError>;
+
+    /// Writes the first ones.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where there are some.
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError>;
+
+    /// Writes keys over those that are there, if these are still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where they are of another version, or gone.
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too.
+    fn is_durable(&self) -> bool;
+}
+
 /// Which sessions to list; what is not set does not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -428,6 +459,22 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     }
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         (**self).purge_expired(now).await
+    }
+    fn is_durable(&self) -> bool {
+        (**self).is_durable()
+    }
+}
+
+#[async_trait]
+impl<T: KeyStore + ?Sized> KeyStore for Arc<T> {
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+        (**self).get().await
+    }
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+        (**self).insert(keys).await
+    }
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
+        (**self).replace(keys, expected_version).await
     }
     fn is_durable(&self) -> bool {
         (**self).is_durable()

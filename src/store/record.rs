@@ -1,10 +1,10 @@
-//! Entities, sessions and revocations as text, for stores that keep them as documents.
+//! Entities, sessions, revocations and signing keys as text, for stores that keep them as documents.
 //!
 //! The form is JSON and private: what is in it may change with any release, and is read by this
 //! module alone. Every record carries the number of its form. A release reads all forms that there
 //! ever were, and writes the latest; a number that it does not know is [`StoreError::Corrupt`].
-//! Nothing in a record is a secret in the clear: session keys and codes are digests, secrets are
-//! sealed, passwords are hashed.
+//! Nothing in a record is a secret in the clear: session keys and codes are digests, secrets and
+//! signing keys are sealed, passwords are hashed.
 //!
 //! Whoever writes a store of their own keeps the text beside the columns that their queries need:
 //!
@@ -30,6 +30,7 @@ use crate::domain::acl::Acl;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId, EntityKind};
 use crate::domain::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
+use crate::domain::key_schedule::{KeySchedule, ScheduledKey};
 use crate::domain::one_time_password::{OneTimePasswordState, StoredCode};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Revocation, RevocationTarget};
@@ -94,6 +95,24 @@ pub fn write_revocation(revocation: &Revocation) -> Result<String, StoreError> {
 /// [`StoreError::Corrupt`] where it is no record of a revocation, or of a later form.
 pub fn read_revocation(text: &str) -> Result<Revocation, StoreError> {
     read::<RevocationForm<'_>>(text)?.into_revocation().map_err(StoreError::corrupt)
+}
+
+/// Signing keys as text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where they cannot be written as JSON.
+pub fn write_keys(schedule: &KeySchedule) -> Result<String, StoreError> {
+    write(&KeysForm::of(schedule))
+}
+
+/// What [`write_keys`] gave, of this release or an earlier one.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it is no record of signing keys, or of a later form.
+pub fn read_keys(text: &str) -> Result<KeySchedule, StoreError> {
+    read::<KeysForm<'_>>(text).map(KeysForm::into_schedule)
 }
 
 fn write(form: &impl Serialize) -> Result<String, StoreError> {
@@ -443,6 +462,59 @@ impl<'a> RevocationForm<'a> {
             },
         };
         Ok(Revocation { target, until: Timestamp::from_micros(self.until) })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysForm<'a> {
+    form: u32,
+    keys: Vec<KeyForm<'a>>,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyForm<'a> {
+    kid: Cow<'a, str>,
+    #[serde(with = "base64")]
+    sealed: Vec<u8>,
+    announced_at: u64,
+    signs_from: u64,
+    retired_at: Option<u64>,
+}
+
+impl<'a> KeysForm<'a> {
+    fn of(schedule: &'a KeySchedule) -> Self {
+        let keys = schedule.keys.iter().map(KeyForm::of).collect();
+        Self { form: FORM, keys, version: schedule.version }
+    }
+
+    fn into_schedule(self) -> KeySchedule {
+        let keys = self.keys.into_iter().map(KeyForm::into_key).collect();
+        KeySchedule { keys, version: self.version }
+    }
+}
+
+impl<'a> KeyForm<'a> {
+    fn of(key: &'a ScheduledKey) -> Self {
+        Self {
+            kid: key.kid.as_str().into(),
+            sealed: key.sealed.as_bytes().to_vec(),
+            announced_at: key.announced_at.as_micros(),
+            signs_from: key.signs_from.as_micros(),
+            retired_at: key.retired_at.map(Timestamp::as_micros),
+        }
+    }
+
+    fn into_key(self) -> ScheduledKey {
+        ScheduledKey {
+            kid: self.kid.into_owned(),
+            sealed: Sealed::from_bytes(self.sealed),
+            announced_at: Timestamp::from_micros(self.announced_at),
+            signs_from: Timestamp::from_micros(self.signs_from),
+            retired_at: self.retired_at.map(Timestamp::from_micros),
+        }
     }
 }
 

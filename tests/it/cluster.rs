@@ -1,4 +1,4 @@
-//! Several `token_server` processes that share an engine, its data and their keys.
+//! Several `token_server` processes that share an engine, with their data and their keys in it.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
 use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenService};
 use http::Request;
-use serde_json::json;
 
 use crate::engines::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
 use crate::programs::{Folder, TokenServer, example, free_address};
@@ -128,10 +127,7 @@ impl Cluster {
 
     /// Nodes that load a seed whenever they start.
     pub fn with_seed(nodes: usize, engine: Engine, seed: Option<String>) -> Self {
-        let folder = Folder::new("keys");
-        // Any 32 bytes are an Ed25519 key.
-        let key = json!({"kty": "OKP", "crv": "Ed25519", "d": "A".repeat(43)}).to_string();
-        folder.write("key.json", &key);
+        let folder = Folder::new("cluster");
         if let Some(seed) = &seed {
             folder.write("seed.json", seed);
         }
@@ -157,7 +153,6 @@ impl Cluster {
             .env("COUNTERSIGN_STORE", &self.engine.location)
             .env("COUNTERSIGN_ISSUER", ISSUER)
             .env("COUNTERSIGN_AUDIENCE", AUDIENCE)
-            .env("COUNTERSIGN_SIGNING_KEY", self.folder.path().join("key.json"))
             .env("COUNTERSIGN_SEALING_KEY", base64_of(&SEALING_KEY))
             .env("COUNTERSIGN_OUTBOX", self.folder.path().join("outbox.jsonl"))
             .env("RUST_LOG", "warn,token_server=info");

@@ -25,6 +25,7 @@ mod exchange;
 mod housekeeping;
 mod keys;
 mod layers;
+mod managed_keys;
 mod nodes;
 mod observability;
 mod passwords;

@@ -9,9 +9,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::http::routes::problem;
 use crate::service::TokenService;
 
 pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
+    if tokens.keys_are_awaited() {
+        // Whoever keeps an empty set refuses good tokens for as long.
+        return problem::unavailable(&tokens);
+    }
     let set = tokens.jwks();
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(set.as_bytes())));
     let known = request.headers().get_all(IF_NONE_MATCH).iter().any(|value| {

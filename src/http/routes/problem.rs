@@ -151,6 +151,11 @@ fn refusal(tokens: &TokenService, reason: RefusalReason) -> Response {
     response
 }
 
+/// Something that is needed for the answer has not come yet.
+pub(super) fn unavailable(tokens: &TokenService) -> Response {
+    refusal(tokens, RefusalReason::Unavailable)
+}
+
 /// What the service would not do.
 fn failure(tokens: &TokenService, error: &Error) -> Response {
     match error.kind() {

@@ -1,4 +1,4 @@
-//! Both stores in a Postgres database: any number of machines.
+//! All stores in a Postgres database: any number of machines.
 
 mod notifications;
 
@@ -14,6 +14,7 @@ use sqlx::{Connection as _, SqlStr};
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
@@ -28,13 +29,14 @@ use crate::store::sql::{
     refuse_later_schema, rows, statement,
 };
 use crate::store::{
-    Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
 /// How often the feed is looked at where no notification comes: one may get lost with its
@@ -52,7 +54,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// anew, and one that is gone without a word must not keep its places in the pool.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Both stores in a Postgres database, version 13 or later.
+/// All stores in a Postgres database, version 13 or later.
 ///
 /// A write that was answered is durable as far as `synchronous_commit` of the database is on, as it
 /// is by default.

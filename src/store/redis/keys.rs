@@ -58,6 +58,11 @@ impl Keys {
         format!("{}{{revocations}}-ends", self.prefix)
     }
 
+    /// The signing keys that nodes share.
+    pub(super) fn signing_keys(&self) -> String {
+        format!("{}signing-keys", self.prefix)
+    }
+
     /// The version of all this.
     pub(super) fn version(&self) -> String {
         format!("{}version", self.prefix)

@@ -1,4 +1,4 @@
-//! Both stores in Redis or Valkey: any number of machines, over one server or a cluster.
+//! All stores in Redis or Valkey: any number of machines, over one server or a cluster.
 
 mod calls;
 mod connection;
@@ -7,6 +7,7 @@ mod entities;
 mod feed;
 mod keys;
 mod sessions;
+mod signing_keys;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -77,7 +78,7 @@ impl RedisOptions {
     }
 }
 
-/// Both stores in Redis, version 6.2 or later, or in Valkey.
+/// All stores in Redis, version 6.2 or later, or in Valkey.
 ///
 /// Every change of a session or an entity is one script over one key, so it is atomic also in a
 /// cluster, and is made once although it was sent twice. What is answered is as durable as the

@@ -76,7 +76,7 @@ impl Tables {
     /// Fills in a script that makes tables: `{table:sessions}` and, for indexes, `{prefix}`.
     pub(in crate::store) fn fill_in(&self, script: &str) -> String {
         let mut filled = script.replace("{prefix}", &self.prefix);
-        for name in ["entities", "sessions", "revocations", "migrations"] {
+        for name in ["entities", "sessions", "revocations", "signing_keys", "migrations"] {
             filled = filled.replace(&format!("{{table:{name}}}"), &self.table(name));
         }
         filled

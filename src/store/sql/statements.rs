@@ -22,6 +22,9 @@ pub(in crate::store) struct Statements {
     pub(in crate::store) take_session: SqlStr,
     pub(in crate::store) remove_session: SqlStr,
     pub(in crate::store) remove_subject: SqlStr,
+    pub(in crate::store) get_keys: SqlStr,
+    pub(in crate::store) insert_keys: SqlStr,
+    pub(in crate::store) replace_keys: SqlStr,
     pub(in crate::store) purge_sessions: SqlStr,
     pub(in crate::store) purge_revocations: SqlStr,
     lists: [SqlStr; 4],
@@ -34,6 +37,7 @@ impl Statements {
         let entities = tables.table("entities");
         let sessions = tables.table("sessions");
         let revocations = tables.table("revocations");
+        let keys = tables.table("signing_keys");
         Self {
             insert_entity: statement(format!(
                 "INSERT INTO {entities} (subject_type, name, version, record) \
@@ -69,6 +73,13 @@ impl Statements {
             remove_subject: statement(format!(
                 "DELETE FROM {sessions} WHERE customer_id = $1 AND created_at < $2 \
                  RETURNING record"
+            )),
+            get_keys: statement(format!("SELECT record FROM {keys}")),
+            insert_keys: statement(format!(
+                "INSERT INTO {keys} (id, version, record) VALUES (1, $1, $2) ON CONFLICT DO NOTHING"
+            )),
+            replace_keys: statement(format!(
+                "UPDATE {keys} SET version = $1, record = $2 WHERE version = $3"
             )),
             purge_sessions: statement(format!(
                 "DELETE FROM {sessions} WHERE key IN (SELECT key FROM {sessions} \

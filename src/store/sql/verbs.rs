@@ -1,7 +1,7 @@
 //! The verbs that are the same on both engines. They are written once, as a macro: the bounds that
 //! a generic type would need are longer than the code.
 
-/// Implements both traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
+/// Implements the traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
 /// `clean_up_after`, `publish` and `read_feed`.
 macro_rules! implement_stores {
     ($store:ty, $database:ty) => {
@@ -237,6 +237,53 @@ macro_rules! implement_stores {
             }
         }
 
+        #[async_trait]
+        impl KeyStore for $store {
+            async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+                let record = self.keys_record().await?;
+                record.as_deref().map(record::read_keys).transpose()
+            }
+
+            async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+                let record = record::write_keys(&keys)?;
+                let insertion = self.retry(|| {
+                    sqlx::query(self.inner.statements.insert_keys.clone())
+                        .bind(keys.version().cast_signed())
+                        .bind(&record)
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = insertion.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.keys_record(), &record).await
+            }
+
+            async fn replace(
+                &self,
+                keys: KeySchedule,
+                expected_version: u64,
+            ) -> Result<(), StoreError> {
+                let record = record::write_keys(&keys)?;
+                let replacement = self.retry(|| {
+                    sqlx::query(self.inner.statements.replace_keys.clone())
+                        .bind(keys.version().cast_signed())
+                        .bind(&record)
+                        .bind(expected_version.cast_signed())
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = replacement.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.keys_record(), &record).await
+            }
+
+            fn is_durable(&self) -> bool {
+                true
+            }
+        }
+
         impl $store {
             async fn retry<T, F>(
                 &self,
@@ -266,6 +313,14 @@ macro_rules! implement_stores {
                 let reading = self.retry(|| {
                     sqlx::query_scalar(self.inner.statements.get_session.clone())
                         .bind(&key.as_bytes()[..])
+                        .fetch_optional(self.reader())
+                });
+                Ok(reading.await?.value)
+            }
+
+            async fn keys_record(&self) -> Result<Option<String>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(self.inner.statements.get_keys.clone())
                         .fetch_optional(self.reader())
                 });
                 Ok(reading.await?.value)

@@ -1,4 +1,4 @@
-//! Both stores in one SQLite file: one machine, any number of processes.
+//! All stores in one SQLite file: one machine, any number of processes.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -16,6 +16,7 @@ use sqlx::sqlite::{
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, SessionId};
+use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
@@ -28,11 +29,12 @@ use crate::store::sql::{
     refuse_later_schema, rows, statement,
 };
 use crate::store::{
-    Cursor, EntityStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 /// How often the feed is looked at: another process's write rings no bell here.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
@@ -40,7 +42,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 4;
 
-/// Both stores in one SQLite file.
+/// All stores in one SQLite file.
 ///
 /// The file is in write-ahead mode, so that readers and the one writer do not wait for each other,
 /// and `synchronous` is `FULL`: a write that was answered is on the disk. With less, a power cut

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// When [`ManagedKeys`](crate::ManagedKeys) are changed.
+///
+/// A key is announced: published, and not signing. It signs from a time that is written down then,
+/// and takes the place of the one before. That one verifies until the last token that it signed has
+/// ended, and is forgotten.
+///
+/// ```
+/// use std::time::Duration;
+/// use countersign::{Policy, RotationSchedule};
+///
+/// let monthly = RotationSchedule::default().every(Duration::from_secs(30 * 86_400));
+/// let policy = Policy::default().rotation_schedule(monthly);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct RotationSchedule {
+    pub(super) every: Duration,
+    pub(super) announcement: Duration,
+    pub(super) clock_tolerance: Duration,
+    pub(super) refresh_interval: Duration,
+}
+
+impl Default for RotationSchedule {
+    fn default() -> Self {
+        Self {
+            every: 90 * DAY,
+            announcement: 14 * DAY,
+            clock_tolerance: 5 * MINUTE,
+            refresh_interval: MINUTE,
+        }
+    }
+}
+
+impl RotationSchedule {
+    /// How long a key signs: 90 days. What a leaked one is worth ends with it.
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// How long a key is published before it signs: 14 days, since others keep copies of the
+    /// published keys, and some of them by hand. It has to be longer than the policy's
+    /// `jwks_max_age`, and no longer than keys sign.
+    pub fn announcement(mut self, announcement: Duration) -> Self {
+        self.announcement = announcement;
+        self
+    }
+
+    /// How much the clocks of nodes may differ: 5 minutes. A key that was replaced verifies for
+    /// that much longer than the tokens that it signed live.
+    pub fn clock_tolerance(mut self, clock_tolerance: Duration) -> Self {
+        self.clock_tolerance = clock_tolerance;
+        self
+    }
+
+    /// How often a node looks whether other nodes have changed the keys: once a minute. The
+    /// announcement has to be longer than two of these and the clocks' tolerance.
+    pub fn refresh_interval(mut self, refresh_interval: Duration) -> Self {
+        self.refresh_interval = refresh_interval;
+        self
+    }
+
+    /// After how long everybody has a key that was announced: nodes, by whatever clock, and those
+    /// who keep the published keys for as long as they may.
+    pub(super) fn spread(&self, jwks_max_age: Duration) -> Duration {
+        (self.refresh_interval * 2).max(jwks_max_age) + self.clock_tolerance
+    }
+
+    /// What is wrong with it.
+    pub(in crate::service) fn problem(&self, jwks_max_age: Duration) -> Option<&'static str> {
+        if self.refresh_interval.is_zero() {
+            return Some("other nodes' keys cannot be looked for without an interval");
+        }
+        if self.announcement > self.every {
+            return Some("a key would be announced for longer than the one before it signs");
+        }
+        (self.announcement <= self.spread(jwks_max_age)).then_some(
+            "a key would sign before everybody has it: the announcement has to be longer than the \
+             policy's jwks_max_age, or twice the refresh interval, and the clocks' tolerance",
+        )
+    }
+}

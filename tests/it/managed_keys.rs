@@ -1,0 +1,698 @@
+//! Keys that the service makes itself, shares with other nodes, and changes by a schedule.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::jose::{
+    CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
+};
+use countersign::store::{KeyStore, MemoryStore, StoreError, conformance};
+use countersign::{
+    Algorithm, Bearer, Clock, ErrorKind, Grant, KeyRing, KeySchedule, ManagedKeys, Policy,
+    RotationSchedule, SealingKey, Timestamp, TokenFault, TokenService,
+};
+use http::StatusCode;
+use serde_json::Value;
+use tokio::sync::RwLock;
+use tokio::task::JoinSet;
+
+use crate::engines::{File, Postgres, redis_cluster_node, redis_node, unique};
+use crate::support::{AUDIENCE, ISSUER, Server, TestClock};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+const SEALING_KEY: [u8; 32] = [7; 32];
+
+/// The same clock, on a machine where it is wrong.
+#[derive(Clone, Debug)]
+struct WrongBy {
+    clock: TestClock,
+    ahead: Duration,
+    behind: Duration,
+}
+
+impl Clock for WrongBy {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.ahead - self.behind
+    }
+}
+
+fn node_with(
+    keys: ManagedKeys,
+    clock: impl Clock,
+    sealing: impl IntoIterator<Item = [u8; 32]>,
+    schedule: RotationSchedule,
+) -> TokenService {
+    let builder = TokenService::builder()
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .clock(clock)
+        .managed_keys(keys)
+        .policy(Policy::default().rotation_schedule(schedule));
+    let sealing = sealing.into_iter().map(SealingKey::from_bytes);
+    sealing.fold(builder, |builder, key| builder.sealing_key(key)).build().unwrap()
+}
+
+fn node(store: impl KeyStore, clock: impl Clock) -> TokenService {
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(store);
+    node_with(keys, clock, [SEALING_KEY], RotationSchedule::default())
+}
+
+fn token_of(node: &TokenService) -> String {
+    node.issue(Grant::user("jane")).unwrap().access_token.expose().to_owned()
+}
+
+/// The kids that a node publishes, in the order in which their keys sign.
+fn kids(node: &TokenService) -> Vec<String> {
+    kids_in(&serde_json::from_str(&node.jwks()).unwrap())
+}
+
+fn kids_in(set: &Value) -> Vec<String> {
+    let keys = set["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The kid that a token names.
+fn kid_of(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+fn signing_kid(node: &TokenService) -> String {
+    kid_of(&token_of(node))
+}
+
+#[track_caller]
+fn fault(node: &TokenService, token: &str) -> TokenFault {
+    node.validator().validate(token).unwrap_err()
+}
+
+/// The documented routes, and one that wants a token.
+fn app(tokens: &TokenService) -> Router {
+    let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
+    tokens.router().route("/me", me.layer(tokens.validate_layer()))
+}
+
+#[tokio::test]
+async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
+    let store = MemoryStore::new();
+    let other = node(store.clone(), TestClock::new());
+    other.catch_up().await.unwrap();
+    let token = token_of(&other);
+
+    let tokens = node(store, TestClock::new());
+    let server = Server::start(app(&tokens)).await;
+    let refused = server.get("/me", Some(&token)).await.expect(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    server.get("/me", Some("no.token.atall")).await.expect(401);
+    server.get("/.well-known/jwks.json", None).await.expect(503);
+    let error = tokens.issue(Grant::user("jane")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(fault(&tokens, &token), TokenFault::KeysUnknown);
+    let validated = other.validator().validate(&token).unwrap();
+    assert_eq!(tokens.validator().recheck(&validated), Err(TokenFault::KeysUnknown));
+
+    tokens.catch_up().await.unwrap();
+    server.get("/me", Some(&token)).await.expect(200);
+    assert_eq!(kids(&tokens), kids(&other));
+    let set = server.get("/.well-known/jwks.json", None).await.expect(200);
+    assert_eq!(kids_in(&set.json()), kids(&other));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_nodes_that_start_at_once_one_makes_the_key_and_all_have_it() {
+    let store = MemoryStore::new();
+    let mut starting = JoinSet::new();
+    for _ in 0..16 {
+        let node = node(store.clone(), TestClock::new());
+        starting.spawn(async move {
+            node.catch_up().await.unwrap();
+            (token_of(&node), node)
+        });
+    }
+    let nodes = starting.join_all().await;
+    for (token, _) in &nodes {
+        for (_, node) in &nodes {
+            node.validator().validate(token).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_announced_signs_and_is_forgotten_when_its_tokens_have_ended() {
+    let clock = TestClock::new();
+    let tokens = node(MemoryStore::new(), clock.clone());
+    tokens.catch_up().await.unwrap();
+    let first = signing_kid(&tokens);
+
+    clock.advance(76 * DAY - SECOND);
+    tokens.catch_up().await.unwrap();
+    assert_eq!(kids(&tokens), std::slice::from_ref(&first));
+    clock.advance(SECOND);
+    tokens.catch_up().await.unwrap();
+    let [published, next] = <[String; 2]>::try_from(kids(&tokens)).unwrap();
+    assert_eq!((published, signing_kid(&tokens)), (first.clone(), first.clone()));
+
+    clock.advance(14 * DAY - SECOND);
+    tokens.catch_up().await.unwrap();
+    let last = token_of(&tokens);
+    assert_eq!(kid_of(&last), first);
+    clock.advance(SECOND);
+    tokens.catch_up().await.unwrap();
+    assert_eq!(signing_kid(&tokens), next);
+    assert_eq!(kids(&tokens), [first.clone(), next.clone()]);
+
+    // A token lives for a day, is accepted for a minute longer, and clocks differ by five.
+    clock.advance(DAY - SECOND);
+    tokens.catch_up().await.unwrap();
+    tokens.validator().validate(&last).unwrap();
+    clock.advance(SECOND + 6 * MINUTE - SECOND);
+    tokens.catch_up().await.unwrap();
+    assert_eq!(kids(&tokens), [first, next.clone()]);
+    clock.advance(SECOND);
+    tokens.catch_up().await.unwrap();
+    assert_eq!(kids(&tokens), [next]);
+    assert_eq!(fault(&tokens, &last), TokenFault::UnknownKey);
+}
+
+#[tokio::test]
+async fn nodes_whose_clocks_differ_by_minutes_accept_each_others_tokens_over_a_rotation() {
+    let (clock, store) = (TestClock::new(), MemoryStore::new());
+    let wrong = [(0, 0), (0, 60), (60, 0), (0, 120), (120, 0)].map(|(ahead, behind)| {
+        let [ahead, behind] = [ahead, behind].map(Duration::from_secs);
+        node(store.clone(), WrongBy { clock: clock.clone(), ahead, behind })
+    });
+    let catch_up = async || {
+        for node in &wrong {
+            node.catch_up().await.unwrap();
+        }
+    };
+    catch_up().await;
+    clock.advance(76 * DAY);
+    catch_up().await;
+    clock.advance(14 * DAY - 5 * MINUTE);
+    // Until five minutes after the old key's end, in steps that are short where something happens.
+    let steps = [(20, 30), (23, 3_600), (138, 30)];
+    let mut issued: Vec<(Timestamp, String)> = Vec::new();
+    let mut kids = std::collections::BTreeSet::new();
+    for (count, seconds) in steps {
+        for _ in 0..count {
+            clock.advance(Duration::from_secs(seconds));
+            catch_up().await;
+            for node in &wrong {
+                let token = token_of(node);
+                kids.insert(kid_of(&token));
+                // A fault of the clock's, and none of the key's, would be beyond the leeway.
+                issued.push((node.now() + DAY, token));
+            }
+            for (end, token) in &issued {
+                for node in &wrong {
+                    match node.validator().validate(token) {
+                        Ok(_) => {}
+                        Err(TokenFault::NotYetValid) => assert!(*end > node.now() + DAY),
+                        Err(TokenFault::Expired | TokenFault::UnknownKey) => {
+                            assert!(*end + MINUTE <= node.now(), "{end} {}", node.now());
+                        }
+                        Err(fault) => panic!("{fault:?} {end} {}", node.now()),
+                    }
+                }
+            }
+            issued.retain(|(end, _)| *end + 6 * MINUTE > clock.now());
+        }
+    }
+    assert_eq!(kids.len(), 2, "a rotation was looked at");
+}
+
+#[tokio::test]
+async fn a_key_opens_with_its_sealing_key_alone_and_a_node_without_leaves_it_alone() {
+    let store = MemoryStore::new();
+    let first = node(store.clone(), TestClock::new());
+    first.catch_up().await.unwrap();
+    let before = store.get().await.unwrap();
+    let keys = || ManagedKeys::new(Algorithm::EdDSA).store(store.clone());
+    let stranger = node_with(keys(), TestClock::new(), [[8; 32]], RotationSchedule::default());
+    assert_eq!(stranger.catch_up().await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(fault(&stranger, &token_of(&first)), TokenFault::KeysUnknown);
+    assert_eq!(store.get().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_new_sealing_key_seals_the_keys_anew() {
+    let store = MemoryStore::new();
+    let first = node(store.clone(), TestClock::new());
+    first.catch_up().await.unwrap();
+    let token = token_of(&first);
+    for sealing in [vec![[8; 32], SEALING_KEY], vec![[8; 32]]] {
+        let keys = ManagedKeys::new(Algorithm::EdDSA).store(store.clone());
+        let next = node_with(keys, TestClock::new(), sealing, RotationSchedule::default());
+        next.catch_up().await.unwrap();
+        next.validator().validate(&token).unwrap();
+        assert_eq!(kids(&next), kids(&first));
+    }
+}
+
+#[tokio::test]
+async fn keys_of_every_algorithm_are_read_back_by_another_node() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256, Algorithm::HS256] {
+        let store = MemoryStore::new();
+        let [one, other] = [(); 2].map(|()| {
+            let keys = ManagedKeys::new(algorithm).store(store.clone());
+            node_with(keys, TestClock::new(), [SEALING_KEY], RotationSchedule::default())
+        });
+        one.catch_up().await.unwrap();
+        other.catch_up().await.unwrap();
+        other.validator().validate(&token_of(&one)).unwrap();
+        one.validator().validate(&token_of(&other)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_asked_for_waits_until_all_can_have_the_key() {
+    let (clock, store) = (TestClock::new(), MemoryStore::new());
+    let [one, other] = [(); 2].map(|()| node(store.clone(), clock.clone()));
+    one.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    let first = signing_kid(&one);
+    let begins = one.rotate_keys().await.unwrap();
+    // The published keys may be kept for five minutes, and clocks differ by five.
+    assert_eq!(begins, clock.now() + 10 * MINUTE);
+    assert_eq!(one.rotate_keys().await.unwrap(), begins, "asked for twice, it is one rotation");
+    assert_eq!(signing_kid(&one), first);
+    clock.advance(10 * MINUTE);
+    one.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    assert_ne!(signing_kid(&one), first);
+    assert_eq!(signing_kid(&other), signing_kid(&one));
+
+    // One that has long been announced signs at once.
+    clock.advance(77 * DAY);
+    one.catch_up().await.unwrap();
+    clock.advance(DAY);
+    let second = signing_kid(&one);
+    assert_eq!(one.rotate_keys().await.unwrap(), clock.now());
+    assert_ne!(signing_kid(&one), second);
+    other.validator().validate(&token_of(&one)).unwrap_err();
+    other.catch_up().await.unwrap();
+    other.validator().validate(&token_of(&one)).unwrap();
+}
+
+#[tokio::test]
+async fn a_key_in_wrong_hands_ends_at_once() {
+    let (clock, store) = (TestClock::new(), MemoryStore::new());
+    let [one, other] = [(); 2].map(|()| node(store.clone(), clock.clone()));
+    one.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    let (leaked, token) = (signing_kid(&one), token_of(&one));
+    one.validator().validate(&token).unwrap();
+    one.retire_key(&leaked).await.unwrap();
+    assert_eq!(fault(&one, &token), TokenFault::UnknownKey, "also where it was known");
+    assert!(!kids(&one).contains(&leaked));
+    assert_ne!(signing_kid(&one), leaked);
+    other.catch_up().await.unwrap();
+    assert_eq!(fault(&other, &token), TokenFault::UnknownKey);
+    other.validator().validate(&token_of(&one)).unwrap();
+
+    // One that does not sign: the next, and one that did.
+    let signing = signing_kid(&one);
+    one.rotate_keys().await.unwrap();
+    let [_, next] = <[String; 2]>::try_from(kids(&one)).unwrap();
+    one.retire_key(&next).await.unwrap();
+    assert_eq!(kids(&one), std::slice::from_ref(&signing));
+    one.rotate_keys().await.unwrap();
+    clock.advance(10 * MINUTE);
+    one.catch_up().await.unwrap();
+    one.retire_key(&signing).await.unwrap();
+    assert_eq!(kids(&one), [signing_kid(&one)]);
+    let unknown = one.retire_key("nobody's").await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_ring_of_the_hosts_is_the_hosts_to_change() {
+    let tokens = crate::support::Fixture::new().tokens;
+    let errors =
+        [tokens.rotate_keys().await.unwrap_err(), tokens.retire_key("kid").await.unwrap_err()];
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Configuration));
+}
+
+#[tokio::test]
+async fn a_schedule_by_which_a_key_would_sign_too_early_is_refused() {
+    let schedule = RotationSchedule::default();
+    let policies = [
+        Policy::default().rotation_schedule(schedule.announcement(10 * MINUTE)),
+        Policy::default().jwks_max_age(14 * DAY),
+        Policy::default().rotation_schedule(schedule.every(13 * DAY)),
+        Policy::default().rotation_schedule(schedule.refresh_interval(7 * DAY)),
+        Policy::default().rotation_schedule(schedule.refresh_interval(Duration::ZERO)),
+    ];
+    let builder = || TokenService::builder().issuer(ISSUER).audience(AUDIENCE);
+    for policy in policies {
+        let keys = ManagedKeys::new(Algorithm::EdDSA);
+        let error = builder().managed_keys(keys).policy(policy).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+    }
+    let both = builder()
+        .managed_keys(ManagedKeys::new(Algorithm::EdDSA))
+        .keys(KeyRing::generate(Algorithm::EdDSA).unwrap());
+    assert_eq!(both.build().unwrap_err().kind(), ErrorKind::Configuration);
+    let unsealed =
+        builder().managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(File::new().node().await));
+    assert_eq!(unsealed.build().unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+/// A store that may be out of reach.
+#[derive(Clone, Debug, Default)]
+struct Unreliable {
+    store: MemoryStore,
+    is_down: Arc<AtomicBool>,
+}
+
+impl Unreliable {
+    fn reach(&self) -> Result<&MemoryStore, StoreError> {
+        let is_down = self.is_down.load(Ordering::SeqCst);
+        if is_down { Err(StoreError::unavailable("it is down")) } else { Ok(&self.store) }
+    }
+}
+
+#[async_trait]
+impl KeyStore for Unreliable {
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+        self.reach()?.get().await
+    }
+
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+        KeyStore::insert(self.reach()?, keys).await
+    }
+
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
+        KeyStore::replace(self.reach()?, keys, expected_version).await
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
+    let (clock, store) = (TestClock::new(), Unreliable::default());
+    let tokens = node(store.clone(), clock.clone());
+    tokens.catch_up().await.unwrap();
+    clock.advance(80 * DAY);
+    tokens.catch_up().await.unwrap();
+    let [first, next] = <[String; 2]>::try_from(kids(&tokens)).unwrap();
+    store.is_down.store(true, Ordering::SeqCst);
+    let housekeeping = tokio::spawn(tokens.run_housekeeping());
+    clock.advance(14 * DAY);
+    until(async || signing_kid(&tokens) == next).await;
+    assert_eq!(kids(&tokens), [first, next.clone()]);
+    clock.advance(2 * DAY);
+    until(async || kids(&tokens) == [next.clone()]).await;
+
+    // What is due is made up for once the store is back.
+    clock.advance(80 * DAY);
+    store.is_down.store(false, Ordering::SeqCst);
+    until(async || kids(&tokens).len() == 2).await;
+    housekeeping.abort();
+}
+
+/// Returns once something is so.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(10 * MINUTE, waiting).await.expect("it never came to be so");
+}
+
+/// Remembers the private keys that it makes.
+#[derive(Clone, Debug, Default)]
+struct Spy(Arc<Mutex<Vec<[u8; 32]>>>);
+
+impl CryptoProvider for Spy {
+    fn generate(&self, algorithm: Algorithm) -> Result<PrivateKey, countersign::Error> {
+        let key = DefaultProvider.generate(algorithm)?;
+        if let PrivateKey::Ed25519(seed) = &key {
+            self.0.lock().unwrap().push(**seed);
+        }
+        Ok(key)
+    }
+
+    fn verification_key(&self, key: &PrivateKey) -> Result<VerificationKey, countersign::Error> {
+        DefaultProvider.verification_key(key)
+    }
+
+    fn signer(&self, key: &PrivateKey) -> Result<Box<dyn Signer>, countersign::Error> {
+        DefaultProvider.signer(key)
+    }
+
+    fn verifier(&self, key: &VerificationKey) -> Result<Box<dyn Verifier>, countersign::Error> {
+        DefaultProvider.verifier(key)
+    }
+}
+
+/// Has a service make keys, and looks for them in all that its store holds.
+async fn no_private_key_is_in(store: impl KeyStore, dump: impl AsyncFn() -> Vec<u8>) {
+    let (spy, clock) = (Spy::default(), TestClock::new());
+    let keys = ManagedKeys::with_provider(Algorithm::EdDSA, spy.clone()).store(store);
+    let tokens = node_with(keys, clock.clone(), [SEALING_KEY], RotationSchedule::default());
+    tokens.catch_up().await.unwrap();
+    clock.advance(80 * DAY);
+    tokens.catch_up().await.unwrap();
+    let bytes = dump().await;
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    for kid in kids(&tokens) {
+        assert!(holds(kid.as_bytes()), "what is no secret is found");
+    }
+    let seeds = spy.0.lock().unwrap();
+    assert_eq!(seeds.len(), 2);
+    for seed in &*seeds {
+        let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!holds(seed) && !holds(hex.as_bytes()));
+        assert!(!holds(URL_SAFE_NO_PAD.encode(seed).as_bytes()));
+        let shown = format!("{tokens:?}");
+        assert!(!shown.contains(&hex) && !shown.contains(&URL_SAFE_NO_PAD.encode(seed)));
+    }
+}
+
+#[tokio::test]
+async fn no_private_key_is_in_a_file_in_the_clear() {
+    let file = File::new();
+    no_private_key_is_in(file.node().await, async || file.bytes()).await;
+}
+
+#[tokio::test]
+async fn no_private_key_is_in_a_database_in_the_clear() {
+    let database = Postgres::new().await;
+    no_private_key_is_in(database.node().await, async || {
+        let rows = format!("SELECT t::text FROM {}.countersign_signing_keys t", database.schema);
+        let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(rows));
+        rows.fetch_all(&Postgres::pool().await).await.unwrap().concat().into_bytes()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_private_key_is_in_redis_in_the_clear() {
+    let server = crate::engines::EngineServer::redis();
+    no_private_key_is_in(server.redis_node(), async || {
+        let record: Vec<String> =
+            server.redis_command(&["HGETALL", "countersign:signing-keys"]).await;
+        record.concat().into_bytes()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_store_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_keeps_the_contract_of_keys() {
+    let file = File::new();
+    conformance::check_key_store(Arc::new(file.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(Postgres::new().await.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(redis_node(&unique("keys-")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(redis_cluster_node(&unique("keys-")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_postgres_fifty_rotations_under_load_refuse_no_good_token() {
+    let database = Postgres::new().await;
+    let stores = [database.node().await, database.node().await, database.node().await];
+    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_redis_fifty_rotations_under_load_refuse_no_good_token() {
+    let prefix = unique("rotations-");
+    let stores = [redis_node(&prefix), redis_node(&prefix), redis_node(&prefix)];
+    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+}
+
+const ROTATIONS: usize = 50;
+/// Each node has so many clients.
+const CLIENTS: usize = 4;
+
+/// Three nodes whose clocks differ, with clients that log in at one and are validated by another.
+/// Time goes in steps, while no request is under way; everything else goes on as it likes.
+struct Cluster {
+    clock: TestClock,
+    nodes: Vec<TokenService>,
+    servers: Vec<Server>,
+    /// Held for reading by requests, and for writing where the clock is moved.
+    time: RwLock<()>,
+    /// Keys that were ended before their time.
+    retired: Mutex<Vec<String>>,
+    /// How many good tokens were accepted.
+    accepted: AtomicUsize,
+}
+
+impl Cluster {
+    async fn start(stores: [impl KeyStore; 3]) -> Self {
+        let clock = TestClock::new();
+        let schedule = RotationSchedule::default()
+            .every(2 * DAY)
+            .announcement(DAY)
+            .refresh_interval(Duration::from_millis(20));
+        let wrong = [(0, 0), (0, 30), (30, 0)];
+        let (mut nodes, mut servers) = (Vec::new(), Vec::new());
+        for (store, (ahead, behind)) in stores.into_iter().zip(wrong) {
+            let [ahead, behind] = [ahead, behind].map(Duration::from_secs);
+            let clock = WrongBy { clock: clock.clone(), ahead, behind };
+            let keys = ManagedKeys::new(Algorithm::EdDSA).store(store);
+            let node = node_with(keys, clock, [SEALING_KEY], schedule);
+            node.catch_up().await.unwrap();
+            tokio::spawn(node.run_housekeeping());
+            servers.push(Server::start(app(&node)).await);
+            nodes.push(node);
+        }
+        let (time, retired, accepted) = (RwLock::default(), Mutex::default(), AtomicUsize::new(0));
+        Self { clock, nodes, servers, time, retired, accepted }
+    }
+
+    async fn advance(self: &Arc<Self>, by: Duration) {
+        assert_eq!(Arc::strong_count(self), CLIENTS + 1, "a client has failed");
+        let _no_request_is_under_way = self.time.write().await;
+        self.clock.advance(by);
+    }
+
+    /// Returns once something is so on every node.
+    async fn everywhere(&self, is_so: impl Fn(&TokenService) -> bool) {
+        until(async || self.nodes.iter().all(&is_so)).await;
+    }
+
+    /// Returns once so many good tokens were accepted.
+    async fn until_accepted(self: &Arc<Self>, count: usize) {
+        until(async || {
+            assert_eq!(Arc::strong_count(self), CLIENTS + 1, "a client has failed");
+            self.accepted.load(Ordering::Relaxed) >= count
+        })
+        .await;
+    }
+
+    async fn validate(&self, node: usize, token: &str) -> StatusCode {
+        self.servers[node].get("/me", Some(token)).await.status()
+    }
+
+    /// Has tokens issued and looked at, until there is nobody else.
+    async fn keep_busy(self: Arc<Self>, client: usize) {
+        let mut tokens: Vec<(Timestamp, String)> = Vec::new();
+        while Arc::strong_count(&self) > CLIENTS {
+            let time = self.time.read().await;
+            let issuer = &self.nodes[client % self.nodes.len()];
+            tokens.push((issuer.now() + DAY, token_of(issuer)));
+            let now = self.clock.now();
+            tokens.retain(|(end, _)| *end > now + 2 * MINUTE);
+            let at = client + tokens.len();
+            let (_, token) = &tokens[at % tokens.len()];
+            let is_retired = self.retired.lock().unwrap().iter().any(|kid| *kid == kid_of(token));
+            if !is_retired {
+                let status = self.validate(at % self.nodes.len(), token).await;
+                assert_eq!(status, StatusCode::OK, "a good token was refused");
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(time);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn fifty_rotations_under_load_refuse_no_good_token(stores: [impl KeyStore; 3]) {
+    let cluster = Arc::new(Cluster::start(stores).await);
+    // All of these before the first begins: it goes on for as long as there are so many.
+    let shares = [(); CLIENTS].map(|()| Arc::clone(&cluster));
+    let mut clients = JoinSet::new();
+    for (client, share) in shares.into_iter().enumerate() {
+        clients.spawn(share.keep_busy(client));
+    }
+    let mut signed = vec![signing_kid(&cluster.nodes[0])];
+    for rotation in 1..=ROTATIONS {
+        // To where the next key is announced, and has come to every node.
+        cluster.advance(DAY).await;
+        let last = signed.last().unwrap().clone();
+        cluster.everywhere(|node| kids(node).last().is_some_and(|next| *next != last)).await;
+        // Up to its time, past it in steps, and on until all are on the other side of it.
+        cluster.advance(DAY - MINUTE).await;
+        let token = token_of(&cluster.nodes[0]);
+        for _ in 0..8 {
+            cluster.advance(30 * SECOND).await;
+            let before = cluster.accepted.load(Ordering::Relaxed);
+            cluster.until_accepted(before + CLIENTS).await;
+        }
+        cluster.everywhere(|node| signing_kid(node) != last).await;
+        signed.push(signing_kid(&cluster.nodes[rotation % 3]));
+        if rotation % 10 == 0 {
+            end(&cluster, &last, &token).await;
+        }
+    }
+    let accepted = cluster.accepted.load(Ordering::Relaxed);
+    assert!(accepted >= ROTATIONS * 8 * CLIENTS, "{accepted}");
+    drop(cluster);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    let keys = signed.len();
+    signed.dedup();
+    assert_eq!((keys, signed.len()), (ROTATIONS + 1, ROTATIONS + 1), "each has its time");
+}
+
+/// A key that signed until a moment ago gets into wrong hands: what it signed has not expired, and is
+/// refused on every node that has looked.
+async fn end(cluster: &Cluster, kid: &str, token: &str) {
+    for node in 0..cluster.nodes.len() {
+        assert_eq!(cluster.validate(node, token).await, StatusCode::OK);
+    }
+    {
+        // Nobody is to go on taking what it signed for good.
+        let _no_request_is_under_way = cluster.time.write().await;
+        cluster.retired.lock().unwrap().push(kid.to_owned());
+        cluster.nodes[1].retire_key(kid).await.unwrap();
+    }
+    cluster.everywhere(|node| !kids(node).iter().any(|published| published == kid)).await;
+    for node in 0..cluster.nodes.len() {
+        assert_eq!(cluster.validate(node, token).await, StatusCode::UNAUTHORIZED);
+    }
+}
