@@ -14,6 +14,8 @@ pub mod jose;
 
 #[cfg(feature = "service")]
 pub mod store;
+#[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+pub mod testing;
 
 /// The middleware, a module each: its layer, its service, and what it lets through.
 ///

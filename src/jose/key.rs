@@ -104,6 +104,12 @@ impl SigningKey {
         self.verifying.algorithm()
     }
 
+    /// The signature of any text.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "for tokens that are broken"))]
+    pub(crate) fn signature_of(&self, text: &[u8]) -> Result<Vec<u8>, Error> {
+        self.prepared.signer.sign(text)
+    }
+
     /// A compact JWS over `payload` (RFC 7515 §7.1).
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only issuing signs"))]
     pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, Error> {

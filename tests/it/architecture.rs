@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may import.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("clock", &["error"]),
     ("json", &[]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("telemetry", &[]),
     ("service", &["error", "clock", "json", "domain", "jose", "store", "telemetry", "service"]),
     ("http", &["error", "clock", "json", "domain", "service", "http"]),
+    ("testing", &["error", "clock", "domain", "jose", "service", "testing"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

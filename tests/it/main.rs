@@ -37,5 +37,6 @@ mod revocation;
 mod sessions;
 mod stores;
 mod support;
+mod testing;
 mod token_cache;
 mod users_and_entities;

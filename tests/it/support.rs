@@ -1,14 +1,13 @@
 //! A service with a clock that tests move, served over HTTP, and a client for it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, Caller, Clock, CustomerId, Entity, EntityId, KeyRing, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, Timestamp, TokenService,
+    Acl, Algorithm, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
     TokenServiceBuilder,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -18,35 +17,13 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+pub use countersign::testing::TestClock;
+
 pub const ISSUER: &str = "https://auth.example.com";
 pub const AUDIENCE: &str = "https://api.example.com";
 pub const PASSWORD: &str = "correct horse battery staple";
 /// 2026-01-01T00:00:00Z
 pub const START: u64 = 1_767_225_600;
-
-/// A clock that stands still until a test moves it.
-#[derive(Clone, Debug)]
-pub struct TestClock(Arc<AtomicU64>);
-
-impl TestClock {
-    pub fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(START * 1_000_000)))
-    }
-
-    pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
-    }
-
-    pub fn set(&self, to: Timestamp) {
-        self.0.store(to.as_micros(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// Keeps the one-time passwords that were sent.
 #[derive(Clone, Debug, Default)]
