@@ -52,6 +52,8 @@ pub use self::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 pub use self::http::{require::RequireLayer, validate::ValidateLayer};
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
+#[cfg(feature = "remote-jwks")]
+pub use self::service::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
 pub use self::service::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]

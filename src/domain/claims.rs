@@ -271,6 +271,8 @@ pub(crate) struct Standing {
     pub(crate) expires_at: Timestamp,
     /// The latest of the instants that it is not valid before.
     pub(crate) begins_at: Timestamp,
+    /// Which of the issuers elsewhere it is of; none where it is one's own.
+    pub(crate) trusted: Option<usize>,
     /// The key that signed it.
     pub(crate) kid: Arc<str>,
 }

@@ -10,7 +10,7 @@ use crate::http::bearer::{Credentials, credentials, token};
 use crate::http::client_address::client_address;
 use crate::http::refusal::RefusalReason;
 use crate::service::audit::{self, Attempt, Operation, Subjects};
-use crate::service::validate::{TokenFault, Validator};
+use crate::service::validate::{KeyFlight, TokenFault, Validator};
 
 /// What a request is authenticated by.
 #[derive(Clone, Copy)]
@@ -88,6 +88,15 @@ impl<'a> Authenticator<'a> {
         audit::refused(self.validator.subjects(), &attempt, reason.as_str());
         reason
     }
+}
+
+/// The fetch that a request has to wait for before its token can be checked, where there is one.
+pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Option<KeyFlight> {
+    if !validator.may_wait() {
+        return None;
+    }
+    let Credentials::Bearer(bytes) = credentials(headers) else { return None };
+    validator.flight_for(token(bytes)?)
 }
 
 /// Tells the audit log that a good token was not enough.

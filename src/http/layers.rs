@@ -12,9 +12,9 @@ use crate::http::validate::ValidateLayer;
 use crate::service::{Caller, TokenService};
 
 impl TokenService {
-    /// A [`ValidateLayer`] for the tokens of this service.
+    /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts.
     pub fn validate_layer(&self) -> ValidateLayer {
-        ValidateLayer::new(self.validator().clone())
+        ValidateLayer::new(self.edge_validator().clone())
     }
 
     /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.

@@ -67,8 +67,16 @@ fn decode(segment: &str) -> Result<Vec<u8>, JwsFault> {
 }
 
 impl JoseHeader {
-    /// Reads the header's segment.
+    /// Reads the header's segment, which has to be that of an access token.
     pub(crate) fn parse(segment: &str) -> Result<Self, JwsFault> {
+        Self::parse_typed(segment, |typ| typ.is_some_and(is_access_token_type))
+    }
+
+    /// Reads the header's segment, whose `typ` has to be as somebody wants it.
+    pub(crate) fn parse_typed(
+        segment: &str,
+        is_right: impl Fn(Option<&str>) -> bool,
+    ) -> Result<Self, JwsFault> {
         let header = decode(segment)?;
         let header = json::parse_with(&header, ReadHeader).map_err(|_| JwsFault::Malformed)?;
         if header.unsupported {
@@ -76,7 +84,7 @@ impl JoseHeader {
         }
         let algorithm = header.alg.as_deref().and_then(|alg| alg.parse().ok());
         let algorithm = algorithm.ok_or(JwsFault::UnknownAlgorithm)?;
-        if !header.typ.as_deref().is_some_and(is_access_token_type) {
+        if !is_right(header.typ.as_deref()) {
             return Err(JwsFault::WrongType);
         }
         let kid = header.kid.ok_or(JwsFault::NoKeyId)?;

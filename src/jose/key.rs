@@ -219,6 +219,12 @@ impl VerifyingKey {
         jwk::to_public_jwk(&self.prepared.key, self.kid())
     }
 
+    /// Whether it is the same key, under the same name.
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.kid() == other.kid() && self.prepared.key == other.prepared.key
+    }
+
     /// Whether a token with this header, a segment of base64url, was good before.
     pub(crate) fn knows_header(&self, header: &str) -> bool {
         self.prepared.known_header.get().is_some_and(|known| **known == *header)

@@ -271,6 +271,39 @@ impl KeyRing {
         true
     }
 
+    /// A ring without keys.
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
+    pub(crate) fn empty() -> Self {
+        Self::of(Keys::default())
+    }
+
+    /// Puts keys that only verify in the place of all keys. One that is there already stays as it is.
+    /// Answers whether that is a change.
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
+    pub(crate) fn replace_verifying(&self, keys: &[VerifyingKey]) -> bool {
+        let known = self.shared.keys.load_full();
+        let kept = |key: &VerifyingKey| {
+            known
+                .verifying
+                .iter()
+                .find(|known| known.key.is_same(key))
+                .map(|known| known.key.clone())
+        };
+        let is_new =
+            keys.len() != known.verifying.len() || keys.iter().any(|key| kept(key).is_none());
+        if is_new {
+            let until = Timestamp::MAX;
+            let verifying = keys.iter().map(|key| kept(key).unwrap_or_else(|| key.clone()));
+            let verifying: Vec<_> = verifying.map(|key| RingKey { key, until }).collect();
+            let replaced = self.change(|keys| {
+                *keys = Keys { verifying: verifying.clone(), ..Keys::default() };
+                Ok(())
+            });
+            debug_assert!(replaced.is_ok(), "replacing has no reason to fail");
+        }
+        is_new
+    }
+
     /// Whether its keys have not come yet.
     pub(crate) fn are_awaited(&self) -> bool {
         self.shared.keys.load().are_awaited

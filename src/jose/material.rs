@@ -342,7 +342,7 @@ fn is_canonical_and_not_of_small_order(key: &[u8; 32]) -> bool {
 }
 
 /// base64url without padding, as JWKs and thumbprints have it.
-pub(super) fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

@@ -12,6 +12,11 @@ mod key_ring;
 mod material;
 mod provider;
 
+#[cfg(feature = "remote-jwks")]
+pub(crate) mod remote;
+#[cfg(not(feature = "remote-jwks"))]
+#[path = "no_remote.rs"]
+pub(crate) mod remote;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod with_default_provider;
 
@@ -33,3 +38,5 @@ pub use self::provider::aws_lc::AwsLcRs as DefaultProvider;
 pub use self::provider::rust_crypto::RustCrypto as DefaultProvider;
 
 pub(crate) use self::compact::{CompactJws, JoseHeader, JwsFault};
+#[cfg(feature = "remote-jwks")]
+pub(crate) use self::material::base64url;

@@ -15,6 +15,7 @@ use crate::service::policy::Policy;
 use crate::service::stores::Stores;
 use crate::service::throttle::Throttle;
 use crate::service::token_service::{Parts, TokenService};
+use crate::service::trusted::TrustedIssuer;
 use crate::service::validate::Validator;
 use crate::store::{EntityStore, MemoryStore, SessionStore};
 
@@ -26,6 +27,7 @@ pub struct TokenServiceBuilder {
     audiences: Vec<String>,
     keys: Option<KeyRing>,
     managed_keys: Option<ManagedKeys>,
+    pub(super) trusted_issuers: Vec<TrustedIssuer>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
@@ -171,7 +173,13 @@ impl TokenServiceBuilder {
         } else {
             Subjects::Digested(Box::new(sealing.audit_key()))
         };
-        let validator = validator.subjects(subjects).build()?;
+        let builder = validator.subjects(subjects);
+        let validator = builder.clone().build()?;
+        let edge_validator = if self.trusted_issuers.is_empty() {
+            validator.clone()
+        } else {
+            builder.trusted_issuers(self.trusted_issuers).build()?
+        };
         if keys.active().is_none() && !keys.are_awaited() {
             return Err(configuration("the keys only verify: one has to sign"));
         }
@@ -202,6 +210,7 @@ impl TokenServiceBuilder {
             policy: self.policy,
             sender: self.sender,
             validator,
+            edge_validator,
             revocations,
         };
         Ok(TokenService { parts: Arc::new(parts) })

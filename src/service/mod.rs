@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 pub(crate) mod proxies;
 mod token_cache;
+pub(crate) mod trusted;
 pub(crate) mod validate;
 
 #[cfg(feature = "service")]

@@ -50,6 +50,8 @@ pub(super) struct Parts {
     pub(super) hashing: HashingPool,
     pub(super) throttle: Throttle,
     pub(super) validator: Validator,
+    /// That of the host's handlers: it accepts the tokens of issuers elsewhere, too.
+    pub(super) edge_validator: Validator,
     pub(super) revocations: Arc<RevocationSet>,
     pub(super) phantom_tokens: PhantomTokens,
 }
@@ -64,6 +66,11 @@ impl TokenService {
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.parts.validator
+    }
+
+    /// What checks tokens where the host's handlers are.
+    pub(crate) fn edge_validator(&self) -> &Validator {
+        &self.parts.edge_validator
     }
 
     /// Its policy.

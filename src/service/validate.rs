@@ -14,7 +14,10 @@ use crate::json;
 use crate::service::audit::Subjects;
 use crate::service::proxies::TrustedProxies;
 use crate::service::token_cache::TokenCache;
+use crate::service::trusted::{ForeignToken, Recognised, TrustedIssuer, TrustedIssuers};
 use crate::telemetry;
+
+pub(crate) use crate::jose::remote::KeyFlight;
 
 /// The longest token that is looked at, in bytes: what a request's headers have room for.
 pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
@@ -68,6 +71,7 @@ struct Rules {
     /// Those of the keys, where none are named.
     algorithms: Option<Vec<Algorithm>>,
     cache: Option<TokenCache>,
+    trusted: TrustedIssuers,
     leeway: Duration,
     max_token_len: usize,
     trailing_wildcards: bool,
@@ -97,25 +101,50 @@ impl Validator {
 
     /// The same, of a token that is not remembered.
     pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
-        let outcome = self.check(token);
+        let outcome = self.check(token).map_err(|refused| match refused {
+            Refused::Fault(fault) => fault,
+            // Who can wait has waited.
+            Refused::Waits(_) => TokenFault::KeysUnknown,
+        });
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
     }
 
-    fn check(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+    /// Whether there are issuers whose keys may have to be waited for.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.rules.trusted.is_empty()
+    }
+
+    /// The fetch of keys that has to be waited for before a token can be checked.
+    pub(crate) fn flight_for(&self, token: &str) -> Option<KeyFlight> {
+        let rules = &*self.rules;
+        let stands = |known: Arc<Validated>| rules.key_stands(&known, rules.clock.now());
+        let known = rules.cache.as_ref().and_then(|cache| cache.get(token.as_bytes()));
+        let is_known = known.is_some_and(stands);
+        if is_known || token.len() > rules.max_token_len {
+            return None;
+        }
+        match rules.examine(token) {
+            Err(Refused::Waits(flight)) => Some(flight),
+            _ => None,
+        }
+    }
+
+    fn check(&self, token: &str) -> Result<Arc<Validated>, Refused> {
         let rules = &*self.rules;
         if token.len() > rules.max_token_len {
-            return Err(TokenFault::TooLong);
+            return Err(TokenFault::TooLong.into());
         }
-        match &rules.cache {
+        // What can be refused without a signature gets no further than this.
+        let candidate = rules.examine(token)?;
+        let outcome = match &rules.cache {
             Some(cache) => {
-                // What can be refused without a signature does not get this far.
-                let candidate = rules.examine(token)?;
                 let is_still_good = |known: &Validated| rules.stands(known, rules.clock.now());
                 cache.check(token.as_bytes(), is_still_good, || rules.verify(&candidate))
             }
-            None => rules.verify(&rules.examine(token)?),
-        }
+            None => rules.verify(&candidate),
+        };
+        Ok(outcome?)
     }
 
     /// What came of a token that was checked before, if it is remembered: whether it is good still.
@@ -153,6 +182,10 @@ impl Validator {
         // Another validator may have checked it, so nothing is taken as known.
         let rules = &*self.rules;
         let now = rules.clock.now();
+        if validated.standing().trusted.is_some() {
+            rules.trusted.recheck(validated, now)?;
+            return rules.check_times(validated.standing(), now);
+        }
         if rules.keys.are_awaited() {
             return Err(TokenFault::KeysUnknown);
         }
@@ -178,21 +211,49 @@ impl Validator {
     pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
         &self.rules.trusted_proxies
     }
+
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "there are none"))]
+    pub(crate) fn trusted(&self) -> &TrustedIssuers {
+        &self.rules.trusted
+    }
+
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "nothing is fetched"))]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.rules.clock.now()
+    }
+}
+
+/// Why a token is not accepted, or not yet.
+enum Refused {
+    Fault(TokenFault),
+    Waits(KeyFlight),
+}
+
+impl<F: Into<TokenFault>> From<F> for Refused {
+    fn from(fault: F) -> Self {
+        Self::Fault(fault.into())
+    }
 }
 
 /// A token whose signature is still to be checked.
 struct Candidate<'a> {
+    token: &'a str,
     jws: CompactJws<'a>,
     payload: Vec<u8>,
     signature: Vec<u8>,
-    found: Found,
-    /// The generation of the keys that the key was found in.
-    keys: u64,
+    signed_by: SignedBy,
+}
+
+/// Whose key a token names.
+enum SignedBy {
+    /// One's own, and the generation of the keys that it was found in.
+    Own(Found, u64),
+    Trusted(ForeignToken),
 }
 
 impl Rules {
     /// All that can be said of a token before its signature is checked.
-    fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, TokenFault> {
+    fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, Refused> {
         let now = self.clock.now();
         let jws = CompactJws::split(token)?;
         // Before what it is the number of: what changes from here on is checked again.
@@ -200,29 +261,57 @@ impl Rules {
         // Other validators may have the same keys, and other rules.
         let is_allowed = |found: &Found| self.allows_algorithm(found.key.algorithm());
         let known = self.keys.find_by_header(jws.header, now).filter(is_allowed);
-        let header = if known.is_none() { Some(JoseHeader::parse(jws.header)?) } else { None };
+        let header = if known.is_none() { Some(JoseHeader::parse(jws.header)) } else { None };
+        // Others may call their tokens something else. All else is the same for all.
+        match header {
+            Some(Err(fault)) if fault != JwsFault::WrongType => return Err(fault.into()),
+            _ => {}
+        }
         let (payload, signature) = (jws.payload()?, jws.signature()?);
-        let found = match (known, header) {
-            (Some(known), _) => known,
-            (None, Some(header)) => self.find_key(&header, now)?,
-            (None, None) => return Err(TokenFault::UnknownKey),
+        // Others may call their keys what one's own are called: whose it is, its `iss` says.
+        let signed_by = match self.trusted.recognise(jws.header, &payload, now) {
+            Some(Recognised::Token(token)) => SignedBy::Trusted(token),
+            Some(Recognised::Waits(flight)) => return Err(Refused::Waits(flight)),
+            Some(Recognised::Fault(fault)) => return Err(fault.into()),
+            None => SignedBy::Own(
+                match (known, header) {
+                    (Some(known), _) => known,
+                    (None, Some(header)) => self.find_key(&header?, now)?,
+                    (None, None) => return Err(TokenFault::UnknownKey.into()),
+                },
+                keys,
+            ),
         };
-        Ok(Candidate { jws, payload, signature, found, keys })
+        Ok(Candidate { token, jws, payload, signature, signed_by })
     }
 
     fn verify(&self, candidate: &Candidate<'_>) -> Result<Arc<Validated>, TokenFault> {
         let now = self.clock.now();
-        let Candidate { jws, payload, signature, found: Found { key, until }, keys } = candidate;
+        let Candidate { token, jws, payload, signature, signed_by } = candidate;
+        let (key, key_until, keys, trusted) = match signed_by {
+            SignedBy::Own(Found { key, until }, keys) => (key, *until, *keys, None),
+            SignedBy::Trusted(foreign) => {
+                (foreign.key(), Timestamp::MAX, foreign.generation(), Some(foreign.issuer()))
+            }
+        };
         if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
         }
-        key.remember_header(jws.header);
-        let claims = json::parse_with(payload, ReadClaims).map_err(|_| TokenFault::Claims)?;
-        self.check_claims(&claims)?;
+        let claims = match signed_by {
+            SignedBy::Own(..) => {
+                key.remember_header(jws.header);
+                let claims = json::parse_with(payload, ReadClaims);
+                let claims = claims.map_err(|_| TokenFault::Claims)?;
+                self.check_claims(&claims)?;
+                claims
+            }
+            SignedBy::Trusted(foreign) => self.trusted.claims(foreign, token)?,
+        };
         let standing = Standing {
             revocations: AtomicU64::new(self.revocations.generation()),
-            keys: *keys,
-            key_until: *until,
+            keys,
+            key_until,
+            trusted,
             expires_at: Timestamp::from_secs(claims.exp),
             begins_at: Timestamp::from_secs(claims.nbf.unwrap_or_default().max(claims.iat)),
             kid: key.shared_kid(),
@@ -240,7 +329,10 @@ impl Rules {
 
     fn key_stands(&self, validated: &Validated, now: Timestamp) -> bool {
         let standing = validated.standing();
-        standing.keys == self.keys.generation() && now < standing.key_until
+        match standing.trusted {
+            None => standing.keys == self.keys.generation() && now < standing.key_until,
+            Some(issuer) => self.trusted.stand(issuer, standing.keys, now),
+        }
     }
 
     fn allows_algorithm(&self, algorithm: Algorithm) -> bool {
@@ -263,6 +355,9 @@ impl Rules {
     /// What may have changed of a token that was checked before.
     fn check_again(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
         self.check_times(validated.standing(), now)?;
+        if validated.standing().trusted.is_some() {
+            return Ok(());
+        }
         let generation = self.revocations.generation();
         let known = &validated.standing().revocations;
         if known.load(Ordering::Relaxed) == generation {
@@ -287,6 +382,10 @@ impl Rules {
     }
 
     fn check_revocations(&self, validated: &Validated) -> Result<(), TokenFault> {
+        // What is taken back here names one's own tokens and subjects.
+        if validated.standing().trusted.is_some() {
+            return Ok(());
+        }
         if self.revocations.contains(validated) {
             return Err(TokenFault::Revoked);
         }
@@ -415,6 +514,7 @@ pub struct ValidatorBuilder {
     revocations: Arc<RevocationSet>,
     subjects: Subjects,
     trusted_proxies: Vec<String>,
+    pub(super) trusted_issuers: Vec<TrustedIssuer>,
 }
 
 impl Default for ValidatorBuilder {
@@ -432,6 +532,7 @@ impl Default for ValidatorBuilder {
             revocations: Arc::default(),
             subjects: Subjects::Omitted,
             trusted_proxies: Vec::new(),
+            trusted_issuers: Vec::new(),
         }
     }
 }
@@ -512,6 +613,12 @@ impl ValidatorBuilder {
         self
     }
 
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
+    pub(crate) fn trusted_issuers(mut self, issuers: Vec<TrustedIssuer>) -> Self {
+        self.trusted_issuers = issuers;
+        self
+    }
+
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "named by the service"))]
     pub(crate) fn subjects(mut self, subjects: Subjects) -> Self {
         self.subjects = subjects;
@@ -541,6 +648,8 @@ impl ValidatorBuilder {
         if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
             return Err(missing("an algorithm is allowed that no key is for"));
         }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let trusted = TrustedIssuers::new(self.trusted_issuers, &issuer, &clock)?;
         let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
         telemetry::describe();
         Ok(Validator {
@@ -553,7 +662,8 @@ impl ValidatorBuilder {
                 leeway,
                 max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
                 trailing_wildcards: self.trailing_wildcards,
-                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                trusted,
+                clock,
                 revocations: self.revocations,
                 subjects: self.subjects,
                 trusted_proxies: TrustedProxies::parse(&self.trusted_proxies)?,

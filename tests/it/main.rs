@@ -33,6 +33,7 @@ mod programs;
 mod proxy;
 mod redaction;
 mod redis_store;
+mod remote_issuers;
 mod revocation;
 mod sessions;
 mod stores;

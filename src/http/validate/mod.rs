@@ -32,9 +32,11 @@
 //! # Ok(()) }
 //! ```
 
+mod future;
 mod layer;
 mod service;
 
+pub use self::future::ValidateFuture;
 pub use self::layer::ValidateLayer;
 pub(crate) use self::service::Anonymous;
 pub use self::service::Validate;

@@ -4,9 +4,10 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
-use crate::http::authenticate::Authenticator;
+use crate::http::authenticate::{Authenticator, keys_to_wait_for};
 use crate::http::future::RefusableFuture;
 use crate::http::refusal::{ProblemDetails, Refusal, Refuse};
+use crate::http::validate::ValidateFuture;
 use crate::service::validate::Validator;
 
 /// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
@@ -26,6 +27,24 @@ pub(crate) struct Anonymous {
 }
 
 impl<S, R> Validate<S, R> {
+    /// Answers a request for which the service behind this one is ready.
+    pub(super) fn answer<ReqBody, ResBody>(
+        &mut self,
+        mut request: Request<ReqBody>,
+    ) -> RefusableFuture<S::Future, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        R: Refuse<ResBody>,
+    {
+        let mut extensions = std::mem::take(request.extensions_mut());
+        let outcome = self.authenticate(request.headers(), &mut extensions);
+        *request.extensions_mut() = extensions;
+        match outcome {
+            Ok(()) => RefusableFuture::let_through(self.inner.call(request)),
+            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+        }
+    }
+
     fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -53,25 +72,25 @@ impl<S, R> Validate<S, R> {
 
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Validate<S, R>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Refuse<ResBody>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    R: Refuse<ResBody> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = RefusableFuture<S::Future, ResBody>;
+    type Future = ValidateFuture<S, R, ReqBody, ResBody>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let mut extensions = std::mem::take(request.extensions_mut());
-        let outcome = self.authenticate(request.headers(), &mut extensions);
-        *request.extensions_mut() = extensions;
-        match outcome {
-            // Nothing has been awaited since `poll_ready`: the service that was ready is called.
-            Ok(()) => RefusableFuture::let_through(self.inner.call(request)),
-            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let validator = &self.validator;
+        if let Some(flight) = keys_to_wait_for(validator, request.headers()) {
+            // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+            let clone = self.clone();
+            return ValidateFuture::waiting(flight, std::mem::replace(self, clone), request);
         }
+        // Nothing has been awaited since `poll_ready`: the service that was ready is called.
+        ValidateFuture::answering(self.answer(request))
     }
 }

@@ -1,0 +1,223 @@
+//! Asking for a JWK Set over HTTP: bounded in time and size, led nowhere else.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use crate::error::{Error, ErrorKind};
+use crate::json;
+
+/// What a `max-age` is cut to: less would be asked for all the time, more would keep a key for long
+/// that its issuer has ended.
+const SHORTEST_MAX_AGE: Duration = Duration::from_secs(60);
+const LONGEST_MAX_AGE: Duration = Duration::from_secs(86_400);
+
+/// Where a JWK Set is.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// At a URL.
+    Jwks(String),
+    /// Where the issuer's metadata say.
+    Metadata { issuer: String },
+}
+
+/// Asks for the JWK Set of an issuer.
+pub(crate) struct Fetcher {
+    client: Client,
+    source: Source,
+    max_bytes: usize,
+    allows_http: bool,
+}
+
+/// A JWK Set, and how long it may be kept where that was said.
+pub(crate) struct Fetched {
+    pub(crate) set: Vec<u8>,
+    pub(crate) max_age: Option<Duration>,
+}
+
+pub(super) fn failed(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, problem)
+}
+
+impl Fetcher {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where a URL is none, or not of `https`, or there is no TLS.
+    pub(crate) fn new(
+        source: Source,
+        timeout: Duration,
+        max_bytes: usize,
+        allows_http: bool,
+    ) -> Result<Self, Error> {
+        // No proxy from the environment, no redirect, no cookie; a connection is not kept, since it
+        // would belong to the runtime that it was made in.
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(timeout)
+            .timeout(timeout)
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Configuration, "keys cannot be fetched over TLS")
+                    .with_source(error)
+            })?;
+        let fetcher = Self { client, source, max_bytes, allows_http };
+        let urls = match &fetcher.source {
+            Source::Jwks(url) => vec![url.clone()],
+            Source::Metadata { issuer } => metadata_urls(issuer)?,
+        };
+        for url in urls {
+            fetcher.check(&url)?;
+        }
+        Ok(fetcher)
+    }
+
+    /// A URL that may be asked.
+    fn check(&self, url: &str) -> Result<Url, Error> {
+        let problem = |problem| Error::new(ErrorKind::Configuration, problem);
+        let url = Url::parse(url).map_err(|_| problem("an issuer's URL is none"))?;
+        if url.scheme() == "https" || (self.allows_http && url.scheme() == "http") {
+            return Ok(url);
+        }
+        Err(problem("keys are fetched by https alone"))
+    }
+
+    pub(super) async fn fetch(&self) -> Result<Fetched, Error> {
+        let url = match &self.source {
+            Source::Jwks(url) => url.clone(),
+            Source::Metadata { issuer } => self.discover(issuer).await?,
+        };
+        let (set, headers) = self.get(&url).await?;
+        Ok(Fetched { set, max_age: max_age(&headers) })
+    }
+
+    /// Where the keys are, by the issuer's metadata.
+    async fn discover(&self, issuer: &str) -> Result<String, Error> {
+        let mut outcome = Err(failed("there are no metadata"));
+        for url in metadata_urls(issuer)? {
+            outcome = match self.get(&url).await {
+                Ok((metadata, _)) => jwks_uri(&metadata, issuer),
+                Err(error) => Err(error),
+            };
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn get(&self, url: &str) -> Result<(Vec<u8>, HeaderMap), Error> {
+        let unreachable = |error: reqwest::Error| {
+            // Its text has the URL.
+            failed("the issuer cannot be asked").with_source(error.without_url())
+        };
+        let request = self.client.get(self.check(url)?).header(ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(
+                failed("the issuer did not answer 200").with_source(response.status().to_string())
+            );
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > self.max_bytes {
+                return Err(failed("the answer is too long"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, response.headers().clone()))
+    }
+}
+
+impl fmt::Display for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Jwks(url) => f.write_str(url),
+            Source::Metadata { issuer } => f.write_str(issuer),
+        }
+    }
+}
+
+/// RFC 8414 §3.1: between host and path; OpenID Connect Discovery 1.0 §4: behind the path.
+fn metadata_urls(issuer: &str) -> Result<Vec<String>, Error> {
+    let problem = || Error::new(ErrorKind::Configuration, "an issuer that is asked is a URL");
+    let url = Url::parse(issuer).map_err(|_| problem())?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    let at = |path: String| {
+        let mut url = url.clone();
+        url.set_path(&path);
+        url.set_query(None);
+        url.set_fragment(None);
+        url.to_string()
+    };
+    Ok(vec![
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+        at(format!("{path}/.well-known/openid-configuration")),
+    ])
+}
+
+/// RFC 8414 §3.3: metadata are those of the issuer that was asked for, to the letter.
+fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, Error> {
+    let members = json::parse_object(metadata).map_err(|_| failed("the metadata are no JSON"))?;
+    let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
+    if text("issuer") != Some(issuer) {
+        return Err(failed("the metadata are another issuer's"));
+    }
+    text("jwks_uri").map(str::to_owned).ok_or_else(|| failed("the metadata name no keys"))
+}
+
+/// RFC 9111 §5.2.2.1.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut directives = values.flat_map(|value| value.split(',')).map(str::trim);
+    let seconds = directives.find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        let is_max_age = name.trim().eq_ignore_ascii_case("max-age");
+        if is_max_age { value.trim().trim_matches('"').parse().ok() } else { None }
+    });
+    seconds.map(|seconds| Duration::from_secs(seconds).clamp(SHORTEST_MAX_AGE, LONGEST_MAX_AGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_are_between_host_and_path_or_behind_it() {
+        let urls = metadata_urls("https://idp.example.com/tenant").unwrap();
+        assert_eq!(
+            urls,
+            [
+                "https://idp.example.com/.well-known/oauth-authorization-server/tenant",
+                "https://idp.example.com/tenant/.well-known/openid-configuration",
+            ]
+        );
+        let urls = metadata_urls("https://idp.example.com").unwrap();
+        assert_eq!(
+            urls,
+            [
+                "https://idp.example.com/.well-known/oauth-authorization-server",
+                "https://idp.example.com/.well-known/openid-configuration",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_max_age_is_cut_to_what_is_sensible() {
+        let age = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, value.parse().unwrap());
+            max_age(&headers).map(|age| age.as_secs())
+        };
+        assert_eq!(age("public, max-age=600"), Some(600));
+        assert_eq!(age("max-age=0"), Some(60));
+        assert_eq!(age("MAX-AGE=\"99999999\""), Some(86_400));
+        assert_eq!(age("no-store"), None);
+        assert_eq!(age("max-age=soon"), None);
+    }
+}

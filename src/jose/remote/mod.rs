@@ -1,0 +1,267 @@
+//! Keys that are published elsewhere: fetched when they are needed, and kept.
+
+mod fetch;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
+use crate::jose::provider::CryptoProvider;
+use crate::jose::{Algorithm, KeyRing, VerifyingKey, jwk};
+
+pub(crate) use self::fetch::{Fetcher, Source};
+
+/// How soon keys that have never come are asked for again: doubled with each failure, up to the
+/// cooldown.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// More keys than anybody publishes. What is behind them is not looked at.
+const MAX_KEYS: usize = 64;
+
+/// What of an issuer's keys is the host's to decide.
+#[derive(Clone, Debug)]
+pub(crate) struct RemotePolicy {
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) cooldown: Duration,
+    pub(crate) fetch_timeout: Duration,
+    pub(crate) default_max_age: Duration,
+    pub(crate) max_staleness: Duration,
+}
+
+/// The keys of an issuer elsewhere.
+///
+/// They are fetched when somebody needs them: at first, for a `kid` that is unknown, and ahead of
+/// their end while those that are known still serve. Of any number who need them at once one has them
+/// fetched, and none within the cooldown of the last time, which begins before the fetch does.
+pub(crate) struct RemoteKeys {
+    fetcher: Fetcher,
+    provider: Arc<dyn CryptoProvider>,
+    policy: RemotePolicy,
+    clock: Arc<dyn Clock>,
+    ring: KeyRing,
+    attempts: Mutex<Attempts>,
+    /// From when on they are fetched again while they serve, in microseconds.
+    refresh_at: AtomicU64,
+    /// From when on they no longer serve, in microseconds. Zero: they have not come yet.
+    stale_at: AtomicU64,
+    /// Whether the last fetch came to nothing.
+    is_down: AtomicBool,
+}
+
+#[derive(Default)]
+struct Attempts {
+    /// Until when nobody may fetch them, and since when.
+    cooldown: Option<(Timestamp, Timestamp)>,
+    under_way: Option<KeyFlight>,
+    failures: u32,
+}
+
+/// A fetch that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyFlight(watch::Receiver<()>);
+
+impl KeyFlight {
+    /// Returns once it is over, whatever came of it.
+    pub(crate) async fn landed(mut self) {
+        // Nothing is sent: the sender goes when the fetch is over.
+        while self.0.changed().await.is_ok() {}
+    }
+
+    fn has_landed(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
+
+/// What can be said of the key of a token.
+pub(crate) enum RemoteKey {
+    Known(VerifyingKey),
+    /// No key has that name, and they are as new as they may be.
+    Unknown,
+    /// They are out of reach, and what is known of them does not say.
+    OutOfReach,
+    /// They are being fetched.
+    UnderWay(KeyFlight),
+}
+
+impl RemoteKeys {
+    pub(crate) fn new(
+        fetcher: Fetcher,
+        provider: Arc<dyn CryptoProvider>,
+        policy: RemotePolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            fetcher,
+            provider,
+            policy,
+            clock,
+            ring: KeyRing::empty(),
+            attempts: Mutex::default(),
+            refresh_at: AtomicU64::new(0),
+            stale_at: AtomicU64::new(0),
+            is_down: AtomicBool::new(false),
+        }
+    }
+
+    /// The key of that `kid`, or what there is to wait for.
+    pub(crate) fn find(
+        self: &Arc<Self>,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> RemoteKey {
+        let serve = self.serve(now);
+        if serve {
+            self.refresh_ahead(now);
+            if let Some(found) = self.ring.find(kid, algorithm, now) {
+                return RemoteKey::Known(found.key);
+            }
+        }
+        let flight = self.fetch(now);
+        // One may have landed just now.
+        if let Some(found) = self.ring.find(kid, algorithm, now).filter(|_| self.serve(now)) {
+            return RemoteKey::Known(found.key);
+        }
+        match flight {
+            Some(flight) => RemoteKey::UnderWay(flight),
+            None if serve && !self.is_down.load(Ordering::Relaxed) => RemoteKey::Unknown,
+            None => RemoteKey::OutOfReach,
+        }
+    }
+
+    /// Whether the keys that are known may be gone by.
+    pub(crate) fn serve(&self, now: Timestamp) -> bool {
+        now.as_micros() < self.stale_at.load(Ordering::Acquire)
+    }
+
+    /// Whether its keys may be for that.
+    pub(crate) fn allow(&self, algorithm: Algorithm) -> bool {
+        self.policy.algorithms.contains(&algorithm)
+    }
+
+    /// Another number with every change of the keys.
+    pub(crate) fn generation(&self) -> u64 {
+        self.ring.generation()
+    }
+
+    /// Whether a key of that name is among them.
+    pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
+        self.serve(now) && self.ring.verifies(kid, now)
+    }
+
+    /// Has the keys fetched while they still serve, where it is time.
+    pub(crate) fn refresh_ahead(self: &Arc<Self>, now: Timestamp) {
+        if self.refresh_at.load(Ordering::Relaxed) <= now.as_micros() {
+            let _nobody_waits = self.fetch(now);
+        }
+    }
+
+    /// The fetch that is under way, or one that begins now. None within the cooldown.
+    pub(crate) fn fetch(self: &Arc<Self>, now: Timestamp) -> Option<KeyFlight> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        // One whose runtime has ended has landed, too.
+        if let Some(flight) = attempts.under_way.as_ref().filter(|flight| !flight.has_landed()) {
+            return Some(flight.clone());
+        }
+        // Before it began, a clock was set back.
+        let cools = |(since, until): (Timestamp, Timestamp)| since <= now && now < until;
+        if attempts.cooldown.is_some_and(cools) {
+            return None;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            tracing::warn!(source = %self.fetcher, "keys are fetched within a tokio runtime alone");
+            return None;
+        };
+        let until = now + self.pause(&attempts);
+        attempts.cooldown = Some((now, until));
+        self.refresh_at.store(until.as_micros(), Ordering::Relaxed);
+        let (under_way, landed) = watch::channel(());
+        let flight = KeyFlight(landed);
+        attempts.under_way = Some(flight.clone());
+        let keys = Arc::clone(self);
+        runtime.spawn(async move {
+            keys.fetch_now().await;
+            drop(under_way);
+        });
+        Some(flight)
+    }
+
+    fn pause(&self, attempts: &Attempts) -> Duration {
+        if self.stale_at.load(Ordering::Relaxed) > 0 {
+            return self.policy.cooldown;
+        }
+        let doubled = 1_u32.checked_shl(attempts.failures).unwrap_or(u32::MAX);
+        FIRST_PAUSE.saturating_mul(doubled).min(self.policy.cooldown)
+    }
+
+    async fn fetch_now(&self) {
+        let fetching = tokio::time::timeout(self.policy.fetch_timeout, self.fetcher.fetch());
+        let outcome = match fetching.await {
+            Ok(Ok(fetched)) => self.read(&fetched.set).map(|keys| (keys, fetched.max_age)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(fetch::failed("it took too long")),
+        };
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok((keys, max_age)) => {
+                let (now, count) = (self.clock.now(), keys.len());
+                let has_changed = self.ring.replace_verifying(&keys);
+                let max_age = max_age.unwrap_or(self.policy.default_max_age);
+                let refresh_at = now + max_age * 3 / 4;
+                self.refresh_at.store(refresh_at.as_micros(), Ordering::Relaxed);
+                let stale_at = now + self.policy.max_staleness.max(max_age);
+                self.stale_at.store(stale_at.as_micros(), Ordering::Release);
+                self.is_down.store(false, Ordering::Relaxed);
+                attempts.failures = 0;
+                tracing::info!(source = %self.fetcher, keys = count, has_changed, "keys were fetched");
+            }
+            Err(error) => {
+                self.is_down.store(true, Ordering::Relaxed);
+                attempts.failures = attempts.failures.saturating_add(1);
+                tracing::warn!(
+                    source = %self.fetcher,
+                    error = ?error,
+                    "keys could not be fetched; those that are known serve on"
+                );
+            }
+        }
+        attempts.under_way = None;
+    }
+
+    /// The keys of a set that can be used. One that cannot is left out, and two of one name both are:
+    /// nobody can tell which of them is meant.
+    fn read(&self, set: &[u8]) -> Result<Vec<VerifyingKey>, Error> {
+        let mut keys: Vec<VerifyingKey> = Vec::new();
+        for jwk in jwk::split_set(set)?.iter().take(MAX_KEYS) {
+            match VerifyingKey::from_jwk_with(jwk, &*self.provider) {
+                Ok(key) if self.policy.algorithms.contains(&key.algorithm()) => keys.push(key),
+                Ok(key) => {
+                    tracing::debug!(kid = key.kid(), "a key of another algorithm is left out");
+                }
+                Err(error) => tracing::debug!(%error, "a key that cannot be used is left out"),
+            }
+        }
+        let names: Vec<_> = keys.iter().map(|key| key.kid().to_owned()).collect();
+        let is_single = |kid: &str| names.iter().filter(|name| *name == kid).count() == 1;
+        keys.retain(|key| is_single(key.kid()));
+        if keys.is_empty() {
+            return Err(fetch::failed("the set has no key of use"));
+        }
+        Ok(keys)
+    }
+}
+
+impl fmt::Debug for RemoteKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteKeys")
+            .field("source", &format_args!("{}", self.fetcher))
+            .field("keys", &self.ring)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

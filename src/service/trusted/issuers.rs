@@ -1,0 +1,227 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, Timestamp};
+use crate::domain::claims::{Claims, Validated};
+use crate::domain::identifier::TokenId;
+use crate::error::{Error, ErrorKind};
+use crate::jose::remote::{Fetcher, KeyFlight, RemoteKey, RemoteKeys};
+use crate::jose::{JoseHeader, VerifyingKey};
+use crate::json;
+use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
+use crate::service::trusted::issuer::{TokenTypes, TrustedIssuer};
+use crate::service::validate::TokenFault;
+
+/// The issuers that are trusted beside one's own.
+#[derive(Debug)]
+pub(crate) struct TrustedIssuers {
+    issuers: Vec<Trusted>,
+}
+
+#[derive(Debug)]
+struct Trusted {
+    issuer: String,
+    audiences: Vec<String>,
+    types: TokenTypes,
+    map: MapClaims,
+    keys: Arc<RemoteKeys>,
+}
+
+/// A token that says it is of a trusted issuer, with the key that it names. Its signature is still to
+/// be checked.
+pub(crate) struct ForeignToken {
+    issuer: usize,
+    key: VerifyingKey,
+    generation: u64,
+    claims: ForeignClaims,
+}
+
+/// What became of a token that says it is of a trusted issuer.
+pub(crate) enum Recognised {
+    Token(ForeignToken),
+    /// The keys are being fetched.
+    Waits(KeyFlight),
+    Fault(TokenFault),
+}
+
+impl ForeignToken {
+    pub(crate) fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// That of the issuer's keys.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Which of the issuers it is of.
+    pub(crate) fn issuer(&self) -> usize {
+        self.issuer
+    }
+}
+
+impl TrustedIssuers {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where one contradicts itself, or two have the same name.
+    pub(crate) fn new(
+        configured: Vec<TrustedIssuer>,
+        own: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut issuers: Vec<Trusted> = Vec::new();
+        for issuer in configured {
+            let is_known = issuers.iter().any(|known| known.issuer == issuer.issuer);
+            if is_known || issuer.issuer == own {
+                let problem = "an issuer is trusted once, and not beside itself";
+                return Err(Error::new(ErrorKind::Configuration, problem));
+            }
+            issuer.check()?;
+            let fetcher = Fetcher::new(
+                issuer.source(),
+                issuer.policy.fetch_timeout,
+                issuer.max_set_bytes,
+                issuer.allows_http,
+            )?;
+            let clock = Arc::clone(clock);
+            issuers.push(Trusted {
+                keys: Arc::new(RemoteKeys::new(fetcher, issuer.provider, issuer.policy, clock)),
+                issuer: issuer.issuer,
+                audiences: issuer.audiences,
+                types: issuer.types,
+                map: issuer.map,
+            });
+        }
+        Ok(Self { issuers })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    /// What becomes of a token by its header and its claims, neither of which is proven yet; nothing
+    /// where it does not say that it is of a trusted issuer.
+    pub(crate) fn recognise(
+        &self,
+        header: &str,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Option<Recognised> {
+        if self.issuers.is_empty() {
+            return None;
+        }
+        let claims = json::parse_object(payload).ok()?;
+        let name = claims.get("iss")?.as_str()?;
+        let issuer = self.issuers.iter().position(|issuer| issuer.issuer == name)?;
+        let trusted = &self.issuers[issuer];
+        let header = match JoseHeader::parse_typed(header, |typ| trusted.types.include(typ)) {
+            Ok(header) => header,
+            Err(fault) => return Some(Recognised::Fault(fault.into())),
+        };
+        if !trusted.keys.allow(header.algorithm) {
+            return Some(Recognised::Fault(TokenFault::Algorithm));
+        }
+        // Before what it is the number of.
+        let generation = trusted.keys.generation();
+        Some(match trusted.keys.find(&header.kid, header.algorithm, now) {
+            RemoteKey::Known(key) => {
+                let claims = ForeignClaims::new(claims);
+                Recognised::Token(ForeignToken { issuer, key, generation, claims })
+            }
+            RemoteKey::UnderWay(flight) => Recognised::Waits(flight),
+            RemoteKey::Unknown => Recognised::Fault(TokenFault::UnknownKey),
+            RemoteKey::OutOfReach => Recognised::Fault(TokenFault::KeysUnknown),
+        })
+    }
+
+    /// The claims of a token whose signature is good, `text`.
+    pub(crate) fn claims(&self, token: &ForeignToken, text: &str) -> Result<Claims, TokenFault> {
+        let trusted = self.issuers.get(token.issuer).ok_or(TokenFault::Issuer)?;
+        let claims = &token.claims;
+        let aud = audience(claims.get("aud")).ok_or(TokenFault::Claims)?;
+        if !aud.iter().any(|audience| trusted.audiences.contains(audience)) {
+            return Err(TokenFault::Audience);
+        }
+        let exp = numeric_date(claims.get("exp"))?.ok_or(TokenFault::Claims)?;
+        let (nbf, iat) = (numeric_date(claims.get("nbf"))?, numeric_date(claims.get("iat"))?);
+        let jti = match claims.get("jti") {
+            Some(Value::String(jti)) if !jti.is_empty() => TokenId::from_signed_claim(jti),
+            Some(_) => return Err(TokenFault::Claims),
+            // It is called by what nobody else's is.
+            None => {
+                let digest = crate::jose::base64url(&Sha256::digest(text.as_bytes()));
+                TokenId::from_signed_claim(&format!("sha256-{digest}"))
+            }
+        };
+        let mapped = trusted.map.map(claims).map_err(|error| {
+            tracing::debug!(issuer = trusted.issuer, %error, "claims of another issuer are refused");
+            TokenFault::Claims
+        })?;
+        let MappedClaims { subject, subject_type, client_id, organization_id, acl, custom_claims } =
+            mapped;
+        Ok(Claims {
+            iss: trusted.issuer.clone(),
+            sub: subject,
+            subject_type,
+            aud,
+            iat: iat.unwrap_or_default(),
+            nbf,
+            exp,
+            jti,
+            client_id,
+            sid: None,
+            organization_id,
+            acl,
+            custom_claims,
+        })
+    }
+
+    /// Whether an issuer's keys are those that a token was checked by.
+    pub(crate) fn stand(&self, issuer: usize, generation: u64, now: Timestamp) -> bool {
+        self.issuers.get(issuer).is_some_and(|trusted| {
+            trusted.keys.refresh_ahead(now);
+            trusted.keys.serve(now) && trusted.keys.generation() == generation
+        })
+    }
+
+    /// Whether a token of another issuer, which was checked by whatever validator, would be accepted
+    /// by this one, but for its times.
+    pub(crate) fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
+        let trusted = self.issuers.iter().find(|trusted| trusted.issuer == validated.issuer());
+        let trusted = trusted.ok_or(TokenFault::Issuer)?;
+        if !validated.audiences().iter().any(|name| trusted.audiences.contains(name)) {
+            return Err(TokenFault::Audience);
+        }
+        if !trusted.keys.serve(now) {
+            return Err(TokenFault::KeysUnknown);
+        }
+        let is_there = trusted.keys.verifies(&validated.standing().kid, now);
+        if is_there { Ok(()) } else { Err(TokenFault::UnknownKey) }
+    }
+
+    /// The keys of each.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<RemoteKeys>> {
+        self.issuers.iter().map(|trusted| &trusted.keys)
+    }
+}
+
+/// RFC 7519 §4.1.3: one string, or an array of them.
+fn audience(claim: Option<&Value>) -> Option<Vec<String>> {
+    match claim? {
+        Value::String(audience) => Some(vec![audience.clone()]),
+        Value::Array(audiences) => {
+            audiences.iter().map(|audience| audience.as_str().map(str::to_owned)).collect()
+        }
+        _ => None,
+    }
+}
+
+/// RFC 7519 §2, narrowed to the integers that every JSON parser reads alike.
+fn numeric_date(claim: Option<&Value>) -> Result<Option<u64>, TokenFault> {
+    const MAX: u64 = (1 << 53) - 1;
+    let Some(claim) = claim else { return Ok(None) };
+    let seconds = claim.as_u64().filter(|seconds| *seconds <= MAX);
+    seconds.map(Some).ok_or(TokenFault::Claims)
+}
