@@ -115,11 +115,10 @@ async fn keep_keys(parts: Weak<Parts>) {
         let Some(parts_now) = parts.upgrade() else { return };
         let Some(keeper) = &parts_now.key_keeper else { return };
         // First what is known already, which the store cannot hold up.
-        let mut kept = keeper.turn(parts_now.clock.now()).await;
-        if kept.is_ok() {
-            kept = keeper.refresh(parts_now.clock.now()).await;
+        if let Err(error) = keeper.turn(parts_now.clock.now()).await {
+            tracing::error!(error = ?error, "the shared keys that are known cannot be gone by");
         }
-        let pause = match kept {
+        let pause = match keeper.refresh(parts_now.clock.now()).await {
             Ok(pause) => {
                 failures = FIRST_PAUSE;
                 pause.max(SHORTEST_PAUSE)

@@ -305,7 +305,11 @@ impl Rules {
                 self.check_claims(&claims)?;
                 claims
             }
-            SignedBy::Trusted(foreign) => self.trusted.claims(foreign, token)?,
+            SignedBy::Trusted(foreign) => {
+                let claims = self.trusted.claims(foreign, token)?;
+                self.check_list(&claims)?;
+                claims
+            }
         };
         let standing = Standing {
             revocations: AtomicU64::new(self.revocations.generation()),
@@ -375,6 +379,10 @@ impl Rules {
         if !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
             return Err(TokenFault::Audience);
         }
+        self.check_list(claims)
+    }
+
+    fn check_list(&self, claims: &Claims) -> Result<(), TokenFault> {
         if claims.acl.uses_trailing_wildcards() && !self.trailing_wildcards {
             return Err(TokenFault::Claims);
         }

@@ -541,6 +541,13 @@ async fn claims_are_read_as_the_host_says() {
     assert!(validated.acl().is_empty());
     assert_eq!(fault(&validator, &server.token()).await, Some(TokenFault::Claims));
 
+    let wildcard = server.trusted().map_claims(|_| {
+        let entry = AclEntry::new::<String, [&str; 0], _>([], ["Storefront*"])?;
+        Ok(MappedClaims::new(SubjectType::User, "jane").acl(Acl::new([entry])))
+    });
+    let validator = server.validator(wildcard);
+    assert_eq!(fault(&validator, &server.token()).await, Some(TokenFault::Claims));
+
     let by_default = server.validator(server.trusted());
     let token = server.token().acl(&Acl::everything());
     let validated = by_default.validate_fetching(&token.sign()).await.unwrap();

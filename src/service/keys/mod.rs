@@ -123,11 +123,11 @@ impl KeyKeeper {
 
     /// Goes by what was read last, for another time: also where the store is out of reach, a key's
     /// time comes.
-    pub(super) async fn turn(&self, now: Timestamp) -> Result<Duration, Error> {
-        let known = self.known.lock().await;
-        let Some(schedule) = &*known else { return Ok(self.schedule.refresh_interval) };
-        self.install(schedule, now)?;
-        Ok(self.pause(schedule, now))
+    pub(super) async fn turn(&self, now: Timestamp) -> Result<(), Error> {
+        match &*self.known.lock().await {
+            Some(schedule) => self.install(schedule, now),
+            None => Ok(()),
+        }
     }
 
     fn pause(&self, schedule: &KeySchedule, now: Timestamp) -> Duration {
