@@ -7,7 +7,6 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::http::future::RefusableFuture;
 use crate::http::refusal::Refuse;
 use crate::http::validate::Validate;
 use crate::service::validate::KeyFlight;
@@ -20,8 +19,19 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        answering: Option<RefusableFuture<S::Future, ResBody>>,
-        waiting: Option<Box<Waiting<S, R, ReqBody>>>,
+        state: State<S, R, ReqBody, ResBody>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        Waiting { waiting: Option<Box<Waiting<S, R, ReqBody>>> },
+        LetThrough { #[pin] inner: S::Future },
+        Refused { response: Option<Response<ResBody>> },
     }
 }
 
@@ -36,8 +46,12 @@ impl<S, R, ReqBody, ResBody> ValidateFuture<S, R, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn answering(answering: RefusableFuture<S::Future, ResBody>) -> Self {
-        Self { answering: Some(answering), waiting: None }
+    pub(super) fn let_through(inner: S::Future) -> Self {
+        Self { state: State::LetThrough { inner } }
+    }
+
+    pub(super) fn refused(response: Response<ResBody>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 
     pub(super) fn waiting(
@@ -45,8 +59,8 @@ where
         validate: Validate<S, R>,
         request: Request<ReqBody>,
     ) -> Self {
-        let landed = Box::pin(flight.landed());
-        Self { answering: None, waiting: Some(Box::new(Waiting { landed, validate, request })) }
+        let waiting = Waiting { landed: Box::pin(flight.landed()), validate, request };
+        Self { state: State::Waiting { waiting: Some(Box::new(waiting)) } }
     }
 }
 
@@ -58,17 +72,22 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Some(waiting) = this.waiting {
-            ready!(waiting.landed.as_mut().poll(context));
+        let mut state = self.project().state;
+        if let StateProjection::Waiting { waiting } = state.as_mut().project() {
+            if let Some(waiting) = waiting {
+                ready!(waiting.landed.as_mut().poll(context));
+            }
+            if let Some(Waiting { mut validate, request, .. }) = waiting.take().map(|it| *it) {
+                state.set(validate.answer(request).state);
+            }
         }
-        if let Some(waiting) = this.waiting.take() {
-            let Waiting { mut validate, request, .. } = *waiting;
-            this.answering.set(Some(validate.answer(request)));
-        }
-        match this.answering.as_pin_mut() {
-            Some(answering) => answering.poll(context),
-            None => Poll::Pending,
+        match state.project() {
+            StateProjection::LetThrough { inner } => inner.poll(context),
+            // Polled again after it was ready, which no caller may do, it never is.
+            StateProjection::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            StateProjection::Waiting { .. } => Poll::Pending,
         }
     }
 }
@@ -79,7 +98,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValidateFuture")
-            .field("waits", &self.waiting.is_some())
+            .field("waits", &matches!(self.state, State::Waiting { .. }))
             .finish_non_exhaustive()
     }
 }

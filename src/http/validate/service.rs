@@ -5,7 +5,6 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::http::authenticate::{Authenticator, keys_to_wait_for};
-use crate::http::future::RefusableFuture;
 use crate::http::refusal::{ProblemDetails, Refusal, Refuse};
 use crate::http::validate::ValidateFuture;
 use crate::service::validate::Validator;
@@ -31,7 +30,7 @@ impl<S, R> Validate<S, R> {
     pub(super) fn answer<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
-    ) -> RefusableFuture<S::Future, ResBody>
+    ) -> ValidateFuture<S, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         R: Refuse<ResBody>,
@@ -40,8 +39,8 @@ impl<S, R> Validate<S, R> {
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         match outcome {
-            Ok(()) => RefusableFuture::let_through(self.inner.call(request)),
-            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+            Ok(()) => ValidateFuture::let_through(self.inner.call(request)),
+            Err(refusal) => ValidateFuture::refused(self.refuse.refuse(&refusal)),
         }
     }
 
@@ -91,6 +90,6 @@ where
             return ValidateFuture::waiting(flight, std::mem::replace(self, clone), request);
         }
         // Nothing has been awaited since `poll_ready`: the service that was ready is called.
-        ValidateFuture::answering(self.answer(request))
+        self.answer(request)
     }
 }
