@@ -11,8 +11,8 @@ use countersign::store::{
     EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore, TableNames,
 };
 use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, Revocation, RevocationTarget, SealingKey, Session,
-    SessionId, SystemClock, Timestamp, TokenId,
+    AuthenticationToken, Clock as _, CustomerId, Policy, Revocation, RevocationTarget, SealingKey,
+    Session, SessionId, SystemClock, Timestamp, TokenId,
 };
 
 use crate::programs::free_address;
@@ -58,9 +58,14 @@ pub fn revocation() -> Revocation {
 
 /// A service over a store that lasts.
 pub fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
+    fixture_with(store, Policy::default())
+}
+
+/// The same, with a policy.
+pub fn fixture_with(store: impl EntityStore + SessionStore + Clone, policy: Policy) -> Fixture {
     Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key)
+        builder.entities(store.clone()).sessions(store).sealing_key(key).policy(policy)
     })
 }
 

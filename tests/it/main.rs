@@ -30,6 +30,7 @@ mod nodes;
 mod observability;
 mod passwords;
 mod programs;
+mod properties;
 mod proxy;
 mod redaction;
 mod redis_store;

@@ -1,0 +1,307 @@
+//! The life of customers' sessions, whatever is done to them and in whatever order, next to a model of
+//! it; over each kind of store.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use countersign::{AuthenticationToken, Caller, Error, ErrorKind, ExchangeRequest};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use serde_json::json;
+
+use crate::properties::stores::{Kept, Memory, OverPostgres, OverSqlite, Store};
+use crate::support::acl_of;
+
+/// As the policy has them unless told.
+const SESSION_SECONDS: u64 = 86_400;
+const CODE_SECONDS: u64 = 600;
+const COOLDOWN_SECONDS: u64 = 60;
+const TRIES: u32 = 5;
+const RESENDS: u32 = 3;
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    seconds: u64,
+    sessions: Vec<Session>,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    expires: u64,
+    is_ended: bool,
+    guard: Option<Guard>,
+}
+
+#[derive(Clone, Debug)]
+struct Guard {
+    /// Until when the code that was sent last is good, unless it was used.
+    code_until: Option<u64>,
+    tries_left: u32,
+    resends_left: u32,
+    sent: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Transition {
+    Start { guarded: bool },
+    Exchange { session: usize, presented: Presented, keeps: bool, asks_too_much: bool },
+    SendAgain { session: usize },
+    Look { session: usize },
+    LogOut { session: usize },
+    Wait { seconds: u64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Presented {
+    Nothing,
+    TheLastCode,
+    Another,
+}
+
+impl Model {
+    fn live(&mut self, session: usize) -> Result<&mut Session, ErrorKind> {
+        let seconds = self.seconds;
+        let session = &mut self.sessions[session];
+        if session.is_ended || session.expires <= seconds {
+            return Err(ErrorKind::NotFound);
+        }
+        Ok(session)
+    }
+
+    /// What has to come of it.
+    fn step(&mut self, transition: Transition) -> Result<(), ErrorKind> {
+        let now = self.seconds;
+        match transition {
+            Transition::Start { guarded } => {
+                let guard = guarded.then_some(Guard {
+                    code_until: Some(now + CODE_SECONDS),
+                    tries_left: TRIES,
+                    resends_left: RESENDS,
+                    sent: now,
+                });
+                let expires = now + SESSION_SECONDS;
+                self.sessions.push(Session { expires, is_ended: false, guard });
+                Ok(())
+            }
+            Transition::Exchange { session, presented, keeps, asks_too_much } => {
+                let session = self.live(session)?;
+                if let Some(guard) = &mut session.guard {
+                    let is_right = match presented {
+                        Presented::Nothing => return Err(ErrorKind::OneTimePasswordRequired),
+                        Presented::TheLastCode => guard.code_until.is_some_and(|until| now < until),
+                        Presented::Another => false,
+                    };
+                    if !is_right {
+                        guard.tries_left -= 1;
+                        session.is_ended = guard.tries_left == 0;
+                        return Err(ErrorKind::OneTimePasswordInvalid);
+                    }
+                }
+                if asks_too_much {
+                    return Err(ErrorKind::AclExceedsGrant);
+                }
+                session.is_ended = !keeps;
+                if let Some(guard) = &mut session.guard {
+                    guard.code_until = None;
+                }
+                Ok(())
+            }
+            Transition::SendAgain { session } => {
+                let guard = self.live(session)?.guard.as_mut().ok_or(ErrorKind::Conflict)?;
+                if guard.resends_left == 0 || now < guard.sent + COOLDOWN_SECONDS {
+                    return Err(ErrorKind::Throttled);
+                }
+                guard.resends_left -= 1;
+                guard.sent = now;
+                guard.code_until = Some(now + CODE_SECONDS);
+                Ok(())
+            }
+            Transition::Look { session } => self.live(session).map(drop),
+            Transition::LogOut { session } => {
+                self.live(session)?.is_ended = true;
+                Ok(())
+            }
+            Transition::Wait { seconds } => {
+                self.seconds += seconds;
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Sessions;
+
+impl ReferenceStateMachine for Sessions {
+    type State = Model;
+    type Transition = Transition;
+
+    fn init_state() -> BoxedStrategy<Model> {
+        Just(Model::default()).boxed()
+    }
+
+    fn transitions(model: &Model) -> BoxedStrategy<Transition> {
+        let start = any::<bool>().prop_map(|guarded| Transition::Start { guarded });
+        if model.sessions.is_empty() {
+            return start.boxed();
+        }
+        let session = 0..model.sessions.len();
+        let presented = select(vec![
+            Presented::TheLastCode,
+            Presented::TheLastCode,
+            Presented::Another,
+            Presented::Another,
+            Presented::Nothing,
+        ]);
+        let exchange = (session.clone(), presented, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(session, presented, keeps, asks_too_much)| Transition::Exchange {
+                session,
+                presented,
+                keeps,
+                asks_too_much,
+            });
+        // To the second at which something ends, and past it.
+        let wait = select(vec![1, 59, 60, 299, 600, 43_200])
+            .prop_map(|seconds| Transition::Wait { seconds });
+        prop_oneof![
+            2 => start,
+            6 => exchange,
+            2 => session.clone().prop_map(|session| Transition::SendAgain { session }),
+            1 => session.clone().prop_map(|session| Transition::Look { session }),
+            1 => session.prop_map(|session| Transition::LogOut { session }),
+            2 => wait,
+        ]
+        .boxed()
+    }
+
+    fn apply(mut model: Model, transition: &Transition) -> Model {
+        let _told_by_the_service = model.step(*transition);
+        model
+    }
+
+    fn preconditions(model: &Model, transition: &Transition) -> bool {
+        // While a case is made smaller, the session that is meant may be left out.
+        match *transition {
+            Transition::Exchange { session, .. }
+            | Transition::SendAgain { session }
+            | Transition::Look { session }
+            | Transition::LogOut { session } => session < model.sessions.len(),
+            Transition::Start { .. } | Transition::Wait { .. } => true,
+        }
+    }
+}
+
+/// The service, and what its customers know.
+struct Service<S: Store> {
+    kept: Kept<S>,
+    /// The model before the step that comes.
+    model: Model,
+    customers: Vec<Customer>,
+}
+
+struct Customer {
+    token: AuthenticationToken,
+    code: Option<String>,
+}
+
+impl<S: Store> Service<S> {
+    fn step(&mut self, transition: Transition) -> Result<(), ErrorKind> {
+        let Self { kept: Kept { runtime, fixture, .. }, customers, .. } = self;
+        let kind = |error: Error| error.kind();
+        runtime.block_on(async {
+            match transition {
+                Transition::Start { guarded } => {
+                    let acl = json!([{"scope": {}, "permissions": ["GetOrders"]}]);
+                    let token =
+                        fixture.session(|new| new.acl(acl_of(acl)).otp_required(guarded)).await;
+                    let token = AuthenticationToken::from_text(&token).unwrap();
+                    let code = guarded.then(|| fixture.outbox.last_code());
+                    customers.push(Customer { token, code });
+                    Ok(())
+                }
+                Transition::Exchange { session, presented, keeps, asks_too_much } => {
+                    let customer = &customers[session];
+                    let mut request = ExchangeRequest::default().invalidate(!keeps);
+                    if let Some(code) = customer.presents(presented) {
+                        request = request.one_time_password(code);
+                    }
+                    if asks_too_much {
+                        let acl = json!([{"scope": {}, "permissions": ["DeleteOrder"]}]);
+                        request = request.acl(acl_of(acl));
+                    }
+                    fixture.tokens.exchange(&customer.token, request).await.map(drop).map_err(kind)
+                }
+                Transition::SendAgain { session } => {
+                    let customer = &mut customers[session];
+                    let caller = Caller::default();
+                    let sent = fixture.tokens.resend_one_time_password(&customer.token, &caller);
+                    sent.await.map_err(kind)?;
+                    customer.code = Some(fixture.outbox.last_code());
+                    Ok(())
+                }
+                Transition::Look { session } => {
+                    let token = &customers[session].token;
+                    let found = fixture.tokens.find_session(token, &Caller::default()).await;
+                    found.map(drop).map_err(kind)
+                }
+                Transition::LogOut { session } => {
+                    let token = &customers[session].token;
+                    let ended = fixture.tokens.log_out_customer(token, &Caller::default()).await;
+                    ended.map(drop).map_err(kind)
+                }
+                Transition::Wait { seconds } => {
+                    fixture.clock.advance(Duration::from_secs(seconds));
+                    Ok(())
+                }
+            }
+        })
+    }
+}
+
+impl Customer {
+    fn presents(&self, presented: Presented) -> Option<String> {
+        let last = self.code.clone().unwrap_or_else(|| "123456".to_owned());
+        match presented {
+            Presented::Nothing => None,
+            Presented::TheLastCode => Some(last),
+            Presented::Another => {
+                let other = (last.parse::<u32>().unwrap() + 1) % 1_000_000;
+                Some(format!("{other:06}"))
+            }
+        }
+    }
+}
+
+struct Over<S>(PhantomData<S>);
+
+impl<S: Store> StateMachineTest for Over<S> {
+    type SystemUnderTest = Service<S>;
+    type Reference = Sessions;
+
+    fn init_test(model: &Model) -> Service<S> {
+        Service { kept: Kept::new(), model: model.clone(), customers: Vec::new() }
+    }
+
+    fn apply(mut service: Service<S>, _: &Model, transition: Transition) -> Service<S> {
+        let expected = service.model.step(transition);
+        assert_eq!(service.step(transition), expected, "{transition:?}");
+        service
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn in_memory_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<Memory>);
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn in_a_file_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<OverSqlite>);
+
+    #[test]
+    fn in_postgres_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<OverPostgres>);
+}
