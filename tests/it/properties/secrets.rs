@@ -152,7 +152,10 @@ impl<S: Store> Service<S> {
     fn new(model: Model) -> Self {
         let kept = Kept::<S>::new();
         let tokens = &kept.fixture.tokens;
-        kept.runtime.block_on(tokens.register(Entity::entity(ID).unwrap())).unwrap();
+        kept.runtime.block_on(async {
+            tokens.catch_up().await.unwrap();
+            tokens.register(Entity::entity(ID).unwrap()).await.unwrap();
+        });
         let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
         let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
         Self { kept, model, secrets: Vec::new(), manager }
