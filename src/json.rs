@@ -347,4 +347,131 @@ mod tests {
         let error = parse_with(br#"{"a":"hunter2"}"#, Text).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
+
+    mod next_to_serde_json {
+        use proptest::collection::vec;
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Text that is JSON for the most part: a value, written with white space and escapes, in which
+        /// a few bytes may be changed.
+        fn text() -> impl Strategy<Value = Vec<u8>> {
+            let changes = vec((any::<prop::sample::Index>(), prop::sample::select(BYTES)), 0..3);
+            (value(), changes).prop_map(|(text, changes)| {
+                let mut bytes = text.into_bytes();
+                for (at, byte) in changes {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+                bytes
+            })
+        }
+
+        const BYTES: &[u8] = b"{}[]\",:\\u0aAe+-. \t\n\0\x7f\xc3\xff";
+
+        fn value() -> impl Strategy<Value = String> {
+            let leaf = prop_oneof![
+                "null|true|false|-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,3})?",
+                name(),
+            ];
+            leaf.prop_recursive(5, 32, 5, |inner| {
+                let blank = "[ \t\n\r]{0,2}";
+                let array = (vec(inner.clone(), 0..5), blank)
+                    .prop_map(|(values, blank)| format!("[{blank}{}]", values.join(",")));
+                let member = (name(), blank, inner)
+                    .prop_map(|(name, blank, value)| format!("{name}{blank}:{value}"));
+                let object =
+                    vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(" , ")));
+                prop_oneof![array, object]
+            })
+        }
+
+        /// Few of them, so that one comes twice now and then, and is written in another way.
+        fn name() -> impl Strategy<Value = String> {
+            "\"(a|b|\\\\u0061|\\\\u0000|é|\\\\ud83d\\\\ude00|\\\\ud800|\\\\n){0,2}\""
+        }
+
+        /// What serde_json makes of it, and whether a name came twice on the way.
+        fn lenient(text: &str) -> Option<(Value, bool)> {
+            let value: Value = serde_json::from_str(text).ok()?;
+            let members = serde_json::from_str::<Counted>(text).ok()?.0;
+            Some((value.clone(), members != count(&value)))
+        }
+
+        /// How many members there are, those that come twice counted twice.
+        struct Counted(usize);
+
+        impl<'de> serde::Deserialize<'de> for Counted {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Count;
+                impl<'de> Visitor<'de> for Count {
+                    type Value = Counted;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("anything")
+                    }
+                    fn visit_unit<E>(self) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_bool<E>(self, _: bool) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_i64<E>(self, _: i64) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_u64<E>(self, _: u64) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_f64<E>(self, _: f64) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_str<E>(self, _: &str) -> Result<Counted, E> {
+                        Ok(Counted(0))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Counted, A::Error> {
+                        let mut all = 0;
+                        while let Some(Counted(inner)) = seq.next_element()? {
+                            all += inner;
+                        }
+                        Ok(Counted(all))
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Counted, A::Error> {
+                        let mut all = 0;
+                        while let Some((_, Counted(inner))) = map.next_entry::<String, Counted>()? {
+                            all += inner + 1;
+                        }
+                        Ok(Counted(all))
+                    }
+                }
+                deserializer.deserialize_any(Count)
+            }
+        }
+
+        fn count(value: &Value) -> usize {
+            match value {
+                Value::Array(values) => values.iter().map(count).sum(),
+                Value::Object(members) => members.values().map(|value| 1 + count(value)).sum(),
+                _ => 0,
+            }
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+            #[test]
+            fn the_same_is_read_but_for_names_that_come_twice(bytes in text()) {
+                let strict = parse_with(&bytes, StrictValue::root()).ok();
+                let lenient = std::str::from_utf8(&bytes).ok().and_then(lenient);
+                let expected = lenient.and_then(|(value, is_twice)| (!is_twice).then_some(value));
+                prop_assert_eq!(strict, expected);
+            }
+
+            #[test]
+            fn what_is_skipped_is_held_to_the_same_rules(bytes in text()) {
+                let read = parse_with(&bytes, StrictValue::root()).is_ok();
+                let skipped = parse_with(&bytes, StrictIgnored { depth: 0 }).is_ok();
+                prop_assert_eq!(skipped, read);
+            }
+        }
+    }
 }
