@@ -36,6 +36,7 @@ mod redaction;
 mod redis_store;
 mod remote_issuers;
 mod revocation;
+mod rfc;
 mod sessions;
 mod stores;
 mod support;

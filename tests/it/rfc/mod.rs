@@ -1,0 +1,22 @@
+//! The examples that the specifications give, each named by its section.
+
+mod rfc6750;
+mod rfc7515;
+mod rfc7517;
+mod rfc7519;
+mod rfc7520;
+mod rfc7638;
+mod rfc8032;
+mod rfc8037;
+mod rfc9068;
+mod rfc9457;
+
+use countersign::{KeyRing, Validator};
+
+use crate::support::{AUDIENCE, ISSUER};
+
+/// That what an example says is well signed is no access token yet.
+fn validator() -> Validator {
+    let keys = KeyRing::generate(countersign::Algorithm::EdDSA).unwrap();
+    Validator::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys).build().unwrap()
+}
