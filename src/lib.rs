@@ -38,6 +38,36 @@ pub mod observability {
     use crate::{ClientAddress, ErrorKind, TokenFault};
 }
 
+#[doc = include_str!("docs/guide/mod.md")]
+pub mod guide {
+    #[doc = include_str!("docs/guide/comparison.md")]
+    pub mod comparison {}
+
+    #[doc = include_str!("docs/guide/custom_store.md")]
+    pub mod custom_store {}
+
+    #[doc = include_str!("docs/guide/customer_sessions.md")]
+    pub mod customer_sessions {}
+
+    #[doc = include_str!("docs/guide/many_nodes.md")]
+    pub mod many_nodes {}
+
+    #[doc = include_str!("docs/guide/protect.md")]
+    pub mod protect {}
+
+    #[doc = include_str!("docs/guide/reading.md")]
+    pub mod reading {}
+
+    #[doc = include_str!("docs/guide/rotate_keys.md")]
+    pub mod rotate_keys {}
+
+    #[doc = include_str!("docs/guide/testing.md")]
+    pub mod testing {}
+
+    #[doc = include_str!("docs/guide/token_service.md")]
+    pub mod token_service {}
+}
+
 pub use self::clock::{Clock, SystemClock, Timestamp};
 pub use self::domain::acl;
 #[doc(inline)]
