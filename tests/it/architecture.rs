@@ -90,3 +90,42 @@ fn the_service_names_no_http_and_the_edge_no_store() {
         }
     }
 }
+
+/// Names of tests in backticks, as the tables of ARCHITECTURE.md and of the attacks have them.
+fn tests_named_in(text: &str) -> Vec<Vec<&str>> {
+    let quoted = text.lines().filter(|line| line.contains("| ")).flat_map(|line| {
+        // Every second piece stands between backticks.
+        line.split('`').skip(1).step_by(2)
+    });
+    let is_test = |name: &&str| {
+        let last = name.rsplit("::").next().unwrap_or_default();
+        name.contains("::") && last.matches('_').count() > 2
+    };
+    quoted.filter(is_test).map(|name| name.split("::").collect()).collect()
+}
+
+#[test]
+fn every_test_that_a_table_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tables = [root.join("ARCHITECTURE.md"), root.join("tests/it/attacks/mod.rs")]
+        .map(fs::read_to_string);
+    let sources: Vec<_> = [sources(&root.join("tests/it")), sources(&root.join("src"))]
+        .concat()
+        .into_iter()
+        .map(|path| (path.to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    for table in tables {
+        let table = table.unwrap();
+        let names = tests_named_in(&table);
+        assert!(names.len() > 20, "the table is read");
+        for name in names {
+            let (last, modules) = name.split_last().unwrap();
+            let is_there = sources.iter().any(|(path, text)| {
+                // `tests` may be a module within its file.
+                let is_of = |module: &&str| *module == "tests" || path.contains(*module);
+                modules.iter().all(is_of) && text.contains(&format!("fn {last}("))
+            });
+            assert!(is_there, "there is no test {}", name.join("::"));
+        }
+    }
+}

@@ -12,8 +12,7 @@
 )]
 
 mod architecture;
-mod attacks_on_routes;
-mod attacks_on_tokens;
+mod attacks;
 mod cached;
 mod cluster;
 mod compile_fail;

@@ -1,0 +1,470 @@
+//! Exchange, crashes and faults of the store in its midst among it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::store::{
+    Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+};
+use countersign::{
+    Acl, AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest,
+    ExchangedToken, Password, Policy, Revocation, Session, SessionId, SessionKey, Timestamp,
+};
+use http::Request;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::attacks::house::*;
+use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, acl_of};
+
+/// A store that, at one call, does what a test tells it to.
+#[derive(Debug)]
+struct Brittle {
+    inner: MemoryStore,
+    /// How many calls go well before the one that does not.
+    plan: Mutex<Option<(usize, Fault)>>,
+    reached: Notify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// It answers that it is out of reach.
+    Fails,
+    /// It never answers, and has done nothing.
+    Hangs,
+    /// It never answers, and has done its work.
+    HangsLate,
+}
+
+impl Brittle {
+    fn new(inner: &MemoryStore) -> Arc<Self> {
+        Arc::new(Self { inner: inner.clone(), plan: Mutex::default(), reached: Notify::new() })
+    }
+
+    fn plan(&self, step: usize, fault: Fault) {
+        *self.plan.lock().unwrap() = Some((step, fault));
+    }
+
+    /// Whether the call has come that was to go wrong.
+    fn has_failed(&self) -> bool {
+        self.plan.lock().unwrap().take().is_none()
+    }
+
+    fn next_fault(&self) -> Option<Fault> {
+        let mut plan = self.plan.lock().unwrap();
+        match &mut *plan {
+            Some((0, fault)) => {
+                let fault = *fault;
+                *plan = None;
+                Some(fault)
+            }
+            Some((steps, _)) => {
+                *steps -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.next_fault() {
+            None => return call.await,
+            Some(Fault::Fails) => return Err(StoreError::unavailable("db.internal:5432 is gone")),
+            Some(Fault::Hangs) => {}
+            Some(Fault::HangsLate) => drop(call.await),
+        }
+        self.reached.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait::async_trait]
+impl SessionStore for Brittle {
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        self.call(SessionStore::insert(&self.inner, session, now)).await
+    }
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        self.call(SessionStore::get(&self.inner, key)).await
+    }
+    async fn replace(&self, new: Session, expected: u64, now: Timestamp) -> Result<(), StoreError> {
+        self.call(SessionStore::replace(&self.inner, new, expected, now)).await
+    }
+    async fn take(&self, key: &SessionKey, expected: u64) -> Result<Option<Session>, StoreError> {
+        self.call(self.inner.take(key, expected)).await
+    }
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        self.call(self.inner.list(filter, page, now)).await
+    }
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.call(SessionStore::remove(&self.inner, id)).await
+    }
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.call(self.inner.remove_subject(customer_id, before)).await
+    }
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.call(self.inner.revoke(revocation)).await
+    }
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+        self.inner.revocations(after, wait).await
+    }
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.call(self.inner.purge_expired(now)).await
+    }
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+/// The four sorts of an exchange, and how many calls of the store each takes.
+#[derive(Clone, Copy, Debug)]
+struct Sort {
+    otp_required: bool,
+    invalidate: bool,
+    steps: usize,
+}
+
+const SORTS: [Sort; 4] = [
+    Sort { otp_required: false, invalidate: true, steps: 2 },
+    Sort { otp_required: false, invalidate: false, steps: 1 },
+    Sort { otp_required: true, invalidate: true, steps: 3 },
+    Sort { otp_required: true, invalidate: false, steps: 3 },
+];
+
+impl Sort {
+    /// A session, and the right request for it.
+    async fn begin(self, node: &Fixture) -> (String, Value) {
+        let token = node.session(|new| new.otp_required(self.otp_required)).await;
+        let mut body = json!({"invalidate": self.invalidate});
+        if self.otp_required {
+            body["oneTimePassword"] = json!(node.outbox.last_code());
+        }
+        (token, body)
+    }
+
+    /// The same request, of the service itself.
+    async fn run(self, node: &Fixture, token: &str, body: &Value) -> Result<ExchangedToken, Error> {
+        let mut request = ExchangeRequest::default().invalidate(self.invalidate);
+        if let Some(code) = body["oneTimePassword"].as_str() {
+            request = request.one_time_password(code);
+        }
+        let token = AuthenticationToken::from_text(token).unwrap();
+        node.tokens.exchange(&token, request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_exchanges_at_once_on_several_nodes_one_is_a_201() {
+    let cluster = Cluster::new();
+    let nodes = [cluster.plain_node(), cluster.plain_node(), cluster.plain_node()];
+    let mut addresses = Vec::new();
+    let mut servers = Vec::new();
+    for node in &nodes {
+        servers.push(serve(node).await);
+        addresses.push(servers[servers.len() - 1].address);
+    }
+    for sort in [SORTS[0], SORTS[2]] {
+        let (token, body) = sort.begin(&nodes[0]).await;
+        let path = format!("{SESSIONS}/{token}/exchange");
+        let exchange = |number: usize| {
+            let request = Request::post(&path).header("content-type", JSON);
+            (addresses[number % 3], request.body(body.to_string()).unwrap())
+        };
+        let statuses = at_once((0..1_000).map(exchange)).await;
+        assert_eq!(statuses[&201], 1, "{sort:?} {statuses:?}");
+        for server in &servers {
+            let found = server.get(&format!("{SESSIONS}/{token}"), None).await;
+            assert_problem(&found, 404, "not-found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_steps_uses_nothing_up() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let doomed = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let other = cluster.plain_node();
+    for sort in SORTS {
+        for step in 0..sort.steps {
+            let (token, body) = sort.begin(&other).await;
+            store.plan(step, Fault::Hangs);
+            // The node dies with the call under way: nothing of it runs any more.
+            tokio::select! {
+                exchanged = sort.run(&doomed, &token, &body) => panic!("{exchanged:?}"),
+                () = store.reached.notified() => {}
+            }
+            let exchanged = sort.run(&other, &token, &body).await;
+            assert!(exchanged.is_ok(), "{sort:?} {step} {exchanged:?}");
+            let again = sort.run(&other, &token, &body).await;
+            let once = sort.invalidate || sort.otp_required;
+            assert_eq!(again.is_err(), once, "{sort:?} {step}");
+        }
+        let (token, body) = sort.begin(&other).await;
+        store.plan(sort.steps, Fault::Hangs);
+        sort.run(&doomed, &token, &body).await.unwrap();
+        assert!(!store.has_failed(), "there is no further step");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_behind_the_last_step_loses_the_answer_and_never_yields_two() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let doomed = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let other = cluster.plain_node();
+    for sort in SORTS {
+        for step in 0..sort.steps {
+            let (token, body) = sort.begin(&other).await;
+            store.plan(step, Fault::HangsLate);
+            tokio::select! {
+                exchanged = sort.run(&doomed, &token, &body) => panic!("{exchanged:?}"),
+                () = store.reached.notified() => {}
+            }
+            let exchanged = sort.run(&other, &token, &body).await.map_err(|error| error.kind());
+            let is_last = step + 1 == sort.steps;
+            let expected = match (is_last, sort.invalidate, sort.otp_required) {
+                (true, true, _) => Some(ErrorKind::NotFound),
+                // The session is still there, and is sent another code.
+                (true, false, true) => Some(ErrorKind::OneTimePasswordInvalid),
+                _ => None,
+            };
+            assert_eq!(exchanged.err(), expected, "{sort:?} {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let policy = Policy::default().store_deadline(Duration::from_millis(5));
+    let node = cluster.node(&[1], Arc::clone(&store), policy);
+    let server = serve(&node).await;
+    for sort in SORTS {
+        for step in 0..sort.steps {
+            for fault in [Fault::Fails, Fault::Hangs] {
+                let (token, body) = sort.begin(&node).await;
+                store.plan(step, fault);
+                let failed = exchange(&server, &token, body.clone()).await;
+                assert!(store.has_failed());
+                assert_problem(&failed, 503, "unavailable");
+                assert!(retry_after(&failed) >= 1);
+                assert!(!failed.text().contains("db.internal"), "{failed:?}");
+                exchange(&server, &token, body).await.expect(201);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn however_often_the_last_step_fails_a_right_code_is_no_wrong_try() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let server = serve(&node).await;
+    for sort in [SORTS[2], SORTS[3]] {
+        let (token, body) = sort.begin(&node).await;
+        for _ in 0..10 {
+            store.plan(sort.steps - 1, Fault::Fails);
+            let failed = exchange(&server, &token, body.clone()).await;
+            assert_problem(&failed, 503, "unavailable");
+        }
+        exchange(&server, &token, body).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
+    for step in 0..3 {
+        let token = node.session(|new| new).await;
+        let path = format!("{SESSIONS}/{token}");
+        let log_out = async || here.send(Request::delete(&path).body("").unwrap()).await;
+        store.plan(step, Fault::Fails);
+        assert_problem(&log_out().await, 503, "unavailable");
+        assert!(store.has_failed());
+        // Whichever it is told, its holder takes the session to be over: so it is, everywhere.
+        let status = log_out().await.status().as_u16();
+        assert!([204, 404].contains(&status), "{status}");
+        for server in [&here, &elsewhere] {
+            let found = server.get(&path, None).await;
+            assert_eq!(found.status().as_u16(), 404, "after step {step}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
+    let cluster = Cluster::new();
+    let store = Brittle::new(&cluster.store);
+    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
+    let hash = node.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let jane = Entity::customer("jane", hash, CustomerId::new("cus_1").unwrap(), false).unwrap();
+    let id = jane.id().clone();
+    node.tokens.register(jane).await.unwrap();
+    // Taking back, removing the sessions, and telling those who keep copies of the credential.
+    for step in 0..3 {
+        let path = format!("{SESSIONS}/{}", node.session(|new| new).await);
+        cluster.clock.advance(Duration::from_millis(1));
+        store.plan(step, Fault::Fails);
+        let new = Password::new(format!("password number {step}")).unwrap();
+        let failed = node.tokens.set_password(&id, new).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Unavailable);
+        assert!(store.has_failed());
+        assert_problem(&here.get(&path, None).await, 404, "not-found");
+        if step != 1 {
+            assert_problem(&elsewhere.get(&path, None).await, 404, "not-found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_keys() {
+    let policy = Policy::default().trailing_wildcards(true);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = serve(&fixture).await;
+    let held = json!([{"scope": {"productId": ["p1"]}, "permissions": ["Storefront*"]}]);
+    let token = fixture.session(|new| new.acl(acl_of(held.clone()))).await;
+    let path = format!("{SESSIONS}/{token}/exchange");
+    for (scope, permission, status) in [
+        (r#"{"productId":["p1"]}"#, "*", 403),
+        (r#"{"productId":["p1"]}"#, r"\u002a", 403),
+        (r#"{"productId":["p1"]}"#, "Store*", 403),
+        (r#"{"productId":["p1"]}"#, "storefrontGet", 403),
+        (r#"{"productId":["p1"]}"#, "STOREFRONT*", 403),
+        (r#"{"productId":["p1"]}"#, ":Storefront", 403),
+        (r#"{"productId":["p1"]}"#, "Storefront**", 422),
+        (r#"{"productId":["p1"]}"#, "Storefront:*:Get", 422),
+        (r#"{"productId":["p1"]}"#, r"Storefront\u002a\u002a", 422),
+        (r#"{"productId":["p1"]}"#, r"Storefront\\*", 422),
+        (r#"{"productId":["p1"]}"#, r"Storefront\u0000", 422),
+        (r#"{"productId":["p1"]}"#, "Storefront＊", 422),
+        (r#"{"productId":["p1"]}"#, "Storefront *", 422),
+        (r#"{"productId":["p1"]}"#, "", 422),
+        ("{}", "StorefrontGet", 403),
+        (r#"{"unknown":["p1"]}"#, "StorefrontGet", 403),
+        (r#"{"productid":["p1"]}"#, "StorefrontGet", 403),
+        (r#"{"productId ":["p1"]}"#, "StorefrontGet", 403),
+        (r#"{"productId":["p1","p2"]}"#, "StorefrontGet", 403),
+        (r#"{"productId":["*"]}"#, "StorefrontGet", 403),
+        (r#"{"productId":["P1"]}"#, "StorefrontGet", 403),
+        (r#"{"productId":[]}"#, "StorefrontGet", 422),
+        (r#"{"productId":[""]}"#, "StorefrontGet", 422),
+        (r#"{"":["p1"]}"#, "StorefrontGet", 422),
+    ] {
+        let body = format!(r#"{{"acl":[{{"scope":{scope},"permissions":["{permission}"]}}]}}"#);
+        let answer = server.post_text(&path, None, Some(JSON), body).await;
+        let kind = if status == 403 { "acl-exceeds-grant" } else { "invalid-fields" };
+        assert_problem(&answer, status, kind);
+    }
+    // A key twice, so that one reader sees the narrow value and another the wide one.
+    let twice = r#"{"acl":[{"scope":{"productId":["p1"],"productId":["p2"]},"permissions":["StorefrontGet"]}]}"#;
+    let answer = server.post_text(&path, None, Some(JSON), twice).await;
+    assert_problem(&answer, 400, "malformed-request");
+    assert_eq!(exchange(&server, &token, json!({})).await.expect(201).json()["acl"], held);
+}
+
+#[tokio::test]
+async fn custom_claims_named_like_registered_ones_stand_under_custom_claims_alone() {
+    let claims = json!({
+        "iss": "https://evil.example", "sub": "admin", "aud": ["*"], "exp": 9_999_999_999_u64,
+        "nbf": 0, "iat": 0, "jti": "jwt_0", "sid": "s", "client_id": "root",
+        "subject_type": "user", "organizationId": "org_9", "acl": [{"scope": {}, "permissions": ["*"]}],
+        "customClaims": {"nested": true}, "__proto__": {"admin": true}, "constructor": null,
+    });
+    let names: Vec<_> = claims.as_object().unwrap().keys().cloned().collect();
+    let policy = Policy::default().open_custom_claims(names);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = serve(&fixture).await;
+    let given = claims.as_object().unwrap().clone();
+    let with_given = fixture.session(|new| new.custom_claims(given)).await;
+    let plain = fixture.session(|new| new).await;
+    for (token, body) in [(with_given, json!({})), (plain, json!({"customClaims": claims}))] {
+        let answer = exchange(&server, &token, body).await.expect(201).json();
+        assert_eq!(answer["customClaims"], claims);
+        let jwt = answer["token"].as_str().unwrap();
+        let validated = fixture.tokens.validator().validate(jwt).unwrap();
+        assert_eq!(validated.subject(), "cus_1");
+        assert_eq!(*validated.acl(), Acl::default());
+        let payload = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
+        let payload: Value = serde_json::from_slice(&payload).unwrap();
+        let expected = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "cus_1", "subject_type": "customer",
+            "client_id": "first-party", "iat": START, "nbf": START, "exp": START + 3_600,
+            "jti": answer["id"], "sid": payload["sid"], "acl": [], "customClaims": claims,
+        });
+        assert_eq!(payload, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_is_an_instant_within_bounds_however_it_is_written() {
+    let fixture = Fixture::new();
+    let server = serve(&fixture).await;
+    for (time, seconds) in [
+        ("2026-01-01T03:00:00+02:00", 3_600),
+        ("2025-12-31T19:00:00-05:30", 1_800),
+        ("2026-01-01t01:00:00z", 3_600),
+        ("2026-01-01T01:00:00-00:00", 3_600),
+        // A leap second is the second before it, and fractions are cut: never later than asked.
+        ("2026-01-01T00:59:60Z", 3_599),
+        ("2026-01-01T00:00:01.999999999Z", 1),
+        ("2026-01-02T00:00:00Z", 86_400),
+        ("2026-01-02T14:00:00+14:00", 86_400),
+    ] {
+        let token = fixture.session(|new| new).await;
+        let answer = exchange(&server, &token, json!({"expiredTime": time})).await.expect(201);
+        let jwt = answer.json()["token"].as_str().unwrap().to_owned();
+        let validated = fixture.tokens.validator().validate(&jwt).unwrap();
+        assert_eq!(validated.expires_at(), Timestamp::from_secs(START + seconds), "{time}");
+        assert_eq!(answer.json()["expiredTime"], validated.expires_at().to_string());
+    }
+    let token = fixture.session(|new| new).await;
+    for time in [
+        "2025-12-31T23:59:59Z",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00.999Z",
+        "2026-01-01T13:59:00+14:00",
+        "2025-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "2026-01-02T00:00:00.000001Z",
+        "2026-01-02T00:00:01Z",
+        "2026-01-01T23:00:00-01:01",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:60-23:59",
+        "+010000-01-01T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T01:00:61Z",
+        "2026-02-30T01:00:00Z",
+        "2026-01-01T01:00:00",
+        "2026-01-01T01:00:00+24:00",
+        "2026-W01-4T01:00:00Z",
+        "1767229200",
+        "１767229200",
+        "",
+    ] {
+        let answer = exchange(&server, &token, json!({"expiredTime": time})).await;
+        assert_problem(&answer, 422, "invalid-fields");
+        assert_eq!(answer.json()["invalidFields"][0]["field"], "expiredTime", "{time}");
+    }
+    exchange(&server, &token, json!({})).await.expect(201);
+}
