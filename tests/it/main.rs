@@ -31,6 +31,7 @@ mod passwords;
 mod programs;
 mod properties;
 mod proxy;
+mod readme;
 mod redaction;
 mod redis_store;
 mod remote_issuers;

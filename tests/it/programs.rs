@@ -97,6 +97,10 @@ impl TokenServer {
         panic!("token_server did not start: {seen}");
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<String>) -> Answer {
         let request = Request::post(path).header("content-type", content_type);
         send(self.address, request.body(body.into()).unwrap()).await
