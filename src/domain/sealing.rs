@@ -3,8 +3,9 @@
 //!
 //! A [`SealingKey`] is 256 bits of the host's. Four keys are derived from it, one a purpose:
 //! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, again for those of
-//! one-time passwords, and again for the names of subjects in the audit log. Each sealed text and digest carries the id of the key that made
-//! it, so that keys can be rotated: the first of a [`SealingKeys`] makes, all of them open.
+//! one-time passwords, and again for the names of subjects in the audit log. Each sealed text and
+//! digest carries the id of the key that made it, so that keys can be rotated: the first of a
+//! [`SealingKeys`] makes, all of them open.
 
 use std::fmt;
 

@@ -130,8 +130,8 @@ impl TokenServiceBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
-    /// sign or would before everybody has them, a store lasts and the sealing key would not, a trusted proxy is no network, or the
-    /// policy contradicts itself.
+    /// sign or would before everybody has them, a store lasts and the sealing key would not, a
+    /// trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));

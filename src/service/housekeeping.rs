@@ -23,8 +23,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 impl TokenService {
     /// Keeps the service in order for as long as it lives: hears of what other nodes take back,
-    /// changes [`ManagedKeys`](crate::ManagedKeys) by their schedule, removes what has ended from the store, and forgets revocations and failed logins that no
-    /// longer matter. The host spawns it once:
+    /// changes [`ManagedKeys`](crate::ManagedKeys) by their schedule, removes what has ended from
+    /// the store, and forgets revocations and failed logins that no longer matter. The host spawns
+    /// it once:
     ///
     /// ```
     /// # fn example(tokens: countersign::TokenService) {
@@ -36,8 +37,9 @@ impl TokenService {
     /// once the last clone of the service has been dropped: keep one, also where its layers are all
     /// that is used.
     ///
-    /// Without it, the store is never purged, managed keys are never changed, and what other nodes take back is not heard of: over a
-    /// store that lasts, no token is accepted then, unless the policy says so.
+    /// Without it, the store is never purged, managed keys are never changed, and what other nodes
+    /// take back is not heard of: over a store that lasts, no token is accepted then, unless the
+    /// policy says so.
     pub fn run_housekeeping(&self) -> impl Future<Output = ()> + Send + 'static {
         let parts = Arc::downgrade(&self.parts);
         async move {

@@ -31,7 +31,8 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 ///
 /// A token is accepted only if all of this holds:
 ///
-/// 1. It is no longer than `max_token_len` (8 KiB), three non-empty segments of base64url without padding.
+/// 1. It is no longer than `max_token_len` (8 KiB): three segments of base64url without padding,
+///    none of them empty.
 /// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
 /// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
 /// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
@@ -583,10 +584,10 @@ impl ValidatorBuilder {
         self
     }
 
-    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by default,
-    /// which is room for some 13,000 with eight permissions. A token is checked whole once while it is remembered; its
-    /// times, its key and whether it was taken back are looked at with every request. Zero turns it
-    /// off.
+    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by
+    /// default, which is room for some 13,000 with eight permissions. A token is checked whole once
+    /// while it is remembered; its times, its key and whether it was taken back are looked at with
+    /// every request. Zero turns it off.
     pub fn token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = Some(bytes);
         self

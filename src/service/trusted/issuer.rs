@@ -17,9 +17,9 @@ use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, re
 /// fetch serves all who wait for it. While the issuer is down, or answers what is no key set, those that
 /// are known serve on. Until they have come, its tokens are answered 503; the app starts without.
 ///
-/// Its keys verify its tokens alone, whatever `kid` others name. Its subjects are nobody's here: the
-/// routes of a [`TokenService`](crate::TokenService), which manage its own principals, accept none of its tokens, and revocations
-/// do not reach them.
+/// Its keys verify its tokens alone, whatever `kid` others name. Its subjects are nobody's here:
+/// the routes of a [`TokenService`](crate::TokenService), which manage its own principals, accept
+/// none of its tokens, and revocations do not reach them.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
