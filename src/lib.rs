@@ -7,6 +7,7 @@ mod error;
 mod http;
 mod json;
 mod service;
+mod sync;
 #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "most is told by the service"))]
 mod telemetry;
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -13,6 +12,7 @@ use crate::domain::acl::{Acl, ReadAcl};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
 use crate::domain::redacted::secret_text;
 use crate::json::{Name, Names, StrictIgnored, StrictValue, Text};
+use crate::sync::GoodAsOf;
 
 secret_text! {
     /// A signed access token (RFC 7515 §7.1, compact form), ready to be sent.
@@ -263,7 +263,7 @@ pub struct Validated {
 #[derive(Debug)]
 pub(crate) struct Standing {
     /// As of which generation of the revocations it is known not to be one of them.
-    pub(crate) revocations: AtomicU64,
+    pub(crate) revocations: GoodAsOf,
     /// As of which generation of the keys it is known to be signed by one of them.
     pub(crate) keys: u64,
     /// From when on its key no longer verifies.

@@ -6,13 +6,13 @@
 //! forgotten.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::domain::claims::{SubjectType, Validated};
 use crate::domain::identifier::{SessionId, TokenId};
+use crate::sync::Counted;
 
 /// What is taken back, and until when that has to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,9 +56,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// All live revocations, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct RevocationSet {
-    live: RwLock<Live>,
     /// Counts what was added: what was looked up before may have been taken back since.
-    generation: AtomicU64,
+    live: Counted<Live>,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
 }
@@ -112,38 +111,19 @@ fn next_second(instant: Timestamp) -> Timestamp {
 impl RevocationSet {
     /// Adds one; the same twice is harmless, and a later one never weakens an earlier one.
     pub(crate) fn insert(&self, revocation: &Revocation) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        let until = revocation.until;
-        let later = |known: &mut Timestamp| *known = until.max(*known);
-        match &revocation.target {
-            RevocationTarget::Token(id) => {
-                live.tokens.entry(id.clone()).and_modify(later).or_insert(until);
-            }
-            RevocationTarget::Session(id) => {
-                live.sessions.entry(id.clone()).and_modify(later).or_insert(until);
-            }
-            RevocationTarget::SubjectBefore { subject_type, subject, before } => {
-                let before = *before;
-                let of_sort = live.subjects.entry(*subject_type).or_default();
-                of_sort
-                    .entry(subject.clone())
-                    .and_modify(|known| known.extend(before, until))
-                    .or_insert_with(|| RevokedSubject::new(before, until));
-            }
-            RevocationTarget::EntityChanged { .. } => return,
+        if !matches!(revocation.target, RevocationTarget::EntityChanged { .. }) {
+            self.live.change(|live| live.insert(revocation));
         }
-        // After it is there: who sees the number sees it.
-        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Another number with every revocation. What was not revoked before it may be.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.live.generation()
     }
 
     /// Whether `token` has been taken back.
     pub(crate) fn contains(&self, token: &Validated) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         if live.tokens.contains_key(token.token_id()) {
             return true;
         }
@@ -163,7 +143,7 @@ impl RevocationSet {
         proven_at: Timestamp,
     ) -> Timestamp {
         let second = proven_at.floor_to_second();
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         match live.revoked(subject_type, subject) {
             Some(revoked) if revoked.before <= proven_at => second.max(revoked.issued_before),
             _ => second,
@@ -172,13 +152,13 @@ impl RevocationSet {
 
     /// Whether what a subject began at an instant has been taken back since.
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
     }
 
     /// Whether the tokens of a session have been taken back.
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         live.sessions.contains_key(id)
     }
 
@@ -194,7 +174,7 @@ impl RevocationSet {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         let subjects: usize = live.subjects.values().map(HashMap::len).sum();
         live.tokens.len() + live.sessions.len() + subjects
     }
@@ -202,20 +182,43 @@ impl RevocationSet {
     /// Forgets what no longer matters, once a minute at most: it looks at everything, and whoever
     /// validates waits for it. For a host that does no housekeeping.
     pub(crate) fn purge_if_due(&self, now: Timestamp) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < PURGE_INTERVAL;
-        if !live.purged_at.is_some_and(is_recent) {
-            live.purge(now);
-        }
+        self.live.tidy(|live| {
+            if !live.purged_at.is_some_and(is_recent) {
+                live.purge(now);
+            }
+        });
     }
 
     /// Forgets what no longer matters.
     pub(crate) fn purge(&self, now: Timestamp) {
-        self.live.write().unwrap_or_else(PoisonError::into_inner).purge(now);
+        self.live.tidy(|live| live.purge(now));
     }
 }
 
 impl Live {
+    fn insert(&mut self, revocation: &Revocation) {
+        let until = revocation.until;
+        let later = |known: &mut Timestamp| *known = until.max(*known);
+        match &revocation.target {
+            RevocationTarget::Token(id) => {
+                self.tokens.entry(id.clone()).and_modify(later).or_insert(until);
+            }
+            RevocationTarget::Session(id) => {
+                self.sessions.entry(id.clone()).and_modify(later).or_insert(until);
+            }
+            RevocationTarget::SubjectBefore { subject_type, subject, before } => {
+                let before = *before;
+                let of_sort = self.subjects.entry(*subject_type).or_default();
+                of_sort
+                    .entry(subject.clone())
+                    .and_modify(|known| known.extend(before, until))
+                    .or_insert_with(|| RevokedSubject::new(before, until));
+            }
+            RevocationTarget::EntityChanged { .. } => {}
+        }
+    }
+
     fn purge(&mut self, now: Timestamp) {
         self.purged_at = Some(now);
         self.tokens.retain(|_, until| *until > now);
@@ -247,7 +250,7 @@ mod tests {
     }
 
     fn is_good(set: &RevocationSet, issued_at: Timestamp) -> bool {
-        let live = set.live.read().unwrap();
+        let live = set.live.read();
         live.revoked(SubjectType::User, "ops").is_none_or(|known| issued_at >= known.issued_before)
     }
 

@@ -1,14 +1,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwap;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::jose::provider::CryptoProvider;
 use crate::jose::{Algorithm, SigningKey, VerifyingKey, jwk};
+use crate::sync::Versioned;
 
 /// The keys of a service: one that signs, those that will and those that did.
 ///
@@ -40,13 +38,7 @@ use crate::jose::{Algorithm, SigningKey, VerifyingKey, jwk};
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    keys: ArcSwap<Keys>,
-    /// Counts the changes.
-    generation: AtomicU64,
+    keys: Arc<Versioned<Keys>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -96,8 +88,7 @@ impl Keys {
 
 impl KeyRing {
     fn of(keys: Keys) -> Self {
-        let shared = Shared { keys: ArcSwap::from_pointee(keys), generation: AtomicU64::new(0) };
-        Self { shared: Arc::new(shared) }
+        Self { keys: Arc::new(Versioned::new(keys)) }
     }
 
     /// A ring with one key, which signs.
@@ -155,7 +146,7 @@ impl KeyRing {
     ///
     /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
     pub fn with_next(self, key: &SigningKey) -> Result<Self, Error> {
-        let ring = Self::of((*self.shared.keys.load_full()).clone());
+        let ring = Self::of((*self.keys.load_full()).clone());
         ring.announce(key)?;
         Ok(ring)
     }
@@ -168,7 +159,7 @@ impl KeyRing {
     ///
     /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
     pub fn with_retired(self, key: VerifyingKey, until: Timestamp) -> Result<Self, Error> {
-        let mut keys = (*self.shared.keys.load_full()).clone();
+        let mut keys = (*self.keys.load_full()).clone();
         keys.add(key, until)?;
         Ok(Self::of(keys))
     }
@@ -229,14 +220,12 @@ impl KeyRing {
 
     /// Forgets keys whose time is over.
     pub fn forget_retired(&self, now: Timestamp) {
-        let has_ended = |known: &RingKey| known.until <= now;
-        if self.shared.keys.load().verifying.iter().any(has_ended) {
-            let forgotten = self.change(|keys| {
-                keys.verifying.retain(|known| !has_ended(known));
-                Ok(())
-            });
-            debug_assert!(forgotten.is_ok(), "forgetting has no reason to fail");
-        }
+        self.keys.update(|keys| {
+            let verifying = &keys.verifying;
+            let live: Vec<_> = verifying.iter().filter(|key| now < key.until).cloned().collect();
+            let is_less = live.len() < verifying.len();
+            is_less.then(|| Keys { verifying: live, ..keys.clone() })
+        });
     }
 
     /// Puts these in the place of all keys: the one that signs, and all that verify, each until its
@@ -252,23 +241,13 @@ impl KeyRing {
     ) -> bool {
         let verifying: Vec<_> =
             verifying.into_iter().map(|(key, until)| RingKey { key, until }).collect();
-        let known = self.shared.keys.load();
-        let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());
-        let mut pairs = known.verifying.iter().zip(&verifying);
-        let are_same = known.verifying.len() == verifying.len() && pairs.all(|(a, b)| a.is(b));
-        if signs && are_same {
-            return false;
-        }
-        let installed = self.change(|keys| {
-            *keys = Keys {
-                active: Some(active.clone()),
-                verifying: verifying.clone(),
-                ..Keys::default()
-            };
-            Ok(())
-        });
-        debug_assert!(installed.is_ok(), "installing has no reason to fail");
-        true
+        self.keys.update(|known| {
+            let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());
+            let mut pairs = known.verifying.iter().zip(&verifying);
+            let are_same = known.verifying.len() == verifying.len() && pairs.all(|(a, b)| a.is(b));
+            let (active, verifying) = (Some(active.clone()), verifying.clone());
+            (!signs || !are_same).then(|| Keys { active, verifying, ..Keys::default() })
+        })
     }
 
     /// A ring without keys.
@@ -281,64 +260,47 @@ impl KeyRing {
     /// Answers whether that is a change.
     #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
     pub(crate) fn replace_verifying(&self, keys: &[VerifyingKey]) -> bool {
-        let known = self.shared.keys.load_full();
-        let kept = |key: &VerifyingKey| {
-            known
-                .verifying
-                .iter()
-                .find(|known| known.key.is_same(key))
-                .map(|known| known.key.clone())
-        };
-        let is_new =
-            keys.len() != known.verifying.len() || keys.iter().any(|key| kept(key).is_none());
-        if is_new {
-            let until = Timestamp::MAX;
-            let verifying = keys.iter().map(|key| kept(key).unwrap_or_else(|| key.clone()));
-            let verifying: Vec<_> = verifying.map(|key| RingKey { key, until }).collect();
-            let replaced = self.change(|keys| {
-                *keys = Keys { verifying: verifying.clone(), ..Keys::default() };
-                Ok(())
-            });
-            debug_assert!(replaced.is_ok(), "replacing has no reason to fail");
-        }
-        is_new
+        self.keys.update(|known| {
+            let mut is_same = keys.len() == known.verifying.len();
+            let mut verifying = Vec::with_capacity(keys.len());
+            for key in keys {
+                let kept = known.verifying.iter().find(|known| known.key.is_same(key));
+                is_same &= kept.is_some();
+                let key = kept.map_or(key, |known| &known.key).clone();
+                verifying.push(RingKey { key, until: Timestamp::MAX });
+            }
+            (!is_same).then(|| Keys { verifying, ..Keys::default() })
+        })
     }
 
     /// Whether its keys have not come yet.
     pub(crate) fn are_awaited(&self) -> bool {
-        self.shared.keys.load().are_awaited
+        self.keys.load().are_awaited
     }
 
-    /// Changes a copy of the keys and puts it in their place, whoever else does so.
     fn change(&self, change: impl Fn(&mut Keys) -> Result<(), Error>) -> Result<(), Error> {
-        loop {
-            let before = self.shared.keys.load_full();
-            let mut after = (*before).clone();
-            change(&mut after)?;
-            let seen = self.shared.keys.compare_and_swap(&before, Arc::new(after));
-            if Arc::ptr_eq(&seen, &before) {
-                // After the keys: who sees the number sees them.
-                self.shared.generation.fetch_add(1, Ordering::Release);
-                return Ok(());
-            }
-        }
+        let changed = self.keys.try_update(|keys| {
+            let mut changed = keys.clone();
+            change(&mut changed)?;
+            Ok(Some(changed))
+        });
+        changed.map(drop)
     }
 
     /// The key that signs.
     #[must_use]
     pub fn active(&self) -> Option<SigningKey> {
-        self.shared.keys.load().active.clone()
+        self.keys.load().active.clone()
     }
 
     /// Another number with every change. What was found before it may have changed.
     pub(crate) fn generation(&self) -> u64 {
-        self.shared.generation.load(Ordering::Acquire)
+        self.keys.generation()
     }
 
     /// The key of that `kid`, where it is good for verifying `algorithm` now.
     pub(crate) fn find(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Option<Found> {
-        self.shared
-            .keys
+        self.keys
             .load()
             .verifying
             .iter()
@@ -349,31 +311,31 @@ impl KeyRing {
 
     /// The key that verified a token with this very header before, where it is good now.
     pub(crate) fn find_by_header(&self, header: &str, now: Timestamp) -> Option<Found> {
-        let keys = self.shared.keys.load();
+        let keys = self.keys.load();
         let known = keys.verifying.iter().find(|known| known.key.knows_header(header))?;
         (now < known.until).then(|| Found { key: known.key.clone(), until: known.until })
     }
 
     /// Whether the key of that `kid` is good for verifying now.
     pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
-        let keys = self.shared.keys.load();
+        let keys = self.keys.load();
         keys.verifying.iter().any(|known| known.key.kid() == kid && now < known.until)
     }
 
     /// Whether one of its keys verifies that.
     pub(crate) fn has_algorithm(&self, algorithm: Algorithm) -> bool {
-        self.shared.keys.load().verifying.iter().any(|known| known.key.algorithm() == algorithm)
+        self.keys.load().verifying.iter().any(|known| known.key.algorithm() == algorithm)
     }
 
     /// The algorithms that its keys verify.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
-        self.shared.keys.load().verifying.iter().map(|known| known.key.algorithm()).collect()
+        self.keys.load().verifying.iter().map(|known| known.key.algorithm()).collect()
     }
 
     /// The JWK Set to publish (RFC 7517 §5): public parts of the keys that verify now.
     #[must_use]
     pub fn to_jwks(&self, now: Timestamp) -> String {
-        let keys = self.shared.keys.load();
+        let keys = self.keys.load();
         let live = keys.verifying.iter().filter(|known| now < known.until);
         let keys: Vec<_> = live.filter_map(|known| known.key.to_jwk()).collect();
         jwk::write_set(&keys)
@@ -382,6 +344,6 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KeyRing").field(&**self.shared.keys.load()).finish()
+        f.debug_tuple("KeyRing").field(&**self.keys.load()).finish()
     }
 }

@@ -1,9 +1,8 @@
 //! Tokens that were checked, so that each is checked once and not with every request.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::hash::{Hash, Hasher, RandomState};
+use std::sync::Arc;
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
@@ -11,25 +10,21 @@ use zeroize::Zeroizing;
 
 use crate::domain::claims::Validated;
 use crate::service::validate::TokenFault;
+use crate::sync::{Flights, Landed};
 
 /// About what a token takes beside its text and its claims, in bytes.
 const OVERHEAD: usize = 512;
 /// The end of a signature, which nobody can choose: enough to find a token by.
 const HASHED: usize = 32;
-/// Checks that are under way are kept in several maps, so that they seldom wait for one another.
-const FLIGHTS: usize = 16;
 
 type Outcome = Result<Arc<Validated>, TokenFault>;
-type Flights = HashMap<Text, Arc<OnceLock<Outcome>>, RandomState>;
 
 /// Tokens that passed, by their whole text. Only they get in, so whoever sends garbage pushes
 /// nothing out. What may have changed since is for the caller to check.
 pub(crate) struct TokenCache {
     tokens: Cache<Token, Arc<Validated>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: [Mutex<Flights>; FLIGHTS],
-    /// Each process draws its own.
-    hasher: RandomState,
+    flights: Flights<Text, Outcome>,
 }
 
 impl TokenCache {
@@ -44,8 +39,7 @@ impl TokenCache {
                 hasher.clone(),
                 DefaultLifecycle::default(),
             ),
-            flights: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))),
-            hasher,
+            flights: Flights::new(hasher),
         }
     }
 
@@ -68,10 +62,7 @@ impl TokenCache {
         check: impl Fn() -> Outcome,
     ) -> Outcome {
         let text = Text(Zeroizing::new(token.into()));
-        let flight = Flight::join(self.flights_of(token), text.clone());
-        let mut is_first = false;
-        let outcome = flight.outcome.get_or_init(|| {
-            is_first = true;
+        let landed = self.flights.join(text.clone(), || {
             // It may have landed since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
                 return Ok(known);
@@ -82,48 +73,11 @@ impl TokenCache {
             }
             outcome
         });
-        match outcome {
-            outcome if is_first => outcome.clone(),
-            Ok(validated) if is_still_good(validated) => Ok(Arc::clone(validated)),
-            _ => check(),
+        match landed {
+            Landed::Own(outcome) => outcome,
+            Landed::Others(Ok(validated)) if is_still_good(&validated) => Ok(validated),
+            Landed::Others(_) => check(),
         }
-    }
-
-    fn flights_of(&self, token: &[u8]) -> &Mutex<Flights> {
-        let [number, ..] = self.hasher.hash_one(token).to_ne_bytes();
-        &self.flights[usize::from(number) % FLIGHTS]
-    }
-}
-
-/// A check that is under way. It is over when whoever is the first to be done leaves, also by a
-/// panic.
-struct Flight<'a> {
-    flights: &'a Mutex<Flights>,
-    text: Text,
-    outcome: Arc<OnceLock<Outcome>>,
-}
-
-impl<'a> Flight<'a> {
-    fn join(flights: &'a Mutex<Flights>, text: Text) -> Self {
-        let key = text.clone();
-        let mut under_way = flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = Arc::clone(under_way.entry(key).or_default());
-        Self { flights, text, outcome }
-    }
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        let mut under_way = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // A later one may be of another flight.
-        let is_this = |known: &Arc<OnceLock<Outcome>>| Arc::ptr_eq(known, &self.outcome);
-        let landed = if under_way.get(&self.text).is_some_and(is_this) {
-            under_way.remove_entry(&self.text)
-        } else {
-            None
-        };
-        drop(under_way);
-        drop(landed);
     }
 }
 

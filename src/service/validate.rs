@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -15,6 +14,7 @@ use crate::service::audit::Subjects;
 use crate::service::proxies::TrustedProxies;
 use crate::service::token_cache::TokenCache;
 use crate::service::trusted::{ForeignToken, Recognised, TrustedIssuer, TrustedIssuers};
+use crate::sync::GoodAsOf;
 use crate::telemetry;
 
 pub(crate) use crate::jose::remote::KeyFlight;
@@ -313,7 +313,7 @@ impl Rules {
             }
         };
         let standing = Standing {
-            revocations: AtomicU64::new(self.revocations.generation()),
+            revocations: GoodAsOf::new(self.revocations.generation()),
             keys,
             key_until,
             trusted,
@@ -364,13 +364,9 @@ impl Rules {
             return Ok(());
         }
         let generation = self.revocations.generation();
-        let known = &validated.standing().revocations;
-        if known.load(Ordering::Relaxed) == generation {
-            return self.check_staleness();
-        }
-        self.check_revocations(validated)?;
-        known.store(generation, Ordering::Relaxed);
-        Ok(())
+        let not_revoked = &validated.standing().revocations;
+        not_revoked.check(generation, || self.check_revoked(validated))?;
+        self.check_staleness()
     }
 
     fn check_claims(&self, claims: &Claims) -> Result<(), TokenFault> {
@@ -395,10 +391,15 @@ impl Rules {
         if validated.standing().trusted.is_some() {
             return Ok(());
         }
+        self.check_revoked(validated)?;
+        self.check_staleness()
+    }
+
+    fn check_revoked(&self, validated: &Validated) -> Result<(), TokenFault> {
         if self.revocations.contains(validated) {
             return Err(TokenFault::Revoked);
         }
-        self.check_staleness()
+        Ok(())
     }
 
     fn check_staleness(&self) -> Result<(), TokenFault> {

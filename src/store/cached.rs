@@ -3,7 +3,6 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +12,7 @@ use tokio::sync::OnceCell;
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::store::{EntityStore, RecentEntity, StoreError};
+use crate::sync::Generation;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 const CAPACITY: u64 = 10_000;
@@ -262,24 +262,24 @@ const STRIPES: usize = 256;
 /// stripe cost each other a read.
 struct Generations {
     hasher: RandomState,
-    stripes: Box<[AtomicU64; STRIPES]>,
+    stripes: Box<[Generation; STRIPES]>,
 }
 
 impl Generations {
     fn new() -> Self {
-        let stripes = Box::new([const { AtomicU64::new(0) }; STRIPES]);
+        let stripes = Box::new(std::array::from_fn(|_| Generation::new()));
         Self { hasher: RandomState::new(), stripes }
     }
 
     fn of(&self, id: &EntityId) -> u64 {
-        self.stripe(id).load(Ordering::SeqCst)
+        self.stripe(id).current()
     }
 
     fn next(&self, id: &EntityId) {
-        self.stripe(id).fetch_add(1, Ordering::SeqCst);
+        self.stripe(id).advance();
     }
 
-    fn stripe(&self, id: &EntityId) -> &AtomicU64 {
+    fn stripe(&self, id: &EntityId) -> &Generation {
         let [stripe, ..] = self.hasher.hash_one(id).to_ne_bytes();
         &self.stripes[usize::from(stripe)]
     }

@@ -4,15 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may import.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("clock", &["error"]),
     ("json", &[]),
-    ("domain", &["error", "clock", "json", "domain"]),
-    ("jose", &["error", "clock", "json", "jose"]),
-    ("store", &["error", "clock", "domain", "store"]),
+    ("sync", &[]),
+    ("domain", &["error", "clock", "json", "sync", "domain"]),
+    ("jose", &["error", "clock", "json", "sync", "jose"]),
+    ("store", &["error", "clock", "sync", "domain", "store"]),
     ("telemetry", &[]),
-    ("service", &["error", "clock", "json", "domain", "jose", "store", "telemetry", "service"]),
+    (
+        "service",
+        &["error", "clock", "json", "sync", "domain", "jose", "store", "telemetry", "service"],
+    ),
     ("http", &["error", "clock", "json", "domain", "service", "http"]),
     ("testing", &["error", "clock", "domain", "jose", "service", "testing"]),
 ];

@@ -22,6 +22,7 @@ mod engines;
 mod examples;
 mod exchange;
 mod housekeeping;
+mod independent_clients;
 mod keys;
 mod layers;
 mod managed_keys;

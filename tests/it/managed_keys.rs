@@ -23,7 +23,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
 use crate::engines::{File, Postgres, redis_cluster_node, redis_node, unique};
-use crate::support::{AUDIENCE, ISSUER, Server, TestClock};
+use crate::support::{AUDIENCE, ISSUER, Server, TestClock, kid_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -77,13 +77,6 @@ fn kids(node: &TokenService) -> Vec<String> {
 fn kids_in(set: &Value) -> Vec<String> {
     let keys = set["keys"].as_array().unwrap();
     keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
-}
-
-/// The kid that a token names.
-fn kid_of(token: &str) -> String {
-    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
-    header["kid"].as_str().unwrap().to_owned()
 }
 
 fn signing_kid(node: &TokenService) -> String {

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::{
     Acl, Algorithm, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
@@ -267,4 +269,11 @@ impl Answer {
 pub fn random() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+/// The kid that a token names.
+pub fn kid_of(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
 }

@@ -1,0 +1,18 @@
+//! Models of what threads share: each test runs the crate's own code under
+//! [loom](https://docs.rs/loom) in every order in which its threads can run, and with every value
+//! that the memory model lets them read.
+//!
+//! ```text
+//! cargo test --release --manifest-path models/Cargo.toml --target-dir target/models
+//! ```
+
+#![cfg(test)]
+#![allow(dead_code, reason = "a model does not need all of it")]
+
+#[path = "../../src/sync/mod.rs"]
+mod sync;
+
+mod flights;
+mod revocations;
+mod rotation;
+mod stand_ins;

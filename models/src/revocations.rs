@@ -1,0 +1,103 @@
+//! A token that is taken back while it is known to be good.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+
+use crate::sync::{Counted, GoodAsOf};
+
+/// What a validator has of a token that it has checked, and what may be taken back.
+struct Known {
+    is_revoked: Counted<bool>,
+    not_revoked: GoodAsOf,
+    /// Whether whoever took it back was told that it is done.
+    is_done: AtomicBool,
+}
+
+impl Known {
+    fn new() -> Self {
+        let is_revoked = Counted::new(false);
+        let not_revoked = GoodAsOf::new(is_revoked.generation());
+        Self { is_revoked, not_revoked, is_done: AtomicBool::new(false) }
+    }
+
+    fn take_back(&self) {
+        self.is_revoked.change(|is_revoked| *is_revoked = true);
+        self.is_done.store(true, Ordering::Release);
+    }
+
+    fn validate(&self) -> Result<(), ()> {
+        let generation = self.is_revoked.generation();
+        let check = || if *self.is_revoked.read() { Err(()) } else { Ok(()) };
+        self.not_revoked.check(generation, check)
+    }
+
+    fn validate_and_judge(&self) {
+        let was_done = self.is_done.load(Ordering::Acquire);
+        let outcome = self.validate();
+        assert!(!was_done || outcome.is_err(), "a token was accepted that had been taken back");
+    }
+}
+
+#[test]
+fn once_a_revocation_is_done_nobody_accepts_the_token() {
+    loom::model(|| {
+        let known = Arc::new(Known::new());
+        let validators = [Arc::clone(&known), Arc::clone(&known)].map(|known| {
+            thread::spawn(move || {
+                known.validate_and_judge();
+                known.validate_and_judge();
+            })
+        });
+        known.take_back();
+        for validator in validators {
+            validator.join().unwrap();
+        }
+        known.validate().unwrap_err();
+    });
+}
+
+#[test]
+fn a_token_is_refused_from_the_first_refusal_on() {
+    loom::model(|| {
+        let known = Arc::new(Known::new());
+        let revoker = Arc::clone(&known);
+        let revoker = thread::spawn(move || revoker.take_back());
+        let first = known.validate();
+        let second = known.validate();
+        assert!(first.is_ok() || second.is_err());
+        revoker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_token_that_is_checked_while_another_is_taken_back_stays_good() {
+    loom::model(|| {
+        let known = Arc::new(Known::new());
+        let other = Arc::clone(&known);
+        // A change that does not touch it.
+        let other = thread::spawn(move || other.is_revoked.change(|_| {}));
+        known.validate().unwrap();
+        other.join().unwrap();
+        known.validate().unwrap();
+    });
+}
+
+#[test]
+fn two_that_take_back_at_once_are_both_seen() {
+    loom::model(|| {
+        let set = Arc::new(Counted::new(0));
+        let before = set.generation();
+        let others = [1, 2].map(|bit| {
+            let set = Arc::clone(&set);
+            thread::spawn(move || set.change(|bits| *bits |= bit))
+        });
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(*set.read(), 3);
+        assert_eq!(set.generation(), before + 2);
+    });
+}
