@@ -1,7 +1,6 @@
 //! What an access token says: the claims of RFC 9068 and ours.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -273,8 +272,8 @@ pub(crate) struct Standing {
     pub(crate) begins_at: Timestamp,
     /// Which of the issuers elsewhere it is of; none where it is one's own.
     pub(crate) trusted: Option<usize>,
-    /// The key that signed it.
-    pub(crate) kid: Arc<str>,
+    /// The identity of the key that signed it.
+    pub(crate) key: u64,
 }
 
 /// About what an object takes, though it holds little: a node of its tree.

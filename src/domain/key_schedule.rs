@@ -77,20 +77,22 @@ impl KeySchedule {
     }
 
     /// Which key signs: the last whose time has come. Where none's has, as for a clock that is
-    /// behind that of whoever made the first, it is that one.
+    /// behind that of whoever made the first, it is that one. Where that one was retired, it is the
+    /// next that was not, by whatever clock: who retired it has that one sign, too.
     pub(crate) fn signing(&self, now: Timestamp) -> Option<usize> {
-        let signs = |key: &ScheduledKey| key.retired_at.is_none_or(|retired| now < retired);
-        let usable = || self.keys.iter().enumerate().filter(|(_, key)| signs(key));
-        let begun = usable().rfind(|(_, key)| key.signs_from <= now);
-        begun.or_else(|| usable().next()).map(|(index, _)| index)
+        let turn = self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0);
+        let is_usable =
+            |index: &usize| self.keys.get(*index).is_some_and(|key| key.retired_at.is_none());
+        (turn..self.keys.len()).find(is_usable).or_else(|| (0..turn).rfind(is_usable))
     }
 
-    /// When a key no longer verifies: `retention` after another took its place.
+    /// When a key no longer verifies: `retention` after another took its place. One that was retired
+    /// has ended, also by a clock that is behind that of whoever did it.
     pub(crate) fn ends_at(&self, index: usize, retention: Duration) -> Timestamp {
-        let replaced = self.keys.get(index + 1).map(|next| next.signs_from + retention);
-        let retired = self.keys.get(index).and_then(|key| key.retired_at);
-        let end = replaced.unwrap_or(Timestamp::MAX);
-        retired.map_or(end, |retired| retired.min(end))
+        if self.keys.get(index).is_some_and(|key| key.retired_at.is_some()) {
+            return Timestamp::MIN;
+        }
+        self.keys.get(index + 1).map_or(Timestamp::MAX, |next| next.signs_from + retention)
     }
 
     /// When something will be otherwise than it is now.
@@ -148,10 +150,12 @@ mod tests {
     fn a_retired_key_neither_signs_nor_verifies_and_its_neighbours_keep_their_times() {
         let mut schedule = schedule(&[100, 200, 300]);
         schedule.keys[1].retired_at = Some(at(205));
-        assert_eq!(schedule.signing(at(204)), Some(1));
-        assert_eq!(schedule.signing(at(205)), Some(0), "there is no other whose time has come");
+        for now in [199, 200, 204, 205, 299, 300] {
+            let expected = if now < 200 { 0 } else { 2 };
+            assert_eq!(schedule.signing(at(now)), Some(expected), "by a clock at {now}");
+        }
         assert_eq!(schedule.ends_at(0, RETENTION), at(210));
-        assert_eq!(schedule.ends_at(1, RETENTION), at(205));
+        assert_eq!(schedule.ends_at(1, RETENTION), Timestamp::MIN);
         assert_eq!(schedule.ended(at(206), RETENTION), 0, "the one before it has not ended");
     }
 

@@ -1,7 +1,8 @@
 //! Keys that are prepared for use: what is costly about them has been done at load.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::Value;
 
@@ -150,8 +151,12 @@ pub struct VerifyingKey {
     prepared: Arc<PreparedVerifying>,
 }
 
+/// What keys are told apart by; each process draws its own.
+static IDENTITIES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 struct PreparedVerifying {
-    kid: Arc<str>,
+    kid: Box<str>,
+    identity: u64,
     key: VerificationKey,
     verifier: Box<dyn Verifier>,
     /// The header of the first token that it verified: the next one's will be the same, and need not
@@ -172,10 +177,13 @@ impl VerifyingKey {
         kid: Option<String>,
         provider: &dyn CryptoProvider,
     ) -> Result<Self, Error> {
-        let kid = kid.unwrap_or_else(|| jwk::thumbprint(&key)).into();
+        let thumbprint = jwk::thumbprint(&key);
+        let kid: Box<str> = kid.unwrap_or_else(|| thumbprint.clone()).into();
         let verifier = provider.verifier(&key)?;
+        let identity = IDENTITIES.hash_one((&kid, thumbprint));
         let known_header = OnceLock::new();
-        Ok(Self { prepared: Arc::new(PreparedVerifying { kid, key, verifier, known_header }) })
+        let prepared = PreparedVerifying { kid, identity, key, verifier, known_header };
+        Ok(Self { prepared: Arc::new(prepared) })
     }
 
     /// Reads a public key in PEM and prepares it; see [`VerificationKey::from_pem`].
@@ -203,10 +211,6 @@ impl VerifyingKey {
         &self.prepared.kid
     }
 
-    pub(crate) fn shared_kid(&self) -> Arc<str> {
-        Arc::clone(&self.prepared.kid)
-    }
-
     /// The one algorithm that it verifies.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
@@ -217,6 +221,12 @@ impl VerifyingKey {
     #[must_use]
     pub fn to_jwk(&self) -> Option<Value> {
         jwk::to_public_jwk(&self.prepared.key, self.kid())
+    }
+
+    /// A number that the same key under the same name has, however it was loaded, and in this process
+    /// no other. It tells nothing of the key.
+    pub(crate) fn identity(&self) -> u64 {
+        self.prepared.identity
     }
 
     /// Whether it is the same key, under the same name.

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -39,6 +40,8 @@ use crate::sync::Versioned;
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Arc<Versioned<Keys>>,
+    /// Whether others may sign with keys that have not been heard of.
+    may_lack_keys: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -88,7 +91,7 @@ impl Keys {
 
 impl KeyRing {
     fn of(keys: Keys) -> Self {
-        Self { keys: Arc::new(Versioned::new(keys)) }
+        Self { keys: Arc::new(Versioned::new(keys)), may_lack_keys: Arc::default() }
     }
 
     /// A ring with one key, which signs.
@@ -273,6 +276,16 @@ impl KeyRing {
         })
     }
 
+    /// Whether a key that is not among them may be good all the same.
+    pub(crate) fn may_lack_keys(&self) -> bool {
+        self.may_lack_keys.load(Ordering::Relaxed)
+    }
+
+    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "nobody else has its keys"))]
+    pub(crate) fn set_may_lack_keys(&self, may: bool) {
+        self.may_lack_keys.store(may, Ordering::Relaxed);
+    }
+
     /// Whether its keys have not come yet.
     pub(crate) fn are_awaited(&self) -> bool {
         self.keys.load().are_awaited
@@ -316,10 +329,11 @@ impl KeyRing {
         (now < known.until).then(|| Found { key: known.key.clone(), until: known.until })
     }
 
-    /// Whether the key of that `kid` is good for verifying now.
-    pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
+    /// The key of an [identity](VerifyingKey::identity), where it is good for verifying now.
+    pub(crate) fn find_same(&self, identity: u64, now: Timestamp) -> Option<VerifyingKey> {
         let keys = self.keys.load();
-        keys.verifying.iter().any(|known| known.key.kid() == kid && now < known.until)
+        let known = keys.verifying.iter().find(|known| known.key.identity() == identity)?;
+        (now < known.until).then(|| known.key.clone())
     }
 
     /// Whether one of its keys verifies that.

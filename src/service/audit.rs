@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::domain::claims::{SubjectType, Validated};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
@@ -32,8 +33,10 @@ pub(crate) enum Operation {
     PhantomToken,
     ReadSecret,
     ResetSecret,
+    RetireKey,
     RevokeSubject,
     RevokeToken,
+    RotateKeys,
     SendOneTimePassword,
     SetPassword,
     StartSession,
@@ -57,8 +60,10 @@ impl Operation {
             Self::PhantomToken => "phantom_token",
             Self::ReadSecret => "read_secret",
             Self::ResetSecret => "reset_secret",
+            Self::RetireKey => "retire_key",
             Self::RevokeSubject => "revoke_subject",
             Self::RevokeToken => "revoke_token",
+            Self::RotateKeys => "rotate_keys",
             Self::SendOneTimePassword => "send_one_time_password",
             Self::SetPassword => "set_password",
             Self::StartSession => "start_session",
@@ -110,7 +115,7 @@ impl<'a> Attempt<'a> {
 pub(crate) enum Subjects {
     /// By a digest under this key: who has the log learns which events are of one subject, and not
     /// whose they are.
-    Digested(Box<[u8; 32]>),
+    Digested(Zeroizing<[u8; 32]>),
     Shown,
     /// Not at all: there is no key.
     Omitted,

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::clock::{Clock, SystemClock};
 use crate::domain::revocation::RevocationSet;
 use crate::domain::sealing::{SealingKey, SealingKeys};
@@ -8,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
 use crate::service::audit::Subjects;
 use crate::service::hashing::{Executor, HashingPool};
+use crate::service::housekeeping::LastHeard;
 use crate::service::keys::{KeyKeeper, ManagedKeys};
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
@@ -144,11 +147,13 @@ impl TokenServiceBuilder {
                 return Err(configuration("keys are given, or managed, and not both"));
             }
         };
+        // With issuers elsewhere there are two validators: the routes' own accepts none of theirs.
+        let validators = if self.trusted_issuers.is_empty() { 1 } else { 2 };
         let mut validator = Validator::builder()
             .keys(keys.clone())
             .leeway(self.policy.leeway)
             .max_token_len(self.policy.max_token_len)
-            .token_cache_bytes(self.policy.token_cache_bytes)
+            .token_cache_bytes(self.policy.token_cache_bytes / validators)
             .trailing_wildcards(self.policy.trailing_wildcards)
             .clock(Arc::clone(&clock))
             .trusted_proxies(self.policy.trusted_proxies.clone())
@@ -171,7 +176,7 @@ impl TokenServiceBuilder {
         let subjects = if self.policy.audit_shows_subjects {
             Subjects::Shown
         } else {
-            Subjects::Digested(Box::new(sealing.audit_key()))
+            Subjects::Digested(Zeroizing::new(sealing.audit_key()))
         };
         let builder = validator.subjects(subjects);
         let validator = builder.clone().build()?;
@@ -192,7 +197,8 @@ impl TokenServiceBuilder {
                     return Err(configuration(problem));
                 }
                 let (stores, sealing) = (stores.clone(), sealing.clone());
-                Some(KeyKeeper::new(managed, stores, sealing, keys.clone(), &self.policy))
+                let (clock, keys) = (Arc::clone(&clock), keys.clone());
+                Some(KeyKeeper::new(managed, clock, stores, sealing, keys, &self.policy))
             }
             None => None,
         };
@@ -212,6 +218,7 @@ impl TokenServiceBuilder {
             validator,
             edge_validator,
             revocations,
+            last_heard: LastHeard::default(),
         };
         Ok(TokenService { parts: Arc::new(parts) })
     }

@@ -6,6 +6,7 @@ use crate::domain::revocation::RevocationTarget;
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::detached::run_to_completion;
+use crate::service::exchange::json_len;
 use crate::service::stores::contended;
 use crate::service::token_service::TokenService;
 
@@ -17,8 +18,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
-    /// where an entity takes the first-party client id, or the list uses wildcards that the policy
-    /// does not allow.
+    /// where an entity takes the first-party client id, the list uses wildcards that the policy does
+    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         let policy = &self.parts.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
@@ -28,6 +29,9 @@ impl TokenService {
         }
         if entity.acl().uses_trailing_wildcards() && !policy.trailing_wildcards {
             return Err(invalid("the policy allows no wildcards but `*` alone"));
+        }
+        if json_len(entity.custom_claims()) > policy.max_custom_claims_len {
+            return Err(invalid("the custom claims are longer than the policy allows"));
         }
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());

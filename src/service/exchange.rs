@@ -252,7 +252,10 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
         let policy = &self.parts.policy;
-        let widening = request.bearer.as_deref().filter(|bearer| may_widen(bearer, session));
+        let widening = request
+            .bearer
+            .as_deref()
+            .filter(|bearer| self.is_own(bearer) && may_widen(bearer, session));
         let acl = match &request.acl {
             None => session.acl.clone(),
             Some(asked) => {

@@ -1,6 +1,6 @@
 //! What has to be done now and then, and what has to be heard of.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -52,7 +52,8 @@ impl TokenService {
 
     /// Hears of what other nodes have taken back so far, and has the managed keys come.
     /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
-    /// served, it spares that one a 503.
+    /// served, it spares that one a 503. What it has heard is gone by for the policy's
+    /// `max_revocation_staleness`.
     ///
     /// # Errors
     ///
@@ -61,13 +62,14 @@ impl TokenService {
     /// key that was not given.
     pub async fn catch_up(&self) -> Result<(), Error> {
         if let Some(keeper) = &self.parts.key_keeper {
-            keeper.refresh(self.now()).await?;
+            keeper.refresh().await?;
         }
         let mut cursor = Cursor::START;
         loop {
             let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
-            take_over(&self.parts, &read);
+            apply(&self.parts, &read);
             if read.is_complete {
+                watch_silence(&self.parts);
                 return Ok(());
             }
             cursor = read.next;
@@ -117,10 +119,10 @@ async fn keep_keys(parts: Weak<Parts>) {
         let Some(parts_now) = parts.upgrade() else { return };
         let Some(keeper) = &parts_now.key_keeper else { return };
         // First what is known already, which the store cannot hold up.
-        if let Err(error) = keeper.turn(parts_now.clock.now()).await {
-            tracing::error!(error = ?error, "the shared keys that are known cannot be gone by");
+        if let Err(error) = keeper.apply_known().await {
+            tracing::error!(error = ?error, "the shared keys that were read last cannot be installed");
         }
-        let pause = match keeper.refresh(parts_now.clock.now()).await {
+        let pause = match keeper.refresh().await {
             Ok(pause) => {
                 failures = FIRST_PAUSE;
                 pause.max(SHORTEST_PAUSE)
@@ -136,13 +138,73 @@ async fn keep_keys(parts: Weak<Parts>) {
     }
 }
 
-fn take_over(parts: &Parts, read: &Revocations) {
+fn apply(parts: &Parts, read: &Revocations) {
     for revocation in &read.revocations {
         parts.apply(revocation);
     }
     telemetry::revocations_held(parts.revocations.len());
-    if read.is_complete && parts.revocations.set_stale(false) {
-        tracing::info!("it is known what other nodes take back");
+    if read.is_complete {
+        let mut heard = parts.last_heard.lock();
+        heard.at = Some(Instant::now());
+        if parts.revocations.set_stale(false) {
+            tracing::info!("it is known what other nodes take back");
+        }
+    }
+}
+
+/// When it was heard last what other nodes take back.
+#[derive(Debug, Default)]
+pub(super) struct LastHeard(Mutex<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    at: Option<Instant>,
+    /// Whether somebody sees to it that it is not gone by for too long.
+    is_watched: bool,
+}
+
+impl LastHeard {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sees to it that what was heard once is not gone by for ever, where nobody follows the feed.
+fn watch_silence(parts: &Arc<Parts>) {
+    if !silence_matters(parts) || std::mem::replace(&mut parts.last_heard.lock().is_watched, true) {
+        return;
+    }
+    let parts = Arc::downgrade(parts);
+    tokio::spawn(async move {
+        loop {
+            let Some(parts_now) = parts.upgrade() else { return };
+            let until = {
+                let mut heard = parts_now.last_heard.lock();
+                let now = Instant::now();
+                let until = heard.at.unwrap_or(now) + parts_now.policy.max_revocation_staleness;
+                if until <= now {
+                    heard.is_watched = false;
+                    refuse_for_silence(&parts_now.revocations);
+                    return;
+                }
+                until
+            };
+            drop(parts_now);
+            tokio::time::sleep_until(until).await;
+        }
+    });
+}
+
+fn silence_matters(parts: &Parts) -> bool {
+    parts.stores.are_shared() && !parts.policy.accept_stale_revocations
+}
+
+fn refuse_for_silence(revocations: &RevocationSet) {
+    if !revocations.set_stale(true) {
+        tracing::error!(
+            "it has not been known for too long what other nodes take back: tokens are \
+             answered 503 until it is"
+        );
     }
 }
 
@@ -175,7 +237,7 @@ async fn follow_feed(parts: Weak<Parts>) {
         match read {
             Ok(read) => {
                 let Some(parts_now) = parts.upgrade() else { return };
-                take_over(&parts_now, &read);
+                apply(&parts_now, &read);
                 cursor = read.next;
                 pause = FIRST_PAUSE;
                 // What is there already is not waited for, and until all of it was read, nobody
@@ -214,16 +276,13 @@ impl Silence {
         Self {
             revocations: Arc::clone(&parts.revocations),
             allowed: parts.policy.max_revocation_staleness,
-            matters: parts.stores.are_shared() && !parts.policy.accept_stale_revocations,
+            matters: silence_matters(parts),
         }
     }
 
     fn lasts_too_long(&self) {
-        if self.matters && !self.revocations.set_stale(true) {
-            tracing::error!(
-                "it has not been known for too long what other nodes take back: tokens are \
-                 answered 503 until it is"
-            );
+        if self.matters {
+            refuse_for_silence(&self.revocations);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
+use tokio::sync::OnceCell;
 
 use crate::clock::Timestamp;
 use crate::domain::claims::{AccessToken, Validated};
@@ -36,8 +37,13 @@ pub(crate) struct PhantomToken {
     confirmed: AtomicBool,
 }
 
+/// A token that is made, or is to be: whoever comes first makes it, and the next one where that one
+/// gives up. That may go on for any number of them, which is why it is not left to moka: there, who
+/// has seen two hundred give up panics.
+type Making = Arc<OnceCell<Result<Arc<PhantomToken>, Arc<Error>>>>;
+
 pub(super) struct PhantomTokens {
-    cache: Cache<SessionKey, Arc<PhantomToken>>,
+    cache: Cache<SessionKey, Making>,
 }
 
 impl PhantomTokens {
@@ -65,15 +71,29 @@ impl TokenService {
     ) -> Result<Arc<PhantomToken>, Error> {
         let key = token.key();
         let cache = &self.parts.phantom_tokens.cache;
-        if let Some(ready) = cache.get(&key).await {
-            if !self.is_usable(&ready) {
-                cache.invalidate(&key).await;
-            } else if ready.confirmed.load(Ordering::Acquire) {
-                return Ok(ready);
-            }
+        let known = cache.get(&key).await;
+        if let Some(Ok(ready)) = known.as_ref().and_then(|making| making.get())
+            && ready.confirmed.load(Ordering::Acquire)
+            && self.is_usable(ready)
+        {
+            return Ok(Arc::clone(ready));
         }
-        let made = cache.try_get_with(key, self.make_phantom_token(token)).await;
-        let made = made.map_err(|error: Arc<Error>| copy_of(&error))?;
+        let is_over = |making: &Making| match making.get() {
+            Some(Ok(ready)) => !self.is_usable(ready),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        let making = cache.entry(key).or_insert_with_if(async { Making::default() }, is_over).await;
+        let making = making.into_value();
+        let make = || async { self.make_phantom_token(token).await.map_err(Arc::new) };
+        let made = match making.get_or_init(make).await {
+            Ok(made) => Arc::clone(made),
+            Err(error) => {
+                // Of what does not exist, nothing is kept.
+                cache.invalidate(&key).await;
+                return Err(copy_of(error));
+            }
+        };
         // The session may have been used up between reading it and keeping the token; whoever
         // used it up has looked for the token before it was there.
         if let Err(error) = self.find_session(token, &Caller::default()).await {

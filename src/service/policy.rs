@@ -15,6 +15,8 @@ use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TO
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// What is added to an instant stays in range.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// How a service behaves where that is a matter of choice.
 ///
@@ -369,6 +371,35 @@ impl Policy {
             .max(self.phantom_token_lifetime)
     }
 
+    fn durations(&self) -> [Duration; 23] {
+        let schedule = &self.rotation_schedule;
+        [
+            self.access_token_lifetime,
+            self.exchanged_token_lifetime,
+            self.max_exchanged_token_lifetime,
+            self.phantom_token_lifetime,
+            self.leeway,
+            self.secret_overlap,
+            self.secret_grace,
+            self.session_lifetime,
+            self.max_session_lifetime,
+            self.one_time_password_lifetime,
+            self.one_time_password_cooldown,
+            self.body_deadline,
+            self.store_deadline,
+            self.sender_deadline,
+            self.password_lifetime.unwrap_or_default(),
+            self.housekeeping_interval,
+            self.max_revocation_staleness,
+            self.hashing_deadline,
+            self.jwks_max_age,
+            schedule.every,
+            schedule.announcement,
+            schedule.clock_tolerance,
+            schedule.refresh_interval,
+        ]
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let problems = [
             (
@@ -414,10 +445,22 @@ impl Policy {
             (self.throttle_max_keys == 0, "a throttle has to keep a key"),
             (self.housekeeping_interval.is_zero(), "housekeeping needs an interval"),
             (
+                self.one_time_password_lifetime.is_zero(),
+                "one-time passwords have to be good for a while",
+            ),
+            (
+                self.store_deadline.is_zero() || self.body_deadline.is_zero(),
+                "a deadline has to leave some time",
+            ),
+            (
                 self.max_revocation_staleness < Duration::from_secs(1),
                 "the store cannot be asked for revocations more often than once a second",
             ),
         ];
+        if self.durations().into_iter().any(|duration| duration > LONGEST) {
+            let problem = "no duration may be longer than a hundred years";
+            return Err(Error::new(ErrorKind::Configuration, problem));
+        }
         let limits = [
             self.throttle_by_name,
             self.throttle_by_address,

@@ -1,9 +1,11 @@
 //! Taking back what was handed out, before it expires.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::domain::claims::SubjectType;
 use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, TokenId};
+use crate::domain::identifier::{CustomerId, SessionId, TokenId};
 use crate::domain::revocation::{Revocation, RevocationTarget};
 use crate::error::Error;
 use crate::service::audit::{Attempt, Operation};
@@ -91,12 +93,37 @@ impl TokenService {
         published
     }
 
+    /// Takes back what was exchanged from a session that would have lived until then.
+    pub(super) async fn revoke_session(
+        &self,
+        id: &SessionId,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let target = RevocationTarget::Session(id.clone());
+        // Tokens of it are issued no longer than it lives, and it knows by this that it has ended.
+        let longest = self.remembered_until(&target, now);
+        let until = expires_at.max(now + self.parts.policy.longest_token_lifetime());
+        self.remember(target, until.min(longest), now).await
+    }
+
     /// Effective on this node at once, also where it cannot be published for all others.
     pub(super) async fn revoke(&self, target: RevocationTarget) -> Result<(), Error> {
-        let policy = &self.parts.policy;
         let now = self.now();
-        let until = self.remembered_until(&target, now) + policy.leeway;
-        let revocation = Revocation { target, until };
+        let until = self.remembered_until(&target, now);
+        self.remember(target, until, now).await
+    }
+
+    async fn remember(
+        &self,
+        target: RevocationTarget,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let policy = &self.parts.policy;
+        // Another node's clock may be ahead, and a token carry the second that is to come.
+        let clocks = policy.rotation_schedule.clock_tolerance + Duration::from_secs(1);
+        let revocation = Revocation { target, until: until + policy.leeway + clocks };
         self.parts.apply(&revocation);
         self.parts.revocations.purge_if_due(now);
         telemetry::revocations_held(self.parts.revocations.len());

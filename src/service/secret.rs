@@ -70,7 +70,7 @@ impl TokenService {
         if let Some(current) = entity.secrets().and_then(Secrets::current) {
             return self.open(&entity, current);
         }
-        may_manage(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
+        self.check_manager(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
         self.make_secret(entity, lifetime, message).await
     }
 
@@ -189,7 +189,7 @@ impl TokenService {
         let id = EntityId::entity(entity_id).map_err(|_| invalid_entity())?;
         let usable = self.find_usable(&id, caller).await?;
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
-        may_manage(manager, &entity, permissions)?;
+        self.check_manager(manager, &entity, permissions)?;
         Ok(entity)
     }
 
@@ -258,22 +258,28 @@ impl TokenService {
         Ok(expires_at)
     }
 
+    /// One answer for all reasons: who may not manage an entity is not told whether it exists.
+    fn check_manager(
+        &self,
+        manager: &Validated,
+        entity: &Entity,
+        permissions: &[&str],
+    ) -> Result<(), Error> {
+        let mut scope = vec![("entityId", entity.id().name())];
+        scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
+        let same_organization = manager.organization_id().is_none()
+            || manager.organization_id() == entity.organization_id();
+        let allowed = self.is_own(manager)
+            && manager.subject_type() == SubjectType::User
+            && same_organization
+            && permissions.iter().all(|permission| manager.allows(permission, &scope));
+        if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
+    }
+
     fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {
         let secret = stored.open(&self.parts.sealing, entity.id())?;
         Ok(IssuedSecret { secret, expires_at: stored.expires_at(), message: None })
     }
-}
-
-/// One answer for all reasons: who may not manage an entity is not told whether it exists.
-fn may_manage(manager: &Validated, entity: &Entity, permissions: &[&str]) -> Result<(), Error> {
-    let mut scope = vec![("entityId", entity.id().name())];
-    scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
-    let same_organization = manager.organization_id().is_none()
-        || manager.organization_id() == entity.organization_id();
-    let allowed = manager.subject_type() == SubjectType::User
-        && same_organization
-        && permissions.iter().all(|permission| manager.allows(permission, &scope));
-    if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
 }
 
 fn invalid_entity() -> Error {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
+use crate::domain::claims::Validated;
 use crate::domain::revocation::RevocationSet;
 use crate::domain::sealing::SealingKeys;
 use crate::error::Error;
@@ -9,6 +10,7 @@ use crate::jose::KeyRing;
 use crate::service::audit::{self, Attempt};
 use crate::service::builder::TokenServiceBuilder;
 use crate::service::hashing::HashingPool;
+use crate::service::housekeeping::LastHeard;
 use crate::service::keys::KeyKeeper;
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
@@ -53,6 +55,7 @@ pub(super) struct Parts {
     /// That of the host's handlers: it accepts the tokens of issuers elsewhere, too.
     pub(super) edge_validator: Validator,
     pub(super) revocations: Arc<RevocationSet>,
+    pub(super) last_heard: LastHeard,
     pub(super) phantom_tokens: PhantomTokens,
 }
 
@@ -71,6 +74,12 @@ impl TokenService {
     /// What checks tokens where the host's handlers are.
     pub(crate) fn edge_validator(&self) -> &Validator {
         &self.parts.edge_validator
+    }
+
+    /// Whether a token is of this service: what others say of their subjects means nothing to its
+    /// own principals.
+    pub(super) fn is_own(&self, bearer: &Validated) -> bool {
+        bearer.issuer() == self.parts.issuer
     }
 
     /// Its policy.

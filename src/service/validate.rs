@@ -88,7 +88,9 @@ impl Validator {
         ValidatorBuilder::default()
     }
 
-    /// Checks a token.
+    /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
+    /// fetched first, it has that begun, within a tokio runtime, and answers
+    /// [`TokenFault::KeysUnknown`] until they have come.
     ///
     /// # Errors
     ///
@@ -119,7 +121,7 @@ impl Validator {
     /// The fetch of keys that has to be waited for before a token can be checked.
     pub(crate) fn flight_for(&self, token: &str) -> Option<KeyFlight> {
         let rules = &*self.rules;
-        let stands = |known: Arc<Validated>| rules.key_stands(&known, rules.clock.now());
+        let stands = |known: Arc<Validated>| rules.keys_are_unchanged(&known, rules.clock.now());
         let known = rules.cache.as_ref().and_then(|cache| cache.get(token.as_bytes()));
         let is_known = known.is_some_and(stands);
         if is_known || token.len() > rules.max_token_len {
@@ -140,7 +142,8 @@ impl Validator {
         let candidate = rules.examine(token)?;
         let outcome = match &rules.cache {
             Some(cache) => {
-                let is_still_good = |known: &Validated| rules.stands(known, rules.clock.now());
+                let is_still_good =
+                    |known: &Validated| rules.is_still_good(known, rules.clock.now());
                 cache.check(token.as_bytes(), is_still_good, || rules.verify(&candidate))
             }
             None => rules.verify(&candidate),
@@ -154,11 +157,11 @@ impl Validator {
         let cache = rules.cache.as_ref()?;
         let validated = cache.get(token)?;
         let now = rules.clock.now();
-        if !rules.key_stands(&validated, now) {
+        if !rules.keys_are_unchanged(&validated, now) {
             cache.remove(token);
             return None;
         }
-        let outcome = match rules.check_again(&validated, now) {
+        let outcome = match rules.check_changes(&validated, now) {
             Ok(()) => Ok(validated),
             // Nothing is wrong with the token.
             Err(TokenFault::RevocationsUnknown) => Err(TokenFault::RevocationsUnknown),
@@ -177,7 +180,7 @@ impl Validator {
     /// # Errors
     ///
     /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
-    /// [`TokenFault::UnknownKey`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
+    /// [`TokenFault::UnknownKey`], [`TokenFault::Algorithm`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
     /// [`TokenFault::Revoked`], [`TokenFault::RevocationsUnknown`] and [`TokenFault::KeysUnknown`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
         // Another validator may have checked it, so nothing is taken as known.
@@ -185,13 +188,16 @@ impl Validator {
         let now = rules.clock.now();
         if validated.standing().trusted.is_some() {
             rules.trusted.recheck(validated, now)?;
+            rules.check_list(validated.claims())?;
             return rules.check_times(validated.standing(), now);
         }
         if rules.keys.are_awaited() {
             return Err(TokenFault::KeysUnknown);
         }
-        if !rules.keys.verifies(&validated.standing().kid, now) {
-            return Err(TokenFault::UnknownKey);
+        let key = rules.keys.find_same(validated.standing().key, now);
+        let key = key.ok_or_else(|| rules.no_key())?;
+        if !rules.allows_algorithm(key.algorithm()) {
+            return Err(TokenFault::Algorithm);
         }
         rules.check_claims(validated.claims())?;
         rules.check_times(validated.standing(), now)?;
@@ -319,7 +325,7 @@ impl Rules {
             trusted,
             expires_at: Timestamp::from_secs(claims.exp),
             begins_at: Timestamp::from_secs(claims.nbf.unwrap_or_default().max(claims.iat)),
-            kid: key.shared_kid(),
+            key: key.identity(),
         };
         self.check_times(&standing, now)?;
         let validated = Validated::new(claims, standing);
@@ -328,15 +334,15 @@ impl Rules {
     }
 
     /// Whether nothing has changed that a token was checked by.
-    fn stands(&self, validated: &Validated, now: Timestamp) -> bool {
-        self.key_stands(validated, now) && self.check_again(validated, now).is_ok()
+    fn is_still_good(&self, validated: &Validated, now: Timestamp) -> bool {
+        self.keys_are_unchanged(validated, now) && self.check_changes(validated, now).is_ok()
     }
 
-    fn key_stands(&self, validated: &Validated, now: Timestamp) -> bool {
+    fn keys_are_unchanged(&self, validated: &Validated, now: Timestamp) -> bool {
         let standing = validated.standing();
         match standing.trusted {
             None => standing.keys == self.keys.generation() && now < standing.key_until,
-            Some(issuer) => self.trusted.stand(issuer, standing.keys, now),
+            Some(issuer) => self.trusted.keys_are_unchanged(issuer, standing.keys, now),
         }
     }
 
@@ -354,11 +360,16 @@ impl Rules {
         if !self.allows_algorithm(header.algorithm) {
             return Err(TokenFault::Algorithm);
         }
-        self.keys.find(&header.kid, header.algorithm, now).ok_or(TokenFault::UnknownKey)
+        let found = self.keys.find(&header.kid, header.algorithm, now);
+        found.ok_or_else(|| self.no_key())
+    }
+
+    fn no_key(&self) -> TokenFault {
+        if self.keys.may_lack_keys() { TokenFault::KeysUnknown } else { TokenFault::UnknownKey }
     }
 
     /// What may have changed of a token that was checked before.
-    fn check_again(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
+    fn check_changes(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
         self.check_times(validated.standing(), now)?;
         if validated.standing().trusted.is_some() {
             return Ok(());

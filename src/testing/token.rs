@@ -238,7 +238,7 @@ impl TestToken {
             Signature::OfItsKey => token.clone(),
             Signature::Missing => return format!("{token}."),
             Signature::OfOtherClaims => {
-                claims.insert("jti".to_owned(), json!("another"));
+                claims.insert("tampered".to_owned(), json!(true));
                 segments(&self.header, &claims)
             }
         };

@@ -234,7 +234,10 @@ impl EngineServer {
     /// A command of this Redis server's administrator.
     pub async fn redis_command<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
         let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        // It may be asked for much, beside everything else that runs.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(MINUTE));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await.unwrap();
         let mut line = redis::cmd(command[0]);
         line.arg(&command[1..]).query_async(&mut connection).await.unwrap()
     }

@@ -449,6 +449,22 @@ async fn the_fifth_wrong_code_is_a_401_and_ends_the_session() {
 }
 
 #[tokio::test]
+async fn the_last_wrong_code_takes_back_what_a_right_one_was_exchanged_for() {
+    let (fixture, server) = fixture().await;
+    let (token, code) = guarded_session(&fixture).await;
+    let body = json!({"oneTimePassword": code, "invalidate": false});
+    let exchanged = server.post(&path(&token), None, &body).await.expect(201).json();
+    let jwt = exchanged["token"].as_str().unwrap();
+    fixture.tokens.validator().validate(jwt).unwrap();
+    for _ in 0..5 {
+        present(&server, &token, &wrong(&code)).await.expect(401);
+    }
+    present(&server, &token, &code).await.expect(404);
+    let fault = fixture.tokens.validator().validate(jwt).unwrap_err();
+    assert_eq!(fault, countersign::TokenFault::Revoked);
+}
+
+#[tokio::test]
 async fn four_wrong_codes_leave_the_right_one_its_chance() {
     let (fixture, server) = fixture().await;
     let (token, code) = guarded_session(&fixture).await;

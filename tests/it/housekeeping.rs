@@ -209,6 +209,51 @@ async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_ta
 }
 
 #[tokio::test]
+async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
+    let far = Duration::MAX;
+    let schedule = countersign::RotationSchedule::default();
+    let policies = [
+        Policy::default().max_revocation_staleness(far),
+        Policy::default().phantom_token_lifetime(far),
+        Policy::default().max_exchanged_token_lifetime(far),
+        Policy::default().leeway(far),
+        Policy::default().max_session_lifetime(far),
+        Policy::default().rotation_schedule(schedule.clock_tolerance(far)),
+        Policy::default().rotation_schedule(schedule.every(far)),
+        Policy::default().store_deadline(Duration::ZERO),
+        Policy::default().one_time_password_lifetime(Duration::ZERO),
+    ];
+    for policy in policies {
+        let built = countersign::TokenService::builder()
+            .issuer(crate::support::ISSUER)
+            .audience(crate::support::AUDIENCE)
+            .keys(countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap())
+            .policy(policy)
+            .build();
+        assert_eq!(built.unwrap_err().kind(), countersign::ErrorKind::Configuration);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_heard_once_is_gone_by_for_a_while_where_nobody_does_the_housekeeping() {
+    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let validate = || fixture.tokens.validator().validate(token.expose());
+    for _ in 0..2 {
+        fixture.tokens.catch_up().await.unwrap();
+        validate().unwrap();
+        // The clock is moved on by who sleeps.
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        validate().unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+    }
+    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    until(|| validate().is_ok()).await;
+    housekeeping.abort();
+}
+
+#[tokio::test]
 async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
     let fixture = shared(&Flaky::shared(0), Policy::default());
     let app = axum::Router::new()

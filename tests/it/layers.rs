@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::IntoResponse as _;
+use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::{get, post};
 use countersign::layers::RefusableFuture;
 use countersign::layers::exchange::Exchange;
@@ -19,12 +19,12 @@ use countersign::store::{
     Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
 };
 use countersign::{
-    AccessToken, Acl, AuthenticationToken, Bearer, Caller, CustomerId, Entity, Error,
+    AccessToken, Acl, Algorithm, AuthenticationToken, Bearer, Caller, CustomerId, Entity, Error,
     ExchangeLayer, ExchangeRequest, Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing,
-    NewSession, OrganizationId, Password, Policy, ProblemDetails, Refusal, RefusalReason,
-    RequireLayer, Revocation, SameSite, Secret, Session, SessionId, SessionKey, SubjectType,
-    Timestamp, TokenFault, TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator,
-    ValidatorBuilder,
+    ManagedKeys, NewSession, OrganizationId, Password, Policy, ProblemDetails, Refusal,
+    RefusalReason, RequireLayer, Revocation, SameSite, Secret, Session, SessionId, SessionKey,
+    SubjectType, Timestamp, TokenFault, TokenService, TokenServiceBuilder, ValidateLayer,
+    Validated, Validator, ValidatorBuilder,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceExt as _, service_fn};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::support::{Answer, Fixture, ISSUER, START, Server, acl_of};
+use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, acl_of};
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
     fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
@@ -675,6 +675,39 @@ async fn what_a_handler_grants_becomes_a_token_in_json() {
     let token = body["accessToken"].as_str().unwrap();
     assert_eq!(body, json!({"accessToken": token, "expiresIn": 86_400, "tokenType": "Bearer"}));
     assert_token(&fixture, token);
+}
+
+#[tokio::test]
+async fn other_headers_of_a_handler_that_grants_a_token_are_kept() {
+    let fixture = Fixture::new();
+    let handler = async || {
+        let cookies = AppendHeaders([("set-cookie", "state=; Max-Age=0"), ("x-a", "b")]);
+        (cookies, Issue(Grant::user("ops@example.com").acl(Acl::everything())))
+    };
+    let app = Router::new().route("/login", post(handler));
+    let server = Server::start(app.layer(fixture.tokens.issue_layer().as_cookie())).await;
+    let answer = post_to(&server, "/login").await.expect(204);
+    assert_eq!(answer.header("x-a"), "b");
+    let cookies: Vec<_> = answer.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2);
+    assert_eq!(cookies[0], "state=; Max-Age=0");
+    assert!(cookies[1].to_str().unwrap().starts_with("__Host-session="));
+    assert!(answer.headers().get("content-type").is_none());
+}
+
+#[tokio::test]
+async fn what_cannot_be_issued_yet_is_a_503_and_no_fault_of_the_host() {
+    let tokens = TokenService::builder()
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .managed_keys(ManagedKeys::new(Algorithm::EdDSA))
+        .build()
+        .unwrap();
+    let server = Server::start(issuing().layer(tokens.issue_layer())).await;
+    let answer = post_to(&server, "/login").await.expect(503);
+    assert!(!answer.header("retry-after").is_empty());
+    tokens.catch_up().await.unwrap();
+    post_to(&server, "/login").await.expect(200);
 }
 
 #[tokio::test]

@@ -329,6 +329,93 @@ async fn a_key_in_wrong_hands_ends_at_once() {
 }
 
 #[tokio::test]
+async fn a_key_in_wrong_hands_has_ended_also_where_the_clock_is_behind() {
+    let (clock, store) = (TestClock::new(), MemoryStore::new());
+    let behind = WrongBy { clock: clock.clone(), ahead: Duration::ZERO, behind: 3 * MINUTE };
+    let (one, late) = (node(store.clone(), clock.clone()), node(store, behind));
+    one.catch_up().await.unwrap();
+    one.rotate_keys().await.unwrap();
+    clock.advance(10 * MINUTE);
+    one.catch_up().await.unwrap();
+    late.catch_up().await.unwrap();
+    // Not the first of the keys, so that it is still in the record.
+    let (leaked, token) = (signing_kid(&one), token_of(&one));
+    assert_eq!(kids(&one).len(), 2);
+    one.retire_key(&leaked).await.unwrap();
+    late.catch_up().await.unwrap();
+    assert_eq!(fault(&late, &token), TokenFault::UnknownKey);
+    assert_ne!(signing_kid(&late), leaked);
+    one.validator().validate(&token_of(&late)).unwrap();
+}
+
+#[tokio::test]
+async fn where_the_shared_keys_cannot_be_read_a_key_that_is_unknown_is_no_fault_of_the_token() {
+    let (clock, store) = (TestClock::new(), Unreliable::default());
+    let [one, other] = [(); 2].map(|()| node(store.clone(), clock.clone()));
+    one.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    one.retire_key(&signing_kid(&one)).await.unwrap();
+    let token = token_of(&one);
+    assert_eq!(fault(&other, &token), TokenFault::UnknownKey);
+    store.is_down.store(true, Ordering::SeqCst);
+    other.catch_up().await.unwrap_err();
+    assert_eq!(fault(&other, &token), TokenFault::KeysUnknown);
+    store.is_down.store(false, Ordering::SeqCst);
+    other.catch_up().await.unwrap();
+    other.validator().validate(&token).unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_the_store_has_lost_are_put_back_and_their_tokens_stay_good() {
+    let (clock, store) = (TestClock::new(), Forgetful::default());
+    let tokens = node(store.clone(), clock.clone());
+    tokens.catch_up().await.unwrap();
+    let (token, known) = (token_of(&tokens), kids(&tokens));
+    *store.0.lock().unwrap() = MemoryStore::new();
+    tokens.catch_up().await.unwrap();
+    tokens.validator().validate(&token).unwrap();
+    let other = node(store, clock);
+    other.catch_up().await.unwrap();
+    assert_eq!(kids(&other), known);
+}
+
+#[tokio::test]
+async fn to_retire_a_key_that_nobody_has_is_an_error_also_where_there_are_none() {
+    let tokens = node(MemoryStore::new(), TestClock::new());
+    let error = tokens.retire_key("nobody's").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// A store that all that is in it can be taken from.
+#[derive(Clone, Debug, Default)]
+struct Forgetful(Arc<Mutex<MemoryStore>>);
+
+impl Forgetful {
+    fn store(&self) -> MemoryStore {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl KeyStore for Forgetful {
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+        self.store().get().await
+    }
+
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+        KeyStore::insert(&self.store(), keys).await
+    }
+
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
+        KeyStore::replace(&self.store(), keys, expected_version).await
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
 async fn a_ring_of_the_hosts_is_the_hosts_to_change() {
     let tokens = crate::support::Fixture::new().tokens;
     let errors =

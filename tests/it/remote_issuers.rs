@@ -12,8 +12,8 @@ use axum::routing::get;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Entity, Error, ErrorKind, KeyRing, MappedClaims, SubjectType,
-    TokenFault, TrustedIssuer, ValidateLayer, Validator,
+    Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, Error, ErrorKind, KeyRing, MappedClaims,
+    SubjectType, TokenFault, TrustedIssuer, ValidateLayer, Validator,
 };
 use http::header::CACHE_CONTROL;
 use http::{Response, StatusCode};
@@ -57,6 +57,7 @@ struct KeyServer {
 struct Shared {
     fault: Mutex<Fault>,
     set: Mutex<String>,
+    cache_control: Mutex<&'static str>,
     fetches: AtomicUsize,
     /// Told of each fetch.
     fetched: watch::Sender<usize>,
@@ -78,6 +79,7 @@ impl KeyServer {
         let shared = Arc::new(Shared {
             fault: Mutex::new(Fault::None),
             set: Mutex::new(issuer.jwks()),
+            cache_control: Mutex::new("max-age=600"),
             fetches: AtomicUsize::new(0),
             fetched: watch::Sender::new(0),
             url,
@@ -92,6 +94,10 @@ impl KeyServer {
 
     fn set_fault(&self, fault: Fault) {
         *self.shared.fault.lock().unwrap() = fault;
+    }
+
+    fn set_cache_control(&self, cache_control: &'static str) {
+        *self.shared.cache_control.lock().unwrap() = cache_control;
     }
 
     /// Publishes the keys that there are now, and no others.
@@ -140,7 +146,8 @@ async fn serve_keys(State(shared): State<Arc<Shared>>) -> Response<Body> {
     shared.fetched.send_replace(fetches);
     let fault = shared.fault.lock().unwrap().clone();
     let set = shared.set.lock().unwrap().clone();
-    let answer = |body: Body| Response::builder().header(CACHE_CONTROL, "max-age=600").body(body);
+    let cache_control = *shared.cache_control.lock().unwrap();
+    let answer = |body: Body| Response::builder().header(CACHE_CONTROL, cache_control).body(body);
     let body = match fault {
         Fault::None => Body::from(set),
         Fault::Hangs => std::future::pending().await,
@@ -289,6 +296,84 @@ async fn keys_that_are_known_serve_while_the_issuer_is_down_and_no_longer_than_t
 }
 
 #[tokio::test]
+async fn after_an_idle_spell_a_key_that_its_issuer_has_ended_is_refused() {
+    let mut server = KeyServer::start().await;
+    let validator = server.validator(server.trusted());
+    let old = server.token().expires_in(1_000 * MINUTE);
+    assert_eq!(fault(&validator, &old).await, None);
+    server.swap_key();
+    server.issuer.clock().advance(60 * MINUTE);
+    let app = Server::start(app(validator.clone())).await;
+    // The very first request: it waits for the keys, though it is known and they could be used.
+    app.get("/me", Some(&old.sign())).await.expect(401);
+    app.get("/me", Some(&server.token().sign())).await.expect(200);
+    assert_eq!(server.fetches(), 2);
+}
+
+#[tokio::test]
+async fn keys_get_no_older_than_the_host_allows_though_their_issuer_says_more() {
+    let server = KeyServer::start().await;
+    server.set_cache_control("max-age=86400");
+    let validator = server.validator(server.trusted().max_staleness(5 * MINUTE));
+    let token = server.token().expires_in(1_000 * MINUTE);
+    assert_eq!(fault(&validator, &token).await, None);
+    server.set_fault(Fault::Fails);
+    server.issuer.clock().advance(6 * MINUTE);
+    assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnknown));
+}
+
+#[tokio::test]
+async fn keys_that_a_clock_was_ahead_for_are_fetched_again_once_it_is_right() {
+    let mut server = KeyServer::start().await;
+    let validator = server.validator(server.trusted());
+    let clock = server.issuer.clock().clone();
+    let right = clock.now();
+    clock.advance(1_000_000 * MINUTE);
+    assert_eq!(fault(&validator, &server.token()).await, None);
+    clock.set(right);
+    let old = server.token();
+    server.swap_key();
+    assert_eq!(fault(&validator, &old).await, Some(TokenFault::UnknownKey));
+    assert_eq!(fault(&validator, &server.token()).await, None);
+}
+
+#[tokio::test]
+async fn looking_again_at_what_was_validated_has_keys_fetched_and_asks_all_that_validating_asks() {
+    let mut server = KeyServer::start().await;
+    let validator = server.validator(server.trusted());
+    let token = server.token().expires_in(1_000 * MINUTE).sign();
+    let validated = validator.validate_fetching(&token).await.unwrap();
+    validator.recheck(&validated).unwrap();
+    server.swap_key();
+    server.issuer.clock().advance(60 * MINUTE);
+    assert_eq!(validator.recheck(&validated).unwrap_err(), TokenFault::KeysUnknown);
+    server.fetched(2).await;
+    let refused = async || loop {
+        match validator.recheck(&validated) {
+            Err(TokenFault::KeysUnknown) => tokio::task::yield_now().await,
+            outcome => return outcome.unwrap_err(),
+        }
+    };
+    let refused = tokio::time::timeout(MINUTE, refused()).await.unwrap();
+    assert_eq!(refused, TokenFault::UnknownKey);
+
+    let narrow = server.validator(server.trusted().algorithms([Algorithm::RS256]));
+    assert!(narrow.recheck(&validated).is_err());
+}
+
+#[tokio::test]
+async fn what_may_be_a_secret_in_the_url_of_keys_is_shown_nowhere() {
+    let url = "https://svc:pass-word@idp.example.com/keys?api_key=pass-word";
+    let trusted = TrustedIssuer::new("https://idp.example.com").audience(AUDIENCE).jwks_url(url);
+    let shown = format!("{trusted:?}");
+    assert!(shown.contains("https://idp.example.com/keys"), "{shown}");
+    let validator = validator(&TestClock::new(), [trusted]);
+    for shown in [shown, format!("{validator:?}")] {
+        assert!(!shown.contains("pass-word"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn keys_are_fetched_ahead_of_their_end_and_nobody_waits() {
     let server = KeyServer::start().await;
     let validator = server.validator(server.trusted());
@@ -411,6 +496,8 @@ async fn what_is_not_safe_is_not_configured() {
         vec![good().algorithms([Algorithm::EdDSA, Algorithm::HS256])],
         vec![good().algorithms([])],
         vec![good().cooldown(Duration::ZERO)],
+        vec![good().default_max_age(Duration::MAX)],
+        vec![good().max_staleness(Duration::MAX)],
         vec![good(), good()],
     ];
     for trusted in bad {
@@ -581,6 +668,17 @@ async fn a_subject_elsewhere_is_nobody_here() {
     app.post("/entity/secret/reset", Some(&theirs), &reset).await.expect(401);
     let fault = tokens.validator().validate(&theirs).unwrap_err();
     assert_eq!(fault, TokenFault::UnknownKey);
+
+    // Also where the host hands it on to what manages its own.
+    let elsewhere = server.validator(server.trusted().map_claims(everything));
+    let theirs_known = elsewhere.validate_fetching(&theirs).await.unwrap();
+    let caller = countersign::Caller::default();
+    let read = tokens.read_secret(&theirs_known, "aa-1", None, &caller).await.unwrap_err();
+    assert_eq!(read.kind(), ErrorKind::InvalidEntity);
+    let customer = countersign::CustomerId::new("cus_1").unwrap();
+    let new = countersign::NewSession::of(customer);
+    let started = tokens.start_session_on_behalf_of(&theirs_known, new, &caller).await.unwrap_err();
+    assert_eq!(started.kind(), ErrorKind::InsufficientPermission);
 
     // What is taken back here is one's own.
     let soon = tokens.now() + MINUTE;

@@ -2,7 +2,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, SET_COOKIE,
+    TRANSFER_ENCODING,
+};
 use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 use serde_json::json;
@@ -45,23 +48,37 @@ where
             return Poll::Ready(Ok(response));
         };
         let issued = this.tokens.issue(pending.grant);
-        let answered = issued.and_then(|token| answer(&token, this.delivery, pending.location));
-        let answered = answered.unwrap_or_else(|error| {
-            tracing::error!(%error, "what a handler granted cannot be issued");
-            Refusal::new(RefusalReason::Internal, this.tokens.issuer()).into_problem()
-        });
+        let (head, _) = response.into_parts();
+        let answered =
+            issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
+        let answered = answered.unwrap_or_else(|error| refuse(&error, this.tokens.issuer()));
         Poll::Ready(Ok(answered.map(B::from)))
     }
 }
 
+fn refuse(error: &Error, realm: &str) -> Response<String> {
+    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Overloaded) {
+        tracing::warn!(%error, "what a handler granted cannot be issued now");
+        return Refusal::unavailable(realm, error.retry_after()).into_problem();
+    }
+    tracing::error!(%error, "what a handler granted cannot be issued");
+    Refusal::new(RefusalReason::Internal, realm).into_problem()
+}
+
+/// The token in the place of what the handler answered, whose other headers stay.
 fn answer(
+    mut head: http::response::Parts,
     token: &IssuedToken,
     delivery: &Delivery,
     location: Option<HeaderValue>,
 ) -> Result<Response<String>, Error> {
     let unfit = || Error::new(ErrorKind::Internal, "the token does not fit in a header");
-    let mut response = Response::new(String::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    // These are of the handler's body.
+    for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, ETAG, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    head.status = StatusCode::NO_CONTENT;
+    let mut response = Response::from_parts(head, String::new());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let text = token.access_token.expose();
@@ -84,7 +101,7 @@ fn answer(
         }
         Delivery::Cookie { name, same_site } => {
             let cookie = set_cookie(name, text, token.expires_in(), *same_site);
-            headers.insert(SET_COOKIE, cookie.ok_or_else(unfit)?);
+            headers.append(SET_COOKIE, cookie.ok_or_else(unfit)?);
         }
     }
     if let Some(location) = location {

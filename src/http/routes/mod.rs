@@ -51,7 +51,7 @@ impl TokenService {
     /// | `not-found` | 404 | no live session answers to the token |
     /// | `method-not-allowed` | 405 | |
     /// | `request-timeout` | 408 | the body did not arrive in time |
-    /// | `conflict` | 409 | a one-time password is asked for that the session does not need |
+    /// | `conflict` | 409 | a one-time password is asked for that the session does not need, or the customer was logged out everywhere while the session was started |
     /// | `content-too-large` | 413 | |
     /// | `unsupported-media-type` | 415 | |
     /// | `invalid-fields` | 422 | fields are missing, malformed or out of range: see `invalidFields` |

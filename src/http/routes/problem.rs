@@ -46,7 +46,8 @@ const CREDENTIALS_INVALID: Kind = kind(
 );
 const PERMISSION_INSUFFICIENT: Kind =
     kind("insufficient-permission", "The permission is missing", StatusCode::FORBIDDEN);
-const CONFLICT: Kind = kind("conflict", "The session is of another kind", StatusCode::CONFLICT);
+const CONFLICT: Kind =
+    kind("conflict", "The state of the session does not allow it", StatusCode::CONFLICT);
 const THROTTLED: Kind =
     kind("too-many-requests", "There were too many attempts", StatusCode::TOO_MANY_REQUESTS);
 const NOT_FOUND: Kind = kind("not-found", "There is no such thing", StatusCode::NOT_FOUND);

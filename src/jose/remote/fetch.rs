@@ -80,7 +80,7 @@ impl Fetcher {
     /// A URL that may be asked.
     fn check(&self, url: &str) -> Result<Url, Error> {
         let problem = |problem| Error::new(ErrorKind::Configuration, problem);
-        let url = Url::parse(url).map_err(|_| problem("an issuer's URL is none"))?;
+        let url = Url::parse(url).map_err(|_| problem("a trusted issuer's jwks_url is no URL"))?;
         if url.scheme() == "https" || (self.allows_http && url.scheme() == "http") {
             return Ok(url);
         }
@@ -137,15 +137,29 @@ impl Fetcher {
 impl fmt::Display for Fetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Jwks(url) => f.write_str(url),
-            Source::Metadata { issuer } => f.write_str(issuer),
+            Source::Jwks(url) => f.write_str(&without_secrets(url)),
+            Source::Metadata { issuer } => f.write_str(&without_secrets(issuer)),
         }
     }
 }
 
+/// A URL as it may be logged: a name, a password or a query may be what its server is asked with.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return "(not a URL)".to_owned() };
+    // One that has no host has none of these.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
 /// RFC 8414 §3.1: between host and path; OpenID Connect Discovery 1.0 §4: behind the path.
 fn metadata_urls(issuer: &str) -> Result<Vec<String>, Error> {
-    let problem = || Error::new(ErrorKind::Configuration, "an issuer that is asked is a URL");
+    let problem = || {
+        let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
+        Error::new(ErrorKind::Configuration, problem)
+    };
     let url = Url::parse(issuer).map_err(|_| problem())?;
     let path = url.path().trim_end_matches('/').to_owned();
     let at = |path: String| {
@@ -205,6 +219,13 @@ mod tests {
                 "https://idp.example.com/.well-known/openid-configuration",
             ]
         );
+    }
+
+    #[test]
+    fn what_may_be_a_secret_in_a_url_is_not_shown() {
+        let shown = without_secrets("https://svc:pass-word@idp.example.com/keys?api_key=k#part");
+        assert_eq!(shown, "https://idp.example.com/keys");
+        assert_eq!(without_secrets("svc:pass-word"), "svc:pass-word");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Keys that are published elsewhere: fetched when they are needed, and kept.
 
 mod fetch;
+mod freshness;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +16,18 @@ use crate::error::Error;
 use crate::jose::provider::CryptoProvider;
 use crate::jose::{Algorithm, KeyRing, VerifyingKey, jwk};
 
-pub(crate) use self::fetch::{Fetcher, Source};
+use self::freshness::Freshness;
+
+pub(crate) use self::fetch::{Fetcher, Source, without_secrets};
 
 /// How soon keys that have never come are asked for again: doubled with each failure, up to the
 /// cooldown.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// More keys than anybody publishes. What is behind them is not looked at.
 const MAX_KEYS: usize = 64;
+
+/// The longest of the durations that a host may set: what is added to an instant stays in range.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What of an issuer's keys is the host's to decide.
 #[derive(Clone, Debug)]
@@ -35,8 +41,8 @@ pub(crate) struct RemotePolicy {
 
 /// The keys of an issuer elsewhere.
 ///
-/// They are fetched when somebody needs them: at first, for a `kid` that is unknown, and ahead of
-/// their end while those that are known still serve. Of any number who need them at once one has them
+/// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their end,
+/// and before those are gone by that nobody has asked for since. Of any number who need them at once one has them
 /// fetched, and none within the cooldown of the last time, which begins before the fetch does.
 pub(crate) struct RemoteKeys {
     fetcher: Fetcher,
@@ -45,18 +51,13 @@ pub(crate) struct RemoteKeys {
     clock: Arc<dyn Clock>,
     ring: KeyRing,
     attempts: Mutex<Attempts>,
-    /// From when on they are fetched again while they serve, in microseconds.
-    refresh_at: AtomicU64,
-    /// From when on they no longer serve, in microseconds. Zero: they have not come yet.
-    stale_at: AtomicU64,
-    /// Whether the last fetch came to nothing.
-    is_down: AtomicBool,
+    freshness: Freshness,
 }
 
 #[derive(Default)]
 struct Attempts {
-    /// Until when nobody may fetch them, and since when.
-    cooldown: Option<(Timestamp, Timestamp)>,
+    /// When nobody may fetch them. Before it began, a clock was set back.
+    cooldown: Option<Range<Timestamp>>,
     under_way: Option<KeyFlight>,
     failures: u32,
 }
@@ -102,9 +103,7 @@ impl RemoteKeys {
             clock,
             ring: KeyRing::empty(),
             attempts: Mutex::default(),
-            refresh_at: AtomicU64::new(0),
-            stale_at: AtomicU64::new(0),
-            is_down: AtomicBool::new(false),
+            freshness: Freshness::default(),
         }
     }
 
@@ -115,8 +114,7 @@ impl RemoteKeys {
         algorithm: Algorithm,
         now: Timestamp,
     ) -> RemoteKey {
-        let serve = self.serve(now);
-        if serve {
+        if self.are_good(now) {
             self.refresh_ahead(now);
             if let Some(found) = self.ring.find(kid, algorithm, now) {
                 return RemoteKey::Known(found.key);
@@ -124,23 +122,23 @@ impl RemoteKeys {
         }
         let flight = self.fetch(now);
         // One may have landed just now.
-        if let Some(found) = self.ring.find(kid, algorithm, now).filter(|_| self.serve(now)) {
+        if let Some(found) = self.ring.find(kid, algorithm, now).filter(|_| self.are_good(now)) {
             return RemoteKey::Known(found.key);
         }
         match flight {
             Some(flight) => RemoteKey::UnderWay(flight),
-            None if serve && !self.is_down.load(Ordering::Relaxed) => RemoteKey::Unknown,
+            None if self.freshness.are_complete(now) => RemoteKey::Unknown,
             None => RemoteKey::OutOfReach,
         }
     }
 
     /// Whether the keys that are known may be gone by.
-    pub(crate) fn serve(&self, now: Timestamp) -> bool {
-        now.as_micros() < self.stale_at.load(Ordering::Acquire)
+    pub(crate) fn are_good(&self, now: Timestamp) -> bool {
+        self.freshness.are_good(now)
     }
 
     /// Whether its keys may be for that.
-    pub(crate) fn allow(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
         self.policy.algorithms.contains(&algorithm)
     }
 
@@ -149,14 +147,14 @@ impl RemoteKeys {
         self.ring.generation()
     }
 
-    /// Whether a key of that name is among them.
-    pub(crate) fn verifies(&self, kid: &str, now: Timestamp) -> bool {
-        self.serve(now) && self.ring.verifies(kid, now)
+    /// The key of an [identity](VerifyingKey::identity), where it is one of them.
+    pub(crate) fn find_same(&self, identity: u64, now: Timestamp) -> Option<VerifyingKey> {
+        self.ring.find_same(identity, now)
     }
 
-    /// Has the keys fetched while they still serve, where it is time.
+    /// Has the keys fetched while those that are known are good, where it is time.
     pub(crate) fn refresh_ahead(self: &Arc<Self>, now: Timestamp) {
-        if self.refresh_at.load(Ordering::Relaxed) <= now.as_micros() {
+        if self.freshness.are_due(now) {
             let _nobody_waits = self.fetch(now);
         }
     }
@@ -168,9 +166,7 @@ impl RemoteKeys {
         if let Some(flight) = attempts.under_way.as_ref().filter(|flight| !flight.has_landed()) {
             return Some(flight.clone());
         }
-        // Before it began, a clock was set back.
-        let cools = |(since, until): (Timestamp, Timestamp)| since <= now && now < until;
-        if attempts.cooldown.is_some_and(cools) {
+        if attempts.cooldown.as_ref().is_some_and(|cooldown| cooldown.contains(&now)) {
             return None;
         }
         let Ok(runtime) = Handle::try_current() else {
@@ -178,8 +174,8 @@ impl RemoteKeys {
             return None;
         };
         let until = now + self.pause(&attempts);
-        attempts.cooldown = Some((now, until));
-        self.refresh_at.store(until.as_micros(), Ordering::Relaxed);
+        attempts.cooldown = Some(now..until);
+        self.freshness.begun(until);
         let (under_way, landed) = watch::channel(());
         let flight = KeyFlight(landed);
         attempts.under_way = Some(flight.clone());
@@ -192,7 +188,7 @@ impl RemoteKeys {
     }
 
     fn pause(&self, attempts: &Attempts) -> Duration {
-        if self.stale_at.load(Ordering::Relaxed) > 0 {
+        if self.freshness.have_come() {
             return self.policy.cooldown;
         }
         let doubled = 1_u32.checked_shl(attempts.failures).unwrap_or(u32::MAX);
@@ -206,27 +202,29 @@ impl RemoteKeys {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(fetch::failed("it took too long")),
         };
+        self.record(outcome);
+    }
+
+    fn record(&self, outcome: Result<(Vec<VerifyingKey>, Option<Duration>), Error>) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
         match outcome {
             Ok((keys, max_age)) => {
-                let (now, count) = (self.clock.now(), keys.len());
                 let has_changed = self.ring.replace_verifying(&keys);
                 let max_age = max_age.unwrap_or(self.policy.default_max_age);
-                let refresh_at = now + max_age * 3 / 4;
-                self.refresh_at.store(refresh_at.as_micros(), Ordering::Relaxed);
-                let stale_at = now + self.policy.max_staleness.max(max_age);
-                self.stale_at.store(stale_at.as_micros(), Ordering::Release);
-                self.is_down.store(false, Ordering::Relaxed);
+                self.freshness.succeeded(now, max_age, &self.policy);
                 attempts.failures = 0;
+                let count = keys.len();
                 tracing::info!(source = %self.fetcher, keys = count, has_changed, "keys were fetched");
             }
             Err(error) => {
-                self.is_down.store(true, Ordering::Relaxed);
+                self.freshness.failed(now, &self.policy);
                 attempts.failures = attempts.failures.saturating_add(1);
                 tracing::warn!(
                     source = %self.fetcher,
                     error = ?error,
-                    "keys could not be fetched; those that are known serve on"
+                    known = self.freshness.have_come(),
+                    "keys could not be fetched; those that are known are gone by for a while"
                 );
             }
         }

@@ -10,11 +10,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::domain::key_schedule::{KeySchedule, ScheduledKey};
 use crate::domain::sealing::SealingKeys;
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, KeyRing, PrivateKey, SigningKey, VerifyingKey};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::detached::run_to_completion;
 use crate::service::policy::Policy;
 use crate::service::stores::{Stores, contended};
 use crate::service::token_service::TokenService;
@@ -38,14 +40,14 @@ impl TokenService {
     /// [`ErrorKind::Configuration`] for keys that are not managed: rotate their
     /// [`KeyRing`] instead. [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
-        let now = self.now();
-        let keeper = self.key_keeper()?;
-        let signing = keeper.ring.active();
-        let schedule = keeper.change(now, |schedule| keeper.hastened(schedule, now)).await?;
-        let signs =
-            |key: &ScheduledKey| signing.as_ref().is_some_and(|key_now| key_now.kid() == key.kid);
-        let next = schedule.keys.iter().skip_while(|key| !signs(key)).nth(1);
-        Ok(next.map_or(now, |next| next.signs_from))
+        let tokens = self.clone();
+        let rotated = run_to_completion(async move {
+            let keeper = tokens.key_keeper()?;
+            keeper.change(|schedule, now| keeper.rotated_early(schedule, now)).await
+        })
+        .await;
+        self.audit(&Attempt::new(Operation::RotateKeys), &rotated);
+        rotated
     }
 
     /// Ends one of the [`ManagedKeys`] now, as for one that got into wrong hands: what it signed is
@@ -59,9 +61,18 @@ impl TokenService {
     /// [`KeyRing`] instead. [`ErrorKind::NotFound`] where no key has that `kid`.
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
-        let now = self.now();
-        let keeper = self.key_keeper()?;
-        keeper.change(now, |schedule| keeper.without(schedule, kid, now)).await.map(drop)
+        let (tokens, key) = (self.clone(), kid.to_owned());
+        // Once others refuse what it signs, this node has to: also where the caller has hung up.
+        let retired = run_to_completion(async move {
+            let keeper = tokens.key_keeper()?;
+            keeper.change(|schedule, now| Ok((keeper.retired(schedule, &key, now)?, ()))).await
+        })
+        .await;
+        if retired.is_ok() {
+            tracing::warn!(kid, "a signing key was ended before its time");
+        }
+        self.audit(&Attempt::new(Operation::RetireKey), &retired);
+        retired
     }
 
     fn key_keeper(&self) -> Result<&KeyKeeper, Error> {
@@ -75,6 +86,7 @@ impl TokenService {
 pub(super) struct KeyKeeper {
     algorithm: Algorithm,
     provider: Arc<dyn CryptoProvider>,
+    clock: Arc<dyn Clock>,
     stores: Stores,
     sealing: SealingKeys,
     ring: KeyRing,
@@ -92,6 +104,7 @@ pub(super) struct KeyKeeper {
 impl KeyKeeper {
     pub(super) fn new(
         managed: ManagedKeys,
+        clock: Arc<dyn Clock>,
         stores: Stores,
         sealing: SealingKeys,
         ring: KeyRing,
@@ -101,6 +114,7 @@ impl KeyKeeper {
         Self {
             algorithm: managed.algorithm,
             provider: managed.provider,
+            clock,
             stores,
             sealing,
             ring,
@@ -114,60 +128,87 @@ impl KeyKeeper {
         }
     }
 
-    /// Reads the shared keys, does what is due, and goes by them. Answers how long they may be gone
-    /// by.
-    pub(super) async fn refresh(&self, now: Timestamp) -> Result<Duration, Error> {
-        let schedule = self.change(now, |schedule| Ok(schedule.clone())).await?;
-        Ok(self.pause(&schedule, now))
+    /// Reads the shared keys, does what is due, and goes by them. Answers when to do so again.
+    pub(super) async fn refresh(&self) -> Result<Duration, Error> {
+        let read = self.change(|schedule, now| Ok((schedule.clone(), now))).await;
+        // Others may have written keys that this node cannot read.
+        self.ring.set_may_lack_keys(read.is_err());
+        let now = read?;
+        let known = self.known.lock().await;
+        let change = known.as_ref().and_then(|known| known.next_change(now, self.retention));
+        let until_change = change.unwrap_or(Timestamp::MAX).saturating_since(now);
+        Ok(until_change.min(self.schedule.refresh_interval))
     }
 
     /// Goes by what was read last, for another time: also where the store is out of reach, a key's
     /// time comes.
-    pub(super) async fn turn(&self, now: Timestamp) -> Result<(), Error> {
+    pub(super) async fn apply_known(&self) -> Result<(), Error> {
         match &*self.known.lock().await {
-            Some(schedule) => self.install(schedule, now),
+            Some(schedule) => self.install(schedule, self.clock.now()),
             None => Ok(()),
         }
     }
 
-    fn pause(&self, schedule: &KeySchedule, now: Timestamp) -> Duration {
-        let change = schedule.next_change(now, self.retention).unwrap_or(Timestamp::MAX);
-        change.saturating_since(now).min(self.schedule.refresh_interval)
+    /// Reads the shared keys, changes them, writes what is then due over what was read, and goes by
+    /// it. Answers what the change does.
+    async fn change<T>(
+        &self,
+        change: impl Fn(&KeySchedule, Timestamp) -> Result<(KeySchedule, T), Error>,
+    ) -> Result<T, Error> {
+        let mut known = self.known.lock().await;
+        let changed = self.try_change(known.as_ref(), change).await;
+        let outcome = match changed {
+            Ok((schedule, answer)) => {
+                let installed = self.install(&schedule, self.clock.now());
+                *known = Some(schedule);
+                installed.map(|()| answer)
+            }
+            Err(error) => Err(error),
+        };
+        // What was made and could not be written is made anew.
+        let is_kept =
+            |kid: &str| known.iter().flat_map(|known| &known.keys).any(|key| key.kid == kid);
+        self.prepared().retain(|kid, _| is_kept(kid));
+        outcome
     }
 
-    /// Reads the shared keys, changes them, writes what is then due over what was read, and goes by
-    /// it.
-    async fn change(
+    async fn try_change<T>(
         &self,
-        now: Timestamp,
-        change: impl Fn(&KeySchedule) -> Result<KeySchedule, Error>,
-    ) -> Result<KeySchedule, Error> {
-        let mut known = self.known.lock().await;
+        known: Option<&KeySchedule>,
+        change: impl Fn(&KeySchedule, Timestamp) -> Result<(KeySchedule, T), Error>,
+    ) -> Result<(KeySchedule, T), Error> {
         for _ in 0..MAX_TRIES {
             let found = self.stores.get_keys().await?;
-            let wanted = match &found {
-                Some(found) => self.with_what_is_due(change(found)?, now)?,
-                None => KeySchedule::new(self.make(now, now)?),
+            let now = self.clock.now();
+            let present = match (&found, known) {
+                (Some(found), _) => found.clone(),
+                (None, Some(known)) => {
+                    tracing::error!(
+                        "the store no longer has the shared keys: those that are known are put back"
+                    );
+                    known.clone()
+                }
+                (None, None) => KeySchedule::new(self.make(now, now)?),
             };
+            let (changed, answer) = change(&present, now)?;
+            let wanted = self.with_what_is_due(changed, now)?;
             if found.as_ref() != Some(&wanted) {
                 let version = found.as_ref().map(KeySchedule::version);
                 // Nobody else is to go by what this node could not.
                 self.open(&wanted, now)?;
                 match self.stores.save_keys(wanted.clone(), version).await {
-                    Ok(()) => tell(found.as_ref(), &wanted),
+                    Ok(()) => log_new_keys(found.as_ref(), &wanted),
                     Err(error) if error.kind() == ErrorKind::Conflict => continue,
                     Err(error) => return Err(error),
                 }
             }
-            self.install(&wanted, now)?;
-            *known = Some(wanted.clone());
-            return Ok(wanted);
+            return Ok((wanted, answer));
         }
         Err(contended())
     }
 
-    /// The same with the next key, where it is to be announced, without those that have ended, and
-    /// sealed with the key that seals now.
+    /// With the next key, where it is to be announced, without those that have ended, and sealed with
+    /// the key that seals now.
     fn with_what_is_due(
         &self,
         schedule: KeySchedule,
@@ -196,23 +237,24 @@ impl KeyKeeper {
         Ok(schedule.changed(|keys| *keys = changed.keys))
     }
 
-    /// The same with the next key's time come as soon as all have it.
-    fn hastened(&self, schedule: &KeySchedule, now: Timestamp) -> Result<KeySchedule, Error> {
-        let spread = self.schedule.spread(self.jwks_max_age);
-        match schedule.keys.iter().position(|key| key.signs_from > now) {
-            Some(next) => Ok(schedule.changed(|keys| {
-                let soonest = now.max(keys[next].announced_at + spread);
-                keys[next].signs_from = keys[next].signs_from.min(soonest);
-            })),
-            None => {
-                let made = self.make(now, now + spread)?;
-                Ok(schedule.changed(|keys| keys.push(made)))
-            }
-        }
+    /// With the next key's time come as soon as all have it. Answers when that is.
+    fn rotated_early(
+        &self,
+        schedule: &KeySchedule,
+        now: Timestamp,
+    ) -> Result<(KeySchedule, Timestamp), Error> {
+        let propagation = self.schedule.propagation_time(self.jwks_max_age);
+        let Some(next) = schedule.keys.iter().position(|key| key.signs_from > now) else {
+            let made = self.make(now, now + propagation)?;
+            return Ok((schedule.changed(|keys| keys.push(made)), now + propagation));
+        };
+        let key = &schedule.keys[next];
+        let signs_from = key.signs_from.min(now.max(key.announced_at + propagation));
+        Ok((schedule.changed(|keys| keys[next].signs_from = signs_from), signs_from))
     }
 
-    /// The same without a key, and with another in its place where it signs.
-    fn without(
+    /// With a key retired, and with another in its place where it signs.
+    fn retired(
         &self,
         schedule: &KeySchedule,
         kid: &str,
@@ -252,8 +294,6 @@ impl KeyKeeper {
         if self.ring.install(&signing, verifying) {
             tracing::info!(kid = signing.kid(), "the keys have changed; this one signs");
         }
-        let is_kept = |kid: &String| schedule.keys.iter().any(|key| key.kid == *kid);
-        self.prepared().retain(|kid, _| is_kept(kid));
         Ok(())
     }
 
@@ -309,21 +349,12 @@ fn end(keys: &mut Vec<ScheduledKey>, index: usize, now: Timestamp) {
     }
 }
 
-/// Says in the log what was written.
-fn tell(before: Option<&KeySchedule>, after: &KeySchedule) {
+/// Says in the log what was announced.
+fn log_new_keys(before: Option<&KeySchedule>, after: &KeySchedule) {
     let is_new = |key: &&ScheduledKey| {
         before.is_none_or(|before| before.keys.iter().all(|known| known.kid != key.kid))
     };
     for key in after.keys.iter().filter(is_new) {
         tracing::info!(kid = key.kid(), signs_from = %key.signs_from, "a signing key is announced");
-    }
-    let retired = |key: &&ScheduledKey| {
-        let known = |before: &KeySchedule| {
-            before.keys.iter().any(|known| known.kid == key.kid && known.retired_at.is_some())
-        };
-        key.retired_at.is_some() && !before.is_some_and(known)
-    };
-    for key in after.keys.iter().filter(retired) {
-        tracing::warn!(kid = key.kid(), "a signing key was ended before its time");
     }
 }

@@ -19,10 +19,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RotationSchedule {
-    pub(super) every: Duration,
-    pub(super) announcement: Duration,
-    pub(super) clock_tolerance: Duration,
-    pub(super) refresh_interval: Duration,
+    pub(in crate::service) every: Duration,
+    pub(in crate::service) announcement: Duration,
+    pub(in crate::service) clock_tolerance: Duration,
+    pub(in crate::service) refresh_interval: Duration,
 }
 
 impl Default for RotationSchedule {
@@ -67,7 +67,7 @@ impl RotationSchedule {
 
     /// After how long everybody has a key that was announced: nodes, by whatever clock, and those
     /// who keep the published keys for as long as they may.
-    pub(super) fn spread(&self, jwks_max_age: Duration) -> Duration {
+    pub(super) fn propagation_time(&self, jwks_max_age: Duration) -> Duration {
         (self.refresh_interval * 2).max(jwks_max_age) + self.clock_tolerance
     }
 
@@ -79,7 +79,7 @@ impl RotationSchedule {
         if self.announcement > self.every {
             return Some("a key would be announced for longer than the one before it signs");
         }
-        (self.announcement <= self.spread(jwks_max_age)).then_some(
+        (self.announcement <= self.propagation_time(jwks_max_age)).then_some(
             "a key would sign before everybody has it: the announcement has to be longer than the \
              policy's jwks_max_age, or twice the refresh interval, and the clocks' tolerance",
         )

@@ -106,21 +106,23 @@ impl TokenService {
                 sent_at: now,
                 ..before
             });
-            match self.parts.stores.replace_session(renewed.clone(), version, now).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Conflict => continue,
-                Err(error) => return Err(error),
-            }
             // Seen through, so that whoever hangs up does not lose the code that was good before.
             let tokens = self.clone();
-            return run_to_completion(async move {
+            let sent = run_to_completion(async move {
+                match tokens.parts.stores.replace_session(renewed.clone(), version, now).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Step::Again),
+                    Err(error) => return Err(error),
+                }
                 let delivered = tokens.deliver_throttled(&renewed, code, expires_at).await;
                 if delivered.is_err() {
                     tokens.take_resend_back(renewed, before.code, now).await;
                 }
-                delivered
-            })
-            .await;
+                delivered.map(Step::Go)
+            });
+            if let Step::Go(()) = sent.await? {
+                return Ok(());
+            }
         }
         Err(contended())
     }

@@ -31,16 +31,16 @@ impl TokenService {
                 _ => Err(code_invalid()),
             };
         }
+        if state.tries_left == 0 {
+            // The last try is being compared elsewhere, or its node died over it.
+            return Err(no_session());
+        }
         let Some(presented) = presented else {
             return Err(Error::new(
                 ErrorKind::OneTimePasswordRequired,
                 "the session needs a one-time password",
             ));
         };
-        if state.tries_left == 0 {
-            // The last try is being compared elsewhere, or its node died over it.
-            return Err(no_session());
-        }
         let now = self.now();
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
@@ -73,12 +73,15 @@ impl TokenService {
         }
     }
 
-    /// Ends a session whose last try was wrong.
+    /// Ends a session whose last try was wrong, and what was exchanged from it by a right one.
     async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
         let out_of_tries = |session: &Session| {
             session.one_time_password.as_ref().is_some_and(|s| s.tries_left == 0)
         };
         let mut session = Some(session).filter(out_of_tries);
+        if let Some(session) = &session {
+            self.revoke_tokens_of(&session.id, session.expires_at).await?;
+        }
         for _ in 0..ATTEMPTS {
             let Some(current) = session else { return Ok(()) };
             match self.parts.stores.take_session(&current.key, current.version).await {

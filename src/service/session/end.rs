@@ -1,5 +1,5 @@
+use crate::clock::Timestamp;
 use crate::domain::identifier::SessionId;
-use crate::domain::revocation::RevocationTarget;
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
@@ -25,7 +25,8 @@ impl TokenService {
     }
 
     async fn try_end(&self, id: &SessionId) -> Result<(), Error> {
-        self.revoke_tokens_of(id).await?;
+        // How long it would have lived is not known.
+        self.revoke_tokens_of(id, Timestamp::MAX).await?;
         if let Some(session) = self.parts.stores.remove_session(id).await? {
             self.parts.phantom_tokens.remove(&session.key).await;
         }
@@ -60,7 +61,7 @@ impl TokenService {
             let session = self.find_kept_session(token, caller).await?;
             *seen = Some(session.clone());
             // Before the session goes: who has to try again can still find what to revoke.
-            self.revoke_tokens_of(&session.id).await?;
+            self.revoke_tokens_of(&session.id, session.expires_at).await?;
             let taken = self.parts.stores.take_session(&session.key, session.version).await;
             // A store that answers too late may have taken it all the same.
             self.parts.phantom_tokens.remove(&session.key).await;
@@ -74,9 +75,15 @@ impl TokenService {
         Err(contended())
     }
 
-    async fn revoke_tokens_of(&self, id: &SessionId) -> Result<(), Error> {
+    /// Takes back, where the policy says so, what was exchanged from a session that would have lived
+    /// until then.
+    pub(in crate::service) async fn revoke_tokens_of(
+        &self,
+        id: &SessionId,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
         if self.parts.policy.revoke_tokens_on_session_end {
-            self.revoke(RevocationTarget::Session(id.clone())).await?;
+            self.revoke_session(id, expires_at).await?;
         }
         Ok(())
     }

@@ -97,6 +97,9 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<SessionPage, Error> {
         let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
+        if !self.is_own(bearer) {
+            return Err(insufficient());
+        }
         let organization_id = organization_for(bearer, caller, asked, customer_id.as_ref())?;
         let filter = SessionFilter { customer_id, organization_id };
         self.parts.stores.list_sessions(&filter, page, self.now()).await

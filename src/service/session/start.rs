@@ -262,7 +262,7 @@ impl TokenService {
             return Err(Error::from_invalid_fields(invalid));
         }
         // A customer's token came from a session, which is no ground for starting others.
-        if bearer.subject_type() == SubjectType::Customer {
+        if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
             return Err(insufficient());
         }
         let customer_id = new.customer_id.clone();

@@ -45,7 +45,7 @@ pub(super) async fn fetch_all(
     trusted: &TrustedIssuers,
     now: impl Fn() -> Timestamp,
 ) -> Result<(), Error> {
-    let missing = || trusted.keys().filter(|keys| !keys.serve(now()));
+    let missing = || trusted.keys().filter(|keys| !keys.are_good(now()));
     // All at once: they begin before the first is waited for.
     let flights: Vec<_> = missing().filter_map(|keys| keys.fetch(now())).collect();
     for flight in flights {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
-use crate::jose::remote::{RemotePolicy, Source};
+use crate::jose::remote::{LONGEST, RemotePolicy, Source, without_secrets};
 use crate::jose::{Algorithm, CryptoProvider};
 use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, refused};
 
@@ -95,7 +95,8 @@ impl TrustedIssuer {
         self
     }
 
-    /// Where its JWK Set is (RFC 7517 §5).
+    /// Where its JWK Set is (RFC 7517 §5). What of it may be a secret, a name and a password or a
+    /// query, is in no log.
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
         self
@@ -173,7 +174,8 @@ impl TrustedIssuer {
     }
 
     /// How old its keys may get while it cannot be asked: a day. Then its tokens are answered 503. A
-    /// key that it has ended meanwhile is accepted for as long.
+    /// key that it has ended meanwhile is accepted for as long. Where it can be asked, they get as old
+    /// as it says, and no older than this.
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
         self.policy.max_staleness = staleness;
         self
@@ -208,6 +210,17 @@ impl TrustedIssuer {
                  published",
             ),
             (
+                [
+                    policy.fetch_timeout,
+                    policy.cooldown,
+                    policy.default_max_age,
+                    policy.max_staleness,
+                ]
+                .iter()
+                .any(|limit| *limit > LONGEST),
+                "a trusted issuer's limits must be no longer than a hundred years",
+            ),
+            (
                 policy.fetch_timeout.is_zero()
                     || policy.cooldown.is_zero()
                     || policy.default_max_age.is_zero()
@@ -227,7 +240,7 @@ impl fmt::Debug for TrustedIssuer {
         f.debug_struct("TrustedIssuer")
             .field("issuer", &self.issuer)
             .field("audiences", &self.audiences)
-            .field("jwks_url", &self.jwks_url)
+            .field("jwks_url", &self.jwks_url.as_deref().map(without_secrets))
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
@@ -248,7 +261,7 @@ impl Default for TokenTypes {
 
 impl TokenTypes {
     /// Media types have no case, and may leave `application/` out (RFC 7515 §4.1.9).
-    pub(super) fn include(&self, typ: Option<&str>) -> bool {
+    pub(super) fn contains(&self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else { return self.untyped };
         let short = |name: &str| {
             let name = name.to_ascii_lowercase();

@@ -75,7 +75,7 @@ impl TrustedIssuers {
         for issuer in configured {
             let is_known = issuers.iter().any(|known| known.issuer == issuer.issuer);
             if is_known || issuer.issuer == own {
-                let problem = "an issuer is trusted once, and not beside itself";
+                let problem = "a trusted issuer is given twice, or is the service itself";
                 return Err(Error::new(ErrorKind::Configuration, problem));
             }
             issuer.check()?;
@@ -116,11 +116,11 @@ impl TrustedIssuers {
         let name = claims.get("iss")?.as_str()?;
         let issuer = self.issuers.iter().position(|issuer| issuer.issuer == name)?;
         let trusted = &self.issuers[issuer];
-        let header = match JoseHeader::parse_typed(header, |typ| trusted.types.include(typ)) {
+        let header = match JoseHeader::parse_typed(header, |typ| trusted.types.contains(typ)) {
             Ok(header) => header,
             Err(fault) => return Some(Recognised::Fault(fault.into())),
         };
-        if !trusted.keys.allow(header.algorithm) {
+        if !trusted.keys.allows(header.algorithm) {
             return Some(Recognised::Fault(TokenFault::Algorithm));
         }
         // Before what it is the number of.
@@ -178,27 +178,36 @@ impl TrustedIssuers {
         })
     }
 
-    /// Whether an issuer's keys are those that a token was checked by.
-    pub(crate) fn stand(&self, issuer: usize, generation: u64, now: Timestamp) -> bool {
+    /// Whether an issuer's keys are those that a token was checked by, and good still.
+    pub(crate) fn keys_are_unchanged(
+        &self,
+        issuer: usize,
+        generation: u64,
+        now: Timestamp,
+    ) -> bool {
         self.issuers.get(issuer).is_some_and(|trusted| {
             trusted.keys.refresh_ahead(now);
-            trusted.keys.serve(now) && trusted.keys.generation() == generation
+            trusted.keys.are_good(now) && trusted.keys.generation() == generation
         })
     }
 
     /// Whether a token of another issuer, which was checked by whatever validator, would be accepted
-    /// by this one, but for its times.
+    /// by this one, but for its times and its list.
     pub(crate) fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
         let trusted = self.issuers.iter().find(|trusted| trusted.issuer == validated.issuer());
         let trusted = trusted.ok_or(TokenFault::Issuer)?;
         if !validated.audiences().iter().any(|name| trusted.audiences.contains(name)) {
             return Err(TokenFault::Audience);
         }
-        if !trusted.keys.serve(now) {
+        trusted.keys.refresh_ahead(now);
+        if !trusted.keys.are_good(now) {
+            // They will be there the next time, where they can be had.
+            let _nobody_waits = trusted.keys.fetch(now);
             return Err(TokenFault::KeysUnknown);
         }
-        let is_there = trusted.keys.verifies(&validated.standing().kid, now);
-        if is_there { Ok(()) } else { Err(TokenFault::UnknownKey) }
+        let key = trusted.keys.find_same(validated.standing().key, now);
+        let key = key.ok_or(TokenFault::UnknownKey)?;
+        if trusted.keys.allows(key.algorithm()) { Ok(()) } else { Err(TokenFault::Algorithm) }
     }
 
     /// The keys of each.

@@ -57,7 +57,7 @@ impl TrustedIssuers {
         match *token {}
     }
 
-    pub(crate) fn stand(&self, _: usize, _: u64, _: Timestamp) -> bool {
+    pub(crate) fn keys_are_unchanged(&self, _: usize, _: u64, _: Timestamp) -> bool {
         false
     }
 
