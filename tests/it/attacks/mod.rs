@@ -1,5 +1,5 @@
-//! What the crate withstands, and the test that tries it. Attacks on tokens are in `tokens`, in this
-//! order: algorithms, keys, form, claims. The others:
+//! What the crate withstands, and the test that tries it. Attacks on tokens are in `tokens`, by what
+//! is wrong with them: `algorithms`, `keys`, `form`, `claims`. The others:
 //!
 //! | a cached token | test |
 //! |---|---|
