@@ -1,60 +1,20 @@
 //! Keys: what is loaded and from where, what is refused, and that both providers agree.
 
-use std::fmt::Debug;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-#[cfg(not(all(feature = "aws-lc-rs", feature = "rust-crypto")))]
-use countersign::jose::DefaultProvider;
-#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
-use countersign::jose::{AwsLcRs, RustCrypto};
-use countersign::jose::{CryptoProvider, PrivateKey, SigningKey, VerificationKey, VerifyingKey};
+use countersign::jose::{PrivateKey, SigningKey, VerificationKey, VerifyingKey};
 use countersign::{
-    Algorithm, AuthenticationToken, Error, ErrorKind, ExchangeRequest, KeyRing, Timestamp,
-    TokenFault, Validator,
+    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, KeyRing, Timestamp, TokenFault,
+    Validator,
 };
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::rfc::{rfc7515, rfc7638, rfc8037};
+use crate::support::jose::{
+    ALGORITHMS, ED25519_JWK, ED25519_PKCS8, ED25519_SPKI, HMAC_SECRET, P256_JWK, P256_ORDER,
+    P256_PKCS8, P256_SEC1, P256_SPKI, RSA_PKCS1, RSA_PKCS8, RSA_PUBLIC_PKCS1, RSA_SPKI,
+    SMALL_ORDER, assert_invalid_key, base64url_decode, base64url_encode, private_key, providers,
+};
 use crate::support::{AUDIENCE, Fixture, ISSUER, START, TestClock};
-
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256, Algorithm::HS256];
-
-/// All the providers that were compiled in.
-#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
-pub fn providers() -> Vec<&'static dyn CryptoProvider> {
-    vec![&AwsLcRs, &RustCrypto]
-}
-
-#[cfg(not(all(feature = "aws-lc-rs", feature = "rust-crypto")))]
-pub fn providers() -> Vec<&'static dyn CryptoProvider> {
-    vec![&DefaultProvider]
-}
-
-/// A key for each algorithm that is the same in every run.
-pub fn private_key(algorithm: Algorithm) -> PrivateKey {
-    match algorithm {
-        Algorithm::EdDSA => PrivateKey::from_pem(ED25519_PKCS8.as_bytes()).unwrap(),
-        Algorithm::ES256 => PrivateKey::from_pem(P256_PKCS8.as_bytes()).unwrap(),
-        Algorithm::RS256 => PrivateKey::from_pem(RSA_PKCS8.as_bytes()).unwrap(),
-        _ => PrivateKey::from_hmac_secret(&bytes(RFC_7515_A1_SECRET)).unwrap(),
-    }
-}
-
-pub fn bytes(base64url: &str) -> Vec<u8> {
-    URL_SAFE_NO_PAD.decode(base64url).unwrap()
-}
-
-pub fn text(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-#[track_caller]
-pub fn assert_invalid_key<T: Debug>(answer: Result<T, Error>) {
-    let error = answer.map(|accepted| panic!("{accepted:?} was accepted")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
-}
 
 /// The same JWK with other members; `null` takes one away.
 fn changed(jwk: &str, changes: Value) -> Vec<u8> {
@@ -66,6 +26,10 @@ fn changed(jwk: &str, changes: Value) -> Vec<u8> {
         }
     }
     jwk.to_string().into_bytes()
+}
+
+fn oct(secret: &str) -> String {
+    json!({"kty": "oct", "k": secret}).to_string()
 }
 
 fn set_of(keys: &[Vec<u8>]) -> Vec<u8> {
@@ -119,8 +83,8 @@ fn every_form_of_a_private_key_loads_and_is_the_same_key() {
                 Algorithm::RS256,
                 vec![pem(Algorithm::RS256, RSA_PKCS8), pem(Algorithm::RS256, RSA_PKCS1)],
             ),
-            (Algorithm::RS256, vec![jwk(RFC_7515_A2_JWK)]),
-            (Algorithm::HS256, vec![jwk(&oct(RFC_7515_A1_SECRET))]),
+            (Algorithm::RS256, vec![jwk(rfc7515::APPENDIX_A_2_JWK)]),
+            (Algorithm::HS256, vec![jwk(&oct(rfc7515::APPENDIX_A_1_SECRET))]),
         ] {
             for key in &keys {
                 assert_eq!(key.algorithm(), algorithm);
@@ -232,7 +196,7 @@ fn an_hmac_secret_below_32_bytes_is_refused() {
     for len in [0, 1, 16, 31] {
         assert_invalid_key(PrivateKey::from_hmac_secret(&vec![0xa5; len]));
         for provider in providers() {
-            let jwk = oct(&text(vec![0xa5; len]));
+            let jwk = oct(&base64url_encode(vec![0xa5; len]));
             assert_invalid_key(SigningKey::from_jwk_with(jwk.as_bytes(), provider));
         }
     }
@@ -247,7 +211,7 @@ fn a_pem_block_or_a_jwk_is_refused_as_an_hmac_secret_behind_junk_too() {
             let secret = [junk, key, junk].concat();
             assert_invalid_key(PrivateKey::from_hmac_secret(&secret));
             for provider in providers() {
-                let jwk = oct(&text(&secret));
+                let jwk = oct(&base64url_encode(&secret));
                 assert_invalid_key(SigningKey::from_jwk_with(jwk.as_bytes(), provider));
             }
         }
@@ -278,13 +242,14 @@ fn an_rsa_modulus_has_2048_to_8192_bits() {
 
 #[test]
 fn an_rsa_exponent_is_odd_and_from_3_up_to_33_bits() {
-    let modulus = bytes(RFC_7638_MODULUS);
+    let modulus = base64url_decode(rfc7638::SECTION_3_1_MODULUS);
     for exponent in
         [&[][..], &[0], &[1], &[0, 0, 1], &[2], &[1, 0, 0], &[2, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 1]]
     {
         assert_invalid_key(VerificationKey::rsa(&modulus, exponent));
         for provider in providers() {
-            let jwk = json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": text(exponent)});
+            let exponent = base64url_encode(exponent);
+            let jwk = json!({"kty": "RSA", "n": rfc7638::SECTION_3_1_MODULUS, "e": exponent});
             assert_invalid_key(VerifyingKey::from_jwk_with(jwk.to_string().as_bytes(), provider));
         }
     }
@@ -295,7 +260,7 @@ fn an_rsa_exponent_is_odd_and_from_3_up_to_33_bits() {
 
 #[test]
 fn an_even_rsa_modulus_verifies_nothing() {
-    let mut modulus = bytes(RFC_7638_MODULUS);
+    let mut modulus = base64url_decode(rfc7638::SECTION_3_1_MODULUS);
     *modulus.last_mut().unwrap() &= 0xfe;
     let key = VerificationKey::rsa(&modulus, &[1, 0, 1]).unwrap();
     for provider in providers() {
@@ -304,34 +269,16 @@ fn an_even_rsa_modulus_verifies_nothing() {
     }
 }
 
-/// The encodings of the eight points of small order and, after them, those that are not canonical.
-pub const SMALL_ORDER: [&str; 14] = [
-    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-    "7P_______________________________________38",
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
-    "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
-    "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_IU",
-    "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
-    "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA_o",
-    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
-    "7P________________________________________8",
-    "7f_______________________________________38",
-    "7f________________________________________8",
-    "7v_______________________________________38",
-    "7v________________________________________8",
-];
-
 #[test]
 fn an_ed25519_key_of_small_order_is_refused_in_every_encoding() {
     for x in SMALL_ORDER {
-        assert_invalid_key(VerificationKey::ed25519(&bytes(x)));
+        assert_invalid_key(VerificationKey::ed25519(&base64url_decode(x)));
         for provider in providers() {
             let public = changed(ED25519_JWK, json!({"x": x, "d": null}));
             assert_invalid_key(VerifyingKey::from_jwk_with(&public, provider));
         }
     }
-    assert!(VerificationKey::ed25519(&bytes(RFC_8037_PUBLIC)).is_ok());
+    assert!(VerificationKey::ed25519(&base64url_decode(rfc8037::APPENDIX_A_1_X)).is_ok());
 }
 
 #[test]
@@ -363,10 +310,10 @@ fn an_ed25519_key_that_is_no_point_verifies_nothing() {
 fn a_p256_point_off_the_curve_is_refused() {
     let good: Value = serde_json::from_str(P256_JWK).unwrap();
     let (x, y) = (good["x"].as_str().unwrap(), good["y"].as_str().unwrap());
-    let zero = text([0; 32]);
-    let all_ones = text([0xff; 32]);
+    let zero = base64url_encode([0; 32]);
+    let all_ones = base64url_encode([0xff; 32]);
     for (x, y) in [(x, x), (y, x), (x, &*zero), (&zero, &zero), (x, &all_ones), (&all_ones, y)] {
-        let point = [vec![4], bytes(x), bytes(y)].concat();
+        let point = [vec![4], base64url_decode(x), base64url_decode(y)].concat();
         let key = VerificationKey::p256(&point).unwrap();
         let jwk = changed(P256_JWK, json!({"x": x, "y": y, "d": null}));
         for provider in providers() {
@@ -378,19 +325,28 @@ fn a_p256_point_off_the_curve_is_refused() {
 
 #[test]
 fn a_p256_key_is_an_uncompressed_point_of_65_bytes() {
-    let good = [vec![4], bytes(RFC_7515_A3_X), bytes(RFC_7515_A3_Y)].concat();
+    let good = [
+        vec![4],
+        base64url_decode(rfc7515::APPENDIX_A_3_X),
+        base64url_decode(rfc7515::APPENDIX_A_3_Y),
+    ]
+    .concat();
     assert!(VerificationKey::p256(&good).is_ok());
-    let compressed = [vec![3], bytes(RFC_7515_A3_X)].concat();
+    let compressed = [vec![3], base64url_decode(rfc7515::APPENDIX_A_3_X)].concat();
     let hybrid = [vec![6], good[1..].to_vec()].concat();
     for point in [&good[1..], &good[..64], &[&good[..], &[0]].concat(), &compressed, &hybrid, &[0]]
     {
         assert_invalid_key(VerificationKey::p256(point));
     }
     for provider in providers() {
-        for (name, value) in [("x", bytes(RFC_7515_A3_X)), ("y", bytes(RFC_7515_A3_Y))] {
-            let longer = changed(P256_JWK, json!({name: text([&[0], &*value].concat())}));
+        for (name, value) in [
+            ("x", base64url_decode(rfc7515::APPENDIX_A_3_X)),
+            ("y", base64url_decode(rfc7515::APPENDIX_A_3_Y)),
+        ] {
+            let longer =
+                changed(P256_JWK, json!({name: base64url_encode([&[0], &*value].concat())}));
             assert_invalid_key(VerifyingKey::from_jwk_with(&longer, provider));
-            let shorter = changed(P256_JWK, json!({name: text(&value[1..])}));
+            let shorter = changed(P256_JWK, json!({name: base64url_encode(&value[1..])}));
             assert_invalid_key(VerifyingKey::from_jwk_with(&shorter, provider));
         }
     }
@@ -398,7 +354,7 @@ fn a_p256_key_is_an_uncompressed_point_of_65_bytes() {
 
 #[test]
 fn a_p256_scalar_of_zero_or_not_below_the_order_is_refused() {
-    let order = bytes(P256_ORDER);
+    let order = base64url_decode(P256_ORDER);
     for scalar in [[0; 32], order.try_into().unwrap(), [0xff; 32]] {
         let key = PrivateKey::P256(Zeroizing::new(scalar));
         for provider in providers() {
@@ -450,12 +406,12 @@ fn a_pem_block_that_is_no_plain_key_of_a_known_kind_is_refused() {
 fn a_jwk_whose_public_part_is_not_that_of_its_private_one_is_refused() {
     for provider in providers() {
         for (jwk, changes) in [
-            (ED25519_JWK, json!({"x": RFC_8037_PUBLIC})),
-            (ED25519_JWK, json!({"d": RFC_8037_SEED})),
-            (P256_JWK, json!({"x": RFC_7515_A3_X, "y": RFC_7515_A3_Y})),
-            (P256_JWK, json!({"d": RFC_7515_A3_SCALAR})),
-            (RFC_7515_A2_JWK, json!({"n": RFC_7638_MODULUS})),
-            (RFC_7515_A2_JWK, json!({"e": "Aw"})),
+            (ED25519_JWK, json!({"x": rfc8037::APPENDIX_A_1_X})),
+            (ED25519_JWK, json!({"d": rfc8037::APPENDIX_A_1_D})),
+            (P256_JWK, json!({"x": rfc7515::APPENDIX_A_3_X, "y": rfc7515::APPENDIX_A_3_Y})),
+            (P256_JWK, json!({"d": rfc7515::APPENDIX_A_3_D})),
+            (rfc7515::APPENDIX_A_2_JWK, json!({"n": rfc7638::SECTION_3_1_MODULUS})),
+            (rfc7515::APPENDIX_A_2_JWK, json!({"e": "Aw"})),
         ] {
             assert!(SigningKey::from_jwk_with(jwk.as_bytes(), provider).is_ok());
             let answer = SigningKey::from_jwk_with(&changed(jwk, changes.clone()), provider);
@@ -472,7 +428,7 @@ fn an_rsa_key_whose_exponent_or_primes_do_not_belong_to_its_modulus_is_refused()
             assert_invalid_key(SigningKey::from_jwk_with(&rsa_with_another(name), provider));
         }
         for name in ["d", "p", "q", "dp", "dq", "qi"] {
-            let missing = changed(RFC_7515_A2_JWK, json!({name: null}));
+            let missing = changed(rfc7515::APPENDIX_A_2_JWK, json!({name: null}));
             assert_invalid_key(SigningKey::from_jwk_with(&missing, provider));
         }
     }
@@ -497,10 +453,10 @@ async fn an_rsa_key_whose_derived_parts_are_wrong_makes_no_wrong_signature() {
 }
 
 fn rsa_with_another(name: &str) -> Vec<u8> {
-    let good: Value = serde_json::from_str(RFC_7515_A2_JWK).unwrap();
-    let mut part = bytes(good[name].as_str().unwrap());
+    let good: Value = serde_json::from_str(rfc7515::APPENDIX_A_2_JWK).unwrap();
+    let mut part = base64url_decode(good[name].as_str().unwrap());
     part[20] ^= 0x10;
-    changed(RFC_7515_A2_JWK, json!({name: text(part)}))
+    changed(rfc7515::APPENDIX_A_2_JWK, json!({name: base64url_encode(part)}))
 }
 
 #[test]
@@ -523,7 +479,7 @@ fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_refused() {
             json!({"kid": 1}),
             json!({"x": 1}),
             json!({"x": ""}),
-            json!({"x": format!("{RFC_8037_PUBLIC}=")}),
+            json!({"x": format!("{}=", rfc8037::APPENDIX_A_1_X)}),
         ] {
             let private = changed(ED25519_JWK, changes);
             assert_invalid_key(SigningKey::from_jwk_with(&private, provider));
@@ -544,7 +500,7 @@ fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_refused() {
 fn a_private_seed_or_scalar_of_another_length_is_refused() {
     for provider in providers() {
         for len in [0, 31, 33, 64] {
-            let d = text(vec![7; len]);
+            let d = base64url_encode(vec![7; len]);
             for jwk in [ED25519_JWK, P256_JWK] {
                 assert_invalid_key(SigningKey::from_jwk_with(
                     &changed(jwk, json!({"d": d, "x": null, "y": null})),
@@ -558,7 +514,7 @@ fn a_private_seed_or_scalar_of_another_length_is_refused() {
 #[test]
 fn a_shared_secret_is_no_public_key() {
     for provider in providers() {
-        let jwk = oct(RFC_7515_A1_SECRET);
+        let jwk = oct(rfc7515::APPENDIX_A_1_SECRET);
         assert_invalid_key(VerifyingKey::from_jwk_with(jwk.as_bytes(), provider));
         let set = set_of(&[jwk.into_bytes()]);
         assert_invalid_key(KeyRing::from_jwks_with(&set, provider));
@@ -615,7 +571,7 @@ fn a_jwk_set_holds_the_public_members_and_nothing_else() {
         }
         let [ed, p256]: [Value; 2] =
             [ED25519_JWK, P256_JWK].map(|jwk| serde_json::from_str(jwk).unwrap());
-        for secret in [ed["d"].as_str(), p256["d"].as_str(), Some(RFC_7515_A1_SECRET)] {
+        for secret in [ed["d"].as_str(), p256["d"].as_str(), Some(HMAC_SECRET)] {
             assert!(!set.contains(secret.unwrap()), "{set}");
         }
     }
@@ -633,16 +589,17 @@ fn a_shared_secret_is_never_published() {
 fn of_a_jwk_set_the_keys_that_cannot_be_used_are_left_out() {
     for provider in providers() {
         let good = changed(ED25519_JWK, json!({"d": null, "kid": "good"}));
+        let (x, y) = (rfc7515::APPENDIX_A_3_X, rfc7515::APPENDIX_A_3_Y);
         let unusable = [
-            json!({"kty": "oct", "k": RFC_7515_A1_SECRET}),
+            json!({"kty": "oct", "k": rfc7515::APPENDIX_A_1_SECRET}),
             json!({"kty": "OKP", "crv": "Ed25519", "x": SMALL_ORDER[0]}),
-            json!({"kty": "OKP", "crv": "X25519", "x": RFC_8037_PUBLIC}),
-            json!({"kty": "OKP", "crv": "Ed25519", "x": RFC_8037_PUBLIC, "use": "enc"}),
-            json!({"kty": "EC", "crv": "P-256", "x": RFC_7515_A3_X, "y": RFC_7515_A3_X}),
-            json!({"kty": "EC", "crv": "P-384", "x": RFC_7515_A3_X, "y": RFC_7515_A3_Y}),
-            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQ"}),
-            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "RS512"}),
-            json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "PS256"}),
+            json!({"kty": "OKP", "crv": "X25519", "x": rfc8037::APPENDIX_A_1_X}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": rfc8037::APPENDIX_A_1_X, "use": "enc"}),
+            json!({"kty": "EC", "crv": "P-256", "x": x, "y": x}),
+            json!({"kty": "EC", "crv": "P-384", "x": x, "y": y}),
+            json!({"kty": "RSA", "n": rfc7638::SECTION_3_1_MODULUS, "e": "AQ"}),
+            json!({"kty": "RSA", "n": rfc7638::SECTION_3_1_MODULUS, "e": "AQAB", "alg": "RS512"}),
+            json!({"kty": "RSA", "n": rfc7638::SECTION_3_1_MODULUS, "e": "AQAB", "alg": "PS256"}),
             json!({"kty": "new"}),
             json!({}),
             json!(1),
@@ -757,7 +714,7 @@ fn forms(secret: &[u8]) -> [String; 3] {
     let start = &secret[..6];
     let numbers: Vec<_> = start.iter().map(ToString::to_string).collect();
     let hexadecimal = start.iter().map(|byte| format!("{byte:02x}")).collect();
-    [numbers.join(", "), hexadecimal, text(start)]
+    [numbers.join(", "), hexadecimal, base64url_encode(start)]
 }
 
 // Signatures of wrong forms
@@ -844,7 +801,10 @@ fn sum(left: &[u8], right: &[u8]) -> Vec<u8> {
 
 #[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod both_providers {
-    use super::*;
+    use countersign::Algorithm;
+    use countersign::jose::{AwsLcRs, CryptoProvider, RustCrypto, SigningKey};
+
+    use crate::support::jose::{ALGORITHMS, private_key};
 
     const PAIRS: [(&dyn CryptoProvider, &dyn CryptoProvider); 2] =
         [(&AwsLcRs, &RustCrypto), (&RustCrypto, &AwsLcRs)];
@@ -904,49 +864,8 @@ mod both_providers {
     }
 }
 
-// Keys that were made for these tests and are used nowhere else
+// Keys that are refused, made for these tests
 
-fn oct(secret: &str) -> String {
-    json!({"kty": "oct", "k": secret}).to_string()
-}
-
-/// n of the curve (FIPS 186-5), big-endian.
-pub const P256_ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
-
-pub const RFC_8037_SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
-pub const RFC_8037_PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-pub const RFC_8032_TEST_1: &str =
-    "5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc-bRr0lv18FlbviRlUUFDjnoQCw";
-pub const RFC_7515_A1_SECRET: &str =
-    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-pub const RFC_7515_A2_JWK: &str = r#"{"kty": "RSA",
-"n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
-"e": "AQAB",
-"d": "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYTCBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ",
-"p": "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPGBY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc",
-"q": "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA-njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc",
-"dp": "BwKfV3Akq5_MFZDFZCnW-wzl-CCo83WoZvnLQwCTeDv8uzluRSnm71I3QCLdhrqE2e9YkxvuxdBfpT_PI7Yz-FOKnu1R6HsJeDCjn12Sk3vmAktV2zb34MCdy7cpdTh_YVr7tss2u6vneTwrA86rZtu5Mbr1C1XsmvkxHQAdYo0",
-"dq": "h_96-mK1R_7glhsum81dZxjTnYynPbZpHziZjeeHcXYsXaaMwkOlODsWa7I9xXDoRwbKgB719rrmI2oKr6N3Do9U0ajaHF-NKJnwgjMd2w9cjz3_-kyNlxAr2v4IKhGNpmM5iIgOS1VZnOZ68m6_pbLBSp3nssTdlqvd0tIiTHU",
-"qi": "IYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd-DlcxyVuuM9sQLdgjVk2oy26F0EmpScGLq2MowX7fhd_QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0ITrJReOgo1cq9SbsxYawBgfp_gh6A5603k2-ZQwVK0JKSHuLFkuQ3U"}"#;
-pub const RFC_7515_A3_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
-pub const RFC_7515_A3_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
-pub const RFC_7515_A3_SCALAR: &str = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
-pub const RFC_7638_MODULUS: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-
-const ED25519_JWK: &str = r#"{"kty": "OKP",
-"crv": "Ed25519",
-"d": "bIfIxo0F55YgixhZHx_kgDuPwvIMzLQ0wuBYSVaco3I",
-"x": "32jcIyQxt4xEbTtwrcPRPQ3NkHLTGuAHC3FPxIw95dI"}"#;
-const P256_JWK: &str = r#"{"kty": "EC",
-"crv": "P-256",
-"d": "_REB77ORGeyuSx36_4Qj8aBVzVhtnpDoOIW9a0qYZr4",
-"x": "AexmSsxtYvKuOFMWkJB6zHf7TPdCmC3vcCSG2nfZxOg",
-"y": "fgiZRozyqizaUUHx99z8b2MtL6C9lP83_hRqdj3_MaI"}"#;
-
-const ED25519_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIGyHyMaNBeeWIIsYWR8f5IA7j8LyDMy0NMLgWElWnKNy
------END PRIVATE KEY-----
-";
 const ED25519_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhn33yCq7cU4wICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEGGmEcD8ZajeKmJ/W5nmv4cEQAQp
@@ -954,33 +873,12 @@ snhKvNK2IIQOCvw7zJZZWaGeEZ75lEn0zbT5DD1gYTzIoh0H0NT4cRLHBccYPSQk
 ywxcorr9N4Q9HrVCfPo=
 -----END ENCRYPTED PRIVATE KEY-----
 ";
-pub const ED25519_SPKI: &str = "-----BEGIN PUBLIC KEY-----
-MCowBQYDK2VwAyEA32jcIyQxt4xEbTtwrcPRPQ3NkHLTGuAHC3FPxIw95dI=
------END PUBLIC KEY-----
-";
 const X25519_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VuBCIEIOg3dOGGRIHDUfAOmMVRNus9eRjy7LxtQDceu7s7ycx6
 -----END PRIVATE KEY-----
 ";
 const X25519_SPKI: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VuAyEAJ9+YAI2pOTj0Jc+CEG1T6FwJtEQqVcHH3Ki8Y0rPfS0=
------END PUBLIC KEY-----
-";
-const P256_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/REB77ORGeyuSx36
-/4Qj8aBVzVhtnpDoOIW9a0qYZr6hRANCAAQB7GZKzG1i8q44UxaQkHrMd/tM90KY
-Le9wJIbad9nE6H4ImUaM8qos2lFB8ffc/G9jLS+gvZT/N/4UanY9/zGi
------END PRIVATE KEY-----
-";
-const P256_SEC1: &str = "-----BEGIN EC PRIVATE KEY-----
-MHcCAQEEIP0RAe+zkRnsrksd+v+EI/GgVc1YbZ6Q6DiFvWtKmGa+oAoGCCqGSM49
-AwEHoUQDQgAEAexmSsxtYvKuOFMWkJB6zHf7TPdCmC3vcCSG2nfZxOh+CJlGjPKq
-LNpRQfH33PxvYy0voL2U/zf+FGp2Pf8xog==
------END EC PRIVATE KEY-----
-";
-pub const P256_SPKI: &str = "-----BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAexmSsxtYvKuOFMWkJB6zHf7TPdC
-mC3vcCSG2nfZxOh+CJlGjPKqLNpRQfH33PxvYy0voL2U/zf+FGp2Pf8xog==
 -----END PUBLIC KEY-----
 ";
 const P384_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
@@ -995,82 +893,6 @@ MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEQwCiIznMoKRrqd3hdAn/q4gLXrFxTosA
 8cy1+duSE4f6xwWL1rQGsG9vBN7SZ0teHYcPJz3k3YuPpfRuSG+LdB+JgXALWWIE
 H8mIux6ztTtiFk/CAjxPKkauArnzCPhK
 -----END PUBLIC KEY-----
-";
-const RSA_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
-MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDg0id2nKv1faIH
-BdjbwP6aEDWzYXGj8wrogV0+NAyVNYDQLSR44hCktCiO7H+JN/yXXtq4cCRdQ23c
-+bS0Q9I3OvUtAE2hQibuKGFHAN9PyMfnWsdHhlhIEj5J49QspgZPlbZMx8q4fmoS
-WMfdMs82Q3ruYz7XfTz/vnIuVjSrYSTIOinwwbbrrO5etftrNM/3xlJqaQAVsCsB
-gna9+YVZx5cNxlSrPwfYqKoLkkoWEic/RROFVUHFAoWMD7gW11PA852a2Pd3ihC8
-dBJKHqXaWwmFf76OfFCJ94nUEtgD2suyoAdGoYZR6q6kdP+AcAsDKMR27rWrPmmy
-2X264YAhAgMBAAECggEAB+L3ZW7LjXoRxANNfy/+/nKRH7DMZr7w5AUduz/iLR3K
-XgMnY2IyyURUo+bh9nNTVhAKxiuQ6wChiv3re+NhLXTRAvoevwhuCy65ct8x9j+J
-27DQis7IrAaPztHCMKrGT+Zllb3we5ZbrDcXE8hjgnjNiC1NGAwZprMMmFmH0Xcv
-Fhj414Byjux58wWzrJckvprudsVLwhV8QwkAae2BAAaAlM1byUnrahZuYisM+Fjp
-BgoLNsuZHHAzBntK6Z3NwKwBC5GxfJcv98Od5s7wwVUp92+FeHhZwAQQGcIMcxTm
-a9+a54satH40xlY2FH03MSn2pe5BNTfw5H1CzIL/AQKBgQD5OYyCU+Rj8pyHYB7a
-L17AeSM+Z07Y0pPBLdbtmL4Yk4w6Wp1aOvuqyfVEnbX02mM/gjrNBUXQn245/NZj
-+KJ0FUQGwiaKphdytRyW7I13mqWQZgwBqRSFlMArPFYIdlKhJb6olTeOgJ5Bueop
-CDnzJUTCCHZdv1giwEdTUgoPMQKBgQDm7sTvKOoC+vQFgVt6gZA0feTEwxnfLLO0
-Comibi1nCVJYNjqeKpbMvlI+gBL942TQeKl7TKLiKnG5Y4nK8Qdmk8WrKQLtSaI2
-z2CmaWNaF2h+vC61qLz0AZjmzA6FRByLHk3aKq0WCfyqxJKWB5nKGat2lZDTW+dg
-2EZNZk2j8QKBgQDNRpVxE2Be4ooDByziUXod1qks0TKkbG2/A96vvMt2urEZr2FD
-3KlFtysJ5Uzl7KsquD1ueRVUDL1hjduYZEaKjqmFV40fTkap+Hsf5J9xEDOmiCcD
-hxycGjVeZ0gFmE/e45Pyj1U/TrkLMfKo8Vmp59yGZSn5dY1GslENU9ltQQKBgQCc
-x6uBpqhAv7kdZ7YAVKffSz0d7ErLPiD+cU0BroU6d5Sk+KQRL17Tv748Wl0Kau/N
-rK17XQsUOracoxwwYDSjCl3fluc6y4vKZD38nH3r8wppSD7564XkrpTs08pj5Vrv
-g/Jc1C5QURVtpijSnHRnRcgnqOD67WEHWa1Y7MR3MQKBgBOCJvtxhftKbN2MVg5G
-yaurgkDltBMv+lqAF+Ig4ae9FY0YnOyr3sm7n1RyxdjclXDIhM3y9r+BnMButTxe
-M32p24EZdlRvGFjnu501sanquPXrQnMAVGhEEwtr/ZnxyYR6sFh1zC4OUSCqlYTj
-bmcn+kKMUQixGFkUNdznCTj2
------END PRIVATE KEY-----
-";
-const RSA_PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----
-MIIEpAIBAAKCAQEA4NIndpyr9X2iBwXY28D+mhA1s2Fxo/MK6IFdPjQMlTWA0C0k
-eOIQpLQojux/iTf8l17auHAkXUNt3Pm0tEPSNzr1LQBNoUIm7ihhRwDfT8jH51rH
-R4ZYSBI+SePULKYGT5W2TMfKuH5qEljH3TLPNkN67mM+1308/75yLlY0q2EkyDop
-8MG266zuXrX7azTP98ZSamkAFbArAYJ2vfmFWceXDcZUqz8H2KiqC5JKFhInP0UT
-hVVBxQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l2lsJhX++jnxQifeJ1BLYA9rLsqAH
-RqGGUequpHT/gHALAyjEdu61qz5pstl9uuGAIQIDAQABAoIBAAfi92Vuy416EcQD
-TX8v/v5ykR+wzGa+8OQFHbs/4i0dyl4DJ2NiMslEVKPm4fZzU1YQCsYrkOsAoYr9
-63vjYS100QL6Hr8IbgsuuXLfMfY/iduw0IrOyKwGj87RwjCqxk/mZZW98HuWW6w3
-FxPIY4J4zYgtTRgMGaazDJhZh9F3LxYY+NeAco7sefMFs6yXJL6a7nbFS8IVfEMJ
-AGntgQAGgJTNW8lJ62oWbmIrDPhY6QYKCzbLmRxwMwZ7SumdzcCsAQuRsXyXL/fD
-nebO8MFVKfdvhXh4WcAEEBnCDHMU5mvfmueLGrR+NMZWNhR9NzEp9qXuQTU38OR9
-QsyC/wECgYEA+TmMglPkY/Kch2Ae2i9ewHkjPmdO2NKTwS3W7Zi+GJOMOlqdWjr7
-qsn1RJ219NpjP4I6zQVF0J9uOfzWY/iidBVEBsImiqYXcrUcluyNd5qlkGYMAakU
-hZTAKzxWCHZSoSW+qJU3joCeQbnqKQg58yVEwgh2Xb9YIsBHU1IKDzECgYEA5u7E
-7yjqAvr0BYFbeoGQNH3kxMMZ3yyztAqJom4tZwlSWDY6niqWzL5SPoAS/eNk0Hip
-e0yi4ipxuWOJyvEHZpPFqykC7UmiNs9gpmljWhdofrwutai89AGY5swOhUQcix5N
-2iqtFgn8qsSSlgeZyhmrdpWQ01vnYNhGTWZNo/ECgYEAzUaVcRNgXuKKAwcs4lF6
-HdapLNEypGxtvwPer7zLdrqxGa9hQ9ypRbcrCeVM5eyrKrg9bnkVVAy9YY3bmGRG
-io6phVeNH05Gqfh7H+SfcRAzpognA4ccnBo1XmdIBZhP3uOT8o9VP065CzHyqPFZ
-qefchmUp+XWNRrJRDVPZbUECgYEAnMergaaoQL+5HWe2AFSn30s9HexKyz4g/nFN
-Aa6FOneUpPikES9e07++PFpdCmrvzayte10LFDq2nKMcMGA0owpd35bnOsuLymQ9
-/Jx96/MKaUg++euF5K6U7NPKY+Va74PyXNQuUFEVbaYo0px0Z0XIJ6jg+u1hB1mt
-WOzEdzECgYATgib7cYX7SmzdjFYORsmrq4JA5bQTL/pagBfiIOGnvRWNGJzsq97J
-u59UcsXY3JVwyITN8va/gZzAbrU8XjN9qduBGXZUbxhY57udNbGp6rj160JzAFRo
-RBMLa/2Z8cmEerBYdcwuDlEgqpWE425nJ/pCjFEIsRhZFDXc5wk49g==
------END RSA PRIVATE KEY-----
-";
-pub const RSA_SPKI: &str = "-----BEGIN PUBLIC KEY-----
-MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA4NIndpyr9X2iBwXY28D+
-mhA1s2Fxo/MK6IFdPjQMlTWA0C0keOIQpLQojux/iTf8l17auHAkXUNt3Pm0tEPS
-Nzr1LQBNoUIm7ihhRwDfT8jH51rHR4ZYSBI+SePULKYGT5W2TMfKuH5qEljH3TLP
-NkN67mM+1308/75yLlY0q2EkyDop8MG266zuXrX7azTP98ZSamkAFbArAYJ2vfmF
-WceXDcZUqz8H2KiqC5JKFhInP0UThVVBxQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l
-2lsJhX++jnxQifeJ1BLYA9rLsqAHRqGGUequpHT/gHALAyjEdu61qz5pstl9uuGA
-IQIDAQAB
------END PUBLIC KEY-----
-";
-pub const RSA_PUBLIC_PKCS1: &str = "-----BEGIN RSA PUBLIC KEY-----
-MIIBCgKCAQEA4NIndpyr9X2iBwXY28D+mhA1s2Fxo/MK6IFdPjQMlTWA0C0keOIQ
-pLQojux/iTf8l17auHAkXUNt3Pm0tEPSNzr1LQBNoUIm7ihhRwDfT8jH51rHR4ZY
-SBI+SePULKYGT5W2TMfKuH5qEljH3TLPNkN67mM+1308/75yLlY0q2EkyDop8MG2
-66zuXrX7azTP98ZSamkAFbArAYJ2vfmFWceXDcZUqz8H2KiqC5JKFhInP0UThVVB
-xQKFjA+4FtdTwPOdmtj3d4oQvHQSSh6l2lsJhX++jnxQifeJ1BLYA9rLsqAHRqGG
-UequpHT/gHALAyjEdu61qz5pstl9uuGAIQIDAQAB
------END RSA PUBLIC KEY-----
 ";
 const RSA_1024_PKCS8: &str = "-----BEGIN PRIVATE KEY-----
 MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBAMGGwLG4ej1iGCoV

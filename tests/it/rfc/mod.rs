@@ -1,13 +1,13 @@
 //! The examples that the specifications give, each named by its section.
 
 mod rfc6750;
-mod rfc7515;
+pub mod rfc7515;
 mod rfc7517;
 mod rfc7519;
 mod rfc7520;
-mod rfc7638;
+pub mod rfc7638;
 mod rfc8032;
-mod rfc8037;
+pub mod rfc8037;
 mod rfc9068;
 mod rfc9457;
 

@@ -4,7 +4,8 @@ use countersign::jose::{SigningKey, VerifyingKey};
 use countersign::{Algorithm, KeyRing, Timestamp};
 use serde_json::{Value, json};
 
-use crate::keys::{RFC_7638_MODULUS, assert_invalid_key, providers};
+use crate::rfc::rfc7638::SECTION_3_1_MODULUS;
+use crate::support::jose::{assert_invalid_key, providers};
 
 fn p256() -> Value {
     json!({
@@ -20,7 +21,7 @@ fn p256() -> Value {
 #[test]
 fn appendix_a_1_of_two_public_keys_the_one_that_is_for_signatures_is_read() {
     let rsa = json!({
-        "kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+        "kty": "RSA", "n": SECTION_3_1_MODULUS, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
     });
     let set = json!({"keys": [p256(), rsa]}).to_string();
     for provider in providers() {

@@ -4,8 +4,8 @@ use countersign::jose::{PrivateKey, VerificationKey, VerifyingKey};
 use countersign::{Algorithm, TokenFault};
 use serde_json::json;
 
-use crate::keys::{bytes, providers, text};
 use crate::rfc::validator;
+use crate::support::jose::{base64url_decode, base64url_encode, providers};
 
 /// Figure 8.
 const PAYLOAD: &str = concat!(
@@ -55,33 +55,35 @@ fn section_4_1_rsa_v1_5_signature() {
         "xUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_f",
         "cIe8u9ipH84ogoree7vjbU5y18kDquDg",
     );
-    let header = text(r#"{"alg":"RS256","kid":"bilbo.baggins@hobbiton.example"}"#);
+    let header = base64url_encode(r#"{"alg":"RS256","kid":"bilbo.baggins@hobbiton.example"}"#);
     let input = format!("{header}.{PAYLOAD}");
-    let public = VerificationKey::rsa(&bytes(MODULUS), &[1, 0, 1]).unwrap();
+    let public = VerificationKey::rsa(&base64url_decode(MODULUS), &[1, 0, 1]).unwrap();
     for provider in providers() {
         let verifier = provider.verifier(&public).unwrap();
-        assert!(verifier.verify(input.as_bytes(), &bytes(SIGNATURE)));
-        assert!(!verifier.verify(PAYLOAD.as_bytes(), &bytes(SIGNATURE)));
+        assert!(verifier.verify(input.as_bytes(), &base64url_decode(SIGNATURE)));
+        assert!(!verifier.verify(PAYLOAD.as_bytes(), &base64url_decode(SIGNATURE)));
     }
 }
 
 #[test]
 fn section_4_4_hmac_sha2_integrity_protection() {
     const SIGNATURE: &str = "s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0";
-    let header = text(r#"{"alg":"HS256","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037"}"#);
+    let header =
+        base64url_encode(r#"{"alg":"HS256","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037"}"#);
     let input = format!("{header}.{PAYLOAD}");
-    let key = PrivateKey::from_hmac_secret(&bytes(SECRET)).unwrap();
+    let key = PrivateKey::from_hmac_secret(&base64url_decode(SECRET)).unwrap();
     for provider in providers() {
         let signature = provider.signer(&key).unwrap().sign(input.as_bytes()).unwrap();
-        assert_eq!(text(&signature), SIGNATURE);
+        assert_eq!(base64url_encode(&signature), SIGNATURE);
         let verifier = provider.verifier(&provider.verification_key(&key).unwrap()).unwrap();
-        assert!(verifier.verify(input.as_bytes(), &bytes(SIGNATURE)));
+        assert!(verifier.verify(input.as_bytes(), &base64url_decode(SIGNATURE)));
     }
 }
 
 #[test]
 fn section_4_5_a_signature_with_detached_content_is_refused() {
-    let header = text(r#"{"alg":"HS256","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037"}"#);
+    let header =
+        base64url_encode(r#"{"alg":"HS256","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037"}"#);
     let token = format!("{header}..s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0");
     assert_eq!(validator().validate(&token).unwrap_err(), TokenFault::Malformed);
 }

@@ -5,7 +5,7 @@ use countersign::{Algorithm, Grant, KeyRing, Timestamp, TrustedIssuer, Validator
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::keys::bytes;
+use crate::support::jose::base64url_decode;
 use crate::support::{AUDIENCE, Fixture, ISSUER};
 
 #[tokio::test]
@@ -13,7 +13,7 @@ async fn section_2_a_token_of_ours_has_what_is_required() {
     let fixture = Fixture::new();
     let token = fixture.tokens.issue(Grant::user("jane@example.com")).unwrap().access_token;
     let segments: Vec<_> = token.expose().split('.').collect();
-    let read = |segment| serde_json::from_slice::<Value>(&bytes(segment)).unwrap();
+    let read = |segment| serde_json::from_slice::<Value>(&base64url_decode(segment)).unwrap();
     let (header, claims) = (read(segments[0]), read(segments[1]));
     // Section 2.1; its letters may be of either case.
     assert!(header["typ"].as_str().unwrap().eq_ignore_ascii_case("at+jwt"));

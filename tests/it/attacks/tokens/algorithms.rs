@@ -7,14 +7,11 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{Forger, House, Members, accepts, claims, quoted, refuses, validator};
-use crate::keys::{
-    ED25519_SPKI, P256_ORDER, P256_SPKI, RSA_PUBLIC_PKCS1, RSA_SPKI, SMALL_ORDER,
-    assert_invalid_key, bytes, private_key, providers, text,
+use crate::support::jose::{
+    ALGORITHMS, ED25519_SPKI, P256_ORDER, P256_SPKI, RSA_PUBLIC_PKCS1, RSA_SPKI, SMALL_ORDER,
+    assert_invalid_key, base64url_decode, base64url_encode, private_key, providers,
 };
 use crate::support::{AUDIENCE, ISSUER, TestClock};
-
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256, Algorithm::HS256];
 
 #[test]
 fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
@@ -37,7 +34,8 @@ fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
     ] {
         let header = house.forger.header().with("alg", quoted(none));
         house.refuses_header(&header, TokenFault::Algorithm);
-        let unsigned = format!("{}.{}.", text(header.text()), text(claims().text()));
+        let unsigned =
+            format!("{}.{}.", base64url_encode(header.text()), base64url_encode(claims().text()));
         house.refuses(&unsigned, TokenFault::Malformed);
         house.refuses(unsigned.trim_end_matches('.'), TokenFault::Malformed);
         house.refuses(&format!("{unsigned}AAAA"), TokenFault::Algorithm);
@@ -75,7 +73,7 @@ fn public_forms(algorithm: Algorithm) -> Vec<Vec<u8>> {
     for name in ["x", "y", "n"] {
         if let Some(member) = jwk[name].as_str() {
             forms.push(member.as_bytes().to_vec());
-            forms.push(bytes(member));
+            forms.push(base64url_decode(member));
         }
     }
     for pem in pems {
@@ -164,11 +162,11 @@ fn an_algorithm_that_is_not_on_the_list_is_refused_though_there_is_a_key_for_it(
 #[test]
 fn an_empty_or_short_hmac_key_is_refused_at_construction() {
     for len in [0, 1, 31] {
-        let jwk = json!({"kty": "oct", "k": text(vec![0x5a; len])}).to_string();
+        let jwk = json!({"kty": "oct", "k": base64url_encode(vec![0x5a; len])}).to_string();
         assert_invalid_key(PrivateKey::from_hmac_secret(&vec![0x5a; len]));
         assert_invalid_key(KeyRing::from_jwk(jwk.as_bytes()));
     }
-    let jwk = json!({"kty": "oct", "k": text([0x5a; 32])}).to_string();
+    let jwk = json!({"kty": "oct", "k": base64url_encode([0x5a; 32])}).to_string();
     assert!(KeyRing::from_jwk(jwk.as_bytes()).is_ok());
 }
 
@@ -178,7 +176,7 @@ fn an_rsa_key_with_e_1_or_below_2048_bits_does_not_get_into_a_ring() {
     let house = House::new();
     let good = SigningKey::new(&private_key(Algorithm::RS256), &DefaultProvider).unwrap();
     let good = good.verifying_key().to_jwk().unwrap();
-    let short = text(&bytes(good["n"].as_str().unwrap())[..128]);
+    let short = base64url_encode(&base64url_decode(good["n"].as_str().unwrap())[..128]);
     let ours = house.key.verifying_key().to_jwk().unwrap();
     for (name, value) in [("e", "AQ"), ("e", "AAAB"), ("n", &*short)] {
         let mut weak = good.clone();
@@ -194,8 +192,9 @@ fn an_rsa_key_with_e_1_or_below_2048_bits_does_not_get_into_a_ring() {
         accepts(&validator, &house.good());
         let header = Members::of(&[("alg", "\"RS256\""), ("kid", "\"weak\"")]);
         let header = header.with("typ", "\"at+jwt\"");
-        let input = format!("{}.{}", text(header.text()), text(claims().text()));
-        let token = format!("{input}.{}", text(padded_digest(input.as_bytes())));
+        let input =
+            format!("{}.{}", base64url_encode(header.text()), base64url_encode(claims().text()));
+        let token = format!("{input}.{}", base64url_encode(padded_digest(input.as_bytes())));
         refuses(&validator, &token, TokenFault::Algorithm);
     }
 }
@@ -217,7 +216,7 @@ fn refuses_signature(algorithm: Algorithm, input: &str, signature: &[u8]) {
     for provider in providers() {
         let key = SigningKey::new(&private_key(algorithm), provider).unwrap();
         let validator = validator(KeyRing::new(key), &TestClock::new());
-        let token = format!("{input}.{}", text(signature));
+        let token = format!("{input}.{}", base64url_encode(signature));
         refuses(&validator, &token, TokenFault::Signature);
     }
 }
@@ -230,7 +229,7 @@ fn good_signature(algorithm: Algorithm) -> (String, Vec<u8>) {
         let key = SigningKey::new(&private_key(algorithm), provider).unwrap();
         accepts(&validator(KeyRing::new(key), &TestClock::new()), &token);
     }
-    (input.to_owned(), bytes(signature))
+    (input.to_owned(), base64url_decode(signature))
 }
 
 #[test]
@@ -256,7 +255,7 @@ fn an_es256_signature_with_r_or_s_zero_or_not_below_the_order_is_refused() {
     let (input, good) = good_signature(Algorithm::ES256);
     let (r, s) = good.split_at(32);
     let (zero, one, ones) = ([0; 32], [&[0; 31][..], &[1]].concat(), [0xff; 32]);
-    let order = bytes(P256_ORDER);
+    let order = base64url_decode(P256_ORDER);
     let above = [&order[..31], &[order[31] + 1]].concat();
     for bad in [&zero[..], &order, &above, &ones] {
         refuses_signature(Algorithm::ES256, &input, &[bad, s].concat());
@@ -280,7 +279,7 @@ fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
     let mut sum = s.to_vec();
     for _ in 0..7 {
         let mut carry = 0;
-        for (digit, order) in sum.iter_mut().zip(bytes(ORDER)) {
+        for (digit, order) in sum.iter_mut().zip(base64url_decode(ORDER)) {
             let total = u16::from(*digit) + u16::from(order) + carry;
             (*digit, carry) = (total as u8, total >> 8);
         }
@@ -292,7 +291,7 @@ fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
         bad[63] |= high;
         refuses_signature(Algorithm::EdDSA, &input, &bad);
     }
-    refuses_signature(Algorithm::EdDSA, &input, &[r, &bytes(ORDER)].concat());
+    refuses_signature(Algorithm::EdDSA, &input, &[r, &base64url_decode(ORDER)].concat());
 }
 
 /// Under the neutral element as a key, R = the neutral element and S = 0 sign every message.
@@ -300,9 +299,9 @@ fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
 fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
     let house = House::new();
     let ours = house.key.verifying_key().to_jwk().unwrap();
-    let signature = [bytes(SMALL_ORDER[0]), vec![0; 32]].concat();
+    let signature = [base64url_decode(SMALL_ORDER[0]), vec![0; 32]].concat();
     for x in SMALL_ORDER {
-        assert_invalid_key(VerificationKey::ed25519(&bytes(x)));
+        assert_invalid_key(VerificationKey::ed25519(&base64url_decode(x)));
         let weak = json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "weak"});
         for provider in providers() {
             let alone = json!({"keys": [weak]}).to_string();
@@ -312,8 +311,12 @@ fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
             let validator = validator(ring, &house.clock);
             accepts(&validator, &house.good());
             let header = house.forger.header().with("kid", "\"weak\"");
-            let input = format!("{}.{}", text(header.text()), text(claims().text()));
-            let token = format!("{input}.{}", text(&signature));
+            let input = format!(
+                "{}.{}",
+                base64url_encode(header.text()),
+                base64url_encode(claims().text())
+            );
+            let token = format!("{input}.{}", base64url_encode(&signature));
             refuses(&validator, &token, TokenFault::UnknownKey);
         }
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::attacks::tokens::{
     Forger, House, Members, accepts, assert_challenged, claims, guarded, quoted, refuses,
 };
-use crate::keys::private_key;
+use crate::support::jose::private_key;
 use crate::support::{AUDIENCE, Fixture, ISSUER, START, Server};
 
 const TIMES: [&str; 3] = ["exp", "nbf", "iat"];

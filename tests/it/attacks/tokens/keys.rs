@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::attacks::tokens::{
     Forger, House, accepts, assert_challenged, claims, guarded, quoted, refuses, validator,
 };
-use crate::keys::{assert_invalid_key, private_key};
 use crate::support::START;
+use crate::support::jose::{assert_invalid_key, private_key};
 
 #[test]
 fn a_key_that_the_header_brings_or_points_to_is_never_used() {

@@ -15,7 +15,7 @@ use countersign::{Algorithm, KeyRing, TokenFault, Validated, Validator, Validato
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::keys::{private_key, text};
+use crate::support::jose::{base64url_encode, private_key};
 use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, TestClock};
 
 /// The members of a JSON object, with values as they are to be written.
@@ -112,13 +112,13 @@ impl Forger {
     }
 
     fn forge_bytes(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
-        self.forge_segments(&text(header), &text(claims))
+        self.forge_segments(&base64url_encode(header), &base64url_encode(claims))
     }
 
     fn forge_segments(&self, header: &str, payload: &str) -> String {
         let input = format!("{header}.{payload}");
         let signature = self.signer.sign(input.as_bytes()).unwrap();
-        format!("{input}.{}", text(signature))
+        format!("{input}.{}", base64url_encode(signature))
     }
 }
 

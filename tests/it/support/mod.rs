@@ -1,12 +1,12 @@
 //! A service with a clock that tests move, served over HTTP, and a client for it.
 
+pub mod jose;
+
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::{
     Acl, Algorithm, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
@@ -273,7 +273,7 @@ pub fn random() -> u64 {
 
 /// The kid that a token names.
 pub fn kid_of(token: &str) -> String {
-    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let header = jose::base64url_decode(token.split('.').next().unwrap());
     let header: Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
 }
