@@ -409,57 +409,60 @@ async fn wrong_methods_and_media_types_are_answered_as_problems() {
 
 // One-time passwords.
 
-async fn guarded_session(fixture: &Fixture) -> (String, String) {
+async fn session_with_code(fixture: &Fixture) -> (String, String) {
     let token = fixture.session(|new| new.otp_required(true).acl(acl_of(shopping()))).await;
     (token, fixture.outbox.last_code())
 }
 
-fn wrong(code: &str) -> String {
+fn wrong_code_for(code: &str) -> String {
     let last = if code.ends_with('0') { "1" } else { "0" };
     format!("{}{last}", &code[..code.len() - 1])
 }
 
-async fn present(server: &Server, token: &str, code: &str) -> Answer {
+async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
     server.post(&path(token), None, &json!({"oneTimePassword": code})).await
 }
 
 #[tokio::test]
 async fn a_guarded_session_needs_its_code_and_a_missing_or_malformed_one_is_no_try() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     assert_eq!(code.len(), 6);
     for _ in 0..10 {
         let missing = server.post(&path(&token), None, &json!({})).await;
         assert_problem(&missing, 401, "one-time-password-required");
-        assert_eq!(invalid_fields(&present(&server, &token, "12345").await), ["oneTimePassword"]);
+        assert_eq!(
+            invalid_fields(&present_code(&server, &token, "12345").await),
+            ["oneTimePassword"]
+        );
     }
-    present(&server, &token, &code).await.expect(201);
-    present(&server, &token, &code).await.expect(404);
+    present_code(&server, &token, &code).await.expect(201);
+    present_code(&server, &token, &code).await.expect(404);
 }
 
 #[tokio::test]
 async fn the_fifth_wrong_code_is_a_401_and_ends_the_session() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     for _ in 0..5 {
-        let refused = present(&server, &token, &wrong(&code)).await;
+        let refused = present_code(&server, &token, &wrong_code_for(&code)).await;
         assert_problem(&refused, 401, "one-time-password-invalid");
     }
-    assert_problem(&present(&server, &token, &code).await, 404, "not-found");
+    assert_problem(&present_code(&server, &token, &code).await, 404, "not-found");
 }
 
 #[tokio::test]
 async fn the_last_wrong_code_takes_back_what_a_right_one_was_exchanged_for() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     let body = json!({"oneTimePassword": code, "invalidate": false});
     let exchanged = server.post(&path(&token), None, &body).await.expect(201).json();
     let jwt = exchanged["token"].as_str().unwrap();
     fixture.tokens.validator().validate(jwt).unwrap();
     for _ in 0..5 {
-        present(&server, &token, &wrong(&code)).await.expect(401);
+        present_code(&server, &token, &wrong_code_for(&code)).await.expect(401);
     }
-    present(&server, &token, &code).await.expect(404);
+    present_code(&server, &token, &code).await.expect(404);
     let fault = fixture.tokens.validator().validate(jwt).unwrap_err();
     assert_eq!(fault, countersign::TokenFault::Revoked);
 }
@@ -467,22 +470,22 @@ async fn the_last_wrong_code_takes_back_what_a_right_one_was_exchanged_for() {
 #[tokio::test]
 async fn four_wrong_codes_leave_the_right_one_its_chance() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     for _ in 0..4 {
-        present(&server, &token, &wrong(&code)).await.expect(401);
+        present_code(&server, &token, &wrong_code_for(&code)).await.expect(401);
     }
-    present(&server, &token, &code).await.expect(201);
+    present_code(&server, &token, &code).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_tries_at_once_no_more_than_the_limit_are_compared() {
     let fixture = Fixture::new();
     let servers = [fixture.serve().await, fixture.serve().await];
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     let mut running = Vec::new();
     for number in 0..1_000 {
         let (address, path) = (servers[number % 2].address, path(&token));
-        let body = json!({"oneTimePassword": wrong(&code)}).to_string();
+        let body = json!({"oneTimePassword": wrong_code_for(&code)}).to_string();
         running.push(tokio::spawn(async move {
             let request = http::Request::post(path).header("content-type", "application/json");
             crate::support::send(address, request.body(body).unwrap()).await.status().as_u16()
@@ -497,25 +500,25 @@ async fn of_a_thousand_tries_at_once_no_more_than_the_limit_are_compared() {
         }
     }
     assert_eq!(compared, 5);
-    present(&servers[0], &token, &code).await.expect(404);
+    present_code(&servers[0], &token, &code).await.expect(404);
 }
 
 #[tokio::test]
 async fn a_right_code_is_no_wrong_try_though_the_request_fails() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     let wider = json!({"oneTimePassword": code, "acl": [{"scope": {}, "permissions": ["*"]}]});
     for _ in 0..10 {
         let refused = server.post(&path(&token), None, &wider).await;
         assert_problem(&refused, 403, "acl-exceeds-grant");
     }
-    present(&server, &token, &code).await.expect(201);
+    present_code(&server, &token, &code).await.expect(201);
 }
 
 #[tokio::test]
 async fn a_code_is_spent_by_a_201_though_the_session_stays() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     let body = json!({"oneTimePassword": code, "invalidate": false});
     server.post(&path(&token), None, &body).await.expect(201);
     let again = server.post(&path(&token), None, &body).await;
@@ -525,7 +528,7 @@ async fn a_code_is_spent_by_a_201_though_the_session_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_code_is_good_for_one_201_however_many_present_it_at_once() {
     let (fixture, server) = fixture().await;
-    let (token, code) = guarded_session(&fixture).await;
+    let (token, code) = session_with_code(&fixture).await;
     let mut running = Vec::new();
     for _ in 0..50 {
         let (address, path) = (server.address, path(&token));
@@ -545,21 +548,21 @@ async fn one_code_is_good_for_one_201_however_many_present_it_at_once() {
 #[tokio::test]
 async fn a_code_lives_for_ten_minutes_and_is_nothing_to_another_session() {
     let (fixture, server) = fixture().await;
-    let (first, first_code) = guarded_session(&fixture).await;
-    let (second, _) = guarded_session(&fixture).await;
+    let (first, first_code) = session_with_code(&fixture).await;
+    let (second, _) = session_with_code(&fixture).await;
     if fixture.outbox.last_code() != first_code {
-        present(&server, &second, &first_code).await.expect(401);
+        present_code(&server, &second, &first_code).await.expect(401);
     }
     fixture.clock.advance(Duration::from_secs(600));
-    let late = present(&server, &first, &first_code).await;
+    let late = present_code(&server, &first, &first_code).await;
     assert_problem(&late, 401, "one-time-password-invalid");
     fixture.clock.set(Timestamp::from_secs(crate::support::START));
-    let revived = present(&server, &first, &first_code).await;
+    let revived = present_code(&server, &first, &first_code).await;
     assert_problem(&revived, 401, "one-time-password-invalid");
 
-    let (third, third_code) = guarded_session(&fixture).await;
+    let (third, third_code) = session_with_code(&fixture).await;
     fixture.clock.advance(Duration::from_secs(599));
-    present(&server, &third, &third_code).await.expect(201);
+    present_code(&server, &third, &third_code).await.expect(201);
 }
 
 #[tokio::test]
@@ -578,9 +581,9 @@ async fn codes_are_not_guessed_over_many_sessions_of_one_customer() {
     let mut compared = 0;
     for _ in 0..10 {
         // As whoever knows the password starts them, each with a code of its own.
-        let (token, code) = guarded_session(&fixture).await;
+        let (token, code) = session_with_code(&fixture).await;
         for _ in 0..5 {
-            let answer = present(&server, &token, &wrong(&code)).await;
+            let answer = present_code(&server, &token, &wrong_code_for(&code)).await;
             match answer.status().as_u16() {
                 401 => compared += 1,
                 429 => assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1),
@@ -592,12 +595,12 @@ async fn codes_are_not_guessed_over_many_sessions_of_one_customer() {
     assert_eq!(compared, 10, "all sessions together stand ten wrong codes a day");
 
     // A throttled try is none: the customer types the right code a little later.
-    let (token, code) = guarded_session(&fixture).await;
-    let answer = present(&server, &token, &code).await;
+    let (token, code) = session_with_code(&fixture).await;
+    let answer = present_code(&server, &token, &code).await;
     assert_problem(&answer, 429, "too-many-requests");
     let wait = answer.header("retry-after").parse().unwrap();
     fixture.clock.advance(Duration::from_secs(wait));
-    present(&server, &token, &code).await.expect(201);
+    present_code(&server, &token, &code).await.expect(201);
 }
 
 #[tokio::test]

@@ -131,11 +131,11 @@ async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
     server.post(&exchange_of(token), None, &body).await
 }
 
-async fn present(server: &Server, token: &str, code: &str) -> Answer {
+async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
     exchange(server, token, json!({"oneTimePassword": code})).await
 }
 
-fn wrong(code: &str) -> String {
+fn wrong_code_for(code: &str) -> String {
     let last = if code.ends_with('0') { "1" } else { "0" };
     format!("{}{last}", &code[..code.len() - 1])
 }
@@ -494,7 +494,7 @@ async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_refuse() {
             assert_eq!(message.username.as_deref(), Some(name));
             assert_eq!(message.customer_id.as_str(), "cus_1");
             assert_eq!(message.expires_at, Timestamp::from_secs(START + 600));
-            present(&server, &token, &mail.last_code()).await.expect(201);
+            present_code(&server, &token, &mail.last_code()).await.expect(201);
         } else {
             exchange(&server, &token, json!({})).await.expect(201);
         }
@@ -1001,7 +1001,7 @@ async fn a_session_that_needs_a_code_may_be_ended_without_one() {
     let token = fixture.session(|new| new.otp_required(true)).await;
     assert_eq!(server.get(&single(&token), None).await.json()["otpRequired"], true);
     assert_no_content(&log_out(&server, &token).await);
-    present(&server, &token, &fixture.outbox.last_code()).await.expect(404);
+    present_code(&server, &token, &fixture.outbox.last_code()).await.expect(404);
 }
 
 // Sending a one-time password again
@@ -1017,12 +1017,12 @@ async fn another_code_replaces_the_one_before() {
     assert_eq!(fixture.outbox.count(), 2);
     // Once in a million times, both are the same.
     if first != second {
-        let replaced = present(&server, &token, &first).await;
+        let replaced = present_code(&server, &token, &first).await;
         assert_problem(&replaced, 401, "one-time-password-invalid");
     }
     // It has ten minutes of its own.
     fixture.clock.advance(10 * MINUTE - Duration::from_micros(1));
-    present(&server, &token, &second).await.expect(201);
+    present_code(&server, &token, &second).await.expect(201);
 }
 
 #[tokio::test]
@@ -1056,15 +1056,15 @@ async fn wrong_tries_go_on_counting_over_codes_that_are_sent_again() {
     let token = fixture.session(|new| new.otp_required(true)).await;
     for tries in [2, 2, 1] {
         for _ in 0..tries {
-            let code = wrong(&fixture.outbox.last_code());
-            let refused = present(&server, &token, &code).await;
+            let code = wrong_code_for(&fixture.outbox.last_code());
+            let refused = present_code(&server, &token, &code).await;
             assert_problem(&refused, 401, "one-time-password-invalid");
         }
         fixture.clock.advance(MINUTE);
         let sent = send_again(&server, &token).await;
         assert_eq!(sent.status().as_u16(), if tries == 2 { 204 } else { 404 });
     }
-    present(&server, &token, &fixture.outbox.last_code()).await.expect(404);
+    present_code(&server, &token, &fixture.outbox.last_code()).await.expect(404);
 }
 
 #[tokio::test]
@@ -1083,7 +1083,7 @@ async fn a_code_that_cannot_be_sent_leaves_the_one_before_good_and_costs_no_send
             assert!(!failed.text().contains("smtp"), "{failed:?}");
         }
     }
-    present(&server, &hasty, &code).await.expect(201);
+    present_code(&server, &hasty, &code).await.expect(201);
     mail.is_broken(false);
     for _ in 0..3 {
         fixture.clock.advance(MINUTE);
@@ -1091,7 +1091,7 @@ async fn a_code_that_cannot_be_sent_leaves_the_one_before_good_and_costs_no_send
     }
     fixture.clock.advance(MINUTE);
     assert_problem(&send_again(&server, &patient).await, 429, "too-many-requests");
-    present(&server, &patient, &mail.last_code()).await.expect(201);
+    present_code(&server, &patient, &mail.last_code()).await.expect(201);
 }
 
 #[tokio::test]
@@ -1104,7 +1104,7 @@ async fn a_code_is_sent_again_for_a_live_session_that_needs_one_alone() {
     assert_no_content(&log_out(&server, &ended).await);
     let expired = fixture.session(|new| new.otp_required(true).lifetime(MINUTE)).await;
     let used = guarded().await;
-    present(&server, &used, &fixture.outbox.last_code()).await.expect(201);
+    present_code(&server, &used, &fixture.outbox.last_code()).await.expect(201);
     let homeless = guarded().await;
     fixture.clock.advance(MINUTE);
     let sent = fixture.outbox.count();

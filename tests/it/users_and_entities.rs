@@ -63,7 +63,7 @@ fn complete_without(name: &str) -> Value {
 }
 
 /// A registered user, a registered entity, and the routes that serve them.
-async fn house(change: impl FnOnce(Policy) -> Policy) -> (Fixture, Server) {
+async fn service_with(change: impl FnOnce(Policy) -> Policy) -> (Fixture, Server) {
     let fixture = Fixture::with(|builder| {
         // Where tests can keep it waiting.
         let on_blocking_threads = |work| drop(tokio::task::spawn_blocking(work));
@@ -75,8 +75,8 @@ async fn house(change: impl FnOnce(Policy) -> Policy) -> (Fixture, Server) {
     (fixture, server)
 }
 
-async fn plain_house() -> (Fixture, Server) {
-    house(|policy| policy).await
+async fn service() -> (Fixture, Server) {
+    service_with(|policy| policy).await
 }
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
@@ -195,7 +195,7 @@ async fn raw(address: SocketAddr, request: &[u8]) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_user_gets_a_token_with_a_form_and_with_json() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     let form = "username=ops%40example.com&password=correct+horse%20battery+staple";
     let by_form = server.post_text(USER_TOKEN, None, Some(FORM), form).await.expect(200);
     let by_json = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);
@@ -213,7 +213,7 @@ async fn a_user_gets_a_token_with_a_form_and_with_json() {
 
 #[tokio::test]
 async fn an_entity_gets_a_token_with_a_form_and_with_json() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     let form = "id=aa-1&secret=a+secret%20that+the+tests+know";
     let by_form = server.post_text(ENTITY_TOKEN, None, Some(FORM), form).await.expect(200);
     let by_json = entity_login(&server, "aa-1", SECRET).await.expect(200);
@@ -229,7 +229,7 @@ async fn an_entity_gets_a_token_with_a_form_and_with_json() {
 
 #[tokio::test]
 async fn the_timestamp_of_an_answer_is_now_in_utc_with_milliseconds() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     fixture.clock.set("2024-07-16T11:33:34.509999Z".parse().unwrap());
     let granted = entity_login(&server, "aa-1", SECRET).await.expect(200);
     let refused = entity_login(&server, "aa-1", "wrong").await.expect(401);
@@ -240,7 +240,7 @@ async fn the_timestamp_of_an_answer_is_now_in_utc_with_milliseconds() {
 
 #[tokio::test]
 async fn a_token_route_takes_no_transaction_id_and_answers_one_of_its_own() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for (route, name, status) in
         [(ENTITY_TOKEN, "secret", 200), (ENTITY_TOKEN, "id", 200), (USER_TOKEN, "password", 200)]
     {
@@ -287,7 +287,7 @@ async fn a_users_token_carries_the_documented_claims() {
 
 #[tokio::test]
 async fn an_entitys_token_carries_the_documented_claims() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let answer = entity_login(&server, "aa-1", SECRET).await.expect(200);
     let claims = claims(&fixture, &answer);
     assert_uuid(&claims["jti"]);
@@ -308,7 +308,7 @@ async fn an_entitys_token_carries_the_documented_claims() {
 
 #[tokio::test]
 async fn the_lifetime_of_tokens_and_the_first_partys_client_id_follow_the_policy() {
-    let (fixture, server) = house(|policy| {
+    let (fixture, server) = service_with(|policy| {
         policy.access_token_lifetime(Duration::from_secs(90)).first_party_client_id("shop")
     })
     .await;
@@ -321,7 +321,7 @@ async fn the_lifetime_of_tokens_and_the_first_partys_client_id_follow_the_policy
 
 #[tokio::test]
 async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for (route, message, fields) in [
         (USER_TOKEN, "User Id/Password is missing in the request", ["username", "password"]),
         (ENTITY_TOKEN, "Entity Id/Secret is missing in the request", ["id", "secret"]),
@@ -353,7 +353,7 @@ async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
 
 #[tokio::test]
 async fn a_credential_is_a_string_and_nothing_that_could_be_made_into_one() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     let others = [json!(null), json!(1), json!(true), json!(["ops@example.com"]), json!({"a": 1})];
     for (route, field) in [
         (USER_TOKEN, "username"),
@@ -491,7 +491,7 @@ async fn why_an_entity_gets_no_token_cannot_be_told() {
 
 #[tokio::test]
 async fn a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for (route, field, message) in
         [(USER_TOKEN, "password", WRONG_PASSWORD), (ENTITY_TOKEN, "secret", WRONG_SECRET)]
     {
@@ -519,7 +519,7 @@ async fn a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_
 
 #[tokio::test]
 async fn unknown_fields_are_ignored() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let mut body = complete();
     body["unknown"] = json!({"a": [null, 1.5, {"b": "c"}]});
@@ -540,7 +540,7 @@ async fn unknown_fields_are_ignored() {
 
 #[tokio::test]
 async fn a_form_with_a_field_twice_is_refused() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for form in [
         "username=a&username=b&password=c",
         "username=a&password=c&password=c",
@@ -554,7 +554,7 @@ async fn a_form_with_a_field_twice_is_refused() {
 
 #[tokio::test]
 async fn a_form_that_is_no_utf_8_is_refused() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for form in [
         &b"username=a&password=%FF"[..],
         b"username=a&password=%C3%28",
@@ -569,7 +569,7 @@ async fn a_form_that_is_no_utf_8_is_refused() {
 
 #[tokio::test]
 async fn json_is_read_strictly() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let good = complete().to_string();
     let with = |more: &str| format!("{},{more}}}", &good[..good.len() - 1]).into_bytes();
@@ -622,7 +622,7 @@ async fn json_is_read_strictly() {
 
 #[tokio::test]
 async fn another_media_type_is_a_415_in_the_familys_words() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let message = "The request's Content-Type is not one that this route takes";
     let wrong = [
@@ -662,7 +662,7 @@ async fn another_media_type_is_a_415_in_the_familys_words() {
 
 #[tokio::test]
 async fn a_media_type_has_no_case_and_may_say_that_it_is_utf_8() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for media_type in [
         "Application/JSON",
@@ -680,7 +680,7 @@ async fn a_media_type_has_no_case_and_may_say_that_it_is_utf_8() {
 
 #[tokio::test]
 async fn a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let padded = |length: usize| {
         let mut body = complete_with("secret", json!(SECRET));
@@ -719,7 +719,8 @@ async fn a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_a_408() {
-    let (_fixture, server) = house(|policy| policy.body_deadline(Duration::from_millis(5))).await;
+    let (_fixture, server) =
+        service_with(|policy| policy.body_deadline(Duration::from_millis(5))).await;
     for route in ROUTES {
         let request = format!(
             "POST {route} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -733,7 +734,7 @@ async fn a_body_that_does_not_arrive_in_time_is_a_408() {
 
 #[tokio::test]
 async fn another_method_is_a_405_that_names_the_one_there_is() {
-    let (_fixture, server) = plain_house().await;
+    let (_fixture, server) = service().await;
     for route in ROUTES {
         for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
             let request = Request::builder().method(method).uri(route).body("").unwrap();
@@ -857,7 +858,7 @@ async fn a_manager_of_one_organization_has_no_say_in_another() {
 
 #[tokio::test]
 async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     fixture.clock.advance(Duration::from_micros(1_234_567));
     for route in [RESET, READ] {
@@ -876,7 +877,7 @@ async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() 
 
 #[tokio::test]
 async fn the_envelope_of_a_request_has_to_be_whole() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for route in [READ, RESET] {
         for (field, message) in [
@@ -903,7 +904,7 @@ async fn the_envelope_of_a_request_has_to_be_whole() {
 
 #[tokio::test]
 async fn any_version_one_is_taken_and_no_other() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for version in ["1.0.0", "1.2.3", "1.10.245"] {
         let body = complete_with("ver", json!(version));
@@ -934,7 +935,7 @@ async fn any_version_one_is_taken_and_no_other() {
 
 #[tokio::test]
 async fn a_timestamp_is_a_date_time_of_rfc_3339_and_may_be_of_any_age() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for good in [
         "2026-01-01T00:00:00Z",
@@ -963,7 +964,8 @@ async fn a_timestamp_is_a_date_time_of_rfc_3339_and_may_be_of_any_age() {
 
 #[tokio::test]
 async fn a_policy_limits_how_far_a_timestamp_may_be_from_now() {
-    let (fixture, server) = house(|p| p.timestamp_skew(Some(Duration::from_secs(900)))).await;
+    let (fixture, server) =
+        service_with(|p| p.timestamp_skew(Some(Duration::from_secs(900)))).await;
     let manager = manager(&fixture);
     for (timestamp, fits) in [
         ("2026-01-01T00:00:00Z", true),
@@ -985,7 +987,7 @@ async fn a_policy_limits_how_far_a_timestamp_may_be_from_now() {
 
 #[tokio::test]
 async fn a_transaction_id_is_up_to_64_visible_characters_and_may_come_again() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let longest = "~".repeat(64);
     for good in ["1", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", &longest, "1"] {
@@ -1004,7 +1006,7 @@ async fn a_transaction_id_is_up_to_64_visible_characters_and_may_come_again() {
 
 #[tokio::test]
 async fn an_error_echoes_the_transaction_id_wherever_it_could_be_read() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for route in [READ, RESET] {
         let mut answers = vec![
@@ -1029,7 +1031,7 @@ async fn an_error_echoes_the_transaction_id_wherever_it_could_be_read() {
 
 #[tokio::test]
 async fn secret_expiry_days_is_an_integer_of_at_least_one() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let raw_numbers =
         ["0", "-1", "-0", "1.5", "100.0", "1e2", "\"100\"", "null", "true", "[1]", "{}"];
@@ -1046,7 +1048,7 @@ async fn secret_expiry_days_is_an_integer_of_at_least_one() {
 
 #[tokio::test]
 async fn a_secret_lives_as_long_as_asked_for_up_to_the_maximum() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for (asked, days, told) in [
         (None, 180, false),
@@ -1069,7 +1071,7 @@ async fn a_secret_lives_as_long_as_asked_for_up_to_the_maximum() {
 #[tokio::test]
 async fn the_default_and_the_maximum_of_a_secrets_life_follow_the_policy() {
     let change = |policy: Policy| policy.secret_lifetime_days(7).max_secret_lifetime_days(30);
-    let (fixture, server) = house(change).await;
+    let (fixture, server) = service_with(change).await;
     let manager = manager(&fixture);
     let by_default = server.post(RESET, Some(&manager), &complete()).await.expect(200).json();
     assert_eq!(by_default["expiresOn"], START + 7 * 86_400);
@@ -1083,7 +1085,7 @@ async fn the_default_and_the_maximum_of_a_secrets_life_follow_the_policy() {
 
 #[tokio::test]
 async fn without_credentials_the_challenge_has_no_error_code() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for route in [READ, RESET] {
         let mut answers = vec![server.post(route, None, &complete()).await];
@@ -1108,7 +1110,7 @@ async fn without_credentials_the_challenge_has_no_error_code() {
 
 #[tokio::test]
 async fn credentials_that_are_malformed_are_a_400_invalid_request() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let good = format!("Bearer {manager}");
     for headers in [
@@ -1137,7 +1139,7 @@ async fn credentials_that_are_malformed_are_a_400_invalid_request() {
 
 #[tokio::test]
 async fn the_scheme_has_no_case_and_more_than_one_blank_behind_it() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for scheme in ["bearer ", "BEARER ", "Bearer   "] {
         let request = Request::builder()
@@ -1153,7 +1155,7 @@ async fn the_scheme_has_no_case_and_more_than_one_blank_behind_it() {
 
 #[tokio::test]
 async fn a_token_that_is_not_accepted_is_a_401_invalid_token() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let good = manager(&fixture);
     let stranger = manager(&Fixture::new());
     let (head, signature) = good.rsplit_once('.').unwrap();
@@ -1181,7 +1183,7 @@ async fn a_token_that_is_not_accepted_is_a_401_invalid_token() {
 
 #[tokio::test]
 async fn who_may_not_manage_an_entity_is_not_told_whether_it_exists() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     fixture.entity("aa-2", SECRET).await;
     let disabled = Entity::entity("disabled").unwrap().with_disabled(true);
     fixture.tokens.register(disabled).await.unwrap();
@@ -1227,7 +1229,7 @@ async fn who_may_not_manage_an_entity_is_not_told_whether_it_exists() {
 #[tokio::test]
 async fn each_of_the_two_operations_needs_its_own_permission_within_a_scope_that_covers_the_entity()
 {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let token = |scope, permissions: &[&str]| manager_with(&fixture, scope, permissions);
     let here = json!({"entityId": ["aa-0", "aa-1"]});
     for (token, read, reset) in [
@@ -1264,7 +1266,7 @@ async fn a_user_who_logs_in_manages_secrets_with_the_token_from_the_route() {
 
 #[tokio::test]
 async fn a_secret_is_generated_and_never_chosen() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     let mut known = vec![SECRET.to_owned()];
     for _ in 0..3 {
@@ -1286,7 +1288,7 @@ async fn a_secret_is_generated_and_never_chosen() {
 
 #[tokio::test]
 async fn reading_answers_the_same_secret_as_often_as_asked_and_never_extends_it() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let read = async |days: Option<u64>| {
         let mut body = complete();
         if let Some(days) = days {
@@ -1341,7 +1343,7 @@ async fn an_entity_gets_its_first_secret_by_reading_where_resetting_is_permitted
 
 #[tokio::test]
 async fn a_reset_ends_the_old_secret_at_once() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     entity_login(&server, "aa-1", SECRET).await.expect(200);
     let reset = server.post(RESET, Some(&manager), &complete()).await.expect(200).json();
@@ -1354,7 +1356,7 @@ async fn a_reset_ends_the_old_secret_at_once() {
 
 #[tokio::test]
 async fn a_policy_lets_the_old_secret_live_on_for_a_while() {
-    let (fixture, server) = house(|policy| policy.secret_overlap(5 * DAY)).await;
+    let (fixture, server) = service_with(|policy| policy.secret_overlap(5 * DAY)).await;
     let reset = async || {
         let manager = manager(&fixture);
         let answer = server.post(RESET, Some(&manager), &complete()).await.expect(200);
@@ -1378,7 +1380,7 @@ async fn a_policy_lets_the_old_secret_live_on_for_a_while() {
 
 #[tokio::test]
 async fn the_overlap_never_outlives_the_old_secrets_own_expiry() {
-    let (fixture, server) = house(|policy| policy.secret_overlap(5 * DAY)).await;
+    let (fixture, server) = service_with(|policy| policy.secret_overlap(5 * DAY)).await;
     let body = complete_with("secretExpiryDays", json!(1));
     let answer = server.post(RESET, Some(&manager(&fixture)), &body).await.expect(200);
     let short = text(&answer.json(), "secret");
@@ -1391,7 +1393,7 @@ async fn the_overlap_never_outlives_the_old_secrets_own_expiry() {
 
 #[tokio::test]
 async fn a_secret_ends_exactly_when_it_says() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     fixture.clock.advance(180 * DAY - Duration::from_micros(1));
     entity_login(&server, "aa-1", SECRET).await.expect(200);
     fixture.clock.advance(Duration::from_micros(1));
@@ -1401,7 +1403,7 @@ async fn a_secret_ends_exactly_when_it_says() {
 
 #[tokio::test]
 async fn within_the_grace_period_an_expired_secret_yields_a_token_and_a_warning() {
-    let (fixture, server) = house(|policy| policy.secret_grace(5 * DAY)).await;
+    let (fixture, server) = service_with(|policy| policy.secret_grace(5 * DAY)).await;
     fixture.clock.advance(180 * DAY);
     let late = entity_login(&server, "aa-1", SECRET).await.expect(200);
     let body = assert_envelope(&late);
@@ -1418,7 +1420,7 @@ async fn within_the_grace_period_an_expired_secret_yields_a_token_and_a_warning(
 
 #[tokio::test]
 async fn tokens_that_were_issued_before_a_reset_stay_valid_to_their_end() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let login = entity_login(&server, "aa-1", SECRET).await.expect(200);
     let token = text(&login.json(), "accessToken");
     fixture.clock.advance(Duration::from_secs(10));
@@ -1430,7 +1432,7 @@ async fn tokens_that_were_issued_before_a_reset_stay_valid_to_their_end() {
 
 #[tokio::test]
 async fn a_policy_takes_issued_tokens_back_at_a_reset() {
-    let (fixture, server) = house(|policy| policy.revoke_tokens_on_secret_reset(true)).await;
+    let (fixture, server) = service_with(|policy| policy.revoke_tokens_on_secret_reset(true)).await;
     fixture.entity("aa-2", SECRET).await;
     fixture.clock.advance(Duration::from_secs(10));
     let login = async |id: &str, secret: &str| {
@@ -1453,7 +1455,7 @@ async fn a_policy_takes_issued_tokens_back_at_a_reset() {
 
 #[tokio::test]
 async fn a_refused_reset_leaves_the_secret_as_it_was() {
-    let (fixture, server) = plain_house().await;
+    let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for (field, value) in
         [("secretExpiryDays", json!(0)), ("ver", json!("2.0.0")), ("txnId", json!(""))]
@@ -1567,7 +1569,7 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_any_number_of_resets_the_current_secret_is_one_that_was_answered() {
     let unthrottled = |policy: Policy| policy.throttle_by_name(ThrottleLimit::unlimited());
-    let (fixture, server) = house(unthrottled).await;
+    let (fixture, server) = service_with(unthrottled).await;
     let manager = manager(&fixture);
     let told = many_at_once(&server, RESET, &manager, 100).await;
     let read = server.post(READ, Some(&manager), &complete()).await.expect(200);
@@ -1652,10 +1654,10 @@ impl EntityStore for Faulty {
     }
 }
 
-async fn faulty_house(change: impl FnOnce(Policy) -> Policy) -> (Arc<Faulty>, Fixture, Server) {
+/// The same two, over a store that fails as it is told to.
+async fn service_over_faulty_store() -> (Arc<Faulty>, Fixture, Server) {
     let store = Faulty::new();
-    let policy = change(Policy::default());
-    let fixture = Fixture::with(|builder| builder.entities(Arc::clone(&store)).policy(policy));
+    let fixture = Fixture::with(|builder| builder.entities(Arc::clone(&store)));
     fixture.user("ops@example.com", json!([])).await;
     fixture.entity("aa-1", SECRET).await;
     let server = fixture.serve().await;
@@ -1664,7 +1666,7 @@ async fn faulty_house(change: impl FnOnce(Policy) -> Policy) -> (Arc<Faulty>, Fi
 
 #[tokio::test]
 async fn a_store_out_of_reach_is_a_503_and_when_it_is_back_all_goes_on() {
-    let (store, fixture, server) = faulty_house(|policy| policy).await;
+    let (store, fixture, server) = service_over_faulty_store().await;
     let manager = manager(&fixture);
     store.fail(Fault::Down);
     for route in ROUTES {
@@ -1698,7 +1700,7 @@ async fn a_store_that_never_answers_is_a_503_at_the_deadline() {
 
 #[tokio::test]
 async fn a_store_that_takes_no_writes_keeps_serving_what_it_has() {
-    let (store, fixture, server) = faulty_house(|policy| policy).await;
+    let (store, fixture, server) = service_over_faulty_store().await;
     let manager = manager(&fixture);
     store.fail(Fault::ReadOnly);
     assert_unavailable(&server.post(RESET, Some(&manager), &complete()).await);
@@ -1709,7 +1711,7 @@ async fn a_store_that_takes_no_writes_keeps_serving_what_it_has() {
 
 #[tokio::test]
 async fn a_reset_that_always_comes_late_gives_up_with_a_503() {
-    let (store, fixture, server) = faulty_house(|policy| policy).await;
+    let (store, fixture, server) = service_over_faulty_store().await;
     let manager = manager(&fixture);
     store.fail(Fault::AlwaysLate);
     assert_unavailable(&server.post(RESET, Some(&manager), &complete()).await);
@@ -1719,7 +1721,7 @@ async fn a_reset_that_always_comes_late_gives_up_with_a_503() {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_a_500_without_the_drivers_message() {
-    let (store, fixture, server) = faulty_house(|policy| policy).await;
+    let (store, fixture, server) = service_over_faulty_store().await;
     let manager = manager(&fixture);
     store.fail(Fault::Corrupt);
     for route in ROUTES {
@@ -1781,7 +1783,7 @@ async fn flood(server: &Server, name: &str, logins: usize, served: usize) -> Vec
 #[test]
 fn a_login_that_finds_no_place_to_wait_is_a_503_and_all_others_are_served() {
     with_one_blocking_thread(async {
-        let (_fixture, server) = house(|policy| {
+        let (_fixture, server) = service_with(|policy| {
             policy.hashing_permits(1).hashing_queue(0).hashing_deadline(Duration::from_secs(3600))
         })
         .await;
@@ -1796,7 +1798,7 @@ fn a_login_that_finds_no_place_to_wait_is_a_503_and_all_others_are_served() {
 #[test]
 fn as_many_logins_wait_as_the_queue_has_places() {
     with_one_blocking_thread(async {
-        let (_fixture, server) = house(|policy| {
+        let (_fixture, server) = service_with(|policy| {
             policy.hashing_permits(1).hashing_queue(3).hashing_deadline(Duration::from_secs(3600))
         })
         .await;
@@ -1811,7 +1813,7 @@ fn as_many_logins_wait_as_the_queue_has_places() {
 #[test]
 fn a_login_that_has_waited_too_long_for_its_turn_is_a_503() {
     with_one_blocking_thread(async {
-        let (_fixture, server) = house(|policy| {
+        let (_fixture, server) = service_with(|policy| {
             policy.hashing_permits(1).hashing_queue(10).hashing_deadline(Duration::from_millis(5))
         })
         .await;
@@ -1824,7 +1826,7 @@ fn a_login_that_has_waited_too_long_for_its_turn_is_a_503() {
 #[test]
 fn logins_of_unknown_names_wait_and_are_refused_like_all_others() {
     with_one_blocking_thread(async {
-        let (_fixture, server) = house(|policy| {
+        let (_fixture, server) = service_with(|policy| {
             policy.hashing_permits(1).hashing_queue(3).hashing_deadline(Duration::from_secs(3600))
         })
         .await;
@@ -1837,7 +1839,7 @@ fn logins_of_unknown_names_wait_and_are_refused_like_all_others() {
 #[test]
 fn secrets_and_tokens_are_checked_while_no_password_can_be_hashed() {
     with_one_blocking_thread(async {
-        let (fixture, server) = plain_house().await;
+        let (fixture, server) = service().await;
         let hold = occupy_blocking_thread().await;
         let login = entity_login(&server, "aa-1", SECRET).await.expect(200);
         assert_eq!(claims(&fixture, &login)["sub"], "aa-1");

@@ -17,17 +17,17 @@ use serde::Serialize;
 
 use crate::Effort;
 use crate::contender::{Contender, Credentials, Kind};
-use crate::house::{Claims, House, acl};
 use crate::over_http::{Cores, rates, ratio};
+use crate::setup::{Claims, Setup, acl};
 use crate::table::{Table, median};
 
 const ID: &str = "aa-1";
 const KID: &str = "a-key-of-thirty-two-bytes-as-hash";
 
 pub fn compare(effort: Effort, cores: Cores) {
-    let house = House::signing_with(Algorithm::EdDSA);
-    let secret = register(&house.service);
-    let claims = claims_of(&house);
+    let setup = Setup::signing_with(Algorithm::EdDSA);
+    let secret = register(&setup.service);
+    let claims = claims_of(&setup);
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
     let prepared = Prepared::new(key.as_ref());
     let encoding = EncodingKey::from_ed_der(key.as_ref());
@@ -35,7 +35,7 @@ pub fn compare(effort: Effort, cores: Cores) {
     let by_hand = |answer: Router| Contender::new("", Kind::ByHand, answer, Credentials::Token(""));
     let prepared_claims = claims.clone();
     let apps = [
-        ("countersign", by_hand(house.service.router())),
+        ("countersign", by_hand(setup.service.router())),
         (
             "by hand, a prepared key of aws-lc-rs",
             by_hand(route(prepared_claims, move |claims| prepared.sign(claims))),
@@ -116,9 +116,9 @@ impl Prepared {
 }
 
 /// Of a token that the service gives the machine.
-fn claims_of(house: &House) -> Claims {
+fn claims_of(setup: &Setup) -> Claims {
     let grant = Grant::new(SubjectType::Entity, ID).acl(acl());
-    let token = house.service.issue(grant).expect("a token").access_token;
+    let token = setup.service.issue(grant).expect("a token").access_token;
     let payload = token.expose().split('.').nth(1).expect("three segments").to_owned();
     let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
     serde_json::from_slice(&payload).expect("claims")

@@ -12,15 +12,15 @@
 mod contender;
 mod contenders;
 mod entity_tokens;
-mod house;
 mod in_process;
 mod over_http;
+mod setup;
 mod table;
 
 use countersign::Algorithm;
 
-use crate::house::House;
 use crate::over_http::Cores;
+use crate::setup::Setup;
 
 /// How long it takes.
 #[derive(Clone, Copy)]
@@ -53,8 +53,8 @@ fn main() {
     table::versions();
     let sessions = contenders::sessions();
     for algorithm in [Algorithm::EdDSA, Algorithm::RS256, Algorithm::HS256] {
-        let house = House::signing_with(algorithm);
-        let mut contenders = contenders::of_tokens(&house);
+        let setup = Setup::signing_with(algorithm);
+        let mut contenders = contenders::of_tokens(&setup);
         contenders.extend(sessions.iter().cloned());
         in_process::compare(algorithm, &contenders, effort);
         over_http::compare(algorithm, &contenders, effort, cores);

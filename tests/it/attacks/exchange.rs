@@ -14,7 +14,9 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::attacks::house::*;
+use crate::attacks::service::{
+    Cluster, JSON, SESSIONS, assert_problem, at_once, exchange, retry_after, serve,
+};
 use crate::support::jose::base64url_decode;
 use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, acl_of};
 

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use countersign::{Caller, EntityId, ErrorKind, Password, Policy, Secret, Timestamp};
 
-use crate::attacks::house::*;
+use crate::attacks::service::{
+    DAY, ELSEWHERE, ENTITY_TOKEN, HOME, HOUR, LOGINS, Login, MINUTE, NAME, PEER, at_once,
+    by_name_and_address, limit, manage, populated_service, retry_after, secret_in, serve,
+};
 use crate::support::{Fixture, PASSWORD, START, send};
 
 #[tokio::test]
 async fn a_throttle_does_not_tell_which_names_exist() {
     for login in LOGINS {
-        let (_, server) = house(by_name_and_address(2)).await;
+        let (_, server) = populated_service(by_name_and_address(2)).await;
         let mut seen = Vec::new();
         for name in [NAME, "unknown"] {
             for status in [401, 401, 429] {
@@ -43,7 +46,7 @@ async fn a_throttle_is_not_bypassed_by_case_blanks_normalisation_homoglyphs_or_n
         "jo\u{200b}sé@example.com\u{feff}",
     ];
     for login in LOGINS {
-        let (_, server) = house(by_name_and_address(8)).await;
+        let (_, server) = populated_service(by_name_and_address(8)).await;
         for spelling in spellings {
             assert_eq!(login.guess(&server, HOME, spelling).await, 401, "{login:?} {spelling:?}");
         }
@@ -75,7 +78,7 @@ async fn a_throttle_is_not_bypassed_by_letters_that_are_one_where_case_does_not_
 #[tokio::test]
 async fn a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address() {
     // By a secret, which takes no slow hash to check: the throttle is the same for all.
-    let (_, server) = house(by_name_and_address(8)).await;
+    let (_, server) = populated_service(by_name_and_address(8)).await;
     let mut statuses = Vec::new();
     for number in 0..4 {
         let address = format!("203.0.113.{number}");
@@ -105,7 +108,7 @@ async fn a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address() {
 #[tokio::test]
 async fn behind_a_trusted_proxy_only_what_the_proxy_wrote_counts() {
     let policy = by_name_and_address(4).trusted_proxies(["10.0.0.0/8"]);
-    let (_, server) = house(policy).await;
+    let (_, server) = populated_service(policy).await;
     let guess = async |forwarded: &[&str]| {
         let mut headers = vec![(PEER, "10.0.0.1")];
         headers.extend(forwarded.iter().map(|value| ("x-forwarded-for", *value)));
@@ -131,7 +134,7 @@ async fn behind_a_trusted_proxy_only_what_the_proxy_wrote_counts() {
 
 #[tokio::test]
 async fn guesses_from_a_real_connection_count_against_its_address() {
-    let (fixture, _) = house(by_name_and_address(3)).await;
+    let (fixture, _) = populated_service(by_name_and_address(3)).await;
     let service = fixture.tokens.router().into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -150,7 +153,7 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
     for (login, id) in
         [(Login::User, EntityId::user(NAME)), (Login::Customer, EntityId::customer(NAME))]
     {
-        let (fixture, server) = house(by_name_and_address(3)).await;
+        let (fixture, server) = populated_service(by_name_and_address(3)).await;
         let id = id.unwrap();
         let change = async |old: &str| {
             let [old, new] =
@@ -182,7 +185,7 @@ async fn a_thousand_guesses_at_once_count_as_a_thousand() {
     // Whatever the machine, there is room for those that are let through.
     let policy = by_name_and_address(10).hashing_queue(1_000).hashing_deadline(HOUR);
     for login in [Login::User, Login::Customer] {
-        let (fixture, server) = house(policy.clone()).await;
+        let (fixture, server) = populated_service(policy.clone()).await;
         let guess = |_| (server.address, login.request(login.path(), &[(PEER, HOME)], NAME, "x"));
         let statuses = at_once((0..1_000).map(guess)).await;
         assert_eq!(statuses, BTreeMap::from([(401, 10), (429, 990)]), "{login:?}");
@@ -194,7 +197,7 @@ async fn a_thousand_guesses_at_once_count_as_a_thousand() {
 
 #[tokio::test]
 async fn a_thousand_guesses_at_a_secret_at_once_count_as_a_thousand() {
-    let (_, server) = house(by_name_and_address(10)).await;
+    let (_, server) = populated_service(by_name_and_address(10)).await;
     let login = Login::Entity;
     let guess = |_| (server.address, login.request(login.path(), &[(PEER, HOME)], NAME, "x"));
     let statuses = at_once((0..1_000).map(guess)).await;
@@ -206,7 +209,7 @@ fn guesses_at_a_secret_from_several_threads_count_one_by_one() {
     const THREADS: usize = 4;
     const FREE: u32 = 10;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (fixture, _server) = runtime.block_on(house(by_name_and_address(FREE)));
+    let (fixture, _server) = runtime.block_on(populated_service(by_name_and_address(FREE)));
     // Each round is a race of its own, from an address that nobody has guessed from.
     for round in 0..100_u8 {
         let caller = Caller::default().address(Some([192, 0, 2, round].into()));
@@ -230,7 +233,7 @@ fn guesses_at_a_secret_from_several_threads_count_one_by_one() {
 
 #[tokio::test]
 async fn a_guesser_elsewhere_does_not_keep_the_owner_out() {
-    let (fixture, server) = house(Policy::default()).await;
+    let (fixture, server) = populated_service(Policy::default()).await;
     for day in 1..=2 {
         let until = Timestamp::from_secs(START) + DAY * day;
         while fixture.tokens.now() < until {
@@ -248,7 +251,7 @@ async fn a_guesser_elsewhere_does_not_keep_the_owner_out() {
 #[tokio::test]
 async fn where_the_guesses_come_from_the_owner_has_to_wait_and_then_gets_in() {
     for login in LOGINS {
-        let (fixture, server) = house(by_name_and_address(2)).await;
+        let (fixture, server) = populated_service(by_name_and_address(2)).await;
         for status in [401, 401, 429] {
             assert_eq!(login.guess(&server, HOME, NAME).await, status);
         }
@@ -265,7 +268,7 @@ async fn where_the_guesses_come_from_the_owner_has_to_wait_and_then_gets_in() {
 
 #[tokio::test]
 async fn a_machine_with_a_generated_secret_gets_in_while_others_guess() {
-    let (fixture, server) = house(by_name_and_address(2)).await;
+    let (fixture, server) = populated_service(by_name_and_address(2)).await;
     let secret = secret_in(manage(&server, &fixture, "reset", NAME).await);
     for status in [401, 401, 429] {
         assert_eq!(Login::Entity.guess(&server, HOME, NAME).await, status);
@@ -280,7 +283,7 @@ async fn a_machine_with_a_generated_secret_gets_in_while_others_guess() {
 async fn guessers_everywhere_delay_the_owner_only_where_nobody_knows_them() {
     let policy = by_name_and_address(10).throttle_by_name(limit(5));
     for login in LOGINS {
-        let (fixture, server) = house(policy.clone()).await;
+        let (fixture, server) = populated_service(policy.clone()).await;
         assert!(login.owner_gets_in(&server, HOME).await);
         for number in 0..20 {
             let status = login.guess(&server, &format!("198.51.100.{number}"), NAME).await;
@@ -297,7 +300,7 @@ async fn guessers_everywhere_delay_the_owner_only_where_nobody_knows_them() {
 #[tokio::test]
 async fn names_sprayed_from_one_address_are_throttled_by_the_address() {
     let policy = Policy::default().throttle_by_address(limit(6));
-    let (fixture, server) = house(policy).await;
+    let (fixture, server) = populated_service(policy).await;
     for number in 0..6 {
         let login = LOGINS[number % 3];
         assert_eq!(login.guess(&server, ELSEWHERE, &format!("name {number}")).await, 401);
@@ -316,7 +319,7 @@ async fn to_log_in_to_ones_own_account_wins_no_further_guess_at_another() {
     // By the pair of name and address, and by the address alone.
     for policy in [by_name_and_address(4), Policy::default().throttle_by_address(limit(4))] {
         for login in LOGINS {
-            let (_, server) = house(policy.clone()).await;
+            let (_, server) = populated_service(policy.clone()).await;
             for _ in 0..4 {
                 assert!(login.owner_gets_in(&server, HOME).await);
                 assert_eq!(login.guess(&server, HOME, "victim").await, 401);

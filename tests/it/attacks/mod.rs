@@ -72,8 +72,8 @@
 
 mod exchange;
 mod guessing;
-mod house;
 mod input;
 mod one_time_passwords;
 mod secrets;
+mod service;
 mod tokens;

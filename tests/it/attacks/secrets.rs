@@ -3,7 +3,10 @@
 use countersign::store::{EntityStore, MemoryStore, StoreError};
 use countersign::{Entity, EntityId, Policy, SealingKey};
 
-use crate::attacks::house::*;
+use crate::attacks::service::{
+    Cluster, DAY, HOME, Login, SECRET, assert_problem, manage, present_code, secret_in, serve,
+    session_with_code,
+};
 use crate::support::{Fixture, Server};
 
 /// A store whose record of `own` has been replaced by that of `other`.
@@ -81,8 +84,8 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
     // What the old key sealed, opens.
     assert_eq!(secret_in(manage(&both, &during, "read", "aa-1").await), SECRET);
     assert_eq!(login(&both, "aa-1", SECRET).await, 200);
-    let (token, code) = guarded(&before).await;
-    present(&both, &token, &code).await.expect(201);
+    let (token, code) = session_with_code(&before).await;
+    present_code(&both, &token, &code).await.expect(201);
 
     // A new secret is sealed with the new key, and the old one lives out its overlap.
     let next = secret_in(manage(&both, &during, "reset", "aa-1").await);
@@ -102,8 +105,8 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
         assert_eq!(answer.json()["errorMsg"], "The service failed");
         assert_eq!(login(server, id, secret).await, 401);
     }
-    let (token, code) = guarded(&before).await;
-    let refused = present(&new, &token, &code).await;
+    let (token, code) = session_with_code(&before).await;
+    let refused = present_code(&new, &token, &code).await;
     assert_problem(&refused, 401, "one-time-password-invalid");
-    present(&both, &token, &code).await.expect(201);
+    present_code(&both, &token, &code).await.expect(201);
 }

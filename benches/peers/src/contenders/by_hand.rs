@@ -19,17 +19,17 @@ use sha2::{Digest as _, Sha256};
 use tower::{Layer, Service};
 
 use crate::contender::{Contender, Credentials, Kind};
-use crate::house::{AUDIENCE, Claims, HMAC_SECRET, House, ISSUER};
+use crate::setup::{AUDIENCE, Claims, HMAC_SECRET, ISSUER, Setup};
 
-pub fn contenders(house: &House) -> Vec<Contender> {
+pub fn contenders(setup: &Setup) -> Vec<Contender> {
     let contender =
-        |name, app| Contender::new(name, Kind::ByHand, app, Credentials::Token(&house.token));
-    let checked = Arc::new(check(house, &house.token).expect("a good token"));
+        |name, app| Contender::new(name, Kind::ByHand, app, Credentials::Token(&setup.token));
+    let checked = Arc::new(check(setup, &setup.token).expect("a good token"));
     vec![
         contender("inserts an Arc", app(Always(checked))),
-        contender("moka by the token", app(Remembering::new(house, ByToken(moka_cache())))),
-        contender("quick_cache by the token", app(Remembering::new(house, Quick(quick_cache())))),
-        contender("moka by its SHA-256", app(Remembering::new(house, ByDigest(moka_cache())))),
+        contender("moka by the token", app(Remembering::new(setup, ByToken(moka_cache())))),
+        contender("quick_cache by the token", app(Remembering::new(setup, Quick(quick_cache())))),
+        contender("moka by its SHA-256", app(Remembering::new(setup, ByDigest(moka_cache())))),
     ]
 }
 
@@ -117,8 +117,8 @@ struct Remembering<M> {
 }
 
 impl<M> Remembering<M> {
-    fn new(house: &House, memory: M) -> Self {
-        Self { memory, checks: Arc::new(checks(house)) }
+    fn new(setup: &Setup, memory: M) -> Self {
+        Self { memory, checks: Arc::new(checks(setup)) }
     }
 }
 
@@ -137,12 +137,12 @@ impl<M: Memory> ClaimsOf for Remembering<M> {
     }
 }
 
-fn checks(house: &House) -> (DecodingKey, Validation) {
-    let algorithm = house.algorithm.as_str().parse().expect("an algorithm that all know");
+fn checks(setup: &Setup) -> (DecodingKey, Validation) {
+    let algorithm = setup.algorithm.as_str().parse().expect("an algorithm that all know");
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
-    let set: JwkSet = serde_json::from_str(&house.jwks()).expect("a JWK Set");
+    let set: JwkSet = serde_json::from_str(&setup.jwks()).expect("a JWK Set");
     let key = match set.keys.first() {
         Some(key) => DecodingKey::from_jwk(key).expect("a public key"),
         None => DecodingKey::from_secret(HMAC_SECRET.as_bytes()),
@@ -150,8 +150,8 @@ fn checks(house: &House) -> (DecodingKey, Validation) {
     (key, validation)
 }
 
-fn check(house: &House, token: &str) -> jsonwebtoken::errors::Result<Claims> {
-    let (key, validation) = checks(house);
+fn check(setup: &Setup, token: &str) -> jsonwebtoken::errors::Result<Claims> {
+    let (key, validation) = checks(setup);
     Ok(jsonwebtoken::decode(token, &key, &validation)?.claims)
 }
 

@@ -7,14 +7,14 @@ mod peers;
 mod sessions;
 
 use crate::contender::Contender;
-use crate::house::House;
+use crate::setup::Setup;
 
 /// Those that check a token.
-pub fn of_tokens(house: &House) -> Vec<Contender> {
-    let mut all = floor::contenders(house);
-    all.extend(by_hand::contenders(house));
-    all.extend(ours::contenders(house));
-    all.extend(peers::contenders(house));
+pub fn of_tokens(setup: &Setup) -> Vec<Contender> {
+    let mut all = floor::contenders(setup);
+    all.extend(by_hand::contenders(setup));
+    all.extend(ours::contenders(setup));
+    all.extend(peers::contenders(setup));
     all
 }
 

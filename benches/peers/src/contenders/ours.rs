@@ -7,13 +7,13 @@ use axum::routing::get;
 use countersign::{Bearer, TokenService};
 
 use crate::contender::{Contender, Credentials, Kind};
-use crate::house::House;
+use crate::setup::Setup;
 
-pub fn contenders(house: &House) -> Vec<Contender> {
-    let token = Credentials::Token(&house.token);
+pub fn contenders(setup: &Setup) -> Vec<Contender> {
+    let token = Credentials::Token(&setup.token);
     vec![
-        Contender::new("countersign", Kind::Ours, app(&house.service), token),
-        Contender::new("countersign, new tokens", Kind::Ours, app(&house.forgetful), token),
+        Contender::new("countersign", Kind::Ours, app(&setup.service), token),
+        Contender::new("countersign, new tokens", Kind::Ours, app(&setup.forgetful), token),
     ]
 }
 

@@ -8,19 +8,19 @@ use std::sync::Arc;
 use countersign::Algorithm;
 
 use crate::contender::{Contender, Credentials, Kind};
-use crate::house::{AUDIENCE, Claims, HMAC_SECRET, House, ISSUER};
+use crate::setup::{AUDIENCE, Claims, HMAC_SECRET, ISSUER, Setup};
 
-pub fn contenders(house: &House) -> Vec<Contender> {
-    let mut all = vec![jwt_authorizer(house), axum_jwt_auth(house)];
+pub fn contenders(setup: &Setup) -> Vec<Contender> {
+    let mut all = vec![jwt_authorizer(setup), axum_jwt_auth(setup)];
     // The other two take public keys alone.
-    if house.algorithm != Algorithm::HS256 {
-        all.push(tower_oauth2_resource_server(house));
-        all.push(authkestra(house));
+    if setup.algorithm != Algorithm::HS256 {
+        all.push(tower_oauth2_resource_server(setup));
+        all.push(authkestra(setup));
     }
     all
 }
 
-fn jwt_authorizer(house: &House) -> Contender {
+fn jwt_authorizer(setup: &Setup) -> Contender {
     use jwt_authorizer::{IntoLayer as _, JwtAuthorizer, JwtClaims, Validation};
 
     async fn hello(JwtClaims(claims): JwtClaims<Claims>) -> &'static str {
@@ -29,18 +29,18 @@ fn jwt_authorizer(house: &House) -> Contender {
     }
 
     let validation = Validation::new().iss(&[ISSUER]).aud(&[AUDIENCE]).nbf(true);
-    let builder: jwt_authorizer::AuthorizerBuilder<Claims> = match house.algorithm {
+    let builder: jwt_authorizer::AuthorizerBuilder<Claims> = match setup.algorithm {
         Algorithm::HS256 => JwtAuthorizer::from_secret(HMAC_SECRET),
-        _ => JwtAuthorizer::from_jwks_text(&house.jwks()),
+        _ => JwtAuthorizer::from_jwks_text(&setup.jwks()),
     };
     let authorizer = runtime().block_on(builder.validation(validation).build());
     let app = axum_07::Router::new()
         .route("/", axum_07::routing::get(hello))
         .layer(authorizer.expect("good keys").into_layer());
-    Contender::of_axum_07("jwt-authorizer", Kind::Peer, app, Credentials::Token(&house.token))
+    Contender::of_axum_07("jwt-authorizer", Kind::Peer, app, Credentials::Token(&setup.token))
 }
 
-fn axum_jwt_auth(house: &House) -> Contender {
+fn axum_jwt_auth(setup: &Setup) -> Contender {
     use axum_jwt_auth::{Claims as Bearer, Decoder, LocalDecoder};
     use jsonwebtoken_10::jwk::JwkSet;
     use jsonwebtoken_10::{DecodingKey, Validation};
@@ -50,12 +50,12 @@ fn axum_jwt_auth(house: &House) -> Contender {
         "hello"
     }
 
-    let algorithm = house.algorithm.as_str().parse().expect("an algorithm that all know");
+    let algorithm = setup.algorithm.as_str().parse().expect("an algorithm that all know");
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
     validation.validate_nbf = true;
-    let set: JwkSet = serde_json::from_str(&house.jwks()).expect("a JWK Set");
+    let set: JwkSet = serde_json::from_str(&setup.jwks()).expect("a JWK Set");
     let key = match set.keys.first() {
         Some(key) => DecodingKey::from_jwk(key).expect("a public key"),
         None => DecodingKey::from_secret(HMAC_SECRET.as_bytes()),
@@ -63,10 +63,10 @@ fn axum_jwt_auth(house: &House) -> Contender {
     let decoder = LocalDecoder::builder().keys(vec![key]).validation(validation).build();
     let decoder: Decoder<Claims> = Arc::new(decoder.expect("good keys"));
     let app = axum::Router::new().route("/", axum::routing::get(hello)).with_state(decoder);
-    Contender::new("axum-jwt-auth", Kind::Peer, app, Credentials::Token(&house.token))
+    Contender::new("axum-jwt-auth", Kind::Peer, app, Credentials::Token(&setup.token))
 }
 
-fn tower_oauth2_resource_server(house: &House) -> Contender {
+fn tower_oauth2_resource_server(setup: &Setup) -> Contender {
     use axum::Extension;
     use tower_oauth2_resource_server::server::OAuth2ResourceServer;
     use tower_oauth2_resource_server::tenant::TenantConfiguration;
@@ -76,7 +76,7 @@ fn tower_oauth2_resource_server(house: &House) -> Contender {
         "hello"
     }
 
-    let tenant = TenantConfiguration::static_builder(house.jwks()).audiences(&[AUDIENCE]).build();
+    let tenant = TenantConfiguration::static_builder(setup.jwks()).audiences(&[AUDIENCE]).build();
     let server = OAuth2ResourceServer::<Claims>::builder().add_tenant(tenant.expect("good keys"));
     let server = runtime().block_on(server.build()).expect("a good configuration");
     let app = axum::Router::new().route("/", axum::routing::get(hello)).layer(server.into_layer());
@@ -84,11 +84,11 @@ fn tower_oauth2_resource_server(house: &House) -> Contender {
         "tower-oauth2-resource-server",
         Kind::Peer,
         app,
-        Credentials::Token(&house.token),
+        Credentials::Token(&setup.token),
     )
 }
 
-fn authkestra(house: &House) -> Contender {
+fn authkestra(setup: &Setup) -> Contender {
     use authkestra::axum::{Auth, Guard};
     use authkestra_resource::jwt::{JwtStrategy, ValidationConfig};
 
@@ -97,24 +97,24 @@ fn authkestra(house: &House) -> Contender {
         "hello"
     }
 
-    let algorithm = house.algorithm.as_str().parse().expect("an algorithm that all know");
+    let algorithm = setup.algorithm.as_str().parse().expect("an algorithm that all know");
     let config = ValidationConfig::builder()
-        .jwks_url(serve_keys(house))
+        .jwks_url(serve_keys(setup))
         .issuer(ISSUER)
         .audience(AUDIENCE)
         .algorithms(vec![algorithm])
         .build();
     let guard: Guard<Claims> = Guard::builder().strategy(JwtStrategy::new(config)).build();
     let app = axum::Router::new().route("/", axum::routing::get(hello)).with_state(Arc::new(guard));
-    Contender::new("authkestra", Kind::Peer, app, Credentials::Token(&house.token))
+    Contender::new("authkestra", Kind::Peer, app, Credentials::Token(&setup.token))
 }
 
 /// For a peer that takes keys by their URL alone, and fetches them once an hour.
-fn serve_keys(house: &House) -> String {
+fn serve_keys(setup: &Setup) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
     listener.set_nonblocking(true).expect("what tokio asks for");
     let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().expect("its port"));
-    let app = house.service.router();
+    let app = setup.service.router();
     std::thread::spawn(move || {
         runtime().block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");

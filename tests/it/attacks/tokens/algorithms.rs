@@ -6,7 +6,9 @@ use countersign::jose::{DefaultProvider, PrivateKey, SigningKey, VerificationKey
 use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
 use serde_json::json;
 
-use crate::attacks::tokens::{Forger, House, Members, accepts, claims, quoted, refuses, validator};
+use crate::attacks::tokens::{
+    Forger, Members, Target, accepts, claims, quoted, refuses, validator,
+};
 use crate::support::jose::{
     ALGORITHMS, ED25519_SPKI, P256_ORDER, P256_SPKI, RSA_PUBLIC_PKCS1, RSA_SPKI, SMALL_ORDER,
     assert_invalid_key, base64url_decode, base64url_encode, private_key, providers,
@@ -15,7 +17,7 @@ use crate::support::{AUDIENCE, ISSUER, TestClock};
 
 #[test]
 fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for none in [
         "none",
         "None",
@@ -32,31 +34,31 @@ fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
         "nonE\u{301}",
         "",
     ] {
-        let header = house.forger.header().with("alg", quoted(none));
-        house.refuses_header(&header, TokenFault::Algorithm);
+        let header = target.forger.header().with("alg", quoted(none));
+        target.refuses_header(&header, TokenFault::Algorithm);
         let unsigned =
             format!("{}.{}.", base64url_encode(header.text()), base64url_encode(claims().text()));
-        house.refuses(&unsigned, TokenFault::Malformed);
-        house.refuses(unsigned.trim_end_matches('.'), TokenFault::Malformed);
-        house.refuses(&format!("{unsigned}AAAA"), TokenFault::Algorithm);
+        target.refuses(&unsigned, TokenFault::Malformed);
+        target.refuses(unsigned.trim_end_matches('.'), TokenFault::Malformed);
+        target.refuses(&format!("{unsigned}AAAA"), TokenFault::Algorithm);
     }
-    let escaped = house.forger.header().with("alg", r#""\u006e\u006fne""#);
-    house.refuses_header(&escaped, TokenFault::Algorithm);
+    let escaped = target.forger.header().with("alg", r#""\u006e\u006fne""#);
+    target.refuses_header(&escaped, TokenFault::Algorithm);
 }
 
 #[test]
 fn an_algorithm_is_named_to_the_letter_and_by_a_string() {
-    let house = House::new();
+    let target = Target::new();
     for name in [
         "eddsa", "EDDSA", "EdDSA ", " EdDSA", "EdDSA\0", "ed25519", "ED25519", "Ed448", "ES256K",
         "ES384", "RS512", "PS256", "HS512", "RSA-OAEP", "dir", "A128KW",
     ] {
-        let header = house.forger.header().with("alg", quoted(name));
-        house.refuses_header(&header, TokenFault::Algorithm);
+        let header = target.forger.header().with("alg", quoted(name));
+        target.refuses_header(&header, TokenFault::Algorithm);
     }
-    house.refuses_header(&house.forger.header().without("alg"), TokenFault::Algorithm);
+    target.refuses_header(&target.forger.header().without("alg"), TokenFault::Algorithm);
     for raw in ["null", "true", "0", "[\"EdDSA\"]", "{}"] {
-        house.refuses_header(&house.forger.header().with("alg", raw), TokenFault::Malformed);
+        target.refuses_header(&target.forger.header().with("alg", raw), TokenFault::Malformed);
     }
 }
 
@@ -97,17 +99,17 @@ fn base64_of(body: &str) -> Vec<u8> {
 fn hs256_keyed_with_any_form_of_the_public_key_behind_junk_too_is_refused() {
     let secret = private_key(Algorithm::HS256);
     for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
-        let house = House::of(algorithm);
+        let target = Target::of(algorithm);
         let shared = SigningKey::new(&secret, &DefaultProvider).unwrap();
-        let ring = KeyRing::new(house.key.clone()).with_next(&shared).unwrap();
-        let both = validator(ring, &house.clock);
+        let ring = KeyRing::new(target.key.clone()).with_next(&shared).unwrap();
+        let both = validator(ring, &target.clock);
         let PrivateKey::Hmac(bytes) = &secret else { panic!("{secret:?}") };
         let rightly = Forger::with_hmac(bytes, shared.kid());
         accepts(&both, &rightly.forge(&rightly.header(), &claims()));
         for form in public_forms(algorithm) {
-            let forger = Forger::with_hmac(&form, house.key.kid());
+            let forger = Forger::with_hmac(&form, target.key.kid());
             let token = forger.forge(&forger.header(), &claims());
-            house.refuses(&token, TokenFault::Algorithm);
+            target.refuses(&token, TokenFault::Algorithm);
             refuses(&both, &token, TokenFault::UnknownKey);
             let forger = Forger::with_hmac(&form, shared.kid());
             let token = forger.forge(&forger.header(), &claims());
@@ -173,11 +175,11 @@ fn an_empty_or_short_hmac_key_is_refused_at_construction() {
 /// With e = 1 a signature is the padded digest itself: anybody can write it down.
 #[test]
 fn an_rsa_key_with_e_1_or_below_2048_bits_does_not_get_into_a_ring() {
-    let house = House::new();
+    let target = Target::new();
     let good = SigningKey::new(&private_key(Algorithm::RS256), &DefaultProvider).unwrap();
     let good = good.verifying_key().to_jwk().unwrap();
     let short = base64url_encode(&base64url_decode(good["n"].as_str().unwrap())[..128]);
-    let ours = house.key.verifying_key().to_jwk().unwrap();
+    let ours = target.key.verifying_key().to_jwk().unwrap();
     for (name, value) in [("e", "AQ"), ("e", "AAAB"), ("n", &*short)] {
         let mut weak = good.clone();
         weak["kid"] = "weak".into();
@@ -188,8 +190,8 @@ fn an_rsa_key_with_e_1_or_below_2048_bits_does_not_get_into_a_ring() {
         assert_invalid_key(KeyRing::from_jwks(json!({"keys": [weak]}).to_string().as_bytes()));
 
         let set = json!({"keys": [weak, ours]}).to_string();
-        let validator = validator(KeyRing::from_jwks(set.as_bytes()).unwrap(), &house.clock);
-        accepts(&validator, &house.good());
+        let validator = validator(KeyRing::from_jwks(set.as_bytes()).unwrap(), &target.clock);
+        accepts(&validator, &target.good());
         let header = Members::of(&[("alg", "\"RS256\""), ("kid", "\"weak\"")]);
         let header = header.with("typ", "\"at+jwt\"");
         let input =
@@ -223,7 +225,7 @@ fn refuses_signature(algorithm: Algorithm, input: &str, signature: &[u8]) {
 
 #[track_caller]
 fn good_signature(algorithm: Algorithm) -> (String, Vec<u8>) {
-    let token = House::of(algorithm).good();
+    let token = Target::of(algorithm).good();
     let (input, signature) = token.rsplit_once('.').unwrap();
     for provider in providers() {
         let key = SigningKey::new(&private_key(algorithm), provider).unwrap();
@@ -297,8 +299,8 @@ fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
 /// Under the neutral element as a key, R = the neutral element and S = 0 sign every message.
 #[test]
 fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
-    let house = House::new();
-    let ours = house.key.verifying_key().to_jwk().unwrap();
+    let target = Target::new();
+    let ours = target.key.verifying_key().to_jwk().unwrap();
     let signature = [base64url_decode(SMALL_ORDER[0]), vec![0; 32]].concat();
     for x in SMALL_ORDER {
         assert_invalid_key(VerificationKey::ed25519(&base64url_decode(x)));
@@ -308,9 +310,9 @@ fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
             assert_invalid_key(KeyRing::from_jwks_with(alone.as_bytes(), provider));
             let set = json!({"keys": [weak, ours]}).to_string();
             let ring = KeyRing::from_jwks_with(set.as_bytes(), provider).unwrap();
-            let validator = validator(ring, &house.clock);
-            accepts(&validator, &house.good());
-            let header = house.forger.header().with("kid", "\"weak\"");
+            let validator = validator(ring, &target.clock);
+            accepts(&validator, &target.good());
+            let header = target.forger.header().with("kid", "\"weak\"");
             let input = format!(
                 "{}.{}",
                 base64url_encode(header.text()),
@@ -324,11 +326,11 @@ fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
 
 #[test]
 fn ed25519_and_eddsa_name_the_same_algorithm() {
-    let house = House::new();
+    let target = Target::new();
     for name in ["EdDSA", "Ed25519"] {
-        house.accepts_header(&house.forger.header().with("alg", quoted(name)));
+        target.accepts_header(&target.forger.header().with("alg", quoted(name)));
     }
-    let p256 = House::of(Algorithm::ES256);
+    let p256 = Target::of(Algorithm::ES256);
     let header = p256.forger.header().with("alg", "\"Ed25519\"");
     p256.refuses_header(&header, TokenFault::Algorithm);
 }

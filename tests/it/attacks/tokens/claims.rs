@@ -10,7 +10,7 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, House, Members, accepts, assert_challenged, claims, guarded, quoted, refuses,
+    Forger, Members, Target, accepts, assert_challenged, claims, guarded_host, quoted, refuses,
 };
 use crate::support::jose::private_key;
 use crate::support::{AUDIENCE, Fixture, ISSUER, START, Server};
@@ -19,7 +19,7 @@ const TIMES: [&str; 3] = ["exp", "nbf", "iat"];
 
 #[test]
 fn a_time_that_is_no_integer_from_0_to_2_to_the_53_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     let at = START + 10;
     for raw in [
         &*format!("\"{at}\""),
@@ -56,74 +56,74 @@ fn a_time_that_is_no_integer_from_0_to_2_to_the_53_is_refused() {
         "",
     ] {
         for name in TIMES {
-            house.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
         }
     }
     for name in TIMES {
-        house.accepts_claims(&claims().with(name, at.to_string()));
+        target.accepts_claims(&claims().with(name, at.to_string()));
     }
 }
 
 #[test]
 fn the_largest_and_the_smallest_times_are_read_without_overflow_at_any_hour() {
     const LARGEST: &str = "9007199254740991";
-    let house = House::new();
-    let forever = house.accepts_claims(&claims().with("exp", LARGEST));
+    let target = Target::new();
+    let forever = target.accepts_claims(&claims().with("exp", LARGEST));
     assert_eq!(forever.expires_at(), Timestamp::MAX);
-    house.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
+    target.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
     for name in ["nbf", "iat"] {
-        house.refuses_claims(&claims().with(name, LARGEST), TokenFault::NotYetValid);
-        house.accepts_claims(&claims().with(name, "0"));
+        target.refuses_claims(&claims().with(name, LARGEST), TokenFault::NotYetValid);
+        target.accepts_claims(&claims().with(name, "0"));
     }
-    house.clock.set(Timestamp::from_micros(Timestamp::MAX.as_micros() - 1));
-    house.accepts_claims(&claims().with("exp", LARGEST));
-    house.refuses_claims(&claims(), TokenFault::Expired);
-    house.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
-    house.clock.set(Timestamp::MAX);
+    target.clock.set(Timestamp::from_micros(Timestamp::MAX.as_micros() - 1));
+    target.accepts_claims(&claims().with("exp", LARGEST));
+    target.refuses_claims(&claims(), TokenFault::Expired);
+    target.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
+    target.clock.set(Timestamp::MAX);
     for exp in ["0", LARGEST] {
-        let token = house.with_claims(&claims().with("exp", exp));
-        assert!(house.validator.validate(&token).is_err());
+        let token = target.with_claims(&claims().with("exp", exp));
+        assert!(target.validator.validate(&token).is_err());
     }
-    house.clock.set(Timestamp::MIN);
+    target.clock.set(Timestamp::MIN);
     let from_zero = claims().with("iat", "0").with("nbf", "0");
-    house.accepts_claims(&from_zero);
-    house.accepts_claims(&from_zero.clone().with("exp", LARGEST));
-    house.refuses_claims(&from_zero.with("nbf", LARGEST), TokenFault::NotYetValid);
+    target.accepts_claims(&from_zero);
+    target.accepts_claims(&from_zero.clone().with("exp", LARGEST));
+    target.refuses_claims(&from_zero.with("nbf", LARGEST), TokenFault::NotYetValid);
 }
 
 #[test]
 fn a_claim_that_is_needed_and_missing_or_null_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for name in ["exp", "iss", "aud", "sub", "iat", "jti", "subject_type", "client_id", "acl"] {
-        house.refuses_claims(&claims().without(name), TokenFault::Claims);
-        house.refuses_claims(&claims().with(name, "null"), TokenFault::Claims);
+        target.refuses_claims(&claims().without(name), TokenFault::Claims);
+        target.refuses_claims(&claims().with(name, "null"), TokenFault::Claims);
     }
-    house.refuses_claims(&Members::of(&[]), TokenFault::Claims);
-    house.accepts_claims(&claims().without("nbf"));
+    target.refuses_claims(&Members::of(&[]), TokenFault::Claims);
+    target.accepts_claims(&claims().without("nbf"));
 }
 
 #[test]
 fn a_claim_that_is_empty_or_of_another_type_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for name in ["sub", "jti", "client_id"] {
         for raw in ["\"\"", "0", "true", "[\"cus_1\"]", "{}"] {
-            house.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
         }
     }
     for name in ["sid", "organizationId"] {
         for raw in ["\"\"", "\" \"", "null", "0", "[\"x\"]"] {
-            house.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
         }
-        house.accepts_claims(&claims().with(name, "\"x\""));
+        target.accepts_claims(&claims().with(name, "\"x\""));
     }
     for raw in ["null", "[]", "\"{}\"", "0"] {
-        house.refuses_claims(&claims().with("customClaims", raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("customClaims", raw), TokenFault::Claims);
     }
 }
 
 #[test]
 fn an_acl_that_is_not_well_formed_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for raw in [
         "{}",
         "\"*\"",
@@ -140,23 +140,23 @@ fn an_acl_that_is_not_well_formed_is_refused() {
         r#"[{"scope":{"productId":"p1"},"permissions":["*"]}]"#,
         r#"[{"scope":{"productId":null},"permissions":["*"]}]"#,
     ] {
-        house.refuses_claims(&claims().with("acl", raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("acl", raw), TokenFault::Claims);
     }
-    house.accepts_claims(&claims().with("acl", r#"[{"scope":{},"permissions":["*"]}]"#));
+    target.accepts_claims(&claims().with("acl", r#"[{"scope":{},"permissions":["*"]}]"#));
 }
 
 #[test]
 fn an_nbf_that_is_a_string_does_not_read_as_absent() {
-    let house = House::new();
+    let target = Target::new();
     for raw in [quoted(&START.to_string()), quoted("never"), quoted(""), "null".into()] {
-        house.refuses_claims(&claims().with("nbf", &*raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("nbf", &*raw), TokenFault::Claims);
     }
-    house.accepts_claims(&claims().without("nbf"));
+    target.accepts_claims(&claims().without("nbf"));
 }
 
 #[test]
 fn an_issuer_equals_to_the_letter() {
-    let house = House::new();
+    let target = Target::new();
     for issuer in [
         "https://auth.example.com/",
         "https://auth.example.co",
@@ -175,18 +175,18 @@ fn an_issuer_equals_to_the_letter() {
         "*",
         "",
     ] {
-        house.refuses_claims(&claims().with("iss", quoted(issuer)), TokenFault::Issuer);
+        target.refuses_claims(&claims().with("iss", quoted(issuer)), TokenFault::Issuer);
     }
     let array = format!("[{}]", quoted(ISSUER));
     for raw in [&*array, "0", "true", "{}"] {
-        house.refuses_claims(&claims().with("iss", raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("iss", raw), TokenFault::Claims);
     }
-    house.accepts_claims(&claims().with("iss", r#""\u0068ttps:\/\/auth.example.com""#));
+    target.accepts_claims(&claims().with("iss", r#""\u0068ttps:\/\/auth.example.com""#));
 }
 
 #[test]
 fn an_audience_is_contained_to_the_letter() {
-    let house = House::new();
+    let target = Target::new();
     for audience in [
         "https://api.example.com/",
         "https://api.example.co",
@@ -200,10 +200,10 @@ fn an_audience_is_contained_to_the_letter() {
         "",
     ] {
         let audience = quoted(audience);
-        house.refuses_claims(&claims().with("aud", &*audience), TokenFault::Audience);
-        house.refuses_claims(&claims().with("aud", format!("[{audience}]")), TokenFault::Audience);
+        target.refuses_claims(&claims().with("aud", &*audience), TokenFault::Audience);
+        target.refuses_claims(&claims().with("aud", format!("[{audience}]")), TokenFault::Audience);
     }
-    house.refuses_claims(&claims().with("aud", "[]"), TokenFault::Audience);
+    target.refuses_claims(&claims().with("aud", "[]"), TokenFault::Audience);
     let ours = quoted(AUDIENCE);
     for raw in [
         &*format!("[[{ours}]]"),
@@ -216,16 +216,16 @@ fn an_audience_is_contained_to_the_letter() {
         "0",
         "true",
     ] {
-        house.refuses_claims(&claims().with("aud", raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("aud", raw), TokenFault::Claims);
     }
     for raw in [format!("[{ours}]"), format!("[\"x\",{ours}]"), format!("[{ours},{ours}]")] {
-        house.accepts_claims(&claims().with("aud", raw));
+        target.accepts_claims(&claims().with("aud", raw));
     }
 }
 
 #[test]
 fn a_typ_of_another_kind_of_token_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for typ in [
         "JWT",
         "jwt",
@@ -247,19 +247,19 @@ fn a_typ_of_another_kind_of_token_is_refused() {
         "at+sd-jwt",
         "",
     ] {
-        house.refuses_header(&house.forger.header().with("typ", quoted(typ)), TokenFault::Type);
+        target.refuses_header(&target.forger.header().with("typ", quoted(typ)), TokenFault::Type);
     }
-    house.refuses_header(&house.forger.header().without("typ"), TokenFault::Type);
+    target.refuses_header(&target.forger.header().without("typ"), TokenFault::Type);
     for raw in ["null", "0", "true", "[\"at+jwt\"]", "{}"] {
-        house.refuses_header(&house.forger.header().with("typ", raw), TokenFault::Malformed);
+        target.refuses_header(&target.forger.header().with("typ", raw), TokenFault::Malformed);
     }
 }
 
 #[test]
 fn a_subject_type_is_one_of_three_to_the_letter() {
-    let house = House::new();
+    let target = Target::new();
     for kind in ["user", "entity", "customer"] {
-        let validated = house.accepts_claims(&claims().with("subject_type", quoted(kind)));
+        let validated = target.accepts_claims(&claims().with("subject_type", quoted(kind)));
         assert_eq!(validated.subject_type().as_str(), kind);
     }
     for raw in [
@@ -273,7 +273,7 @@ fn a_subject_type_is_one_of_three_to_the_letter() {
         "[\"user\"]",
         "{\"user\":true}",
     ] {
-        house.refuses_claims(&claims().with("subject_type", raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with("subject_type", raw), TokenFault::Claims);
     }
 }
 
@@ -327,39 +327,39 @@ async fn an_authentication_token_is_no_access_token() {
 
 #[test]
 fn a_token_ends_at_exp_plus_the_leeway_to_the_microsecond() {
-    let house = House::new();
+    let target = Target::new();
     let end = START + 3_600 + 60;
-    let token = house.good();
-    house.clock.set(Timestamp::from_secs(START + 3_600));
-    let validated = house.accepts(&token);
-    house.clock.set(Timestamp::from_micros(end * 1_000_000 - 1));
-    house.accepts(&token);
-    house.validator.recheck(&validated).unwrap();
-    house.clock.set(Timestamp::from_secs(end));
-    house.refuses(&token, TokenFault::Expired);
-    assert_eq!(house.validator.recheck(&validated), Err(TokenFault::Expired));
+    let token = target.good();
+    target.clock.set(Timestamp::from_secs(START + 3_600));
+    let validated = target.accepts(&token);
+    target.clock.set(Timestamp::from_micros(end * 1_000_000 - 1));
+    target.accepts(&token);
+    target.validator.recheck(&validated).unwrap();
+    target.clock.set(Timestamp::from_secs(end));
+    target.refuses(&token, TokenFault::Expired);
+    assert_eq!(target.validator.recheck(&validated), Err(TokenFault::Expired));
 }
 
 #[test]
 fn a_token_begins_at_nbf_and_iat_less_the_leeway_to_the_microsecond() {
-    let house = House::new();
+    let target = Target::new();
     for name in ["nbf", "iat"] {
-        let token = house.with_claims(&claims().with(name, (START + 60).to_string()));
-        let later = house.with_claims(&claims().with(name, (START + 61).to_string()));
-        house.clock.set(Timestamp::from_secs(START));
-        let validated = house.accepts(&token);
-        house.refuses(&later, TokenFault::NotYetValid);
-        house.clock.set(Timestamp::from_micros(START * 1_000_000 - 1));
-        house.refuses(&token, TokenFault::NotYetValid);
-        assert_eq!(house.validator.recheck(&validated), Err(TokenFault::NotYetValid));
-        house.clock.set(Timestamp::from_secs(START + 1));
-        house.accepts(&later);
+        let token = target.with_claims(&claims().with(name, (START + 60).to_string()));
+        let later = target.with_claims(&claims().with(name, (START + 61).to_string()));
+        target.clock.set(Timestamp::from_secs(START));
+        let validated = target.accepts(&token);
+        target.refuses(&later, TokenFault::NotYetValid);
+        target.clock.set(Timestamp::from_micros(START * 1_000_000 - 1));
+        target.refuses(&token, TokenFault::NotYetValid);
+        assert_eq!(target.validator.recheck(&validated), Err(TokenFault::NotYetValid));
+        target.clock.set(Timestamp::from_secs(START + 1));
+        target.accepts(&later);
     }
 }
 
 #[test]
 fn exp_is_refused_at_now_less_the_leeway_and_accepted_a_second_later() {
-    let house = House::new();
+    let target = Target::new();
     for (exp, good) in [
         (START, true),
         (START - 1, true),
@@ -367,20 +367,20 @@ fn exp_is_refused_at_now_less_the_leeway_and_accepted_a_second_later() {
         (START - 60, false),
         (START - 61, false),
     ] {
-        let token = house.with_claims(&claims().with("exp", exp.to_string()));
-        assert_eq!(house.validator.validate(&token).is_ok(), good, "{exp}");
+        let token = target.with_claims(&claims().with("exp", exp.to_string()));
+        assert_eq!(target.validator.validate(&token).is_ok(), good, "{exp}");
         if !good {
-            house.refuses(&token, TokenFault::Expired);
+            target.refuses(&token, TokenFault::Expired);
         }
     }
 }
 
-fn with_leeway(house: &House, leeway: Duration) -> Validator {
+fn with_leeway(target: &Target, leeway: Duration) -> Validator {
     Validator::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .keys(KeyRing::new(house.key.clone()))
-        .clock(Arc::new(house.clock.clone()))
+        .keys(KeyRing::new(target.key.clone()))
+        .clock(Arc::new(target.clock.clone()))
         .leeway(leeway)
         .build()
         .unwrap()
@@ -388,13 +388,13 @@ fn with_leeway(house: &House, leeway: Duration) -> Validator {
 
 #[test]
 fn without_leeway_a_token_that_expires_exactly_now_is_refused() {
-    let house = House::new();
-    let validator = with_leeway(&house, Duration::ZERO);
-    let expiring = |exp: u64| house.with_claims(&claims().with("exp", exp.to_string()));
+    let target = Target::new();
+    let validator = with_leeway(&target, Duration::ZERO);
+    let expiring = |exp: u64| target.with_claims(&claims().with("exp", exp.to_string()));
     refuses(&validator, &expiring(START), TokenFault::Expired);
     accepts(&validator, &expiring(START + 1));
     for name in ["nbf", "iat"] {
-        let beginning = |at: u64| house.with_claims(&claims().with(name, at.to_string()));
+        let beginning = |at: u64| target.with_claims(&claims().with(name, at.to_string()));
         accepts(&validator, &beginning(START));
         refuses(&validator, &beginning(START + 1), TokenFault::NotYetValid);
     }
@@ -402,15 +402,15 @@ fn without_leeway_a_token_that_expires_exactly_now_is_refused() {
 
 #[test]
 fn the_leeway_is_300_seconds_at_most() {
-    let house = House::new();
-    let validator = with_leeway(&house, Duration::from_secs(300));
+    let target = Target::new();
+    let validator = with_leeway(&target, Duration::from_secs(300));
     for (exp, good) in [(START - 299, true), (START - 300, false)] {
-        let token = house.with_claims(&claims().with("exp", exp.to_string()));
+        let token = target.with_claims(&claims().with("exp", exp.to_string()));
         assert_eq!(validator.validate(&token).is_ok(), good, "{exp}");
     }
     for name in ["nbf", "iat"] {
         for (at, good) in [(START + 300, true), (START + 301, false)] {
-            let token = house.with_claims(&claims().with(name, at.to_string()));
+            let token = target.with_claims(&claims().with(name, at.to_string()));
             assert_eq!(validator.validate(&token).is_ok(), good, "{name} {at}");
         }
     }
@@ -418,7 +418,7 @@ fn the_leeway_is_300_seconds_at_most() {
         let builder = Validator::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
-            .keys(KeyRing::new(house.key.clone()))
+            .keys(KeyRing::new(target.key.clone()))
             .leeway(leeway);
         let kind = builder.build().unwrap_err().kind();
         assert_eq!(kind, countersign::ErrorKind::Configuration);
@@ -427,7 +427,7 @@ fn the_leeway_is_300_seconds_at_most() {
 
 #[tokio::test]
 async fn claims_that_are_refused_are_a_401_over_http_and_only_expiry_is_told() {
-    let (forger, server) = guarded().await;
+    let (forger, server) = guarded_host().await;
     let refused = |header: &Members, claims: &Members| forger.forge(header, claims);
     let header = forger.header();
     let expired = refused(&header, &claims().with("exp", "0"));

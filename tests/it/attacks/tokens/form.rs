@@ -5,13 +5,13 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use crate::attacks::tokens::{House, Members, assert_challenged, claims, guarded, quoted};
+use crate::attacks::tokens::{Members, Target, assert_challenged, claims, guarded_host, quoted};
 use crate::support::jose::base64url_encode;
 
 #[test]
 fn any_number_of_segments_but_three_is_refused() {
-    let house = House::new();
-    let good = house.good();
+    let target = Target::new();
+    let good = target.good();
     let [header, payload, signature]: [&str; 3] =
         good.split('.').collect::<Vec<_>>().try_into().unwrap();
     for token in [
@@ -32,21 +32,21 @@ fn any_number_of_segments_but_three_is_refused() {
         format!("{header}..{payload}.{signature}"),
         format!("{good}.."),
     ] {
-        house.refuses(&token, TokenFault::Malformed);
+        target.refuses(&token, TokenFault::Malformed);
     }
 }
 
 #[test]
 fn of_megabytes_of_dots_nothing_is_looked_at_but_the_length() {
-    let house = House::new();
-    house.refuses(&".".repeat(8 * 1024), TokenFault::Malformed);
-    house.refuses(&".".repeat(8 * 1024 + 1), TokenFault::TooLong);
-    house.refuses(&".".repeat(4 * 1024 * 1024), TokenFault::TooLong);
+    let target = Target::new();
+    target.refuses(&".".repeat(8 * 1024), TokenFault::Malformed);
+    target.refuses(&".".repeat(8 * 1024 + 1), TokenFault::TooLong);
+    target.refuses(&".".repeat(4 * 1024 * 1024), TokenFault::TooLong);
 }
 
 #[tokio::test]
 async fn segments_and_dots_that_make_no_token_are_a_401_over_http() {
-    let (forger, server) = guarded().await;
+    let (forger, server) = guarded_host().await;
     let good = forger.forge(&forger.header(), &claims());
     for token in [
         ".".to_owned(),
@@ -66,8 +66,8 @@ async fn segments_and_dots_that_make_no_token_are_a_401_over_http() {
 
 #[test]
 fn the_json_serialisations_are_refused() {
-    let house = House::new();
-    let good = house.good();
+    let target = Target::new();
+    let good = target.good();
     let [header, payload, signature]: [&str; 3] =
         good.split('.').collect::<Vec<_>>().try_into().unwrap();
     let signed = json!({"protected": header, "signature": signature});
@@ -77,14 +77,14 @@ fn the_json_serialisations_are_refused() {
         json!([good]),
         json!(good),
     ] {
-        house.refuses(&token.to_string(), TokenFault::Malformed);
-        house.refuses(&base64url_encode(token.to_string()), TokenFault::Malformed);
+        target.refuses(&token.to_string(), TokenFault::Malformed);
+        target.refuses(&base64url_encode(token.to_string()), TokenFault::Malformed);
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_a_bearer_token_at_all_is_a_400_over_http() {
-    let (forger, server) = guarded().await;
+    let (forger, server) = guarded_host().await;
     let good = forger.forge(&forger.header(), &claims());
     let (input, signature) = good.rsplit_once('.').unwrap();
     let json = json!({"payload": input, "signatures": [{"signature": signature}]}).to_string();
@@ -116,81 +116,81 @@ fn claims_with_remainder(remainder: usize) -> Members {
 
 #[test]
 fn padding_in_any_segment_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for remainder in [1, 2] {
         let claims = claims_with_remainder(remainder);
         let header = (0..3)
-            .map(|pad| house.forger.header().with("x", quoted(&"x".repeat(pad))))
+            .map(|pad| target.forger.header().with("x", quoted(&"x".repeat(pad))))
             .find(|header| header.text().len() % 3 == remainder)
             .unwrap();
         let (header, payload) = (base64url_encode(header.text()), base64url_encode(claims.text()));
-        let good = house.forger.forge_segments(&header, &payload);
-        house.accepts(&good);
+        let good = target.forger.forge_segments(&header, &payload);
+        target.accepts(&good);
         let pad = "=".repeat(3 - remainder);
         for token in [
-            house.forger.forge_segments(&format!("{header}{pad}"), &payload),
-            house.forger.forge_segments(&header, &format!("{payload}{pad}")),
+            target.forger.forge_segments(&format!("{header}{pad}"), &payload),
+            target.forger.forge_segments(&header, &format!("{payload}{pad}")),
             format!("{good}=="),
             format!("{good}="),
             format!("{good}%3D%3D"),
         ] {
-            house.refuses(&token, TokenFault::Malformed);
+            target.refuses(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
 fn white_space_and_other_bytes_in_any_segment_are_refused() {
-    let house = House::new();
+    let target = Target::new();
     let (header, payload) =
-        (base64url_encode(house.forger.header().text()), base64url_encode(claims().text()));
+        (base64url_encode(target.forger.header().text()), base64url_encode(claims().text()));
     for blank in [" ", "\t", "\n", "\r\n", "\0", "\u{a0}", "\u{feff}", "~", ":", "é", "%20"] {
         let within = |segment: &str| format!("{}{blank}{}", &segment[..4], &segment[4..]);
-        let good = house.good();
+        let good = target.good();
         let (input, signature) = good.rsplit_once('.').unwrap();
         for token in [
-            house.forger.forge_segments(&within(&header), &payload),
-            house.forger.forge_segments(&header, &within(&payload)),
+            target.forger.forge_segments(&within(&header), &payload),
+            target.forger.forge_segments(&header, &within(&payload)),
             format!("{input}.{}", within(signature)),
             format!("{good}{blank}"),
             format!("{blank}{good}"),
             format!("{input}{blank}.{signature}"),
         ] {
-            house.refuses(&token, TokenFault::Malformed);
+            target.refuses(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
 fn the_plus_and_slash_of_other_base64_are_refused() {
-    let house = House::new();
+    let target = Target::new();
     // "?~" and "?\x7f" at every offset make both characters.
     let odd = quoted("???~~~>>>???~~~>>>");
-    let header = house.forger.header().with("x", &odd);
+    let header = target.forger.header().with("x", &odd);
     let claims = claims().with("x", &odd);
     let (header, payload) = (base64url_encode(header.text()), base64url_encode(claims.text()));
-    let token = house.forger.forge_segments(&header, &payload);
-    house.accepts(&token);
+    let token = target.forger.forge_segments(&header, &payload);
+    target.accepts(&token);
     let other = |segment: &str| {
         let other = segment.replace('-', "+").replace('_', "/");
         assert_ne!(other, segment);
         other
     };
-    house.refuses(&house.forger.forge_segments(&other(&header), &payload), TokenFault::Malformed);
-    house.refuses(&house.forger.forge_segments(&header, &other(&payload)), TokenFault::Malformed);
+    target.refuses(&target.forger.forge_segments(&other(&header), &payload), TokenFault::Malformed);
+    target.refuses(&target.forger.forge_segments(&header, &other(&payload)), TokenFault::Malformed);
     let signed = (0..200)
-        .map(|number| house.with_claims(&claims.clone().with("jti", quoted(&number.to_string()))))
+        .map(|number| target.with_claims(&claims.clone().with("jti", quoted(&number.to_string()))))
         .find(|token| token.rsplit('.').next().unwrap().contains(['-', '_']))
         .unwrap();
-    house.accepts(&signed);
+    target.accepts(&signed);
     let (input, signature) = signed.rsplit_once('.').unwrap();
-    house.refuses(&format!("{input}.{}", other(signature)), TokenFault::Malformed);
+    target.refuses(&format!("{input}.{}", other(signature)), TokenFault::Malformed);
 }
 
 #[test]
 fn trailing_bits_that_are_not_zero_are_refused_in_any_segment() {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let house = House::new();
+    let target = Target::new();
     let with_bit = |segment: &str| {
         let (body, last) = segment.split_at(segment.len() - 1);
         let digit = ALPHABET.iter().position(|symbol| *symbol == last.as_bytes()[0]).unwrap();
@@ -199,57 +199,57 @@ fn trailing_bits_that_are_not_zero_are_refused_in_any_segment() {
     };
     for remainder in [1, 2] {
         let header = (0..3)
-            .map(|pad| house.forger.header().with("x", quoted(&"x".repeat(pad))))
+            .map(|pad| target.forger.header().with("x", quoted(&"x".repeat(pad))))
             .find(|header| header.text().len() % 3 == remainder)
             .unwrap();
         let (header, payload) = (
             base64url_encode(header.text()),
             base64url_encode(claims_with_remainder(remainder).text()),
         );
-        let good = house.forger.forge_segments(&header, &payload);
-        house.accepts(&good);
+        let good = target.forger.forge_segments(&header, &payload);
+        target.accepts(&good);
         let (input, signature) = good.rsplit_once('.').unwrap();
         for token in [
-            house.forger.forge_segments(&with_bit(&header), &payload),
-            house.forger.forge_segments(&header, &with_bit(&payload)),
+            target.forger.forge_segments(&with_bit(&header), &payload),
+            target.forger.forge_segments(&header, &with_bit(&payload)),
             format!("{input}.{}", with_bit(signature)),
         ] {
-            house.refuses(&token, TokenFault::Malformed);
+            target.refuses(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
 fn a_header_name_that_comes_twice_is_refused_behind_escapes_too() {
-    let house = House::new();
-    let header = || house.forger.header();
-    house.accepts_header(&header().with("x", r#"{"a":1,"b":2}"#));
-    let own_kid = quoted(house.key.kid());
+    let target = Target::new();
+    let header = || target.forger.header();
+    target.accepts_header(&header().with("x", r#"{"a":1,"b":2}"#));
+    let own_kid = quoted(target.key.kid());
     for (name, escaped, raw) in [
         ("alg", r"\u0061lg", "\"EdDSA\""),
         ("kid", r"k\u0069d", &*own_kid),
         ("typ", r"ty\u0070", "\"at+jwt\""),
     ] {
-        house.refuses_header(&header().and(name, raw), TokenFault::Malformed);
-        house.refuses_header(&header().and(name, "\"other\""), TokenFault::Malformed);
-        house.refuses_header(&header().and(escaped, raw), TokenFault::Malformed);
+        target.refuses_header(&header().and(name, raw), TokenFault::Malformed);
+        target.refuses_header(&header().and(name, "\"other\""), TokenFault::Malformed);
+        target.refuses_header(&header().and(escaped, raw), TokenFault::Malformed);
         let only_escaped = header().without(name).and(escaped, raw);
-        house.accepts_header(&only_escaped);
+        target.accepts_header(&only_escaped);
     }
-    house.refuses_header(&header().with("x", "1").and("x", "1"), TokenFault::Malformed);
-    house.refuses_header(&header().with("x", "1").and(r"\u0078", "1"), TokenFault::Malformed);
-    house.refuses_header(&header().with("x", r#"{"a":1,"a":1}"#), TokenFault::Malformed);
-    house.refuses_header(&header().with("x", r#"[[{"a":1,"\u0061":1}]]"#), TokenFault::Malformed);
+    target.refuses_header(&header().with("x", "1").and("x", "1"), TokenFault::Malformed);
+    target.refuses_header(&header().with("x", "1").and(r"\u0078", "1"), TokenFault::Malformed);
+    target.refuses_header(&header().with("x", r#"{"a":1,"a":1}"#), TokenFault::Malformed);
+    target.refuses_header(&header().with("x", r#"[[{"a":1,"\u0061":1}]]"#), TokenFault::Malformed);
 }
 
 #[test]
 fn a_claims_name_that_comes_twice_is_refused_behind_escapes_too() {
-    let house = House::new();
+    let target = Target::new();
     for (name, raw) in claims().0 {
-        house.refuses_claims(&claims().and(&name, &*raw), TokenFault::Claims);
+        target.refuses_claims(&claims().and(&name, &*raw), TokenFault::Claims);
         let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
-        house.refuses_claims(&claims().and(&escaped, &*raw), TokenFault::Claims);
-        house.accepts_claims(&claims().without(&name).and(&escaped, &*raw));
+        target.refuses_claims(&claims().and(&escaped, &*raw), TokenFault::Claims);
+        target.accepts_claims(&claims().without(&name).and(&escaped, &*raw));
     }
     for (name, raw) in [
         ("nobody_reads", r#"{"a":1,"a":1}"#),
@@ -260,53 +260,53 @@ fn a_claims_name_that_comes_twice_is_refused_behind_escapes_too() {
         ("acl", r#"[{"scope":{"p":["1"],"p":["2"]},"permissions":["GetOrders"]}]"#),
         ("acl", r#"[{"scope":{},"permissions":["A"],"permi\u0073sions":["*"]}]"#),
     ] {
-        house.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+        target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
     }
     for (name, raw) in
         [("customClaims", r#"{"a":1,"A":1}"#), ("nobody_reads", r#"[{"a":1},{"a":1}]"#)]
     {
-        house.accepts_claims(&claims().with(name, raw));
+        target.accepts_claims(&claims().with(name, raw));
     }
     for name in ["nobody_reads", "customClaims", "sid", "organizationId"] {
         let raw = if name == "customClaims" { "{}" } else { "\"x\"" };
-        house.accepts_claims(&claims().and(name, raw));
-        house.refuses_claims(&claims().and(name, raw).and(name, raw), TokenFault::Claims);
+        target.accepts_claims(&claims().and(name, raw));
+        target.refuses_claims(&claims().and(name, raw).and(name, raw), TokenFault::Claims);
     }
     let many = (0..40).fold(claims(), |claims, n| claims.and(&format!("n{n}"), "0"));
-    house.accepts_claims(&many);
-    house.refuses_claims(&many.clone().and("n3", "0"), TokenFault::Claims);
-    house.refuses_claims(&many.and("exp", "0"), TokenFault::Claims);
+    target.accepts_claims(&many);
+    target.refuses_claims(&many.clone().and("n3", "0"), TokenFault::Claims);
+    target.refuses_claims(&many.and("exp", "0"), TokenFault::Claims);
 }
 
 #[test]
 fn nesting_of_32_is_read_and_a_nesting_bomb_is_not() {
-    let house = House::new();
+    let target = Target::new();
     let arrays = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
-    let header = |raw: String| house.forger.header().with("x", raw);
+    let header = |raw: String| target.forger.header().with("x", raw);
     for (good, bad) in [(arrays(31), arrays(32)), (objects(31), objects(32))] {
-        house.accepts_header(&header(good.clone()));
-        house.refuses_header(&header(bad.clone()), TokenFault::Malformed);
-        house.accepts_claims(&claims().with("nobody_reads", &*good));
-        house.refuses_claims(&claims().with("nobody_reads", &*bad), TokenFault::Claims);
+        target.accepts_header(&header(good.clone()));
+        target.refuses_header(&header(bad.clone()), TokenFault::Malformed);
+        target.accepts_claims(&claims().with("nobody_reads", &*good));
+        target.refuses_claims(&claims().with("nobody_reads", &*bad), TokenFault::Claims);
     }
-    house.accepts_claims(&claims().with("customClaims", objects(31)));
-    house.refuses_claims(&claims().with("customClaims", objects(32)), TokenFault::Claims);
+    target.accepts_claims(&claims().with("customClaims", objects(31)));
+    target.refuses_claims(&claims().with("customClaims", objects(32)), TokenFault::Claims);
     for bomb in ["[".repeat(5_000), "{\"a\":".repeat(1_000), arrays(2_500), objects(800)] {
-        house.refuses_header(&header(bomb.clone()), TokenFault::Malformed);
+        target.refuses_header(&header(bomb.clone()), TokenFault::Malformed);
         for name in ["nobody_reads", "customClaims", "acl", "aud", "exp", "iss"] {
-            house.refuses_claims(&claims().with(name, &*bomb), TokenFault::Claims);
+            target.refuses_claims(&claims().with(name, &*bomb), TokenFault::Claims);
         }
-        let token = house.forger.forge_bytes(&bomb, claims().text());
-        house.refuses(&token, TokenFault::Malformed);
-        let token = house.forger.forge_bytes(house.forger.header().text(), &bomb);
-        house.refuses(&token, TokenFault::Claims);
+        let token = target.forger.forge_bytes(&bomb, claims().text());
+        target.refuses(&token, TokenFault::Malformed);
+        let token = target.forger.forge_bytes(target.forger.header().text(), &bomb);
+        target.refuses(&token, TokenFault::Claims);
     }
 }
 
 #[test]
 fn json_in_utf_16_or_behind_a_byte_order_mark_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     let in_utf_16 = |text: &str, write: fn(u16) -> [u8; 2]| {
         text.encode_utf16().flat_map(write).collect::<Vec<u8>>()
     };
@@ -320,18 +320,18 @@ fn json_in_utf_16_or_behind_a_byte_order_mark_is_refused() {
             marked.into_bytes(),
         ]
     };
-    let (header, claims) = (house.forger.header().text(), claims().text());
+    let (header, claims) = (target.forger.header().text(), claims().text());
     for form in forms(&header) {
-        house.refuses(&house.forger.forge_bytes(form, &claims), TokenFault::Malformed);
+        target.refuses(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
     }
     for form in forms(&claims) {
-        house.refuses(&house.forger.forge_bytes(&header, form), TokenFault::Claims);
+        target.refuses(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
     }
 }
 
 #[test]
 fn lone_surrogates_and_what_is_no_utf_8_are_refused_where_nobody_reads_too() {
-    let house = House::new();
+    let target = Target::new();
     let raw = |text: &[u8]| [&b"\""[..], text, b"\""].concat();
     let good = [&br"\ud83d\ude00"[..], "\u{1f600}".as_bytes(), br"\u00e9"];
     let bad = [
@@ -349,31 +349,31 @@ fn lone_surrogates_and_what_is_no_utf_8_are_refused_where_nobody_reads_too() {
         br"\x41",
         br"\u12",
     ];
-    let (header, claims) = (house.forger.header().text(), claims().text());
+    let (header, claims) = (target.forger.header().text(), claims().text());
     let insert = |object: &str, name: &[u8], value: &[u8]| {
         let object = &object.as_bytes()[1..];
         [b"{", &*raw(name), b":", &*raw(value), b",", object].concat()
     };
     for text in good {
         for (name, value) in [(text, &b"x"[..]), (b"x", text)] {
-            house.accepts(&house.forger.forge_bytes(insert(&header, name, value), &claims));
-            house.accepts(&house.forger.forge_bytes(&header, insert(&claims, name, value)));
+            target.accepts(&target.forger.forge_bytes(insert(&header, name, value), &claims));
+            target.accepts(&target.forger.forge_bytes(&header, insert(&claims, name, value)));
         }
     }
     for text in bad {
         for (name, value) in [(text, &b"x"[..]), (b"x", text)] {
-            let token = house.forger.forge_bytes(insert(&header, name, value), &claims);
-            house.refuses(&token, TokenFault::Malformed);
-            let token = house.forger.forge_bytes(&header, insert(&claims, name, value));
-            house.refuses(&token, TokenFault::Claims);
+            let token = target.forger.forge_bytes(insert(&header, name, value), &claims);
+            target.refuses(&token, TokenFault::Malformed);
+            let token = target.forger.forge_bytes(&header, insert(&claims, name, value));
+            target.refuses(&token, TokenFault::Claims);
         }
     }
 }
 
 #[test]
 fn header_and_claims_are_one_json_object_each_and_nothing_more() {
-    let house = House::new();
-    let (header, claims) = (house.forger.header().text(), claims().text());
+    let target = Target::new();
+    let (header, claims) = (target.forger.header().text(), claims().text());
     let forms = |object: &str| {
         let body = object.trim_end_matches('}');
         [
@@ -395,63 +395,63 @@ fn header_and_claims_are_one_json_object_each_and_nothing_more() {
         ]
     };
     for form in forms(&header) {
-        house.refuses(&house.forger.forge_bytes(form, &claims), TokenFault::Malformed);
+        target.refuses(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
     }
     for form in forms(&claims) {
-        house.refuses(&house.forger.forge_bytes(&header, form), TokenFault::Claims);
+        target.refuses(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
     }
     let spaced = |object: &str| format!(" \r\n\t{object}\n ");
-    house.accepts(&house.forger.forge_bytes(spaced(&header), spaced(&claims)));
+    target.accepts(&target.forger.forge_bytes(spaced(&header), spaced(&claims)));
 }
 
 #[test]
 fn a_header_with_zip_enc_or_b64_of_any_value_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for name in ["zip", "enc", "b64"] {
         for raw in ["null", "true", "false", "0", "\"DEF\"", "\"\"", "[]", "{}"] {
-            let header = house.forger.header().with(name, raw);
-            house.refuses_header(&header, TokenFault::UnsupportedHeader);
+            let header = target.forger.header().with(name, raw);
+            target.refuses_header(&header, TokenFault::UnsupportedHeader);
             let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
-            let header = house.forger.header().with(&escaped, raw);
-            house.refuses_header(&header, TokenFault::UnsupportedHeader);
+            let header = target.forger.header().with(&escaped, raw);
+            target.refuses_header(&header, TokenFault::UnsupportedHeader);
         }
-        house.accepts_claims(&claims().with(name, "false"));
-        house.accepts_header(&house.forger.header().with("x", format!("{{\"{name}\":false}}")));
+        target.accepts_claims(&claims().with(name, "false"));
+        target.accepts_header(&target.forger.header().with("x", format!("{{\"{name}\":false}}")));
     }
-    house.accepts_header(&house.forger.header().with("ZIP", "\"DEF\""));
+    target.accepts_header(&target.forger.header().with("ZIP", "\"DEF\""));
 }
 
 #[test]
 fn a_payload_that_is_not_encoded_is_refused() {
-    let house = House::new();
-    let header = house.forger.header().with("b64", "false").with("crit", "[\"b64\"]");
-    let plain = house.forger.forge_segments(&base64url_encode(header.text()), &claims().text());
-    house.refuses(&plain, TokenFault::UnsupportedHeader);
-    let plain = house
+    let target = Target::new();
+    let header = target.forger.header().with("b64", "false").with("crit", "[\"b64\"]");
+    let plain = target.forger.forge_segments(&base64url_encode(header.text()), &claims().text());
+    target.refuses(&plain, TokenFault::UnsupportedHeader);
+    let plain = target
         .forger
-        .forge_segments(&base64url_encode(house.forger.header().text()), &claims().text());
-    house.refuses(&plain, TokenFault::Malformed);
+        .forge_segments(&base64url_encode(target.forger.header().text()), &claims().text());
+    target.refuses(&plain, TokenFault::Malformed);
 }
 
 #[test]
 fn an_encrypted_token_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for algorithm in ["dir", "RSA-OAEP", "ECDH-ES", "EdDSA"] {
-        let header = house.forger.header().with("alg", quoted(algorithm));
+        let header = target.forger.header().with("alg", quoted(algorithm));
         let header = base64url_encode(header.with("enc", "\"A256GCM\"").text());
         for key in ["", "a2V5"] {
             let token =
                 format!("{header}.{key}.bm9uY2U.{}.dGFn", base64url_encode(claims().text()));
-            house.refuses(&token, TokenFault::UnsupportedHeader);
+            target.refuses(&token, TokenFault::UnsupportedHeader);
         }
-        let token = house.forger.forge_segments(&header, &base64url_encode(claims().text()));
-        house.refuses(&token, TokenFault::UnsupportedHeader);
+        let token = target.forger.forge_segments(&header, &base64url_encode(claims().text()));
+        target.refuses(&token, TokenFault::UnsupportedHeader);
     }
 }
 
 #[test]
 fn a_crit_that_is_unknown_known_empty_or_no_list_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for raw in [
         r#"["exp"]"#,
         r#"["http://example.com/unknown"]"#,
@@ -468,58 +468,58 @@ fn a_crit_that_is_unknown_known_empty_or_no_list_is_refused() {
         "0",
         "{}",
     ] {
-        let header = house.forger.header().with("x", "1").with("exp", "1").with("crit", raw);
-        house.refuses_header(&header, TokenFault::UnsupportedHeader);
-        let header = house.forger.header().with(r"\u0063rit", raw);
-        house.refuses_header(&header, TokenFault::UnsupportedHeader);
+        let header = target.forger.header().with("x", "1").with("exp", "1").with("crit", raw);
+        target.refuses_header(&header, TokenFault::UnsupportedHeader);
+        let header = target.forger.header().with(r"\u0063rit", raw);
+        target.refuses_header(&header, TokenFault::UnsupportedHeader);
     }
 }
 
 #[test]
 fn a_crit_that_comes_twice_is_refused() {
-    let house = House::new();
+    let target = Target::new();
     for (first, second) in [("[\"x\"]", "[\"x\"]"), ("[]", "[\"x\"]"), ("null", "null")] {
-        let header = house.forger.header().with("crit", first).and("crit", second);
-        house.refuses_header(&header, TokenFault::Malformed);
+        let header = target.forger.header().with("crit", first).and("crit", second);
+        target.refuses_header(&header, TokenFault::Malformed);
     }
 }
 
 #[test]
 fn a_crit_in_a_place_where_it_means_nothing_means_nothing() {
-    let house = House::new();
-    house.accepts_claims(&claims().with("crit", "[\"x\"]"));
-    house.accepts_header(&house.forger.header().with("x", r#"{"crit":["x"]}"#));
-    house.accepts_header(&house.forger.header().with("Crit", "[\"x\"]"));
+    let target = Target::new();
+    target.accepts_claims(&claims().with("crit", "[\"x\"]"));
+    target.accepts_header(&target.forger.header().with("x", r#"{"crit":["x"]}"#));
+    target.accepts_header(&target.forger.header().with("Crit", "[\"x\"]"));
 }
 
 #[test]
 fn header_parameters_that_nobody_knows_are_ignored_whatever_their_type() {
-    let house = House::new();
+    let target = Target::new();
     for raw in ["null", "true", "-1.5e3", "18446744073709551616", "\"\"", "[[],{}]", "{\"a\":[1]}"]
     {
         for name in ["x", "cty", "url", "nonce", "epk", "p2c", "iss", "", "\u{1f600}"] {
-            house.accepts_header(&house.forger.header().with(name, raw));
+            target.accepts_header(&target.forger.header().with(name, raw));
         }
     }
 }
 
 #[test]
 fn the_type_of_an_access_token_is_read_in_any_case_with_or_without_its_prefix() {
-    let house = House::new();
+    let target = Target::new();
     for typ in ["at+jwt", "AT+JWT", "At+Jwt", "application/at+jwt", "APPLICATION/AT+jwt"] {
-        house.accepts_header(&house.forger.header().with("typ", quoted(typ)));
+        target.accepts_header(&target.forger.header().with("typ", quoted(typ)));
     }
 }
 
 /// A token of exactly that length.
-fn token_of_len(house: &House, len: usize) -> String {
+fn token_of_len(target: &Target, len: usize) -> String {
     (0..3)
         .flat_map(|of_header| (0..4).map(move |less| (of_header, less)))
         .find_map(|(of_header, less)| {
-            let header = house.forger.header().with("x", quoted(&"x".repeat(of_header)));
-            let empty = house.forger.forge(&header, &claims().with("x", "\"\""));
+            let header = target.forger.header().with("x", quoted(&"x".repeat(of_header)));
+            let empty = target.forger.forge(&header, &claims().with("x", "\"\""));
             let pad = (len - empty.len()) * 3 / 4 - less;
-            let token = house.forger.forge(&header, &claims().with("x", quoted(&"x".repeat(pad))));
+            let token = target.forger.forge(&header, &claims().with("x", quoted(&"x".repeat(pad))));
             (token.len() == len).then_some(token)
         })
         .unwrap()
@@ -527,16 +527,16 @@ fn token_of_len(house: &House, len: usize) -> String {
 
 #[test]
 fn a_token_of_8_kibibytes_is_accepted_and_one_byte_more_is_not() {
-    let house = House::new();
-    house.accepts(&token_of_len(&house, 8 * 1024));
-    house.refuses(&token_of_len(&house, 8 * 1024 + 1), TokenFault::TooLong);
-    house.refuses(&token_of_len(&house, 8 * 1024 + 2), TokenFault::TooLong);
-    house.refuses(&token_of_len(&house, 100 * 1024), TokenFault::TooLong);
+    let target = Target::new();
+    target.accepts(&token_of_len(&target, 8 * 1024));
+    target.refuses(&token_of_len(&target, 8 * 1024 + 1), TokenFault::TooLong);
+    target.refuses(&token_of_len(&target, 8 * 1024 + 2), TokenFault::TooLong);
+    target.refuses(&token_of_len(&target, 100 * 1024), TokenFault::TooLong);
 }
 
 #[tokio::test]
 async fn a_token_of_over_8_kibibytes_is_a_401_over_http() {
-    let (forger, server) = guarded().await;
+    let (forger, server) = guarded_host().await;
     let long =
         |len: usize| forger.forge(&forger.header(), &claims().with("x", quoted(&"x".repeat(len))));
     server.get("/", Some(&long(4_000))).await.expect(200);

@@ -7,14 +7,14 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, House, accepts, assert_challenged, claims, guarded, quoted, refuses, validator,
+    Forger, Target, accepts, assert_challenged, claims, guarded_host, quoted, refuses, validator,
 };
 use crate::support::START;
 use crate::support::jose::{assert_invalid_key, private_key};
 
 #[test]
 fn a_key_that_the_header_brings_or_points_to_is_never_used() {
-    let house = House::new();
+    let target = Target::new();
     let private = DefaultProvider.generate(Algorithm::EdDSA).unwrap();
     let stranger = Forger::of(&private);
     let jwk = SigningKey::new(&private, &DefaultProvider).unwrap();
@@ -32,12 +32,12 @@ fn a_key_that_the_header_brings_or_points_to_is_never_used() {
         ("x5t#S256", "\"dGh1bWI\""),
     ] {
         let header = stranger.header().with(name, raw);
-        house.refuses(&stranger.forge(&header, &claims()), TokenFault::UnknownKey);
-        let ours = header.clone().with("kid", quoted(house.key.kid()));
-        house.refuses(&stranger.forge(&ours, &claims()), TokenFault::Signature);
+        target.refuses(&stranger.forge(&header, &claims()), TokenFault::UnknownKey);
+        let ours = header.clone().with("kid", quoted(target.key.kid()));
+        target.refuses(&stranger.forge(&ours, &claims()), TokenFault::Signature);
         let nameless = header.without("kid");
-        house.refuses(&stranger.forge(&nameless, &claims()), TokenFault::UnknownKey);
-        house.accepts_header(&house.forger.header().with(name, raw));
+        target.refuses(&stranger.forge(&nameless, &claims()), TokenFault::UnknownKey);
+        target.accepts_header(&target.forger.header().with(name, raw));
     }
     let asked = listener.accept().map(|_| ()).unwrap_err();
     assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
@@ -50,8 +50,8 @@ fn base64_text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_kid_with_a_path_sql_nul_or_line_ends_is_the_kid_of_nobody() {
-    let house = House::new();
-    let own = house.key.kid();
+    let target = Target::new();
+    let own = target.key.kid();
     let upper = own.to_uppercase();
     for kid in [
         "../../../../dev/null",
@@ -74,25 +74,25 @@ fn a_kid_with_a_path_sql_nul_or_line_ends_is_the_kid_of_nobody() {
         &own[..own.len() - 1],
         &"k".repeat(4_096),
     ] {
-        let header = house.forger.header().with("kid", quoted(kid));
-        house.refuses_header(&header, TokenFault::UnknownKey);
+        let header = target.forger.header().with("kid", quoted(kid));
+        target.refuses_header(&header, TokenFault::UnknownKey);
     }
-    house.refuses_header(&house.forger.header().without("kid"), TokenFault::UnknownKey);
+    target.refuses_header(&target.forger.header().without("kid"), TokenFault::UnknownKey);
     for raw in ["null", "0", "true", "[]", "{}", &format!("[{}]", quoted(own))] {
-        house.refuses_header(&house.forger.header().with("kid", raw), TokenFault::Malformed);
+        target.refuses_header(&target.forger.header().with("kid", raw), TokenFault::Malformed);
     }
 }
 
 #[test]
 fn a_kid_of_64_kibibytes_is_not_read() {
-    let house = House::new();
-    let header = house.forger.header().with("kid", quoted(&"k".repeat(64 * 1024)));
-    house.refuses_header(&header, TokenFault::TooLong);
+    let target = Target::new();
+    let header = target.forger.header().with("kid", quoted(&"k".repeat(64 * 1024)));
+    target.refuses_header(&header, TokenFault::TooLong);
 }
 
 #[tokio::test]
 async fn a_kid_is_not_echoed_over_http() {
-    let (forger, server) = guarded().await;
+    let (forger, server) = guarded_host().await;
     for kid in ["canary\r\nSet-Cookie: a=b", "canary\"", "../canary"] {
         let header = forger.header().with("kid", quoted(kid));
         let answer = server.get("/", Some(&forger.forge(&header, &claims()))).await;
@@ -104,31 +104,31 @@ async fn a_kid_is_not_echoed_over_http() {
 
 #[test]
 fn a_kid_of_another_issuer_is_unknown_and_a_shared_key_does_not_make_its_tokens_ours() {
-    let house = House::new();
+    let target = Target::new();
     let theirs = Forger::of(&private_key(Algorithm::ES256));
     let other = claims().with("iss", "\"https://other.example.com\"");
-    house.refuses(&theirs.forge(&theirs.header(), &claims()), TokenFault::Algorithm);
+    target.refuses(&theirs.forge(&theirs.header(), &claims()), TokenFault::Algorithm);
     let neighbour = Forger::of(&DefaultProvider.generate(Algorithm::EdDSA).unwrap());
-    house.refuses(&neighbour.forge(&neighbour.header(), &claims()), TokenFault::UnknownKey);
-    let our_kid = neighbour.header().with("kid", quoted(house.key.kid()));
-    house.refuses(&neighbour.forge(&our_kid, &claims()), TokenFault::Signature);
-    house.refuses_claims(&other, TokenFault::Issuer);
+    target.refuses(&neighbour.forge(&neighbour.header(), &claims()), TokenFault::UnknownKey);
+    let our_kid = neighbour.header().with("kid", quoted(target.key.kid()));
+    target.refuses(&neighbour.forge(&our_kid, &claims()), TokenFault::Signature);
+    target.refuses_claims(&other, TokenFault::Issuer);
 }
 
 #[test]
 fn a_retired_key_is_refused_after_its_time_without_any_leeway() {
-    let house = House::new();
+    let target = Target::new();
     let until = Timestamp::from_secs(START + 100);
     let ring = KeyRing::generate(Algorithm::ES256)
-        .and_then(|ring| ring.with_retired(house.key.verifying_key().clone(), until))
+        .and_then(|ring| ring.with_retired(target.key.verifying_key().clone(), until))
         .unwrap();
-    let validator = validator(ring, &house.clock);
-    let token = house.good();
-    house.clock.set(Timestamp::from_micros(until.as_micros() - 1));
+    let validator = validator(ring, &target.clock);
+    let token = target.good();
+    target.clock.set(Timestamp::from_micros(until.as_micros() - 1));
     accepts(&validator, &token);
-    house.clock.set(until);
+    target.clock.set(until);
     refuses(&validator, &token, TokenFault::UnknownKey);
-    house.clock.advance(Duration::from_secs(1));
+    target.clock.advance(Duration::from_secs(1));
     refuses(&validator, &token, TokenFault::UnknownKey);
 }
 

@@ -123,7 +123,7 @@ impl Forger {
 }
 
 /// A validator, and one who has the key that it trusts.
-struct House {
+struct Target {
     key: SigningKey,
     forger: Forger,
     validator: Validator,
@@ -132,7 +132,7 @@ struct House {
     clock: TestClock,
 }
 
-impl House {
+impl Target {
     fn new() -> Self {
         Self::of(Algorithm::EdDSA)
     }
@@ -144,9 +144,9 @@ impl House {
         let ring = KeyRing::new(key.clone());
         let forgetful = building(ring.clone(), &clock).token_cache_bytes(0).build().unwrap();
         let validator = validator(ring, &clock);
-        let house = Self { key, forger: Forger::of(&private), validator, forgetful, clock };
-        house.accepts(&house.good());
-        house
+        let target = Self { key, forger: Forger::of(&private), validator, forgetful, clock };
+        target.accepts(&target.good());
+        target
     }
 
     fn good(&self) -> String {
@@ -228,7 +228,7 @@ fn readable(token: &str) -> String {
 }
 
 /// A host whose one route is behind a layer that validates, and one who has its key.
-async fn guarded() -> (Forger, Server) {
+async fn guarded_host() -> (Forger, Server) {
     let private = private_key(Algorithm::EdDSA);
     let key = SigningKey::new(&private, &DefaultProvider).unwrap();
     let fixture = Fixture::with(|builder| builder.keys(KeyRing::new(key)));

@@ -11,7 +11,7 @@ pub const AUDIENCE: &str = "https://api.example.com";
 /// Text, for a peer takes nothing else for a shared secret.
 pub const HMAC_SECRET: &str = "a shared secret of 32 bytes, or of a few more";
 
-pub struct House {
+pub struct Setup {
     pub algorithm: Algorithm,
     /// Remembers the tokens that it has checked.
     pub service: TokenService,
@@ -21,7 +21,7 @@ pub struct House {
     pub token: String,
 }
 
-impl House {
+impl Setup {
     pub fn signing_with(algorithm: Algorithm) -> Self {
         let key = match algorithm {
             Algorithm::HS256 => PrivateKey::from_hmac_secret(HMAC_SECRET.as_bytes()),

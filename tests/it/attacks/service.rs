@@ -1,4 +1,4 @@
-//! A house with a user, a machine and a customer in it, and what is tried on its doors.
+//! A service with a user, a machine and a customer in it, and what is tried on its routes.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -47,7 +47,7 @@ pub async fn serve(fixture: &Fixture) -> Server {
 }
 
 /// A user, an entity and a customer's credential of one name, each with a secret that is known.
-pub async fn house(policy: Policy) -> (Fixture, Server) {
+pub async fn populated_service(policy: Policy) -> (Fixture, Server) {
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user(NAME, json!([])).await;
     fixture.entity(NAME, SECRET).await;
@@ -152,12 +152,12 @@ pub async fn at_once(
     statuses
 }
 
-pub async fn guarded(fixture: &Fixture) -> (String, String) {
+pub async fn session_with_code(fixture: &Fixture) -> (String, String) {
     let token = fixture.session(|new| new.otp_required(true)).await;
     (token, fixture.outbox.last_code())
 }
 
-pub fn wrong(code: &str) -> String {
+pub fn wrong_code_for(code: &str) -> String {
     let last = if code.ends_with('0') { "1" } else { "0" };
     format!("{}{last}", &code[..code.len() - 1])
 }
@@ -166,7 +166,7 @@ pub async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
     server.post(&format!("{SESSIONS}/{token}/exchange"), None, &body).await
 }
 
-pub async fn present(server: &Server, token: &str, code: &str) -> Answer {
+pub async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
     exchange(server, token, json!({"oneTimePassword": code})).await
 }
 
