@@ -1,25 +1,24 @@
 //! The secrets of machines, read, reset and presented in whatever order, next to a model of them; over
 //! each kind of store.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::{Acl, Caller, Entity, Error, ErrorKind, Grant, Secret, Validated};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use proptest_state_machine::prop_state_machine;
 
-use crate::properties::stores::{Kept, Memory, OverPostgres, OverSqlite, Store};
+use crate::properties::driver::{
+    Driven, Memory, Model, Over, OverPostgres, OverSqlite, SECRET_GRACE, SECRET_OVERLAP,
+};
+use crate::support::Fixture;
 
 const DAY: u64 = 86_400;
-/// What the policy of these services says.
-pub const OVERLAP: Duration = Duration::from_secs(5 * DAY);
-pub const GRACE: Duration = Duration::from_secs(2 * DAY);
 const LIFETIME_DAYS: u64 = 180;
 
 #[derive(Clone, Debug, Default)]
-struct Model {
+struct Secrets {
     seconds: u64,
     /// Each secret that there ever was, by the order in which they were made.
     expiries: Vec<u64>,
@@ -47,7 +46,7 @@ enum Transition {
 /// What came of a step: which of the secrets was answered, if one was.
 type Outcome = Result<Option<usize>, ErrorKind>;
 
-impl Model {
+impl Secrets {
     fn make(&mut self, days: Option<u64>) -> Outcome {
         let days = match days {
             Some(0) => return Err(ErrorKind::InvalidFields),
@@ -61,10 +60,35 @@ impl Model {
         let newest = self.expiries.len();
         for (at, expiry) in self.expiries.iter_mut().enumerate() {
             let is_previous = at + 1 == newest;
-            *expiry = (*expiry).min(if is_previous { now + OVERLAP.as_secs() } else { now });
+            *expiry = (*expiry).min(if is_previous { now + SECRET_OVERLAP.as_secs() } else { now });
         }
         self.expiries.push(now + days * DAY);
         Ok(Some(newest))
+    }
+}
+
+impl Model for Secrets {
+    type Transition = Transition;
+    type Outcome = Outcome;
+
+    fn transitions(&self) -> BoxedStrategy<Transition> {
+        let days = select(vec![None, Some(0), Some(1), Some(30), Some(u64::MAX)]);
+        let wait = select(vec![1, 3_600, DAY, 2 * DAY, 5 * DAY - 1, 30 * DAY])
+            .prop_map(|seconds| Transition::Wait { seconds });
+        prop_oneof![
+            2 => Just(Transition::Read),
+            3 => days.prop_map(|days| Transition::Reset { days }),
+            6 => (0..4_usize).prop_map(|before| Transition::Present { before }),
+            1 => Just(Transition::Guess),
+            1 => Just(Transition::Disable),
+            2 => Just(Transition::Enable),
+            4 => wait,
+        ]
+        .boxed()
+    }
+
+    fn allows(&self, transition: Transition) -> bool {
+        !matches!(transition, Transition::Present { .. }) || !self.expiries.is_empty()
     }
 
     fn step(&mut self, transition: Transition) -> Outcome {
@@ -79,7 +103,7 @@ impl Model {
                 let newest = self.expiries.len() - 1;
                 let at = newest.saturating_sub(before);
                 // Late by the grace period at most, and the newest one alone.
-                let grace = if at == newest { GRACE.as_secs() } else { 0 };
+                let grace = if at == newest { SECRET_GRACE.as_secs() } else { 0 };
                 if self.seconds < self.expiries[at] + grace && !self.is_disabled {
                     Ok(None)
                 } else {
@@ -103,119 +127,61 @@ impl Model {
     }
 }
 
-struct Secrets;
-
-impl ReferenceStateMachine for Secrets {
-    type State = Model;
-    type Transition = Transition;
-
-    fn init_state() -> BoxedStrategy<Model> {
-        Just(Model::default()).boxed()
-    }
-
-    fn transitions(_: &Model) -> BoxedStrategy<Transition> {
-        let days = select(vec![None, Some(0), Some(1), Some(30), Some(u64::MAX)]);
-        let wait = select(vec![1, 3_600, DAY, 2 * DAY, 5 * DAY - 1, 30 * DAY])
-            .prop_map(|seconds| Transition::Wait { seconds });
-        prop_oneof![
-            2 => Just(Transition::Read),
-            3 => days.prop_map(|days| Transition::Reset { days }),
-            6 => (0..4_usize).prop_map(|before| Transition::Present { before }),
-            1 => Just(Transition::Guess),
-            1 => Just(Transition::Disable),
-            2 => Just(Transition::Enable),
-            4 => wait,
-        ]
-        .boxed()
-    }
-
-    fn apply(mut model: Model, transition: &Transition) -> Model {
-        let _told_by_the_service = model.step(*transition);
-        model
-    }
-
-    fn preconditions(model: &Model, transition: &Transition) -> bool {
-        !matches!(transition, Transition::Present { .. }) || !model.expiries.is_empty()
-    }
-}
-
-struct Service<S: Store> {
-    kept: Kept<S>,
-    model: Model,
+/// A machine, and the user who manages its secret.
+struct Machine {
     secrets: Vec<Secret>,
     manager: Arc<Validated>,
 }
 
 const ID: &str = "aa-1";
 
-impl<S: Store> Service<S> {
-    fn new(model: Model) -> Self {
-        let kept = Kept::<S>::new();
-        let tokens = &kept.fixture.tokens;
-        kept.runtime.block_on(async {
-            tokens.catch_up().await.unwrap();
-            tokens.register(Entity::entity(ID).unwrap()).await.unwrap();
-        });
+impl Driven for Machine {
+    type Model = Secrets;
+
+    async fn new(Fixture { tokens, .. }: &Fixture) -> Self {
+        tokens.catch_up().await.unwrap();
+        tokens.register(Entity::entity(ID).unwrap()).await.unwrap();
         let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
         let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
-        Self { kept, model, secrets: Vec::new(), manager }
+        Self { secrets: Vec::new(), manager }
     }
 
-    fn step(&mut self, transition: Transition) -> Outcome {
-        let Self { kept: Kept { runtime, fixture, .. }, secrets, manager, .. } = self;
+    async fn step(&mut self, fixture: &Fixture, transition: Transition) -> Outcome {
+        let Self { secrets, manager } = self;
         let tokens = &fixture.tokens;
         let (caller, kind) = (Caller::default(), |error: Error| error.kind());
         let id = Entity::entity(ID).unwrap().id().clone();
-        runtime.block_on(async {
-            let answered = match transition {
-                Transition::Read => tokens.read_secret(manager, ID, None, &caller).await,
-                Transition::Reset { days } => tokens.reset_secret(manager, ID, days, &caller).await,
-                Transition::Present { .. } | Transition::Guess => {
-                    let guess = Secret::dangerous_from_text("a guess of 32 characters or more");
-                    let secret = match transition {
-                        Transition::Present { before } => {
-                            &secrets[(secrets.len() - 1).saturating_sub(before)]
-                        }
-                        _ => &guess.unwrap(),
-                    };
-                    let issued = tokens.issue_entity_token(ID, secret, &caller).await;
-                    return issued.map(|_| None).map_err(kind);
-                }
-                Transition::Disable => {
-                    return tokens.disable_entity(&id).await.map(|()| None).map_err(kind);
-                }
-                Transition::Enable => {
-                    return tokens.enable_entity(&id).await.map(|()| None).map_err(kind);
-                }
-                Transition::Wait { seconds } => {
-                    fixture.clock.advance(Duration::from_secs(seconds));
-                    return Ok(None);
-                }
-            };
-            let secret = answered.map_err(kind)?.secret;
-            let known = secrets.iter().position(|known| known.expose() == secret.expose());
-            Ok(Some(known.unwrap_or_else(|| {
-                secrets.push(secret);
-                secrets.len() - 1
-            })))
-        })
-    }
-}
-
-struct Over<S>(PhantomData<S>);
-
-impl<S: Store> StateMachineTest for Over<S> {
-    type SystemUnderTest = Service<S>;
-    type Reference = Secrets;
-
-    fn init_test(model: &Model) -> Service<S> {
-        Service::new(model.clone())
-    }
-
-    fn apply(mut service: Service<S>, _: &Model, transition: Transition) -> Service<S> {
-        let expected = service.model.step(transition);
-        assert_eq!(service.step(transition), expected, "{transition:?}");
-        service
+        let answered = match transition {
+            Transition::Read => tokens.read_secret(manager, ID, None, &caller).await,
+            Transition::Reset { days } => tokens.reset_secret(manager, ID, days, &caller).await,
+            Transition::Present { .. } | Transition::Guess => {
+                let guess = Secret::dangerous_from_text("a guess of 32 characters or more");
+                let secret = match transition {
+                    Transition::Present { before } => {
+                        &secrets[(secrets.len() - 1).saturating_sub(before)]
+                    }
+                    _ => &guess.unwrap(),
+                };
+                let issued = tokens.issue_entity_token(ID, secret, &caller).await;
+                return issued.map(|_| None).map_err(kind);
+            }
+            Transition::Disable => {
+                return tokens.disable_entity(&id).await.map(|()| None).map_err(kind);
+            }
+            Transition::Enable => {
+                return tokens.enable_entity(&id).await.map(|()| None).map_err(kind);
+            }
+            Transition::Wait { seconds } => {
+                fixture.clock.advance(Duration::from_secs(seconds));
+                return Ok(None);
+            }
+        };
+        let secret = answered.map_err(kind)?.secret;
+        let known = secrets.iter().position(|known| known.expose() == secret.expose());
+        Ok(Some(known.unwrap_or_else(|| {
+            secrets.push(secret);
+            secrets.len() - 1
+        })))
     }
 }
 
@@ -223,15 +189,21 @@ prop_state_machine! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn in_memory_secrets_live_as_the_model_of_them_does(sequential 1..40 => Over<Memory>);
+    fn in_memory_secrets_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Machine, Memory>
+    );
 }
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn in_a_file_secrets_live_as_the_model_of_them_does(sequential 1..40 => Over<OverSqlite>);
+    fn in_a_file_secrets_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Machine, OverSqlite>
+    );
 
     #[test]
-    fn in_postgres_secrets_live_as_the_model_of_them_does(sequential 1..40 => Over<OverPostgres>);
+    fn in_postgres_secrets_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Machine, OverPostgres>
+    );
 }

@@ -1,17 +1,16 @@
 //! The life of customers' sessions, whatever is done to them and in whatever order, next to a model of
 //! it; over each kind of store.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use countersign::{AuthenticationToken, Caller, Error, ErrorKind, ExchangeRequest};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use proptest_state_machine::prop_state_machine;
 use serde_json::json;
 
-use crate::properties::stores::{Kept, Memory, OverPostgres, OverSqlite, Store};
-use crate::support::acl_of;
+use crate::properties::driver::{Driven, Memory, Model, Over, OverPostgres, OverSqlite};
+use crate::support::{Fixture, acl_of};
 
 /// As the policy has them unless told.
 const SESSION_SECONDS: u64 = 86_400;
@@ -21,7 +20,7 @@ const TRIES: u32 = 5;
 const RESENDS: u32 = 3;
 
 #[derive(Clone, Debug, Default)]
-struct Model {
+struct Sessions {
     seconds: u64,
     sessions: Vec<Session>,
 }
@@ -59,7 +58,9 @@ enum Presented {
     Another,
 }
 
-impl Model {
+type Outcome = Result<(), ErrorKind>;
+
+impl Sessions {
     fn live(&mut self, session: usize) -> Result<&mut Session, ErrorKind> {
         let seconds = self.seconds;
         let session = &mut self.sessions[session];
@@ -68,9 +69,57 @@ impl Model {
         }
         Ok(session)
     }
+}
 
-    /// What has to come of it.
-    fn step(&mut self, transition: Transition) -> Result<(), ErrorKind> {
+impl Model for Sessions {
+    type Transition = Transition;
+    type Outcome = Outcome;
+
+    fn transitions(&self) -> BoxedStrategy<Transition> {
+        let start = any::<bool>().prop_map(|guarded| Transition::Start { guarded });
+        if self.sessions.is_empty() {
+            return start.boxed();
+        }
+        let session = 0..self.sessions.len();
+        let presented = select(vec![
+            Presented::TheLastCode,
+            Presented::TheLastCode,
+            Presented::Another,
+            Presented::Another,
+            Presented::Nothing,
+        ]);
+        let exchange = (session.clone(), presented, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(session, presented, keeps, asks_too_much)| Transition::Exchange {
+                session,
+                presented,
+                keeps,
+                asks_too_much,
+            });
+        // To the second at which something ends, and past it.
+        let wait = select(vec![1, 59, 60, 299, 600, 43_200])
+            .prop_map(|seconds| Transition::Wait { seconds });
+        prop_oneof![
+            2 => start,
+            6 => exchange,
+            2 => session.clone().prop_map(|session| Transition::SendAgain { session }),
+            1 => session.clone().prop_map(|session| Transition::Look { session }),
+            1 => session.prop_map(|session| Transition::LogOut { session }),
+            2 => wait,
+        ]
+        .boxed()
+    }
+
+    fn allows(&self, transition: Transition) -> bool {
+        match transition {
+            Transition::Exchange { session, .. }
+            | Transition::SendAgain { session }
+            | Transition::Look { session }
+            | Transition::LogOut { session } => session < self.sessions.len(),
+            Transition::Start { .. } | Transition::Wait { .. } => true,
+        }
+    }
+
+    fn step(&mut self, transition: Transition) -> Outcome {
         let now = self.seconds;
         match transition {
             Transition::Start { guarded } => {
@@ -130,131 +179,68 @@ impl Model {
     }
 }
 
-struct Sessions;
-
-impl ReferenceStateMachine for Sessions {
-    type State = Model;
-    type Transition = Transition;
-
-    fn init_state() -> BoxedStrategy<Model> {
-        Just(Model::default()).boxed()
-    }
-
-    fn transitions(model: &Model) -> BoxedStrategy<Transition> {
-        let start = any::<bool>().prop_map(|guarded| Transition::Start { guarded });
-        if model.sessions.is_empty() {
-            return start.boxed();
-        }
-        let session = 0..model.sessions.len();
-        let presented = select(vec![
-            Presented::TheLastCode,
-            Presented::TheLastCode,
-            Presented::Another,
-            Presented::Another,
-            Presented::Nothing,
-        ]);
-        let exchange = (session.clone(), presented, any::<bool>(), prop::bool::weighted(0.2))
-            .prop_map(|(session, presented, keeps, asks_too_much)| Transition::Exchange {
-                session,
-                presented,
-                keeps,
-                asks_too_much,
-            });
-        // To the second at which something ends, and past it.
-        let wait = select(vec![1, 59, 60, 299, 600, 43_200])
-            .prop_map(|seconds| Transition::Wait { seconds });
-        prop_oneof![
-            2 => start,
-            6 => exchange,
-            2 => session.clone().prop_map(|session| Transition::SendAgain { session }),
-            1 => session.clone().prop_map(|session| Transition::Look { session }),
-            1 => session.prop_map(|session| Transition::LogOut { session }),
-            2 => wait,
-        ]
-        .boxed()
-    }
-
-    fn apply(mut model: Model, transition: &Transition) -> Model {
-        let _told_by_the_service = model.step(*transition);
-        model
-    }
-
-    fn preconditions(model: &Model, transition: &Transition) -> bool {
-        // While a case is made smaller, the session that is meant may be left out.
-        match *transition {
-            Transition::Exchange { session, .. }
-            | Transition::SendAgain { session }
-            | Transition::Look { session }
-            | Transition::LogOut { session } => session < model.sessions.len(),
-            Transition::Start { .. } | Transition::Wait { .. } => true,
-        }
-    }
-}
-
-/// The service, and what its customers know.
-struct Service<S: Store> {
-    kept: Kept<S>,
-    /// The model before the step that comes.
-    model: Model,
-    customers: Vec<Customer>,
-}
+/// Those who have started the sessions, in that order.
+struct Customers(Vec<Customer>);
 
 struct Customer {
     token: AuthenticationToken,
     code: Option<String>,
 }
 
-impl<S: Store> Service<S> {
-    fn step(&mut self, transition: Transition) -> Result<(), ErrorKind> {
-        let Self { kept: Kept { runtime, fixture, .. }, customers, .. } = self;
+impl Driven for Customers {
+    type Model = Sessions;
+
+    async fn new(_: &Fixture) -> Self {
+        Self(Vec::new())
+    }
+
+    async fn step(&mut self, fixture: &Fixture, transition: Transition) -> Outcome {
+        let Self(customers) = self;
         let kind = |error: Error| error.kind();
-        runtime.block_on(async {
-            match transition {
-                Transition::Start { guarded } => {
-                    let acl = json!([{"scope": {}, "permissions": ["GetOrders"]}]);
-                    let token =
-                        fixture.session(|new| new.acl(acl_of(acl)).otp_required(guarded)).await;
-                    let token = AuthenticationToken::from_text(&token).unwrap();
-                    let code = guarded.then(|| fixture.outbox.last_code());
-                    customers.push(Customer { token, code });
-                    Ok(())
-                }
-                Transition::Exchange { session, presented, keeps, asks_too_much } => {
-                    let customer = &customers[session];
-                    let mut request = ExchangeRequest::default().invalidate(!keeps);
-                    if let Some(code) = customer.presents(presented) {
-                        request = request.one_time_password(code);
-                    }
-                    if asks_too_much {
-                        let acl = json!([{"scope": {}, "permissions": ["DeleteOrder"]}]);
-                        request = request.acl(acl_of(acl));
-                    }
-                    fixture.tokens.exchange(&customer.token, request).await.map(drop).map_err(kind)
-                }
-                Transition::SendAgain { session } => {
-                    let customer = &mut customers[session];
-                    let caller = Caller::default();
-                    let sent = fixture.tokens.resend_one_time_password(&customer.token, &caller);
-                    sent.await.map_err(kind)?;
-                    customer.code = Some(fixture.outbox.last_code());
-                    Ok(())
-                }
-                Transition::Look { session } => {
-                    let token = &customers[session].token;
-                    let found = fixture.tokens.find_session(token, &Caller::default()).await;
-                    found.map(drop).map_err(kind)
-                }
-                Transition::LogOut { session } => {
-                    let token = &customers[session].token;
-                    let ended = fixture.tokens.log_out_customer(token, &Caller::default()).await;
-                    ended.map(drop).map_err(kind)
-                }
-                Transition::Wait { seconds } => {
-                    fixture.clock.advance(Duration::from_secs(seconds));
-                    Ok(())
-                }
+        match transition {
+            Transition::Start { guarded } => {
+                let acl = json!([{"scope": {}, "permissions": ["GetOrders"]}]);
+                let token = fixture.session(|new| new.acl(acl_of(acl)).otp_required(guarded)).await;
+                let token = AuthenticationToken::from_text(&token).unwrap();
+                let code = guarded.then(|| fixture.outbox.last_code());
+                customers.push(Customer { token, code });
+                Ok(())
             }
-        })
+            Transition::Exchange { session, presented, keeps, asks_too_much } => {
+                let customer = &customers[session];
+                let mut request = ExchangeRequest::default().invalidate(!keeps);
+                if let Some(code) = customer.presents(presented) {
+                    request = request.one_time_password(code);
+                }
+                if asks_too_much {
+                    let acl = json!([{"scope": {}, "permissions": ["DeleteOrder"]}]);
+                    request = request.acl(acl_of(acl));
+                }
+                fixture.tokens.exchange(&customer.token, request).await.map(drop).map_err(kind)
+            }
+            Transition::SendAgain { session } => {
+                let customer = &mut customers[session];
+                let caller = Caller::default();
+                let sent = fixture.tokens.resend_one_time_password(&customer.token, &caller);
+                sent.await.map_err(kind)?;
+                customer.code = Some(fixture.outbox.last_code());
+                Ok(())
+            }
+            Transition::Look { session } => {
+                let token = &customers[session].token;
+                let found = fixture.tokens.find_session(token, &Caller::default()).await;
+                found.map(drop).map_err(kind)
+            }
+            Transition::LogOut { session } => {
+                let token = &customers[session].token;
+                let ended = fixture.tokens.log_out_customer(token, &Caller::default()).await;
+                ended.map(drop).map_err(kind)
+            }
+            Transition::Wait { seconds } => {
+                fixture.clock.advance(Duration::from_secs(seconds));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -272,36 +258,25 @@ impl Customer {
     }
 }
 
-struct Over<S>(PhantomData<S>);
-
-impl<S: Store> StateMachineTest for Over<S> {
-    type SystemUnderTest = Service<S>;
-    type Reference = Sessions;
-
-    fn init_test(model: &Model) -> Service<S> {
-        Service { kept: Kept::new(), model: model.clone(), customers: Vec::new() }
-    }
-
-    fn apply(mut service: Service<S>, _: &Model, transition: Transition) -> Service<S> {
-        let expected = service.model.step(transition);
-        assert_eq!(service.step(transition), expected, "{transition:?}");
-        service
-    }
-}
-
 prop_state_machine! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn in_memory_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<Memory>);
+    fn in_memory_sessions_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Customers, Memory>
+    );
 }
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn in_a_file_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<OverSqlite>);
+    fn in_a_file_sessions_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Customers, OverSqlite>
+    );
 
     #[test]
-    fn in_postgres_sessions_live_as_the_model_of_them_does(sequential 1..40 => Over<OverPostgres>);
+    fn in_postgres_sessions_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Customers, OverPostgres>
+    );
 }
