@@ -78,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn orders_are_shown_to_whoever_may_see_them() {
         let issuer = TestIssuer::new();
-        let (status, body) = ask(&issuer, &good(&issuer).subject("jane")).await;
+        let (status, body) = ask(&issuer, &good(&issuer).user("jane")).await;
         assert_eq!((status, &*body), (StatusCode::OK, "gold orders of prod_1 for jane"));
     }
 

@@ -189,7 +189,7 @@ impl<'de> DeserializeSeed<'de> for FilledText {
 }
 
 /// RFC 7519 §2, narrowed to the integers that every JSON parser reads alike: 0 to 2^53 − 1.
-struct NumericDate;
+pub(crate) struct NumericDate;
 
 impl<'de> DeserializeSeed<'de> for NumericDate {
     type Value = u64;
@@ -213,7 +213,7 @@ impl Visitor<'_> for NumericDate {
 }
 
 /// RFC 7519 §4.1.3: one string, or an array of them.
-struct Audience;
+pub(crate) struct Audience;
 
 impl<'de> DeserializeSeed<'de> for Audience {
     type Value = Vec<String>;

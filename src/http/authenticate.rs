@@ -68,9 +68,7 @@ impl<'a> Authenticator<'a> {
                 audit::accepted_quietly(self.validator.subjects(), &attempt);
                 Ok(validated)
             }
-            Err(TokenFault::RevocationsUnknown | TokenFault::KeysUnknown) => {
-                Err(self.refuse(RefusalReason::Unavailable))
-            }
+            Err(fault) if fault.is_temporary() => Err(self.refuse(RefusalReason::Unavailable)),
             Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
         }
     }

@@ -92,9 +92,21 @@ impl JoseHeader {
     }
 }
 
-/// RFC 9068 §4: `at+jwt` or `application/at+jwt`; media types have no case (RFC 7515 §4.1.9).
+/// RFC 9068 §4.
 fn is_access_token_type(typ: &str) -> bool {
-    typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
+    is_media_type(typ, "at+jwt")
+}
+
+/// Whether a `typ` names a media type, which has no case and may leave `application/` out
+/// (RFC 7515 §4.1.9).
+pub(crate) fn is_media_type(typ: &str, name: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let short = |name: &str| {
+        let has_prefix =
+            name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        if has_prefix { PREFIX.len() } else { 0 }
+    };
+    typ[short(typ)..].eq_ignore_ascii_case(&name[short(name)..])
 }
 
 #[derive(Default)]

@@ -37,6 +37,8 @@ pub use self::provider::aws_lc::AwsLcRs as DefaultProvider;
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 pub use self::provider::rust_crypto::RustCrypto as DefaultProvider;
 
+#[cfg(feature = "remote-jwks")]
+pub(crate) use self::compact::is_media_type;
 pub(crate) use self::compact::{CompactJws, JoseHeader, JwsFault};
 #[cfg(feature = "remote-jwks")]
 pub(crate) use self::material::base64url;

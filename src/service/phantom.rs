@@ -135,7 +135,7 @@ impl TokenService {
         let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {
                 TokenFault::Revoked => ErrorKind::InvalidToken,
-                TokenFault::RevocationsUnknown | TokenFault::KeysUnknown => ErrorKind::Unavailable,
+                fault if fault.is_temporary() => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
             };
             Error::new(kind, "a token that was just made is refused").with_source(fault)

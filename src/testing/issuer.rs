@@ -18,7 +18,7 @@ const RETIREMENT: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// use countersign::testing::TestIssuer;
 ///
 /// let issuer = TestIssuer::new();
-/// let token = issuer.token().subject("jane.doe@example.com").sign();
+/// let token = issuer.token().user("jane.doe@example.com").sign();
 /// let validator = issuer.validator();
 /// assert_eq!(validator.validate(&token)?.subject(), "jane.doe@example.com");
 ///
@@ -53,21 +53,21 @@ impl TestIssuer {
         }
     }
 
-    /// The same for another audience.
+    /// Has its tokens be for another audience than `https://api.example.com`.
     #[must_use]
     pub fn for_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// The same with another key.
+    /// Has it sign with a key of the test's own.
     #[must_use]
     pub fn signing_with(mut self, key: SigningKey) -> Self {
         self.keys = KeyRing::new(key);
         self
     }
 
-    /// The same by another clock.
+    /// Has it go by a clock that the test moves for others, too.
     #[must_use]
     pub fn by_clock(mut self, clock: TestClock) -> Self {
         self.clock = clock;
@@ -141,7 +141,7 @@ impl TestIssuer {
 
     /// A service of that issuer, audience, keys and clock, in memory. Its tokens pass where this
     /// issuer's do, and the other way round.
-    pub fn service(&self) -> TokenServiceBuilder {
+    pub fn service_builder(&self) -> TokenServiceBuilder {
         TokenService::builder()
             .issuer(&self.issuer)
             .audience(&self.audience)

@@ -35,7 +35,7 @@
 //! ```
 //!
 //! A host that runs a whole [`TokenService`](crate::TokenService) builds it from
-//! [`TestIssuer::service`]. One that fetches the keys of its issuer over HTTP points itself at an
+//! [`TestIssuer::service_builder`]. One that fetches the keys of its issuer over HTTP points itself at an
 //! [`IssuerServer`].
 
 #![allow(

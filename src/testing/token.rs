@@ -80,7 +80,7 @@ impl TestToken {
     }
 
     /// Of a user of that name.
-    pub fn subject(self, name: &str) -> Self {
+    pub fn user(self, name: &str) -> Self {
         self.principal(SubjectType::User, name)
     }
 

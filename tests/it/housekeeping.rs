@@ -203,7 +203,7 @@ async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_ta
     let fixture = shared(&Flaky::shared(0), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());
-    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
     fixture.tokens.catch_up().await.unwrap();
     validate().unwrap();
 }
@@ -246,7 +246,7 @@ async fn what_was_heard_once_is_gone_by_for_a_while_where_nobody_does_the_housek
         tokio::time::sleep(Duration::from_secs(59)).await;
         validate().unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+        assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
     }
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     until(|| validate().is_ok()).await;
@@ -312,7 +312,7 @@ async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_onc
     assert_eq!(started.elapsed(), Duration::ZERO, "nobody has to wait for the first revocation");
     housekeeping.abort();
     assert!(housekeeping.await.unwrap_err().is_cancelled());
-    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnknown);
+    assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
 }
 
 #[tokio::test]

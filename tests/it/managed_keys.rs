@@ -109,9 +109,9 @@ async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
     server.get("/.well-known/jwks.json", None).await.expect(503);
     let error = tokens.issue(Grant::user("jane")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(fault(&tokens, &token), TokenFault::KeysUnknown);
+    assert_eq!(fault(&tokens, &token), TokenFault::KeysUnavailable);
     let validated = other.validator().validate(&token).unwrap();
-    assert_eq!(tokens.validator().recheck(&validated), Err(TokenFault::KeysUnknown));
+    assert_eq!(tokens.validator().recheck(&validated), Err(TokenFault::KeysUnavailable));
 
     tokens.catch_up().await.unwrap();
     server.get("/me", Some(&token)).await.expect(200);
@@ -233,7 +233,7 @@ async fn a_key_opens_with_its_sealing_key_alone_and_a_node_without_leaves_it_alo
     let keys = || ManagedKeys::new(Algorithm::EdDSA).store(store.clone());
     let stranger = node_with(keys(), TestClock::new(), [[8; 32]], RotationSchedule::default());
     assert_eq!(stranger.catch_up().await.unwrap_err().kind(), ErrorKind::Internal);
-    assert_eq!(fault(&stranger, &token_of(&first)), TokenFault::KeysUnknown);
+    assert_eq!(fault(&stranger, &token_of(&first)), TokenFault::KeysUnavailable);
     assert_eq!(store.get().await.unwrap(), before);
 }
 
@@ -359,7 +359,7 @@ async fn where_the_shared_keys_cannot_be_read_a_key_that_is_unknown_is_no_fault_
     assert_eq!(fault(&other, &token), TokenFault::UnknownKey);
     store.is_down.store(true, Ordering::SeqCst);
     other.catch_up().await.unwrap_err();
-    assert_eq!(fault(&other, &token), TokenFault::KeysUnknown);
+    assert_eq!(fault(&other, &token), TokenFault::KeysUnavailable);
     store.is_down.store(false, Ordering::SeqCst);
     other.catch_up().await.unwrap();
     other.validator().validate(&token).unwrap();

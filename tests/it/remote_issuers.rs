@@ -137,7 +137,7 @@ impl KeyServer {
     }
 
     fn token(&self) -> TestToken {
-        self.issuer.token().subject("jane@idp")
+        self.issuer.token().user("jane@idp")
     }
 }
 
@@ -259,7 +259,7 @@ async fn keys_that_never_came_are_asked_for_ever_more_seldom() {
     let mut at = Vec::new();
     for second in 0..100 {
         let before = server.fetches();
-        assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnknown));
+        assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnavailable));
         if server.fetches() > before {
             at.push(second);
         }
@@ -289,7 +289,7 @@ async fn keys_that_are_known_serve_while_the_issuer_is_down_and_no_longer_than_t
         assert_eq!(server.fetches(), fetches + 1);
     }
     server.issuer.clock().advance(10 * MINUTE);
-    assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnknown));
+    assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnavailable));
     server.set_fault(Fault::None);
     server.issuer.clock().advance(MINUTE);
     assert_eq!(fault(&validator, &token).await, None);
@@ -319,7 +319,7 @@ async fn keys_get_no_older_than_the_host_allows_though_their_issuer_says_more() 
     assert_eq!(fault(&validator, &token).await, None);
     server.set_fault(Fault::Fails);
     server.issuer.clock().advance(6 * MINUTE);
-    assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnknown));
+    assert_eq!(fault(&validator, &token).await, Some(TokenFault::KeysUnavailable));
 }
 
 #[tokio::test]
@@ -346,11 +346,11 @@ async fn looking_again_at_what_was_validated_has_keys_fetched_and_asks_all_that_
     validator.recheck(&validated).unwrap();
     server.swap_key();
     server.issuer.clock().advance(60 * MINUTE);
-    assert_eq!(validator.recheck(&validated).unwrap_err(), TokenFault::KeysUnknown);
+    assert_eq!(validator.recheck(&validated).unwrap_err(), TokenFault::KeysUnavailable);
     server.fetched(2).await;
     let refused = async || loop {
         match validator.recheck(&validated) {
-            Err(TokenFault::KeysUnknown) => tokio::task::yield_now().await,
+            Err(TokenFault::KeysUnavailable) => tokio::task::yield_now().await,
             outcome => return outcome.unwrap_err(),
         }
     };
@@ -433,7 +433,7 @@ async fn unknown_kids_have_the_keys_fetched_at_most_once_a_cooldown_and_push_not
     server.set_fault(Fault::Fails);
     server.issuer.clock().advance(MINUTE);
     let unknown = server.token().header("kid", "new");
-    assert_eq!(fault(&validator, &unknown).await, Some(TokenFault::KeysUnknown));
+    assert_eq!(fault(&validator, &unknown).await, Some(TokenFault::KeysUnavailable));
     assert_eq!(fault(&validator, &server.token()).await, None);
 }
 
@@ -471,7 +471,7 @@ async fn keys_are_found_by_the_issuers_metadata_and_by_no_others() {
     let other = format!("{}/", server.url());
     let misled = validator(clock, [trusted(&other)]);
     let token = server.issuer().token().from_issuer(&other);
-    assert_eq!(fault(&misled, &token).await, Some(TokenFault::KeysUnknown));
+    assert_eq!(fault(&misled, &token).await, Some(TokenFault::KeysUnavailable));
 }
 
 #[tokio::test]
@@ -651,7 +651,7 @@ async fn a_subject_elsewhere_is_nobody_here() {
     };
     let tokens = TestIssuer::named(ISSUER)
         .by_clock(clock)
-        .service()
+        .service_builder()
         .trusted_issuer(server.trusted().map_claims(everything))
         .build()
         .unwrap();
@@ -660,7 +660,7 @@ async fn a_subject_elsewhere_is_nobody_here() {
     let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
     let app = tokens.router().route("/me", me.layer(tokens.validate_layer()));
     let app = Server::start(app).await;
-    let theirs = server.token().subject("jane").sign();
+    let theirs = server.token().user("jane").sign();
     assert_eq!(app.get("/me", Some(&theirs)).await.expect(200).text(), "jane");
     // Every route of the service's own.
     app.get("/authentication-tokens", Some(&theirs)).await.expect(401);

@@ -112,7 +112,7 @@ fn after_a_rotation_old_tokens_are_good_until_their_key_is_retired() {
 #[test]
 fn a_service_of_the_issuer_and_the_issuer_accept_each_others_tokens() {
     let issuer = TestIssuer::new();
-    let tokens = issuer.service().build().unwrap();
+    let tokens = issuer.service_builder().build().unwrap();
     let issued = tokens.issue(Grant::user("jane")).unwrap();
     issuer.validator().validate(issued.access_token.expose()).unwrap();
     tokens.validator().validate(&issuer.token().sign()).unwrap();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::jose::remote::{LONGEST, RemotePolicy, Source, without_secrets};
-use crate::jose::{Algorithm, CryptoProvider};
+use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, refused};
 
 /// An issuer elsewhere whose tokens are accepted beside one's own.
@@ -135,7 +135,7 @@ impl TrustedIssuer {
         self
     }
 
-    /// The same, out of a type of the host's. A token whose claims do not read as it is a 401.
+    /// How its claims are read, out of a type of the host's. A token whose claims do not read as it is a 401.
     pub fn map_claims_as<T: DeserializeOwned>(
         self,
         map: impl Fn(T) -> Result<MappedClaims, Error> + Send + Sync + 'static,
@@ -260,13 +260,8 @@ impl Default for TokenTypes {
 }
 
 impl TokenTypes {
-    /// Media types have no case, and may leave `application/` out (RFC 7515 §4.1.9).
     pub(super) fn contains(&self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else { return self.untyped };
-        let short = |name: &str| {
-            let name = name.to_ascii_lowercase();
-            name.strip_prefix("application/").map(str::to_owned).unwrap_or(name)
-        };
-        self.named.iter().any(|named| short(named) == short(typ))
+        self.named.iter().any(|named| is_media_type(typ, named))
     }
 }

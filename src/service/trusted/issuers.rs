@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
+use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::claims::{Claims, Validated};
+use crate::domain::claims::{Audience, Claims, NumericDate, Validated};
 use crate::domain::identifier::TokenId;
 use crate::error::{Error, ErrorKind};
 use crate::jose::remote::{Fetcher, KeyFlight, RemoteKey, RemoteKeys};
@@ -132,7 +133,7 @@ impl TrustedIssuers {
             }
             RemoteKey::UnderWay(flight) => Recognised::Waits(flight),
             RemoteKey::Unknown => Recognised::Fault(TokenFault::UnknownKey),
-            RemoteKey::OutOfReach => Recognised::Fault(TokenFault::KeysUnknown),
+            RemoteKey::OutOfReach => Recognised::Fault(TokenFault::KeysUnavailable),
         })
     }
 
@@ -140,7 +141,8 @@ impl TrustedIssuers {
     pub(crate) fn claims(&self, token: &ForeignToken, text: &str) -> Result<Claims, TokenFault> {
         let trusted = self.issuers.get(token.issuer).ok_or(TokenFault::Issuer)?;
         let claims = &token.claims;
-        let aud = audience(claims.get("aud")).ok_or(TokenFault::Claims)?;
+        let aud = claims.get("aud").and_then(|aud| Audience.deserialize(aud).ok());
+        let aud = aud.ok_or(TokenFault::Claims)?;
         if !aud.iter().any(|audience| trusted.audiences.contains(audience)) {
             return Err(TokenFault::Audience);
         }
@@ -203,7 +205,7 @@ impl TrustedIssuers {
         if !trusted.keys.are_good(now) {
             // They will be there the next time, where they can be had.
             let _nobody_waits = trusted.keys.fetch(now);
-            return Err(TokenFault::KeysUnknown);
+            return Err(TokenFault::KeysUnavailable);
         }
         let key = trusted.keys.find_same(validated.standing().key, now);
         let key = key.ok_or(TokenFault::UnknownKey)?;
@@ -216,21 +218,7 @@ impl TrustedIssuers {
     }
 }
 
-/// RFC 7519 §4.1.3: one string, or an array of them.
-fn audience(claim: Option<&Value>) -> Option<Vec<String>> {
-    match claim? {
-        Value::String(audience) => Some(vec![audience.clone()]),
-        Value::Array(audiences) => {
-            audiences.iter().map(|audience| audience.as_str().map(str::to_owned)).collect()
-        }
-        _ => None,
-    }
-}
-
-/// RFC 7519 §2, narrowed to the integers that every JSON parser reads alike.
 fn numeric_date(claim: Option<&Value>) -> Result<Option<u64>, TokenFault> {
-    const MAX: u64 = (1 << 53) - 1;
-    let Some(claim) = claim else { return Ok(None) };
-    let seconds = claim.as_u64().filter(|seconds| *seconds <= MAX);
-    seconds.map(Some).ok_or(TokenFault::Claims)
+    let seconds = claim.map(|claim| NumericDate.deserialize(claim));
+    seconds.transpose().map_err(|_| TokenFault::Claims)
 }

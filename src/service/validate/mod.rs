@@ -1,0 +1,205 @@
+//! Checking tokens: what a service that only receives them needs.
+
+mod builder;
+mod fault;
+mod rules;
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::domain::claims::Validated;
+use crate::service::audit::Subjects;
+use crate::service::proxies::TrustedProxies;
+use crate::service::trusted::TrustedIssuers;
+use crate::service::validate::rules::{Refused, Rules};
+use crate::telemetry;
+
+pub use self::builder::ValidatorBuilder;
+#[cfg(feature = "service")]
+pub(crate) use self::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
+pub use self::fault::TokenFault;
+pub(crate) use crate::jose::remote::KeyFlight;
+
+/// Checks access tokens. Cheap to clone.
+///
+/// A token is accepted only if all of this holds:
+///
+/// 1. It is no longer than `max_token_len` (8 KiB): three segments of base64url without padding,
+///    none of them empty.
+/// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
+/// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
+/// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
+///    signature is good. Keys in the header are never used.
+/// 5. `iss` equals, `aud` contains; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
+/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway.
+/// 7. It has not been revoked.
+///
+/// A host that issues tokens gets its validator from its `TokenService`; one that only checks
+/// them builds it:
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// use countersign::{Algorithm, KeyRing, Validator};
+///
+/// # let jwks = KeyRing::generate(Algorithm::EdDSA)?.to_jwks(countersign::Timestamp::MIN);
+/// let validator = Validator::builder()
+///     .issuer("https://auth.example.com")
+///     .audience("https://api.example.com")
+///     .keys(KeyRing::from_jwks(jwks.as_bytes())?)
+///     .build()?;
+///
+/// assert!(validator.validate("a.forged.token").is_err());
+/// # }
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Validator {
+    rules: Arc<Rules>,
+}
+
+impl Validator {
+    /// Begins one; `issuer`, `audience` and `keys` have to be given.
+    pub fn builder() -> ValidatorBuilder {
+        ValidatorBuilder::default()
+    }
+
+    /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
+    /// fetched first, it has that begun, within a tokio runtime, and answers
+    /// [`TokenFault::KeysUnavailable`] until they have come.
+    ///
+    /// # Errors
+    ///
+    /// A [`TokenFault`] that says what is wrong with it.
+    pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        if let Some(outcome) = self.recall(token.as_bytes()) {
+            return outcome;
+        }
+        self.validate_anew(token)
+    }
+
+    /// The same, of a token that is not remembered.
+    pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        let outcome = self.check(token).map_err(|refused| match refused {
+            Refused::Fault(fault) => fault,
+            // Who can wait has waited.
+            Refused::Waits(_) => TokenFault::KeysUnavailable,
+        });
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        outcome
+    }
+
+    /// Whether there are issuers whose keys may have to be waited for.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.rules.trusted.is_empty()
+    }
+
+    /// The fetch of keys that has to be waited for before a token can be checked.
+    pub(crate) fn flight_for(&self, token: &str) -> Option<KeyFlight> {
+        let rules = &*self.rules;
+        let stands = |known: Arc<Validated>| rules.keys_are_unchanged(&known, rules.clock.now());
+        let known = rules.cache.as_ref().and_then(|cache| cache.get(token.as_bytes()));
+        let is_known = known.is_some_and(stands);
+        if is_known || token.len() > rules.max_token_len {
+            return None;
+        }
+        match rules.examine(token) {
+            Err(Refused::Waits(flight)) => Some(flight),
+            _ => None,
+        }
+    }
+
+    fn check(&self, token: &str) -> Result<Arc<Validated>, Refused> {
+        let rules = &*self.rules;
+        if token.len() > rules.max_token_len {
+            return Err(TokenFault::TooLong.into());
+        }
+        // What can be refused without a signature gets no further than this.
+        let candidate = rules.examine(token)?;
+        let outcome = match &rules.cache {
+            Some(cache) => {
+                let is_still_good =
+                    |known: &Validated| rules.is_still_good(known, rules.clock.now());
+                cache.check(token.as_bytes(), is_still_good, || rules.verify(&candidate))
+            }
+            None => rules.verify(&candidate),
+        };
+        Ok(outcome?)
+    }
+
+    /// What came of a token that was checked before, if it is remembered: whether it is good still.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Arc<Validated>, TokenFault>> {
+        let rules = &*self.rules;
+        let cache = rules.cache.as_ref()?;
+        let validated = cache.get(token)?;
+        let now = rules.clock.now();
+        if !rules.keys_are_unchanged(&validated, now) {
+            cache.remove(token);
+            return None;
+        }
+        let outcome = match rules.check_changes(&validated, now) {
+            Ok(()) => Ok(validated),
+            Err(fault) if fault.is_temporary() => Err(fault),
+            Err(fault) => {
+                cache.remove(token);
+                Err(fault)
+            }
+        };
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        Some(outcome)
+    }
+
+    /// Whether a token that was checked before, by whatever validator, would still be accepted by
+    /// this one.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
+    /// [`TokenFault::UnknownKey`], [`TokenFault::Algorithm`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
+    /// [`TokenFault::Revoked`], [`TokenFault::RevocationsUnavailable`] and [`TokenFault::KeysUnavailable`].
+    pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
+        // Another validator may have checked it, so nothing is taken as known.
+        let rules = &*self.rules;
+        let now = rules.clock.now();
+        if validated.standing().trusted.is_some() {
+            rules.trusted.recheck(validated, now)?;
+            rules.check_list(validated.claims())?;
+            return rules.check_times(validated.standing(), now);
+        }
+        if rules.keys.are_awaited() {
+            return Err(TokenFault::KeysUnavailable);
+        }
+        let key = rules.keys.find_same(validated.standing().key, now);
+        let key = key.ok_or_else(|| rules.no_key())?;
+        if !rules.allows_algorithm(key.algorithm()) {
+            return Err(TokenFault::Algorithm);
+        }
+        rules.check_claims(validated.claims())?;
+        rules.check_times(validated.standing(), now)?;
+        rules.check_revocations(validated)
+    }
+
+    /// Whose tokens it accepts: their `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+
+    /// How subjects are named in the audit log.
+    pub(crate) fn subjects(&self) -> &Subjects {
+        &self.rules.subjects
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
+        &self.rules.trusted_proxies
+    }
+
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "there are none"))]
+    pub(crate) fn trusted(&self) -> &TrustedIssuers {
+        &self.rules.trusted
+    }
+
+    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "nothing is fetched"))]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.rules.clock.now()
+    }
+}
