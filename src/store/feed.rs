@@ -40,7 +40,8 @@ impl Bell {
         loop {
             rings.mark_unchanged();
             let news = read(after).await?;
-            if !news.revocations.is_empty() {
+            // What is there already is not waited for, be it that this part of it was empty.
+            if !news.revocations.is_empty() || !news.is_complete {
                 return Ok(news);
             }
             tokio::select! {

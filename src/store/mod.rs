@@ -242,7 +242,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// What was published after `after`, waiting up to `wait` for the first of it.
     ///
     /// A reader that comes back with the cursor that it was given gets all that it missed; the
-    /// same twice is allowed. [`Cursor::START`] reads all that still matters.
+    /// same twice is allowed. [`Cursor::START`] reads all that still matters. Where that is more than
+    /// can be read well within a deadline, a part of it is answered, and that it is not complete.
     ///
     /// # Errors
     ///

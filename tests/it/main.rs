@@ -25,6 +25,7 @@ mod housekeeping;
 mod independent_clients;
 mod keys;
 mod layers;
+mod long_feeds;
 mod managed_keys;
 mod nodes;
 mod observability;

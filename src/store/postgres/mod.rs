@@ -1,5 +1,6 @@
 //! All stores in a Postgres database: any number of machines.
 
+mod feed;
 mod notifications;
 
 use std::fmt;
@@ -36,7 +37,8 @@ use crate::store::{
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
 /// How often the feed is looked at where no notification comes: one may get lost with its
@@ -79,7 +81,6 @@ struct Inner {
     statements: Statements,
     publish: SqlStr,
     read_feed: SqlStr,
-    read_whole_feed: SqlStr,
     channel: String,
     bell: Arc<Bell>,
     listener: Listener,
@@ -149,21 +150,7 @@ impl PostgresStore {
                      (INSERT INTO {revocations} (until, record) VALUES ($1, $2) RETURNING id) \
                      SELECT pg_notify($3, '') FROM published"
                 )),
-                // What had not been committed when the snapshot of the cursor was taken.
-                read_feed: statement(format!(
-                    "SELECT now.snapshot::text, \
-                     pg_snapshot_xmax(now.snapshot) < pg_snapshot_xmin($1::text::pg_snapshot), \
-                     published.record FROM (SELECT pg_current_snapshot() AS snapshot) AS now \
-                     LEFT JOIN {revocations} AS published \
-                     ON published.xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
-                     AND published.xid < pg_snapshot_xmax(now.snapshot) \
-                     AND NOT pg_visible_in_snapshot(published.xid, $1::text::pg_snapshot)"
-                )),
-                read_whole_feed: statement(format!(
-                    "SELECT now.snapshot::text, false, published.record \
-                     FROM (SELECT pg_current_snapshot() AS snapshot) AS now \
-                     LEFT JOIN {revocations} AS published ON true"
-                )),
+                read_feed: feed::read_statement(&revocations),
                 channel: format!(
                     "{}.{}",
                     tables.schema.as_deref().unwrap_or_default(),
@@ -263,40 +250,6 @@ impl PostgresStore {
                 .execute(self.writer())
         });
         publishing.await.map(drop)
-    }
-
-    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
-        if let Some(mark) = after.mark() {
-            let (is_other_cluster, news) = self.read(&self.inner.read_feed, Some(mark)).await?;
-            if !is_other_cluster {
-                return Ok(news);
-            }
-        }
-        Ok(self.read(&self.inner.read_whole_feed, None).await?.1)
-    }
-
-    /// What is new, and whether the cursor is from a future that this cluster does not know: then
-    /// it is another one, and its numbers mean nothing.
-    async fn read(
-        &self,
-        statement: &SqlStr,
-        mark: Option<&str>,
-    ) -> Result<(bool, Revocations), StoreError> {
-        let reading = self.retry(|| {
-            let query = sqlx::query_as::<_, (String, bool, Option<String>)>(statement.clone());
-            let query = if let Some(mark) = mark { query.bind(mark) } else { query };
-            query.fetch_all(self.reader())
-        });
-        let published = reading.await?.value;
-        let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
-        let revocations = records.map(record::read_revocation).collect::<Result<_, _>>()?;
-        let Some((snapshot, is_other_cluster, _)) = published.first() else {
-            return Err(StoreError::corrupt("the feed has no row, not even an empty one"));
-        };
-        Ok((
-            *is_other_cluster,
-            Revocations { revocations, next: Cursor::new(snapshot), is_complete: true },
-        ))
     }
 }
 

@@ -73,9 +73,13 @@ impl Tables {
         }
     }
 
-    /// Fills in a script that makes tables: `{table:sessions}` and, for indexes, `{prefix}`.
+    /// Fills in a script that makes tables: `{table:sessions}` and, for indexes, `{prefix}`, with
+    /// `{schema}` before it where one is named that is there.
     pub(in crate::store) fn fill_in(&self, script: &str) -> String {
-        let mut filled = script.replace("{prefix}", &self.prefix);
+        let schema = self.schema.as_ref().map(|schema| format!("\"{schema}\"."));
+        let mut filled = script
+            .replace("{schema}", schema.as_deref().unwrap_or_default())
+            .replace("{prefix}", &self.prefix);
         for name in ["entities", "sessions", "revocations", "signing_keys", "migrations"] {
             filled = filled.replace(&format!("{{table:{name}}}"), &self.table(name));
         }

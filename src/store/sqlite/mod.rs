@@ -25,8 +25,8 @@ use crate::store::feed::Bell;
 use crate::store::record;
 use crate::store::retry::{Outcome, retry};
 use crate::store::sql::{
-    PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
-    refuse_later_schema, rows, statement,
+    FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
+    not_migrated, refuse_later_schema, rows, statement,
 };
 use crate::store::{
     Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
@@ -128,10 +128,12 @@ impl SqliteStore {
                 // A cursor beyond the last number is of a file that was since put back: all is
                 // read again.
                 read_feed: statement(format!(
-                    "SELECT feed.last, published.record FROM (SELECT coalesce((SELECT seq \
-                     FROM sqlite_sequence WHERE name = '{revocations}'), 0) AS last) AS feed \
-                     LEFT JOIN {revocations} AS published \
-                     ON published.id > iif($1 > feed.last, 0, $1)"
+                    "WITH feed AS (SELECT coalesce((SELECT seq FROM sqlite_sequence \
+                     WHERE name = '{revocations}'), 0) AS last) \
+                     SELECT feed.last, published.id, published.record FROM feed LEFT JOIN \
+                     (SELECT id, record FROM {revocations} \
+                     WHERE id > (SELECT iif($1 > last, 0, $1) FROM feed) \
+                     ORDER BY id LIMIT $2) AS published ON true"
                 )),
                 tables,
                 bell: Bell::new(),
@@ -197,15 +199,19 @@ impl SqliteStore {
     async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
         let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
         let reading = self.retry(|| {
-            sqlx::query_as::<_, (i64, Option<String>)>(self.inner.read_feed.clone())
+            sqlx::query_as::<_, (i64, Option<i64>, Option<String>)>(self.inner.read_feed.clone())
                 .bind(after)
+                .bind(rows(FEED_LIMIT))
                 .fetch_all(self.reader())
         });
         let published = reading.await?.value;
-        let last = published.first().map_or(0, |(last, _)| *last);
-        let records = published.iter().filter_map(|(_, record)| record.as_deref());
-        let revocations = records.map(record::read_revocation).collect::<Result<_, _>>()?;
-        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()), is_complete: true })
+        let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
+        let revocations = records.map(record::read_revocation).collect::<Result<Vec<_>, _>>()?;
+        let is_complete = revocations.len() < FEED_LIMIT;
+        // Up to the end of the feed, which may have been purged, or of this part of it.
+        let ends = published.iter().map(|(end, id, _)| if is_complete { Some(*end) } else { *id });
+        let last = ends.max().flatten().unwrap_or(0);
+        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()), is_complete })
     }
 }
 

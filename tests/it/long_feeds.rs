@@ -1,0 +1,271 @@
+//! Feeds of revocations that are longer than one read: they are read in parts, and nothing of them is
+//! lost, whatever is published or commits meanwhile. Redis has its own in `redis_store`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::store::postgres::PgPool;
+use countersign::store::{Cursor, Revocations, SessionStore, conformance, record};
+use countersign::{
+    Algorithm, Grant, IssuedToken, KeyRing, Revocation, RevocationTarget, SealingKey,
+};
+use sqlx::AssertSqlSafe;
+
+use crate::engines::{File, MINUTE, Postgres, revocation};
+use crate::support::Fixture;
+
+/// More than two parts of the feed of either engine.
+const MANY: usize = 12_000;
+/// As many as one part has.
+const ONE_PART: usize = 5_000;
+
+fn records(revocations: &[Revocation]) -> Vec<String> {
+    revocations.iter().map(|revocation| record::write_revocation(revocation).unwrap()).collect()
+}
+
+fn until(revocation: &Revocation) -> i64 {
+    i64::try_from(revocation.until.as_micros()).unwrap()
+}
+
+/// Publishes many in one transaction.
+async fn fill_file(file: &File, count: usize) -> Vec<Revocation> {
+    let published: Vec<_> = (0..count).map(|_| revocation()).collect();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let insertion = "INSERT INTO countersign_revocations (until, record) \
+                     SELECT $1, value FROM json_each($2)";
+    sqlx::query(insertion)
+        .bind(until(&published[0]))
+        .bind(serde_json::to_string(&records(&published)).unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    published
+}
+
+async fn insert(
+    database: &Postgres,
+    connection: impl sqlx::Executor<'_, Database = sqlx::Postgres>,
+    published: &[Revocation],
+) {
+    let insertion = format!(
+        "INSERT INTO {}.countersign_revocations (until, record) SELECT $1, unnest($2::text[])",
+        database.schema
+    );
+    sqlx::query(AssertSqlSafe(insertion))
+        .bind(until(&published[0]))
+        .bind(records(published))
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+/// Publishes many in three transactions.
+async fn fill_database(database: &Postgres, pool: &PgPool, count: usize) -> Vec<Revocation> {
+    let published: Vec<_> = (0..count).map(|_| revocation()).collect();
+    for part in published.chunks(count.div_ceil(3)) {
+        insert(database, pool, part).await;
+    }
+    published
+}
+
+/// A target as something to look up.
+fn name(revocation: &Revocation) -> String {
+    match &revocation.target {
+        RevocationTarget::Token(id) => id.as_str().to_owned(),
+        other => panic!("published was {other:?}"),
+    }
+}
+
+/// What was read, by target, and how many of each read.
+#[derive(Default)]
+struct Reading {
+    names: HashSet<String>,
+    parts: Vec<usize>,
+}
+
+impl Reading {
+    fn add(&mut self, part: &Revocations) {
+        self.parts.push(part.revocations.len());
+        self.names.extend(part.revocations.iter().map(name));
+    }
+
+    async fn to_the_end(&mut self, store: &impl SessionStore, mut cursor: Cursor) -> Cursor {
+        loop {
+            let part = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+            self.add(&part);
+            cursor = part.next;
+            if part.is_complete {
+                return cursor;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn has_all(&self, published: &[Revocation]) {
+        let missing = published.iter().filter(|revocation| !self.names.contains(&name(revocation)));
+        assert_eq!(missing.count(), 0, "in parts of {:?}", self.parts);
+    }
+}
+
+/// Reads a long feed from its start, and what is news since in a second reading.
+async fn a_long_feed_is_read_in_parts(
+    store: &impl SessionStore,
+    fill: impl AsyncFn() -> Vec<Revocation>,
+) {
+    let mut cursor = Cursor::START;
+    for _ in 0..2 {
+        let published = fill().await;
+        let mut reading = Reading::default();
+        cursor = reading.to_the_end(store, cursor).await;
+        assert!(reading.parts.len() > 2, "one read would take too long");
+        assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
+        reading.has_all(&published);
+        assert_eq!(reading.parts.iter().sum::<usize>(), MANY, "nothing is read twice");
+        let end = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+        assert!(end.revocations.is_empty() && end.is_complete, "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn of_a_file_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left() {
+    let file = File::new();
+    let store = file.node().await;
+    a_long_feed_is_read_in_parts(&store, async || fill_file(&file, MANY).await).await;
+}
+
+#[tokio::test]
+async fn of_a_database_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left() {
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    let store = database.node().await;
+    a_long_feed_is_read_in_parts(&store, async || fill_database(&database, &pool, MANY).await)
+        .await;
+}
+
+#[tokio::test]
+async fn a_part_that_is_empty_is_not_waited_for() {
+    let file = File::new();
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    let nodes: [Arc<dyn SessionStore>; 2] =
+        [Arc::new(file.node().await), Arc::new(database.node().await)];
+    fill_file(&file, ONE_PART).await;
+    fill_database(&database, &pool, ONE_PART).await;
+    for node in nodes {
+        let first = node.revocations(&Cursor::START, MINUTE).await.unwrap();
+        assert_eq!(first.revocations.len(), ONE_PART);
+        assert!(!first.is_complete);
+        let mut next = node.revocations(&first.next, Duration::ZERO).await.unwrap();
+        while !next.is_complete {
+            let reading = node.revocations(&next.next, Duration::ZERO);
+            next = tokio::time::timeout(MINUTE, reading).await.expect("it is there").unwrap();
+        }
+        assert!(next.revocations.is_empty());
+    }
+    // Of the database, the part that ends a pass is followed by what came since: also who would
+    // wait has it at once.
+    let node = database.node().await;
+    let first = node.revocations(&Cursor::START, MINUTE).await.unwrap();
+    let second = tokio::time::timeout(MINUTE / 2, node.revocations(&first.next, MINUTE));
+    let second = second.await.expect("what is there is not waited for").unwrap();
+    assert!(second.revocations.is_empty() && !second.is_complete);
+}
+
+#[tokio::test]
+async fn what_commits_late_while_a_feed_is_read_in_parts_is_not_lost() {
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    let (reader, writer) = (database.node().await, database.node().await);
+    let mut cursor = Cursor::START;
+    for _ in 0..2 {
+        // Its number is the lowest of all: the reader is past it when it commits.
+        let (early, amid, late) = (revocation(), revocation(), revocation());
+        let mut first_transaction = pool.begin().await.unwrap();
+        insert(&database, &mut *first_transaction, std::slice::from_ref(&early)).await;
+        let published = fill_database(&database, &pool, MANY).await;
+        // And this one's is the highest, when the reader begins.
+        let mut last_transaction = pool.begin().await.unwrap();
+        insert(&database, &mut *last_transaction, std::slice::from_ref(&late)).await;
+
+        let mut reading = Reading::default();
+        let first = reader.revocations(&cursor, Duration::ZERO).await.unwrap();
+        assert!(!first.is_complete);
+        reading.add(&first);
+        first_transaction.commit().await.unwrap();
+        writer.revoke(amid.clone()).await.unwrap();
+        let second = reader.revocations(&first.next, Duration::ZERO).await.unwrap();
+        assert!(!second.is_complete);
+        reading.add(&second);
+        last_transaction.commit().await.unwrap();
+        cursor = reading.to_the_end(&reader, second.next).await;
+        reading.has_all(&published);
+        reading.has_all(&[early, amid, late]);
+    }
+}
+
+/// As `migrate` would renumber it, had it been called.
+#[tokio::test]
+async fn what_a_dump_of_a_cluster_that_was_further_on_brought_is_read_in_parts_as_well() {
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    let mut published = fill_database(&database, &pool, MANY).await;
+    let restored =
+        format!("UPDATE {}.countersign_revocations SET xid = '900000000000'", database.schema);
+    sqlx::query(AssertSqlSafe(restored)).execute(&pool).await.unwrap();
+    let store = database.node().await;
+    published.push(revocation());
+    store.revoke(published[MANY].clone()).await.unwrap();
+    let mut reading = Reading::default();
+    let cursor = reading.to_the_end(&store, Cursor::START).await;
+    reading.has_all(&published);
+    assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
+    let end = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+    assert!(end.revocations.is_empty() && end.is_complete);
+}
+
+#[tokio::test]
+async fn a_position_of_another_cluster_within_a_long_feed_reads_all_again() {
+    let database = Postgres::new().await;
+    let store = database.node().await;
+    let published = revocation();
+    store.revoke(published.clone()).await.unwrap();
+    let ahead = "900000000000:900000000000:";
+    for mark in [format!("{ahead}/{ahead}/900000000000/7"), format!("/{ahead}/900000000000/7")] {
+        let read = store.revocations(&Cursor::new(&mark), Duration::ZERO).await.unwrap();
+        assert_eq!(read.revocations, std::slice::from_ref(&published));
+    }
+    for mark in ["1:1:/1:1:", "1:1:/1:1:/7", "1:1:/1:1:/x/7", "nonsense"] {
+        store.revocations(&Cursor::new(mark), Duration::ZERO).await.unwrap_err();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_feed_is_long_keeps_the_contract() {
+    let file = File::new();
+    let node = file.node().await;
+    fill_file(&file, MANY).await;
+    conformance::check_session_store(Arc::new(node)).await;
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    fill_database(&database, &pool, MANY).await;
+    conformance::check_session_store(Arc::new(database.node().await)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_starts_catches_up_with_all_parts_of_a_long_feed() {
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    fill_database(&database, &pool, MANY).await;
+    let ring = KeyRing::generate(Algorithm::EdDSA).unwrap();
+    let node = async || {
+        let (store, ring) = (database.node().await, ring.clone());
+        let key = SealingKey::from_bytes([7; 32]);
+        Fixture::with(|builder| builder.keys(ring).sessions(store).sealing_key(key)).tokens
+    };
+    let (old, new) = (node().await, node().await);
+    let (ended, good) = (old.issue(Grant::user("ops")), old.issue(Grant::user("ops")));
+    let (ended, good) = (ended.unwrap(), good.unwrap());
+    old.revoke_token(&ended.token_id).await.unwrap();
+
+    let is_accepted =
+        |token: &IssuedToken| new.validator().validate(token.access_token.expose()).is_ok();
+    assert!(!is_accepted(&good), "it has heard nothing");
+    new.catch_up().await.unwrap();
+    assert!(is_accepted(&good) && !is_accepted(&ended));
+}
