@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use crate::domain::acl::read::without_repetitions;
 use crate::domain::acl::{
     Acl, AclEntry, MAX_SCOPE_KEY_LEN, MAX_SCOPE_VALUE_LEN, Permission, Scope, is_text,
 };
@@ -117,7 +119,7 @@ impl<'de> Visitor<'de> for ReadScope {
 /// A list of texts that is not empty; what stands in it twice is kept once.
 struct ReadList<F>(F);
 
-impl<'de, T: PartialEq, F> DeserializeSeed<'de> for ReadList<F>
+impl<'de, T: Eq + Hash, F> DeserializeSeed<'de> for ReadList<F>
 where
     F: Fn(&str) -> Result<T, &'static str>,
 {
@@ -128,7 +130,7 @@ where
     }
 }
 
-impl<'de, T: PartialEq, F> Visitor<'de> for ReadList<F>
+impl<'de, T: Eq + Hash, F> Visitor<'de> for ReadList<F>
 where
     F: Fn(&str) -> Result<T, &'static str>,
 {
@@ -141,12 +143,12 @@ where
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
         let mut list = Vec::new();
         while let Some(text) = elements.next_element_seed(Name)? {
-            let item = (self.0)(&text).map_err(A::Error::custom)?;
-            if !list.contains(&item) {
-                list.push(item);
-            }
+            list.push((self.0)(&text).map_err(A::Error::custom)?);
         }
-        if list.is_empty() { Err(A::Error::custom("has an empty list")) } else { Ok(list) }
+        if list.is_empty() {
+            return Err(A::Error::custom("has an empty list"));
+        }
+        Ok(without_repetitions(list))
     }
 }
 
@@ -185,6 +187,12 @@ mod tests {
             let of_claim = crate::json::parse_with(text.as_bytes(), ReadAcl).ok();
             assert_eq!(of_claim, of_request, "{text}");
         }
+        let many: Vec<_> = (0..100).map(|number| format!("Get{}", number % 40)).collect();
+        let many = serde_json::json!([{"scope": {"a": many}, "permissions": many}]);
+        let of_request = Acl::from_json(&many).unwrap();
+        assert_eq!(of_request.entries()[0].permissions.len(), 40);
+        let of_claim = crate::json::parse_with(many.to_string().as_bytes(), ReadAcl).unwrap();
+        assert_eq!(of_claim, of_request);
         for twice in [
             r#"[{"scope":{},"scope":{},"permissions":["Get"]}]"#,
             r#"[{"scope":{"a":["1"],"\u0061":["1"]},"permissions":["Get"]}]"#,

@@ -305,7 +305,7 @@ impl Scope {
 }
 
 /// One permission, or a pattern of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Permission {
     All,
     Exactly(Arc<str>),
