@@ -170,7 +170,8 @@ impl FromStr for Timestamp {
 
 const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
-/// Whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to judge.
+/// Whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to judge, but
+/// for those of the offset, where it takes more.
 fn is_rfc3339(text: &[u8]) -> bool {
     let Some((head, mut rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
     if !has_shape(head, DATE_TIME) {
@@ -183,7 +184,16 @@ fn is_rfc3339(text: &[u8]) -> bool {
         }
         rest = fraction.get(digits..).unwrap_or_default();
     }
-    matches!(rest, b"Z" | b"z") || has_shape(rest, b"+dd:dd") || has_shape(rest, b"-dd:dd")
+    matches!(rest, b"Z" | b"z") || is_offset(rest)
+}
+
+/// `+23:59` at the most, with either sign.
+fn is_offset(text: &[u8]) -> bool {
+    let hours = text.get(1..3).unwrap_or_default();
+    let tens_of_minutes = text.get(4..5).unwrap_or_default();
+    (has_shape(text, b"+dd:dd") || has_shape(text, b"-dd:dd"))
+        && hours <= b"23".as_slice()
+        && tens_of_minutes <= b"5".as_slice()
 }
 
 fn has_shape(text: &[u8], shape: &[u8]) -> bool {
@@ -205,6 +215,9 @@ mod tests {
             "2024-07-16T11:33:34Z",
             "2024-07-16t11:33:34.5z",
             "2024-07-16T11:33:34.123456789+14:00",
+            "2024-07-16T11:33:34+23:59",
+            "2024-07-16T11:33:34-23:59",
+            "2024-07-16T11:33:34-00:00",
             "9999-12-31T23:59:59Z",
             "2016-12-31T23:59:60Z",
             "1969-12-31T23:59:59Z",
@@ -221,6 +234,12 @@ mod tests {
             "2024-07-16T11:33:34.Z",
             "2024-07-16T11:33:34,5Z",
             "2024-07-16T11:33:34+0200",
+            "2024-07-16T11:33:34+24:00",
+            "2024-07-16T11:33:34+25:00",
+            "2024-07-16T11:33:34-24:00",
+            "2024-07-16T11:33:34+23:60",
+            "2024-07-16T11:33:34+99:99",
+            "9999-12-31T23:59:59-25:00",
             "2024-02-30T11:33:34Z",
             "2024-07-16T24:00:00Z",
             "2024-07-16T11:33:34Z[UTC]",
