@@ -119,13 +119,49 @@ fn write(form: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(form).map_err(|error| StoreError::corrupt(Fault::of_json(&error)))
 }
 
-fn read<F: DeserializeOwned>(text: &str) -> Result<F, StoreError> {
-    let read = serde_json::from_str(text);
-    let numbered: Numbered =
-        serde_json::from_str(text).map_err(|error| StoreError::corrupt(Fault::of_json(&error)))?;
-    match numbered.form {
-        FORM => read.map_err(|error| StoreError::corrupt(Fault::of_json(&error))),
+/// What is read is of a number that is known. Only what cannot be read is read for its number alone:
+/// it may be of a later form, which is to be told.
+fn read<F: Form>(text: &str) -> Result<F, StoreError> {
+    let corrupt = |error| StoreError::corrupt(Fault::of_json(&error));
+    let (number, read) = match serde_json::from_str::<F>(text) {
+        Ok(form) => (form.number(), Ok(form)),
+        Err(error) => {
+            let numbered: Numbered = serde_json::from_str(text).map_err(corrupt)?;
+            (numbered.form, Err(error))
+        }
+    };
+    match number {
+        FORM => read.map_err(corrupt),
         unknown => Err(StoreError::corrupt(Fault::UnknownForm(unknown))),
+    }
+}
+
+/// A form that says which one it is.
+trait Form: DeserializeOwned {
+    fn number(&self) -> u32;
+}
+
+impl Form for EntityForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}
+
+impl Form for SessionForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}
+
+impl Form for RevocationForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}
+
+impl Form for KeysForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
     }
 }
 
@@ -545,5 +581,49 @@ mod base64 {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         URL_SAFE_NO_PAD.decode(text).map_err(|_| D::Error::custom("not base64url"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a text that is no record.
+    fn refusal(text: &str) -> String {
+        let Err(StoreError::Corrupt(source)) = read::<KeysForm<'_>>(text) else {
+            panic!("{text} has to be corrupt")
+        };
+        source.to_string()
+    }
+
+    #[test]
+    fn a_later_form_is_named_whether_or_not_it_looks_like_one_that_is_known() {
+        assert!(read::<KeysForm<'_>>(r#"{"form":1,"keys":[],"version":1}"#).is_ok());
+        for later in [
+            r#"{"form":2,"keys":[],"version":1}"#,
+            r#"{"form":2,"keys":{},"more":[{"form":1}]}"#,
+            r#"{"keys":null,"form":2}"#,
+        ] {
+            assert!(refusal(later).starts_with("a record of form 2,"), "{}", refusal(later));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_as_that() {
+        for damaged in [
+            "",
+            "[]",
+            r#"{"keys":[],"version":1}"#,
+            r#"{"form":"1","keys":[],"version":1}"#,
+            r#"{"form":-1,"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[]}"#,
+            r#"{"form":1,"form":1,"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[],"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[],"version":1,"more":0}"#,
+            r#"{"form":1,"keys":[],"version":1} x"#,
+            r#"{"form":2,"keys":[],"version":1} x"#,
+        ] {
+            assert!(refusal(damaged).starts_with("not a record: "), "{damaged}");
+        }
     }
 }
