@@ -38,7 +38,9 @@
 mod cached;
 mod error;
 mod memory;
+mod query;
 pub mod record;
+mod shared;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -65,7 +67,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::domain::identifier::{CustomerId, SessionId};
 use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
@@ -75,6 +77,7 @@ pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
+pub use self::query::{Cursor, Page, Revocations, SessionFilter, SessionPage};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -291,193 +294,4 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Whether what it holds outlives the process. A service over one that does needs a sealing
     /// key that does, too.
     fn is_durable(&self) -> bool;
-}
-
-/// Which sessions to list; what is not set does not restrict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionFilter {
-    /// Those of one customer.
-    pub customer_id: Option<CustomerId>,
-    /// Those of one organization.
-    pub organization_id: Option<OrganizationId>,
-}
-
-impl SessionFilter {
-    /// All sessions.
-    #[must_use]
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// Restricts to those of one customer.
-    #[must_use]
-    pub fn of_customer(mut self, customer_id: CustomerId) -> Self {
-        self.customer_id = Some(customer_id);
-        self
-    }
-
-    /// Restricts to those of one organization.
-    #[must_use]
-    pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
-        self.organization_id = Some(organization_id);
-        self
-    }
-
-    /// Whether `session` is one of them.
-    #[must_use]
-    pub fn matches(&self, session: &Session) -> bool {
-        self.customer_id.as_ref().is_none_or(|id| id == session.customer_id())
-            && self.organization_id.as_ref().is_none_or(|id| Some(id) == session.organization_id())
-    }
-}
-
-/// Which part of a list to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// How many to skip.
-    pub offset: usize,
-    /// How many to answer at most.
-    pub limit: usize,
-}
-
-/// A part of a list of sessions.
-#[derive(Clone, Debug)]
-pub struct SessionPage {
-    /// The sessions of this part.
-    pub sessions: Vec<Session>,
-    /// How many there are in all.
-    pub total: usize,
-}
-
-/// How far a reader of the revocation feed has come. What is in it is the store's own business.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(Option<Arc<str>>);
-
-impl Cursor {
-    /// Before everything.
-    pub const START: Self = Self(None);
-
-    /// A store's own mark.
-    #[must_use]
-    pub fn new(mark: &str) -> Self {
-        Self(Some(mark.into()))
-    }
-
-    /// The mark that the store made, none for [`START`](Self::START).
-    #[must_use]
-    pub fn mark(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
-}
-
-/// What the revocation feed answered.
-#[derive(Clone, Debug)]
-pub struct Revocations {
-    /// What was published, in no particular order.
-    pub revocations: Vec<Revocation>,
-    /// Where to go on reading.
-    pub next: Cursor,
-    /// Whether that was all. Where it was not, the rest is there to be read at once.
-    pub is_complete: bool,
-}
-
-#[async_trait]
-impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
-    async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        (**self).insert(entity).await
-    }
-    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        (**self).get(id).await
-    }
-    async fn get_recent(
-        &self,
-        id: &EntityId,
-        now: Timestamp,
-    ) -> Result<Option<RecentEntity>, StoreError> {
-        (**self).get_recent(id, now).await
-    }
-    fn forget(&self, id: &EntityId) {
-        (**self).forget(id);
-    }
-    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
-        (**self).replace(entity, expected_version).await
-    }
-    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        (**self).remove(id).await
-    }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
-    }
-}
-
-#[async_trait]
-impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
-    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        (**self).insert(session, now).await
-    }
-    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        (**self).get(key).await
-    }
-    async fn replace(
-        &self,
-        session: Session,
-        expected_version: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        (**self).replace(session, expected_version, now).await
-    }
-    async fn take(
-        &self,
-        key: &SessionKey,
-        expected_version: u64,
-    ) -> Result<Option<Session>, StoreError> {
-        (**self).take(key, expected_version).await
-    }
-    async fn list(
-        &self,
-        filter: &SessionFilter,
-        page: Page,
-        now: Timestamp,
-    ) -> Result<SessionPage, StoreError> {
-        (**self).list(filter, page, now).await
-    }
-    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        (**self).remove(id).await
-    }
-    async fn remove_subject(
-        &self,
-        customer_id: &CustomerId,
-        before: Timestamp,
-    ) -> Result<Vec<Session>, StoreError> {
-        (**self).remove_subject(customer_id, before).await
-    }
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        (**self).revoke(revocation).await
-    }
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
-        (**self).revocations(after, wait).await
-    }
-    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        (**self).purge_expired(now).await
-    }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
-    }
-}
-
-#[async_trait]
-impl<T: KeyStore + ?Sized> KeyStore for Arc<T> {
-    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        (**self).get().await
-    }
-    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        (**self).insert(keys).await
-    }
-    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        (**self).replace(keys, expected_version).await
-    }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
-    }
 }
