@@ -13,9 +13,11 @@
 
 mod architecture;
 mod attacks;
+mod browser;
 mod cached;
 mod cluster;
 mod compile_fail;
+mod customer_portal;
 mod durable_stores;
 mod engine_faults;
 mod engines;

@@ -65,7 +65,7 @@ pub fn free_address() -> SocketAddr {
     panic!("found no free port");
 }
 
-/// A `token_server` that runs, ended with the test.
+/// A `token_server` that runs, ended with the test; or another example that logs its address.
 pub struct TokenServer {
     child: Child,
     address: SocketAddr,
@@ -94,7 +94,11 @@ impl TokenServer {
                 return server;
             }
         }
-        panic!("token_server did not start: {seen}");
+        panic!("the server did not start: {seen}");
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn url(&self) -> String {
