@@ -38,7 +38,7 @@ use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
     Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Refusal, RefusalReason, TokenFault, TokenService,
+    Password, Policy, Refusal, RefusalReason, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
@@ -153,7 +153,7 @@ async fn log_out(State(tokens): State<TokenService>, parts: Parts) -> Result<Res
     let held = held(&parts.headers);
     let ended = match tokens.validator().validate(held) {
         Ok(jwt) => tokens.revoke_token(jwt.token_id()).await,
-        Err(TokenFault::RevocationsUnknown) => Err(Error::new(ErrorKind::Unavailable, "unheard")),
+        Err(fault) if fault.is_temporary() => Err(Error::new(ErrorKind::Unavailable, "not now")),
         Err(_) => match AuthenticationToken::from_text(held) {
             Ok(token) => tokens.log_out_customer(&token, &caller).await,
             Err(nothing) => Err(nothing),

@@ -1,6 +1,6 @@
 //! A real browser: Chromium without a window, driven through W3C WebDriver by chromedriver.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 

@@ -91,7 +91,7 @@ impl Reading {
         self.names.extend(part.revocations.iter().map(name));
     }
 
-    async fn to_the_end(&mut self, store: &impl SessionStore, mut cursor: Cursor) -> Cursor {
+    async fn read_to_the_end(&mut self, store: &impl SessionStore, mut cursor: Cursor) -> Cursor {
         loop {
             let part = store.revocations(&cursor, Duration::ZERO).await.unwrap();
             self.add(&part);
@@ -118,7 +118,7 @@ async fn a_long_feed_is_read_in_parts(
     for _ in 0..2 {
         let published = fill().await;
         let mut reading = Reading::default();
-        cursor = reading.to_the_end(store, cursor).await;
+        cursor = reading.read_to_the_end(store, cursor).await;
         assert!(reading.parts.len() > 2, "one read would take too long");
         assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
         reading.has_all(&published);
@@ -196,7 +196,7 @@ async fn what_commits_late_while_a_feed_is_read_in_parts_is_not_lost() {
         assert!(!second.is_complete);
         reading.add(&second);
         last_transaction.commit().await.unwrap();
-        cursor = reading.to_the_end(&reader, second.next).await;
+        cursor = reading.read_to_the_end(&reader, second.next).await;
         reading.has_all(&published);
         reading.has_all(&[early, amid, late]);
     }
@@ -214,7 +214,7 @@ async fn what_a_dump_of_a_cluster_that_was_further_on_brought_is_read_in_parts_a
     published.push(revocation());
     store.revoke(published[MANY].clone()).await.unwrap();
     let mut reading = Reading::default();
-    let cursor = reading.to_the_end(&store, Cursor::START).await;
+    let cursor = reading.read_to_the_end(&store, Cursor::START).await;
     reading.has_all(&published);
     assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
     let end = store.revocations(&cursor, Duration::ZERO).await.unwrap();
