@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -168,9 +169,10 @@ impl Browser {
     /// Has the driver end the browser, and waits until it has.
     fn quit(&self) -> std::io::Result<()> {
         let mut line = TcpStream::connect(self.address)?;
-        let path = format!("/session/{}", self.session);
-        write!(line, "DELETE {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        line.read_to_end(&mut Vec::new()).map(drop)
+        line.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS)))?;
+        write!(line, "DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.session)?;
+        // It answers once it is done, and keeps the line open whatever it is asked to.
+        line.read_exact(&mut [0])
     }
 }
 
