@@ -25,6 +25,22 @@ fn a_code_that_was_mailed_completes_the_exchange() {
     }
 }
 
+#[test]
+fn the_custom_store_keeps_every_rule_and_a_user_logs_in_over_it() {
+    let output = example("custom_store").output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    for line in [
+        "EntityStore: it keeps every rule.",
+        "SessionStore: it keeps every rule.",
+        "KeyStore: it keeps every rule.",
+        "A login over it was answered 200 OK.",
+    ] {
+        assert!(out.contains(line), "{out}{err}");
+    }
+}
+
 /// A token that is handed out and taken back in the cluster over a store.
 #[track_caller]
 fn three_nodes_accept_and_refuse_alike(store: &str) {
