@@ -84,6 +84,28 @@ impl TokenService {
         enabled
     }
 
+    /// Removes a registered principal, and ends what it holds as
+    /// [`disable_entity`](Self::disable_entity) does. Whoever is registered by its name after that is
+    /// somebody else: what was issued to the one before stays taken back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`disable_entity`](Self::disable_entity). It may be called again: until it succeeds, the
+    /// principal is there, and shut out.
+    pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let removed = run_to_completion(async move {
+            // First, so that a login under way finds out.
+            let entity = tokens.set_disabled(&owned, true).await?;
+            tokens.end_tokens_and_sessions(&entity).await?;
+            tokens.publish_change(&owned).await?;
+            tokens.parts.stores.remove_entity(&owned).await.map(drop)
+        });
+        let removed = removed.await;
+        self.audit(&Attempt::new(Operation::RemoveEntity).of_entity(id), &removed);
+        removed
+    }
+
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
         self.change_entity(id, |entity| {
             entity.disabled = disabled;

@@ -54,6 +54,10 @@ impl Stores {
         self.call("replace_entity", self.entities.replace(entity, version)).await
     }
 
+    pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {
+        self.call("remove_entity", self.entities.remove(id)).await
+    }
+
     pub(super) async fn insert_session(
         &self,
         session: Session,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use countersign::store::{EntityStore, MemoryStore, StoreError};
 use countersign::{
-    Acl, Entity, EntityId, Grant, OrganizationId, Password, Policy, Secret, SubjectType,
-    ThrottleLimit,
+    Acl, Entity, EntityId, ErrorKind, Grant, OrganizationId, Password, Policy, Secret, SubjectType,
+    ThrottleLimit, TokenFault,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
@@ -387,6 +387,41 @@ async fn names_and_passwords_are_taken_exactly_as_they_are_written() {
         let answer = user_login(&server, "Zo\u{eb}", other).await;
         assert_error(&answer, 401, "Unauthorized", WRONG_PASSWORD);
     }
+}
+
+#[tokio::test]
+async fn who_was_removed_is_unknown_and_whoever_gets_the_name_after_that_is_somebody_else() {
+    let fixture = Fixture::new();
+    let id = EntityId::entity("aa-1").unwrap();
+    let register = async || {
+        fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+        let secret = Secret::dangerous_from_text("a-known-secret".to_owned()).unwrap();
+        fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
+    };
+    let server = Server::start(fixture.tokens.router()).await;
+    let log_in = async || {
+        let form = "application/x-www-form-urlencoded";
+        let body = "id=aa-1&secret=a-known-secret";
+        server.post_text("/entity/token/generate", None, Some(form), body).await
+    };
+    register().await;
+    let token = log_in().await.expect(200).json()["accessToken"].as_str().unwrap().to_owned();
+    let validator = fixture.tokens.validator();
+    validator.validate(&token).unwrap();
+
+    fixture.clock.advance(Duration::from_millis(100));
+    fixture.tokens.remove_entity(&id).await.unwrap();
+    assert!(fixture.tokens.find_entity(&id).await.unwrap().is_none());
+    log_in().await.expect(401);
+    assert_eq!(validator.validate(&token).unwrap_err(), TokenFault::Revoked);
+    let again = fixture.tokens.remove_entity(&id).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
+
+    fixture.clock.advance(Duration::from_millis(100));
+    register().await;
+    let new = log_in().await.expect(200).json()["accessToken"].as_str().unwrap().to_owned();
+    validator.validate(&new).unwrap();
+    assert_eq!(validator.validate(&token).unwrap_err(), TokenFault::Revoked);
 }
 
 #[tokio::test]
