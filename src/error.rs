@@ -174,7 +174,8 @@ impl Error {
         &self.details.message
     }
 
-    /// All the fields that are wrong; empty but for [`ErrorKind::InvalidFields`].
+    /// All the fields that are wrong, and of what is wrong in a list the first 32; empty but for
+    /// [`ErrorKind::InvalidFields`].
     #[must_use]
     pub fn invalid_fields(&self) -> &[InvalidField] {
         &self.details.invalid_fields

@@ -1,4 +1,4 @@
-//! Reading a list out of a request: all that is wrong with it is told at once, and where.
+//! Reading a list out of a request: what is wrong with it is told at once, and where.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
@@ -28,16 +28,26 @@ impl Fault {
     }
 }
 
+/// More than anybody mends at once. Anybody may send a list that is wrong all over, and the answer must
+/// not be many times as long.
+const MAX_FAULTS: usize = 32;
+
 #[derive(Default)]
 pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
     pub(super) fn wrong_type(&mut self, path: &str, message: &str) {
-        self.0.push(Fault { path: path.into(), message: message.into(), wrong_type: true });
+        self.add(path, message, true);
     }
 
-    fn invalid(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Fault { path: path.into(), message: message.into(), wrong_type: false });
+    fn invalid(&mut self, path: &str, message: &str) {
+        self.add(path, message, false);
+    }
+
+    fn add(&mut self, path: &str, message: &str, wrong_type: bool) {
+        if self.0.len() < MAX_FAULTS {
+            self.0.push(Fault { path: path.into(), message: message.into(), wrong_type });
+        }
     }
 
     pub(super) fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
