@@ -495,7 +495,8 @@ async fn of_a_thousand_tries_at_once_no_more_than_the_limit_are_compared() {
     for running in running {
         match running.await.unwrap() {
             401 => compared += 1,
-            404 => {}
+            // While more are under way than may be wrong, the next has to wait.
+            404 | 429 => {}
             other => panic!("{other}"),
         }
     }
