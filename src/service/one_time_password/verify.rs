@@ -45,7 +45,9 @@ impl TokenService {
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
         let throttle = &self.parts.throttle;
-        let admission = throttle.admit(throttle.suspect_of_codes(&session.customer_id), now)?;
+        let suspect = throttle.suspect_of_codes(&session.customer_id);
+        // Who has to wait uses no try up.
+        throttle.look(suspect, now)?;
         let version = session.version;
         let mut counted = session.next_version(now);
         if let Some(state) = &mut counted.one_time_password {
@@ -54,9 +56,17 @@ impl TokenService {
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
         if let Err(error) = self.parts.stores.replace_session(counted.clone(), version, now).await {
-            throttle.give_back(&admission);
             return if error.kind() == ErrorKind::Conflict { Ok(Step::Again) } else { Err(error) };
         }
+        // Not before: a round that is lost to another writer is no try, and however many are lost at
+        // once, nobody has to wait for them.
+        let admission = match throttle.admit(suspect, now) {
+            Ok(admission) => admission,
+            Err(error) => {
+                self.give_try_back(counted, now).await;
+                return Err(error);
+            }
+        };
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         match code {
             Some(code)

@@ -165,6 +165,17 @@ impl Throttle {
         Suspect { keys: [Some((limit, key)), None, None], familiar: None }
     }
 
+    /// Looks whether an attempt would be let through, and counts nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`admit`](Self::admit).
+    pub(crate) fn look(&self, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
+        let mut ledgers = self.lock();
+        let familiar = ledgers.is_familiar(suspect, now);
+        self.check(&mut ledgers, suspect, familiar, now)
+    }
+
     /// Lets an attempt through and counts it as a failure, until it is told otherwise.
     ///
     /// # Errors
