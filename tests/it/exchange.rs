@@ -6,7 +6,7 @@ use axum::Router;
 use countersign::{CustomerId, ErrorKind, NewSession, OrganizationId, Policy, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Fixture, Server, acl_of};
+use crate::support::{Answer, Fixture, Server, acl_of, wrong_code_for};
 
 fn path(token: &str) -> String {
     format!("/authentication-tokens/{token}/exchange")
@@ -412,11 +412,6 @@ async fn wrong_methods_and_media_types_are_answered_as_problems() {
 async fn session_with_code(fixture: &Fixture) -> (String, String) {
     let token = fixture.session(|new| new.otp_required(true).acl(acl_of(shopping()))).await;
     (token, fixture.outbox.last_code())
-}
-
-fn wrong_code_for(code: &str) -> String {
-    let last = if code.ends_with('0') { "1" } else { "0" };
-    format!("{}{last}", &code[..code.len() - 1])
 }
 
 async fn present_code(server: &Server, token: &str, code: &str) -> Answer {

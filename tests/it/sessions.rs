@@ -17,7 +17,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::support::{
-    AUDIENCE, Answer, Fixture, ISSUER, PASSWORD, START, Server, TestClock, acl_of,
+    AUDIENCE, Answer, Fixture, ISSUER, PASSWORD, START, Server, TestClock, acl_of, wrong_code_for,
 };
 
 const COLLECTION: &str = "/authentication-tokens";
@@ -133,11 +133,6 @@ async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
 
 async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
     exchange(server, token, json!({"oneTimePassword": code})).await
-}
-
-fn wrong_code_for(code: &str) -> String {
-    let last = if code.ends_with('0') { "1" } else { "0" };
-    format!("{}{last}", &code[..code.len() - 1])
 }
 
 #[track_caller]

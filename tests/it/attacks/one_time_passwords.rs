@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::attacks::service::{
     MINUTE, SESSIONS, assert_problem, at_once, exchange, present_code, retry_after, send_again,
-    serve, session_with_code, wrong_code_for,
+    serve, session_with_code,
 };
-use crate::support::{Fixture, START};
+use crate::support::{Fixture, START, wrong_code_for};
 
 #[tokio::test]
 async fn a_code_that_was_used_is_never_good_again() {

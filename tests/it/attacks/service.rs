@@ -157,11 +157,6 @@ pub async fn session_with_code(fixture: &Fixture) -> (String, String) {
     (token, fixture.outbox.last_code())
 }
 
-pub fn wrong_code_for(code: &str) -> String {
-    let last = if code.ends_with('0') { "1" } else { "0" };
-    format!("{}{last}", &code[..code.len() - 1])
-}
-
 pub async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
     server.post(&format!("{SESSIONS}/{token}/exchange"), None, &body).await
 }

@@ -277,3 +277,9 @@ pub fn kid_of(token: &str) -> String {
     let header: Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
 }
+
+/// A code of the same form that is not it.
+pub fn wrong_code_for(code: &str) -> String {
+    let last = if code.ends_with('0') { "1" } else { "0" };
+    format!("{}{last}", &code[..code.len() - 1])
+}
