@@ -8,7 +8,8 @@ use crate::http::issue::IssueService;
 use crate::service::TokenService;
 
 /// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
-/// in the response. See the [module docs](crate::layers::issue).
+/// in the response, in the place of its status and its body; its other headers stay. What cannot be
+/// issued for a while is a 503. See the [module docs](crate::layers::issue).
 ///
 /// ```
 /// # fn example(tokens: countersign::TokenService) {

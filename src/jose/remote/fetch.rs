@@ -145,8 +145,10 @@ impl fmt::Display for Fetcher {
 
 /// A URL as it may be logged: a name, a password or a query may be what its server is asked with.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let Ok(mut url) = Url::parse(url) else { return "(not a URL)".to_owned() };
-    // One that has no host has none of these.
+    let Some(mut url) = Url::parse(url).ok().filter(Url::has_host) else {
+        return "(not a URL)".to_owned();
+    };
+    // What has a host takes these.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -225,7 +227,9 @@ mod tests {
     fn what_may_be_a_secret_in_a_url_is_not_shown() {
         let shown = without_secrets("https://svc:pass-word@idp.example.com/keys?api_key=k#part");
         assert_eq!(shown, "https://idp.example.com/keys");
-        assert_eq!(without_secrets("svc:pass-word"), "svc:pass-word");
+        for no_url in ["svc:pass-word", "svc:pass-word@idp.example.com/keys", "pass-word"] {
+            assert_eq!(without_secrets(no_url), "(not a URL)");
+        }
     }
 
     #[test]

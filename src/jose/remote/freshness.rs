@@ -1,3 +1,5 @@
+//! How long keys that were fetched are gone by.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
