@@ -311,7 +311,7 @@ async fn log_in_over(store: Arc<TableStore>) -> Result<StatusCode, Problem> {
     let tokens = TokenService::builder()
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
-        .managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(store.clone()))
+        .keys(ManagedKeys::new(Algorithm::EdDSA).store(store.clone()))
         .entities(store.clone())
         .sessions(store)
         .build()?;

@@ -149,7 +149,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     let mut builder = TokenService::builder().issuer(issuer).audience(audience).policy(policy);
     builder = match given_key {
         Some(key) => builder.keys(KeyRing::new(key)),
-        None => builder.managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
+        None => builder.keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
     };
     builder = builder.entities(stores.entities).sessions(session_stores.sessions);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
@@ -424,10 +424,12 @@ impl KnownSession {
     async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
         let mut new = NewSession::of(self.customer_id)
             .otp_required(self.otp_required)
-            .organization(self.organization_id)
             .acl(self.acl)
             .custom_claims(self.custom_claims)
             .dangerous_token(AuthenticationToken::from_text(&self.token)?);
+        if let Some(organization_id) = self.organization_id {
+            new = new.organization(organization_id);
+        }
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
         }

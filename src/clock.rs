@@ -78,7 +78,7 @@ impl Timestamp {
         self.micros
     }
 
-    /// The same instant without its fraction of a second.
+    /// The instant without its fraction of a second.
     #[must_use]
     pub const fn floor_to_second(self) -> Self {
         Self::from_secs(self.as_secs())

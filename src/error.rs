@@ -127,7 +127,7 @@ impl Error {
         }
     }
 
-    /// The same with its cause.
+    /// With its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.details.source = Some(source.into());

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "service", feature = "remote-jwks"))]
+mod backoff;
 mod clock;
 mod domain;
 mod error;
@@ -106,6 +108,6 @@ pub use self::http::{
 #[cfg(feature = "service")]
 pub use self::service::{
     Caller, CustomerLogin, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken,
-    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy,
+    KeySource, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy,
     RotationSchedule, StartedSession, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
 };

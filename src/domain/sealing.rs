@@ -176,8 +176,8 @@ impl SealingKeys {
     }
 
     /// The key that subjects are named under in the audit log.
-    pub(crate) fn audit_key(&self) -> [u8; KEY_LEN] {
-        *self.first.audit_digests
+    pub(crate) fn audit_key(&self) -> Zeroizing<[u8; KEY_LEN]> {
+        self.first.audit_digests.clone()
     }
 
     /// Encrypts `text`, bound to `context`: it opens there and nowhere else.

@@ -78,7 +78,8 @@ impl<'a> Authenticator<'a> {
         self.refuse_at(Operation::Validate, reason)
     }
 
-    /// The same of another operation than the checking of access tokens.
+    /// One whose outcomes are audited as those of another operation than the checking of access
+    /// tokens.
     pub(crate) fn refuse_at(self, operation: Operation, reason: RefusalReason) -> RefusalReason {
         let proxies = self.validator.trusted_proxies();
         let address = client_address(proxies, self.headers, self.extensions);
@@ -94,7 +95,7 @@ pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Op
         return None;
     }
     let Credentials::Bearer(bytes) = credentials(headers) else { return None };
-    validator.flight_for(token(bytes)?)
+    validator.begin_fetch_for(token(bytes)?)
 }
 
 /// Tells the audit log that a good token was not enough.

@@ -105,15 +105,9 @@ impl SigningKey {
         self.verifying.algorithm()
     }
 
-    /// The signature of any text.
-    #[allow(dead_code, reason = "for tokens that are broken, which tests alone make")]
-    pub(crate) fn signature_of(&self, text: &[u8]) -> Result<Vec<u8>, Error> {
-        self.prepared.signer.sign(text)
-    }
-
     /// A compact JWS over `payload` (RFC 7515 §7.1).
     #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only issuing signs"))]
-    pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, Error> {
+    pub(crate) fn sign_compact(&self, payload: &[u8]) -> Result<String, Error> {
         use base64::Engine;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -122,10 +116,15 @@ impl SigningKey {
         let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + SIGNATURE_LEN);
         token.push_str(header);
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.prepared.signer.sign(token.as_bytes())?;
+        let signature = self.sign_bytes(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
+    }
+
+    /// The signature of any bytes.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        self.prepared.signer.sign(bytes)
     }
 }
 
@@ -227,12 +226,6 @@ impl VerifyingKey {
     /// no other. It tells nothing of the key.
     pub(crate) fn identity(&self) -> u64 {
         self.prepared.identity
-    }
-
-    /// Whether it is the same key, under the same name.
-    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.kid() == other.kid() && self.prepared.key == other.prepared.key
     }
 
     /// Whether a token with this header, a segment of base64url, was good before.

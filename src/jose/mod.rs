@@ -22,7 +22,7 @@ mod with_default_provider;
 
 pub use self::algorithm::Algorithm;
 pub use self::key::{SigningKey, VerifyingKey};
-pub(crate) use self::key_ring::Found;
+pub(crate) use self::key_ring::ExpiringKey;
 pub use self::key_ring::KeyRing;
 pub use self::material::{PrivateKey, VerificationKey};
 pub use self::provider::{CryptoProvider, Signer, Verifier};

@@ -160,16 +160,16 @@ macro_rules! write_event {
         // Digests are made only for those who listen.
         if tracing::enabled!(target: TARGET, $level) {
             let attempt: &Attempt<'_> = $attempt;
-            let subject = attempt.subject.and_then(|(sort, name)| $subjects.name(sort, name));
-            let actor = attempt.actor.and_then(|(sort, name)| $subjects.name(sort, name));
+            let subject = attempt.subject.and_then(|(kind, name)| $subjects.name(kind, name));
+            let actor = attempt.actor.and_then(|(kind, name)| $subjects.name(kind, name));
             tracing::event!(
                 target: TARGET,
                 $level,
                 outcome = $outcome,
                 operation = attempt.operation.as_str(),
-                subject_kind = attempt.subject.map(|(sort, _)| sort.as_str()),
+                subject_kind = attempt.subject.map(|(kind, _)| kind.as_str()),
                 subject = subject.as_deref(),
-                actor_kind = attempt.actor.map(|(sort, _)| sort.as_str()),
+                actor_kind = attempt.actor.map(|(kind, _)| kind.as_str()),
                 actor = actor.as_deref(),
                 reason = $reason,
                 organization_id = attempt.organization.map(OrganizationId::as_str),
@@ -187,7 +187,7 @@ pub(crate) fn accepted(subjects: &Subjects, attempt: &Attempt<'_>) {
     write_event!(tracing::Level::INFO, subjects, attempt, "accepted", no_reason);
 }
 
-/// The same for what happens with every request.
+/// It was let through, as happens with every request: for those who want to hear of each.
 pub(crate) fn accepted_quietly(subjects: &Subjects, attempt: &Attempt<'_>) {
     let no_reason: Option<&str> = None;
     write_event!(tracing::Level::TRACE, subjects, attempt, "accepted", no_reason);

@@ -11,7 +11,7 @@ use crate::jose::KeyRing;
 use crate::service::audit::Subjects;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::housekeeping::LastHeard;
-use crate::service::keys::{KeyKeeper, ManagedKeys};
+use crate::service::keys::{KeyManager, KeySource};
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
@@ -28,8 +28,7 @@ use crate::store::{EntityStore, MemoryStore, SessionStore};
 pub struct TokenServiceBuilder {
     issuer: Option<String>,
     audiences: Vec<String>,
-    keys: Option<KeyRing>,
-    managed_keys: Option<ManagedKeys>,
+    keys: Option<KeySource>,
     pub(super) trusted_issuers: Vec<TrustedIssuer>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
@@ -54,15 +53,10 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// The keys that sign and verify its tokens.
-    pub fn keys(mut self, keys: KeyRing) -> Self {
-        self.keys = Some(keys);
-        self
-    }
-
-    /// Keys that the service makes and changes itself, in the place of [`keys`](Self::keys).
-    pub fn managed_keys(mut self, keys: ManagedKeys) -> Self {
-        self.managed_keys = Some(keys);
+    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
+    /// [`ManagedKeys`](crate::ManagedKeys), which the service makes and changes itself.
+    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
+        self.keys = Some(keys.into());
         self
     }
 
@@ -137,76 +131,36 @@ impl TokenServiceBuilder {
     /// trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let revocations = Arc::<RevocationSet>::default();
-        let keys = match (self.keys, &self.managed_keys) {
-            (Some(keys), None) => keys,
-            (None, Some(_)) => KeyRing::awaited(),
-            (None, None) => return Err(configuration("keys have to be given")),
-            (Some(_), Some(_)) => {
-                return Err(configuration("keys are given, or managed, and not both"));
+        let (ring, managed) = match self.keys.clone() {
+            Some(KeySource::Ring(ring)) if ring.active().is_none() => {
+                return Err(configuration("the keys only verify: one has to sign"));
             }
+            Some(KeySource::Ring(ring)) => (ring, None),
+            Some(KeySource::Managed(managed)) => (KeyRing::awaited(), Some(managed)),
+            None => return Err(configuration("keys have to be given")),
         };
-        // With issuers elsewhere there are two validators: the routes' own accepts none of theirs.
-        let validators = if self.trusted_issuers.is_empty() { 1 } else { 2 };
-        let mut validator = Validator::builder()
-            .keys(keys.clone())
-            .leeway(self.policy.leeway)
-            .max_token_len(self.policy.max_token_len)
-            .token_cache_bytes(self.policy.token_cache_bytes / validators)
-            .trailing_wildcards(self.policy.trailing_wildcards)
-            .clock(Arc::clone(&clock))
-            .trusted_proxies(self.policy.trusted_proxies.clone())
-            .revocations(Arc::clone(&revocations));
-        if let Some(issuer) = &self.issuer {
-            validator = validator.issuer(issuer);
-        }
-        for audience in &self.audiences {
-            validator = validator.audience(audience);
-        }
-        let entities = self.entities.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sessions = self.sessions.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let key_store = self.managed_keys.as_ref().map(|keys| Arc::clone(&keys.store));
+        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let entities = self.entities.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sessions = self.sessions.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let is_durable = entities.is_durable()
             || sessions.is_durable()
-            || key_store.as_ref().is_some_and(|keys| keys.is_durable());
-        let sealing = sealing(self.sealing_keys, is_durable)?;
+            || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
+        let sealing = sealing(&self.sealing_keys, is_durable)?;
+        let stores = Stores { entities, sessions, deadline: self.policy.store_deadline };
+        let revocations = Arc::<RevocationSet>::default();
         // What other nodes have taken back so far is still to be heard.
-        revocations.set_stale(sessions.is_durable() && !self.policy.accept_stale_revocations);
-        let subjects = if self.policy.audit_shows_subjects {
-            Subjects::Shown
-        } else {
-            Subjects::Digested(Zeroizing::new(sealing.audit_key()))
-        };
-        let builder = validator.subjects(subjects);
-        let validator = builder.clone().build()?;
-        let edge_validator = if self.trusted_issuers.is_empty() {
-            validator.clone()
-        } else {
-            builder.trusted_issuers(self.trusted_issuers).build()?
-        };
-        if keys.active().is_none() && !keys.are_awaited() {
-            return Err(configuration("the keys only verify: one has to sign"));
-        }
-        let stores =
-            Stores { entities, sessions, keys: key_store, deadline: self.policy.store_deadline };
-        let key_keeper = match self.managed_keys {
-            Some(managed) => {
-                let problem = self.policy.rotation_schedule.problem(self.policy.jwks_max_age);
-                if let Some(problem) = problem {
-                    return Err(configuration(problem));
-                }
-                let (stores, sealing) = (stores.clone(), sealing.clone());
-                let (clock, keys) = (Arc::clone(&clock), keys.clone());
-                Some(KeyKeeper::new(managed, clock, stores, sealing, keys, &self.policy))
-            }
-            None => None,
+        revocations.set_stale(stores.are_shared() && !self.policy.accept_stale_revocations);
+        let (validator, edge_validator) =
+            self.validators(&ring, &clock, &revocations, sealing.audit_key())?;
+        let manage = |managed| {
+            let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
+            KeyManager::new(managed, clock, stores, sealing, ring.clone(), &self.policy)
         };
         let parts = Parts {
             issuer: validator.issuer().to_owned(),
             audiences: self.audiences,
-            keys,
-            key_keeper,
+            key_manager: managed.map(manage).transpose()?,
+            keys: ring,
             sealing,
             stores,
             clock,
@@ -222,6 +176,44 @@ impl TokenServiceBuilder {
         };
         Ok(TokenService { parts: Arc::new(parts) })
     }
+
+    /// That of the service's own routes, and that of the host's handlers, which accepts the tokens of
+    /// issuers elsewhere, too.
+    fn validators(
+        &self,
+        ring: &KeyRing,
+        clock: &Arc<dyn Clock>,
+        revocations: &Arc<RevocationSet>,
+        audit_key: Zeroizing<[u8; 32]>,
+    ) -> Result<(Validator, Validator), Error> {
+        let policy = &self.policy;
+        // They are one, or share what tokens that were checked may take.
+        let caches = if self.trusted_issuers.is_empty() { 1 } else { 2 };
+        let subjects = if policy.audit_shows_subjects {
+            Subjects::Shown
+        } else {
+            Subjects::Digested(audit_key)
+        };
+        let mut builder = Validator::builder()
+            .issuer(self.issuer.as_deref().unwrap_or_default())
+            .keys(ring.clone())
+            .leeway(policy.leeway)
+            .max_token_len(policy.max_token_len)
+            .token_cache_bytes(policy.token_cache_bytes / caches)
+            .trailing_wildcards(policy.trailing_wildcards)
+            .clock(Arc::clone(clock))
+            .trusted_proxies(policy.trusted_proxies.clone())
+            .revocations(Arc::clone(revocations))
+            .subjects(subjects);
+        for audience in &self.audiences {
+            builder = builder.audience(audience);
+        }
+        let own = builder.clone().build()?;
+        if self.trusted_issuers.is_empty() {
+            return Ok((own.clone(), own));
+        }
+        Ok((own, builder.trusted_issuers(self.trusted_issuers.clone()).build()?))
+    }
 }
 
 impl fmt::Debug for TokenServiceBuilder {
@@ -230,14 +222,13 @@ impl fmt::Debug for TokenServiceBuilder {
             .field("issuer", &self.issuer)
             .field("audiences", &self.audiences)
             .field("keys", &self.keys)
-            .field("managed_keys", &self.managed_keys)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
 
-fn sealing(keys: Vec<SealingKey>, durable: bool) -> Result<SealingKeys, Error> {
-    let mut keys = keys.into_iter();
+fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
+    let mut keys = keys.iter().cloned();
     let first = match keys.next() {
         Some(first) => first,
         None if durable => {

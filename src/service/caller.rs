@@ -40,7 +40,7 @@ impl Caller {
         self
     }
 
-    /// The same below an organization that cannot exist: nothing is found there.
+    /// Below an organization that cannot exist: nothing is found there.
     #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "paths are the routes'"))]
     pub(crate) fn nowhere(mut self) -> Self {
         self.nowhere = true;

@@ -7,10 +7,8 @@ use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::detached::run_to_completion;
 use crate::service::exchange::json_len;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
-
-const ATTEMPTS: usize = 16;
 
 impl TokenService {
     /// Registers a user, an entity or a customer's credential.
@@ -121,15 +119,14 @@ impl TokenService {
         id: &EntityId,
         change: impl Fn(&mut Entity) -> Result<(), Error>,
     ) -> Result<Entity, Error> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             let mut entity = self.parts.stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
             let version = entity.version();
             change(&mut entity)?;
             let entity = entity.next_version();
-            match self.parts.stores.replace_entity(entity.clone(), version).await {
-                Ok(()) => return Ok(entity),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+            let written = self.parts.stores.replace_entity(entity.clone(), version).await?;
+            if let Round::Done(()) = written {
+                return Ok(entity);
             }
         }
         Err(contended())

@@ -19,16 +19,10 @@ use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
-use crate::service::one_time_password::Step;
 use crate::service::permission;
-use crate::service::session::no_session;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
 use crate::telemetry;
-
-/// Each round that is lost was won by another writer, and those are few: tries of one-time
-/// passwords, and exchanges that spend them.
-const ATTEMPTS: usize = 64;
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
 /// authentication token is used up.
@@ -141,10 +135,10 @@ impl TokenService {
         token: &AuthenticationToken,
         request: ExchangeRequest,
     ) -> Result<ExchangedToken, Error> {
-        let mut session = None;
-        let exchanged = self.try_exchange(token, &request, &mut session).await;
+        let mut found = None;
+        let exchanged = self.try_exchange(token, &request, &mut found).await;
         let operation = Operation::Exchange;
-        let mut attempt = request.caller.attempt(operation).of_session(session.as_ref());
+        let mut attempt = request.caller.attempt(operation).of_session(found.as_ref());
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
@@ -158,29 +152,26 @@ impl TokenService {
         exchanged
     }
 
+    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_exchange(
         &self,
         token: &AuthenticationToken,
         request: &ExchangeRequest,
-        seen: &mut Option<Session>,
+        found: &mut Option<Session>,
     ) -> Result<ExchangedToken, Error> {
         let invalid = self.exchange_faults(request);
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
         let mut accepted = None;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             // Before the session is read: what ends it after that takes the token back, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.caller).await?;
-            *seen = Some(session.clone());
-            let session = match self
-                .check_one_time_password(session, request.one_time_password.as_ref(), &mut accepted)
-                .await?
-            {
-                Step::Go(session) => session,
-                Step::Again => continue,
-            };
+            *found = Some(session.clone());
+            let presented = request.one_time_password.as_ref();
+            let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
+            let Round::Done(session) = checked else { continue };
             let exchanged = match self.sign_exchange(&session, request, now) {
                 Ok(exchanged) => exchanged,
                 Err(error) => {
@@ -190,8 +181,8 @@ impl TokenService {
             };
             let proven = accepted.is_some().then(|| session.clone());
             match self.use_up(session, request, now).await {
-                Ok(Step::Go(())) => return Ok(exchanged),
-                Ok(Step::Again) => {}
+                Ok(Round::Done(())) => return Ok(exchanged),
+                Ok(Round::Lost) => {}
                 Err(error) => {
                     // Where the store has done its work all the same, this changes nothing.
                     if let Some(session) = proven {
@@ -332,20 +323,12 @@ impl TokenService {
         session: Session,
         request: &ExchangeRequest,
         now: Timestamp,
-    ) -> Result<Step<()>, Error> {
+    ) -> Result<Round<()>, Error> {
         if request.invalidate {
-            let taken = self.parts.stores.take_session(&session.key, session.version).await;
-            // A store that answers too late may have taken it all the same.
-            self.parts.phantom_tokens.remove(&session.key).await;
-            return match taken {
-                Ok(Some(_)) => Ok(Step::Go(())),
-                Ok(None) => Err(no_session()),
-                Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
-                Err(error) => Err(error),
-            };
+            return self.take_session(&session).await;
         }
         if session.one_time_password.is_none() {
-            return Ok(Step::Go(()));
+            return Ok(Round::Done(()));
         }
         let version = session.version;
         let limit = self.parts.policy.one_time_password_tries;
@@ -354,11 +337,7 @@ impl TokenService {
             state.code = None;
             state.tries_left = limit.min(state.tries_left + 1);
         }
-        match self.parts.stores.replace_session(spent, version, now).await {
-            Ok(()) => Ok(Step::Go(())),
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Step::Again),
-            Err(error) => Err(error),
-        }
+        self.parts.stores.replace_session(spent, version, now).await
     }
 }
 

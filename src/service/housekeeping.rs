@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::backoff::Backoff;
 use crate::domain::revocation::RevocationSet;
 use crate::error::Error;
 use crate::service::token_service::{Parts, TokenService};
@@ -61,15 +62,15 @@ impl TokenService {
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
     /// key that was not given.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        if let Some(keeper) = &self.parts.key_keeper {
-            keeper.refresh().await?;
+        if let Some(keys) = &self.parts.key_manager {
+            keys.refresh().await?;
         }
         let mut cursor = Cursor::START;
         loop {
             let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
             apply(&self.parts, &read);
             if read.is_complete {
-                watch_silence(&self.parts);
+                watch_staleness(&self.parts);
                 return Ok(());
             }
             cursor = read.next;
@@ -114,23 +115,22 @@ async fn purge_periodically(parts: Weak<Parts>) {
 
 /// Reads the shared keys now and then, and turns to each when its time comes.
 async fn keep_keys(parts: Weak<Parts>) {
-    let mut failures = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let Some(parts_now) = parts.upgrade() else { return };
-        let Some(keeper) = &parts_now.key_keeper else { return };
+        let Some(keys) = &parts_now.key_manager else { return };
         // First what is known already, which the store cannot hold up.
-        if let Err(error) = keeper.apply_known().await {
+        if let Err(error) = keys.apply_known().await {
             tracing::error!(error = ?error, "the shared keys that were read last cannot be installed");
         }
-        let pause = match keeper.refresh().await {
+        let pause = match keys.refresh().await {
             Ok(pause) => {
-                failures = FIRST_PAUSE;
+                backoff.succeeded();
                 pause.max(SHORTEST_PAUSE)
             }
             Err(error) => {
                 tracing::warn!(error = ?error, "the shared keys cannot be read; trying again");
-                failures = (failures * 2).min(LONGEST_PAUSE);
-                failures
+                backoff.failed()
             }
         };
         drop(parts_now);
@@ -170,8 +170,10 @@ impl LastHeard {
 }
 
 /// Sees to it that what was heard once is not gone by for ever, where nobody follows the feed.
-fn watch_silence(parts: &Arc<Parts>) {
-    if !silence_matters(parts) || std::mem::replace(&mut parts.last_heard.lock().is_watched, true) {
+fn watch_staleness(parts: &Arc<Parts>) {
+    if !staleness_is_binding(parts)
+        || std::mem::replace(&mut parts.last_heard.lock().is_watched, true)
+    {
         return;
     }
     let parts = Arc::downgrade(parts);
@@ -184,7 +186,7 @@ fn watch_silence(parts: &Arc<Parts>) {
                 let until = heard.at.unwrap_or(now) + parts_now.policy.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
-                    refuse_for_silence(&parts_now.revocations);
+                    refuse_for_staleness(&parts_now.revocations);
                     return;
                 }
                 until
@@ -195,11 +197,11 @@ fn watch_silence(parts: &Arc<Parts>) {
     });
 }
 
-fn silence_matters(parts: &Parts) -> bool {
+fn staleness_is_binding(parts: &Parts) -> bool {
     parts.stores.are_shared() && !parts.policy.accept_stale_revocations
 }
 
-fn refuse_for_silence(revocations: &RevocationSet) {
+fn refuse_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
             "it has not been known for too long what other nodes take back: tokens are \
@@ -212,10 +214,10 @@ fn refuse_for_silence(revocations: &RevocationSet) {
 /// anew, and what it revoked itself is harmless twice.
 async fn follow_feed(parts: Weak<Parts>) {
     let Some(parts_now) = parts.upgrade() else { return };
-    let silence = Silence::of(&parts_now);
+    let staleness = StalenessGuard::new(&parts_now);
     drop(parts_now);
     let mut cursor = Cursor::START;
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut heard_at = Instant::now();
     // Until it has answered, it is asked for what there is, and not for what is to come.
     let mut wait = Duration::ZERO;
@@ -225,11 +227,11 @@ async fn follow_feed(parts: Weak<Parts>) {
         // Who waits here must not keep the service alive.
         drop(parts_now);
         let read = stores.revocations(&cursor, wait);
-        let read = match timeout_at(heard_at + silence.allowed, read).await {
+        let read = match timeout_at(heard_at + staleness.allowed, read).await {
             Ok(read) => read,
             // It neither answered nor failed, as a store does that hangs; or has much to tell.
             Err(_) => {
-                silence.lasts_too_long();
+                staleness.is_exceeded();
                 // From here on the store has all the time that it needs.
                 stores.revocations(&cursor, Duration::ZERO).await
             }
@@ -239,13 +241,13 @@ async fn follow_feed(parts: Weak<Parts>) {
                 let Some(parts_now) = parts.upgrade() else { return };
                 apply(&parts_now, &read);
                 cursor = read.next;
-                pause = FIRST_PAUSE;
+                backoff.succeeded();
                 // What is there already is not waited for, and until all of it was read, nobody
                 // knows what the rest says.
                 wait = Duration::ZERO;
                 if read.is_complete {
                     heard_at = Instant::now();
-                    wait = FEED_WAIT.min(silence.allowed / 2);
+                    wait = FEED_WAIT.min(staleness.allowed / 2);
                 }
             }
             Err(error) => {
@@ -253,43 +255,44 @@ async fn follow_feed(parts: Weak<Parts>) {
                     error = ?error,
                     "what other nodes take back is not heard of; trying again"
                 );
-                if Instant::now() >= heard_at + silence.allowed {
-                    silence.lasts_too_long();
+                if Instant::now() >= heard_at + staleness.allowed {
+                    staleness.is_exceeded();
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(backoff.failed()).await;
                 wait = Duration::ZERO;
             }
         }
     }
 }
 
-/// What comes of it when the feed is not heard. When housekeeping ends, it never is again.
-struct Silence {
+/// Has tokens refused where it has not been heard for too long what other nodes take back. Nor is it
+/// once housekeeping has ended.
+struct StalenessGuard {
     revocations: Arc<RevocationSet>,
     allowed: Duration,
-    matters: bool,
+    /// Whether there are other nodes, and the policy minds.
+    is_binding: bool,
 }
 
-impl Silence {
-    fn of(parts: &Parts) -> Self {
+impl StalenessGuard {
+    fn new(parts: &Parts) -> Self {
         Self {
             revocations: Arc::clone(&parts.revocations),
             allowed: parts.policy.max_revocation_staleness,
-            matters: silence_matters(parts),
+            is_binding: staleness_is_binding(parts),
         }
     }
 
-    fn lasts_too_long(&self) {
-        if self.matters {
-            refuse_for_silence(&self.revocations);
+    fn is_exceeded(&self) {
+        if self.is_binding {
+            refuse_for_staleness(&self.revocations);
         }
     }
 }
 
-impl Drop for Silence {
+impl Drop for StalenessGuard {
     fn drop(&mut self) {
-        if self.matters {
+        if self.is_binding {
             self.revocations.set_stale(true);
             tracing::info!("housekeeping has ended: tokens are answered 503 from here on");
         }

@@ -57,7 +57,7 @@ pub use self::exchange::{ExchangeRequest, ExchangedToken};
 #[cfg(feature = "service")]
 pub use self::issue::{Grant, IssuedToken};
 #[cfg(feature = "service")]
-pub use self::keys::{ManagedKeys, RotationSchedule};
+pub use self::keys::{KeySource, ManagedKeys, RotationSchedule};
 #[cfg(feature = "service")]
 pub use self::one_time_password::{OneTimePasswordMessage, OneTimePasswordSender};
 #[cfg(feature = "service")]

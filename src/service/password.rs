@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
+use crate::service::stores::Round;
 use crate::service::token_service::TokenService;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -19,13 +20,6 @@ pub(super) struct Proven {
     pub(super) entity: Entity,
     /// When the credential was read that they have proven it by.
     pub(super) at: Timestamp,
-}
-
-/// Whether an expired password still proves something.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expired {
-    Counts,
-    IsRefused,
 }
 
 impl TokenService {
@@ -100,8 +94,8 @@ impl TokenService {
             let field = InvalidField::new("newPassword", "must not be the old one");
             return Err(Error::from_invalid_fields(vec![field]));
         }
-        let (sort, name) = (id.subject_type(), id.name());
-        let proven = self.prove(sort, name, old, caller, Expired::Counts).await?;
+        let (subject_type, name) = (id.subject_type(), id.name());
+        let proven = self.prove(subject_type, name, old, caller, |_| Ok(())).await?;
         let hash = self.parts.hashing.create(new).await?;
         self.write_password(id.clone(), hash, Some(proven.entity)).await
     }
@@ -160,30 +154,31 @@ impl TokenService {
         password: Password,
         caller: &Caller,
     ) -> Result<Proven, Error> {
-        let expired = Expired::IsRefused;
-        let proven = self.prove(subject_type, name, password.clone(), caller, expired).await?;
+        let proven = self.prove(subject_type, name, password.clone(), caller, |entity| {
+            if self.has_expired_password(entity) {
+                return Err(invalid_credentials("expired_password"));
+            }
+            Ok(())
+        });
+        let proven = proven.await?;
         self.rehash_if_weaker(&proven.entity, password).await;
         Ok(proven)
     }
 
+    /// Whoever has that name and password, and is what the caller of this `requires` besides.
     async fn prove(
         &self,
         subject_type: SubjectType,
         name: &str,
         password: Password,
         caller: &Caller,
-        expired: Expired,
+        requires: impl Fn(&Entity) -> Result<(), Error>,
     ) -> Result<Proven, Error> {
         let throttle = &self.parts.throttle;
         let at = self.now();
         let admission = throttle.admit(throttle.suspect(subject_type, name, caller.address), at)?;
         let checked = self.check_password(subject_type, name, password, caller).await;
-        let checked = checked.and_then(|entity| {
-            if expired == Expired::IsRefused && self.has_expired_password(&entity) {
-                return Err(invalid_credentials("expired_password"));
-            }
-            Ok(entity)
-        });
+        let checked = checked.and_then(|entity| requires(&entity).map(|()| entity));
         match checked {
             Ok(entity) => {
                 throttle.succeeded(&admission);
@@ -243,8 +238,12 @@ impl TokenService {
             entity.replace_password(stronger);
             self.parts.stores.replace_entity(entity.next_version(), version).await
         };
-        if let Err(error) = written.await {
-            tracing::debug!(%error, "a password keeps its old hash until the next login");
+        match written.await {
+            Ok(Round::Done(())) => {}
+            Ok(Round::Lost) => tracing::debug!("a password keeps its old hash: others changed it"),
+            Err(error) => {
+                tracing::debug!(%error, "a password keeps its old hash until the next login");
+            }
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::service::audit::{Attempt, Operation};
 use crate::service::token_service::{Parts, TokenService};
 use crate::telemetry;
 
-/// What is taken back: whatever began before these instants.
+/// What of a subject's is ended.
 #[derive(Clone, Copy)]
-struct Began {
-    tokens: Timestamp,
-    sessions: Timestamp,
+struct Cutoff {
+    tokens_issued_before: Timestamp,
+    sessions_started_before: Timestamp,
 }
 
 impl TokenService {
@@ -45,8 +45,8 @@ impl TokenService {
         subject: &str,
         before: Timestamp,
     ) -> Result<(), Error> {
-        let revoked =
-            self.take_back(subject_type, subject, Began { tokens: before, sessions: before }).await;
+        let cutoff = Cutoff { tokens_issued_before: before, sessions_started_before: before };
+        let revoked = self.end_all(subject_type, subject, cutoff).await;
         let attempt = Attempt {
             subject: Some((subject_type, subject)),
             ..Attempt::new(Operation::RevokeSubject)
@@ -60,9 +60,9 @@ impl TokenService {
     /// Of a customer, all sessions: a login under way may have read the credential as it was, and
     /// the clock of the node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
-        let sort = entity.id().subject_type();
-        let began = Began { tokens: self.now(), sessions: Timestamp::MAX };
-        self.take_back(sort, entity.subject(), began).await
+        let cutoff =
+            Cutoff { tokens_issued_before: self.now(), sessions_started_before: Timestamp::MAX };
+        self.end_all(entity.id().subject_type(), entity.subject(), cutoff).await
     }
 
     /// Takes back the tokens that a subject was issued before an instant.
@@ -76,17 +76,19 @@ impl TokenService {
         self.revoke(RevocationTarget::SubjectBefore { subject_type, subject, before }).await
     }
 
-    async fn take_back(
+    async fn end_all(
         &self,
         subject_type: SubjectType,
         subject: &str,
-        began: Began,
+        cutoff: Cutoff,
     ) -> Result<(), Error> {
         // Where one of the two cannot be done, the other is: not everybody can ask for it again.
-        let published = self.end_tokens_before(subject_type, subject, began.tokens).await;
+        let published =
+            self.end_tokens_before(subject_type, subject, cutoff.tokens_issued_before).await;
         let SubjectType::Customer = subject_type else { return published };
         let Ok(customer_id) = CustomerId::new(subject) else { return published };
-        let ended = self.parts.stores.remove_subject(&customer_id, began.sessions).await?;
+        let ended =
+            self.parts.stores.remove_subject(&customer_id, cutoff.sessions_started_before).await?;
         for session in &ended {
             self.parts.phantom_tokens.remove(&session.key).await;
         }

@@ -11,11 +11,10 @@ use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::permission;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const ATTEMPTS: usize = 16;
 
 /// Where a secret comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,11 +147,11 @@ impl TokenService {
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
         let (lifetime, _) = self.secret_lifetime(expiry_days)?;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
-            match self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                answer => return answer.map(drop),
+            let written = self.try_replace_secret(entity, secret, Origin::Imported, lifetime);
+            if let Round::Done(_) = written.await? {
+                return Ok(());
             }
         }
         Err(contended())
@@ -205,14 +204,11 @@ impl TokenService {
         let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;
-        for _ in 0..ATTEMPTS {
-            match self
-                .try_replace_secret(entity.clone(), &secret, Origin::Generated, lifetime)
-                .await
-            {
-                Ok(expires_at) => return Ok(IssuedSecret { secret, expires_at, message }),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+        for _ in 0..MAX_ROUNDS {
+            let written =
+                self.try_replace_secret(entity.clone(), &secret, Origin::Generated, lifetime);
+            if let Round::Done(expires_at) = written.await? {
+                return Ok(IssuedSecret { secret, expires_at, message });
             }
             let usable = self.find_usable(entity.id(), &Caller::default()).await?;
             entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
@@ -231,7 +227,7 @@ impl TokenService {
         secret: &Secret,
         origin: Origin,
         lifetime: Duration,
-    ) -> Result<Timestamp, Error> {
+    ) -> Result<Round<Timestamp>, Error> {
         let now = self.now();
         let expires_at = now + lifetime;
         let version = entity.version();
@@ -246,16 +242,17 @@ impl TokenService {
         let (tokens, id) = (self.clone(), entity.id().clone());
         // Once it is written, others have to hear of it, also where the caller has hung up.
         run_to_completion(async move {
-            tokens.parts.stores.replace_entity(entity.next_version(), version).await?;
+            let written =
+                tokens.parts.stores.replace_entity(entity.next_version(), version).await?;
+            let Round::Done(()) = written else { return Ok(Round::Lost) };
             let published = tokens.publish_change(&id).await;
             if tokens.parts.policy.revoke_tokens_on_secret_reset {
                 // As of now, not as of before the write: the old secret was good until then.
                 tokens.end_tokens_before(SubjectType::Entity, id.name(), tokens.now()).await?;
             }
-            published
+            published.map(|()| Round::Done(expires_at))
         })
-        .await?;
-        Ok(expires_at)
+        .await
     }
 
     /// One answer for all reasons: who may not manage an entity is not told whether it exists.

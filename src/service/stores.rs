@@ -7,23 +7,44 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::domain::entity::{Entity, EntityId};
 use crate::domain::identifier::{CustomerId, SessionId};
-use crate::domain::key_schedule::KeySchedule;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
 use crate::store::{
-    Cursor, EntityStore, KeyStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    Cursor, EntityStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 use crate::telemetry;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How many rounds are gone through of reading, changing and writing. Each that is lost was won by
+/// another writer, and those are few.
+pub(super) const MAX_ROUNDS: usize = 64;
+
+/// What came of such a round.
+#[must_use]
+pub(super) enum Round<T> {
+    Done(T),
+    /// Another writer was faster: it is to be read anew.
+    Lost,
+}
+
+impl<T> Round<T> {
+    /// Of a write over a version.
+    pub(super) fn of(written: Result<T, Error>) -> Result<Self, Error> {
+        match written {
+            Ok(done) => Ok(Self::Done(done)),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Self::Lost),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Stores {
     pub(super) entities: Arc<dyn EntityStore>,
     pub(super) sessions: Arc<dyn SessionStore>,
-    pub(super) keys: Option<Arc<dyn KeyStore>>,
     pub(super) deadline: Duration,
 }
 
@@ -50,8 +71,12 @@ impl Stores {
         self.call("get_recent_entity", self.entities.get_recent(id, now)).await
     }
 
-    pub(super) async fn replace_entity(&self, entity: Entity, version: u64) -> Result<(), Error> {
-        self.call("replace_entity", self.entities.replace(entity, version)).await
+    pub(super) async fn replace_entity(
+        &self,
+        entity: Entity,
+        version: u64,
+    ) -> Result<Round<()>, Error> {
+        Round::of(self.call("replace_entity", self.entities.replace(entity, version)).await)
     }
 
     pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {
@@ -75,16 +100,16 @@ impl Stores {
         session: Session,
         version: u64,
         now: Timestamp,
-    ) -> Result<(), Error> {
-        self.call("replace_session", self.sessions.replace(session, version, now)).await
+    ) -> Result<Round<()>, Error> {
+        Round::of(self.call("replace_session", self.sessions.replace(session, version, now)).await)
     }
 
     pub(super) async fn take_session(
         &self,
         key: &SessionKey,
         version: u64,
-    ) -> Result<Option<Session>, Error> {
-        self.call("take_session", self.sessions.take(key, version)).await
+    ) -> Result<Round<Option<Session>>, Error> {
+        Round::of(self.call("take_session", self.sessions.take(key, version)).await)
     }
 
     pub(super) async fn remove_session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
@@ -129,30 +154,8 @@ impl Stores {
         self.call("purge_expired", self.sessions.purge_expired(now)).await
     }
 
-    /// The signing keys that nodes share.
-    pub(super) async fn get_keys(&self) -> Result<Option<KeySchedule>, Error> {
-        match &self.keys {
-            Some(keys) => self.call("get_keys", keys.get()).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Writes them over those of a version, or where there were none.
-    pub(super) async fn save_keys(
-        &self,
-        schedule: KeySchedule,
-        version: Option<u64>,
-    ) -> Result<(), Error> {
-        match (&self.keys, version) {
-            (Some(keys), Some(version)) => {
-                self.call("replace_keys", keys.replace(schedule, version)).await
-            }
-            (Some(keys), None) => self.call("insert_keys", keys.insert(schedule)).await,
-            (None, _) => Err(Error::new(ErrorKind::Internal, "there is no store of keys")),
-        }
-    }
-
-    async fn call<T>(
+    /// Calls a store within the deadline.
+    pub(super) async fn call<T>(
         &self,
         name: &'static str,
         calling: impl Future<Output = Result<T, StoreError>>,
@@ -191,7 +194,7 @@ fn from_store(error: StoreError) -> Error {
     }
 }
 
-/// Compare-and-set loops end here: so many others were faster that something is wrong.
+/// All rounds were lost: so many others were faster that something is wrong.
 pub(super) fn contended() -> Error {
     Error::new(ErrorKind::Unavailable, "too many writers of one record at once")
         .with_retry_after(RETRY_AFTER)

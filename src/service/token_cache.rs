@@ -13,18 +13,20 @@ use crate::service::validate::TokenFault;
 use crate::sync::{Flights, Landed};
 
 /// About what a token takes beside its text and its claims, in bytes.
-const OVERHEAD: usize = 512;
+const ENTRY_OVERHEAD_BYTES: usize = 512;
+/// About what a token with a short list takes: so many of these fit, as the cache is told to expect.
+const TYPICAL_ENTRY_BYTES: usize = 2_048;
 /// The end of a signature, which nobody can choose: enough to find a token by.
-const HASHED: usize = 32;
+const HASHED_SUFFIX_LEN: usize = 32;
 
 type Outcome = Result<Arc<Validated>, TokenFault>;
 
 /// Tokens that passed, by their whole text. Only they get in, so whoever sends garbage pushes
 /// nothing out. What may have changed since is for the caller to check.
 pub(crate) struct TokenCache {
-    tokens: Cache<Token, Arc<Validated>, Weights, RandomState>,
+    tokens: Cache<CacheKey, Arc<Validated>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: Flights<Text, Outcome>,
+    flights: Flights<WholeText, Outcome>,
 }
 
 impl TokenCache {
@@ -33,7 +35,7 @@ impl TokenCache {
         let hasher = RandomState::new();
         Self {
             tokens: Cache::with(
-                bytes / (4 * OVERHEAD),
+                bytes / TYPICAL_ENTRY_BYTES,
                 bytes as u64,
                 Weights,
                 hasher.clone(),
@@ -44,11 +46,11 @@ impl TokenCache {
     }
 
     pub(crate) fn get(&self, token: &[u8]) -> Option<Arc<Validated>> {
-        self.tokens.get(&TokenRef(token))
+        self.tokens.get(&CacheKeyRef(token))
     }
 
     pub(crate) fn remove(&self, token: &[u8]) {
-        self.tokens.remove(&TokenRef(token));
+        self.tokens.remove(&CacheKeyRef(token));
     }
 
     /// Checks a token, or waits for who is checking it, and keeps it if it is good.
@@ -61,7 +63,7 @@ impl TokenCache {
         is_still_good: impl Fn(&Validated) -> bool,
         check: impl Fn() -> Outcome,
     ) -> Outcome {
-        let text = Text(Zeroizing::new(token.into()));
+        let text = WholeText(Zeroizing::new(token.into()));
         let landed = self.flights.join(text.clone(), || {
             // It may have landed since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
@@ -69,7 +71,7 @@ impl TokenCache {
             }
             let outcome = check();
             if let Ok(validated) = &outcome {
-                self.tokens.insert(Token(text), Arc::clone(validated));
+                self.tokens.insert(CacheKey(text), Arc::clone(validated));
             }
             outcome
         });
@@ -87,37 +89,37 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// A token as it came. It is wiped when it goes.
+/// A token as it came, all of which is hashed. It is wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
-struct Text(Zeroizing<Box<[u8]>>);
+struct WholeText(Zeroizing<Box<[u8]>>);
 
-impl Hash for Text {
+impl Hash for WholeText {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self.0).hash(state);
     }
 }
 
-/// The whole text is compared; its end is hashed.
+/// A token as it came, whose end alone is hashed; all of it is compared.
 #[derive(Clone, PartialEq, Eq)]
-struct Token(Text);
+struct CacheKey(WholeText);
 
-struct TokenRef<'a>(&'a [u8]);
+struct CacheKeyRef<'a>(&'a [u8]);
 
-impl Hash for Token {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        TokenRef(&self.0.0).hash(state);
+        CacheKeyRef(&self.0.0).hash(state);
     }
 }
 
-impl Hash for TokenRef<'_> {
+impl Hash for CacheKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let end = self.0.len().saturating_sub(HASHED);
+        let end = self.0.len().saturating_sub(HASHED_SUFFIX_LEN);
         state.write(self.0.get(end..).unwrap_or_default());
     }
 }
 
-impl Equivalent<Token> for TokenRef<'_> {
-    fn equivalent(&self, token: &Token) -> bool {
+impl Equivalent<CacheKey> for CacheKeyRef<'_> {
+    fn equivalent(&self, token: &CacheKey) -> bool {
         *self.0 == **token.0.0
     }
 }
@@ -125,8 +127,8 @@ impl Equivalent<Token> for TokenRef<'_> {
 #[derive(Clone)]
 struct Weights;
 
-impl Weighter<Token, Arc<Validated>> for Weights {
-    fn weight(&self, token: &Token, validated: &Arc<Validated>) -> u64 {
-        (token.0.0.len() + validated.size() + OVERHEAD) as u64
+impl Weighter<CacheKey, Arc<Validated>> for Weights {
+    fn weight(&self, token: &CacheKey, validated: &Arc<Validated>) -> u64 {
+        (token.0.0.len() + validated.size() + ENTRY_OVERHEAD_BYTES) as u64
     }
 }

@@ -11,7 +11,7 @@ use crate::service::audit::{self, Attempt};
 use crate::service::builder::TokenServiceBuilder;
 use crate::service::hashing::HashingPool;
 use crate::service::housekeeping::LastHeard;
-use crate::service::keys::KeyKeeper;
+use crate::service::keys::KeyManager;
 use crate::service::one_time_password::OneTimePasswordSender;
 use crate::service::phantom::PhantomTokens;
 use crate::service::policy::Policy;
@@ -43,7 +43,7 @@ pub(super) struct Parts {
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeyRing,
     /// Where the service makes its keys itself.
-    pub(super) key_keeper: Option<KeyKeeper>,
+    pub(super) key_manager: Option<KeyManager>,
     pub(super) sealing: SealingKeys,
     pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,

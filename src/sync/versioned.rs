@@ -21,11 +21,6 @@ impl<T> Versioned<T> {
         self.value.load()
     }
 
-    /// What is there now, for as long as it takes.
-    pub(crate) fn load_full(&self) -> Arc<T> {
-        self.value.load_full()
-    }
-
     pub(crate) fn generation(&self) -> u64 {
         self.generation.current()
     }
@@ -38,7 +33,7 @@ impl<T> Versioned<T> {
         changed.unwrap_or_else(|never| match never {})
     }
 
-    /// The same for a change that may be refused.
+    /// As [`update`](Self::update), for a change that may be refused.
     pub(crate) fn try_update<E>(
         &self,
         change: impl Fn(&T) -> Result<Option<T>, E>,

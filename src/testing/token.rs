@@ -30,6 +30,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[must_use]
 pub struct TestToken {
     key: SigningKey,
+    /// When it was begun, whenever it says that it was issued.
+    now: Timestamp,
     issued_at: Timestamp,
     acl: Vec<AclEntry>,
     header: Map<String, Value>,
@@ -47,7 +49,7 @@ enum Signature {
 }
 
 impl TestToken {
-    pub(super) fn new(key: SigningKey, issuer: &str, audience: &str, issued_at: Timestamp) -> Self {
+    pub(super) fn new(key: SigningKey, issuer: &str, audience: &str, now: Timestamp) -> Self {
         let header = [
             ("typ", json!("at+jwt")),
             ("alg", json!(key.algorithm().as_str())),
@@ -61,14 +63,15 @@ impl TestToken {
         let members = |(name, value): (&str, Value)| (name.to_owned(), value);
         Self {
             key,
-            issued_at,
+            now,
+            issued_at: now,
             acl: Vec::new(),
             header: header.into_iter().map(members).collect(),
             claims: claims.into_iter().map(members).collect(),
             absent: Vec::new(),
             signature: Signature::OfItsKey,
         }
-        .issued_at(issued_at)
+        .issued_at(now)
         .expires_in(HOUR)
     }
 
@@ -152,23 +155,23 @@ impl TestToken {
 
     /// Broken: it ended an hour ago.
     pub fn expired(self) -> Self {
-        let now = self.issued_at;
+        let now = self.now;
         self.issued_at(now - 2 * HOUR).expires_in(HOUR)
     }
 
     /// Broken: it begins in an hour.
     pub fn not_yet_valid(self) -> Self {
-        let now = self.issued_at;
+        let now = self.now;
         self.issued_at(now + HOUR).expires_in(HOUR)
     }
 
     /// Broken: of another issuer, though signed with the same key.
-    pub fn from_issuer(self, issuer: &str) -> Self {
+    pub fn wrong_issuer(self, issuer: &str) -> Self {
         self.claim("iss", issuer)
     }
 
     /// Broken: for another audience.
-    pub fn for_audience(self, audience: &str) -> Self {
+    pub fn wrong_audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
 
@@ -204,7 +207,7 @@ impl TestToken {
     }
 
     /// Broken: signed with another key, under the `kid` and `alg` of the issuer's.
-    pub fn signed_by(mut self, key: &SigningKey) -> Self {
+    pub fn wrong_key(mut self, key: &SigningKey) -> Self {
         self.key = key.clone();
         self
     }
@@ -242,7 +245,7 @@ impl TestToken {
                 segments(&self.header, &claims)
             }
         };
-        let signature = self.key.signature_of(signed.as_bytes()).expect("a key that signs");
+        let signature = self.key.sign_bytes(signed.as_bytes()).expect("a key that signs");
         format!("{token}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 

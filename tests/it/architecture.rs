@@ -4,18 +4,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may import.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("error", &[]),
+    ("backoff", &[]),
     ("clock", &["error"]),
     ("json", &[]),
     ("sync", &[]),
     ("domain", &["error", "clock", "json", "sync", "domain"]),
-    ("jose", &["error", "clock", "json", "sync", "jose"]),
+    ("jose", &["error", "backoff", "clock", "json", "sync", "jose"]),
     ("store", &["error", "clock", "sync", "domain", "store"]),
     ("telemetry", &[]),
     (
         "service",
-        &["error", "clock", "json", "sync", "domain", "jose", "store", "telemetry", "service"],
+        &[
+            "error",
+            "backoff",
+            "clock",
+            "json",
+            "sync",
+            "domain",
+            "jose",
+            "store",
+            "telemetry",
+            "service",
+        ],
     ),
     ("http", &["error", "clock", "json", "domain", "service", "http"]),
     ("testing", &["error", "clock", "domain", "jose", "service", "testing"]),

@@ -350,7 +350,7 @@ async fn a_session_of_another_organization_is_a_404_and_its_own_is_in_the_token(
     let router = Router::new().nest("/organizations/{organizationId}", fixture.tokens.router());
     let server = Server::start(router).await;
     let own = OrganizationId::new("org_1").unwrap();
-    let token = fixture.session(|new| new.organization(Some(own))).await;
+    let token = fixture.session(|new| new.organization(own)).await;
     let homeless = fixture.session(|new| new).await;
     let below =
         |organization: &str, token: &str| format!("/organizations/{organization}{}", path(token));

@@ -219,7 +219,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
         Policy::default().leeway(far),
         Policy::default().max_session_lifetime(far),
         Policy::default().rotation_schedule(schedule.clock_tolerance(far)),
-        Policy::default().rotation_schedule(schedule.every(far)),
+        Policy::default().rotation_schedule(schedule.rotation_period(far)),
         Policy::default().store_deadline(Duration::ZERO),
         Policy::default().one_time_password_lifetime(Duration::ZERO),
     ];

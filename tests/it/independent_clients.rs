@@ -149,7 +149,7 @@ async fn pyjwt_and_jose_verify_tokens_that_are_signed_with_a_p_256_key() {
 /// Someone at the keys that a server keeps in a file, whose clock is as they please.
 async fn keeper(file: &File, now: Timestamp) -> TokenService {
     let keys = ManagedKeys::new(Algorithm::EdDSA).store(file.node().await);
-    let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).managed_keys(keys);
+    let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);
     builder
         .clock(TestClock::at(now))
         .sealing_key(SealingKey::from_bytes(SEALING_KEY))

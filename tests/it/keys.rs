@@ -530,13 +530,13 @@ fn a_ring_has_no_kid_twice() {
         let (ed, p256) = (key(Algorithm::EdDSA), key(Algorithm::ES256));
         let public = ed.verifying_key().clone();
         assert_invalid_key(KeyRing::verifying([public.clone(), public.clone()]));
-        assert_invalid_key(KeyRing::new(ed.clone()).with_next(&ed));
+        assert_invalid_key(KeyRing::new(ed.clone()).announce(&ed));
         let until = Timestamp::from_secs(START);
-        assert_invalid_key(KeyRing::new(ed.clone()).with_retired(public.clone(), until));
+        assert_invalid_key(KeyRing::new(ed.clone()).add_retired(&public, until));
         let material = provider.verification_key(&private_key(Algorithm::ES256)).unwrap();
         let renamed = VerifyingKey::new(material, Some(ed.kid().to_owned()), provider).unwrap();
         assert_invalid_key(KeyRing::verifying([public, renamed]));
-        assert!(KeyRing::new(ed).with_next(&p256).is_ok());
+        assert!(KeyRing::new(ed).announce(&p256).is_ok());
 
         let first = changed(ED25519_JWK, json!({"kid": "k", "d": null}));
         let second = changed(P256_JWK, json!({"kid": "k", "d": null}));
@@ -549,15 +549,12 @@ fn a_jwk_set_holds_the_public_members_and_nothing_else() {
     const PUBLIC: [&str; 9] = ["kty", "crv", "x", "y", "n", "e", "use", "alg", "kid"];
     for provider in providers() {
         let key = |algorithm| SigningKey::new(&private_key(algorithm), provider).unwrap();
-        let set = KeyRing::new(key(Algorithm::EdDSA))
-            .with_next(&key(Algorithm::ES256))
-            .and_then(|ring| {
-                let retired = key(Algorithm::RS256).verifying_key().clone();
-                ring.with_retired(retired, Timestamp::from_secs(START))
-            })
-            .and_then(|ring| ring.with_next(&key(Algorithm::HS256)))
-            .unwrap()
-            .to_jwks(Timestamp::MIN);
+        let ring = KeyRing::new(key(Algorithm::EdDSA));
+        ring.announce(&key(Algorithm::ES256)).unwrap();
+        let retired = key(Algorithm::RS256).verifying_key().clone();
+        ring.add_retired(&retired, Timestamp::from_secs(START)).unwrap();
+        ring.announce(&key(Algorithm::HS256)).unwrap();
+        let set = ring.to_jwks(Timestamp::MIN);
         let read: Value = serde_json::from_str(&set).unwrap();
         assert_eq!(read.as_object().unwrap().len(), 1);
         let keys = read["keys"].as_array().unwrap();
@@ -645,7 +642,8 @@ async fn a_retired_key_verifies_and_is_published_until_its_time_and_not_at_it() 
     let (fixture, token) = token_by(KeyRing::new(old.clone())).await;
     let until = Timestamp::from_secs(START + 10);
     let just_before = Timestamp::from_micros(until.as_micros() - 1);
-    let ring = KeyRing::new(new).with_retired(old.verifying_key().clone(), until).unwrap();
+    let ring = KeyRing::new(new);
+    ring.add_retired(old.verifying_key(), until).unwrap();
     let validator = validator(ring.clone(), &fixture.clock);
 
     fixture.clock.set(just_before);
@@ -660,7 +658,8 @@ async fn a_retired_key_verifies_and_is_published_until_its_time_and_not_at_it() 
 async fn a_next_key_is_published_and_verifies_and_does_not_sign() {
     let active = SigningKey::generate(Algorithm::EdDSA).unwrap();
     let next = SigningKey::generate(Algorithm::ES256).unwrap();
-    let ring = KeyRing::new(active.clone()).with_next(&next).unwrap();
+    let ring = KeyRing::new(active.clone());
+    ring.announce(&next).unwrap();
     assert_eq!(ring.active().unwrap().kid(), active.kid());
     assert!(ring.to_jwks(Timestamp::MIN).contains(next.kid()));
     let (fixture, token) = token_by(KeyRing::new(next)).await;

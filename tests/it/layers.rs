@@ -2,8 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,8 +32,8 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceExt as _, service_fn};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::support::log::Log;
 use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, acl_of};
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
@@ -107,38 +106,6 @@ fn assert_refused(answer: &Answer, status: u16, detail: &str, challenge: Option<
     assert_eq!(answer.json(), expected);
     let sent = answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap());
     assert_eq!(sent, challenge);
-}
-
-/// What is logged on this thread, until the guard is dropped.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture(&self) -> impl Sized + use<> {
-        let log = self.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_writer(move || log.clone())
-            .finish()
-            .set_default()
-    }
-
-    /// The errors of this crate, one a line.
-    fn errors(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains("ERROR countersign")).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 // ValidateLayer
@@ -500,7 +467,7 @@ async fn a_hook_of_a_require_layer_is_told_the_permission() {
 async fn without_a_layer_that_validates_a_permission_is_a_500_and_the_log_says_why() {
     let fixture = Fixture::new();
     let log = Log::default();
-    let _guard = log.capture();
+    let _guard = log.listen();
     let token = user_with(&fixture, json!({}), &["*"]);
     let (name, value) = bearer(&token);
     let service = fixture.tokens.require("GetOrders").layer(service_fn(whoami::<String>));
@@ -624,7 +591,7 @@ async fn behind_an_optional_layer_the_handler_says_whether_it_demands_a_token() 
 async fn an_extractor_without_its_layer_is_a_500_and_the_log_says_why() {
     let fixture = Fixture::new();
     let log = Log::default();
-    let _guard = log.capture();
+    let _guard = log.listen();
     let server = Server::start(extracting()).await;
     let token = user_token(&fixture);
     for (count, path) in ["/", "/mine", "/maybe", "/maybe/mine"].into_iter().enumerate() {
@@ -700,7 +667,7 @@ async fn what_cannot_be_issued_yet_is_a_503_and_no_fault_of_the_host() {
     let tokens = TokenService::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .managed_keys(ManagedKeys::new(Algorithm::EdDSA))
+        .keys(ManagedKeys::new(Algorithm::EdDSA))
         .build()
         .unwrap();
     let server = Server::start(issuing().layer(tokens.issue_layer())).await;
@@ -772,7 +739,7 @@ async fn answers_that_grant_nothing_go_out_as_they_are() {
 async fn a_grant_that_cannot_be_signed_is_a_500_and_the_log_says_why() {
     let fixture = Fixture::new();
     let log = Log::default();
-    let _guard = log.capture();
+    let _guard = log.listen();
     let server = Server::start(issuing().layer(fixture.tokens.issue_layer().as_cookie())).await;
     let answer = post_to(&server, "/blank").await;
     assert_refused(&answer, 500, "The server is not set up right", None);
@@ -785,7 +752,7 @@ async fn a_grant_that_cannot_be_signed_is_a_500_and_the_log_says_why() {
 #[tokio::test]
 async fn a_grant_without_its_layer_is_a_500_and_the_log_says_why() {
     let log = Log::default();
-    let _guard = log.capture();
+    let _guard = log.listen();
     let server = Server::start(issuing()).await;
     for (count, path) in ["/login", "/form"].into_iter().enumerate() {
         let answer = post_to(&server, path).await.expect(500);
@@ -802,13 +769,31 @@ async fn a_grant_without_its_layer_is_a_500_and_the_log_says_why() {
 async fn a_grant_with_its_layer_leaves_no_error_in_the_log() {
     let fixture = Fixture::new();
     let log = Log::default();
-    let _guard = log.capture();
+    let _guard = log.listen();
     let server = Server::start(issuing().layer(fixture.tokens.issue_layer())).await;
     let answer = post_to(&server, "/login").await.expect(200);
     assert_eq!(log.errors(), Vec::<String>::new());
     let token = answer.json()["accessToken"].as_str().unwrap().to_owned();
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(!logged.contains(&token));
+}
+
+#[tokio::test]
+async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
+    let fixture = Fixture::new();
+    let unsignable = service_fn(async |_: Request<()>| {
+        let nobody = Issue(Grant::user(" ")).into_response();
+        Ok::<_, Infallible>(nobody.map(|_| String::new()))
+    });
+    let layer = fixture.tokens.issue_layer().refuse_with(|refusal: &Refusal| {
+        let mut response = Response::new(format!("oops: {}", refusal.reason().as_str()));
+        *response.status_mut() = refusal.status();
+        response
+    });
+    let answer = layer.layer(unsignable).oneshot(Request::new(())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.body(), "oops: internal");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
 }
 
 #[tokio::test]
@@ -892,11 +877,11 @@ async fn an_authentication_token_becomes_a_jwt_whether_it_comes_as_bearer_or_as_
 async fn the_jwt_carries_the_sessions_organization() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
-    let organization = Some(OrganizationId::new("org_1").unwrap());
+    let organization = OrganizationId::new("org_1").unwrap();
     let token = fixture.session(|new| new.organization(organization.clone())).await;
     let jwt = handed_on(server.get("/", Some(&token)).await);
     let validated = fixture.tokens.validator().validate(&jwt).unwrap();
-    assert_eq!(validated.organization_id(), organization.as_ref());
+    assert_eq!(validated.organization_id(), Some(&organization));
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use countersign::jose::{
 };
 use countersign::store::{KeyStore, MemoryStore, StoreError, conformance};
 use countersign::{
-    Algorithm, Bearer, Clock, ErrorKind, Grant, KeyRing, KeySchedule, ManagedKeys, Policy,
-    RotationSchedule, SealingKey, Timestamp, TokenFault, TokenService,
+    Algorithm, Bearer, Clock, ErrorKind, Grant, KeySchedule, ManagedKeys, Policy, RotationSchedule,
+    SealingKey, Timestamp, TokenFault, TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn node_with(
         .issuer(ISSUER)
         .audience(AUDIENCE)
         .clock(clock)
-        .managed_keys(keys)
+        .keys(keys)
         .policy(Policy::default().rotation_schedule(schedule));
     let sealing = sealing.into_iter().map(SealingKey::from_bytes);
     sealing.fold(builder, |builder, key| builder.sealing_key(key)).build().unwrap()
@@ -427,24 +427,20 @@ async fn a_ring_of_the_hosts_is_the_hosts_to_change() {
 async fn a_schedule_by_which_a_key_would_sign_too_early_is_refused() {
     let schedule = RotationSchedule::default();
     let policies = [
-        Policy::default().rotation_schedule(schedule.announcement(10 * MINUTE)),
+        Policy::default().rotation_schedule(schedule.announcement_period(10 * MINUTE)),
         Policy::default().jwks_max_age(14 * DAY),
-        Policy::default().rotation_schedule(schedule.every(13 * DAY)),
+        Policy::default().rotation_schedule(schedule.rotation_period(13 * DAY)),
         Policy::default().rotation_schedule(schedule.refresh_interval(7 * DAY)),
         Policy::default().rotation_schedule(schedule.refresh_interval(Duration::ZERO)),
     ];
     let builder = || TokenService::builder().issuer(ISSUER).audience(AUDIENCE);
     for policy in policies {
         let keys = ManagedKeys::new(Algorithm::EdDSA);
-        let error = builder().managed_keys(keys).policy(policy).build().unwrap_err();
+        let error = builder().keys(keys).policy(policy).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     }
-    let both = builder()
-        .managed_keys(ManagedKeys::new(Algorithm::EdDSA))
-        .keys(KeyRing::generate(Algorithm::EdDSA).unwrap());
-    assert_eq!(both.build().unwrap_err().kind(), ErrorKind::Configuration);
     let unsealed =
-        builder().managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(File::new().node().await));
+        builder().keys(ManagedKeys::new(Algorithm::EdDSA).store(File::new().node().await));
     assert_eq!(unsealed.build().unwrap_err().kind(), ErrorKind::Configuration);
 }
 
@@ -654,8 +650,8 @@ impl Cluster {
     async fn start(stores: [impl KeyStore; 3]) -> Self {
         let clock = TestClock::new();
         let schedule = RotationSchedule::default()
-            .every(2 * DAY)
-            .announcement(DAY)
+            .rotation_period(2 * DAY)
+            .announcement_period(DAY)
             .refresh_interval(Duration::from_millis(20));
         let wrong = [(0, 0), (0, 30), (30, 0)];
         let (mut nodes, mut servers) = (Vec::new(), Vec::new());

@@ -1,8 +1,7 @@
 //! What operators see: the audit log, spans and metrics; and what nobody may see in them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
@@ -14,71 +13,9 @@ use countersign::{
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::FmtSpan;
 
+use crate::support::log::Log;
 use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of};
-
-/// All that was logged on this thread since it was made, spans' beginnings and ends included.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_span_events(FmtSpan::FULL)
-            .with_ansi(false)
-            .with_writer(self.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The events of the audit log, each as its fields.
-    fn audit(&self) -> Vec<BTreeMap<String, String>> {
-        let text = self.text();
-        let events = text.lines().filter_map(|line| line.split("countersign::audit: ").nth(1));
-        events.map(fields).collect()
-    }
-
-    /// The event of an operation, which has to be the only one.
-    #[track_caller]
-    fn only(&self, operation: &str) -> BTreeMap<String, String> {
-        let mut events = self.audit();
-        events.retain(|event| event["operation"] == operation);
-        assert_eq!(events.len(), 1, "{events:?}");
-        events.remove(0)
-    }
-}
-
-/// `name="value"` or `name=value`, one after the other; no value here has a blank.
-fn fields(event: &str) -> BTreeMap<String, String> {
-    let pairs = event.split_whitespace().filter_map(|word| word.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// The routes of a fixture, and two protected ones, for a client at `192.0.2.7`.
 async fn serve(fixture: &Fixture) -> Server {

@@ -390,7 +390,7 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     let fixture = fixture_over(store.clone());
     fixture.clock.set(now);
     for _ in 0..20 {
-        fixture.session(|new| new.organization(Some(organization.clone()))).await;
+        fixture.session(|new| new.organization(organization.clone())).await;
     }
     let everything = Page { offset: 0, limit: 100 };
     let all = SessionFilter::all();

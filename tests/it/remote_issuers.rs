@@ -452,7 +452,7 @@ async fn a_bad_key_is_left_out_and_two_of_one_name_both_are() {
     let validator = server.validator(server.trusted());
     assert_eq!(fault(&validator, &server.token()).await, None);
     for key in [&other, &server.issuer.keys().active().unwrap()] {
-        let ambiguous = server.token().signed_by(key).header("kid", "twice");
+        let ambiguous = server.token().wrong_key(key).header("kid", "twice");
         assert_eq!(fault(&validator, &ambiguous).await, Some(TokenFault::UnknownKey));
     }
 }
@@ -460,8 +460,7 @@ async fn a_bad_key_is_left_out_and_two_of_one_name_both_are() {
 #[tokio::test]
 async fn keys_are_found_by_the_issuers_metadata_and_by_no_others() {
     let server = IssuerServer::start().await;
-    let trusted =
-        |name: &str| TrustedIssuer::new(name).audience(AUDIENCE).discover().dangerous_allow_http();
+    let trusted = |name: &str| TrustedIssuer::new(name).audience(AUDIENCE).dangerous_allow_http();
     let clock = server.issuer().clock();
     let discovering = validator(clock, [trusted(server.url())]);
     discovering.fetch_keys().await.unwrap();
@@ -470,7 +469,7 @@ async fn keys_are_found_by_the_issuers_metadata_and_by_no_others() {
     // The same place under another name: what it says is its own.
     let other = format!("{}/", server.url());
     let misled = validator(clock, [trusted(&other)]);
-    let token = server.issuer().token().from_issuer(&other);
+    let token = server.issuer().token().wrong_issuer(&other);
     assert_eq!(fault(&misled, &token).await, Some(TokenFault::KeysUnavailable));
 }
 
@@ -519,14 +518,14 @@ async fn each_issuers_keys_are_for_its_own_tokens_though_two_have_one_key_in_com
     assert_eq!(fault(&validator, &one.token()).await, None);
     assert_eq!(fault(&validator, &other.issuer().token()).await, None);
     // In the name of the other, by one's own key.
-    let forged = one.token().from_issuer(other.url());
+    let forged = one.token().wrong_issuer(other.url());
     assert_eq!(fault(&validator, &forged).await, Some(TokenFault::UnknownKey));
-    let forged = one.token().from_issuer(ISSUER);
+    let forged = one.token().wrong_issuer(ISSUER);
     assert_eq!(fault(&validator, &forged).await, Some(TokenFault::UnknownKey));
     let own = TestIssuer::named(ISSUER).by_clock(clock.clone());
-    let forged = own.token().from_issuer("https://idp.example.com");
+    let forged = own.token().wrong_issuer("https://idp.example.com");
     assert_eq!(fault(&validator, &forged).await, Some(TokenFault::UnknownKey));
-    let stranger = one.token().from_issuer("https://stranger.example.com");
+    let stranger = one.token().wrong_issuer("https://stranger.example.com");
     assert_eq!(fault(&validator, &stranger).await, Some(TokenFault::UnknownKey));
 }
 
@@ -541,7 +540,7 @@ async fn a_bad_token_of_a_trusted_issuer_is_refused_as_ones_own_is() {
     let bad = [
         (token().expired(), TokenFault::Expired),
         (token().not_yet_valid(), TokenFault::NotYetValid),
-        (token().for_audience("https://elsewhere.example.com"), TokenFault::Audience),
+        (token().wrong_audience("https://elsewhere.example.com"), TokenFault::Audience),
         (token().claim("aud", json!([[AUDIENCE]])), TokenFault::Claims),
         (token().claim("aud", json!([])), TokenFault::Audience),
         (token().without("aud"), TokenFault::Claims),
@@ -554,10 +553,10 @@ async fn a_bad_token_of_a_trusted_issuer_is_refused_as_ones_own_is() {
         (token().claim("sub", " "), TokenFault::Claims),
         (token().tampered(), TokenFault::Signature),
         (
-            token().signed_by(&SigningKey::generate(Algorithm::EdDSA).unwrap()),
+            token().wrong_key(&SigningKey::generate(Algorithm::EdDSA).unwrap()),
             TokenFault::Signature,
         ),
-        (token().signed_by(&hmac).header("alg", "HS256"), TokenFault::Algorithm),
+        (token().wrong_key(&hmac).header("alg", "HS256"), TokenFault::Algorithm),
         (token().header("alg", "none"), TokenFault::Algorithm),
         (token().header("alg", "RS256"), TokenFault::UnknownKey),
         (token().header("typ", "JWT"), TokenFault::Type),

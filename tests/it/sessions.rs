@@ -83,8 +83,10 @@ async fn register(
 
 /// Starts a session of a customer of an organization, or of none.
 async fn start(fixture: &Fixture, customer: &str, organization: Option<&str>) -> String {
-    let organization = organization.map(|id| OrganizationId::new(id).unwrap());
-    let new = NewSession::of(CustomerId::new(customer).unwrap()).organization(organization);
+    let mut new = NewSession::of(CustomerId::new(customer).unwrap());
+    if let Some(id) = organization {
+        new = new.organization(OrganizationId::new(id).unwrap());
+    }
     fixture.tokens.start_session(new).await.unwrap().token.expose().to_owned()
 }
 

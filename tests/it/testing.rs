@@ -52,9 +52,9 @@ fn a_broken_token_is_refused_for_what_is_broken_about_it() {
     let broken = [
         (token().expired(), TokenFault::Expired),
         (token().not_yet_valid(), TokenFault::NotYetValid),
-        (token().from_issuer("https://elsewhere.example.com"), TokenFault::Issuer),
-        (token().for_audience("https://elsewhere.example.com"), TokenFault::Audience),
-        (token().signed_by(&other), TokenFault::Signature),
+        (token().wrong_issuer("https://elsewhere.example.com"), TokenFault::Issuer),
+        (token().wrong_audience("https://elsewhere.example.com"), TokenFault::Audience),
+        (token().wrong_key(&other), TokenFault::Signature),
         (token().tampered(), TokenFault::Signature),
         (token().without("exp"), TokenFault::Claims),
         (token().without("acl"), TokenFault::Claims),

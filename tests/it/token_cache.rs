@@ -208,7 +208,8 @@ fn two_validators_with_different_rules_share_nothing() {
 fn an_algorithm_that_is_not_allowed_here_stays_so_though_it_is_allowed_elsewhere() {
     let fixture = Fixture::new();
     let second = SigningKey::generate(Algorithm::ES256).unwrap();
-    let keys = KeyRing::generate(Algorithm::EdDSA).unwrap().with_next(&second).unwrap();
+    let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
+    keys.announce(&second).unwrap();
     let signed_by_second = Fixture::with(|builder| builder.keys(KeyRing::new(second))).tokens;
     let token = token(&signed_by_second);
     let building = || {

@@ -30,22 +30,25 @@
 //! ```
 
 mod claim;
+mod entry;
 mod index;
+mod permission;
 mod read;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::domain::acl::entry::Scope;
 use crate::domain::acl::index::Index;
-use crate::domain::acl::read::{Faults, read_entry, read_permissions, read_scope};
-use crate::error::{Error, ErrorKind, InvalidField};
+use crate::domain::acl::permission::Permission;
+use crate::domain::acl::read::{Faults, read_entry};
+use crate::error::{Error, ErrorKind};
 
 pub(crate) use self::claim::ReadAcl;
+pub use self::entry::AclEntry;
 pub(crate) use self::read::Fault;
 
 /// Up to so many permissions, looking at each is faster than an index.
@@ -179,186 +182,6 @@ impl Acl {
     }
 }
 
-/// One grant: permissions within a scope; see the [module docs](self).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AclEntry {
-    scope: Scope,
-    permissions: Arc<[Permission]>,
-}
-
-impl AclEntry {
-    /// Permissions within a scope. The scope is given as keys with their values; an empty one does
-    /// not restrict.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidFields`] where a list is empty, or a key, value or permission is blank,
-    /// too long, or not made of the characters that it may have.
-    pub fn new<K, V, P>(
-        scope: impl IntoIterator<Item = (K, V)>,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Result<Self, Error>
-    where
-        K: Into<String>,
-        V: IntoIterator,
-        V::Item: Into<String>,
-        P: Into<String>,
-    {
-        let texts = |values: V| values.into_iter().map(|v| Value::String(v.into())).collect();
-        let scope: serde_json::Map<_, _> = scope
-            .into_iter()
-            .map(|(key, values)| (key.into(), Value::Array(texts(values))))
-            .collect();
-        let permissions: Vec<_> =
-            permissions.into_iter().map(|permission| Value::String(permission.into())).collect();
-        let mut faults = Faults::default();
-        let scope = read_scope(&Value::Object(scope), "scope", &mut faults);
-        let permissions = read_permissions(&Value::Array(permissions), "permissions", &mut faults);
-        let fields = |faults: Vec<Fault>| {
-            faults.into_iter().map(|fault| InvalidField::new(fault.path, fault.message)).collect()
-        };
-        faults
-            .or(Self { scope, permissions: permissions.into() })
-            .map_err(|faults| Error::from_invalid_fields(fields(faults)))
-    }
-
-    /// Its permissions as text, in order.
-    pub fn permissions(&self) -> impl Iterator<Item = String> + '_ {
-        self.permissions.iter().map(Permission::to_string)
-    }
-
-    /// The keys that its scope restricts, with their values.
-    pub fn scope(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.scope.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
-    }
-
-    fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
-        self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
-    }
-
-    fn lies_within(&self, wider: &Acl) -> bool {
-        self.permissions.iter().all(|permission| {
-            wider.entries().iter().any(|entry| {
-                entry.permissions.iter().any(|held| held.covers(permission))
-                    && entry.scope.covers(&self.scope)
-            })
-        })
-    }
-
-    fn intersect(&self, other: &Self) -> Option<Self> {
-        let scope = self.scope.intersect(&other.scope)?;
-        let mut permissions = Vec::new();
-        for (a, b) in
-            self.permissions.iter().flat_map(|a| other.permissions.iter().map(move |b| (a, b)))
-        {
-            // Two patterns either lie one within the other or have nothing in common.
-            let common = if a.covers(b) {
-                b
-            } else if b.covers(a) {
-                a
-            } else {
-                continue;
-            };
-            if !permissions.contains(common) {
-                permissions.push(common.clone());
-            }
-        }
-        (!permissions.is_empty()).then(|| Self { scope, permissions: permissions.into() })
-    }
-}
-
-/// Where an entry holds: every key must have one of its values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Scope(Arc<BTreeMap<String, Vec<String>>>);
-
-impl Scope {
-    fn contains(&self, request: &[(&str, &str)]) -> bool {
-        // A key that is asked for twice has to fit both times.
-        self.0.iter().all(|(key, values)| {
-            let mut asked = request.iter().filter(|(name, _)| name == key).peekable();
-            asked.peek().is_some() && asked.all(|(_, value)| values.iter().any(|v| v == value))
-        })
-    }
-
-    fn covers(&self, narrower: &Self) -> bool {
-        self.0.iter().all(|(key, values)| {
-            narrower
-                .0
-                .get(key)
-                .is_some_and(|inner| inner.iter().all(|value| values.contains(value)))
-        })
-    }
-
-    /// `None` where no request can be in both.
-    fn intersect(&self, other: &Self) -> Option<Self> {
-        let mut keys = (*self.0).clone();
-        for (key, theirs) in other.0.iter() {
-            match keys.get_mut(key) {
-                Some(ours) => ours.retain(|value| theirs.contains(value)),
-                None => {
-                    keys.insert(key.clone(), theirs.clone());
-                }
-            }
-        }
-        keys.values().all(|values| !values.is_empty()).then(|| Self(Arc::new(keys)))
-    }
-}
-
-/// One permission, or a pattern of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Permission {
-    All,
-    Exactly(Arc<str>),
-    StartsWith(Arc<str>),
-}
-
-impl Permission {
-    /// An operation id: 1 to 128 characters of RFC 6749's `scope-token` (§3.3) without `*`, so
-    /// that it can be named in a `WWW-Authenticate` header as it is.
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        if text == "*" {
-            return Ok(Self::All);
-        }
-        let (id, pattern) = match text.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (text, false),
-        };
-        let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e) && byte != b'*';
-        if id.is_empty() || id.len() > MAX_PERMISSION_LEN || !id.bytes().all(allowed) {
-            return Err("must be `*` or an operation id of 1 to 128 visible ASCII characters \
-                        without `*`, `\"` and `\\`");
-        }
-        Ok(if pattern { Self::StartsWith(id.into()) } else { Self::Exactly(id.into()) })
-    }
-
-    fn grants(&self, permission: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Exactly(id) => **id == *permission,
-            Self::StartsWith(prefix) => permission.starts_with(&**prefix),
-        }
-    }
-
-    fn covers(&self, narrower: &Self) -> bool {
-        match (self, narrower) {
-            (Self::All, _) => true,
-            (_, Self::All) | (Self::Exactly(_), Self::StartsWith(_)) => false,
-            (_, Self::Exactly(id)) => self.grants(id),
-            (Self::StartsWith(wide), Self::StartsWith(narrow)) => narrow.starts_with(&**wide),
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("*"),
-            Self::Exactly(id) => f.write_str(id),
-            Self::StartsWith(prefix) => write!(f, "{prefix}*"),
-        }
-    }
-}
-
 /// Not blank, not too long, without control characters.
 fn is_text(text: &str, max_len: usize) -> bool {
     !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
@@ -373,24 +196,6 @@ impl fmt::Debug for Acl {
 impl Serialize for Acl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.entries().iter())
-    }
-}
-
-impl Serialize for AclEntry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut entry = serializer.serialize_struct("AclEntry", 2)?;
-        entry.serialize_field("scope", &*self.scope.0)?;
-        entry.serialize_field("permissions", &self.permissions.as_ref())?;
-        entry.end()
-    }
-}
-
-impl Serialize for Permission {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Exactly(id) => serializer.serialize_str(id),
-            pattern => serializer.collect_str(pattern),
-        }
     }
 }
 

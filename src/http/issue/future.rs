@@ -14,29 +14,31 @@ use crate::error::{Error, ErrorKind};
 use crate::http::cookie::set_cookie;
 use crate::http::issue::layer::Delivery;
 use crate::http::issue::response::Pending;
-use crate::http::refusal::{Refusal, RefusalReason};
+use crate::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
 use crate::service::{IssuedToken, TokenService};
 
 pin_project! {
     /// The response of an [`IssueService`](super::IssueService).
     #[derive(Debug)]
-    pub struct IssueFuture<F> {
+    pub struct IssueFuture<F, R = ProblemDetails> {
         #[pin]
         inner: F,
         tokens: TokenService,
         delivery: Delivery,
+        refuse: R,
     }
 }
 
-impl<F> IssueFuture<F> {
-    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery) -> Self {
-        Self { inner, tokens, delivery }
+impl<F, R> IssueFuture<F, R> {
+    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery, refuse: R) -> Self {
+        Self { inner, tokens, delivery, refuse }
     }
 }
 
-impl<F, B, E> Future for IssueFuture<F>
+impl<F, R, B, E> Future for IssueFuture<F, R>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    R: Refuse<B>,
     B: From<String>,
 {
     type Output = F::Output;
@@ -51,18 +53,20 @@ where
         let (head, _) = response.into_parts();
         let answered =
             issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
-        let answered = answered.unwrap_or_else(|error| refuse(&error, this.tokens.issuer()));
-        Poll::Ready(Ok(answered.map(B::from)))
+        Poll::Ready(Ok(match answered {
+            Ok(response) => response.map(B::from),
+            Err(error) => this.refuse.refuse(&refusal_of(&error, this.tokens.issuer())),
+        }))
     }
 }
 
-fn refuse(error: &Error, realm: &str) -> Response<String> {
+fn refusal_of(error: &Error, realm: &str) -> Refusal {
     if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Overloaded) {
         tracing::warn!(%error, "what a handler granted cannot be issued now");
-        return Refusal::unavailable(realm, error.retry_after()).into_problem();
+        return Refusal::unavailable(realm, error.retry_after());
     }
     tracing::error!(%error, "what a handler granted cannot be issued");
-    Refusal::new(RefusalReason::Internal, realm).into_problem()
+    Refusal::new(RefusalReason::Internal, realm)
 }
 
 /// The token in the place of what the handler answered, whose other headers stay.

@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use crate::http::cookie::{DEFAULT_COOKIE, SameSite};
 use crate::http::issue::IssueService;
+use crate::http::refusal::ProblemDetails;
 use crate::service::TokenService;
 
 /// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
@@ -23,9 +24,10 @@ use crate::service::TokenService;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct IssueLayer {
+pub struct IssueLayer<R = ProblemDetails> {
     tokens: TokenService,
     delivery: Delivery,
+    refuse: R,
 }
 
 /// How a token goes out.
@@ -39,9 +41,11 @@ pub(super) enum Delivery {
 impl IssueLayer {
     /// A layer that answers tokens as JSON: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
-        Self { tokens, delivery: Delivery::Json }
+        Self { tokens, delivery: Delivery::Json, refuse: ProblemDetails }
     }
+}
 
+impl<R> IssueLayer<R> {
     /// Answers tokens in a header of that name, with no body: 204.
     pub fn as_header(mut self, name: HeaderName) -> Self {
         self.delivery = Delivery::Header(name);
@@ -59,12 +63,22 @@ impl IssueLayer {
         self.delivery = Delivery::Cookie { name: name.into(), same_site };
         self
     }
+
+    /// Shapes what is answered where a token cannot be issued; see [`Refuse`](crate::Refuse).
+    pub fn refuse_with<F>(self, refuse: F) -> IssueLayer<F> {
+        IssueLayer { tokens: self.tokens, delivery: self.delivery, refuse }
+    }
 }
 
-impl<S> Layer<S> for IssueLayer {
-    type Service = IssueService<S>;
+impl<S, R: Clone> Layer<S> for IssueLayer<R> {
+    type Service = IssueService<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        IssueService { inner, tokens: self.tokens.clone(), delivery: self.delivery.clone() }
+        IssueService {
+            inner,
+            tokens: self.tokens.clone(),
+            delivery: self.delivery.clone(),
+            refuse: self.refuse.clone(),
+        }
     }
 }

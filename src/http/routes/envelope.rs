@@ -1,8 +1,7 @@
 //! The answers of the routes for users and entities: one envelope, errors included.
 
-use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -10,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::http::refusal::{Refusal, RefusalReason, challenge, retry_after};
 use crate::http::routes::body::BodyFault;
+use crate::http::routes::response;
 use crate::service::TokenService;
 
 /// The version of the envelope.
@@ -37,7 +37,7 @@ impl Envelope {
         if let Value::Object(members) = members {
             body.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
         }
-        respond(StatusCode::OK, &body)
+        response::json(StatusCode::OK, &body)
     }
 
     pub(super) fn bad_request(&self, message: &str) -> Response {
@@ -110,7 +110,7 @@ impl Envelope {
         let mut body = self.members();
         body.insert("errorCode".into(), status.canonical_reason().unwrap_or("Error").into());
         body.insert("errorMsg".into(), message.into());
-        respond(status, &body)
+        response::json(status, &body)
     }
 
     fn members(&self) -> Map<String, Value> {
@@ -120,16 +120,6 @@ impl Envelope {
         members.insert("txnId".into(), json!(self.transaction_id));
         members
     }
-}
-
-fn respond(status: StatusCode, body: &Map<String, Value>) -> Response {
-    let text = serde_json::to_string(body).unwrap_or_default();
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 /// A method that a path does not have.

@@ -8,6 +8,7 @@ mod jwks;
 mod login;
 mod mount;
 mod problem;
+mod response;
 mod secrets;
 
 use axum::Router;
@@ -120,7 +121,7 @@ impl TokenService {
     }
 }
 
-/// The same handler within a span that names the route, and not the path: that may hold a token.
+/// A handler within a span that names the route, and not the path: that may hold a token.
 fn traced<F, Fut>(
     route: &'static str,
     handler: F,

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
 use crate::error::{Error, ErrorKind};
+use crate::jose::remote::RemotePolicy;
 use crate::json;
 
 /// What a `max-age` is cut to: less would be asked for all the time, more would keep a key for long
@@ -19,9 +20,35 @@ const LONGEST_MAX_AGE: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// At a URL.
-    Jwks(String),
-    /// Where the issuer's metadata say.
-    Metadata { issuer: String },
+    Jwks(Url),
+    /// Where the metadata of an issuer say, which are at one of these.
+    Metadata { issuer: String, urls: [Url; 2] },
+}
+
+impl Source {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where it is no URL.
+    pub(crate) fn jwks(url: &str) -> Result<Self, Error> {
+        let no_url = |_| configuration("a trusted issuer's jwks_url is no URL");
+        Url::parse(url).map(Self::Jwks).map_err(no_url)
+    }
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where the issuer is no URL.
+    pub(crate) fn metadata_of(issuer: &str) -> Result<Self, Error> {
+        let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
+        let url = Url::parse(issuer).map_err(|_| configuration(problem))?;
+        Ok(Self::Metadata { issuer: issuer.to_owned(), urls: metadata_urls(&url) })
+    }
+
+    fn urls(&self) -> &[Url] {
+        match self {
+            Self::Jwks(url) => std::slice::from_ref(url),
+            Self::Metadata { urls, .. } => urls,
+        }
+    }
 }
 
 /// Asks for the JWK Set of an issuer.
@@ -42,65 +69,53 @@ pub(super) fn failed(problem: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, problem)
 }
 
+fn configuration(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, problem)
+}
+
 impl Fetcher {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where a URL is none, or not of `https`, or there is no TLS.
-    pub(crate) fn new(
-        source: Source,
-        timeout: Duration,
-        max_bytes: usize,
-        allows_http: bool,
-    ) -> Result<Self, Error> {
+    /// [`ErrorKind::Configuration`] where a URL is not of `https`, or there is no TLS.
+    pub(crate) fn new(source: Source, policy: &RemotePolicy) -> Result<Self, Error> {
         // No proxy from the environment, no redirect, no cookie; a connection is not kept, since it
         // would belong to the runtime that it was made in.
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
-            .connect_timeout(timeout)
-            .timeout(timeout)
+            .connect_timeout(policy.fetch_timeout)
+            .timeout(policy.fetch_timeout)
             .pool_max_idle_per_host(0)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Configuration, "keys cannot be fetched over TLS")
-                    .with_source(error)
-            })?;
+            .map_err(|error| configuration("keys cannot be fetched over TLS").with_source(error))?;
+        let (max_bytes, allows_http) = (policy.max_set_bytes, policy.allows_http);
         let fetcher = Self { client, source, max_bytes, allows_http };
-        let urls = match &fetcher.source {
-            Source::Jwks(url) => vec![url.clone()],
-            Source::Metadata { issuer } => metadata_urls(issuer)?,
-        };
-        for url in urls {
-            fetcher.check(&url)?;
+        if !fetcher.source.urls().iter().all(|url| fetcher.allows(url)) {
+            return Err(configuration("keys are fetched by https alone"));
         }
         Ok(fetcher)
     }
 
-    /// A URL that may be asked.
-    fn check(&self, url: &str) -> Result<Url, Error> {
-        let problem = |problem| Error::new(ErrorKind::Configuration, problem);
-        let url = Url::parse(url).map_err(|_| problem("a trusted issuer's jwks_url is no URL"))?;
-        if url.scheme() == "https" || (self.allows_http && url.scheme() == "http") {
-            return Ok(url);
-        }
-        Err(problem("keys are fetched by https alone"))
+    fn allows(&self, url: &Url) -> bool {
+        url.scheme() == "https" || (self.allows_http && url.scheme() == "http")
     }
 
     pub(super) async fn fetch(&self) -> Result<Fetched, Error> {
-        let url = match &self.source {
-            Source::Jwks(url) => url.clone(),
-            Source::Metadata { issuer } => self.discover(issuer).await?,
+        let (set, headers) = match &self.source {
+            Source::Jwks(url) => self.get(url).await?,
+            Source::Metadata { issuer, urls } => {
+                self.get(&self.discover(issuer, urls).await?).await?
+            }
         };
-        let (set, headers) = self.get(&url).await?;
         Ok(Fetched { set, max_age: max_age(&headers) })
     }
 
     /// Where the keys are, by the issuer's metadata.
-    async fn discover(&self, issuer: &str) -> Result<String, Error> {
+    async fn discover(&self, issuer: &str, urls: &[Url]) -> Result<Url, Error> {
         let mut outcome = Err(failed("there are no metadata"));
-        for url in metadata_urls(issuer)? {
-            outcome = match self.get(&url).await {
+        for url in urls {
+            outcome = match self.get(url).await {
                 Ok((metadata, _)) => jwks_uri(&metadata, issuer),
                 Err(error) => Err(error),
             };
@@ -108,15 +123,18 @@ impl Fetcher {
                 break;
             }
         }
-        outcome
+        outcome.and_then(|url| match self.allows(&url) {
+            true => Ok(url),
+            false => Err(failed("the metadata name keys that are not at an https URL")),
+        })
     }
 
-    async fn get(&self, url: &str) -> Result<(Vec<u8>, HeaderMap), Error> {
+    async fn get(&self, url: &Url) -> Result<(Vec<u8>, HeaderMap), Error> {
         let unreachable = |error: reqwest::Error| {
             // Its text has the URL.
             failed("the issuer cannot be asked").with_source(error.without_url())
         };
-        let request = self.client.get(self.check(url)?).header(ACCEPT, "application/json");
+        let request = self.client.get(url.clone()).header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(unreachable)?;
         if !response.status().is_success() {
             return Err(
@@ -137,8 +155,8 @@ impl Fetcher {
 impl fmt::Display for Fetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Jwks(url) => f.write_str(&without_secrets(url)),
-            Source::Metadata { issuer } => f.write_str(&without_secrets(issuer)),
+            Source::Jwks(url) => f.write_str(&without_secrets(url.as_str())),
+            Source::Metadata { issuer, .. } => f.write_str(&without_secrets(issuer)),
         }
     }
 }
@@ -157,34 +175,30 @@ pub(crate) fn without_secrets(url: &str) -> String {
 }
 
 /// RFC 8414 §3.1: between host and path; OpenID Connect Discovery 1.0 §4: behind the path.
-fn metadata_urls(issuer: &str) -> Result<Vec<String>, Error> {
-    let problem = || {
-        let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
-        Error::new(ErrorKind::Configuration, problem)
-    };
-    let url = Url::parse(issuer).map_err(|_| problem())?;
-    let path = url.path().trim_end_matches('/').to_owned();
+fn metadata_urls(issuer: &Url) -> [Url; 2] {
+    let path = issuer.path().trim_end_matches('/');
     let at = |path: String| {
-        let mut url = url.clone();
+        let mut url = issuer.clone();
         url.set_path(&path);
         url.set_query(None);
         url.set_fragment(None);
-        url.to_string()
+        url
     };
-    Ok(vec![
+    [
         at(format!("/.well-known/oauth-authorization-server{path}")),
         at(format!("{path}/.well-known/openid-configuration")),
-    ])
+    ]
 }
 
 /// RFC 8414 §3.3: metadata are those of the issuer that was asked for, to the letter.
-fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, Error> {
+fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<Url, Error> {
     let members = json::parse_object(metadata).map_err(|_| failed("the metadata are no JSON"))?;
     let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
     if text("issuer") != Some(issuer) {
         return Err(failed("the metadata are another issuer's"));
     }
-    text("jwks_uri").map(str::to_owned).ok_or_else(|| failed("the metadata name no keys"))
+    let url = text("jwks_uri").ok_or_else(|| failed("the metadata name no keys"))?;
+    Url::parse(url).map_err(|_| failed("the metadata name keys at what is no URL"))
 }
 
 /// RFC 9111 §5.2.2.1.
@@ -205,17 +219,16 @@ mod tests {
 
     #[test]
     fn metadata_are_between_host_and_path_or_behind_it() {
-        let urls = metadata_urls("https://idp.example.com/tenant").unwrap();
+        let urls = |issuer| metadata_urls(&Url::parse(issuer).unwrap()).map(String::from);
         assert_eq!(
-            urls,
+            urls("https://idp.example.com/tenant"),
             [
                 "https://idp.example.com/.well-known/oauth-authorization-server/tenant",
                 "https://idp.example.com/tenant/.well-known/openid-configuration",
             ]
         );
-        let urls = metadata_urls("https://idp.example.com").unwrap();
         assert_eq!(
-            urls,
+            urls("https://idp.example.com"),
             [
                 "https://idp.example.com/.well-known/oauth-authorization-server",
                 "https://idp.example.com/.well-known/openid-configuration",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::provider::CryptoProvider;
@@ -37,6 +38,8 @@ pub(crate) struct RemotePolicy {
     pub(crate) fetch_timeout: Duration,
     pub(crate) default_max_age: Duration,
     pub(crate) max_staleness: Duration,
+    pub(crate) max_set_bytes: usize,
+    pub(crate) allows_http: bool,
 }
 
 /// The keys of an issuer elsewhere.
@@ -55,12 +58,12 @@ pub(crate) struct RemoteKeys {
     freshness: Freshness,
 }
 
-#[derive(Default)]
 struct Attempts {
     /// When nobody may fetch them. Before it began, a clock was set back.
     cooldown: Option<Range<Timestamp>>,
     under_way: Option<KeyFlight>,
-    failures: u32,
+    /// While they have not come.
+    backoff: Backoff,
 }
 
 /// A fetch that is under way.
@@ -97,13 +100,14 @@ impl RemoteKeys {
         policy: RemotePolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, policy.cooldown);
         Self {
             fetcher,
             provider,
             policy,
             clock,
             ring: KeyRing::empty(),
-            attempts: Mutex::default(),
+            attempts: Mutex::new(Attempts { cooldown: None, under_way: None, backoff }),
             freshness: Freshness::default(),
         }
     }
@@ -174,7 +178,8 @@ impl RemoteKeys {
             tracing::warn!(source = %self.fetcher, "keys are fetched within a tokio runtime alone");
             return None;
         };
-        let until = now + self.pause(&attempts);
+        let have_come = self.freshness.have_come();
+        let until = now + if have_come { self.policy.cooldown } else { attempts.backoff.failed() };
         attempts.cooldown = Some(now..until);
         self.freshness.begun(until);
         let (under_way, landed) = watch::channel(());
@@ -186,14 +191,6 @@ impl RemoteKeys {
             drop(under_way);
         });
         Some(flight)
-    }
-
-    fn pause(&self, attempts: &Attempts) -> Duration {
-        if self.freshness.have_come() {
-            return self.policy.cooldown;
-        }
-        let doubled = 1_u32.checked_shl(attempts.failures).unwrap_or(u32::MAX);
-        FIRST_PAUSE.saturating_mul(doubled).min(self.policy.cooldown)
     }
 
     async fn fetch_now(&self) {
@@ -214,13 +211,12 @@ impl RemoteKeys {
                 let has_changed = self.ring.replace_verifying(&keys);
                 let max_age = max_age.unwrap_or(self.policy.default_max_age);
                 self.freshness.succeeded(now, max_age, &self.policy);
-                attempts.failures = 0;
+                attempts.backoff.succeeded();
                 let count = keys.len();
                 tracing::info!(source = %self.fetcher, keys = count, has_changed, "keys were fetched");
             }
             Err(error) => {
                 self.freshness.failed(now, &self.policy);
-                attempts.failures = attempts.failures.saturating_add(1);
                 tracing::warn!(
                     source = %self.fetcher,
                     error = ?error,

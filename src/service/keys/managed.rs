@@ -26,7 +26,7 @@ use crate::store::{KeyStore, MemoryStore};
 ///     .issuer("https://auth.example.com")
 ///     .audience("https://api.example.com")
 ///     // A store that nodes share would be given here: SQLite, Postgres or Redis.
-///     .managed_keys(ManagedKeys::new(Algorithm::EdDSA).store(MemoryStore::new()))
+///     .keys(ManagedKeys::new(Algorithm::EdDSA).store(MemoryStore::new()))
 ///     .build()?;
 /// tokens.catch_up().await?;
 /// tokio::spawn(tokens.run_housekeeping());

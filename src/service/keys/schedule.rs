@@ -13,14 +13,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// use std::time::Duration;
 /// use countersign::{Policy, RotationSchedule};
 ///
-/// let monthly = RotationSchedule::default().every(Duration::from_secs(30 * 86_400));
+/// let monthly = RotationSchedule::default().rotation_period(Duration::from_secs(30 * 86_400));
 /// let policy = Policy::default().rotation_schedule(monthly);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RotationSchedule {
-    pub(in crate::service) every: Duration,
-    pub(in crate::service) announcement: Duration,
+    pub(in crate::service) rotation_period: Duration,
+    pub(in crate::service) announcement_period: Duration,
     pub(in crate::service) clock_tolerance: Duration,
     pub(in crate::service) refresh_interval: Duration,
 }
@@ -28,8 +28,8 @@ pub struct RotationSchedule {
 impl Default for RotationSchedule {
     fn default() -> Self {
         Self {
-            every: 90 * DAY,
-            announcement: 14 * DAY,
+            rotation_period: 90 * DAY,
+            announcement_period: 14 * DAY,
             clock_tolerance: 5 * MINUTE,
             refresh_interval: MINUTE,
         }
@@ -38,16 +38,16 @@ impl Default for RotationSchedule {
 
 impl RotationSchedule {
     /// How long a key signs: 90 days. What a leaked one is worth ends with it.
-    pub fn every(mut self, every: Duration) -> Self {
-        self.every = every;
+    pub fn rotation_period(mut self, period: Duration) -> Self {
+        self.rotation_period = period;
         self
     }
 
     /// How long a key is published before it signs: 14 days, since others keep copies of the
     /// published keys, and some of them by hand. It has to be longer than the policy's
     /// `jwks_max_age`, and no longer than keys sign.
-    pub fn announcement(mut self, announcement: Duration) -> Self {
-        self.announcement = announcement;
+    pub fn announcement_period(mut self, period: Duration) -> Self {
+        self.announcement_period = period;
         self
     }
 
@@ -76,10 +76,10 @@ impl RotationSchedule {
         if self.refresh_interval.is_zero() {
             return Some("other nodes' keys cannot be looked for without an interval");
         }
-        if self.announcement > self.every {
+        if self.announcement_period > self.rotation_period {
             return Some("a key would be announced for longer than the one before it signs");
         }
-        (self.announcement <= self.propagation_time(jwks_max_age)).then_some(
+        (self.announcement_period <= self.propagation_time(jwks_max_age)).then_some(
             "a key would sign before everybody has it: the announcement has to be longer than the \
              policy's jwks_max_age, or twice the refresh interval, and the clocks' tolerance",
         )

@@ -17,12 +17,8 @@ use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::session::no_session;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
-
-pub(super) use self::verify::Step;
-
-const ATTEMPTS: usize = 16;
 
 /// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
 #[async_trait]
@@ -57,6 +53,12 @@ pub struct OneTimePasswordMessage {
     pub expires_at: Timestamp,
 }
 
+/// A code that is to be delivered.
+pub(super) struct NewCode {
+    code: OneTimePassword,
+    expires_at: Timestamp,
+}
+
 impl TokenService {
     /// Sends a session's one-time password again: a new code, in place of the one before. Wrong
     /// tries that were counted stay counted.
@@ -77,27 +79,26 @@ impl TokenService {
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<(), Error> {
-        let mut session = None;
-        let sent = self.try_resend(token, caller, &mut session).await;
-        let attempt = caller.attempt(Operation::SendOneTimePassword).of_session(session.as_ref());
+        let mut found = None;
+        let sent = self.try_resend(token, caller, &mut found).await;
+        let attempt = caller.attempt(Operation::SendOneTimePassword).of_session(found.as_ref());
         self.audit(&attempt, &sent);
         sent
     }
 
+    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_resend(
         &self,
         token: &AuthenticationToken,
         caller: &Caller,
-        seen: &mut Option<Session>,
+        found: &mut Option<Session>,
     ) -> Result<(), Error> {
         let now = self.now();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             let session = self.find_live_session(token, caller).await?;
-            *seen = Some(session.clone());
+            *found = Some(session.clone());
             let before = self.may_be_sent_again(&session, now)?.clone();
-            let code = OneTimePassword::generate(self.parts.policy.one_time_password_digits)?;
-            let stored = self.store_code(&session.id, &code, now);
-            let expires_at = stored.expires_at;
+            let (code, stored) = self.make_code(&session.id, now)?;
             let version = session.version;
             let mut renewed = session.next_version(now);
             renewed.one_time_password = Some(OneTimePasswordState {
@@ -109,18 +110,16 @@ impl TokenService {
             // Seen through, so that whoever hangs up does not lose the code that was good before.
             let tokens = self.clone();
             let sent = run_to_completion(async move {
-                match tokens.parts.stores.replace_session(renewed.clone(), version, now).await {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Step::Again),
-                    Err(error) => return Err(error),
-                }
-                let delivered = tokens.deliver_throttled(&renewed, code, expires_at).await;
+                let stores = &tokens.parts.stores;
+                let written = stores.replace_session(renewed.clone(), version, now).await?;
+                let Round::Done(()) = written else { return Ok(Round::Lost) };
+                let delivered = tokens.deliver_throttled(&renewed, &code).await;
                 if delivered.is_err() {
                     tokens.take_resend_back(renewed, before.code, now).await;
                 }
-                delivered.map(Step::Go)
+                delivered.map(Round::Done)
             });
-            if let Step::Go(()) = sent.await? {
+            if let Round::Done(()) = sent.await? {
                 return Ok(());
             }
         }
@@ -166,27 +165,43 @@ impl TokenService {
         now: Timestamp,
     ) {
         let ours = renewed.one_time_password.as_ref().and_then(|state| state.code.clone());
-        let mut current = Some(renewed);
-        for _ in 0..ATTEMPTS {
-            let Some(session) = current else { return };
-            let (key, version) = (session.key, session.version);
-            let mut restored = session.next_version(now);
-            let Some(state) = &mut restored.one_time_password else { return };
-            if !matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b)) {
-                return;
+        let restored = self.edit_one_time_password(renewed, now, |state| {
+            let is_ours = matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b));
+            if is_ours {
+                state.code.clone_from(&code_before);
+                state.resends_left += 1;
             }
-            state.code.clone_from(&code_before);
-            state.resends_left += 1;
-            match self.parts.stores.replace_session(restored, version, now).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => {
-                    tracing::debug!(%error, "a session waits for its next one-time password");
-                    return;
-                }
-                Ok(()) => return,
-            }
-            current = self.parts.stores.get_session(&key).await.ok().flatten();
+            is_ours
+        });
+        if let Err(error) = restored.await {
+            tracing::debug!(%error, "a session waits for its next one-time password");
         }
+    }
+
+    /// Edits what a session remembers of its code, whoever else writes it, for as long as `edit` says
+    /// that there is something to write.
+    async fn edit_one_time_password(
+        &self,
+        session: Session,
+        now: Timestamp,
+        edit: impl Fn(&mut OneTimePasswordState) -> bool,
+    ) -> Result<(), Error> {
+        let stores = &self.parts.stores;
+        let mut current = Some(session);
+        for _ in 0..MAX_ROUNDS {
+            let Some(session) = current else { return Ok(()) };
+            let (key, version) = (session.key, session.version);
+            let mut edited = session.next_version(now);
+            let Some(state) = &mut edited.one_time_password else { return Ok(()) };
+            if !edit(state) {
+                return Ok(());
+            }
+            if let Round::Done(()) = stores.replace_session(edited, version, now).await? {
+                return Ok(());
+            }
+            current = stores.get_session(&key).await?;
+        }
+        Err(contended())
     }
 
     /// A code for a new session, and what the session has to remember of it.
@@ -194,11 +209,11 @@ impl TokenService {
         &self,
         session: &SessionId,
         now: Timestamp,
-    ) -> Result<(OneTimePassword, OneTimePasswordState), Error> {
+    ) -> Result<(NewCode, OneTimePasswordState), Error> {
         let policy = &self.parts.policy;
-        let code = OneTimePassword::generate(policy.one_time_password_digits)?;
+        let (code, stored) = self.make_code(session, now)?;
         let state = OneTimePasswordState {
-            code: Some(self.store_code(session, &code, now)),
+            code: Some(stored),
             tries_left: policy.one_time_password_tries,
             resends_left: policy.one_time_password_resends,
             sent_at: now,
@@ -206,41 +221,35 @@ impl TokenService {
         Ok((code, state))
     }
 
-    fn store_code(
+    fn make_code(
         &self,
         session: &SessionId,
-        code: &OneTimePassword,
         now: Timestamp,
-    ) -> StoredCode {
-        StoredCode {
-            digest: self.parts.sealing.digest_code(session.as_str(), code.expose()),
-            expires_at: now + self.parts.policy.one_time_password_lifetime,
-        }
+    ) -> Result<(NewCode, StoredCode), Error> {
+        let policy = &self.parts.policy;
+        let code = OneTimePassword::generate(policy.one_time_password_digits)?;
+        let expires_at = now + policy.one_time_password_lifetime;
+        let digest = self.parts.sealing.digest_code(session.as_str(), code.expose());
+        Ok((NewCode { code, expires_at }, StoredCode { digest, expires_at }))
     }
 
     /// Delivers a code, if the customer has not been sent too many.
     pub(super) async fn deliver_throttled(
         &self,
         session: &Session,
-        code: OneTimePassword,
-        expires_at: Timestamp,
+        code: &NewCode,
     ) -> Result<(), Error> {
         let throttle = &self.parts.throttle;
         let suspect = throttle.suspect_of_sending(&session.customer_id);
         let admission = throttle.admit(suspect, self.now())?;
-        let delivered = self.deliver(session, code, expires_at).await;
+        let delivered = self.deliver(session, code).await;
         if delivered.is_err() {
             throttle.give_back(&admission);
         }
         delivered
     }
 
-    pub(super) async fn deliver(
-        &self,
-        session: &Session,
-        one_time_password: OneTimePassword,
-        expires_at: Timestamp,
-    ) -> Result<(), Error> {
+    pub(super) async fn deliver(&self, session: &Session, code: &NewCode) -> Result<(), Error> {
         let failed = || {
             Error::new(ErrorKind::Unavailable, "the one-time password cannot be delivered")
                 .with_reason("not_delivered")
@@ -252,8 +261,8 @@ impl TokenService {
             username: session.credential.as_ref().map(|id| id.name().to_owned()),
             organization_id: session.organization_id.clone(),
             session_id: session.id.clone(),
-            one_time_password,
-            expires_at,
+            one_time_password: code.code.clone(),
+            expires_at: code.expires_at,
         };
         match tokio::time::timeout(self.parts.policy.sender_deadline, sender.send(message)).await {
             Ok(Ok(())) => Ok(()),

@@ -3,17 +3,8 @@ use crate::domain::one_time_password::{OneTimePassword, StoredCode};
 use crate::domain::session::Session;
 use crate::error::{Error, ErrorKind};
 use crate::service::session::no_session;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
-
-/// Each round that is lost was won by another writer, and those are few.
-const ATTEMPTS: usize = 64;
-
-/// One step of a round: done, or lost to another writer.
-pub(in crate::service) enum Step<T> {
-    Go(T),
-    Again,
-}
 
 impl TokenService {
     /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
@@ -23,11 +14,11 @@ impl TokenService {
         session: Session,
         presented: Option<&OneTimePassword>,
         accepted: &mut Option<StoredCode>,
-    ) -> Result<Step<Session>, Error> {
-        let Some(state) = &session.one_time_password else { return Ok(Step::Go(session)) };
+    ) -> Result<Round<Session>, Error> {
+        let Some(state) = &session.one_time_password else { return Ok(Round::Done(session)) };
         if let Some(accepted) = accepted {
             return match &state.code {
-                Some(code) if code.is(accepted) => Ok(Step::Go(session)),
+                Some(code) if code.is(accepted) => Ok(Round::Done(session)),
                 _ => Err(code_invalid()),
             };
         }
@@ -55,9 +46,8 @@ impl TokenService {
             // A clock that is put back must not bring an expired code to life again.
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
-        if let Err(error) = self.parts.stores.replace_session(counted.clone(), version, now).await {
-            return if error.kind() == ErrorKind::Conflict { Ok(Step::Again) } else { Err(error) };
-        }
+        let written = self.parts.stores.replace_session(counted.clone(), version, now).await?;
+        let Round::Done(()) = written else { return Ok(Round::Lost) };
         // Not before: a round that is lost to another writer is no try, and however many are lost at
         // once, nobody has to wait for them.
         let admission = match throttle.admit(suspect, now) {
@@ -74,7 +64,7 @@ impl TokenService {
             {
                 throttle.give_back(&admission);
                 *accepted = Some(code);
-                Ok(Step::Go(counted))
+                Ok(Round::Done(counted))
             }
             _ => {
                 self.end_if_out_of_tries(counted).await?;
@@ -92,12 +82,11 @@ impl TokenService {
         if let Some(session) = &session {
             self.revoke_tokens_of(&session.id, session.expires_at).await?;
         }
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             let Some(current) = session else { return Ok(()) };
-            match self.parts.stores.take_session(&current.key, current.version).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+            let taken = self.parts.stores.take_session(&current.key, current.version).await?;
+            if let Round::Done(_) = taken {
+                return Ok(());
             }
             session = self.parts.stores.get_session(&current.key).await?.filter(out_of_tries);
         }
@@ -108,18 +97,12 @@ impl TokenService {
     /// the session has one try less than it should: never one more.
     pub(in crate::service) async fn give_try_back(&self, session: Session, now: Timestamp) {
         let limit = self.parts.policy.one_time_password_tries;
-        let mut current = Some(session);
-        for _ in 0..ATTEMPTS {
-            let Some(session) = current else { return };
-            let (key, version) = (session.key, session.version);
-            let mut given_back = session.next_version(now);
-            let Some(state) = &mut given_back.one_time_password else { return };
+        let given_back = self.edit_one_time_password(session, now, |state| {
             state.tries_left = limit.min(state.tries_left + 1);
-            match self.parts.stores.replace_session(given_back, version, now).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                _ => return,
-            }
-            current = self.parts.stores.get_session(&key).await.ok().flatten();
+            true
+        });
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a session has one try less than it should");
         }
     }
 }

@@ -1,14 +1,12 @@
 use crate::clock::Timestamp;
 use crate::domain::identifier::SessionId;
 use crate::domain::session::{AuthenticationToken, Session};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::session::no_session;
-use crate::service::stores::contended;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
-
-const ATTEMPTS: usize = 16;
 
 impl TokenService {
     /// Ends a session, and, where the policy says so, the tokens that were exchanged from it. No
@@ -16,7 +14,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the store is out of reach. It may be called again.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach. It may be called
+    /// again.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let ended = self.try_end(id).await;
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::EndSession) };
@@ -37,42 +36,57 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is no such session, or it is of another organization
-    /// than the caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such session, or it is of another
+    /// organization than the caller's; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is
+    /// out of reach.
     pub async fn log_out_customer(
         &self,
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<(), Error> {
-        let mut session = None;
-        let ended = self.try_log_out(token, caller, &mut session).await;
-        let attempt = caller.attempt(Operation::EndSession).of_session(session.as_ref());
+        let mut found = None;
+        let ended = self.try_log_out(token, caller, &mut found).await;
+        let attempt = caller.attempt(Operation::EndSession).of_session(found.as_ref());
         self.audit(&attempt, &ended);
         ended
     }
 
+    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_log_out(
         &self,
         token: &AuthenticationToken,
         caller: &Caller,
-        seen: &mut Option<Session>,
+        found: &mut Option<Session>,
     ) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ROUNDS {
             let session = self.find_kept_session(token, caller).await?;
-            *seen = Some(session.clone());
+            *found = Some(session.clone());
             // Before the session goes: who has to try again can still find what to revoke.
             self.revoke_tokens_of(&session.id, session.expires_at).await?;
-            let taken = self.parts.stores.take_session(&session.key, session.version).await;
-            // A store that answers too late may have taken it all the same.
-            self.parts.phantom_tokens.remove(&session.key).await;
-            match taken {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => return Err(no_session()),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+            if let Round::Done(()) = self.take_session(&session).await? {
+                return Ok(());
             }
         }
         Err(contended())
+    }
+
+    /// Takes a session out of the store as it was read.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) where it is there no more.
+    pub(in crate::service) async fn take_session(
+        &self,
+        session: &Session,
+    ) -> Result<Round<()>, Error> {
+        let taken = self.parts.stores.take_session(&session.key, session.version).await;
+        // A store that answers too late may have taken it all the same.
+        self.parts.phantom_tokens.remove(&session.key).await;
+        match taken? {
+            Round::Done(Some(_)) => Ok(Round::Done(())),
+            Round::Done(None) => Err(no_session()),
+            Round::Lost => Ok(Round::Lost),
+        }
     }
 
     /// Takes back, where the policy says so, what was exchanged from a session that would have lived

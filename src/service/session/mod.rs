@@ -1,6 +1,7 @@
 //! Sessions of customers: finding and listing them, and what starting and ending them shares.
 
 mod end;
+mod new;
 mod start;
 
 use crate::domain::claims::{SubjectType, Validated};
@@ -13,7 +14,7 @@ use crate::service::permission;
 use crate::service::token_service::TokenService;
 use crate::store::{Page, SessionFilter, SessionPage};
 
-pub use self::start::{CustomerLogin, NewSession, StartedSession};
+pub use self::new::{CustomerLogin, NewSession, StartedSession};
 
 impl TokenService {
     /// The live session that an authentication token stands for.
@@ -36,7 +37,8 @@ impl TokenService {
         Ok(session)
     }
 
-    /// The same, though its last try may be under way.
+    /// The live session that an authentication token stands for, also where its last try may be under
+    /// way.
     pub(super) async fn find_live_session(
         &self,
         token: &AuthenticationToken,
@@ -46,7 +48,8 @@ impl TokenService {
         if self.was_ended(&session) { Err(no_session()) } else { Ok(session) }
     }
 
-    /// The same, though it may have been ended and not removed: for whoever ends it.
+    /// The session that an authentication token stands for, also where it has been ended and not
+    /// removed: for whoever ends it.
     async fn find_kept_session(
         &self,
         token: &AuthenticationToken,

@@ -1,150 +1,24 @@
-use std::time::Duration;
-
-use serde_json::{Map, Value};
-
 use crate::clock::Timestamp;
-use crate::domain::acl::Acl;
 use crate::domain::claims::{SubjectType, Validated};
 use crate::domain::entity::{Entity, EntityKind};
-use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
-use crate::domain::password::Password;
+use crate::domain::identifier::SessionId;
 use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::exchange::json_len;
-use crate::service::one_time_password::no_sender;
+use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
+use crate::service::session::new::{CustomerLogin, Ends, NewSession, StartedSession};
 use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 
-/// What a session is to be.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct NewSession {
-    customer_id: CustomerId,
-    organization_id: Option<OrganizationId>,
-    acl: Acl,
-    custom_claims: Map<String, Value>,
-    otp_required: bool,
-    ends: Ends,
-    token: Option<AuthenticationToken>,
-}
-
-/// When a session is to end.
-#[derive(Clone, Copy, Debug)]
-enum Ends {
-    AsThePolicySays,
-    After(Duration),
-    At(Timestamp),
-}
-
-impl NewSession {
-    /// A session of a customer. It allows nothing, unless told.
-    pub fn of(customer_id: CustomerId) -> Self {
-        Self {
-            customer_id,
-            organization_id: None,
-            acl: Acl::default(),
-            custom_claims: Map::new(),
-            otp_required: false,
-            ends: Ends::AsThePolicySays,
-            token: None,
-        }
-    }
-
-    /// The organization that it belongs to.
-    pub fn organization(mut self, organization_id: Option<OrganizationId>) -> Self {
-        self.organization_id = organization_id;
-        self
-    }
-
-    /// The most that its tokens may carry.
-    pub fn acl(mut self, acl: Acl) -> Self {
-        self.acl = acl;
-        self
-    }
-
-    /// What its tokens carry under `customClaims`.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
-    }
-
-    /// Whether an exchange needs a one-time password, which is sent when the session starts.
-    pub fn otp_required(mut self, otp_required: bool) -> Self {
-        self.otp_required = otp_required;
-        self
-    }
-
-    /// How long it lives; by default as the policy says.
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.ends = Ends::After(lifetime);
-        self
-    }
-
-    /// When it ends; by default as the policy says.
-    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
-        self.ends = Ends::At(expires_at);
-        self
-    }
-
-    /// An authentication token that is known beforehand, for demos and tests.
-    ///
-    /// Dangerous: the session is as safe as the text is hard to guess.
-    pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
-        self.token = Some(token);
-        self
-    }
-}
-
-/// A session that was just started, with the token that stands for it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct StartedSession {
-    /// The authentication token. It is nowhere to be had again.
-    pub token: AuthenticationToken,
-    /// The session.
-    pub session: Session,
-}
-
-/// Whether one-time passwords are sent as often as they are asked for.
-#[derive(Clone, Copy)]
-enum Codes {
-    /// The host knows what it does.
-    AreTheHosts,
-    AreThrottled,
-}
-
-/// A session that a customer asks for by name and password.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct CustomerLogin {
-    username: String,
-    password: Password,
-    otp_required: bool,
-    expires_at: Option<Timestamp>,
-}
-
-impl CustomerLogin {
-    /// A login with a name and a password.
-    pub fn new(username: impl Into<String>, password: Password) -> Self {
-        Self { username: username.into(), password, otp_required: false, expires_at: None }
-    }
-
-    /// Whether an exchange needs a one-time password. A credential that asks for one always gets
-    /// one.
-    pub fn otp_required(mut self, otp_required: bool) -> Self {
-        self.otp_required = otp_required;
-        self
-    }
-
-    /// When the session ends; by default as the policy says.
-    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
-        self.expires_at = Some(expires_at);
-        self
-    }
+/// A session that is to be started, and the code to be delivered before it is.
+struct PreparedSession {
+    token: AuthenticationToken,
+    session: Session,
+    code: Option<NewCode>,
 }
 
 impl TokenService {
@@ -160,9 +34,19 @@ impl TokenService {
     /// the customer was logged out everywhere at that moment.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let started = self.insert_session(new, None, Codes::AreTheHosts, self.now()).await;
+        let started = self.try_start_session(new).await;
         self.conclude_start(&started, customer_id.as_str(), None, &Caller::default());
         started
+    }
+
+    async fn try_start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
+        let now = self.now();
+        let prepared = self.prepare_session(new, None, now).await?;
+        if let Some(code) = &prepared.code {
+            // As often as it is asked for: the host knows what it does.
+            self.deliver(&prepared.session, code).await?;
+        }
+        self.insert_session(prepared, now).await
     }
 
     /// Starts a session of a customer by name and password: it carries what the credential is
@@ -193,8 +77,8 @@ impl TokenService {
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
-        let (name, sort) = (&login.username, SubjectType::Customer);
-        let proven = self.verify_password(sort, name, login.password, caller).await?;
+        let (name, password) = (&login.username, login.password);
+        let proven = self.verify_password(SubjectType::Customer, name, password, caller).await?;
         let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
             return Err(Error::new(
                 ErrorKind::Internal,
@@ -202,16 +86,18 @@ impl TokenService {
             ));
         };
         let mut new = NewSession::of(customer_id.clone())
-            .organization(proven.entity.organization_id().cloned())
             .acl(proven.entity.acl().clone())
             .custom_claims(proven.entity.custom_claims().clone())
             .otp_required(*otp_required || login.otp_required);
+        new.organization_id = proven.entity.organization_id().cloned();
         if let Some(expires_at) = login.expires_at {
             new = new.expires_at(expires_at);
         }
-        let credential = Some(&proven.entity);
-        let started = self.insert_session(new, credential, Codes::AreThrottled, proven.at).await;
-        let started = match started {
+        let prepared = self.prepare_session(new, Some(&proven.entity), proven.at).await?;
+        if let Some(code) = &prepared.code {
+            self.deliver_throttled(&prepared.session, code).await?;
+        }
+        let started = match self.insert_session(prepared, proven.at).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 return Err(invalid_credentials("ended_meanwhile"));
             }
@@ -274,7 +160,11 @@ impl TokenService {
                 format!("acl.{entry} exceeds what the bearer holds"),
             ));
         }
-        self.insert_session(new, None, Codes::AreThrottled, now).await
+        let prepared = self.prepare_session(new, None, now).await?;
+        if let Some(code) = &prepared.code {
+            self.deliver_throttled(&prepared.session, code).await?;
+        }
+        self.insert_session(prepared, now).await
     }
 
     /// All that is wrong with a login, whoever it is.
@@ -335,13 +225,12 @@ impl TokenService {
         }
     }
 
-    async fn insert_session(
+    async fn prepare_session(
         &self,
         new: NewSession,
         credential: Option<&Entity>,
-        codes: Codes,
         now: Timestamp,
-    ) -> Result<StartedSession, Error> {
+    ) -> Result<PreparedSession, Error> {
         if new.otp_required && self.parts.sender.is_none() {
             return Err(no_sender());
         }
@@ -368,17 +257,21 @@ impl TokenService {
             custom_claims: new.custom_claims,
             ..Session::new(token.key(), id, new.customer_id, now, expires_at)
         };
+        let mut code = None;
         if new.otp_required {
-            let (code, state) = self.make_one_time_password(&session.id, now)?;
+            let (made, state) = self.make_one_time_password(&session.id, now)?;
             session.one_time_password = Some(state);
-            let code_expires_at = now + self.parts.policy.one_time_password_lifetime;
-            match codes {
-                Codes::AreTheHosts => self.deliver(&session, code, code_expires_at).await?,
-                Codes::AreThrottled => {
-                    self.deliver_throttled(&session, code, code_expires_at).await?;
-                }
-            }
+            code = Some(made);
         }
+        Ok(PreparedSession { token, session, code })
+    }
+
+    async fn insert_session(
+        &self,
+        prepared: PreparedSession,
+        now: Timestamp,
+    ) -> Result<StartedSession, Error> {
+        let PreparedSession { token, session, .. } = prepared;
         self.parts.stores.insert_session(session.clone(), now).await?;
         if self.was_ended(&session) {
             self.parts.stores.remove_session(&session.id).await?;

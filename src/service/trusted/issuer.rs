@@ -27,7 +27,6 @@ use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, re
 ///
 /// let idp = TrustedIssuer::new("https://idp.example.com")
 ///     .audience("https://api.example.com")
-///     .discover()
 ///     .token_types(["JWT"])
 ///     .map_claims(|claims| {
 ///         // What a scope of theirs means here.
@@ -49,15 +48,16 @@ pub struct TrustedIssuer {
     pub(super) map: MapClaims,
     pub(super) provider: Arc<dyn CryptoProvider>,
     pub(super) policy: RemotePolicy,
-    pub(super) max_set_bytes: usize,
-    pub(super) allows_http: bool,
     /// Where the keys are; where that is not told, its metadata say.
     jwks_url: Option<String>,
 }
 
 impl TrustedIssuer {
-    /// One whose `iss` is that, to the letter, with keys that are prepared by a provider. Where its
-    /// keys are is found out by its metadata, unless [`jwks_url`](Self::jwks_url) tells.
+    /// One whose `iss` is that, to the letter, with keys that are prepared by a provider.
+    ///
+    /// Where its keys are its metadata say, at `/.well-known/oauth-authorization-server`
+    /// (RFC 8414 §3) or `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4). Their
+    /// `issuer` has to be this one, to the letter. [`jwks_url`](Self::jwks_url) tells it instead.
     pub fn with_provider(
         issuer: impl Into<String>,
         provider: impl CryptoProvider + 'static,
@@ -74,9 +74,9 @@ impl TrustedIssuer {
                 fetch_timeout: Duration::from_secs(5),
                 default_max_age: Duration::from_secs(600),
                 max_staleness: Duration::from_secs(86_400),
+                max_set_bytes: 64 * 1024,
+                allows_http: false,
             },
-            max_set_bytes: 64 * 1024,
-            allows_http: false,
             jwks_url: None,
         }
     }
@@ -95,18 +95,10 @@ impl TrustedIssuer {
         self
     }
 
-    /// Where its JWK Set is (RFC 7517 §5). What of it may be a secret, a name and a password or a
+    /// Where its JWK Set is (RFC 7517 §5), for an issuer that has no metadata. What of it may be a secret, a name and a password or a
     /// query, is in no log.
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
-        self
-    }
-
-    /// Has its metadata say where its JWK Set is: at `/.well-known/oauth-authorization-server`
-    /// (RFC 8414 §3) or `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4). Their
-    /// `issuer` has to be this one, to the letter. That is so by default.
-    pub fn discover(mut self) -> Self {
-        self.jwks_url = None;
         self
     }
 
@@ -155,7 +147,7 @@ impl TrustedIssuer {
 
     /// The longest JWK Set that is read, in bytes: 64 KiB.
     pub fn max_set_bytes(mut self, bytes: usize) -> Self {
-        self.max_set_bytes = bytes;
+        self.policy.max_set_bytes = bytes;
         self
     }
 
@@ -184,14 +176,14 @@ impl TrustedIssuer {
     /// Lets its keys come over plain HTTP: whoever is in between may put their own in their place. For
     /// tests.
     pub fn dangerous_allow_http(mut self) -> Self {
-        self.allows_http = true;
+        self.policy.allows_http = true;
         self
     }
 
-    pub(super) fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Result<Source, Error> {
         match &self.jwks_url {
-            Some(url) => Source::Jwks(url.clone()),
-            None => Source::Metadata { issuer: self.issuer.clone() },
+            Some(url) => Source::jwks(url),
+            None => Source::metadata_of(&self.issuer),
         }
     }
 
@@ -224,7 +216,7 @@ impl TrustedIssuer {
                 policy.fetch_timeout.is_zero()
                     || policy.cooldown.is_zero()
                     || policy.default_max_age.is_zero()
-                    || self.max_set_bytes == 0,
+                    || policy.max_set_bytes == 0,
                 "a trusted issuer's limits must not be zero",
             ),
         ];

@@ -6,8 +6,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::domain::claims::{Claims, Validated};
 use crate::error::Error;
 use crate::jose::VerifyingKey;
-use crate::jose::remote::KeyFlight;
-use crate::service::validate::TokenFault;
+use crate::service::validate::{NotAccepted, TokenFault};
 
 /// There is none.
 #[derive(Clone, Debug)]
@@ -15,13 +14,6 @@ pub(crate) enum TrustedIssuer {}
 
 /// There is none.
 pub(crate) enum ForeignToken {}
-
-#[allow(dead_code, reason = "there is none to be recognised")]
-pub(crate) enum Recognised {
-    Token(ForeignToken),
-    Waits(KeyFlight),
-    Fault(TokenFault),
-}
 
 #[derive(Debug)]
 pub(crate) struct TrustedIssuers;
@@ -31,7 +23,7 @@ impl ForeignToken {
         match *self {}
     }
 
-    pub(crate) fn generation(&self) -> u64 {
+    pub(crate) fn key_generation(&self) -> u64 {
         match *self {}
     }
 
@@ -49,8 +41,13 @@ impl TrustedIssuers {
         true
     }
 
-    pub(crate) fn recognise(&self, _: &str, _: &[u8], _: Timestamp) -> Option<Recognised> {
-        None
+    pub(crate) fn recognise(
+        &self,
+        _: &str,
+        _: &[u8],
+        _: Timestamp,
+    ) -> Result<Option<ForeignToken>, NotAccepted> {
+        Ok(None)
     }
 
     pub(crate) fn claims(&self, token: &ForeignToken, _: &str) -> Result<Claims, TokenFault> {

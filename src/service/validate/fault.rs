@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::jose::JwsFault;
+use crate::jose::remote::KeyFlight;
 
 /// Why a token is refused. For logs and metrics: a caller is told only whether it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +87,31 @@ impl fmt::Display for TokenFault {
 }
 
 impl std::error::Error for TokenFault {}
+
+/// Why a token is not accepted, or not yet.
+pub(crate) enum NotAccepted {
+    Faulty(TokenFault),
+    /// The keys that it would be checked with are being fetched.
+    KeysPending(KeyFlight),
+}
+
+impl From<TokenFault> for NotAccepted {
+    fn from(fault: TokenFault) -> Self {
+        Self::Faulty(fault)
+    }
+}
+
+impl From<JwsFault> for NotAccepted {
+    fn from(fault: JwsFault) -> Self {
+        Self::Faulty(fault.into())
+    }
+}
+
+impl From<KeyFlight> for NotAccepted {
+    fn from(flight: KeyFlight) -> Self {
+        Self::KeysPending(flight)
+    }
+}
 
 impl From<JwsFault> for TokenFault {
     fn from(fault: JwsFault) -> Self {

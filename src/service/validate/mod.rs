@@ -2,21 +2,22 @@
 
 mod builder;
 mod fault;
+#[cfg(feature = "remote-jwks")]
+mod fetching;
 mod rules;
 
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
-use crate::domain::claims::Validated;
+use crate::domain::claims::{Origin, Validated};
 use crate::service::audit::Subjects;
 use crate::service::proxies::TrustedProxies;
-use crate::service::trusted::TrustedIssuers;
-use crate::service::validate::rules::{Refused, Rules};
+use crate::service::validate::rules::Rules;
 use crate::telemetry;
 
 pub use self::builder::ValidatorBuilder;
 #[cfg(feature = "service")]
 pub(crate) use self::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
+pub(crate) use self::fault::NotAccepted;
 pub use self::fault::TokenFault;
 pub(crate) use crate::jose::remote::KeyFlight;
 
@@ -77,12 +78,12 @@ impl Validator {
         self.validate_anew(token)
     }
 
-    /// The same, of a token that is not remembered.
+    /// Checks a token that is not remembered.
     pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
-        let outcome = self.check(token).map_err(|refused| match refused {
-            Refused::Fault(fault) => fault,
+        let outcome = self.check(token).map_err(|reason| match reason {
+            NotAccepted::Faulty(fault) => fault,
             // Who can wait has waited.
-            Refused::Waits(_) => TokenFault::KeysUnavailable,
+            NotAccepted::KeysPending(_) => TokenFault::KeysUnavailable,
         });
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
@@ -93,8 +94,9 @@ impl Validator {
         !self.rules.trusted.is_empty()
     }
 
-    /// The fetch of keys that has to be waited for before a token can be checked.
-    pub(crate) fn flight_for(&self, token: &str) -> Option<KeyFlight> {
+    /// The fetch of keys that has to be waited for before a token can be checked. Has it begun, where
+    /// that is not so yet.
+    pub(crate) fn begin_fetch_for(&self, token: &str) -> Option<KeyFlight> {
         let rules = &*self.rules;
         let stands = |known: Arc<Validated>| rules.keys_are_unchanged(&known, rules.clock.now());
         let known = rules.cache.as_ref().and_then(|cache| cache.get(token.as_bytes()));
@@ -103,12 +105,12 @@ impl Validator {
             return None;
         }
         match rules.examine(token) {
-            Err(Refused::Waits(flight)) => Some(flight),
+            Err(NotAccepted::KeysPending(flight)) => Some(flight),
             _ => None,
         }
     }
 
-    fn check(&self, token: &str) -> Result<Arc<Validated>, Refused> {
+    fn check(&self, token: &str) -> Result<Arc<Validated>, NotAccepted> {
         let rules = &*self.rules;
         if token.len() > rules.max_token_len {
             return Err(TokenFault::TooLong.into());
@@ -160,7 +162,7 @@ impl Validator {
         // Another validator may have checked it, so nothing is taken as known.
         let rules = &*self.rules;
         let now = rules.clock.now();
-        if validated.standing().trusted.is_some() {
+        if matches!(validated.standing().origin, Origin::Trusted(_)) {
             rules.trusted.recheck(validated, now)?;
             rules.check_list(validated.claims())?;
             return rules.check_times(validated.standing(), now);
@@ -191,15 +193,5 @@ impl Validator {
 
     pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
         &self.rules.trusted_proxies
-    }
-
-    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "there are none"))]
-    pub(crate) fn trusted(&self) -> &TrustedIssuers {
-        &self.rules.trusted
-    }
-
-    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "nothing is fetched"))]
-    pub(crate) fn now(&self) -> Timestamp {
-        self.rules.clock.now()
     }
 }

@@ -2,16 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::claims::{Claims, ReadClaims, Standing, Validated};
+use crate::domain::claims::{Claims, Origin, ReadClaims, Standing, Validated};
 use crate::domain::revocation::RevocationSet;
-use crate::jose::remote::KeyFlight;
-use crate::jose::{Algorithm, CompactJws, Found, JoseHeader, JwsFault, KeyRing};
+use crate::jose::{
+    Algorithm, CompactJws, ExpiringKey, JoseHeader, JwsFault, KeyRing, VerifyingKey,
+};
 use crate::json;
 use crate::service::audit::Subjects;
 use crate::service::proxies::TrustedProxies;
 use crate::service::token_cache::TokenCache;
-use crate::service::trusted::{ForeignToken, Recognised, TrustedIssuers};
-use crate::service::validate::TokenFault;
+use crate::service::trusted::{ForeignToken, TrustedIssuers};
+use crate::service::validate::{NotAccepted, TokenFault};
 use crate::sync::GoodAsOf;
 
 /// What a token has to be, to be accepted.
@@ -33,18 +34,6 @@ pub(super) struct Rules {
     pub(super) trusted_proxies: TrustedProxies,
 }
 
-/// Why a token is not accepted, or not yet.
-pub(super) enum Refused {
-    Fault(TokenFault),
-    Waits(KeyFlight),
-}
-
-impl<F: Into<TokenFault>> From<F> for Refused {
-    fn from(fault: F) -> Self {
-        Self::Fault(fault.into())
-    }
-}
-
 /// A token whose signature is still to be checked.
 pub(super) struct Candidate<'a> {
     token: &'a str,
@@ -57,26 +46,42 @@ pub(super) struct Candidate<'a> {
 /// The header of a token.
 enum Header {
     /// To the letter that of one which this key has verified.
-    Known(Found),
+    Known(ExpiringKey),
     Read(Result<JoseHeader, JwsFault>),
 }
 
 /// Whose key a token names.
 enum SignedBy {
-    /// One's own, and the generation of the keys that it was found in.
-    Own(Found, u64),
+    Own { found: ExpiringKey, generation: u64 },
     Trusted(ForeignToken),
+}
+
+impl SignedBy {
+    fn key(&self) -> &VerifyingKey {
+        match self {
+            Self::Own { found, .. } => &found.key,
+            Self::Trusted(foreign) => foreign.key(),
+        }
+    }
+
+    /// That of its issuer's keys, in which it was found.
+    fn key_generation(&self) -> u64 {
+        match self {
+            Self::Own { generation, .. } => *generation,
+            Self::Trusted(foreign) => foreign.key_generation(),
+        }
+    }
 }
 
 impl Rules {
     /// All that can be said of a token before its signature is checked.
-    pub(super) fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, Refused> {
+    pub(super) fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, NotAccepted> {
         let now = self.clock.now();
         let jws = CompactJws::split(token)?;
         // Before what it is the number of: what changes from here on is checked again.
-        let keys = self.keys.generation();
+        let generation = self.keys.generation();
         // Other validators may have the same keys, and other rules.
-        let is_allowed = |found: &Found| self.allows_algorithm(found.key.algorithm());
+        let is_allowed = |found: &ExpiringKey| self.allows_algorithm(found.key.algorithm());
         let known = self.keys.find_by_header(jws.header, now).filter(is_allowed);
         let header =
             known.map_or_else(|| Header::Read(JoseHeader::parse(jws.header)), Header::Known);
@@ -87,17 +92,15 @@ impl Rules {
         }
         let (payload, signature) = (jws.payload()?, jws.signature()?);
         // Others may call their keys what one's own are called: whose it is, its `iss` says.
-        let signed_by = match self.trusted.recognise(jws.header, &payload, now) {
-            Some(Recognised::Token(token)) => SignedBy::Trusted(token),
-            Some(Recognised::Waits(flight)) => return Err(Refused::Waits(flight)),
-            Some(Recognised::Fault(fault)) => return Err(fault.into()),
-            None => SignedBy::Own(
-                match header {
+        let signed_by = match self.trusted.recognise(jws.header, &payload, now)? {
+            Some(foreign) => SignedBy::Trusted(foreign),
+            None => {
+                let found = match header {
                     Header::Known(found) => found,
                     Header::Read(header) => self.find_key(&header?, now)?,
-                },
-                keys,
-            ),
+                };
+                SignedBy::Own { found, generation }
+            }
         };
         Ok(Candidate { token, jws, payload, signature, signed_by })
     }
@@ -105,38 +108,26 @@ impl Rules {
     pub(super) fn verify(&self, candidate: &Candidate<'_>) -> Result<Arc<Validated>, TokenFault> {
         let now = self.clock.now();
         let Candidate { token, jws, payload, signature, signed_by } = candidate;
-        let (key, key_until, keys, trusted) = match signed_by {
-            SignedBy::Own(Found { key, until }, keys) => (key, *until, *keys, None),
-            SignedBy::Trusted(foreign) => {
-                (foreign.key(), Timestamp::MAX, foreign.generation(), Some(foreign.issuer()))
-            }
-        };
+        let key = signed_by.key();
         if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
         }
-        let claims = match signed_by {
-            SignedBy::Own(..) => {
+        let (claims, origin) = match signed_by {
+            SignedBy::Own { found, .. } => {
                 key.remember_header(jws.header);
                 let claims = json::parse_with(payload, ReadClaims);
                 let claims = claims.map_err(|_| TokenFault::Claims)?;
                 self.check_claims(&claims)?;
-                claims
+                let not_revoked = GoodAsOf::new(self.revocations.generation());
+                (claims, Origin::Own { key_until: found.until, not_revoked })
             }
             SignedBy::Trusted(foreign) => {
                 let claims = self.trusted.claims(foreign, token)?;
                 self.check_list(&claims)?;
-                claims
+                (claims, Origin::Trusted(foreign.issuer()))
             }
         };
-        let standing = Standing {
-            revocations: GoodAsOf::new(self.revocations.generation()),
-            keys,
-            key_until,
-            trusted,
-            expires_at: Timestamp::from_secs(claims.exp),
-            begins_at: Timestamp::from_secs(claims.nbf.unwrap_or_default().max(claims.iat)),
-            key: key.identity(),
-        };
+        let standing = Standing::new(&claims, origin, key.identity(), signed_by.key_generation());
         self.check_times(&standing, now)?;
         let validated = Validated::new(claims, standing);
         self.check_revocations(&validated)?;
@@ -150,9 +141,13 @@ impl Rules {
 
     pub(super) fn keys_are_unchanged(&self, validated: &Validated, now: Timestamp) -> bool {
         let standing = validated.standing();
-        match standing.trusted {
-            None => standing.keys == self.keys.generation() && now < standing.key_until,
-            Some(issuer) => self.trusted.keys_are_unchanged(issuer, standing.keys, now),
+        match standing.origin {
+            Origin::Own { key_until, .. } => {
+                standing.key_generation == self.keys.generation() && now < key_until
+            }
+            Origin::Trusted(issuer) => {
+                self.trusted.keys_are_unchanged(issuer, standing.key_generation, now)
+            }
         }
     }
 
@@ -163,7 +158,7 @@ impl Rules {
         }
     }
 
-    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<Found, TokenFault> {
+    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, TokenFault> {
         if self.keys.are_awaited() {
             return Err(TokenFault::KeysUnavailable);
         }
@@ -185,12 +180,8 @@ impl Rules {
         now: Timestamp,
     ) -> Result<(), TokenFault> {
         self.check_times(validated.standing(), now)?;
-        if validated.standing().trusted.is_some() {
-            return Ok(());
-        }
-        let generation = self.revocations.generation();
-        let not_revoked = &validated.standing().revocations;
-        not_revoked.check(generation, || self.check_revoked(validated))?;
+        let Origin::Own { not_revoked, .. } = &validated.standing().origin else { return Ok(()) };
+        not_revoked.check(self.revocations.generation(), || self.check_revoked(validated))?;
         self.check_staleness()
     }
 
@@ -212,8 +203,7 @@ impl Rules {
     }
 
     pub(super) fn check_revocations(&self, validated: &Validated) -> Result<(), TokenFault> {
-        // What is taken back here names one's own tokens and subjects.
-        if validated.standing().trusted.is_some() {
+        if matches!(validated.standing().origin, Origin::Trusted(_)) {
             return Ok(());
         }
         self.check_revoked(validated)?;

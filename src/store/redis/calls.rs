@@ -101,7 +101,7 @@ impl Calls {
         Ok(self.evaluate(&self.line, script, keys, arguments, None).await?.value)
     }
 
-    /// The same, and waits for as many replicas as are asked for. Tells whether it was run more than
+    /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run more than
     /// once.
     pub(super) async fn run_and_wait<T: FromRedisValue>(
         &self,

@@ -132,7 +132,7 @@ impl RedisStore {
         Self::connect_with(url, RedisOptions::default())
     }
 
-    /// The same, with options.
+    /// A store in one server, under a prefix or with replicas to wait for: see [`RedisOptions`].
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl RedisStore {
         Self::connect_cluster_with(urls, RedisOptions::default())
     }
 
-    /// The same, with options.
+    /// A store in a cluster, under a prefix of its own: see [`RedisOptions`].
     ///
     /// # Errors
     ///

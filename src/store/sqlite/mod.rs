@@ -83,7 +83,7 @@ impl SqliteStore {
         Self::open_with(path, &TableNames::default()).await
     }
 
-    /// The same, with tables of other names.
+    /// A store in a file, in tables of other names than the usual ones.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! A service with a clock that tests move, served over HTTP, and a client for it.
 
 pub mod jose;
+pub mod log;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use crate::error::InvalidField;
 use crate::http::authenticate::Authenticator;
-use crate::http::routes::authentication_tokens::{links, respond};
+use crate::http::routes::authentication_tokens::links;
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::fields::Fields;
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem::{self, Refused};
+use crate::http::routes::response;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
 
 /// Exchanges the token for a JWT.
@@ -39,7 +40,7 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
         wanted = wanted.bearer(bearer);
     }
     let exchanged = tokens.exchange(&token, wanted).await?;
-    Ok(respond(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
+    Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
 }
 
 /// The request, and what is wrong with it; an error where a value is of a wrong JSON type.

@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::domain::identifier::CustomerId;
 use crate::error::InvalidField;
 use crate::http::authenticate::Authenticator;
-use crate::http::routes::authentication_tokens::{body_of, respond};
+use crate::http::routes::authentication_tokens::body_of;
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem::{self, Refused};
+use crate::http::routes::response;
 use crate::service::{Page, TokenService};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -35,7 +36,7 @@ async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, R
     let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await?;
     let sessions = listed.sessions.iter();
     let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();
-    let mut response = respond(StatusCode::OK, &Value::Array(body));
+    let mut response = response::json(StatusCode::OK, &Value::Array(body));
     for (name, number) in [
         ("pagination-total", listed.total),
         ("pagination-limit", page.limit),

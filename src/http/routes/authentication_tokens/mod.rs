@@ -6,10 +6,6 @@ mod one_time_password;
 mod session;
 mod start;
 
-use axum_core::body::Body;
-use axum_core::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::domain::identifier::CustomerId;
@@ -47,20 +43,4 @@ fn links(customer_id: &CustomerId, base: &str) -> Value {
         form_urlencoded::byte_serialize(customer_id.as_str().as_bytes()).collect();
     let href = format!("{base}/customers/{}", encoded.replace('+', "%20"));
     json!([{"href": href, "rel": "customer"}])
-}
-
-fn respond(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn no_content() -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -3,10 +3,10 @@
 use axum::extract::{Request, State};
 use axum_core::response::Response;
 
-use crate::http::routes::authentication_tokens::no_content;
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem::{self, Refused};
+use crate::http::routes::response;
 use crate::service::TokenService;
 
 /// Has the session's one-time password sent again. There is nothing to say but that.
@@ -23,5 +23,5 @@ async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response,
     receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
     let token = mount.token.ok_or(Refused::NoToken)?;
     tokens.resend_one_time_password(&token, &mount.caller).await?;
-    Ok(no_content())
+    Ok(response::no_content())
 }

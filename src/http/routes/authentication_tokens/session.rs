@@ -4,9 +4,10 @@ use axum::extract::{Request, State};
 use axum_core::response::Response;
 use http::StatusCode;
 
-use crate::http::routes::authentication_tokens::{body_of, no_content, respond};
+use crate::http::routes::authentication_tokens::body_of;
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem::{self, Refused};
+use crate::http::routes::response;
 use crate::service::TokenService;
 
 /// Whether the token is good, and what it stands for.
@@ -22,7 +23,7 @@ async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response,
     let mount = Mount::read(tokens, &mut parts).await;
     let token = mount.token.ok_or(Refused::NoToken)?;
     let session = tokens.find_session(&token, &mount.caller).await?;
-    Ok(respond(StatusCode::OK, &body_of(&session, None, &mount.base)))
+    Ok(response::json(StatusCode::OK, &body_of(&session, None, &mount.base)))
 }
 
 /// Its holder logs out.
@@ -38,5 +39,5 @@ async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Re
     let mount = Mount::read(tokens, &mut parts).await;
     let token = mount.token.ok_or(Refused::NoToken)?;
     tokens.log_out_customer(&token, &mount.caller).await?;
-    Ok(no_content())
+    Ok(response::no_content())
 }

@@ -9,11 +9,12 @@ use crate::domain::identifier::CustomerId;
 use crate::domain::password::Password;
 use crate::error::InvalidField;
 use crate::http::authenticate::Authenticator;
-use crate::http::routes::authentication_tokens::{body_of, respond};
+use crate::http::routes::authentication_tokens::body_of;
 use crate::http::routes::body::{Media, receive};
 use crate::http::routes::fields::Fields;
 use crate::http::routes::mount::Mount;
 use crate::http::routes::problem::{self, Refused};
+use crate::http::routes::response;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
@@ -41,7 +42,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
             tokens.start_session_on_behalf_of(&bearer, new, &mount.caller).await?
         }
     };
-    Ok(respond(StatusCode::CREATED, &body_of(&session, Some(&token), &mount.base)))
+    Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &mount.base)))
 }
 
 /// What proves who the customer is.
@@ -70,16 +71,16 @@ fn read_login(
 ) -> Result<CustomerLogin, Refused> {
     let mut fields = Fields::of(members);
     let username = fields.required_text("username")?;
-    let password = fields.required_text("password")?;
+    let password = fields.required_text("password")?.map(Password::new);
     let otp_required = fields.flag("otpRequired")?.unwrap_or(false);
     let expires_at = fields.time("expiredTime")?;
-    let password = Password::new(password.unwrap_or("-"));
-    if let Err(error) = &password {
+    if let Some(Err(error)) = &password {
         fields.invalid("password", error.message());
     }
     let mut invalid = fields.into_invalid();
     invalid.extend(tokens.login_faults(expires_at, otp_required));
-    let (Some(username), Ok(password), true) = (username, password, invalid.is_empty()) else {
+    let (Some(username), Some(Ok(password)), true) = (username, password, invalid.is_empty())
+    else {
         return Err(Refused::Invalid(invalid));
     };
     let mut login = CustomerLogin::new(username, password).otp_required(otp_required);

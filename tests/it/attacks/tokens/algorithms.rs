@@ -101,7 +101,8 @@ fn hs256_keyed_with_any_form_of_the_public_key_behind_junk_too_is_refused() {
     for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
         let target = Target::of(algorithm);
         let shared = SigningKey::new(&secret, &DefaultProvider).unwrap();
-        let ring = KeyRing::new(target.key.clone()).with_next(&shared).unwrap();
+        let ring = KeyRing::new(target.key.clone());
+        ring.announce(&shared).unwrap();
         let both = validator(ring, &target.clock);
         let PrivateKey::Hmac(bytes) = &secret else { panic!("{secret:?}") };
         let rightly = Forger::with_hmac(bytes, shared.kid());

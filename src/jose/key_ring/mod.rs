@@ -1,3 +1,8 @@
+#[cfg(feature = "service")]
+mod managed;
+#[cfg(feature = "remote-jwks")]
+mod remote;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -49,28 +54,17 @@ struct Keys {
     active: Option<SigningKey>,
     next: VecDeque<SigningKey>,
     /// All of them.
-    verifying: Vec<RingKey>,
+    verifying: Vec<ExpiringKey>,
     /// Whether they have not come yet.
     are_awaited: bool,
 }
 
+/// A key that verifies, and until when.
 #[derive(Clone, Debug)]
-struct RingKey {
-    key: VerifyingKey,
-    /// For a retired key: from when on it is as good as unknown.
-    until: Timestamp,
-}
-
-/// A key that a token was found to be signed with, and for how long that is good.
-pub(crate) struct Found {
+pub(crate) struct ExpiringKey {
     pub(crate) key: VerifyingKey,
+    /// For a retired key: from when on it is as good as unknown.
     pub(crate) until: Timestamp,
-}
-
-impl RingKey {
-    fn is(&self, other: &Self) -> bool {
-        self.key.kid() == other.key.kid() && self.until == other.until
-    }
 }
 
 impl Keys {
@@ -78,7 +72,7 @@ impl Keys {
         if self.verifying.iter().any(|known| known.key.kid() == key.kid()) {
             return Err(Error::new(ErrorKind::InvalidKey, "two keys of a ring have the same kid"));
         }
-        self.verifying.push(RingKey { key, until });
+        self.verifying.push(ExpiringKey { key, until });
         Ok(())
     }
 
@@ -98,7 +92,7 @@ impl KeyRing {
     #[must_use]
     pub fn new(active: SigningKey) -> Self {
         let key = active.verifying_key().clone();
-        let verifying = vec![RingKey { key, until: Timestamp::MAX }];
+        let verifying = vec![ExpiringKey { key, until: Timestamp::MAX }];
         Self::of(Keys { active: Some(active), verifying, ..Keys::default() })
     }
 
@@ -113,16 +107,6 @@ impl KeyRing {
             ring.add(key, Timestamp::MAX)?;
         }
         Ok(Self::of(ring))
-    }
-
-    /// A ring whose keys are still to come: until they have been [installed](Self::install), nothing
-    /// can be said about a token.
-    #[cfg_attr(
-        not(feature = "service"),
-        allow(dead_code, reason = "a service's keys may come later")
-    )]
-    pub(crate) fn awaited() -> Self {
-        Self::of(Keys { are_awaited: true, ..Keys::default() })
     }
 
     /// A ring that only verifies, from a JWK Set (RFC 7517 §5) such as `/.well-known/jwks.json`
@@ -142,31 +126,6 @@ impl KeyRing {
         Self::verifying(readable)
     }
 
-    /// A ring with a key more, which is published and verifies, and does not sign yet. It is another
-    /// ring from then on: a handle to change it by is to be taken after this.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
-    pub fn with_next(self, key: &SigningKey) -> Result<Self, Error> {
-        let ring = Self::of((*self.keys.load_full()).clone());
-        ring.announce(key)?;
-        Ok(ring)
-    }
-
-    /// A ring with a key more, which signed once and verifies until `until`: the end of the last token
-    /// that was signed with it. It is another ring from then on, as with
-    /// [`with_next`](Self::with_next).
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
-    pub fn with_retired(self, key: VerifyingKey, until: Timestamp) -> Result<Self, Error> {
-        let mut keys = (*self.keys.load_full()).clone();
-        keys.add(key, until)?;
-        Ok(Self::of(keys))
-    }
-
     /// Adds a key that is published and verifies from now on, and signs after as many
     /// [rotations](Self::rotate) as it takes.
     ///
@@ -179,6 +138,16 @@ impl KeyRing {
             keys.next.push_back(key.clone());
             Ok(())
         })
+    }
+
+    /// Adds a key that signed once and verifies until `until`: the end of the last token that was
+    /// signed with it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] where its `kid` is in the ring already.
+    pub fn add_retired(&self, key: &VerifyingKey, until: Timestamp) -> Result<(), Error> {
+        self.change(|keys| keys.add(key.clone(), until))
     }
 
     /// Signs with the key that was announced first, from now on. The one that signed so far
@@ -231,59 +200,9 @@ impl KeyRing {
         });
     }
 
-    /// Puts these in the place of all keys: the one that signs, and all that verify, each until its
-    /// time. Answers whether that is a change.
-    #[cfg_attr(
-        not(feature = "service"),
-        allow(dead_code, reason = "a service's keys may come later")
-    )]
-    pub(crate) fn install(
-        &self,
-        active: &SigningKey,
-        verifying: Vec<(VerifyingKey, Timestamp)>,
-    ) -> bool {
-        let verifying: Vec<_> =
-            verifying.into_iter().map(|(key, until)| RingKey { key, until }).collect();
-        self.keys.update(|known| {
-            let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());
-            let mut pairs = known.verifying.iter().zip(&verifying);
-            let are_same = known.verifying.len() == verifying.len() && pairs.all(|(a, b)| a.is(b));
-            let (active, verifying) = (Some(active.clone()), verifying.clone());
-            (!signs || !are_same).then(|| Keys { active, verifying, ..Keys::default() })
-        })
-    }
-
-    /// A ring without keys.
-    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
-    pub(crate) fn empty() -> Self {
-        Self::of(Keys::default())
-    }
-
-    /// Puts keys that only verify in the place of all keys. One that is there already stays as it is.
-    /// Answers whether that is a change.
-    #[cfg_attr(not(feature = "remote-jwks"), allow(dead_code, reason = "for keys of others"))]
-    pub(crate) fn replace_verifying(&self, keys: &[VerifyingKey]) -> bool {
-        self.keys.update(|known| {
-            let mut is_same = keys.len() == known.verifying.len();
-            let mut verifying = Vec::with_capacity(keys.len());
-            for key in keys {
-                let kept = known.verifying.iter().find(|known| known.key.is_same(key));
-                is_same &= kept.is_some();
-                let key = kept.map_or(key, |known| &known.key).clone();
-                verifying.push(RingKey { key, until: Timestamp::MAX });
-            }
-            (!is_same).then(|| Keys { verifying, ..Keys::default() })
-        })
-    }
-
     /// Whether a key that is not among them may be good all the same.
     pub(crate) fn may_lack_keys(&self) -> bool {
         self.may_lack_keys.load(Ordering::Relaxed)
-    }
-
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "nobody else has its keys"))]
-    pub(crate) fn set_may_lack_keys(&self, may: bool) {
-        self.may_lack_keys.store(may, Ordering::Relaxed);
     }
 
     /// Whether its keys have not come yet.
@@ -312,21 +231,26 @@ impl KeyRing {
     }
 
     /// The key of that `kid`, where it is good for verifying `algorithm` now.
-    pub(crate) fn find(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Option<Found> {
+    pub(crate) fn find(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Option<ExpiringKey> {
         self.keys
             .load()
             .verifying
             .iter()
             .find(|known| known.key.kid() == kid)
             .filter(|known| known.key.algorithm() == algorithm && now < known.until)
-            .map(|known| Found { key: known.key.clone(), until: known.until })
+            .cloned()
     }
 
     /// The key that verified a token with this very header before, where it is good now.
-    pub(crate) fn find_by_header(&self, header: &str, now: Timestamp) -> Option<Found> {
+    pub(crate) fn find_by_header(&self, header: &str, now: Timestamp) -> Option<ExpiringKey> {
         let keys = self.keys.load();
         let known = keys.verifying.iter().find(|known| known.key.knows_header(header))?;
-        (now < known.until).then(|| Found { key: known.key.clone(), until: known.until })
+        (now < known.until).then(|| known.clone())
     }
 
     /// The key of an [identity](VerifyingKey::identity), where it is good for verifying now.

@@ -1,5 +1,8 @@
 //! Keys as bytes, before a provider prepares them: read from PEM, DER or JWK, checked, normalised.
 
+#[cfg(feature = "service")]
+mod text;
+
 use std::fmt;
 
 use base64::Engine;
@@ -160,37 +163,6 @@ impl PrivateKey {
             return Err(invalid("a public key or a JWK is no HMAC key"));
         }
         Ok(Self::Hmac(Zeroizing::new(secret.to_vec())))
-    }
-
-    /// As text, to be sealed: the name of its algorithm, and its bytes in base64url.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only a service keeps keys"))]
-    pub(crate) fn to_text(&self) -> Zeroizing<String> {
-        let bytes: &[u8] = match self {
-            Self::Ed25519(seed) => &seed[..],
-            Self::P256(scalar) => &scalar[..],
-            Self::Rsa(der) => der,
-            Self::Hmac(secret) => secret,
-        };
-        let mut text = Zeroizing::new(String::with_capacity(8 + bytes.len() * 4 / 3 + 4));
-        text.push_str(self.algorithm().as_str());
-        text.push(':');
-        URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
-        text
-    }
-
-    /// What [`to_text`](Self::to_text) gave.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only a service keeps keys"))]
-    pub(crate) fn from_text(text: &str) -> Result<Self, Error> {
-        let malformed = || invalid("the kept key is not well-formed");
-        let (algorithm, bytes) = text.split_once(':').ok_or_else(malformed)?;
-        let bytes = URL_SAFE_NO_PAD.decode(bytes).map(Zeroizing::new).map_err(|_| malformed())?;
-        let bytes_32 = || bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| malformed());
-        match algorithm.parse()? {
-            Algorithm::EdDSA => bytes_32().map(Self::Ed25519),
-            Algorithm::ES256 => bytes_32().map(Self::P256),
-            Algorithm::RS256 => Self::from_pkcs1(&bytes),
-            Algorithm::HS256 => Self::from_hmac_secret(&bytes),
-        }
     }
 
     /// The one algorithm that it is good for.

@@ -1,3 +1,6 @@
+#[cfg(feature = "service")]
+mod for_service;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,12 +123,6 @@ impl ValidatorBuilder {
         self
     }
 
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "fed by the service"))]
-    pub(crate) fn revocations(mut self, revocations: Arc<RevocationSet>) -> Self {
-        self.revocations = revocations;
-        self
-    }
-
     /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
     /// What they say in `X-Forwarded-For` is what the audit log has for a client's address.
     pub fn trusted_proxies<T: Into<String>>(
@@ -133,18 +130,6 @@ impl ValidatorBuilder {
         networks: impl IntoIterator<Item = T>,
     ) -> Self {
         self.trusted_proxies = networks.into_iter().map(Into::into).collect();
-        self
-    }
-
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
-    pub(crate) fn trusted_issuers(mut self, issuers: Vec<TrustedIssuer>) -> Self {
-        self.trusted_issuers = issuers;
-        self
-    }
-
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "named by the service"))]
-    pub(crate) fn subjects(mut self, subjects: Subjects) -> Self {
-        self.subjects = subjects;
         self
     }
 

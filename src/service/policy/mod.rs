@@ -1,5 +1,7 @@
 //! The decisions of a service, each with a default and the reason for it.
 
+mod setters;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,208 +161,13 @@ impl Default for Policy {
     }
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        impl Policy {
-            $(
-                $(#[$doc])*
-                pub fn $name(mut self, $name: $type) -> Self {
-                    self.$name = $name;
-                    self
-                }
-            )*
-        }
-    };
-}
-
-setters! {
-    /// How long tokens of users and entities live: 24 hours, as documented clients expect.
-    access_token_lifetime: Duration;
-    /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
-    exchanged_token_lifetime: Duration;
-    /// The longest life that an exchange may ask for: 24 hours, since a token that leaks is worth
-    /// as much as it has yet to live.
-    max_exchanged_token_lifetime: Duration;
-    /// How long the tokens live that `ExchangeLayer` makes for itself: 5 minutes, since they are
-    /// made anew at no cost that anyone notices.
-    phantom_token_lifetime: Duration;
-    /// How much clocks may differ: 60 seconds, at most 300.
-    leeway: Duration;
-    /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room
-    /// for in a header.
-    max_token_len: usize;
-    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB, room for
-    /// some 13,000 with eight permissions. Zero turns it off; see
-    /// [`ValidatorBuilder::token_cache_bytes`](crate::ValidatorBuilder::token_cache_bytes).
-    token_cache_bytes: usize;
-    /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
-    /// nobody has thought of yet. `*` alone always counts.
-    trailing_wildcards: bool;
-    /// How many days a secret lives that asks for nothing: 180, as documented.
-    secret_lifetime_days: u64;
-    /// The most days that a secret may live: 180, as documented. More is cut to it.
-    max_secret_lifetime_days: u64;
-    /// How long the old secret still works after a reset: not at all, since a reset may be the
-    /// answer to a leak. The documented service gives 5 days.
-    secret_overlap: Duration;
-    /// How long an expired secret still yields a token, with a warning: not at all. The documented
-    /// service gives 5 days.
-    secret_grace: Duration;
-    /// Whether a reset also takes back the tokens that the old secret yielded. Off, as documented.
-    revoke_tokens_on_secret_reset: bool;
-    /// How long a session lives that asks for nothing: 24 hours.
-    session_lifetime: Duration;
-    /// The longest life that a session may ask for: 30 days.
-    max_session_lifetime: Duration;
-    /// Whether ending a session takes back the tokens exchanged from it. On: who logs out means it.
-    revoke_tokens_on_session_end: bool;
-    /// How many digits a one-time password has: 6. From 6 to 10.
-    one_time_password_digits: usize;
-    /// How long a one-time password lives: 10 minutes, enough for a slow mail server.
-    one_time_password_lifetime: Duration;
-    /// How many wrong one-time passwords end a session: 5. See also
-    /// [`throttle_one_time_passwords`](Self::throttle_one_time_passwords).
-    one_time_password_tries: u32;
-    /// How often a session's one-time password is sent again: 3 times, since each is a message that
-    /// somebody may not have asked for.
-    one_time_password_resends: u32;
-    /// How long to wait before one is sent again: 1 minute, what a mail server takes at times.
-    one_time_password_cooldown: Duration;
-    /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
-    max_custom_claims_len: usize;
-    /// How far a request's `timestamp` may be from now. Off: clocks of clients are wrong. The
-    /// field's usual limit is 15 minutes.
-    timestamp_skew: Option<Duration>;
-    /// The longest request body, in bytes: 16 KiB, several times what any request needs.
-    max_body_len: usize;
-    /// How long a request's body may take to arrive: 10 seconds.
-    body_deadline: Duration;
-    /// How long one call of a store may take: 5 seconds. Then it counts as out of reach.
-    store_deadline: Duration;
-    /// How long the delivery of a one-time password may take: 10 seconds.
-    sender_deadline: Duration;
-    /// The shortest password that may be chosen, in bytes: 8 (NIST SP 800-63B). The longest has
-    /// [`Password::MAX_LEN`]. What is presented at a login is not held to it.
-    min_password_len: usize;
-    /// How long a password may be used after it was set: for ever, since whoever has to change it
-    /// often chooses a worse one (NIST SP 800-63B). An expired one is refused like a wrong one, and
-    /// can still be changed by its owner.
-    password_lifetime: Option<Duration>;
-    /// Whether changing a password ends the sessions and tokens that it yielded. On: it is changed
-    /// because somebody else may know it.
-    end_sessions_on_password_change: bool;
-    /// How many failures one name may have from everywhere together: 100 a day (NIST SP 800-63B),
-    /// then delays of 1 second to 15 minutes. From where its owner has logged in before, it is not
-    /// asked.
-    throttle_by_name: ThrottleLimit;
-    /// How many failures one address (of IPv6, one /64) may have with all names together: 100 in
-    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes.
-    throttle_by_address: ThrottleLimit;
-    /// How many failures one name may have from one address: 10 a day, then delays of 1 second to 1
-    /// hour. Guessing all day yields some 45, which is less than half of what the name's own limit
-    /// lets pass: one attacker cannot use that up and delay the owner elsewhere.
-    throttle_by_name_and_address: ThrottleLimit;
-    /// How many wrong one-time passwords one customer may have in all sessions together: 10 a day,
-    /// then delays of 1 second to 1 hour. Whoever knows the password starts as many sessions as they
-    /// like, and each stands a few tries: this is what keeps a code of six digits from being guessed.
-    throttle_one_time_passwords: ThrottleLimit;
-    /// How many one-time passwords are sent to one customer: 10 an hour, then delays of 1 minute to
-    /// 1 hour. Sessions that the host starts itself are not held to it.
-    throttle_one_time_passwords_sent: ThrottleLimit;
-    /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
-    /// 32 MB. Beyond it, what has failed least is forgotten first.
-    throttle_max_keys: usize;
-    /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
-    /// derived from the sealing key, since people type passwords where names belong.
-    audit_shows_subjects: bool;
-    /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
-    /// minute.
-    housekeeping_interval: Duration;
-    /// For how long tokens are accepted where the store cannot be asked what other nodes took back:
-    /// a minute. Longer than a restart of the store, and not as long as an outage. Then they are
-    /// answered 503, as they are before the store was asked for the first time. It is for stores
-    /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
-    max_revocation_staleness: Duration;
-    /// Whether tokens are accepted all the same, with warnings in the log: they are not. What was
-    /// taken back would be let through for as long as the store is down.
-    accept_stale_revocations: bool;
-    /// What a password hash costs: 19 MiB and two passes (OWASP).
-    password_cost: PasswordCost;
-    /// How many passwords are hashed at once: as many as there are cores. More would only be
-    /// slower, and take memory.
-    hashing_permits: usize;
-    /// How many may wait for that: eight for each core. Further ones are answered 503.
-    hashing_queue: usize;
-    /// How long one may wait for that: 2 seconds. Then it is answered 503.
-    hashing_deadline: Duration;
-    /// How long others may keep the published keys: 5 minutes.
-    jwks_max_age: Duration;
-    /// When [`ManagedKeys`](crate::ManagedKeys) are changed: every 90 days, announced 14 days ahead.
-    rotation_schedule: RotationSchedule;
-}
-
 impl Policy {
-    /// `client_id` of the tokens of users and customers: `first-party`. No entity may take it.
-    pub fn first_party_client_id(mut self, id: impl Into<String>) -> Self {
-        self.first_party_client_id = id.into();
-        self
-    }
-
-    /// Custom claims that a caller may set at an exchange without a bearer token: none.
-    pub fn open_custom_claims<T: Into<String>>(
-        mut self,
-        names: impl IntoIterator<Item = T>,
-    ) -> Self {
-        self.open_custom_claims = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// What the host asks of a password beyond its length, as that it is not in a list of known
-    /// ones. The answer is what is wrong with it, and is told to whoever chose it. Nothing, by
-    /// default.
-    ///
-    /// ```
-    /// use countersign::{Password, Policy};
-    ///
-    /// let policy = Policy::default().password_rule(|password: &Password| {
-    ///     if password.expose().contains("password") {
-    ///         return Err("must not be so easy to guess".to_owned());
-    ///     }
-    ///     Ok(())
-    /// });
-    /// ```
-    pub fn password_rule(
-        mut self,
-        rule: impl Fn(&Password) -> Result<(), String> + Send + Sync + 'static,
-    ) -> Self {
-        self.password_rule = Some(PasswordRule(Arc::new(rule)));
-        self
-    }
-
-    /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
-    /// What these say in `X-Forwarded-For` is taken for a client's address, and from anybody else it
-    /// is not. Behind a proxy that is not named here, all clients count as one address.
-    pub fn trusted_proxies<T: Into<String>>(
-        mut self,
-        networks: impl IntoIterator<Item = T>,
-    ) -> Self {
-        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
-        self
-    }
-
     /// What is wrong with a password that somebody chose.
     pub(crate) fn password_fault(&self, password: &Password) -> Option<String> {
         if password.expose().len() < self.min_password_len {
             return Some(format!("must be at least {} bytes long", self.min_password_len));
         }
         self.password_rule.as_ref().and_then(|PasswordRule(rule)| rule(password).err())
-    }
-
-    /// What the `type` of a problem begins with (RFC 9457 §3.1.1). By default it is a URN, since
-    /// this crate cannot know where a host documents its problems.
-    pub fn problem_type_base(mut self, base: impl Into<String>) -> Self {
-        self.problem_type_base = base.into();
-        self
     }
 
     /// The longest life of any token that is issued under this policy.
@@ -393,8 +200,8 @@ impl Policy {
             self.max_revocation_staleness,
             self.hashing_deadline,
             self.jwks_max_age,
-            schedule.every,
-            schedule.announcement,
+            schedule.rotation_period,
+            schedule.announcement_period,
             schedule.clock_tolerance,
             schedule.refresh_interval,
         ]

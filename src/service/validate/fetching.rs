@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
 use crate::domain::claims::Validated;
 use crate::error::{Error, ErrorKind};
-use crate::service::trusted::{TrustedIssuer, TrustedIssuers};
+use crate::service::trusted::TrustedIssuer;
 use crate::service::validate::{TokenFault, Validator, ValidatorBuilder};
 
 impl ValidatorBuilder {
@@ -24,7 +23,7 @@ impl Validator {
     ///
     /// Those of [`validate`](Self::validate).
     pub async fn validate_fetching(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
-        if let Some(flight) = self.flight_for(token) {
+        if let Some(flight) = self.begin_fetch_for(token) {
             flight.landed().await;
         }
         self.validate(token)
@@ -37,25 +36,19 @@ impl Validator {
     ///
     /// [`ErrorKind::Unavailable`] where the keys of one cannot be had now.
     pub async fn fetch_keys(&self) -> Result<(), Error> {
-        fetch_all(self.trusted(), || self.now()).await
-    }
-}
-
-pub(super) async fn fetch_all(
-    trusted: &TrustedIssuers,
-    now: impl Fn() -> Timestamp,
-) -> Result<(), Error> {
-    let missing = || trusted.keys().filter(|keys| !keys.are_good(now()));
-    // All at once: they begin before the first is waited for.
-    let flights: Vec<_> = missing().filter_map(|keys| keys.fetch(now())).collect();
-    for flight in flights {
-        flight.landed().await;
-    }
-    match missing().next() {
-        None => Ok(()),
-        Some(keys) => {
-            let problem = "the keys of a trusted issuer cannot be had";
-            Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{keys:?}")))
+        let now = || self.rules.clock.now();
+        let missing = || self.rules.trusted.keys().filter(|keys| !keys.are_good(now()));
+        // All at once: they begin before the first is waited for.
+        let flights: Vec<_> = missing().filter_map(|keys| keys.fetch(now())).collect();
+        for flight in flights {
+            flight.landed().await;
+        }
+        match missing().next() {
+            None => Ok(()),
+            Some(keys) => {
+                let problem = "the keys of a trusted issuer cannot be had";
+                Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{keys:?}")))
+            }
         }
     }
 }

@@ -1,28 +1,28 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeSeed as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::claims::{Audience, Claims, NumericDate, Validated};
 use crate::domain::identifier::TokenId;
 use crate::error::{Error, ErrorKind};
-use crate::jose::remote::{Fetcher, KeyFlight, RemoteKey, RemoteKeys};
+use crate::jose::remote::{Fetcher, RemoteKey, RemoteKeys};
 use crate::jose::{JoseHeader, VerifyingKey};
 use crate::json;
 use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
 use crate::service::trusted::issuer::{TokenTypes, TrustedIssuer};
-use crate::service::validate::TokenFault;
+use crate::service::validate::{NotAccepted, TokenFault};
 
 /// The issuers that are trusted beside one's own.
 #[derive(Debug)]
 pub(crate) struct TrustedIssuers {
-    issuers: Vec<Trusted>,
+    issuers: Vec<PreparedIssuer>,
 }
 
 #[derive(Debug)]
-struct Trusted {
+struct PreparedIssuer {
     issuer: String,
     audiences: Vec<String>,
     types: TokenTypes,
@@ -35,16 +35,8 @@ struct Trusted {
 pub(crate) struct ForeignToken {
     issuer: usize,
     key: VerifyingKey,
-    generation: u64,
+    key_generation: u64,
     claims: ForeignClaims,
-}
-
-/// What became of a token that says it is of a trusted issuer.
-pub(crate) enum Recognised {
-    Token(ForeignToken),
-    /// The keys are being fetched.
-    Waits(KeyFlight),
-    Fault(TokenFault),
 }
 
 impl ForeignToken {
@@ -52,9 +44,9 @@ impl ForeignToken {
         &self.key
     }
 
-    /// That of the issuer's keys.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// That of the issuer's keys, in which it was found.
+    pub(crate) fn key_generation(&self) -> u64 {
+        self.key_generation
     }
 
     /// Which of the issuers it is of.
@@ -72,7 +64,7 @@ impl TrustedIssuers {
         own: &str,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let mut issuers: Vec<Trusted> = Vec::new();
+        let mut issuers: Vec<PreparedIssuer> = Vec::new();
         for issuer in configured {
             let is_known = issuers.iter().any(|known| known.issuer == issuer.issuer);
             if is_known || issuer.issuer == own {
@@ -80,14 +72,9 @@ impl TrustedIssuers {
                 return Err(Error::new(ErrorKind::Configuration, problem));
             }
             issuer.check()?;
-            let fetcher = Fetcher::new(
-                issuer.source(),
-                issuer.policy.fetch_timeout,
-                issuer.max_set_bytes,
-                issuer.allows_http,
-            )?;
+            let fetcher = Fetcher::new(issuer.source()?, &issuer.policy)?;
             let clock = Arc::clone(clock);
-            issuers.push(Trusted {
+            issuers.push(PreparedIssuer {
                 keys: Arc::new(RemoteKeys::new(fetcher, issuer.provider, issuer.policy, clock)),
                 issuer: issuer.issuer,
                 audiences: issuer.audiences,
@@ -102,39 +89,39 @@ impl TrustedIssuers {
         self.issuers.is_empty()
     }
 
-    /// What becomes of a token by its header and its claims, neither of which is proven yet; nothing
-    /// where it does not say that it is of a trusted issuer.
+    /// Whose token it is and which key it names, by its header and its claims, neither of which is
+    /// proven yet; nothing where it does not say that it is of a trusted issuer.
     pub(crate) fn recognise(
         &self,
         header: &str,
         payload: &[u8],
         now: Timestamp,
-    ) -> Option<Recognised> {
+    ) -> Result<Option<ForeignToken>, NotAccepted> {
+        let Some((issuer, claims)) = self.find_issuer(payload) else { return Ok(None) };
+        let trusted = &self.issuers[issuer];
+        let header = JoseHeader::parse_typed(header, |typ| trusted.types.contains(typ))?;
+        if !trusted.keys.allows(header.algorithm) {
+            return Err(TokenFault::Algorithm.into());
+        }
+        // Before what it is the number of.
+        let key_generation = trusted.keys.generation();
+        let key = match trusted.keys.find(&header.kid, header.algorithm, now) {
+            RemoteKey::Known(key) => key,
+            RemoteKey::UnderWay(flight) => return Err(flight.into()),
+            RemoteKey::Unknown => return Err(TokenFault::UnknownKey.into()),
+            RemoteKey::OutOfReach => return Err(TokenFault::KeysUnavailable.into()),
+        };
+        Ok(Some(ForeignToken { issuer, key, key_generation, claims: ForeignClaims::new(claims) }))
+    }
+
+    fn find_issuer(&self, payload: &[u8]) -> Option<(usize, Map<String, Value>)> {
         if self.issuers.is_empty() {
             return None;
         }
         let claims = json::parse_object(payload).ok()?;
         let name = claims.get("iss")?.as_str()?;
         let issuer = self.issuers.iter().position(|issuer| issuer.issuer == name)?;
-        let trusted = &self.issuers[issuer];
-        let header = match JoseHeader::parse_typed(header, |typ| trusted.types.contains(typ)) {
-            Ok(header) => header,
-            Err(fault) => return Some(Recognised::Fault(fault.into())),
-        };
-        if !trusted.keys.allows(header.algorithm) {
-            return Some(Recognised::Fault(TokenFault::Algorithm));
-        }
-        // Before what it is the number of.
-        let generation = trusted.keys.generation();
-        Some(match trusted.keys.find(&header.kid, header.algorithm, now) {
-            RemoteKey::Known(key) => {
-                let claims = ForeignClaims::new(claims);
-                Recognised::Token(ForeignToken { issuer, key, generation, claims })
-            }
-            RemoteKey::UnderWay(flight) => Recognised::Waits(flight),
-            RemoteKey::Unknown => Recognised::Fault(TokenFault::UnknownKey),
-            RemoteKey::OutOfReach => Recognised::Fault(TokenFault::KeysUnavailable),
-        })
+        Some((issuer, claims))
     }
 
     /// The claims of a token whose signature is good, `text`.
@@ -213,7 +200,7 @@ impl TrustedIssuers {
     }
 
     /// The keys of each.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<RemoteKeys>> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<RemoteKeys>> {
         self.issuers.iter().map(|trusted| &trusted.keys)
     }
 }

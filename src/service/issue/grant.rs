@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::domain::acl::Acl;
+use crate::domain::claims::SubjectType;
+use crate::domain::entity::Entity;
+use crate::domain::identifier::{OrganizationId, SessionId};
+use crate::domain::session::Session;
+
+/// What a token is to say, for hosts that have found out by their own means who somebody is.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Grant {
+    pub(in crate::service) subject_type: SubjectType,
+    pub(in crate::service) subject: String,
+    pub(in crate::service) session_id: Option<SessionId>,
+    pub(in crate::service) organization_id: Option<OrganizationId>,
+    pub(in crate::service) acl: Acl,
+    pub(in crate::service) custom_claims: Map<String, Value>,
+    pub(in crate::service) lifetime: Option<Duration>,
+}
+
+impl Grant {
+    /// A token for a principal of a sort. It allows nothing, unless told.
+    pub fn new(subject_type: SubjectType, subject: impl Into<String>) -> Self {
+        Self {
+            subject_type,
+            subject: subject.into(),
+            session_id: None,
+            organization_id: None,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            lifetime: None,
+        }
+    }
+
+    /// A token for a user.
+    pub fn user(name: impl Into<String>) -> Self {
+        Self::new(SubjectType::User, name)
+    }
+
+    /// A token for a customer.
+    pub fn customer(id: impl Into<String>) -> Self {
+        Self::new(SubjectType::Customer, id)
+    }
+
+    /// What it allows.
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// What it carries under `customClaims`.
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
+    }
+
+    /// The organization that it is bound to.
+    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+
+    /// The session that it belongs to and ends with.
+    pub fn session(mut self, session_id: SessionId) -> Self {
+        self.session_id = Some(session_id);
+        self
+    }
+
+    /// How long it lives; by default as the policy says. Whole seconds count.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// A token of a customer's session: with its list and claims, and ending with it.
+    pub(in crate::service) fn of_session(session: &Session) -> Self {
+        Self {
+            session_id: Some(session.id.clone()),
+            organization_id: session.organization_id.clone(),
+            acl: session.acl.clone(),
+            custom_claims: session.custom_claims.clone(),
+            ..Self::new(SubjectType::Customer, session.customer_id.as_str())
+        }
+    }
+
+    /// What a registered principal is entitled to.
+    pub(super) fn of_entity(entity: &Entity) -> Self {
+        Self {
+            organization_id: entity.organization_id.clone(),
+            acl: entity.acl.clone(),
+            custom_claims: entity.custom_claims.clone(),
+            ..Self::new(entity.id().subject_type(), entity.subject())
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Issuing tokens: to those who log in, and to those whom the host vouches for.
+
+mod grant;
+mod login;
+mod sign;
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::domain::claims::AccessToken;
+use crate::domain::identifier::TokenId;
+use crate::error::{Error, InvalidField};
+use crate::service::audit::{Attempt, Operation};
+use crate::service::token_service::TokenService;
+use crate::telemetry;
+
+pub use self::grant::Grant;
+pub(in crate::service) use self::sign::too_long;
+
+/// A token that was just issued.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IssuedToken {
+    /// The token.
+    pub access_token: AccessToken,
+    /// Its `jti`.
+    pub token_id: TokenId,
+    /// When it was issued, to the second.
+    pub issued_at: Timestamp,
+    /// When it ends, to the second.
+    pub expires_at: Timestamp,
+    /// What its owner should be told, as that the secret has expired.
+    pub message: Option<&'static str>,
+}
+
+impl IssuedToken {
+    /// How long it lives.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        self.expires_at.saturating_since(self.issued_at)
+    }
+}
+
+impl TokenService {
+    /// Issues a token to whomever the host vouches for. This checks no credential.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
+    /// wildcards that the policy does not allow, or the lifetime is longer than that of any token
+    /// under the policy; [`Internal`](crate::ErrorKind::Internal) where the token would be longer
+    /// than the policy's `max_token_len`.
+    pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+        let subject = (grant.subject_type, grant.subject.clone());
+        let (organization, session) = (grant.organization_id.clone(), grant.session_id.clone());
+        let issued = self.issue_at(grant, self.now());
+        let operation = Operation::IssueToken;
+        let attempt = Attempt {
+            subject: Some((subject.0, &subject.1)),
+            organization: organization.as_ref(),
+            session: session.as_ref(),
+            token: issued.as_ref().ok().map(|token| &token.token_id),
+            ..Attempt::new(operation)
+        };
+        if issued.is_ok() {
+            telemetry::issued(operation.as_str());
+        }
+        self.audit(&attempt, &issued);
+        issued
+    }
+
+    /// Issues a token to somebody whose credential was read at `proven_at`. What takes their tokens
+    /// back after that takes this one back, too, though it is signed later.
+    pub(super) fn issue_at(
+        &self,
+        grant: Grant,
+        proven_at: Timestamp,
+    ) -> Result<IssuedToken, Error> {
+        let policy = &self.parts.policy;
+        let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
+        if lifetime > policy.longest_token_lifetime() {
+            // A revocation is remembered for as long as the policy lets tokens live.
+            let message = "is longer than the policy lets any token live";
+            return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
+        }
+        let issued_at = self.issue_time(&grant, proven_at);
+        let expires_at = (issued_at + lifetime).floor_to_second();
+        let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;
+        let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
+        if !self.fits(&access_token) {
+            return Err(too_long());
+        }
+        Ok(IssuedToken { access_token, token_id, issued_at, expires_at, message: None })
+    }
+
+    /// See [`RevocationSet::issue_time`](crate::domain::revocation::RevocationSet::issue_time).
+    pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
+        self.parts.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
+    }
+}

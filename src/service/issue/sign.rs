@@ -1,0 +1,74 @@
+use crate::clock::Timestamp;
+use crate::domain::claims::{AccessToken, Claims, SubjectType};
+use crate::domain::identifier::TokenId;
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::issue::Grant;
+use crate::service::stores::unavailable;
+use crate::service::token_service::TokenService;
+
+impl TokenService {
+    pub(in crate::service) fn sign(
+        &self,
+        grant: Grant,
+        token_id: TokenId,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<AccessToken, Error> {
+        let policy = &self.parts.policy;
+        let invalid = |field: &str, message: &str| {
+            Error::from_invalid_fields(vec![InvalidField::new(field, message)])
+        };
+        if grant.subject.trim().is_empty() {
+            return Err(invalid("subject", "must not be blank"));
+        }
+        if grant.acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
+            return Err(invalid("acl", "must not use wildcards but `*` alone"));
+        }
+        let is_machine = grant.subject_type == SubjectType::Entity;
+        if is_machine && grant.subject == policy.first_party_client_id {
+            return Err(invalid(
+                "subject",
+                "is the first-party client id, which no entity may take",
+            ));
+        }
+        let client_id =
+            if is_machine { grant.subject.clone() } else { policy.first_party_client_id.clone() };
+        let claims = Claims {
+            iss: self.parts.issuer.clone(),
+            sub: grant.subject,
+            subject_type: grant.subject_type,
+            aud: self.parts.audiences.clone(),
+            iat: issued_at.as_secs(),
+            nbf: Some(issued_at.as_secs()),
+            exp: expires_at.as_secs(),
+            jti: token_id,
+            client_id,
+            sid: grant.session_id,
+            organization_id: grant.organization_id,
+            acl: grant.acl,
+            custom_claims: grant.custom_claims,
+        };
+        let payload = serde_json::to_vec(&claims).map_err(|error| {
+            Error::new(ErrorKind::Internal, "claims cannot be written").with_source(error)
+        })?;
+        let none = || {
+            if self.parts.keys.are_awaited() {
+                unavailable("the signing keys have not come yet")
+            } else {
+                Error::new(ErrorKind::Internal, "no key signs")
+            }
+        };
+        let key = self.parts.keys.active().ok_or_else(none)?;
+        key.sign_compact(&payload).map(AccessToken::new)
+    }
+
+    /// Whether a token is short enough to be accepted again.
+    pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
+        token.expose().len() <= self.parts.policy.max_token_len
+    }
+}
+
+/// What was registered is more than a token has room for: not the caller's fault.
+pub(in crate::service) fn too_long() -> Error {
+    Error::new(ErrorKind::Internal, "the token is longer than the policy's max_token_len")
+}

@@ -1,0 +1,269 @@
+//! Keeping a ring as the shared record says, and the record as the schedule does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::domain::key_schedule::{KeySchedule, ScheduledKey};
+use crate::domain::sealing::SealingKeys;
+use crate::error::{Error, ErrorKind};
+use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
+use crate::service::keys::{ManagedKeys, RotationSchedule};
+use crate::service::policy::Policy;
+use crate::service::stores::{MAX_ROUNDS, Round, Stores, contended};
+use crate::store::KeyStore;
+
+/// Keeps a ring as the shared record says.
+pub(in crate::service) struct KeyManager {
+    algorithm: Algorithm,
+    provider: Arc<dyn CryptoProvider>,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn KeyStore>,
+    stores: Stores,
+    sealing: SealingKeys,
+    ring: KeyRing,
+    timing: RotationSchedule,
+    /// After how long everybody has a key that was announced.
+    propagation: Duration,
+    /// How long a key verifies after another took its place.
+    retention: Duration,
+    /// Keys that were opened and prepared, by their `kid`.
+    prepared: Mutex<HashMap<String, SigningKey>>,
+    /// What was read last. Whoever reads or changes it holds this: what is installed is then what
+    /// was read last.
+    known: tokio::sync::Mutex<Option<KeySchedule>>,
+}
+
+/// What a schedule says of an instant.
+struct OpenedKeys {
+    signing: SigningKey,
+    verifying: Vec<ExpiringKey>,
+}
+
+impl KeyManager {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where a key would sign before everybody has it.
+    pub(in crate::service) fn new(
+        managed: ManagedKeys,
+        clock: Arc<dyn Clock>,
+        stores: Stores,
+        sealing: SealingKeys,
+        ring: KeyRing,
+        policy: &Policy,
+    ) -> Result<Self, Error> {
+        let timing = policy.rotation_schedule;
+        if let Some(problem) = timing.problem(policy.jwks_max_age) {
+            return Err(Error::new(ErrorKind::Configuration, problem));
+        }
+        Ok(Self {
+            algorithm: managed.algorithm,
+            provider: managed.provider,
+            clock,
+            store: managed.store,
+            stores,
+            sealing,
+            ring,
+            timing,
+            propagation: timing.propagation_time(policy.jwks_max_age),
+            // The last token was signed by a clock that is behind, and is looked at by one that is
+            // ahead.
+            retention: policy.longest_token_lifetime() + policy.leeway + timing.clock_tolerance,
+            prepared: Mutex::default(),
+            known: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Reads the shared keys, does what is due, and installs them. Answers when to do so again.
+    pub(in crate::service) async fn refresh(&self) -> Result<Duration, Error> {
+        let read = self.update(|_, now| Ok(now)).await;
+        // Others may have written keys that this node cannot read.
+        self.ring.set_may_lack_keys(read.is_err());
+        let now = read?;
+        let known = self.known.lock().await;
+        let change = known.as_ref().and_then(|known| known.next_change(now, self.retention));
+        let until_change = change.unwrap_or(Timestamp::MAX).saturating_since(now);
+        Ok(until_change.min(self.timing.refresh_interval))
+    }
+
+    /// Has the next key sign as soon as all have it. Answers when that is.
+    pub(super) async fn rotate_early(&self) -> Result<Timestamp, Error> {
+        self.update(|schedule, now| {
+            schedule.rotate_early(now, self.propagation, |from| self.generate(now, from))
+        })
+        .await
+    }
+
+    pub(super) async fn retire(&self, kid: &str) -> Result<(), Error> {
+        self.update(|schedule, now| schedule.retire(kid, now, |from| self.generate(now, from)))
+            .await
+    }
+
+    /// Installs what was read last, as it is at another time: also where the store is out of reach,
+    /// a key's time comes.
+    pub(in crate::service) async fn apply_known(&self) -> Result<(), Error> {
+        if let Some(schedule) = &*self.known.lock().await {
+            self.install(&self.open(schedule, self.clock.now())?);
+        }
+        Ok(())
+    }
+
+    /// Reads the shared keys, edits them, does what is then due, writes the outcome over what was
+    /// read, and installs it. Answers what the edit does.
+    async fn update<T>(
+        &self,
+        edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut known = self.known.lock().await;
+        let outcome = match self.try_update(known.as_ref(), edit).await {
+            Ok((schedule, opened, answer)) => {
+                self.install(&opened);
+                *known = Some(schedule);
+                Ok(answer)
+            }
+            Err(error) => Err(error),
+        };
+        // What was made and could not be written is made anew.
+        let is_kept =
+            |kid: &str| known.iter().flat_map(|known| &known.keys).any(|key| key.kid == kid);
+        self.prepared().retain(|kid, _| is_kept(kid));
+        outcome
+    }
+
+    async fn try_update<T>(
+        &self,
+        known: Option<&KeySchedule>,
+        edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
+    ) -> Result<(KeySchedule, OpenedKeys, T), Error> {
+        for _ in 0..MAX_ROUNDS {
+            let found = self.stores.call("get_keys", self.store.get()).await?;
+            let now = self.clock.now();
+            let mut schedule = self.present(found.as_ref(), known, now)?;
+            let answer = edit(&mut schedule, now)?;
+            self.do_what_is_due(&mut schedule, now)?;
+            // Before it is written: nobody else is to have what this node could not open.
+            let opened = self.open(&schedule, now)?;
+            let is_written = found.as_ref().is_some_and(|found| found.keys == schedule.keys);
+            if is_written {
+                return Ok((schedule, opened, answer));
+            }
+            let schedule = schedule.next_version();
+            if let Round::Done(()) = self.save(schedule.clone(), found.as_ref()).await? {
+                log_new_keys(found.as_ref(), &schedule);
+                return Ok((schedule, opened, answer));
+            }
+        }
+        Err(contended())
+    }
+
+    /// What the shared keys are, where they have been found; otherwise what they are to be.
+    fn present(
+        &self,
+        found: Option<&KeySchedule>,
+        known: Option<&KeySchedule>,
+        now: Timestamp,
+    ) -> Result<KeySchedule, Error> {
+        match (found, known) {
+            (Some(found), _) => Ok(found.clone()),
+            (None, Some(known)) => {
+                tracing::error!(
+                    "the store no longer has the shared keys: those that are known are put back"
+                );
+                Ok(known.clone())
+            }
+            (None, None) => Ok(KeySchedule::new(self.generate(now, now)?)),
+        }
+    }
+
+    async fn save(
+        &self,
+        keys: KeySchedule,
+        found: Option<&KeySchedule>,
+    ) -> Result<Round<()>, Error> {
+        let (stores, store) = (&self.stores, &self.store);
+        Round::of(match found.map(KeySchedule::version) {
+            Some(version) => stores.call("replace_keys", store.replace(keys, version)).await,
+            None => stores.call("insert_keys", store.insert(keys)).await,
+        })
+    }
+
+    /// Drops what has ended, seals anew what was sealed with a key that no longer seals, and announces
+    /// the next key where it is time.
+    fn do_what_is_due(&self, schedule: &mut KeySchedule, now: Timestamp) -> Result<(), Error> {
+        schedule.drop_ended(now, self.retention);
+        for key in &mut schedule.keys {
+            if !self.sealing.is_current(&key.sealed) {
+                let opened = self.sealing.open(&key.sealed, &context(&key.kid))?;
+                key.sealed = self.sealing.seal(&opened, &context(&key.kid))?;
+            }
+        }
+        let (period, announcement) = (self.timing.rotation_period, self.timing.announcement_period);
+        schedule.announce_if_due(now, period, announcement, |from| self.generate(now, from))
+    }
+
+    /// A new key, sealed.
+    fn generate(&self, now: Timestamp, signs_from: Timestamp) -> Result<ScheduledKey, Error> {
+        let private = self.provider.generate(self.algorithm)?;
+        let key = SigningKey::new(&private, &*self.provider)?;
+        let kid = key.kid().to_owned();
+        let sealed = self.sealing.seal(&private.to_text(), &context(&kid))?;
+        self.prepared().insert(kid.clone(), key);
+        Ok(ScheduledKey { kid, sealed, announced_at: now, signs_from, retired_at: None })
+    }
+
+    fn install(&self, keys: &OpenedKeys) {
+        if self.ring.install(&keys.signing, &keys.verifying) {
+            tracing::info!(kid = keys.signing.kid(), "the keys have changed; this one signs");
+        }
+    }
+
+    /// The key that signs now, and those that verify, each until its time. One that does not open
+    /// fails it all: a node that had some of the keys would refuse good tokens.
+    fn open(&self, schedule: &KeySchedule, now: Timestamp) -> Result<OpenedKeys, Error> {
+        let none = || Error::new(ErrorKind::Internal, "the shared keys have none that signs");
+        let signing = schedule.signing(now).and_then(|index| schedule.keys.get(index));
+        let signing = self.prepare(signing.ok_or_else(none)?)?;
+        let mut verifying = Vec::with_capacity(schedule.keys.len());
+        for (index, key) in schedule.keys.iter().enumerate() {
+            let until = schedule.ends_at(index, self.retention);
+            if now < until {
+                let key = self.prepare(key)?.verifying_key().clone();
+                verifying.push(ExpiringKey { key, until });
+            }
+        }
+        Ok(OpenedKeys { signing, verifying })
+    }
+
+    fn prepare(&self, key: &ScheduledKey) -> Result<SigningKey, Error> {
+        if let Some(prepared) = self.prepared().get(&key.kid) {
+            return Ok(prepared.clone());
+        }
+        let opened = self.sealing.open(&key.sealed, &context(&key.kid))?;
+        let prepared = SigningKey::new(&PrivateKey::from_text(&opened)?, &*self.provider)?;
+        if prepared.kid() != key.kid {
+            return Err(Error::new(ErrorKind::Internal, "a shared key is not the one it says"));
+        }
+        self.prepared().insert(key.kid.clone(), prepared.clone());
+        Ok(prepared)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, HashMap<String, SigningKey>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a private key is sealed for.
+fn context(kid: &str) -> [&str; 2] {
+    ["signing key", kid]
+}
+
+/// Says in the log what was announced.
+fn log_new_keys(before: Option<&KeySchedule>, after: &KeySchedule) {
+    let is_new = |key: &&ScheduledKey| {
+        before.is_none_or(|before| before.keys.iter().all(|known| known.kid != key.kid))
+    };
+    for key in after.keys.iter().filter(is_new) {
+        tracing::info!(kid = key.kid(), signs_from = %key.signs_from, "a signing key is announced");
+    }
+}

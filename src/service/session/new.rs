@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::domain::acl::Acl;
+use crate::domain::identifier::{CustomerId, OrganizationId};
+use crate::domain::password::Password;
+use crate::domain::session::{AuthenticationToken, Session};
+
+/// What a session is to be.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NewSession {
+    pub(super) customer_id: CustomerId,
+    pub(super) organization_id: Option<OrganizationId>,
+    pub(super) acl: Acl,
+    pub(super) custom_claims: Map<String, Value>,
+    pub(super) otp_required: bool,
+    pub(super) ends: Ends,
+    pub(super) token: Option<AuthenticationToken>,
+}
+
+/// When a session is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ends {
+    AsThePolicySays,
+    After(Duration),
+    At(Timestamp),
+}
+
+impl NewSession {
+    /// A session of a customer. It allows nothing, unless told.
+    pub fn of(customer_id: CustomerId) -> Self {
+        Self {
+            customer_id,
+            organization_id: None,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            otp_required: false,
+            ends: Ends::AsThePolicySays,
+            token: None,
+        }
+    }
+
+    /// The organization that it belongs to.
+    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+
+    /// The most that its tokens may carry.
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// What its tokens carry under `customClaims`.
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
+    }
+
+    /// Whether an exchange needs a one-time password, which is sent when the session starts.
+    pub fn otp_required(mut self, otp_required: bool) -> Self {
+        self.otp_required = otp_required;
+        self
+    }
+
+    /// How long it lives; by default as the policy says.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.ends = Ends::After(lifetime);
+        self
+    }
+
+    /// When it ends; by default as the policy says.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.ends = Ends::At(expires_at);
+        self
+    }
+
+    /// An authentication token that is known beforehand, for demos and tests.
+    ///
+    /// Dangerous: the session is as safe as the text is hard to guess.
+    pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+}
+
+/// A session that was just started, with the token that stands for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StartedSession {
+    /// The authentication token. It is nowhere to be had again.
+    pub token: AuthenticationToken,
+    /// The session.
+    pub session: Session,
+}
+
+/// A session that a customer asks for by name and password.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CustomerLogin {
+    pub(super) username: String,
+    pub(super) password: Password,
+    pub(super) otp_required: bool,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl CustomerLogin {
+    /// A login with a name and a password.
+    pub fn new(username: impl Into<String>, password: Password) -> Self {
+        Self { username: username.into(), password, otp_required: false, expires_at: None }
+    }
+
+    /// Whether an exchange needs a one-time password. A credential that asks for one always gets
+    /// one.
+    pub fn otp_required(mut self, otp_required: bool) -> Self {
+        self.otp_required = otp_required;
+        self
+    }
+
+    /// When the session ends; by default as the policy says.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+}
