@@ -11,8 +11,8 @@
 //!
 //! | guessing | test |
 //! |---|---|
-//! | why a login fails, told by status, headers or body | `users_and_entities::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::why_an_entity_gets_no_token_cannot_be_told`, `sessions::why_a_customer_is_not_logged_in_cannot_be_told` |
-//! | told by the time taken | `users_and_entities::logins_of_unknown_names_wait_and_are_refused_like_all_others`; measured by the benchmark `abuse` |
+//! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::why_a_customer_is_not_logged_in_cannot_be_told` |
+//! | told by the time taken | `users_and_entities::hashing_queue::logins_of_unknown_names_wait_and_are_refused_like_all_others`; measured by the benchmark `abuse` |
 //! | another way of writing the name | `attacks::guessing::a_throttle_is_not_bypassed_by_case_blanks_normalisation_homoglyphs_or_nul` |
 //! | another address that the client claims | `attacks::guessing::a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address` |
 //! | another route that checks the same secret | `attacks::guessing::a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secret` |
@@ -43,30 +43,30 @@
 //!
 //! | secrets | test |
 //! |---|---|
-//! | read with another user's, an entity's or a customer's token | `users_and_entities::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
-//! | two resets at once | `users_and_entities::of_resets_at_once_one_wins_and_all_callers_are_told_its_secret` |
-//! | the old one after the overlap | `users_and_entities::a_policy_lets_the_old_secret_live_on_for_a_while` |
+//! | read with another user's, an entity's or a customer's token | `users_and_entities::authorization::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
+//! | two resets at once | `users_and_entities::races::of_resets_at_once_one_wins_and_all_callers_are_told_its_secret` |
+//! | the old one after the overlap | `users_and_entities::secrets::a_policy_lets_the_old_secret_live_on_for_a_while` |
 //! | a sealed text moved to another entity | `domain::sealing::tests::a_sealed_text_opens_only_where_it_was_sealed_for`, `attacks::secrets::a_secret_that_was_moved_to_another_entity_is_of_no_use_there` |
 //! | the sealing key rotated | `attacks::secrets::a_sealing_key_is_rotated_while_secrets_and_codes_stay_good` |
 //!
 //! | input | test |
 //! |---|---|
-//! | a body of 16 KiB and a byte | `users_and_entities::a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked` |
-//! | a body that comes slowly | `users_and_entities::a_body_that_does_not_arrive_in_time_is_a_408` |
-//! | another media type or charset | `users_and_entities::another_media_type_is_a_415_in_the_familys_words`, `users_and_entities::a_media_type_has_no_case_and_may_say_that_it_is_utf_8` |
-//! | fields in brackets, fields and names twice | `users_and_entities::unknown_fields_are_ignored`, `users_and_entities::a_form_with_a_field_twice_is_refused`, `users_and_entities::json_is_read_strictly` |
-//! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::a_form_that_is_no_utf_8_is_refused` |
-//! | a password of a megabyte | `users_and_entities::a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413` |
-//! | two `Authorization` headers, other cases, tabs and blanks | `layers::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
+//! | a body of 16 KiB and a byte | `users_and_entities::bodies::a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked` |
+//! | a body that comes slowly | `users_and_entities::bodies::a_body_that_does_not_arrive_in_time_is_a_408` |
+//! | another media type or charset | `users_and_entities::bodies::another_media_type_is_a_415_in_the_familys_words`, `users_and_entities::bodies::a_media_type_has_no_case_and_may_say_that_it_is_utf_8` |
+//! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_form_with_a_field_twice_is_refused`, `users_and_entities::bodies::json_is_read_strictly` |
+//! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::tokens::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::bodies::a_form_that_is_no_utf_8_is_refused` |
+//! | a password of a megabyte | `users_and_entities::bodies::a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413` |
+//! | two `Authorization` headers, other cases, tabs and blanks | `layers::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
 //! | a token in the query | `attacks::input::a_token_in_the_query_is_not_looked_at` |
 //! | an answer that is many times as long as the request | `attacks::input::a_list_that_is_wrong_all_over_is_told_so_in_few_words` |
 //! | traversal and percent-encoding in a path | `sessions::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |
 //!
 //! | load, faults and leaks | test |
 //! |---|---|
-//! | a flood of logins | `users_and_entities::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
+//! | a flood of logins | `users_and_entities::hashing_queue::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
 //! | random tokens, names and addresses | `token_cache::memory_is_bounded_and_what_has_no_room_is_checked_again`, `service::throttle::tests`; measured by the benchmark `abuse` |
-//! | a store that is down, slow, or fails half-way | `users_and_entities::a_store_out_of_reach_is_a_503_and_when_it_is_back_all_goes_on`, `users_and_entities::a_store_that_never_answers_is_a_503_at_the_deadline`, `attacks::exchange::a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up`, and against real engines `engine_faults` |
+//! | a store that is down, slow, or fails half-way | `users_and_entities::store_faults::a_store_out_of_reach_is_a_503_and_when_it_is_back_all_goes_on`, `users_and_entities::store_faults::a_store_that_never_answers_is_a_503_at_the_deadline`, `attacks::exchange::a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up`, and against real engines `engine_faults` |
 //! | the feed of revocations cut | `housekeeping::tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_longer` |
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
