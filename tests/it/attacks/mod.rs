@@ -11,7 +11,7 @@
 //!
 //! | guessing | test |
 //! |---|---|
-//! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::why_a_customer_is_not_logged_in_cannot_be_told` |
+//! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::login::why_a_customer_is_not_logged_in_cannot_be_told` |
 //! | told by the time taken | `users_and_entities::hashing_queue::logins_of_unknown_names_wait_and_are_refused_like_all_others`; measured by the benchmark `abuse` |
 //! | another way of writing the name | `attacks::guessing::a_throttle_is_not_bypassed_by_case_blanks_normalisation_homoglyphs_or_nul` |
 //! | another address that the client claims | `attacks::guessing::a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address` |
@@ -28,7 +28,7 @@
 //! | reuse | `attacks::one_time_passwords::a_code_that_was_used_is_never_good_again` |
 //! | use for another session | `attacks::one_time_passwords::the_code_of_one_session_is_nothing_to_another_of_the_same_customer` |
 //! | after its end, and when the clock steps back | `attacks::one_time_passwords::an_expired_code_stays_so_though_the_clock_steps_back`, `attacks::one_time_passwords::a_clock_that_steps_back_wins_neither_tries_nor_codes` |
-//! | codes that are sent again | `sessions::wrong_tries_go_on_counting_over_codes_that_are_sent_again`, `attacks::one_time_passwords::codes_that_are_sent_again_or_fail_to_be_do_not_reset_the_count` |
+//! | codes that are sent again | `sessions::one_time_passwords::wrong_tries_go_on_counting_over_codes_that_are_sent_again`, `attacks::one_time_passwords::codes_that_are_sent_again_or_fail_to_be_do_not_reset_the_count` |
 //!
 //! | exchange | test |
 //! |---|---|
@@ -60,7 +60,7 @@
 //! | two `Authorization` headers, other cases, tabs and blanks | `layers::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
 //! | a token in the query | `attacks::input::a_token_in_the_query_is_not_looked_at` |
 //! | an answer that is many times as long as the request | `attacks::input::a_list_that_is_wrong_all_over_is_told_so_in_few_words` |
-//! | traversal and percent-encoding in a path | `sessions::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |
+//! | traversal and percent-encoding in a path | `sessions::single_session::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |
 //!
 //! | load, faults and leaks | test |
 //! |---|---|

@@ -36,20 +36,28 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    #[track_caller]
+    pub fn last(&self) -> OneTimePasswordMessage {
+        self.sent.lock().unwrap().last().expect("a code was sent").clone()
+    }
+
     /// The code that was sent last.
     #[track_caller]
     pub fn last_code(&self) -> String {
-        let sent = self.sent.lock().unwrap();
-        sent.last().expect("a code was sent").one_time_password.expose().to_owned()
+        self.last().one_time_password.expose().to_owned()
     }
 
     pub fn count(&self) -> usize {
         self.sent.lock().unwrap().len()
     }
 
-    /// From now on nothing can be sent.
+    /// From now on nothing can be sent, until it is mended.
     pub fn break_down(&self) {
         self.broken.store(true, Ordering::SeqCst);
+    }
+
+    pub fn mend(&self) {
+        self.broken.store(false, Ordering::SeqCst);
     }
 }
 
@@ -60,7 +68,7 @@ impl OneTimePasswordSender for Outbox {
         message: OneTimePasswordMessage,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if self.broken.load(Ordering::SeqCst) {
-            return Err("the mail server is down".into());
+            return Err("smtp.internal:25 does not answer".into());
         }
         self.sent.lock().unwrap().push(message);
         Ok(())
@@ -130,6 +138,14 @@ impl Fixture {
 
 pub fn acl_of(value: Value) -> Acl {
     serde_json::from_value(value).unwrap()
+}
+
+/// The names of an object's members, in the order of the alphabet.
+#[track_caller]
+pub fn member_names(object: &Value) -> Vec<String> {
+    let mut names: Vec<_> = object.as_object().unwrap().keys().cloned().collect();
+    names.sort();
+    names
 }
 
 /// A router on a port of the loopback, until it is dropped.

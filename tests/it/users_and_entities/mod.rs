@@ -16,7 +16,7 @@ use std::time::Duration;
 use countersign::{Grant, Policy};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of};
+use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, member_names};
 
 const USER_TOKEN: &str = "/user/token/generate";
 const ENTITY_TOKEN: &str = "/entity/token/generate";
@@ -137,12 +137,6 @@ fn assert_uuid(value: &Value) {
     let text = value.as_str().unwrap();
     let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'x' } else { c }).collect();
     assert_eq!(shape, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "{text}");
-}
-
-fn member_names(body: &Value) -> Vec<String> {
-    let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-    names.sort();
-    names
 }
 
 #[track_caller]

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{
     DAY, JSON, READ, RESET, SECRET, TRANSACTION, WRONG_ENTITY, WRONG_SECRET,
     all_that_a_caller_sees, assert_bad_request, assert_envelope, assert_error, claims_in, complete,
-    complete_for, complete_with, entity_login, manager, manager_with, member_names, service,
-    service_with, text_in, token_of,
+    complete_for, complete_with, entity_login, manager, manager_with, service, service_with,
+    text_in, token_of,
 };
-use crate::support::{Fixture, START};
+use crate::support::{Fixture, START, member_names};
 
 #[tokio::test]
 async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() {

@@ -9,10 +9,9 @@ use serde_json::json;
 use super::{
     DAY, ENTITY_TOKEN, FORM, SECRET, USER_TOKEN, WRONG_PASSWORD, WRONG_SECRET,
     all_that_a_caller_sees, assert_bad_request, assert_envelope, assert_error, assert_uuid,
-    claims_in, complete_with, complete_without, entity_login, member_names, service, service_with,
-    user_login,
+    claims_in, complete_with, complete_without, entity_login, service, service_with, user_login,
 };
-use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, Server, acl_of};
+use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, Server, acl_of, member_names};
 
 #[tokio::test]
 async fn a_user_gets_a_token_with_a_form_and_with_json() {

@@ -1,0 +1,187 @@
+//! Starting a session for somebody else.
+
+use countersign::{Acl, Grant, SubjectType};
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use super::{
+    COLLECTION, JSON, START_PERMISSION, assert_problem, bearer_of_everything,
+    bearer_of_everything_in, bearer_with, below, claims_in, exchange, fixture, invalid_fields,
+    passwordless_for, start_session, token_in, token_of,
+};
+use crate::support::{ISSUER, acl_of};
+
+#[tokio::test]
+async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
+    let (fixture, server) = fixture().await;
+    let acl = acl_of(json!([{"scope": {}, "permissions": [START_PERMISSION]}]));
+    for subject_type in [SubjectType::User, SubjectType::Entity] {
+        let bearer = token_of(&fixture, Grant::new(subject_type, "ops").acl(acl.clone()));
+        let answer =
+            server.post(COLLECTION, Some(&bearer), &passwordless_for("cus 1/ü")).await.expect(201);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.headers().get("location").is_none());
+        let body = answer.json();
+        let expected = json!({
+            "customerId": "cus 1/ü",
+            "token": body["token"],
+            "otpRequired": false,
+            "expiredTime": "2026-01-02T00:00:00.000Z",
+            "createdTime": "2026-01-01T00:00:00.000Z",
+            "updatedTime": "2026-01-01T00:00:00.000Z",
+            "_links": [{"href": "/customers/cus%201%2F%C3%BC", "rel": "customer"}],
+        });
+        assert_eq!(body, expected);
+        let exchanged = exchange(&server, &token_in(answer), json!({})).await;
+        let claims = claims_in(&fixture, exchanged);
+        assert_eq!(claims["sub"], "cus 1/ü");
+        // Nothing was asked for, so nothing is held: not what the bearer holds.
+        assert_eq!(claims["acl"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn without_a_good_bearer_nobody_starts_a_session_for_somebody_else() {
+    let (fixture, server) = fixture().await;
+    let realm = format!("Bearer realm=\"{ISSUER}\"");
+    let attempt = async |headers: &[&str]| {
+        let mut request = Request::post(COLLECTION).header(CONTENT_TYPE, JSON);
+        for header in headers {
+            request = request.header(AUTHORIZATION, *header);
+        }
+        server.send(request.body(passwordless_for("cus_1").to_string()).unwrap()).await
+    };
+    for none in [&[][..], &["Basic YTpi"]] {
+        let answer = attempt(none).await;
+        assert_problem(&answer, 401, "invalid-token");
+        assert_eq!(answer.header("www-authenticate"), realm);
+    }
+    for bad in [
+        &["Bearer a.forged.token"][..],
+        &[&format!("Bearer {}", start_session(&fixture, "cus_1", None).await)],
+    ] {
+        let answer = attempt(bad).await;
+        assert_problem(&answer, 401, "invalid-token");
+        assert!(answer.header("www-authenticate").starts_with(&realm));
+        assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
+    }
+    for malformed in [&["Bearer"][..], &["Bearer a b"], &["Bearer a", "Bearer b"]] {
+        let answer = attempt(malformed).await;
+        assert_problem(&answer, 400, "invalid-token");
+        assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_needs_the_permission_for_that_customer_in_that_organization() {
+    let (fixture, server) = fixture().await;
+    let root = COLLECTION.to_owned();
+    let in_org_1 = below("org_1", COLLECTION);
+    let with = |scope: Value| bearer_with(&fixture, &scope, &[START_PERMISSION]);
+    let others = bearer_with(&fixture, &json!({}), &["GetOrders", "postAuthenticationToken"]);
+    let customers = token_of(&fixture, Grant::customer("cus_1").acl(Acl::everything()));
+    for (case, path, bearer, status) in [
+        ("no list", &root, token_of(&fixture, Grant::user("ops")), 403),
+        ("other permissions", &root, others, 403),
+        ("another customer", &root, with(json!({"customerId": ["cus_2", "cus_10"]})), 403),
+        ("an organization", &root, with(json!({"organizationId": ["org_1"]})), 403),
+        ("a further key", &root, with(json!({"planId": ["p1"]})), 403),
+        ("another organization's", &in_org_1, with(json!({"organizationId": ["org_2"]})), 403),
+        ("of another organization", &in_org_1, bearer_of_everything_in(&fixture, "org_2"), 403),
+        ("a customer's own token", &root, customers, 403),
+        ("that customer", &root, with(json!({"customerId": ["cus_2", "cus_1"]})), 201),
+        ("that organization", &in_org_1, with(json!({"organizationId": ["org_1"]})), 201),
+        ("everything", &root, bearer_of_everything(&fixture), 201),
+    ] {
+        let answer = server.post(path, Some(&bearer), &passwordless_for("cus_1")).await;
+        assert_eq!(answer.status().as_u16(), status, "{case}");
+        if status == 403 {
+            assert_problem(&answer, 403, "insufficient-permission");
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.starts_with(&format!("Bearer realm=\"{ISSUER}\"")), "{case}");
+            assert!(challenge.contains("error=\"insufficient_scope\""), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_given_no_more_than_its_bearer_holds() {
+    let (fixture, server) = fixture().await;
+    let held = json!([
+        {"scope": {}, "permissions": [START_PERMISSION]},
+        {"scope": {"productId": ["p1", "p2"]}, "permissions": ["GetOrders", "PostOrder"]},
+    ]);
+    let bearer = token_of(&fixture, Grant::user("ops").acl(acl_of(held)));
+    let within = json!({"scope": {"productId": ["p2"]}, "permissions": ["GetOrders"]});
+    let attempt = async |acl: Value| {
+        let mut body = passwordless_for("cus_1");
+        body["acl"] = acl;
+        body["customClaims"] = json!({"locale": "de"});
+        server.post(COLLECTION, Some(&bearer), &body).await
+    };
+    for beyond in [
+        json!({"scope": {}, "permissions": ["GetOrders"]}),
+        json!({"scope": {"productId": ["p1", "p3"]}, "permissions": ["GetOrders"]}),
+        json!({"scope": {"productId": ["p1"]}, "permissions": ["GetOrders", "DeleteOrder"]}),
+        json!({"scope": {"productId": ["p1"]}, "permissions": ["*"]}),
+    ] {
+        let answer = attempt(json!([within, beyond])).await;
+        assert_problem(&answer, 403, "acl-exceeds-grant");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("acl.1"), "{answer:?}");
+    }
+    let token = token_in(attempt(json!([within])).await);
+    let claims = claims_in(&fixture, exchange(&server, &token, json!({})).await);
+    assert_eq!(claims["acl"], json!([within]));
+    assert_eq!(claims["customClaims"], json!({"locale": "de"}));
+    let listed = server.get(COLLECTION, Some(&bearer_of_everything(&fixture))).await.expect(200);
+    assert_eq!(listed.json(), json!([]), "those that were refused have left nothing behind");
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
+    let (fixture, server) = fixture().await;
+    let bearer = bearer_of_everything(&fixture);
+    let large = json!({"text": "x".repeat(4_096)});
+    for (name, value, fields) in [
+        ("customerId", json!(" "), vec!["customerId"]),
+        ("customerId", json!("cus\u{0}1"), vec!["customerId"]),
+        ("customerId", json!("c".repeat(257)), vec!["customerId"]),
+        ("acl", json!([]), vec!["acl"]),
+        ("acl", json!([{"scope": {}, "permissions": ["Get*"]}]), vec!["acl"]),
+        (
+            "acl",
+            json!([{"scope": {"productId": []}, "permissions": []}]),
+            vec!["acl.0.permissions", "acl.0.scope.productId"],
+        ),
+        ("customClaims", large.clone(), vec!["customClaims"]),
+    ] {
+        let mut body = passwordless_for("cus_1");
+        body[name] = value;
+        let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+        assert_eq!(invalid_fields(&answer), fields);
+    }
+    let body = json!({
+        "mode": "passwordless",
+        "acl": [],
+        "customClaims": large,
+        "expiredTime": "2020-01-01T00:00:00Z",
+    });
+    let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+    assert_eq!(invalid_fields(&answer), ["acl", "customClaims", "customerId", "expiredTime"]);
+}
+
+#[tokio::test]
+async fn a_session_is_of_the_organization_of_the_mount_or_else_of_the_bearer() {
+    let (fixture, server) = fixture().await;
+    for (path, bearer, organization) in [
+        (COLLECTION.to_owned(), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
+        (below("org_1", COLLECTION), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
+        (below("org_2", COLLECTION), bearer_of_everything(&fixture), json!("org_2")),
+        (COLLECTION.to_owned(), bearer_of_everything(&fixture), Value::Null),
+    ] {
+        let answer = server.post(&path, Some(&bearer), &passwordless_for("cus_1")).await;
+        let exchanged = exchange(&server, &token_in(answer), json!({})).await;
+        assert_eq!(claims_in(&fixture, exchanged)["organizationId"], organization);
+    }
+}

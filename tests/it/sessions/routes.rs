@@ -1,0 +1,111 @@
+//! What all routes have in common: methods, bodies, and the organization that they are below.
+
+use http::Method;
+use serde_json::json;
+
+use super::{
+    COLLECTION, JSON, MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below,
+    code_path, customers_in, exchange_path, fixture, log_out, passwordless_for,
+    register_credential, send_empty, session_path, start_session,
+};
+use crate::support::PASSWORD;
+
+#[tokio::test]
+async fn another_method_is_a_405_that_names_those_there_are() {
+    let (fixture, server) = fixture().await;
+    let token = start_session(&fixture, "cus_1", None).await;
+    for (path, methods, allowed) in [
+        (COLLECTION.to_owned(), &["PUT", "PATCH", "DELETE", "BREW"][..], "GET, HEAD, POST"),
+        (session_path(&token), &["POST", "PUT", "PATCH"], "GET, HEAD, DELETE"),
+        (session_path("unknown"), &["POST"], "GET, HEAD, DELETE"),
+        (code_path(&token), &["GET", "PUT", "DELETE"], "POST"),
+        (exchange_path(&token), &["GET", "PUT", "DELETE"], "POST"),
+    ] {
+        for path in [below("org_1", &path), path] {
+            for method in methods {
+                let answer = send_empty(&server, method.parse().unwrap(), &path).await;
+                assert_problem(&answer, 405, "method-not-allowed");
+                assert_eq!(answer.header("allow"), allowed, "{method} {path}");
+            }
+        }
+    }
+    server.get(&session_path(&token), None).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_is_small_strict_json_and_says_so() {
+    let (fixture, server) = fixture().await;
+    register_credential(&fixture, NAME, |entity| entity).await;
+    let token = fixture.session(|new| new.otp_required(true)).await;
+    fixture.clock.advance(MINUTE);
+    let login = json!({"username": NAME, "password": PASSWORD}).to_string();
+    for (path, good) in [(COLLECTION.to_owned(), &*login), (code_path(&token), "{}")] {
+        let post = async |media: Option<&str>, body: &str| {
+            server.post_text(&path, None, media, body.to_owned()).await
+        };
+        for media in [
+            None,
+            Some("text/plain"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/problem+json"),
+            Some("application/json; charset=latin1"),
+        ] {
+            let answer = post(media, good).await;
+            assert_problem(&answer, 415, "unsupported-media-type");
+        }
+        let padded = format!("{good}{}", " ".repeat(16 * 1_024 - good.len()));
+        let too_long = format!("{padded} ");
+        assert_problem(&post(Some(JSON), &too_long).await, 413, "content-too-large");
+        let twice = r#"{"username":"a","username":"a"}"#;
+        for malformed in [twice, "{} {}", "\u{feff}{}", "[]", "\"x\"", "null", &"[".repeat(40)] {
+            assert_problem(&post(Some(JSON), malformed).await, 400, "malformed-request");
+        }
+        let answer = post(Some("Application/JSON; charset=UTF-8"), &padded).await;
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn below_an_organization_nothing_of_another_is_found() {
+    let (fixture, server) = fixture().await;
+    let token = start_session(&fixture, "cus_1", Some("org_1")).await;
+    let homeless = start_session(&fixture, "cus_1", None).await;
+    // The last three could be nobody's.
+    for organization in ["org_2", "ORG_1", "%20", "%00", "%FF"] {
+        for token in [&token, &homeless] {
+            for (method, path) in [
+                (Method::GET, session_path(token)),
+                (Method::DELETE, session_path(token)),
+                (Method::POST, exchange_path(token)),
+                (Method::POST, code_path(token)),
+            ] {
+                let answer = send_empty(&server, method, &below(organization, &path)).await;
+                assert_problem(&answer, 404, "not-found");
+            }
+        }
+    }
+    let in_org_1 = |path: String| below("org_1", &path);
+    let answer = server.get(&in_org_1(session_path(&token)), None).await.expect(200).json();
+    assert_eq!(answer["_links"][0]["href"], "/organizations/org_1/customers/cus_1");
+    assert_problem(&server.get(&in_org_1(session_path(&homeless)), None).await, 404, "not-found");
+    assert_no_content(&send_empty(&server, Method::DELETE, &in_org_1(session_path(&token))).await);
+    assert_no_content(&log_out(&server, &homeless).await);
+}
+
+#[tokio::test]
+async fn below_an_organization_that_cannot_exist_nobody_starts_or_lists_sessions() {
+    let (fixture, server) = fixture().await;
+    register_credential(&fixture, NAME, |entity| entity).await;
+    let bearer = bearer_of_everything(&fixture);
+    for organization in ["%20", "%00", "%FF", &"o".repeat(257)] {
+        let path = below(organization, COLLECTION);
+        let login = json!({"username": NAME, "password": PASSWORD});
+        let answer = server.post(&path, None, &login).await;
+        assert_problem(&answer, 401, "invalid-credentials");
+        let answer = server.post(&path, Some(&bearer), &passwordless_for("cus_1")).await;
+        assert_problem(&answer, 403, "insufficient-permission");
+        let answer = server.get(&path, Some(&bearer)).await;
+        assert_problem(&answer, 403, "insufficient-permission");
+    }
+    assert_eq!(customers_in(server.get(COLLECTION, Some(&bearer)).await, 0), [""; 0]);
+}
