@@ -6,11 +6,8 @@ use axum::Router;
 use countersign::{CustomerId, ErrorKind, NewSession, OrganizationId, Policy, Timestamp};
 use serde_json::{Value, json};
 
+use crate::support::sessions::{exchange, exchange_path, present_code};
 use crate::support::{Answer, Fixture, Server, acl_of, wrong_code_for};
-
-fn path(token: &str) -> String {
-    format!("/authentication-tokens/{token}/exchange")
-}
 
 fn shopping() -> Value {
     json!([{"scope": {"productId": ["p1", "p2"]}, "permissions": ["GetOrders", "PostOrder"]}])
@@ -57,7 +54,7 @@ async fn a_session_is_exchanged_for_a_jwt_with_its_own_list_and_claims() {
     let (fixture, server) = fixture().await;
     let custom = json!({"locale": "de"}).as_object().unwrap().clone();
     let token = fixture.session(|new| new.acl(acl_of(shopping())).custom_claims(custom)).await;
-    let answer = server.post_text(&path(&token), None, None, "").await.expect(201);
+    let answer = server.post_text(&exchange_path(&token), None, None, "").await.expect(201);
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.headers().get("location").is_none());
     let body = answer.json();
@@ -88,11 +85,11 @@ async fn a_token_is_exchanged_once_unless_invalidate_is_false() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
     for _ in 0..3 {
-        server.post(&path(&token), None, &json!({"invalidate": false})).await.expect(201);
+        exchange(&server, &token, &json!({"invalidate": false})).await.expect(201);
     }
-    server.post(&path(&token), None, &json!({})).await.expect(201);
+    exchange(&server, &token, &json!({})).await.expect(201);
     for body in [json!({}), json!({"invalidate": false})] {
-        assert_problem(&server.post(&path(&token), None, &body).await, 404, "not-found");
+        assert_problem(&exchange(&server, &token, &body).await, 404, "not-found");
     }
 }
 
@@ -101,7 +98,7 @@ async fn of_a_thousand_exchanges_at_once_one_is_answered_201_and_the_rest_404() 
     let fixture = Fixture::new();
     let servers = [fixture.serve().await, fixture.serve().await];
     let token = shopping_session(&fixture).await;
-    let path = path(&token);
+    let path = exchange_path(&token);
     let mut running = Vec::new();
     for number in 0..1_000 {
         let (address, path) = (servers[number % 2].address, path.clone());
@@ -123,19 +120,19 @@ async fn a_request_that_fails_does_not_use_the_token_up() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
     let wider = json!({"acl": [{"scope": {}, "permissions": ["*"]}]});
-    assert_problem(&server.post(&path(&token), None, &wider).await, 403, "acl-exceeds-grant");
+    assert_problem(&exchange(&server, &token, &wider).await, 403, "acl-exceeds-grant");
     let claims = json!({"customClaims": {"admin": true}});
-    let refused = server.post(&path(&token), None, &claims).await;
+    let refused = exchange(&server, &token, &claims).await;
     assert_problem(&refused, 403, "custom-claims-not-allowed");
-    let broken = server.post_text(&path(&token), None, Some("application/json"), "{").await;
+    let broken =
+        server.post_text(&exchange_path(&token), None, Some("application/json"), "{").await;
     assert_problem(&broken, 400, "malformed-request");
-    let typed = server.post(&path(&token), None, &json!({"invalidate": "no"})).await;
+    let typed = exchange(&server, &token, &json!({"invalidate": "no"})).await;
     assert_problem(&typed, 400, "malformed-request");
-    let late =
-        server.post(&path(&token), None, &json!({"expiredTime": "2030-01-01T00:00:00Z"})).await;
+    let late = exchange(&server, &token, &json!({"expiredTime": "2030-01-01T00:00:00Z"})).await;
     assert_eq!(invalid_fields(&late), ["expiredTime"]);
-    server.post(&path(&token), Some("a.bad.token"), &json!({})).await.expect(401);
-    server.post(&path(&token), None, &json!({})).await.expect(201);
+    server.post(&exchange_path(&token), Some("a.bad.token"), &json!({})).await.expect(401);
+    exchange(&server, &token, &json!({})).await.expect(201);
 }
 
 #[tokio::test]
@@ -144,7 +141,7 @@ async fn without_a_bearer_the_list_may_only_be_narrowed() {
     let asked =
         json!([{"scope": {"productId": ["p1"], "planId": ["x"]}, "permissions": ["GetOrders"]}]);
     let token = shopping_session(&fixture).await;
-    let answer = server.post(&path(&token), None, &json!({"acl": asked})).await.expect(201).json();
+    let answer = exchange(&server, &token, &json!({"acl": asked})).await.expect(201).json();
     assert_eq!(answer["acl"], asked);
     assert_eq!(claims(&fixture, &answer["token"])["acl"], asked);
 
@@ -157,11 +154,11 @@ async fn without_a_bearer_the_list_may_only_be_narrowed() {
         json!([{"scope": {"productId": ["p1"]}, "permissions": ["GetOrders", "DeleteOrder"]}]),
         json!([{"scope": {"productId": ["p1"]}, "permissions": ["*"]}]),
     ] {
-        let answer = server.post(&path(&token), None, &json!({"acl": wider})).await;
+        let answer = exchange(&server, &token, &json!({"acl": wider})).await;
         assert_problem(&answer, 403, "acl-exceeds-grant");
     }
     let second = json!([asked[0], {"scope": {}, "permissions": ["GetOrders"]}]);
-    let answer = server.post(&path(&token), None, &json!({"acl": second})).await;
+    let answer = exchange(&server, &token, &json!({"acl": second})).await;
     assert!(answer.json()["detail"].as_str().unwrap().contains("acl.1"));
 }
 
@@ -177,7 +174,7 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
         "oneTimePassword": "12a456",
         "expiredTime": "soon",
     });
-    let mut fields = invalid_fields(&server.post(&path(&token), None, &body).await);
+    let mut fields = invalid_fields(&exchange(&server, &token, &body).await);
     fields.sort();
     assert_eq!(
         fields,
@@ -192,12 +189,9 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
             "oneTimePassword",
         ]
     );
-    assert_eq!(
-        invalid_fields(&server.post(&path(&token), None, &json!({"acl": []})).await),
-        ["acl"]
-    );
+    assert_eq!(invalid_fields(&exchange(&server, &token, &json!({"acl": []})).await), ["acl"]);
     let trailing = json!({"acl": [{"scope": {}, "permissions": ["Get*"]}]});
-    assert_eq!(invalid_fields(&server.post(&path(&token), None, &trailing).await), ["acl"]);
+    assert_eq!(invalid_fields(&exchange(&server, &token, &trailing).await), ["acl"]);
     for wrong_type in [
         json!({"acl": {}}),
         json!({"acl": null}),
@@ -208,7 +202,7 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
         json!({"customClaims": []}),
         json!({"expiredTime": 1}),
     ] {
-        let answer = server.post(&path(&token), None, &wrong_type).await;
+        let answer = exchange(&server, &token, &wrong_type).await;
         assert_problem(&answer, 400, "malformed-request");
         let name = wrong_type.as_object().unwrap().keys().next().unwrap().clone();
         assert!(answer.json()["detail"].as_str().unwrap().contains(&name));
@@ -220,7 +214,7 @@ async fn ten_thousand_entries_are_refused_by_size() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
     let entry = json!({"scope": {}, "permissions": ["GetOrders"]});
-    let answer = server.post(&path(&token), None, &json!({"acl": vec![entry; 10_000]})).await;
+    let answer = exchange(&server, &token, &json!({"acl": vec![entry; 10_000]})).await;
     assert_problem(&answer, 413, "content-too-large");
 }
 
@@ -232,9 +226,9 @@ async fn a_trailing_wildcard_counts_where_the_policy_opens_it() {
     let held = json!([{"scope": {}, "permissions": ["Storefront*"]}]);
     let token = fixture.session(|new| new.acl(acl_of(held))).await;
     let wider = json!({"acl": [{"scope": {}, "permissions": ["Store*"]}]});
-    server.post(&path(&token), None, &wider).await.expect(403);
+    exchange(&server, &token, &wider).await.expect(403);
     let narrower = json!({"acl": [{"scope": {}, "permissions": ["StorefrontGet*"]}]});
-    let answer = server.post(&path(&token), None, &narrower).await.expect(201).json();
+    let answer = exchange(&server, &token, &narrower).await.expect(201).json();
     assert_eq!(claims(&fixture, &answer["token"])["acl"], narrower["acl"]);
 }
 
@@ -251,10 +245,10 @@ async fn a_bearer_with_the_permission_widens_what_may_be_asked_and_another_does_
     });
     let token = shopping_session(&fixture).await;
     let may_not = fixture.user_token("may-not").await;
-    let refused = server.post(&path(&token), Some(&may_not), &body).await;
+    let refused = server.post(&exchange_path(&token), Some(&may_not), &body).await;
     assert_problem(&refused, 403, "acl-exceeds-grant");
     let may = fixture.user_token("may").await;
-    let answer = server.post(&path(&token), Some(&may), &body).await.expect(201).json();
+    let answer = server.post(&exchange_path(&token), Some(&may), &body).await.expect(201).json();
     assert_eq!(answer["acl"], body["acl"]);
     let claims = claims(&fixture, &answer["token"]);
     assert_eq!(claims["customClaims"], body["customClaims"]);
@@ -262,7 +256,7 @@ async fn a_bearer_with_the_permission_widens_what_may_be_asked_and_another_does_
     assert_eq!(claims["acl"], body["acl"]);
     let beyond = json!({"acl": [{"scope": {}, "permissions": ["*"]}]});
     let token = shopping_session(&fixture).await;
-    let refused = server.post(&path(&token), Some(&may), &beyond).await;
+    let refused = server.post(&exchange_path(&token), Some(&may), &beyond).await;
     assert_problem(&refused, 403, "acl-exceeds-grant");
 }
 
@@ -271,10 +265,10 @@ async fn a_customers_own_jwt_widens_nothing() {
     let (fixture, server) = fixture().await;
     let everything = json!([{"scope": {}, "permissions": ["*"]}]);
     let token = fixture.session(|new| new.acl(acl_of(everything))).await;
-    let jwt = server.post(&path(&token), None, &json!({"invalidate": false})).await.expect(201);
+    let jwt = exchange(&server, &token, &json!({"invalidate": false})).await.expect(201);
     let jwt = jwt.json()["token"].as_str().unwrap().to_owned();
     let claims = json!({"customClaims": {"role": "admin"}});
-    let refused = server.post(&path(&token), Some(&jwt), &claims).await;
+    let refused = server.post(&exchange_path(&token), Some(&jwt), &claims).await;
     assert_problem(&refused, 403, "custom-claims-not-allowed");
 }
 
@@ -285,10 +279,10 @@ async fn custom_claims_that_the_policy_lists_may_be_set_without_a_bearer_up_to_t
     let server = fixture.serve().await;
     let token = shopping_session(&fixture).await;
     let large = json!({"customClaims": {"locale": "x".repeat(5_000)}});
-    let answer = server.post(&path(&token), None, &large).await;
+    let answer = exchange(&server, &token, &large).await;
     assert_eq!(invalid_fields(&answer), ["customClaims"]);
     let open = json!({"customClaims": {"locale": "fr"}});
-    let answer = server.post(&path(&token), None, &open).await.expect(201).json();
+    let answer = exchange(&server, &token, &open).await.expect(201).json();
     assert_eq!(answer["customClaims"], json!({"locale": "fr"}));
 }
 
@@ -309,7 +303,7 @@ async fn the_expiry_is_later_than_now_and_at_most_a_day_away() {
         ("2026-01-01", 422),
     ] {
         let token = shopping_session(&fixture).await;
-        let answer = server.post(&path(&token), None, &json!({"expiredTime": time})).await;
+        let answer = exchange(&server, &token, &json!({"expiredTime": time})).await;
         assert_eq!(answer.status().as_u16(), status, "{time}");
         if status == 422 {
             assert_eq!(invalid_fields(&answer), ["expiredTime"]);
@@ -325,7 +319,7 @@ async fn documented_read_only_fields_and_unknown_ones_are_ignored() {
         "id": 1, "type": "admin", "token": "x", "customerId": {"a": 1}, "createdTime": "never",
         "updatedTime": [], "_links": "x", "somethingElse": null,
     });
-    let answer = server.post(&path(&token), None, &body).await.expect(201).json();
+    let answer = exchange(&server, &token, &body).await.expect(201).json();
     assert_eq!(answer["customerId"], "cus_1");
     assert_eq!(answer["type"], "customer");
 }
@@ -335,11 +329,11 @@ async fn a_session_that_has_expired_or_never_was_is_a_404() {
     let (fixture, server) = fixture().await;
     let token = fixture.session(|new| new.lifetime(Duration::from_secs(60))).await;
     fixture.clock.advance(Duration::from_secs(59));
-    server.post(&path(&token), None, &json!({"invalidate": false})).await.expect(201);
+    exchange(&server, &token, &json!({"invalidate": false})).await.expect(201);
     fixture.clock.advance(Duration::from_secs(1));
-    assert_problem(&server.post(&path(&token), None, &json!({})).await, 404, "not-found");
+    assert_problem(&exchange(&server, &token, &json!({})).await, 404, "not-found");
     for unknown in ["x", "%2e%2e%2f", "%00", "%ff", "a%20b", "%E2%82%AC", &"x".repeat(2_000)] {
-        let answer = server.post(&path(unknown), None, &json!({})).await;
+        let answer = exchange(&server, unknown, &json!({})).await;
         assert_problem(&answer, 404, "not-found");
     }
 }
@@ -352,8 +346,9 @@ async fn a_session_of_another_organization_is_a_404_and_its_own_is_in_the_token(
     let own = OrganizationId::new("org_1").unwrap();
     let token = fixture.session(|new| new.organization(own)).await;
     let homeless = fixture.session(|new| new).await;
-    let below =
-        |organization: &str, token: &str| format!("/organizations/{organization}{}", path(token));
+    let below = |organization: &str, token: &str| {
+        format!("/organizations/{organization}{}", exchange_path(token))
+    };
     for other in [below("org_2", &token), below("org_1", &homeless), below("%20", &token)] {
         assert_problem(&server.post(&other, None, &json!({})).await, 404, "not-found");
     }
@@ -366,10 +361,10 @@ async fn a_session_of_another_organization_is_a_404_and_its_own_is_in_the_token(
 async fn the_bearer_has_to_be_good_or_absent() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
-    let answer = server.post(&path(&token), Some("forged"), &json!({})).await;
+    let answer = server.post(&exchange_path(&token), Some("forged"), &json!({})).await;
     assert_problem(&answer, 401, "invalid-token");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
-    let request = http::Request::post(path(&token))
+    let request = http::Request::post(exchange_path(&token))
         .header("authorization", "Bearer a")
         .header("authorization", "Bearer b")
         .body("")
@@ -377,8 +372,10 @@ async fn the_bearer_has_to_be_good_or_absent() {
     let answer = server.send(request).await;
     assert_problem(&answer, 400, "invalid-token");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
-    let request =
-        http::Request::post(path(&token)).header("authorization", "Basic YTpi").body("").unwrap();
+    let request = http::Request::post(exchange_path(&token))
+        .header("authorization", "Basic YTpi")
+        .body("")
+        .unwrap();
     server.send(request).await.expect(201);
 }
 
@@ -386,23 +383,25 @@ async fn the_bearer_has_to_be_good_or_absent() {
 async fn wrong_methods_and_media_types_are_answered_as_problems() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
-    let answer = server.get(&path(&token), None).await;
+    let answer = server.get(&exchange_path(&token), None).await;
     assert_problem(&answer, 405, "method-not-allowed");
     assert_eq!(answer.header("allow"), "POST");
     for media in [None, Some("text/plain"), Some("application/json; charset=latin1")] {
-        let answer = server.post_text(&path(&token), None, media, "{}").await;
+        let answer = server.post_text(&exchange_path(&token), None, media, "{}").await;
         assert_problem(&answer, 415, "unsupported-media-type");
     }
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(16 * 1024));
-    let answer = server.post_text(&path(&token), None, Some("application/json"), large).await;
+    let answer =
+        server.post_text(&exchange_path(&token), None, Some("application/json"), large).await;
     assert_problem(&answer, 413, "content-too-large");
     for body in [r#"{"a":1,"a":2}"#, "{} {}", "\u{feff}{}", "[]", &"[".repeat(40)] {
         let body = body.to_owned();
-        let answer = server.post_text(&path(&token), None, Some("application/json"), body).await;
+        let answer =
+            server.post_text(&exchange_path(&token), None, Some("application/json"), body).await;
         assert_problem(&answer, 400, "malformed-request");
     }
     server
-        .post_text(&path(&token), None, Some("application/json; charset=UTF-8"), "{}")
+        .post_text(&exchange_path(&token), None, Some("application/json; charset=UTF-8"), "{}")
         .await
         .expect(201);
 }
@@ -414,17 +413,13 @@ async fn session_with_code(fixture: &Fixture) -> (String, String) {
     (token, fixture.outbox.last_code())
 }
 
-async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
-    server.post(&path(token), None, &json!({"oneTimePassword": code})).await
-}
-
 #[tokio::test]
 async fn a_guarded_session_needs_its_code_and_a_missing_or_malformed_one_is_no_try() {
     let (fixture, server) = fixture().await;
     let (token, code) = session_with_code(&fixture).await;
     assert_eq!(code.len(), 6);
     for _ in 0..10 {
-        let missing = server.post(&path(&token), None, &json!({})).await;
+        let missing = exchange(&server, &token, &json!({})).await;
         assert_problem(&missing, 401, "one-time-password-required");
         assert_eq!(
             invalid_fields(&present_code(&server, &token, "12345").await),
@@ -451,7 +446,7 @@ async fn the_last_wrong_code_takes_back_what_a_right_one_was_exchanged_for() {
     let (fixture, server) = fixture().await;
     let (token, code) = session_with_code(&fixture).await;
     let body = json!({"oneTimePassword": code, "invalidate": false});
-    let exchanged = server.post(&path(&token), None, &body).await.expect(201).json();
+    let exchanged = exchange(&server, &token, &body).await.expect(201).json();
     let jwt = exchanged["token"].as_str().unwrap();
     fixture.tokens.validator().validate(jwt).unwrap();
     for _ in 0..5 {
@@ -479,7 +474,7 @@ async fn of_a_thousand_tries_at_once_no_more_than_the_limit_are_compared() {
     let (token, code) = session_with_code(&fixture).await;
     let mut running = Vec::new();
     for number in 0..1_000 {
-        let (address, path) = (servers[number % 2].address, path(&token));
+        let (address, path) = (servers[number % 2].address, exchange_path(&token));
         let body = json!({"oneTimePassword": wrong_code_for(&code)}).to_string();
         running.push(tokio::spawn(async move {
             let request = http::Request::post(path).header("content-type", "application/json");
@@ -504,7 +499,7 @@ async fn a_right_code_is_no_wrong_try_though_the_request_fails() {
     let (token, code) = session_with_code(&fixture).await;
     let wider = json!({"oneTimePassword": code, "acl": [{"scope": {}, "permissions": ["*"]}]});
     for _ in 0..10 {
-        let refused = server.post(&path(&token), None, &wider).await;
+        let refused = exchange(&server, &token, &wider).await;
         assert_problem(&refused, 403, "acl-exceeds-grant");
     }
     present_code(&server, &token, &code).await.expect(201);
@@ -515,8 +510,8 @@ async fn a_code_is_spent_by_a_201_though_the_session_stays() {
     let (fixture, server) = fixture().await;
     let (token, code) = session_with_code(&fixture).await;
     let body = json!({"oneTimePassword": code, "invalidate": false});
-    server.post(&path(&token), None, &body).await.expect(201);
-    let again = server.post(&path(&token), None, &body).await;
+    exchange(&server, &token, &body).await.expect(201);
+    let again = exchange(&server, &token, &body).await;
     assert_problem(&again, 401, "one-time-password-invalid");
 }
 
@@ -526,7 +521,7 @@ async fn one_code_is_good_for_one_201_however_many_present_it_at_once() {
     let (token, code) = session_with_code(&fixture).await;
     let mut running = Vec::new();
     for _ in 0..50 {
-        let (address, path) = (server.address, path(&token));
+        let (address, path) = (server.address, exchange_path(&token));
         let body = json!({"oneTimePassword": code, "invalidate": false}).to_string();
         running.push(tokio::spawn(async move {
             let request = http::Request::post(path).header("content-type", "application/json");

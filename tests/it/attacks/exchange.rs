@@ -14,10 +14,9 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::attacks::service::{
-    Cluster, JSON, SESSIONS, assert_problem, at_once, exchange, retry_after, serve,
-};
+use crate::attacks::service::{Cluster, JSON, assert_problem, at_once, retry_after, serve};
 use crate::support::jose::base64url_decode;
+use crate::support::sessions::{exchange, exchange_path, session_path};
 use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, acl_of};
 
 /// A store that, at one call, does what a test tells it to.
@@ -179,7 +178,7 @@ async fn of_a_thousand_exchanges_at_once_on_several_nodes_one_is_a_201() {
     }
     for sort in [SORTS[0], SORTS[2]] {
         let (token, body) = sort.begin(&nodes[0]).await;
-        let path = format!("{SESSIONS}/{token}/exchange");
+        let path = exchange_path(&token);
         let exchange = |number: usize| {
             let request = Request::post(&path).header("content-type", JSON);
             (addresses[number % 3], request.body(body.to_string()).unwrap())
@@ -187,7 +186,7 @@ async fn of_a_thousand_exchanges_at_once_on_several_nodes_one_is_a_201() {
         let statuses = at_once((0..1_000).map(exchange)).await;
         assert_eq!(statuses[&201], 1, "{sort:?} {statuses:?}");
         for server in &servers {
-            let found = server.get(&format!("{SESSIONS}/{token}"), None).await;
+            let found = server.get(&session_path(&token), None).await;
             assert_problem(&found, 404, "not-found");
         }
     }
@@ -260,12 +259,12 @@ async fn a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up() 
             for fault in [Fault::Fails, Fault::Hangs] {
                 let (token, body) = sort.begin(&node).await;
                 store.plan(step, fault);
-                let failed = exchange(&server, &token, body.clone()).await;
+                let failed = exchange(&server, &token, &body).await;
                 assert!(store.has_failed());
                 assert_problem(&failed, 503, "unavailable");
                 assert!(retry_after(&failed) >= 1);
                 assert!(!failed.text().contains("db.internal"), "{failed:?}");
-                exchange(&server, &token, body).await.expect(201);
+                exchange(&server, &token, &body).await.expect(201);
             }
         }
     }
@@ -281,10 +280,10 @@ async fn however_often_the_last_step_fails_a_right_code_is_no_wrong_try() {
         let (token, body) = sort.begin(&node).await;
         for _ in 0..10 {
             store.plan(sort.steps - 1, Fault::Fails);
-            let failed = exchange(&server, &token, body.clone()).await;
+            let failed = exchange(&server, &token, &body).await;
             assert_problem(&failed, 503, "unavailable");
         }
-        exchange(&server, &token, body).await.expect(201);
+        exchange(&server, &token, &body).await.expect(201);
     }
 }
 
@@ -296,7 +295,7 @@ async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
     let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
     for step in 0..3 {
         let token = node.session(|new| new).await;
-        let path = format!("{SESSIONS}/{token}");
+        let path = session_path(&token);
         let log_out = async || here.send(Request::delete(&path).body("").unwrap()).await;
         store.plan(step, Fault::Fails);
         assert_problem(&log_out().await, 503, "unavailable");
@@ -323,7 +322,7 @@ async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
     node.tokens.register(jane).await.unwrap();
     // Taking back, removing the sessions, and telling those who keep copies of the credential.
     for step in 0..3 {
-        let path = format!("{SESSIONS}/{}", node.session(|new| new).await);
+        let path = session_path(&node.session(|new| new).await);
         cluster.clock.advance(Duration::from_millis(1));
         store.plan(step, Fault::Fails);
         let new = Password::new(format!("password number {step}")).unwrap();
@@ -344,7 +343,7 @@ async fn a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_k
     let server = serve(&fixture).await;
     let held = json!([{"scope": {"productId": ["p1"]}, "permissions": ["Storefront*"]}]);
     let token = fixture.session(|new| new.acl(acl_of(held.clone()))).await;
-    let path = format!("{SESSIONS}/{token}/exchange");
+    let path = exchange_path(&token);
     for (scope, permission, status) in [
         (r#"{"productId":["p1"]}"#, "*", 403),
         (r#"{"productId":["p1"]}"#, r"\u002a", 403),
@@ -380,7 +379,7 @@ async fn a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_k
     let twice = r#"{"acl":[{"scope":{"productId":["p1"],"productId":["p2"]},"permissions":["StorefrontGet"]}]}"#;
     let answer = server.post_text(&path, None, Some(JSON), twice).await;
     assert_problem(&answer, 400, "malformed-request");
-    assert_eq!(exchange(&server, &token, json!({})).await.expect(201).json()["acl"], held);
+    assert_eq!(exchange(&server, &token, &json!({})).await.expect(201).json()["acl"], held);
 }
 
 #[tokio::test]
@@ -399,7 +398,7 @@ async fn custom_claims_named_like_registered_ones_stand_under_custom_claims_alon
     let with_given = fixture.session(|new| new.custom_claims(given)).await;
     let plain = fixture.session(|new| new).await;
     for (token, body) in [(with_given, json!({})), (plain, json!({"customClaims": claims}))] {
-        let answer = exchange(&server, &token, body).await.expect(201).json();
+        let answer = exchange(&server, &token, &body).await.expect(201).json();
         assert_eq!(answer["customClaims"], claims);
         let jwt = answer["token"].as_str().unwrap();
         let validated = fixture.tokens.validator().validate(jwt).unwrap();
@@ -432,7 +431,7 @@ async fn an_expiry_is_an_instant_within_bounds_however_it_is_written() {
         ("2026-01-02T14:00:00+14:00", 86_400),
     ] {
         let token = fixture.session(|new| new).await;
-        let answer = exchange(&server, &token, json!({"expiredTime": time})).await.expect(201);
+        let answer = exchange(&server, &token, &json!({"expiredTime": time})).await.expect(201);
         let jwt = answer.json()["token"].as_str().unwrap().to_owned();
         let validated = fixture.tokens.validator().validate(&jwt).unwrap();
         assert_eq!(validated.expires_at(), Timestamp::from_secs(START + seconds), "{time}");
@@ -463,9 +462,9 @@ async fn an_expiry_is_an_instant_within_bounds_however_it_is_written() {
         "１767229200",
         "",
     ] {
-        let answer = exchange(&server, &token, json!({"expiredTime": time})).await;
+        let answer = exchange(&server, &token, &json!({"expiredTime": time})).await;
         assert_problem(&answer, 422, "invalid-fields");
         assert_eq!(answer.json()["invalidFields"][0]["field"], "expiredTime", "{time}");
     }
-    exchange(&server, &token, json!({})).await.expect(201);
+    exchange(&server, &token, &json!({})).await.expect(201);
 }

@@ -8,9 +8,9 @@ use http::Request;
 use serde_json::json;
 
 use crate::attacks::service::{
-    MINUTE, SESSIONS, assert_problem, at_once, exchange, present_code, retry_after, send_again,
-    serve, session_with_code,
+    MINUTE, assert_problem, at_once, retry_after, serve, session_with_code,
 };
+use crate::support::sessions::{SESSIONS, code_path, exchange, present_code, send_again};
 use crate::support::{Fixture, START, wrong_code_for};
 
 #[tokio::test]
@@ -19,8 +19,8 @@ async fn a_code_that_was_used_is_never_good_again() {
     let server = serve(&fixture).await;
     let (token, code) = session_with_code(&fixture).await;
     let keeping = |code: &str| json!({"oneTimePassword": code, "invalidate": false});
-    exchange(&server, &token, keeping(&code)).await.expect(201);
-    let again = exchange(&server, &token, keeping(&code)).await;
+    exchange(&server, &token, &keeping(&code)).await.expect(201);
+    let again = exchange(&server, &token, &keeping(&code)).await;
     assert_problem(&again, 401, "one-time-password-invalid");
     fixture.clock.set(Timestamp::from_secs(START - 60));
     present_code(&server, &token, &code).await.expect(401);
@@ -91,7 +91,7 @@ async fn of_many_that_have_a_code_sent_again_at_once_one_does() {
     let servers = [serve(&fixture).await, serve(&fixture).await];
     let (token, _) = session_with_code(&fixture).await;
     fixture.clock.advance(MINUTE);
-    let path = format!("{SESSIONS}/{token}/one-time-password");
+    let path = code_path(&token);
     let again = |number: usize| {
         (servers[number % 2].address, Request::post(&path).body(String::new()).unwrap())
     };

@@ -12,14 +12,14 @@ use countersign::{
     Algorithm, CustomerId, Entity, Grant, KeyRing, Password, Policy, SealingKey, ThrottleLimit,
 };
 use http::{Method, Request};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::support::sessions::SESSIONS;
 use crate::support::{Answer, Fixture, Outbox, PASSWORD, Server, TestClock, acl_of, send};
 
 pub const USER_TOKEN: &str = "/user/token/generate";
 pub const ENTITY_TOKEN: &str = "/entity/token/generate";
-pub const SESSIONS: &str = "/authentication-tokens";
 pub const JSON: &str = "application/json";
 pub const SECRET: &str = "a secret that the tests know";
 pub const NAME: &str = "josé@example.com";
@@ -155,19 +155,6 @@ pub async fn at_once(
 pub async fn session_with_code(fixture: &Fixture) -> (String, String) {
     let token = fixture.session(|new| new.otp_required(true)).await;
     (token, fixture.outbox.last_code())
-}
-
-pub async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
-    server.post(&format!("{SESSIONS}/{token}/exchange"), None, &body).await
-}
-
-pub async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
-    exchange(server, token, json!({"oneTimePassword": code})).await
-}
-
-pub async fn send_again(server: &Server, token: &str) -> Answer {
-    let path = format!("{SESSIONS}/{token}/one-time-password");
-    server.post_text(&path, None, None, "").await
 }
 
 #[track_caller]

@@ -6,10 +6,11 @@ use countersign::{Grant, NewSession};
 use serde_json::{Value, json};
 
 use super::{
-    COLLECTION, LIST_PERMISSION, MINUTE, NAME, START_PERMISSION, assert_no_content, assert_problem,
+    LIST_PERMISSION, MINUTE, NAME, START_PERMISSION, assert_no_content, assert_problem,
     bearer_of_everything, bearer_of_everything_in, bearer_with, below, customers_in, fixture,
     invalid_fields, log_in, log_out, register_credential, start_session, token_in, token_of,
 };
+use crate::support::sessions::SESSIONS;
 use crate::support::{ISSUER, PASSWORD, member_names};
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn sessions_are_listed_a_hundred_at_a_time_the_oldest_first_and_without_th
         fixture.clock.advance(Duration::from_secs(1));
         tokens.push(start_session(&fixture, &format!("cus_{number}"), None).await);
     }
-    let answer = server.get(COLLECTION, Some(&bearer)).await;
+    let answer = server.get(SESSIONS, Some(&bearer)).await;
     assert_eq!(answer.header("pagination-limit"), "100");
     assert_eq!(answer.header("pagination-offset"), "0");
     assert!(tokens.iter().all(|token| !answer.text().contains(token)));
@@ -38,7 +39,7 @@ async fn sessions_are_listed_a_hundred_at_a_time_the_oldest_first_and_without_th
     assert_eq!(customers.len(), 100);
     assert_eq!(customers[0], "cus_1");
     let rest =
-        customers_in(server.get(&format!("{COLLECTION}?offset=100"), Some(&bearer)).await, 101);
+        customers_in(server.get(&format!("{SESSIONS}?offset=100"), Some(&bearer)).await, 101);
     assert_eq!(rest, ["cus_100"]);
 }
 
@@ -59,7 +60,7 @@ async fn a_page_is_as_large_and_as_far_on_as_asked_for() {
         ("offset=2147483647", "100", "2147483647", &[]),
         ("limit=1&somethingElse=1&somethingElse=2", "1", "0", &["cus_0"]),
     ] {
-        let answer = server.get(&format!("{COLLECTION}?{query}"), Some(&bearer)).await;
+        let answer = server.get(&format!("{SESSIONS}?{query}"), Some(&bearer)).await;
         assert_eq!(answer.header("pagination-limit"), limit);
         assert_eq!(answer.header("pagination-offset"), offset);
         assert_eq!(customers_in(answer, 5), expected, "{query}");
@@ -88,7 +89,7 @@ async fn what_is_no_page_is_a_422_that_names_every_fault() {
         ("customerId=a%00b", &["customerId"]),
         ("limit=x&offset=y&customerId=%20", &["customerId", "limit", "offset"]),
     ] {
-        let answer = server.get(&format!("{COLLECTION}?{query}"), Some(&bearer)).await;
+        let answer = server.get(&format!("{SESSIONS}?{query}"), Some(&bearer)).await;
         assert_eq!(invalid_fields(&answer), fields, "{query}");
     }
 }
@@ -97,7 +98,7 @@ async fn what_is_no_page_is_a_422_that_names_every_fault() {
 async fn the_list_may_be_of_one_customer_and_leaves_out_what_has_ended() {
     let (fixture, server) = fixture().await;
     let bearer = bearer_of_everything(&fixture);
-    let list = async |query: &str| server.get(&format!("{COLLECTION}{query}"), Some(&bearer)).await;
+    let list = async |query: &str| server.get(&format!("{SESSIONS}{query}"), Some(&bearer)).await;
     let short = |new: NewSession| new.lifetime(MINUTE);
     let (_, ended) = (fixture.session(short).await, start_session(&fixture, "cus_1", None).await);
     start_session(&fixture, "cus_2", None).await;
@@ -119,8 +120,8 @@ async fn a_list_needs_a_bearer_with_the_permission_for_all_that_is_asked_for() {
     let with = |scope: Value| bearer_with(&fixture, &scope, &[LIST_PERMISSION]);
     let of_cus_1 = json!({"customerId": ["cus_1"]});
     let of_org_1 = json!({"organizationId": ["org_1"]});
-    let (root, one) = (COLLECTION.to_owned(), format!("{COLLECTION}?customerId=cus_1"));
-    let other = format!("{COLLECTION}?customerId=cus_2");
+    let (root, one) = (SESSIONS.to_owned(), format!("{SESSIONS}?customerId=cus_1"));
+    let other = format!("{SESSIONS}?customerId=cus_2");
     for (path, bearer, status) in [
         (&root, token_of(&fixture, Grant::user("ops")), 403),
         (&root, bearer_with(&fixture, &json!({}), &[START_PERMISSION]), 403),
@@ -141,13 +142,13 @@ async fn a_list_needs_a_bearer_with_the_permission_for_all_that_is_asked_for() {
             assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\""));
         }
     }
-    let answer = server.get(COLLECTION, None).await;
+    let answer = server.get(SESSIONS, None).await;
     assert_problem(&answer, 401, "invalid-token");
     assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{ISSUER}\""));
-    let answer = server.get(COLLECTION, Some("a.forged.token")).await;
+    let answer = server.get(SESSIONS, Some("a.forged.token")).await;
     assert_problem(&answer, 401, "invalid-token");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
-    let answer = server.get(COLLECTION, Some("a b")).await;
+    let answer = server.get(SESSIONS, Some("a b")).await;
     assert_problem(&answer, 400, "invalid-token");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
 }
@@ -163,13 +164,13 @@ async fn a_list_is_confined_to_the_organization_of_the_mount_and_of_the_bearer()
     let list = async |path: &str, bearer: &str| server.get(path, Some(bearer)).await;
     let anywhere = bearer_of_everything(&fixture);
     let theirs = bearer_of_everything_in(&fixture, "org_1");
-    let in_org_1 = below("org_1", COLLECTION);
-    assert_eq!(customers_in(list(COLLECTION, &anywhere).await, 3), ["cus_0", "cus_1", "cus_2"]);
+    let in_org_1 = below("org_1", SESSIONS);
+    assert_eq!(customers_in(list(SESSIONS, &anywhere).await, 3), ["cus_0", "cus_1", "cus_2"]);
     assert_eq!(customers_in(list(&in_org_1, &anywhere).await, 1), ["cus_1"]);
-    assert_eq!(customers_in(list(&below("org_3", COLLECTION), &anywhere).await, 0), [""; 0]);
-    assert_eq!(customers_in(list(COLLECTION, &theirs).await, 1), ["cus_1"]);
+    assert_eq!(customers_in(list(&below("org_3", SESSIONS), &anywhere).await, 0), [""; 0]);
+    assert_eq!(customers_in(list(SESSIONS, &theirs).await, 1), ["cus_1"]);
     assert_eq!(customers_in(list(&in_org_1, &theirs).await, 1), ["cus_1"]);
-    let elsewhere = list(&below("org_2", COLLECTION), &theirs).await;
+    let elsewhere = list(&below("org_2", SESSIONS), &theirs).await;
     assert_problem(&elsewhere, 403, "insufficient-permission");
     let links = &list(&in_org_1, &anywhere).await.json()[0]["_links"];
     assert_eq!(links[0]["href"], "/organizations/org_1/customers/cus_1");

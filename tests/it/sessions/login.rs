@@ -4,10 +4,11 @@ use countersign::{OrganizationId, Policy, Timestamp};
 use serde_json::json;
 
 use super::{
-    COLLECTION, DAY, JSON, NAME, all_that_a_caller_sees, assert_problem, bearer_of_everything,
-    below, claims_in, exchange, fixture, invalid_fields, log_in, passwordless_for,
-    register_credential, serve_everywhere, session_path, token_in,
+    DAY, JSON, NAME, all_that_a_caller_sees, assert_problem, bearer_of_everything, below,
+    claims_in, fixture, invalid_fields, log_in, passwordless_for, register_credential,
+    serve_everywhere, token_in,
 };
+use crate::support::sessions::{SESSIONS, exchange, session_path};
 use crate::support::{Fixture, ISSUER, PASSWORD, START, acl_of};
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn a_login_is_answered_with_the_documented_session_and_nothing_else() {
         if let Some(mode) = mode {
             body["mode"] = json!(mode);
         }
-        let answer = server.post(COLLECTION, None, &body).await.expect(201);
+        let answer = server.post(SESSIONS, None, &body).await.expect(201);
         assert_eq!(answer.header("content-type"), JSON);
         assert_eq!(answer.header("cache-control"), "no-store");
         // The only address it could name holds the token.
@@ -56,7 +57,7 @@ async fn a_mode_that_is_not_known_is_a_422() {
         (json!(["password"]), 400),
     ] {
         let body = json!({"mode": mode, "username": NAME, "password": PASSWORD});
-        let answer = server.post(COLLECTION, None, &body).await;
+        let answer = server.post(SESSIONS, None, &body).await;
         if status == 422 {
             assert_eq!(invalid_fields(&answer), ["mode"]);
         } else {
@@ -78,10 +79,10 @@ async fn a_session_and_its_jwt_carry_what_the_credential_is_registered_with() {
             .with_organization(Some(OrganizationId::new("org_1").unwrap()))
     })
     .await;
-    for path in [COLLECTION.to_owned(), below("org_1", COLLECTION)] {
+    for path in [SESSIONS.to_owned(), below("org_1", SESSIONS)] {
         let body = json!({"username": NAME, "password": PASSWORD});
         let token = token_in(server.post(&path, None, &body).await);
-        let claims = claims_in(&fixture, exchange(&server, &token, json!({})).await);
+        let claims = claims_in(&fixture, exchange(&server, &token, &json!({})).await);
         assert_eq!(claims["sub"], "cus_1");
         assert_eq!(claims["subject_type"], "customer");
         assert_eq!(claims["acl"], acl);
@@ -105,10 +106,10 @@ async fn all_that_is_wrong_with_a_login_is_told_at_once() {
             vec!["expiredTime", "password", "username"],
         ),
     ] {
-        let answer = server.post(COLLECTION, None, &body).await;
+        let answer = server.post(SESSIONS, None, &body).await;
         assert_eq!(invalid_fields(&answer), fields, "{body}");
     }
-    let answer = server.post_text(COLLECTION, None, None, "").await;
+    let answer = server.post_text(SESSIONS, None, None, "").await;
     assert_eq!(invalid_fields(&answer), ["password", "username"], "no body is an empty object");
 }
 
@@ -116,7 +117,7 @@ async fn all_that_is_wrong_with_a_login_is_told_at_once() {
 async fn what_is_out_of_range_in_a_login_is_told_along_with_what_is_missing() {
     let (_, server) = fixture().await;
     let body = json!({"username": "", "expiredTime": "2020-01-01T00:00:00Z"});
-    let answer = server.post(COLLECTION, None, &body).await;
+    let answer = server.post(SESSIONS, None, &body).await;
     assert_eq!(invalid_fields(&answer), ["expiredTime", "password", "username"]);
 }
 
@@ -138,7 +139,7 @@ async fn a_value_of_a_wrong_type_is_a_400_that_names_the_field() {
     ] {
         let mut body = body.clone();
         body[name] = value;
-        let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+        let answer = server.post(SESSIONS, Some(&bearer), &body).await;
         assert_problem(&answer, 400, "malformed-request");
         assert!(answer.json()["detail"].as_str().unwrap().contains(name), "{answer:?}");
     }
@@ -182,7 +183,7 @@ async fn why_a_customer_is_not_logged_in_cannot_be_told() {
         ("%FF", "elsewhere"),
     ] {
         let body = json!({"username": name, "password": PASSWORD});
-        answers.push(server.post(&below(organization, COLLECTION), None, &body).await);
+        answers.push(server.post(&below(organization, SESSIONS), None, &body).await);
     }
     for answer in &answers {
         assert_problem(answer, 401, "invalid-credentials");
@@ -190,7 +191,7 @@ async fn why_a_customer_is_not_logged_in_cannot_be_told() {
         assert_eq!(all_that_a_caller_sees(answer), all_that_a_caller_sees(&answers[0]));
     }
     let body = json!({"username": "elsewhere", "password": PASSWORD});
-    server.post(&below("org_2", COLLECTION), None, &body).await.expect(201);
+    server.post(&below("org_2", SESSIONS), None, &body).await.expect(201);
     log_in(&server, NAME, PASSWORD).await.expect(201);
 }
 
@@ -213,7 +214,7 @@ async fn a_session_ends_later_than_now_and_within_thirty_days() {
     ] {
         for mut body in [login.clone(), passwordless_for("cus_1")] {
             body["expiredTime"] = json!(time);
-            let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+            let answer = server.post(SESSIONS, Some(&bearer), &body).await;
             match ends {
                 Some(ends) => assert_eq!(answer.expect(201).json()["expiredTime"], ends),
                 None => assert_eq!(invalid_fields(&answer), ["expiredTime"], "{time}"),

@@ -15,27 +15,15 @@ use countersign::{Acl, CustomerId, Entity, Grant, NewSession, OrganizationId, Pa
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use crate::support::sessions::{SESSIONS, session_path};
 use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of};
 
-const COLLECTION: &str = "/authentication-tokens";
 const JSON: &str = "application/json";
 const NAME: &str = "jo@example.com";
 const START_PERMISSION: &str = "PostAuthenticationToken";
 const LIST_PERMISSION: &str = "GetAuthenticationTokenCollection";
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn session_path(token: &str) -> String {
-    format!("{COLLECTION}/{token}")
-}
-
-fn exchange_path(token: &str) -> String {
-    format!("{COLLECTION}/{token}/exchange")
-}
-
-fn code_path(token: &str) -> String {
-    format!("{COLLECTION}/{token}/one-time-password")
-}
 
 fn below(organization: &str, path: &str) -> String {
     format!("/organizations/{organization}{path}")
@@ -88,7 +76,7 @@ async fn start_session(fixture: &Fixture, customer: &str, organization: Option<&
 }
 
 async fn log_in(server: &Server, name: &str, password: &str) -> Answer {
-    server.post(COLLECTION, None, &json!({"username": name, "password": password})).await
+    server.post(SESSIONS, None, &json!({"username": name, "password": password})).await
 }
 
 fn passwordless_for(customer: &str) -> Value {
@@ -120,14 +108,6 @@ async fn send_empty(server: &Server, method: Method, path: &str) -> Answer {
 
 async fn log_out(server: &Server, token: &str) -> Answer {
     send_empty(server, Method::DELETE, &session_path(token)).await
-}
-
-async fn exchange(server: &Server, token: &str, body: Value) -> Answer {
-    server.post(&exchange_path(token), None, &body).await
-}
-
-async fn present_code(server: &Server, token: &str, code: &str) -> Answer {
-    exchange(server, token, json!({"oneTimePassword": code})).await
 }
 
 #[track_caller]

@@ -7,18 +7,14 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    COLLECTION, MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below,
-    code_path, customers_in, exchange, fixture, invalid_fields, log_in, log_out, passwordless_for,
-    present_code, register_credential, register_guarded_credential, send_empty, start_session,
-    token_in,
+    MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below, customers_in,
+    fixture, invalid_fields, log_in, log_out, passwordless_for, register_credential,
+    register_guarded_credential, send_empty, start_session, token_in,
 };
+use crate::support::sessions::{SESSIONS, code_path, exchange, present_code, send_again};
 use crate::support::{
     AUDIENCE, Answer, ISSUER, PASSWORD, START, Server, TestClock, wrong_code_for,
 };
-
-async fn send_again(server: &Server, token: &str) -> Answer {
-    send_empty(server, Method::POST, &code_path(token)).await
-}
 
 #[track_caller]
 fn retry_after(answer: &Answer) -> u64 {
@@ -42,11 +38,11 @@ async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_refuse() {
         if let Some(asked) = asked {
             body["otpRequired"] = json!(asked);
         }
-        let answer = server.post(COLLECTION, None, &body).await.expect(201);
+        let answer = server.post(SESSIONS, None, &body).await.expect(201);
         assert_eq!(answer.json()["otpRequired"], required, "{body}");
         let token = token_in(answer);
         if required {
-            let missing = exchange(&server, &token, json!({})).await;
+            let missing = exchange(&server, &token, &json!({})).await;
             assert_problem(&missing, 401, "one-time-password-required");
             let message = fixture.outbox.last();
             assert_eq!(message.username.as_deref(), Some(name));
@@ -54,7 +50,7 @@ async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_refuse() {
             assert_eq!(message.expires_at, Timestamp::from_secs(START + 600));
             present_code(&server, &token, &fixture.outbox.last_code()).await.expect(201);
         } else {
-            exchange(&server, &token, json!({})).await.expect(201);
+            exchange(&server, &token, &json!({})).await.expect(201);
         }
     }
     assert_eq!(fixture.outbox.count(), 4);
@@ -70,7 +66,7 @@ async fn where_nobody_sends_codes_none_can_be_asked_for() {
     let login = json!({"username": NAME, "password": PASSWORD});
     for mut body in [login, passwordless_for("cus_1")] {
         body["otpRequired"] = json!(true);
-        let answer = server.post(COLLECTION, Some(bearer.expose()), &body).await;
+        let answer = server.post(SESSIONS, Some(bearer.expose()), &body).await;
         assert_eq!(invalid_fields(&answer), ["otpRequired"]);
     }
 }
@@ -198,12 +194,12 @@ async fn a_session_whose_code_cannot_be_sent_is_not_started() {
     let mut vouched = passwordless_for("cus_1");
     vouched["otpRequired"] = json!(true);
     for body in [json!({"username": NAME, "password": PASSWORD}), vouched] {
-        let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+        let answer = server.post(SESSIONS, Some(&bearer), &body).await;
         assert_problem(&answer, 503, "unavailable");
         assert!(retry_after(&answer) >= 1);
         assert!(!answer.text().contains("smtp"), "{answer:?}");
     }
-    assert_eq!(customers_in(server.get(COLLECTION, Some(&bearer)).await, 0), [""; 0]);
+    assert_eq!(customers_in(server.get(SESSIONS, Some(&bearer)).await, 0), [""; 0]);
     fixture.outbox.mend();
     log_in(&server, NAME, PASSWORD).await.expect(201);
 }

@@ -6,10 +6,11 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    COLLECTION, JSON, START_PERMISSION, assert_problem, bearer_of_everything,
-    bearer_of_everything_in, bearer_with, below, claims_in, exchange, fixture, invalid_fields,
-    passwordless_for, start_session, token_in, token_of,
+    JSON, START_PERMISSION, assert_problem, bearer_of_everything, bearer_of_everything_in,
+    bearer_with, below, claims_in, fixture, invalid_fields, passwordless_for, start_session,
+    token_in, token_of,
 };
+use crate::support::sessions::{SESSIONS, exchange};
 use crate::support::{ISSUER, acl_of};
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
     for subject_type in [SubjectType::User, SubjectType::Entity] {
         let bearer = token_of(&fixture, Grant::new(subject_type, "ops").acl(acl.clone()));
         let answer =
-            server.post(COLLECTION, Some(&bearer), &passwordless_for("cus 1/ü")).await.expect(201);
+            server.post(SESSIONS, Some(&bearer), &passwordless_for("cus 1/ü")).await.expect(201);
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(answer.headers().get("location").is_none());
         let body = answer.json();
@@ -33,7 +34,7 @@ async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
             "_links": [{"href": "/customers/cus%201%2F%C3%BC", "rel": "customer"}],
         });
         assert_eq!(body, expected);
-        let exchanged = exchange(&server, &token_in(answer), json!({})).await;
+        let exchanged = exchange(&server, &token_in(answer), &json!({})).await;
         let claims = claims_in(&fixture, exchanged);
         assert_eq!(claims["sub"], "cus 1/ü");
         // Nothing was asked for, so nothing is held: not what the bearer holds.
@@ -46,7 +47,7 @@ async fn without_a_good_bearer_nobody_starts_a_session_for_somebody_else() {
     let (fixture, server) = fixture().await;
     let realm = format!("Bearer realm=\"{ISSUER}\"");
     let attempt = async |headers: &[&str]| {
-        let mut request = Request::post(COLLECTION).header(CONTENT_TYPE, JSON);
+        let mut request = Request::post(SESSIONS).header(CONTENT_TYPE, JSON);
         for header in headers {
             request = request.header(AUTHORIZATION, *header);
         }
@@ -76,8 +77,8 @@ async fn without_a_good_bearer_nobody_starts_a_session_for_somebody_else() {
 #[tokio::test]
 async fn a_bearer_needs_the_permission_for_that_customer_in_that_organization() {
     let (fixture, server) = fixture().await;
-    let root = COLLECTION.to_owned();
-    let in_org_1 = below("org_1", COLLECTION);
+    let root = SESSIONS.to_owned();
+    let in_org_1 = below("org_1", SESSIONS);
     let with = |scope: Value| bearer_with(&fixture, &scope, &[START_PERMISSION]);
     let others = bearer_with(&fixture, &json!({}), &["GetOrders", "postAuthenticationToken"]);
     let customers = token_of(&fixture, Grant::customer("cus_1").acl(Acl::everything()));
@@ -118,7 +119,7 @@ async fn a_session_is_given_no_more_than_its_bearer_holds() {
         let mut body = passwordless_for("cus_1");
         body["acl"] = acl;
         body["customClaims"] = json!({"locale": "de"});
-        server.post(COLLECTION, Some(&bearer), &body).await
+        server.post(SESSIONS, Some(&bearer), &body).await
     };
     for beyond in [
         json!({"scope": {}, "permissions": ["GetOrders"]}),
@@ -131,10 +132,10 @@ async fn a_session_is_given_no_more_than_its_bearer_holds() {
         assert!(answer.json()["detail"].as_str().unwrap().contains("acl.1"), "{answer:?}");
     }
     let token = token_in(attempt(json!([within])).await);
-    let claims = claims_in(&fixture, exchange(&server, &token, json!({})).await);
+    let claims = claims_in(&fixture, exchange(&server, &token, &json!({})).await);
     assert_eq!(claims["acl"], json!([within]));
     assert_eq!(claims["customClaims"], json!({"locale": "de"}));
-    let listed = server.get(COLLECTION, Some(&bearer_of_everything(&fixture))).await.expect(200);
+    let listed = server.get(SESSIONS, Some(&bearer_of_everything(&fixture))).await.expect(200);
     assert_eq!(listed.json(), json!([]), "those that were refused have left nothing behind");
 }
 
@@ -158,7 +159,7 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
     ] {
         let mut body = passwordless_for("cus_1");
         body[name] = value;
-        let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+        let answer = server.post(SESSIONS, Some(&bearer), &body).await;
         assert_eq!(invalid_fields(&answer), fields);
     }
     let body = json!({
@@ -167,7 +168,7 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
         "customClaims": large,
         "expiredTime": "2020-01-01T00:00:00Z",
     });
-    let answer = server.post(COLLECTION, Some(&bearer), &body).await;
+    let answer = server.post(SESSIONS, Some(&bearer), &body).await;
     assert_eq!(invalid_fields(&answer), ["acl", "customClaims", "customerId", "expiredTime"]);
 }
 
@@ -175,13 +176,13 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
 async fn a_session_is_of_the_organization_of_the_mount_or_else_of_the_bearer() {
     let (fixture, server) = fixture().await;
     for (path, bearer, organization) in [
-        (COLLECTION.to_owned(), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
-        (below("org_1", COLLECTION), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
-        (below("org_2", COLLECTION), bearer_of_everything(&fixture), json!("org_2")),
-        (COLLECTION.to_owned(), bearer_of_everything(&fixture), Value::Null),
+        (SESSIONS.to_owned(), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
+        (below("org_1", SESSIONS), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
+        (below("org_2", SESSIONS), bearer_of_everything(&fixture), json!("org_2")),
+        (SESSIONS.to_owned(), bearer_of_everything(&fixture), Value::Null),
     ] {
         let answer = server.post(&path, Some(&bearer), &passwordless_for("cus_1")).await;
-        let exchanged = exchange(&server, &token_in(answer), json!({})).await;
+        let exchanged = exchange(&server, &token_in(answer), &json!({})).await;
         assert_eq!(claims_in(&fixture, exchanged)["organizationId"], organization);
     }
 }

@@ -4,18 +4,19 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    COLLECTION, JSON, MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below,
-    code_path, customers_in, exchange_path, fixture, log_out, passwordless_for,
-    register_credential, send_empty, session_path, start_session,
+    JSON, MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below,
+    customers_in, fixture, log_out, passwordless_for, register_credential, send_empty,
+    start_session,
 };
 use crate::support::PASSWORD;
+use crate::support::sessions::{SESSIONS, code_path, exchange_path, session_path};
 
 #[tokio::test]
 async fn another_method_is_a_405_that_names_those_there_are() {
     let (fixture, server) = fixture().await;
     let token = start_session(&fixture, "cus_1", None).await;
     for (path, methods, allowed) in [
-        (COLLECTION.to_owned(), &["PUT", "PATCH", "DELETE", "BREW"][..], "GET, HEAD, POST"),
+        (SESSIONS.to_owned(), &["PUT", "PATCH", "DELETE", "BREW"][..], "GET, HEAD, POST"),
         (session_path(&token), &["POST", "PUT", "PATCH"], "GET, HEAD, DELETE"),
         (session_path("unknown"), &["POST"], "GET, HEAD, DELETE"),
         (code_path(&token), &["GET", "PUT", "DELETE"], "POST"),
@@ -39,7 +40,7 @@ async fn a_body_is_small_strict_json_and_says_so() {
     let token = fixture.session(|new| new.otp_required(true)).await;
     fixture.clock.advance(MINUTE);
     let login = json!({"username": NAME, "password": PASSWORD}).to_string();
-    for (path, good) in [(COLLECTION.to_owned(), &*login), (code_path(&token), "{}")] {
+    for (path, good) in [(SESSIONS.to_owned(), &*login), (code_path(&token), "{}")] {
         let post = async |media: Option<&str>, body: &str| {
             server.post_text(&path, None, media, body.to_owned()).await
         };
@@ -98,7 +99,7 @@ async fn below_an_organization_that_cannot_exist_nobody_starts_or_lists_sessions
     register_credential(&fixture, NAME, |entity| entity).await;
     let bearer = bearer_of_everything(&fixture);
     for organization in ["%20", "%00", "%FF", &"o".repeat(257)] {
-        let path = below(organization, COLLECTION);
+        let path = below(organization, SESSIONS);
         let login = json!({"username": NAME, "password": PASSWORD});
         let answer = server.post(&path, None, &login).await;
         assert_problem(&answer, 401, "invalid-credentials");
@@ -107,5 +108,5 @@ async fn below_an_organization_that_cannot_exist_nobody_starts_or_lists_sessions
         let answer = server.get(&path, Some(&bearer)).await;
         assert_problem(&answer, 403, "insufficient-permission");
     }
-    assert_eq!(customers_in(server.get(COLLECTION, Some(&bearer)).await, 0), [""; 0]);
+    assert_eq!(customers_in(server.get(SESSIONS, Some(&bearer)).await, 0), [""; 0]);
 }

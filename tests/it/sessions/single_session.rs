@@ -10,10 +10,10 @@ use http::{Method, Request};
 use serde_json::json;
 
 use super::{
-    DAY, JSON, NAME, assert_no_content, assert_problem, code_path, exchange, exchange_path,
-    fixture, log_in, log_out, present_code, register_credential, send_empty, session_path,
-    start_session, token_in,
+    DAY, JSON, NAME, assert_no_content, assert_problem, fixture, log_in, log_out,
+    register_credential, send_empty, start_session, token_in,
 };
+use crate::support::sessions::{code_path, exchange, exchange_path, present_code, session_path};
 use crate::support::{Fixture, PASSWORD, Server};
 
 #[tokio::test]
@@ -100,10 +100,10 @@ async fn logging_out_ends_the_session_and_the_jwts_exchanged_from_it() {
     let other = start_session(&fixture, "cus_1", None).await;
     let keeping = || json!({"invalidate": false});
     let jwts = [
-        token_in(exchange(&server, &token, keeping()).await),
-        token_in(exchange(&server, &token, keeping()).await),
+        token_in(exchange(&server, &token, &keeping()).await),
+        token_in(exchange(&server, &token, &keeping()).await),
     ];
-    let others = token_in(exchange(&server, &other, keeping()).await);
+    let others = token_in(exchange(&server, &other, &keeping()).await);
     for jwt in &jwts {
         shop.get("/orders", Some(jwt)).await.expect(200);
     }
@@ -114,7 +114,7 @@ async fn logging_out_ends_the_session_and_the_jwts_exchanged_from_it() {
     shop.get("/orders", Some(&others)).await.expect(200);
     assert_problem(&server.get(&session_path(&token), None).await, 404, "not-found");
     assert_problem(&log_out(&server, &token).await, 404, "not-found");
-    assert_problem(&exchange(&server, &token, json!({})).await, 404, "not-found");
+    assert_problem(&exchange(&server, &token, &json!({})).await, 404, "not-found");
     server.get(&session_path(&other), None).await.expect(200);
 }
 

@@ -2,6 +2,7 @@
 
 pub mod jose;
 pub mod log;
+pub mod sessions;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
