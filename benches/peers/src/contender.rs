@@ -1,9 +1,6 @@
-//! An app with one route, which is called in process and served.
+//! An app that is compared: called in process, and served.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::net::TcpListener;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,17 +9,17 @@ use http::{HeaderValue, Request, Response};
 use tokio::runtime::Runtime;
 use tower::Service;
 
-pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+use crate::app::App;
 
 #[derive(Clone)]
 pub struct Contender {
     pub name: &'static str,
     pub kind: Kind,
     /// The name of that by which it is measured.
-    pub floor: &'static str,
-    pub credentials: Option<(HeaderName, HeaderValue)>,
+    floor: &'static str,
+    pub credentials: (HeaderName, HeaderValue),
+    pub app: App,
     time_of: Arc<dyn Fn(&Runtime, usize) -> f64>,
-    serve: Arc<dyn Fn(TcpListener) -> Serving>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,14 +41,8 @@ impl Contender {
             kind,
             floor: FLOOR,
             credentials: credentials.clone(),
-            time_of: time_of::<_, axum::body::Body, _>(app.clone(), credentials),
-            serve: Arc::new(move |listener| {
-                let app = app.clone();
-                Box::pin(async move {
-                    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                    axum::serve(listener, app).await.expect("a server does not end");
-                })
-            }),
+            app: App::new(app.clone()),
+            time_of: time_of::<_, axum::body::Body, _>(app, credentials),
         }
     }
 
@@ -68,14 +59,8 @@ impl Contender {
             kind,
             floor: FLOOR_07,
             credentials: credentials.clone(),
-            time_of: time_of::<_, axum_07::body::Body, _>(app.clone(), credentials),
-            serve: Arc::new(move |listener| {
-                let app = app.clone();
-                Box::pin(async move {
-                    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                    axum_07::serve(listener, app).await.expect("a server does not end");
-                })
-            }),
+            app: App::of_axum_07(app.clone()),
+            time_of: time_of::<_, axum_07::body::Body, _>(app, credentials),
         }
     }
 
@@ -84,8 +69,10 @@ impl Contender {
         (self.time_of)(runtime, count)
     }
 
-    pub fn serve(&self, listener: TcpListener) -> Serving {
-        (self.serve)(listener)
+    /// Where among all of them the one is by which it is measured.
+    pub fn floor_among(&self, contenders: &[Self]) -> usize {
+        let floor = contenders.iter().position(|other| other.name == self.floor);
+        floor.expect("each has its floor among them")
     }
 }
 
@@ -96,18 +83,18 @@ pub enum Credentials<'a> {
 }
 
 impl Credentials<'_> {
-    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+    fn header(self) -> (HeaderName, HeaderValue) {
         let value = |text: &str| HeaderValue::from_str(text).expect("printable");
         match self {
-            Self::Token(token) => Some((AUTHORIZATION, value(&format!("Bearer {token}")))),
-            Self::Cookie(cookie) => Some((COOKIE, value(cookie))),
+            Self::Token(token) => (AUTHORIZATION, value(&format!("Bearer {token}"))),
+            Self::Cookie(cookie) => (COOKIE, value(cookie)),
         }
     }
 }
 
 fn time_of<S, B, R>(
     app: S,
-    credentials: Option<(HeaderName, HeaderValue)>,
+    (name, value): (HeaderName, HeaderValue),
 ) -> Arc<dyn Fn(&Runtime, usize) -> f64>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + 'static,
@@ -119,9 +106,7 @@ where
             let begun = Instant::now();
             for _ in 0..count {
                 let mut request = Request::get("/").body(B::default()).expect("a request");
-                if let Some((name, value)) = &credentials {
-                    request.headers_mut().insert(name, value.clone());
-                }
+                request.headers_mut().insert(&name, value.clone());
                 let Ok(response) = app.call(request).await;
                 assert!(response.status().is_success(), "answered {}", response.status());
             }

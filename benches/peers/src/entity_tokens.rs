@@ -15,11 +15,11 @@ use countersign::{Acl, Algorithm, Caller, Entity, Grant, SubjectType, TokenServi
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
-use crate::Effort;
-use crate::contender::{Contender, Credentials, Kind};
+use crate::app::App;
 use crate::over_http::{Cores, rates, ratio};
 use crate::setup::{Claims, Setup, acl};
 use crate::table::{Table, median};
+use crate::{Effort, runtime};
 
 const ID: &str = "aa-1";
 const KID: &str = "a-key-of-thirty-two-bytes-as-hash";
@@ -32,17 +32,16 @@ pub fn compare(effort: Effort, cores: Cores) {
     let prepared = Prepared::new(key.as_ref());
     let encoding = EncodingKey::from_ed_der(key.as_ref());
 
-    let by_hand = |answer: Router| Contender::new("", Kind::ByHand, answer, Credentials::Token(""));
     let prepared_claims = claims.clone();
     let apps = [
-        ("countersign", by_hand(setup.service.router())),
+        ("countersign", App::new(setup.service.router())),
         (
             "by hand, a prepared key of aws-lc-rs",
-            by_hand(route(prepared_claims, move |claims| prepared.sign(claims))),
+            App::new(route(prepared_claims, move |claims| prepared.sign(claims))),
         ),
         (
             "by hand, `encode` of jsonwebtoken",
-            by_hand(route(claims, move |claims| {
+            App::new(route(claims, move |claims| {
                 let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
                 header.typ = Some("at+jwt".to_owned());
                 header.kid = Some(KID.to_owned());
@@ -51,8 +50,8 @@ pub fn compare(effort: Effort, cores: Cores) {
         ),
     ];
     let request = request(&secret);
-    let requests = apps.iter().map(|_| request.clone()).collect();
-    let rates = rates(requests, &|at, listener| apps[at].1.serve(listener), effort, cores);
+    let asked = apps.iter().map(|(_, app)| (app.clone(), request.clone()));
+    let rates = rates(asked.collect(), effort, cores);
 
     let mut table = Table::new(
         "A machine's token, EdDSA, over HTTP on one core",
@@ -126,8 +125,7 @@ fn claims_of(setup: &Setup) -> Claims {
 
 /// The machine, and its secret, which the service makes for a user who may ask for it.
 fn register(service: &TokenService) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         let machine = Entity::entity(ID).expect("an id").with_acl(acl());
         service.register(machine).await.expect("a store in memory");
         let manager = Grant::user("ops@example.com").acl(Acl::everything());

@@ -2,16 +2,15 @@
 
 use countersign::Algorithm;
 
-use crate::Effort;
 use crate::contender::{Contender, Kind};
 use crate::table::{Table, median};
+use crate::{Effort, runtime};
 
 /// Above this, a turn has fewer requests. In microseconds.
 const SLOW_FROM: f64 = 5.0;
 
 pub fn compare(algorithm: Algorithm, contenders: &[Contender], effort: Effort) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime();
     // Twice, for the first request fetches keys and fills caches.
     let counts: Vec<usize> = contenders
         .iter()
@@ -31,8 +30,7 @@ pub fn compare(algorithm: Algorithm, contenders: &[Contender], effort: Effort) {
             .map(|(contender, &count)| contender.time_of(&runtime, count))
             .collect();
         for (at, contender) in contenders.iter().enumerate() {
-            let floor = contenders.iter().position(|other| other.name == contender.floor);
-            let floor = round[floor.expect("each has its floor among them")];
+            let floor = round[contender.floor_among(contenders)];
             times[at].push(round[at]);
             above[at].push(round[at] - floor);
         }

@@ -9,6 +9,7 @@
 //! All contenders of a table take turns, many times; a figure is the median of what was seen. The
 //! floor is the same route of the same axum with no authentication.
 
+mod app;
 mod contender;
 mod contenders;
 mod entity_tokens;
@@ -18,6 +19,7 @@ mod setup;
 mod table;
 
 use countersign::Algorithm;
+use tokio::runtime::Runtime;
 
 use crate::over_http::Cores;
 use crate::setup::Setup;
@@ -60,4 +62,9 @@ fn main() {
         over_http::compare(algorithm, &contenders, effort, cores);
     }
     entity_tokens::compare(effort, cores);
+}
+
+/// One of a single thread, as all requests are answered by one core.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 use core_affinity::CoreId;
 use countersign::Algorithm;
 
-use crate::Effort;
-use crate::contender::{Contender, Kind, Serving};
+use crate::app::{App, Serving};
+use crate::contender::{Contender, Kind};
 use crate::table::{Table, median};
+use crate::{Effort, runtime};
 
 /// That are kept open, with a request each under way.
 const CONNECTIONS: usize = 16;
@@ -37,17 +38,15 @@ impl Cores {
 }
 
 pub fn compare(algorithm: Algorithm, contenders: &[Contender], effort: Effort, cores: Cores) {
-    let requests = contenders.iter().map(request_of).collect();
-    let serve = |at: usize, listener| contenders[at].serve(listener);
-    let rates = rates(requests, &serve, effort, cores);
+    let asked = contenders.iter().map(|contender| (contender.app.clone(), request_of(contender)));
+    let rates = rates(asked.collect(), effort, cores);
 
     let mut table = Table::new(
         &format!("{algorithm}, over HTTP on one core"),
         &["", "requests a second", "share of its floor"],
     );
     for (contender, rate) in contenders.iter().zip(&rates) {
-        let floor = contenders.iter().position(|other| other.name == contender.floor);
-        let floor = &rates[floor.expect("each has its floor among them")];
+        let floor = &rates[contender.floor_among(contenders)];
         let is_floor = contender.kind == Kind::Floor;
         table.row(&[
             contender.name.to_owned(),
@@ -65,41 +64,35 @@ pub fn ratio(of: &[f64], to: &[f64]) -> f64 {
 
 fn request_of(contender: &Contender) -> Vec<u8> {
     let mut request = b"GET / HTTP/1.1\r\nhost: localhost\r\n".to_vec();
-    if let Some((name, value)) = &contender.credentials {
-        request.extend_from_slice(name.as_str().as_bytes());
-        request.extend_from_slice(b": ");
-        request.extend_from_slice(value.as_bytes());
-        request.extend_from_slice(b"\r\n");
-    }
-    request.extend_from_slice(b"\r\n");
+    let (name, value) = &contender.credentials;
+    request.extend_from_slice(name.as_str().as_bytes());
+    request.extend_from_slice(b": ");
+    request.extend_from_slice(value.as_bytes());
+    request.extend_from_slice(b"\r\n\r\n");
     request
 }
 
-/// Requests a second in each round, of each app. They are served by one thread, and take turns.
-pub fn rates(
-    requests: Vec<Vec<u8>>,
-    serve: &dyn Fn(usize, TcpListener) -> Serving,
-    effort: Effort,
-    cores: Cores,
-) -> Vec<Vec<f64>> {
-    let (addresses, apps): (Vec<SocketAddr>, Vec<Serving>) = (0..requests.len())
-        .map(|at| {
+/// Requests a second in each round, of each app with what it is asked. They are served by one thread,
+/// and take turns.
+pub fn rates(asked: Vec<(App, Vec<u8>)>, effort: Effort, cores: Cores) -> Vec<Vec<f64>> {
+    let (addresses, serving): (Vec<SocketAddr>, Vec<Serving>) = asked
+        .iter()
+        .map(|(app, _)| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
             listener.set_nonblocking(true).expect("what tokio asks for");
-            (listener.local_addr().expect("its port"), serve(at, listener))
+            (listener.local_addr().expect("its port"), app.serve(listener))
         })
         .unzip();
     // It is left running, idle, when the figures are there.
     std::thread::spawn(move || {
         core_affinity::set_for_current(cores.serving);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(futures_util::future::join_all(apps));
+        runtime().block_on(futures_util::future::join_all(serving));
     });
 
-    let mut clients: Vec<Client> = requests
+    let mut clients: Vec<Client> = asked
         .into_iter()
         .zip(addresses)
-        .map(|(request, address)| Client::connect(address, request))
+        .map(|((_, request), address)| Client::connect(address, request))
         .collect();
     let mut rates = vec![Vec::new(); clients.len()];
     for _ in 0..effort.rounds {

@@ -27,9 +27,12 @@ pub fn contenders(setup: &Setup) -> Vec<Contender> {
     let checked = Arc::new(check(setup, &setup.token).expect("a good token"));
     vec![
         contender("inserts an Arc", app(Always(checked))),
-        contender("moka by the token", app(Remembering::new(setup, ByToken(moka_cache())))),
-        contender("quick_cache by the token", app(Remembering::new(setup, Quick(quick_cache())))),
-        contender("moka by its SHA-256", app(Remembering::new(setup, ByDigest(moka_cache())))),
+        contender("moka by the token", app(Remembering::new(setup, MokaByToken(moka_cache())))),
+        contender(
+            "quick_cache by the token",
+            app(Remembering::new(setup, QuickByToken(quick_cache()))),
+        ),
+        contender("moka by its SHA-256", app(Remembering::new(setup, MokaByDigest(moka_cache())))),
     ]
 }
 
@@ -72,9 +75,9 @@ trait Memory: Clone + Send + Sync + 'static {
 }
 
 #[derive(Clone)]
-struct ByToken(moka::sync::Cache<String, Arc<Claims>>);
+struct MokaByToken(moka::sync::Cache<String, Arc<Claims>>);
 
-impl Memory for ByToken {
+impl Memory for MokaByToken {
     fn get(&self, token: &str) -> Option<Arc<Claims>> {
         self.0.get(token)
     }
@@ -85,9 +88,9 @@ impl Memory for ByToken {
 }
 
 #[derive(Clone)]
-struct ByDigest(moka::sync::Cache<[u8; 32], Arc<Claims>>);
+struct MokaByDigest(moka::sync::Cache<[u8; 32], Arc<Claims>>);
 
-impl Memory for ByDigest {
+impl Memory for MokaByDigest {
     fn get(&self, token: &str) -> Option<Arc<Claims>> {
         self.0.get(&<[u8; 32]>::from(Sha256::digest(token)))
     }
@@ -98,9 +101,9 @@ impl Memory for ByDigest {
 }
 
 #[derive(Clone)]
-struct Quick(Arc<quick_cache::sync::Cache<String, Arc<Claims>>>);
+struct QuickByToken(Arc<quick_cache::sync::Cache<String, Arc<Claims>>>);
 
-impl Memory for Quick {
+impl Memory for QuickByToken {
     fn get(&self, token: &str) -> Option<Arc<Claims>> {
         self.0.get(token)
     }

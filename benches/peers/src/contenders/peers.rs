@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use countersign::Algorithm;
 
+use crate::app::App;
 use crate::contender::{Contender, Credentials, Kind};
+use crate::runtime;
 use crate::setup::{AUDIENCE, Claims, HMAC_SECRET, ISSUER, Setup};
 
 pub fn contenders(setup: &Setup) -> Vec<Contender> {
@@ -114,16 +116,10 @@ fn serve_keys(setup: &Setup) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
     listener.set_nonblocking(true).expect("what tokio asks for");
     let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().expect("its port"));
-    let app = setup.service.router();
+    let router = setup.service.router();
     std::thread::spawn(move || {
-        runtime().block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            axum::serve(listener, app).await.expect("a server does not end");
-        });
+        let app = App::new(router);
+        runtime().block_on(app.serve(listener));
     });
     url
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }

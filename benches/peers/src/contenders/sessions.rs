@@ -14,6 +14,7 @@ use tower_sessions::{Session, SessionManagerLayer};
 use tower_sessions_moka_store::MokaStore;
 
 use crate::contender::{Contender, Credentials, Kind};
+use crate::runtime;
 
 const CAPACITY: u64 = 100_000;
 
@@ -40,9 +41,8 @@ fn manager() -> SessionManagerLayer<MokaStore> {
 
 /// Logs in, as a browser would.
 fn cookie_of(app: &Router) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let request = Request::post("/login").body(Body::empty()).expect("a request");
-    let answer = runtime.expect("a runtime").block_on(app.clone().oneshot(request));
+    let answer = runtime().block_on(app.clone().oneshot(request));
     let answer = answer.unwrap_or_else(|never: Infallible| match never {});
     let cookie = answer.headers()[SET_COOKIE].to_str().expect("text");
     cookie.split(';').next().expect("a cookie").to_owned()
