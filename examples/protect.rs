@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .audience(AUDIENCE)
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .build()?;
-    let acl = Acl::new([AclEntry::new::<String, [&str; 0], _>([], ["GetOrders"])?]);
+    let acl = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
     let token = issuer.issue(Grant::user("jane@example.com").acl(acl))?;
 
     let validator = Validator::builder()

@@ -95,7 +95,7 @@ pub use self::domain::{
     key_schedule::{KeySchedule, ScheduledKey},
     one_time_password::OneTimePassword,
     password::{Password, PasswordCost, PasswordHash},
-    sealing::{KeyedDigest, Sealed, SealingKey},
+    sealing::SealingKey,
     secret::{Secret, Secrets, StoredSecret},
     session::{AuthenticationToken, Session, SessionKey},
 };

@@ -75,7 +75,7 @@ async fn register_jane(tokens: &TokenService) -> Result<(), Problem> {
     let password = env::var("COUNTERSIGN_DEMO_PASSWORD");
     let password = password.unwrap_or_else(|_| "correct-horse-battery-staple".to_owned());
     let hash = tokens.hash_password(Password::new(password)?).await?;
-    let may = AclEntry::new::<String, [&str; 0], _>([], ["GetOrders"])?;
+    let may = AclEntry::anywhere(["GetOrders"])?;
     let jane = Entity::customer("jane@example.com", hash, CustomerId::new("cus_1")?, true)?
         .with_acl(Acl::new([may]))
         .with_custom_claims([("name".to_owned(), "Jane".into())].into_iter().collect());

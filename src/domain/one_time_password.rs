@@ -44,7 +44,7 @@ impl OneTimePassword {
 /// What a session knows of its one-time password.
 #[derive(Clone, Debug)]
 pub(crate) struct OneTimePasswordState {
-    /// The live code; none once it was used.
+    /// The live code; none once it was used, or found to have expired.
     pub(crate) code: Option<StoredCode>,
     /// How many wrong tries the session still stands. A try is subtracted before it is compared
     /// and given back where it was right.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 24;
 
-/// 256 random bits from the operating system.
+/// Random bytes from the operating system.
 ///
 /// # Errors
 ///
@@ -116,25 +116,25 @@ impl fmt::Debug for SealingKey {
 
 /// A sealed text: key id, nonce, ciphertext and tag. Safe to store and to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed(Vec<u8>);
+pub(crate) struct Sealed(Vec<u8>);
 
 impl Sealed {
     /// Its bytes, for a store to keep.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// What [`as_bytes`](Self::as_bytes) gave; whether it opens is seen when it is opened.
     #[must_use]
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 }
 
 /// A keyed digest and the id of its key. Compared in constant time.
 #[derive(Clone)]
-pub struct KeyedDigest {
+pub(crate) struct KeyedDigest {
     key_id: KeyId,
     digest: [u8; 32],
 }
@@ -142,7 +142,7 @@ pub struct KeyedDigest {
 impl KeyedDigest {
     /// Its bytes, for a store to keep.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; 36] {
+    pub(crate) fn to_bytes(&self) -> [u8; 36] {
         let mut bytes = [0; 36];
         bytes[..4].copy_from_slice(&self.key_id);
         bytes[4..].copy_from_slice(&self.digest);
@@ -151,7 +151,7 @@ impl KeyedDigest {
 
     /// What [`to_bytes`](Self::to_bytes) gave.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 36]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 36]) -> Self {
         let [a, b, c, d, digest @ ..] = bytes;
         Self { key_id: [a, b, c, d], digest }
     }
@@ -201,7 +201,9 @@ impl SealingKeys {
         let corrupt = || Error::new(ErrorKind::Internal, "a stored secret does not open");
         let (key_id, rest) = sealed.0.split_at_checked(4).ok_or_else(corrupt)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or_else(corrupt)?;
-        let key = self.find(key_id).ok_or_else(corrupt)?;
+        let unknown = "a stored secret was sealed with a key that was not given: give it, too, by \
+                       `sealing_key`, after the one that seals now";
+        let key = self.find(key_id).ok_or_else(|| Error::new(ErrorKind::Internal, unknown))?;
         let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| corrupt())?;
         let opened = cipher(key)
             .decrypt(&XNonce::from(nonce), Payload { msg: text, aad: &associated_data(context) })

@@ -68,7 +68,7 @@ impl<'a> Authenticator<'a> {
                 audit::accepted_quietly(self.validator.subjects(), &attempt);
                 Ok(validated)
             }
-            Err(fault) if fault.is_temporary() => Err(self.refuse(RefusalReason::Unavailable)),
+            Err(fault) if fault.is_temporary() => Err(self.fail(fault)),
             Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
         }
     }
@@ -78,14 +78,23 @@ impl<'a> Authenticator<'a> {
         self.refuse_at(Operation::Validate, reason)
     }
 
-    /// One whose outcomes are audited as those of another operation than the checking of access
-    /// tokens.
+    /// Tells the audit log, as of another operation than the checking of access tokens, and hands the
+    /// reason on.
     pub(crate) fn refuse_at(self, operation: Operation, reason: RefusalReason) -> RefusalReason {
         let proxies = self.validator.trusted_proxies();
         let address = client_address(proxies, self.headers, self.extensions);
         let attempt = Attempt { address, ..Attempt::new(operation) };
         audit::refused(self.validator.subjects(), &attempt, reason.as_str());
         reason
+    }
+
+    /// Tells the audit log that it could not be told whether a token is good.
+    fn fail(self, fault: TokenFault) -> RefusalReason {
+        let proxies = self.validator.trusted_proxies();
+        let address = client_address(proxies, self.headers, self.extensions);
+        let attempt = Attempt { address, ..Attempt::new(Operation::Validate) };
+        audit::failed(self.validator.subjects(), &attempt, fault.as_str());
+        RefusalReason::Unavailable
     }
 }
 

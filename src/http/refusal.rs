@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// | a good token without the permission | 403 | `insufficient_scope` |
 /// | a one-time password is wanted first | 401 | `invalid_token` |
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
-/// | a layer that was forgotten | 500 | |
+/// | a layer that was forgotten, or a grant that cannot be issued | 500 | |
 #[derive(Clone, Debug)]
 pub struct Refusal {
     reason: RefusalReason,

@@ -169,13 +169,14 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where the provider refuses the key, as for a point that is not on
-    /// the curve.
+    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider refuses it, as for a point
+    /// that is not on the curve.
     pub fn new(
         key: VerificationKey,
         kid: Option<String>,
         provider: &dyn CryptoProvider,
     ) -> Result<Self, Error> {
+        let key = key.judged()?;
         let thumbprint = jwk::thumbprint(&key);
         let kid: Box<str> = kid.unwrap_or_else(|| thumbprint.clone()).into();
         let verifier = provider.verifier(&key)?;

@@ -149,7 +149,8 @@ impl TokenServiceBuilder {
         let stores = Stores { entities, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have taken back so far is still to be heard.
-        revocations.set_stale(stores.are_shared() && !self.policy.accept_stale_revocations);
+        revocations
+            .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
         let (validator, edge_validator) =
             self.validators(&ring, &clock, &revocations, sealing.audit_key())?;
         let manage = |managed| {
@@ -201,7 +202,7 @@ impl TokenServiceBuilder {
             .max_token_len(policy.max_token_len)
             .token_cache_bytes(policy.token_cache_bytes / caches)
             .trailing_wildcards(policy.trailing_wildcards)
-            .clock(Arc::clone(clock))
+            .shared_clock(Arc::clone(clock))
             .trusted_proxies(policy.trusted_proxies.clone())
             .revocations(Arc::clone(revocations))
             .subjects(subjects);
@@ -232,7 +233,9 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
     let first = match keys.next() {
         Some(first) => first,
         None if durable => {
-            return Err(configuration("a store that lasts needs a sealing key that does, too"));
+            return Err(configuration(
+                "a store that lasts needs a sealing key that does, too: give one by `sealing_key`",
+            ));
         }
         None => {
             tracing::warn!(

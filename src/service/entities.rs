@@ -6,7 +6,6 @@ use crate::domain::revocation::RevocationTarget;
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::{Attempt, Operation};
 use crate::service::detached::run_to_completion;
-use crate::service::exchange::json_len;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
 
@@ -17,7 +16,8 @@ impl TokenService {
     ///
     /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
     /// where an entity takes the first-party client id, the list uses wildcards that the policy does
-    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`.
+    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`;
+    /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         let policy = &self.parts.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
@@ -25,10 +25,10 @@ impl TokenService {
         if id.subject_type() == SubjectType::Entity && id.name() == policy.first_party_client_id {
             return Err(invalid("no entity may take the first-party client id"));
         }
-        if entity.acl().uses_trailing_wildcards() && !policy.trailing_wildcards {
+        if policy.acl_fault(entity.acl()).is_some() {
             return Err(invalid("the policy allows no wildcards but `*` alone"));
         }
-        if json_len(entity.custom_claims()) > policy.max_custom_claims_len {
+        if policy.custom_claims_fault(entity.custom_claims()).is_some() {
             return Err(invalid("the custom claims are longer than the policy allows"));
         }
         if entity.password().is_some() && entity.password_set_at.is_none() {

@@ -219,21 +219,11 @@ impl TokenService {
             if acl.is_empty() {
                 invalid.push(InvalidField::new("acl", "must not be empty"));
             }
-            if acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
-                invalid.push(InvalidField::new("acl", "must not use wildcards but `*` alone"));
-            }
+            invalid.extend(policy.acl_fault(acl));
         }
-        if let Some(claims) = &request.custom_claims
-            && json_len(claims) > policy.max_custom_claims_len
-        {
-            invalid.push(self.too_many_claims());
-        }
+        let claims = request.custom_claims.as_ref();
+        invalid.extend(claims.and_then(|claims| policy.custom_claims_fault(claims)));
         invalid
-    }
-
-    pub(super) fn too_many_claims(&self) -> InvalidField {
-        let limit = self.parts.policy.max_custom_claims_len;
-        InvalidField::new("customClaims", format!("must be at most {limit} bytes of JSON"))
     }
 
     fn sign_exchange(
@@ -311,10 +301,10 @@ impl TokenService {
             }
             merged.insert(name.clone(), value.clone());
         }
-        if json_len(&merged) > policy.max_custom_claims_len {
-            return Err(Error::from_invalid_fields(vec![self.too_many_claims()]));
+        match policy.custom_claims_fault(&merged) {
+            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
+            None => Ok(merged),
         }
-        Ok(merged)
     }
 
     /// The point of no return. Once the store has answered, the caller has its token.
@@ -339,10 +329,6 @@ impl TokenService {
         }
         self.parts.stores.replace_session(spent, version, now).await
     }
-}
-
-pub(super) fn json_len(claims: &Map<String, Value>) -> usize {
-    serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len())
 }
 
 /// A bearer of another organization holds nothing here.

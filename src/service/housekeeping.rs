@@ -121,7 +121,7 @@ async fn keep_keys(parts: Weak<Parts>) {
         let Some(keys) = &parts_now.key_manager else { return };
         // First what is known already, which the store cannot hold up.
         if let Err(error) = keys.apply_known().await {
-            tracing::error!(error = ?error, "the shared keys that were read last cannot be installed");
+            tracing::error!(error = ?error, "the shared keys that are known cannot be installed");
         }
         let pause = match keys.refresh().await {
             Ok(pause) => {
@@ -198,14 +198,14 @@ fn watch_staleness(parts: &Arc<Parts>) {
 }
 
 fn staleness_is_binding(parts: &Parts) -> bool {
-    parts.stores.are_shared() && !parts.policy.accept_stale_revocations
+    parts.stores.are_shared() && !parts.policy.dangerous_accept_stale_revocations
 }
 
 fn refuse_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
-            "it has not been known for too long what other nodes take back: tokens are \
-             answered 503 until it is"
+            "the store has not told for longer than max_revocation_staleness what other nodes take \
+             back: tokens are answered 503 until it does"
         );
     }
 }
@@ -231,7 +231,7 @@ async fn follow_feed(parts: Weak<Parts>) {
             Ok(read) => read,
             // It neither answered nor failed, as a store does that hangs; or has much to tell.
             Err(_) => {
-                staleness.is_exceeded();
+                staleness.refuse_tokens();
                 // From here on the store has all the time that it needs.
                 stores.revocations(&cursor, Duration::ZERO).await
             }
@@ -256,7 +256,7 @@ async fn follow_feed(parts: Weak<Parts>) {
                     "what other nodes take back is not heard of; trying again"
                 );
                 if Instant::now() >= heard_at + staleness.allowed {
-                    staleness.is_exceeded();
+                    staleness.refuse_tokens();
                 }
                 tokio::time::sleep(backoff.failed()).await;
                 wait = Duration::ZERO;
@@ -283,7 +283,7 @@ impl StalenessGuard {
         }
     }
 
-    fn is_exceeded(&self) {
+    fn refuse_tokens(&self) {
         if self.is_binding {
             refuse_for_staleness(&self.revocations);
         }
@@ -294,7 +294,9 @@ impl Drop for StalenessGuard {
     fn drop(&mut self) {
         if self.is_binding {
             self.revocations.set_stale(true);
-            tracing::info!("housekeeping has ended: tokens are answered 503 from here on");
+            tracing::warn!(
+                "housekeeping has ended: tokens are answered 503 until `run_housekeeping` runs again"
+            );
         }
     }
 }

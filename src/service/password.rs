@@ -187,7 +187,7 @@ impl TokenService {
             // A right password that has expired counts as a wrong one does: it must not be told
             // from one by how long its owner is let try.
             Err(error) if error.kind() == ErrorKind::InvalidCredentials => {
-                throttle.confirm(&admission);
+                throttle.failed(&admission);
                 Err(error)
             }
             Err(error) => {

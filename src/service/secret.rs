@@ -43,7 +43,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidEntity`] for an unknown entity and for one that `manager` may not
-    /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days.
+    /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
+    /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn read_secret(
         &self,
         manager: &Validated,
@@ -128,7 +129,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidEntity`] where there is no such entity, [`ErrorKind::InvalidFields`]
-    /// for zero days.
+    /// for zero days, [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn import_secret(
         &self,
         entity_id: &EntityId,

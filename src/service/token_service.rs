@@ -65,14 +65,17 @@ impl TokenService {
         TokenServiceBuilder::default()
     }
 
-    /// What checks the tokens that it issues.
+    /// What checks the tokens that it issues, and those of no other issuer.
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.parts.validator
     }
 
-    /// What checks tokens where the host's handlers are.
-    pub(crate) fn edge_validator(&self) -> &Validator {
+    /// What checks tokens where the host's handlers are: those that it issues, and those of the issuers
+    /// that it trusts. It is that of [`validate_layer`](Self::validate_layer), for what no layer sees,
+    /// as the messages of a WebSocket.
+    #[must_use]
+    pub fn edge_validator(&self) -> &Validator {
         &self.parts.edge_validator
     }
 

@@ -167,11 +167,12 @@ impl RecentEntity {
 /// What was handed out, and what was taken back. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a session until `session.expires_at()`.
+    /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
+    /// `now`, which is the service's time.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where its key is taken.
+    /// [`StoreError::Conflict`] where its key is taken, and [`StoreError::Unavailable`].
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
 
     /// The session of that key, which may have expired.
@@ -277,7 +278,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self) -> Result<Option<KeySchedule>, StoreError>;
 
-    /// Writes the first ones.
+    /// Writes the first ones, or, where a store has lost them, those that a node still knows. They
+    /// bring their version, which need not be 1.
     ///
     /// # Errors
     ///

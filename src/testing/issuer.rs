@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -135,7 +134,7 @@ impl TestIssuer {
             .issuer(&self.issuer)
             .audience(&self.audience)
             .keys(self.keys.clone())
-            .clock(Arc::new(self.clock.clone()));
+            .clock(self.clock.clone());
         builder.build().expect("an issuer and an audience that are not blank")
     }
 

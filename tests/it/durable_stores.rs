@@ -132,6 +132,15 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 }
 
 #[tokio::test]
+async fn a_store_that_connects_itself_keeps_to_the_tables_that_it_is_told() {
+    let database = Postgres::new().await;
+    let store = PostgresStore::connect_with(&postgres_url(), &database.names).unwrap();
+    let session = session(SystemClock.now());
+    SessionStore::insert(&store, session.clone(), SystemClock.now()).await.unwrap();
+    assert!(SessionStore::get(&database.node().await, &session.key()).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn tables_of_a_later_release_are_left_alone() {
     let database = Postgres::new().await;
     let later = format!("INSERT INTO {}.countersign_migrations VALUES (1000)", database.schema);
@@ -161,6 +170,9 @@ async fn names_that_are_no_names_are_refused_and_a_file_has_no_schema() {
         assert_eq!(error.kind(), ErrorKind::Configuration);
     }
     let error = PostgresStore::connect("mysql://nowhere").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    let no_name = TableNames::default().prefix("x; DROP TABLE users");
+    let error = PostgresStore::connect_with(&postgres_url(), &no_name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 

@@ -317,7 +317,7 @@ async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_onc
 
 #[tokio::test]
 async fn a_policy_may_prefer_to_let_tokens_pass() {
-    let policy = Policy::default().accept_stale_revocations(true);
+    let policy = Policy::default().dangerous_accept_stale_revocations(true);
     let fixture = shared(&Flaky::shared(usize::MAX), policy);
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     fixture.tokens.validator().validate(token.expose()).unwrap();

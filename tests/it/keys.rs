@@ -521,6 +521,23 @@ fn a_shared_secret_is_no_public_key() {
     }
 }
 
+#[test]
+fn a_key_that_was_put_together_by_hand_is_judged_as_one_that_was_read() {
+    for provider in providers() {
+        let weak = [
+            VerificationKey::Ed25519([0; 32]),
+            VerificationKey::P256([1; 65]),
+            VerificationKey::Rsa { modulus: vec![0xff; 128], exponent: vec![1, 0, 1] },
+            VerificationKey::Hmac(Zeroizing::new(b"short".to_vec())),
+        ];
+        for key in weak {
+            assert_invalid_key(VerifyingKey::new(key, None, provider));
+        }
+        let short = PrivateKey::Hmac(Zeroizing::new(b"short".to_vec()));
+        assert_invalid_key(SigningKey::new(&short, provider));
+    }
+}
+
 // Rings
 
 #[test]

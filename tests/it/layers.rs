@@ -778,6 +778,19 @@ async fn a_grant_with_its_layer_leaves_no_error_in_the_log() {
     assert!(!logged.contains(&token));
 }
 
+#[test]
+fn a_grant_carries_no_more_claims_than_the_policy_allows() {
+    let fixture =
+        Fixture::with(|builder| builder.policy(Policy::default().max_custom_claims_len(20)));
+    let issue = |text: &str| {
+        let claims = [("locale".to_owned(), json!(text))].into_iter().collect();
+        fixture.tokens.issue(Grant::user("ops@example.com").custom_claims(claims))
+    };
+    issue("de").unwrap();
+    let error = issue("much too long to be one").unwrap_err();
+    assert_eq!(error.invalid_fields()[0].field, "customClaims");
+}
+
 #[tokio::test]
 async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
     let fixture = Fixture::new();

@@ -380,6 +380,24 @@ async fn keys_that_the_store_has_lost_are_put_back_and_their_tokens_stay_good() 
 }
 
 #[tokio::test]
+async fn a_node_that_could_not_open_the_newest_keys_puts_no_older_ones_back() {
+    let (clock, store) = (TestClock::new(), Forgetful::default());
+    let behind = node(store.clone(), clock.clone());
+    behind.catch_up().await.unwrap();
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(store.clone());
+    let sealing = [[8; 32], SEALING_KEY];
+    let ahead = node_with(keys, clock, sealing, RotationSchedule::default());
+    ahead.catch_up().await.unwrap();
+    behind.catch_up().await.unwrap_err();
+
+    *store.0.lock().unwrap() = MemoryStore::new();
+    assert_eq!(behind.catch_up().await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(store.get().await.unwrap(), None);
+    ahead.catch_up().await.unwrap();
+    assert!(store.get().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn to_retire_a_key_that_nobody_has_is_an_error_also_where_there_are_none() {
     let tokens = node(MemoryStore::new(), TestClock::new());
     let error = tokens.retire_key("nobody's").await.unwrap_err();

@@ -593,7 +593,7 @@ async fn tokens_of_other_types_are_accepted_where_they_are_asked_for() {
 async fn claims_are_read_as_the_host_says() {
     let server = KeyServer::start().await;
     let acl = |permission: &str| -> Result<Acl, Error> {
-        Ok(Acl::new([AclEntry::new::<String, [&str; 0], _>([], [permission])?]))
+        Ok(Acl::new([AclEntry::anywhere([permission])?]))
     };
     let by_closure = server.trusted().map_claims(move |claims| {
         let scope = claims.text("scope").unwrap_or_default();
@@ -628,7 +628,7 @@ async fn claims_are_read_as_the_host_says() {
     assert_eq!(fault(&validator, &server.token()).await, Some(TokenFault::Claims));
 
     let wildcard = server.trusted().map_claims(|_| {
-        let entry = AclEntry::new::<String, [&str; 0], _>([], ["Storefront*"])?;
+        let entry = AclEntry::anywhere(["Storefront*"])?;
         Ok(MappedClaims::new(SubjectType::User, "jane").acl(Acl::new([entry])))
     });
     let validator = server.validator(wildcard);

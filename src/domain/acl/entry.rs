@@ -53,6 +53,26 @@ impl AclEntry {
             .map_err(|faults| Error::from_invalid_fields(fields(faults)))
     }
 
+    /// Permissions without a scope: wherever they are asked for.
+    ///
+    /// ```
+    /// use countersign::{Acl, AclEntry};
+    ///
+    /// let acl = Acl::new([AclEntry::anywhere(["GetOrders", "PostOrder"])?]);
+    /// assert!(acl.allows("GetOrders", &[("organizationId", "org_1")]));
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn anywhere<P: Into<String>>(
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        let nowhere_in_particular: [(String, [String; 0]); 0] = [];
+        Self::new(nowhere_in_particular, permissions)
+    }
+
     /// Its permissions as text, in order.
     pub fn permissions(&self) -> impl Iterator<Item = String> + '_ {
         self.permissions.iter().map(Permission::to_string)

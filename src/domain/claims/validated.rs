@@ -7,7 +7,8 @@ use crate::domain::claims::{Claims, SubjectType};
 use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
 use crate::sync::GoodAsOf;
 
-/// The claims of a token that has been checked: signature, times, issuer, audience, revocation.
+/// The claims of a token that has been checked: signature, times, issuer, audience, and, of one's own,
+/// revocation.
 ///
 /// There is no way to make one but to have a token validated, so holding it is the proof.
 ///
@@ -131,7 +132,7 @@ impl Validated {
         &self.claims.aud
     }
 
-    /// `iat`: when it was issued.
+    /// `iat`: when it was issued; 1970-01-01 where another issuer's token does not say.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
         Timestamp::from_secs(self.claims.iat)
@@ -155,7 +156,8 @@ impl Validated {
         &self.claims.jti
     }
 
-    /// `client_id`: the entity's id, or the policy's id of first-party clients.
+    /// `client_id`: the entity's id, or the policy's id of first-party clients; of another issuer's
+    /// token, what the host makes of it.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.claims.client_id

@@ -1,4 +1,4 @@
-//! The form that all answers of the routes have.
+//! Answers in plain JSON, and those without a body.
 
 use axum_core::body::Body;
 use axum_core::response::Response;

@@ -252,6 +252,16 @@ impl VerificationKey {
         Ok(Self::Rsa { modulus, exponent })
     }
 
+    /// Itself, where it may be used: one that was put together from its parts has not been looked at.
+    pub(super) fn judged(self) -> Result<Self, Error> {
+        match &self {
+            Self::Ed25519(key) => Self::ed25519(key),
+            Self::P256(point) => Self::p256(point),
+            Self::Rsa { modulus, exponent } => Self::rsa(modulus, exponent),
+            Self::Hmac(secret) => PrivateKey::from_hmac_secret(secret).map(|_| self),
+        }
+    }
+
     /// The one algorithm that it is good for.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {

@@ -13,7 +13,8 @@ use crate::jose::{Algorithm, PrivateKey, VerificationKey};
 /// A cryptographic library, behind what this crate needs of it.
 ///
 /// Providers are passed where keys are made and never installed for the process, so two of them,
-/// and two versions of one, get along. Implement it to sign elsewhere, as in an HSM.
+/// and two versions of one, get along. Implement it for a library that this crate
+/// has none for.
 pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// Makes a key. RSA keys have 2048 bits, HMAC keys 32 bytes.
     ///

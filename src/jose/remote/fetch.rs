@@ -116,17 +116,27 @@ impl Fetcher {
         let mut outcome = Err(failed("there are no metadata"));
         for url in urls {
             outcome = match self.get(url).await {
-                Ok((metadata, _)) => jwks_uri(&metadata, issuer),
+                Ok((metadata, _)) => self.jwks_uri(&metadata, issuer),
                 Err(error) => Err(error),
             };
             if outcome.is_ok() {
                 break;
             }
         }
-        outcome.and_then(|url| match self.allows(&url) {
-            true => Ok(url),
-            false => Err(failed("the metadata name keys that are not at an https URL")),
-        })
+        outcome
+    }
+
+    /// RFC 8414 §3.3: metadata are those of the issuer that was asked for, to the letter.
+    fn jwks_uri(&self, metadata: &[u8], issuer: &str) -> Result<Url, Error> {
+        let members =
+            json::parse_object(metadata).map_err(|_| failed("the metadata are no JSON"))?;
+        let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
+        if text("issuer") != Some(issuer) {
+            return Err(failed("the metadata are another issuer's"));
+        }
+        let url = text("jwks_uri").ok_or_else(|| failed("the metadata name no keys"))?;
+        let url = Url::parse(url).ok().filter(|url| self.allows(url));
+        url.ok_or_else(|| failed("the metadata name keys that are at no https URL"))
     }
 
     async fn get(&self, url: &Url) -> Result<(Vec<u8>, HeaderMap), Error> {
@@ -188,17 +198,6 @@ fn metadata_urls(issuer: &Url) -> [Url; 2] {
         at(format!("/.well-known/oauth-authorization-server{path}")),
         at(format!("{path}/.well-known/openid-configuration")),
     ]
-}
-
-/// RFC 8414 §3.3: metadata are those of the issuer that was asked for, to the letter.
-fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<Url, Error> {
-    let members = json::parse_object(metadata).map_err(|_| failed("the metadata are no JSON"))?;
-    let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
-    if text("issuer") != Some(issuer) {
-        return Err(failed("the metadata are another issuer's"));
-    }
-    let url = text("jwks_uri").ok_or_else(|| failed("the metadata name no keys"))?;
-    Url::parse(url).map_err(|_| failed("the metadata name keys at what is no URL"))
 }
 
 /// RFC 9111 §5.2.2.1.

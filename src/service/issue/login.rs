@@ -84,7 +84,7 @@ impl TokenService {
             if is_good {
                 throttle.succeeded(&admission);
             } else {
-                throttle.confirm(&admission);
+                throttle.failed(&admission);
             }
         }
         let reason = match (entity, verdict) {

@@ -47,13 +47,17 @@ impl TokenService {
     /// # Errors
     ///
     /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
-    /// wildcards that the policy does not allow, or the lifetime is longer than that of any token
-    /// under the policy; [`Internal`](crate::ErrorKind::Internal) where the token would be longer
+    /// wildcards that the policy does not allow, the custom claims are longer than its
+    /// `max_custom_claims_len`, or the lifetime is longer than that of any token under the policy;
+    /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer
     /// than the policy's `max_token_len`.
     pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());
         let (organization, session) = (grant.organization_id.clone(), grant.session_id.clone());
-        let issued = self.issue_at(grant, self.now());
+        let issued = match self.parts.policy.custom_claims_fault(&grant.custom_claims) {
+            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
+            None => self.issue_at(grant, self.now()),
+        };
         let operation = Operation::IssueToken;
         let attempt = Attempt {
             subject: Some((subject.0, &subject.1)),

@@ -21,8 +21,8 @@ impl TokenService {
         if grant.subject.trim().is_empty() {
             return Err(invalid("subject", "must not be blank"));
         }
-        if grant.acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
-            return Err(invalid("acl", "must not use wildcards but `*` alone"));
+        if let Some(fault) = policy.acl_fault(&grant.acl) {
+            return Err(Error::from_invalid_fields(vec![fault]));
         }
         let is_machine = grant.subject_type == SubjectType::Entity;
         if is_machine && grant.subject == policy.first_party_client_id {

@@ -30,9 +30,18 @@ pub(in crate::service) struct KeyManager {
     retention: Duration,
     /// Keys that were opened and prepared, by their `kid`.
     prepared: Mutex<HashMap<String, SigningKey>>,
-    /// What was read last. Whoever reads or changes it holds this: what is installed is then what
-    /// was read last.
-    known: tokio::sync::Mutex<Option<KeySchedule>>,
+    /// Whoever reads or changes the shared keys holds this: what is installed is then what was read
+    /// last.
+    known: tokio::sync::Mutex<Known>,
+}
+
+/// What is known of the shared keys.
+#[derive(Default)]
+struct Known {
+    /// What was read last, and opened.
+    schedule: Option<KeySchedule>,
+    /// The version of what was read last, opened or not.
+    version_read: Option<u64>,
 }
 
 /// What a schedule says of an instant.
@@ -82,7 +91,8 @@ impl KeyManager {
         self.ring.set_may_lack_keys(read.is_err());
         let now = read?;
         let known = self.known.lock().await;
-        let change = known.as_ref().and_then(|known| known.next_change(now, self.retention));
+        let schedule = known.schedule.as_ref();
+        let change = schedule.and_then(|schedule| schedule.next_change(now, self.retention));
         let until_change = change.unwrap_or(Timestamp::MAX).saturating_since(now);
         Ok(until_change.min(self.timing.refresh_interval))
     }
@@ -100,10 +110,10 @@ impl KeyManager {
             .await
     }
 
-    /// Installs what was read last, as it is at another time: also where the store is out of reach,
-    /// a key's time comes.
+    /// Installs what is known as it is at another time: also where the store is out of reach, a key's
+    /// time comes.
     pub(in crate::service) async fn apply_known(&self) -> Result<(), Error> {
-        if let Some(schedule) = &*self.known.lock().await {
+        if let Some(schedule) = &self.known.lock().await.schedule {
             self.install(&self.open(schedule, self.clock.now())?);
         }
         Ok(())
@@ -116,42 +126,50 @@ impl KeyManager {
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut known = self.known.lock().await;
-        let outcome = match self.try_update(known.as_ref(), edit).await {
-            Ok((schedule, opened, answer)) => {
-                self.install(&opened);
-                *known = Some(schedule);
-                Ok(answer)
+        let outcome = match self.try_update(&mut known, edit).await {
+            Ok((schedule, answer)) => {
+                // Writing it may have taken a while.
+                let installed = self.open(&schedule, self.clock.now());
+                *known = Known { version_read: Some(schedule.version()), schedule: Some(schedule) };
+                installed.map(|opened| {
+                    self.install(&opened);
+                    answer
+                })
             }
             Err(error) => Err(error),
         };
         // What was made and could not be written is made anew.
-        let is_kept =
-            |kid: &str| known.iter().flat_map(|known| &known.keys).any(|key| key.kid == kid);
+        let is_kept = |kid: &str| {
+            known.schedule.iter().flat_map(|known| &known.keys).any(|key| key.kid == kid)
+        };
         self.prepared().retain(|kid, _| is_kept(kid));
         outcome
     }
 
     async fn try_update<T>(
         &self,
-        known: Option<&KeySchedule>,
+        known: &mut Known,
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
-    ) -> Result<(KeySchedule, OpenedKeys, T), Error> {
+    ) -> Result<(KeySchedule, T), Error> {
         for _ in 0..MAX_ROUNDS {
             let found = self.stores.call("get_keys", self.store.get()).await?;
             let now = self.clock.now();
+            if let Some(found) = &found {
+                known.version_read = Some(found.version());
+            }
             let mut schedule = self.present(found.as_ref(), known, now)?;
             let answer = edit(&mut schedule, now)?;
             self.do_what_is_due(&mut schedule, now)?;
             // Before it is written: nobody else is to have what this node could not open.
-            let opened = self.open(&schedule, now)?;
-            let is_written = found.as_ref().is_some_and(|found| found.keys == schedule.keys);
-            if is_written {
-                return Ok((schedule, opened, answer));
+            self.open(&schedule, now)?;
+            if found.as_ref().is_some_and(|found| found.keys == schedule.keys) {
+                return Ok((schedule, answer));
             }
-            let schedule = schedule.next_version();
+            let is_first = found.is_none() && known.schedule.is_none();
+            let schedule = if is_first { schedule } else { schedule.next_version() };
             if let Round::Done(()) = self.save(schedule.clone(), found.as_ref()).await? {
                 log_new_keys(found.as_ref(), &schedule);
-                return Ok((schedule, opened, answer));
+                return Ok((schedule, answer));
             }
         }
         Err(contended())
@@ -161,18 +179,28 @@ impl KeyManager {
     fn present(
         &self,
         found: Option<&KeySchedule>,
-        known: Option<&KeySchedule>,
+        known: &Known,
         now: Timestamp,
     ) -> Result<KeySchedule, Error> {
-        match (found, known) {
-            (Some(found), _) => Ok(found.clone()),
-            (None, Some(known)) => {
+        if let Some(found) = found {
+            return Ok(found.clone());
+        }
+        let Some(version_read) = known.version_read else {
+            return Ok(KeySchedule::new(self.generate(now, now)?));
+        };
+        match &known.schedule {
+            Some(schedule) if schedule.version() == version_read => {
                 tracing::error!(
                     "the store no longer has the shared keys: those that are known are put back"
                 );
-                Ok(known.clone())
+                Ok(schedule.clone())
             }
-            (None, None) => Ok(KeySchedule::new(self.generate(now, now)?)),
+            // A key may have been retired since what is known.
+            _ => {
+                let problem = "the store no longer has the shared keys, and this node could not \
+                               open those that were read last: a node that could has to put them back";
+                Err(Error::new(ErrorKind::Internal, problem))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The decisions of a service, each with a default and the reason for it.
 
+mod limits;
 mod setters;
 
 use std::fmt;
@@ -78,7 +79,7 @@ pub struct Policy {
     pub(crate) audit_shows_subjects: bool,
     pub(crate) housekeeping_interval: Duration,
     pub(crate) max_revocation_staleness: Duration,
-    pub(crate) accept_stale_revocations: bool,
+    pub(crate) dangerous_accept_stale_revocations: bool,
     pub(crate) password_cost: PasswordCost,
     pub(crate) hashing_permits: usize,
     pub(crate) hashing_queue: usize,
@@ -149,7 +150,7 @@ impl Default for Policy {
             audit_shows_subjects: false,
             housekeeping_interval: MINUTE,
             max_revocation_staleness: MINUTE,
-            accept_stale_revocations: false,
+            dangerous_accept_stale_revocations: false,
             password_cost: PasswordCost::default(),
             hashing_permits: cores,
             hashing_queue: cores * 8,
@@ -178,32 +179,32 @@ impl Policy {
             .max(self.phantom_token_lifetime)
     }
 
-    fn durations(&self) -> [Duration; 23] {
+    fn durations(&self) -> [(&'static str, Duration); 23] {
         let schedule = &self.rotation_schedule;
         [
-            self.access_token_lifetime,
-            self.exchanged_token_lifetime,
-            self.max_exchanged_token_lifetime,
-            self.phantom_token_lifetime,
-            self.leeway,
-            self.secret_overlap,
-            self.secret_grace,
-            self.session_lifetime,
-            self.max_session_lifetime,
-            self.one_time_password_lifetime,
-            self.one_time_password_cooldown,
-            self.body_deadline,
-            self.store_deadline,
-            self.sender_deadline,
-            self.password_lifetime.unwrap_or_default(),
-            self.housekeeping_interval,
-            self.max_revocation_staleness,
-            self.hashing_deadline,
-            self.jwks_max_age,
-            schedule.rotation_period,
-            schedule.announcement_period,
-            schedule.clock_tolerance,
-            schedule.refresh_interval,
+            ("access_token_lifetime", self.access_token_lifetime),
+            ("exchanged_token_lifetime", self.exchanged_token_lifetime),
+            ("max_exchanged_token_lifetime", self.max_exchanged_token_lifetime),
+            ("phantom_token_lifetime", self.phantom_token_lifetime),
+            ("leeway", self.leeway),
+            ("secret_overlap", self.secret_overlap),
+            ("secret_grace", self.secret_grace),
+            ("session_lifetime", self.session_lifetime),
+            ("max_session_lifetime", self.max_session_lifetime),
+            ("one_time_password_lifetime", self.one_time_password_lifetime),
+            ("one_time_password_cooldown", self.one_time_password_cooldown),
+            ("body_deadline", self.body_deadline),
+            ("store_deadline", self.store_deadline),
+            ("sender_deadline", self.sender_deadline),
+            ("password_lifetime", self.password_lifetime.unwrap_or_default()),
+            ("housekeeping_interval", self.housekeeping_interval),
+            ("max_revocation_staleness", self.max_revocation_staleness),
+            ("hashing_deadline", self.hashing_deadline),
+            ("jwks_max_age", self.jwks_max_age),
+            ("rotation_period", schedule.rotation_period),
+            ("announcement_period", schedule.announcement_period),
+            ("clock_tolerance", schedule.clock_tolerance),
+            ("refresh_interval", schedule.refresh_interval),
         ]
     }
 
@@ -211,72 +212,74 @@ impl Policy {
         let problems = [
             (
                 self.access_token_lifetime.as_secs() == 0,
-                "tokens have to live for a second at least",
+                "access_token_lifetime: tokens have to live for a second at least",
             ),
             (
                 self.exchanged_token_lifetime > self.max_exchanged_token_lifetime,
-                "exchanged tokens live longer by default than they may",
+                "exchanged_token_lifetime is above max_exchanged_token_lifetime",
             ),
             (
                 self.exchanged_token_lifetime.as_secs() == 0,
-                "exchanged tokens have to live for a second at least",
+                "exchanged_token_lifetime: tokens have to live for a second at least",
             ),
-            (self.first_party_client_id.trim().is_empty(), "the first-party client id is blank"),
+            (self.first_party_client_id.trim().is_empty(), "first_party_client_id is blank"),
             (
                 self.secret_lifetime_days == 0
                     || self.secret_lifetime_days > self.max_secret_lifetime_days,
-                "secrets have to live for a day at least, and by default no longer than they may",
+                "secret_lifetime_days has to be 1 at least, and max_secret_lifetime_days at most",
             ),
             (
                 self.session_lifetime.is_zero()
                     || self.session_lifetime > self.max_session_lifetime,
-                "sessions have to live, and by default no longer than they may",
+                "session_lifetime has to be above zero, and max_session_lifetime at most",
             ),
             (
                 !(6..=10).contains(&self.one_time_password_digits),
-                "one-time passwords have 6 to 10 digits",
+                "one_time_password_digits has to be 6 to 10",
             ),
-            (self.one_time_password_tries == 0, "a one-time password has to have a try"),
+            (self.one_time_password_tries == 0, "one_time_password_tries has to be 1 at least"),
             (
                 self.phantom_token_lifetime.as_secs() == 0,
-                "phantom tokens have to live for a second",
+                "phantom_token_lifetime: tokens have to live for a second at least",
             ),
             (
                 !(1..=Semaphore::MAX_PERMITS).contains(&self.hashing_permits),
-                "password hashing has to have a permit, and no more than there can be threads",
+                "hashing_permits has to be 1 at least, and no more than a semaphore can have",
             ),
             (
                 !(1..=Password::MAX_LEN).contains(&self.min_password_len),
-                "the shortest password has 1 to 1024 bytes",
+                "min_password_len has to be 1 to 1024 bytes",
             ),
-            (self.throttle_max_keys == 0, "a throttle has to keep a key"),
-            (self.housekeeping_interval.is_zero(), "housekeeping needs an interval"),
+            (self.throttle_max_keys == 0, "throttle_max_keys has to be 1 at least"),
+            (self.housekeeping_interval.is_zero(), "housekeeping_interval has to be above zero"),
             (
                 self.one_time_password_lifetime.is_zero(),
-                "one-time passwords have to be good for a while",
+                "one_time_password_lifetime has to be above zero",
             ),
             (
                 self.store_deadline.is_zero() || self.body_deadline.is_zero(),
-                "a deadline has to leave some time",
+                "store_deadline and body_deadline have to be above zero",
             ),
             (
                 self.max_revocation_staleness < Duration::from_secs(1),
-                "the store cannot be asked for revocations more often than once a second",
+                "max_revocation_staleness has to be a second at least",
             ),
         ];
-        if self.durations().into_iter().any(|duration| duration > LONGEST) {
-            let problem = "no duration may be longer than a hundred years";
+        if let Some((name, _)) = self.durations().into_iter().find(|(_, set)| *set > LONGEST) {
+            let problem = format!("{name} is longer than a hundred years");
             return Err(Error::new(ErrorKind::Configuration, problem));
         }
         let limits = [
-            self.throttle_by_name,
-            self.throttle_by_address,
-            self.throttle_by_name_and_address,
-            self.throttle_one_time_passwords,
-            self.throttle_one_time_passwords_sent,
+            ("throttle_by_name", self.throttle_by_name),
+            ("throttle_by_address", self.throttle_by_address),
+            ("throttle_by_name_and_address", self.throttle_by_name_and_address),
+            ("throttle_one_time_passwords", self.throttle_one_time_passwords),
+            ("throttle_one_time_passwords_sent", self.throttle_one_time_passwords_sent),
         ];
-        if let Some(problem) = limits.iter().find_map(ThrottleLimit::problem) {
-            return Err(Error::new(ErrorKind::Configuration, problem));
+        for (name, limit) in limits {
+            if let Some(problem) = limit.problem() {
+                return Err(Error::new(ErrorKind::Configuration, format!("{name}: {problem}")));
+            }
         }
         match problems.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),

@@ -130,9 +130,11 @@ setters! {
     /// answered 503, as they are before the store was asked for the first time. It is for stores
     /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
     max_revocation_staleness: Duration;
-    /// Whether tokens are accepted all the same, with warnings in the log: they are not. What was
-    /// taken back would be let through for as long as the store is down.
-    accept_stale_revocations: bool;
+    /// Whether tokens are accepted for as long as the store cannot be asked what other nodes took
+    /// back, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
+    ///
+    /// Dangerous: what was taken back on another node is let through until the store is there again.
+    dangerous_accept_stale_revocations: bool;
     /// What a password hash costs: 19 MiB and two passes (OWASP).
     password_cost: PasswordCost;
     /// How many passwords are hashed at once: as many as there are cores. More would only be

@@ -9,8 +9,8 @@ use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
 
 impl TokenService {
-    /// Ends a session, and, where the policy says so, the tokens that were exchanged from it. No
-    /// session of that id is as good as one that has ended: its tokens are taken back all the same.
+    /// Ends a session, and, where the policy says so, the tokens that were exchanged from it: also where
+    /// there is no session of that id any more.
     ///
     /// # Errors
     ///

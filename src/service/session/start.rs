@@ -6,7 +6,6 @@ use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Operation;
 use crate::service::caller::Caller;
-use crate::service::exchange::json_len;
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
@@ -190,12 +189,8 @@ impl TokenService {
         if new.otp_required {
             invalid.extend(self.no_sender_fault());
         }
-        if new.acl.uses_trailing_wildcards() && !policy.trailing_wildcards {
-            invalid.push(InvalidField::new("acl", "must not use wildcards but `*` alone"));
-        }
-        if json_len(&new.custom_claims) > policy.max_custom_claims_len {
-            invalid.push(self.too_many_claims());
-        }
+        invalid.extend(policy.acl_fault(&new.acl));
+        invalid.extend(policy.custom_claims_fault(&new.custom_claims));
         invalid
     }
 

@@ -100,7 +100,8 @@ pub(crate) struct Suspect {
     familiar: Option<u64>,
 }
 
-/// An attempt that was let through. Dropped, it stays counted.
+/// An attempt that was let through, to be told what came of it. One that is dropped stays as it is:
+/// counted, unless it `counts_afterwards`.
 #[derive(Debug)]
 pub(crate) struct Admission {
     suspect: Suspect,
@@ -193,7 +194,7 @@ impl Throttle {
     }
 
     /// Tells that an attempt was wrong.
-    pub(crate) fn confirm(&self, admission: &Admission) {
+    pub(crate) fn failed(&self, admission: &Admission) {
         if admission.counts_afterwards {
             self.count(&mut self.lock(), admission.suspect, admission.at);
         }

@@ -96,7 +96,7 @@ fn a_success_gives_back_itself_and_nothing_else() {
     let admission = throttle.admit(own, start()).unwrap();
     throttle.succeeded(&admission);
     let admission = throttle.admit(own, start()).unwrap();
-    throttle.confirm(&admission);
+    throttle.failed(&admission);
     assert!(throttle.admit(own, start()).is_err());
 }
 
@@ -122,7 +122,7 @@ fn from_where_they_have_logged_in_before_anybody_may_do_so_many_times_at_once() 
     throttle.succeeded(&throttle.admit(ops, start()).unwrap());
     let under_way: Vec<_> = (0..100).map(|_| throttle.admit(ops, start()).unwrap()).collect();
     for admission in under_way {
-        throttle.confirm(&admission);
+        throttle.failed(&admission);
     }
     assert!(throttle.admit(ops, start()).is_err(), "what was wrong with them counts");
 }

@@ -32,7 +32,7 @@ use crate::service::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, re
 ///         // What a scope of theirs means here.
 ///         let scopes = claims.text("scope").unwrap_or_default().split(' ');
 ///         let permissions = scopes.filter(|scope| *scope == "orders").map(|_| "GetOrders");
-///         let entries = permissions.map(|name| AclEntry::new::<String, [&str; 0], _>([], [name]));
+///         let entries = permissions.map(|name| AclEntry::anywhere([name]));
 ///         let acl = Acl::new(entries.collect::<Result<Vec<_>, _>>()?);
 ///         let subject = claims.text("sub").unwrap_or_default();
 ///         Ok(MappedClaims::new(SubjectType::User, subject).acl(acl))
@@ -95,8 +95,8 @@ impl TrustedIssuer {
         self
     }
 
-    /// Where its JWK Set is (RFC 7517 §5), for an issuer that has no metadata. What of it may be a secret, a name and a password or a
-    /// query, is in no log.
+    /// Where its JWK Set is (RFC 7517 §5), in the place of what its metadata say. What of it may be a
+    /// secret, a name and a password or a query, is in no log.
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
         self

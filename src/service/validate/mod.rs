@@ -35,6 +35,10 @@ pub(crate) use crate::jose::remote::KeyFlight;
 /// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway.
 /// 7. It has not been revoked.
 ///
+/// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by the keys, types
+/// and audiences of that one instead, its claims are what the host makes of them, and nothing that is
+/// revoked here names it.
+///
 /// A host that issues tokens gets its validator from its `TokenService`; one that only checks
 /// them builds it:
 ///

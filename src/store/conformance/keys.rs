@@ -26,9 +26,11 @@ pub(super) async fn of_racing_nodes_one_writes_the_first_keys(store: &Arc<dyn Ke
     assert!(store.get().await.unwrap().is_none(), "there are keys before any were written");
     let winners = race(|| {
         let store = Arc::clone(store);
-        async move { won(store.insert(keys()).await) }
+        async move { won(store.insert(keys().next_version()).await) }
     });
     assert_eq!(winners.await, 1, "several nodes wrote the first keys");
+    let written = store.get().await.unwrap().expect("keys that were written are gone");
+    assert_eq!(written.version(), 2, "keys have to keep the version that they were written with");
 }
 
 pub(super) async fn keys_are_answered_as_they_were_written(store: &dyn KeyStore) {

@@ -98,6 +98,15 @@ impl PostgresStore {
     ///
     /// [`ErrorKind::Configuration`] where it is no URL of a Postgres database.
     pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, &TableNames::default())
+    }
+
+    /// A store that [connects](Self::connect) itself, in tables of other names than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for names that are none.
+    pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
         let invalid = || Error::new(ErrorKind::Configuration, "not a URL of a Postgres database");
         // The driver takes a URL of whatever scheme.
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -126,7 +135,7 @@ impl PostgresStore {
             })
             .connect_lazy(url)
             .map_err(|_| invalid())?;
-        Self::new(pool, &TableNames::default())
+        Self::new(pool, names)
     }
 
     /// A store over the host's pool. One more connection, beside it, listens to what other nodes

@@ -23,7 +23,7 @@ pub(super) struct Document<'a> {
     pub(super) key: String,
     pub(super) version: u64,
     pub(super) record: String,
-    /// What is known of a session beside its record. An entity has none, and is kept for ever.
+    /// What is known of a session beside its record. Others have none, and are kept for ever.
     pub(super) session: Option<SessionFields<'a>>,
 }
 

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::domain::revocation::RevocationSet;
 use crate::service::audit::Subjects;
 use crate::service::trusted::TrustedIssuer;
 use crate::service::validate::ValidatorBuilder;
 
 impl ValidatorBuilder {
+    pub(crate) fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     pub(crate) fn revocations(mut self, revocations: Arc<RevocationSet>) -> Self {
         self.revocations = revocations;
         self

@@ -118,8 +118,8 @@ impl ValidatorBuilder {
     }
 
     /// Where the time comes from; the system's clock by default.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
         self
     }
 
