@@ -57,7 +57,7 @@
 //! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_form_with_a_field_twice_is_refused`, `users_and_entities::bodies::json_is_read_strictly` |
 //! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::tokens::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::bodies::a_form_that_is_no_utf_8_is_refused` |
 //! | a password of a megabyte | `users_and_entities::bodies::a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413` |
-//! | two `Authorization` headers, other cases, tabs and blanks | `layers::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
+//! | two `Authorization` headers, other cases, tabs and blanks | `layers::validate::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
 //! | a token in the query | `attacks::input::a_token_in_the_query_is_not_looked_at` |
 //! | an answer that is many times as long as the request | `attacks::input::a_list_that_is_wrong_all_over_is_told_so_in_few_words` |
 //! | traversal and percent-encoding in a path | `sessions::single_session::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |

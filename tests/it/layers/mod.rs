@@ -1,0 +1,151 @@
+//! The middleware and the extractors, under axum and under plain tower.
+
+mod exchange;
+mod extractors;
+mod issue;
+mod require;
+mod tower_services;
+mod validate;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use countersign::{Acl, Bearer, Grant, Issue, Validated};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Fixture, ISSUER, Server, acl_of};
+
+fn token_of(fixture: &Fixture, grant: Grant) -> String {
+    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+}
+
+fn user_token(fixture: &Fixture) -> String {
+    token_of(fixture, Grant::user("ops@example.com"))
+}
+
+fn user_with(fixture: &Fixture, scope: Value, permissions: &[&str]) -> String {
+    let acl = acl_of(json!([{"scope": scope, "permissions": permissions}]));
+    token_of(fixture, Grant::user("ops@example.com").acl(acl))
+}
+
+/// What a service behind a layer finds in the request.
+fn found<B>(request: &Request<B>) -> String {
+    match request.extensions().get::<Arc<Validated>>() {
+        Some(validated) => validated.subject().to_owned(),
+        None => "nobody".to_owned(),
+    }
+}
+
+/// Answers who is asking, with the `Authorization` that arrived.
+async fn whoami<B>(request: Request<B>) -> Result<Response<String>, Infallible> {
+    let mut response = Response::new(found(&request));
+    if let Some(value) = request.headers().get(AUTHORIZATION) {
+        response.headers_mut().insert("x-authorization", value.clone());
+    }
+    Ok(response)
+}
+
+fn axum_whoami() -> Router {
+    let handler = async |request: axum::extract::Request| whoami(request).await.unwrap();
+    Router::new().route("/", get(handler))
+}
+
+fn request_with<B: Default>(headers: &[(HeaderName, &str)]) -> Request<B> {
+    let mut request = Request::new(B::default());
+    for (name, value) in headers {
+        request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+    }
+    request
+}
+
+fn bearer(token: &str) -> (HeaderName, String) {
+    (AUTHORIZATION, format!("Bearer {token}"))
+}
+
+/// Gets a path with these headers.
+async fn ask(server: &Server, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
+    let mut request = request_with::<String>(headers);
+    *request.uri_mut() = path.parse().unwrap();
+    server.send(request).await
+}
+
+fn challenge(error: &str, description: &str) -> String {
+    format!("Bearer realm=\"{ISSUER}\", error=\"{error}\", error_description=\"{description}\"")
+}
+
+/// Checks a refusal in problem details.
+#[track_caller]
+fn assert_refused(answer: &Answer, status: u16, detail: &str, challenge: Option<&str>) {
+    assert_eq!(answer.status().as_u16(), status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let title = answer.status().canonical_reason().unwrap();
+    let expected =
+        json!({"type": "about:blank", "title": title, "status": status, "detail": detail});
+    assert_eq!(answer.json(), expected);
+    let sent = answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap());
+    assert_eq!(sent, challenge);
+}
+
+#[derive(Debug, Deserialize)]
+struct MyClaims {
+    locale: String,
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+fn extracting() -> Router {
+    Router::new()
+        .route("/", get(async |Bearer(claims): Bearer| claims.subject().to_owned()))
+        .route(
+            "/mine",
+            get(async |Bearer(claims): Bearer<MyClaims>| {
+                let MyClaims { locale, roles } = &claims.custom;
+                format!("{} {locale} {roles:?}", claims.validated().subject())
+            }),
+        )
+        .route(
+            "/maybe",
+            get(async |caller: Option<Bearer>| {
+                caller.map_or("nobody".to_owned(), |Bearer(claims)| claims.subject().to_owned())
+            }),
+        )
+        .route(
+            "/maybe/mine",
+            get(async |caller: Option<Bearer<MyClaims>>| match caller {
+                Some(Bearer(claims)) => claims.custom.locale.clone(),
+                None => "nobody".to_owned(),
+            }),
+        )
+}
+
+fn issuing() -> Router {
+    let grant = || Grant::user("ops@example.com").acl(Acl::everything());
+    Router::new()
+        .route("/login", post(async move || Issue(grant())))
+        .route(
+            "/form",
+            post(async move || Issue(grant()).see_other(HeaderValue::from_static("/home"))),
+        )
+        .route("/blank", post(async || Issue(Grant::user(" "))))
+        .route("/other", post(async || (StatusCode::ACCEPTED, [("x-a", "b")], "not a token")))
+}
+
+async fn post_to(server: &Server, path: &str) -> Answer {
+    server.post_text(path, None, None, "").await
+}
+
+async fn session(fixture: &Fixture) -> String {
+    let claims = json!({"locale": "de"}).as_object().unwrap().clone();
+    let acl = acl_of(json!([{"scope": {}, "permissions": ["GetOrders"]}]));
+    fixture.session(|new| new.acl(acl).custom_claims(claims)).await
+}
+
+fn cookie(token: &str) -> (HeaderName, String) {
+    (COOKIE, format!("theme=dark; __Host-session={token}; lang=de"))
+}
