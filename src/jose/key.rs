@@ -29,7 +29,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where the provider refuses the key.
+    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider refuses it.
     pub fn new(key: &PrivateKey, provider: &dyn CryptoProvider) -> Result<Self, Error> {
         let verifying = VerifyingKey::new(provider.verification_key(key)?, None, provider)?;
         let signer = provider.signer(key)?;

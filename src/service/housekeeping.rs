@@ -60,7 +60,7 @@ impl TokenService {
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
-    /// key that was not given.
+    /// key that was not given, or were, and are no longer there.
     pub async fn catch_up(&self) -> Result<(), Error> {
         if let Some(keys) = &self.parts.key_manager {
             keys.refresh().await?;
@@ -204,8 +204,9 @@ fn staleness_is_binding(parts: &Parts) -> bool {
 fn refuse_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
-            "the store has not told for longer than max_revocation_staleness what other nodes take \
-             back: tokens are answered 503 until it does"
+            "it has not been known for longer than max_revocation_staleness what other nodes take \
+             back: tokens are answered 503 until it is; the store has to be in reach, and \
+             `run_housekeeping` has to run"
         );
     }
 }
@@ -294,9 +295,7 @@ impl Drop for StalenessGuard {
     fn drop(&mut self) {
         if self.is_binding {
             self.revocations.set_stale(true);
-            tracing::warn!(
-                "housekeeping has ended: tokens are answered 503 until `run_housekeeping` runs again"
-            );
+            tracing::info!("housekeeping has ended: tokens are answered 503 until it runs again");
         }
     }
 }

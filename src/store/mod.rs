@@ -283,7 +283,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where there are some.
+    /// [`StoreError::Conflict`] where there are some, and [`StoreError::Unavailable`].
     async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError>;
 
     /// Writes keys over those that are there, if these are still of `expected_version`.

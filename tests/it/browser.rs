@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -32,24 +33,13 @@ impl Browser {
     pub async fn start() -> Self {
         let profile = Folder::new("browser");
         let data = profile.path().join("profile");
-        let mut command = Command::new("chromedriver");
-        command
-            .arg("--port=0")
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut driver = command.spawn().unwrap_or_else(|error| {
-            panic!("chromedriver: {error} (scripts/test --install-only installs it)")
-        });
-        let log = BufReader::new(driver.stdout.take().unwrap());
+        let (driver, port) = start_driver(profile.path());
         let mut browser = Self {
             driver,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
             _profile: profile,
         };
-        browser.address.set_port(port_in(log));
         let arguments = [
             "--headless=new",
             // Chromium's sandbox does not take root, which tests run as in containers.
@@ -187,9 +177,35 @@ impl Drop for Browser {
     }
 }
 
-/// The port that the kernel gave to a driver, which tells it once it listens.
+/// A driver, and the port that the kernel gave it.
+///
+/// It asks for one of IPv6 and then wants the same of IPv4, which somebody may have taken: then it
+/// ends, and is started again.
 #[track_caller]
-fn port_in(mut log: impl BufRead + Send + 'static) -> u16 {
+fn start_driver(home: &Path) -> (Child, u16) {
+    let mut said = String::new();
+    for _ in 0..10 {
+        let mut command = Command::new("chromedriver");
+        command
+            .arg("--port=0")
+            .env("HOME", home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut driver = command.spawn().unwrap_or_else(|error| {
+            panic!("chromedriver: {error} (scripts/test --install-only installs it)")
+        });
+        match port_in(BufReader::new(driver.stdout.take().unwrap())) {
+            Ok(port) => return (driver, port),
+            Err(last_words) => said = last_words,
+        }
+        driver.wait().unwrap();
+    }
+    panic!("chromedriver did not start: {said}");
+}
+
+/// The port that a driver tells once it listens; or all that it said until it ended.
+fn port_in(mut log: impl BufRead + Send + 'static) -> Result<u16, String> {
     let mut seen = String::new();
     while log.read_line(&mut seen).unwrap() > 0 {
         let line = seen.lines().last().unwrap_or_default();
@@ -197,8 +213,8 @@ fn port_in(mut log: impl BufRead + Send + 'static) -> u16 {
             let port = rest.trim().trim_end_matches('.').parse().unwrap();
             // What it says from here on is read, so that it never waits for a full pipe.
             std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-            return port;
+            return Ok(port);
         }
     }
-    panic!("chromedriver did not start: {seen}");
+    Err(seen)
 }

@@ -6,8 +6,9 @@ use axum::Router;
 use countersign::{CustomerId, ErrorKind, NewSession, OrganizationId, Policy, Timestamp};
 use serde_json::{Value, json};
 
+use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{exchange, exchange_path, present_code};
-use crate::support::{Answer, Fixture, Server, acl_of, wrong_code_for};
+use crate::support::{Fixture, Server, acl_of, wrong_code_for};
 
 fn shopping() -> Value {
     json!([{"scope": {"productId": ["p1", "p2"]}, "permissions": ["GetOrders", "PostOrder"]}])
@@ -28,25 +29,6 @@ async fn shopping_session(fixture: &Fixture) -> String {
 fn claims(fixture: &Fixture, jwt: &Value) -> Value {
     let validated = fixture.tokens.validator().validate(jwt.as_str().unwrap()).unwrap();
     serde_json::to_value(&*validated).unwrap()
-}
-
-#[track_caller]
-fn assert_problem(answer: &Answer, status: u16, kind: &str) {
-    assert_eq!(answer.status().as_u16(), status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    let body = answer.json();
-    assert_eq!(body["type"], format!("urn:problem-type:countersign:{kind}"));
-    assert_eq!(body["status"], status);
-    assert!(body["title"].is_string() && body["detail"].is_string());
-}
-
-#[track_caller]
-fn invalid_fields(answer: &Answer) -> Vec<String> {
-    assert_problem(answer, 422, "invalid-fields");
-    let body = answer.json();
-    let fields = body["invalidFields"].as_array().unwrap();
-    fields.iter().map(|field| field["field"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -174,8 +156,7 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
         "oneTimePassword": "12a456",
         "expiredTime": "soon",
     });
-    let mut fields = invalid_fields(&exchange(&server, &token, &body).await);
-    fields.sort();
+    let fields = invalid_fields(&exchange(&server, &token, &body).await);
     assert_eq!(
         fields,
         [

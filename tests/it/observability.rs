@@ -7,8 +7,8 @@ use axum::Router;
 use axum::routing::get;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
-    Algorithm, Caller, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, Password,
-    Policy, SealingKey, SubjectType, ThrottleLimit,
+    Algorithm, Caller, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
+    Password, Policy, SealingKey, SubjectType, ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -127,6 +127,20 @@ async fn subjects_are_digests_under_the_sealing_key_unless_the_policy_shows_them
     assert_ne!(digest, subject([8; 32], Policy::default()).await);
     let shown = subject([7; 32], Policy::default().audit_shows_subjects(true)).await;
     assert_eq!(shown, "ops@example.com");
+}
+
+#[tokio::test]
+async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_refusal_of_the_caller() {
+    let fixture = Fixture::with(|builder| builder.keys(ManagedKeys::new(Algorithm::EdDSA)));
+    let hello = get(async || "hello").layer(fixture.tokens.validate_layer());
+    let server = Server::start(Router::new().route("/", hello)).await;
+    let token = Fixture::new().tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let log = Log::default();
+    let _listening = log.listen();
+    server.get("/", Some(token.access_token.expose())).await.expect(503);
+    let event = log.only("validate");
+    assert_eq!(event["outcome"], "failed");
+    assert_eq!(event["reason"], "keys_unavailable");
 }
 
 #[tokio::test]

@@ -38,10 +38,10 @@ pub(in crate::service) struct KeyManager {
 /// What is known of the shared keys.
 #[derive(Default)]
 struct Known {
-    /// What was read last, and opened.
+    /// The newest that this node could open.
     schedule: Option<KeySchedule>,
-    /// The version of what was read last, opened or not.
-    version_read: Option<u64>,
+    /// Whether what was read last could not be opened: what is known may then be older.
+    has_missed_newer: bool,
 }
 
 /// What a schedule says of an instant.
@@ -130,7 +130,7 @@ impl KeyManager {
             Ok((schedule, answer)) => {
                 // Writing it may have taken a while.
                 let installed = self.open(&schedule, self.clock.now());
-                *known = Known { version_read: Some(schedule.version()), schedule: Some(schedule) };
+                *known = Known { schedule: Some(schedule), has_missed_newer: false };
                 installed.map(|opened| {
                     self.install(&opened);
                     answer
@@ -155,7 +155,7 @@ impl KeyManager {
             let found = self.stores.call("get_keys", self.store.get()).await?;
             let now = self.clock.now();
             if let Some(found) = &found {
-                known.version_read = Some(found.version());
+                self.take_over(found, known, now);
             }
             let mut schedule = self.present(found.as_ref(), known, now)?;
             let answer = edit(&mut schedule, now)?;
@@ -185,22 +185,36 @@ impl KeyManager {
         if let Some(found) = found {
             return Ok(found.clone());
         }
-        let Some(version_read) = known.version_read else {
+        if known.has_missed_newer {
+            // A key may have been retired since what is known.
+            let problem = "the store no longer has the shared keys, and this node could not open \
+                           those that were read last: a node that could puts them back; where there \
+                           is none, start this one anew, and it makes others";
+            return Err(Error::new(ErrorKind::Internal, problem));
+        }
+        let Some(schedule) = &known.schedule else {
             return Ok(KeySchedule::new(self.generate(now, now)?));
         };
-        match &known.schedule {
-            Some(schedule) if schedule.version() == version_read => {
-                tracing::error!(
-                    "the store no longer has the shared keys: those that are known are put back"
-                );
-                Ok(schedule.clone())
+        tracing::error!(
+            "the store no longer has the shared keys: those that are known are put back"
+        );
+        Ok(schedule.clone())
+    }
+
+    /// Goes by what was read, also where it can then not be changed or written.
+    fn take_over(&self, found: &KeySchedule, known: &mut Known, now: Timestamp) {
+        if known.schedule.as_ref().is_some_and(|known| known.version() > found.version()) {
+            tracing::error!(
+                "the shared keys are older than they were: a node that did not know the newest has \
+                 put them back; retire again what was retired since"
+            );
+        }
+        match self.open(found, now) {
+            Ok(opened) => {
+                self.install(&opened);
+                *known = Known { schedule: Some(found.clone()), has_missed_newer: false };
             }
-            // A key may have been retired since what is known.
-            _ => {
-                let problem = "the store no longer has the shared keys, and this node could not \
-                               open those that were read last: a node that could has to put them back";
-                Err(Error::new(ErrorKind::Internal, problem))
-            }
+            Err(_) => known.has_missed_newer = true,
         }
     }
 

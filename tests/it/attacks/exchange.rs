@@ -14,8 +14,9 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::attacks::service::{Cluster, JSON, assert_problem, at_once, retry_after, serve};
+use crate::attacks::service::{Cluster, JSON, at_once, retry_after, serve};
 use crate::support::jose::base64url_decode;
+use crate::support::problems::assert_problem;
 use crate::support::sessions::{exchange, exchange_path, session_path};
 use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, acl_of};
 

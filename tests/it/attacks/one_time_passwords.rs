@@ -7,9 +7,8 @@ use countersign::{Acl, Grant, Timestamp};
 use http::Request;
 use serde_json::json;
 
-use crate::attacks::service::{
-    MINUTE, assert_problem, at_once, retry_after, serve, session_with_code,
-};
+use crate::attacks::service::{MINUTE, at_once, retry_after, serve, session_with_code};
+use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, code_path, exchange, present_code, send_again};
 use crate::support::{Fixture, START, wrong_code_for};
 

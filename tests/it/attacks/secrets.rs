@@ -4,8 +4,9 @@ use countersign::store::{EntityStore, MemoryStore, StoreError};
 use countersign::{Entity, EntityId, Policy, SealingKey};
 
 use crate::attacks::service::{
-    Cluster, DAY, HOME, Login, SECRET, assert_problem, manage, secret_in, serve, session_with_code,
+    Cluster, DAY, HOME, Login, SECRET, manage, secret_in, serve, session_with_code,
 };
+use crate::support::problems::assert_problem;
 use crate::support::sessions::present_code;
 use crate::support::{Fixture, Server};
 

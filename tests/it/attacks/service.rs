@@ -157,14 +157,6 @@ pub async fn session_with_code(fixture: &Fixture) -> (String, String) {
     (token, fixture.outbox.last_code())
 }
 
-#[track_caller]
-pub fn assert_problem(answer: &Answer, status: u16, kind: &str) {
-    assert_eq!(answer.status().as_u16(), status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(answer.json()["type"], format!("urn:problem-type:countersign:{kind}"));
-}
-
 /// What the nodes of one service share.
 pub struct Cluster {
     pub clock: TestClock,

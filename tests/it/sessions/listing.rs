@@ -6,10 +6,11 @@ use countersign::{Grant, NewSession};
 use serde_json::{Value, json};
 
 use super::{
-    LIST_PERMISSION, MINUTE, NAME, START_PERMISSION, assert_no_content, assert_problem,
-    bearer_of_everything, bearer_of_everything_in, bearer_with, below, customers_in, fixture,
-    invalid_fields, log_in, log_out, register_credential, start_session, token_in, token_of,
+    LIST_PERMISSION, MINUTE, NAME, START_PERMISSION, assert_no_content, bearer_of_everything,
+    bearer_of_everything_in, bearer_with, below, customers_in, fixture, log_in, log_out,
+    register_credential, start_session, token_in, token_of,
 };
+use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::SESSIONS;
 use crate::support::{ISSUER, PASSWORD, member_names};
 

@@ -4,10 +4,10 @@ use countersign::{OrganizationId, Policy, Timestamp};
 use serde_json::json;
 
 use super::{
-    DAY, JSON, NAME, all_that_a_caller_sees, assert_problem, bearer_of_everything, below,
-    claims_in, fixture, invalid_fields, log_in, passwordless_for, register_credential,
-    serve_everywhere, token_in,
+    DAY, JSON, NAME, all_that_a_caller_sees, bearer_of_everything, below, claims_in, fixture,
+    log_in, passwordless_for, register_credential, serve_everywhere, token_in,
 };
+use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange, session_path};
 use crate::support::{Fixture, ISSUER, PASSWORD, START, acl_of};
 

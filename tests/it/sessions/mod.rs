@@ -123,34 +123,6 @@ fn claims_in(fixture: &Fixture, answer: Answer) -> Value {
 }
 
 #[track_caller]
-fn assert_problem(answer: &Answer, status: u16, kind: &str) {
-    assert_eq!(answer.status().as_u16(), status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    let body = answer.json();
-    assert_eq!(body["type"], format!("urn:problem-type:countersign:{kind}"));
-    assert_eq!(body["status"], status);
-    assert!(body["title"].is_string() && body["detail"].is_string());
-}
-
-/// The fields that an answer calls invalid, in the order of the alphabet.
-#[track_caller]
-fn invalid_fields(answer: &Answer) -> Vec<String> {
-    assert_problem(answer, 422, "invalid-fields");
-    let body = answer.json();
-    let fields = body["invalidFields"].as_array().unwrap();
-    let mut fields: Vec<_> = fields
-        .iter()
-        .map(|field| {
-            assert!(!field["message"].as_str().unwrap().is_empty());
-            field["field"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    fields.sort();
-    fields
-}
-
-#[track_caller]
 fn assert_no_content(answer: &Answer) {
     assert_eq!(answer.status().as_u16(), 204, "{answer:?}");
     assert_eq!(answer.header("cache-control"), "no-store");

@@ -7,10 +7,11 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below, customers_in,
-    fixture, invalid_fields, log_in, log_out, passwordless_for, register_credential,
-    register_guarded_credential, send_empty, start_session, token_in,
+    MINUTE, NAME, assert_no_content, bearer_of_everything, below, customers_in, fixture, log_in,
+    log_out, passwordless_for, register_credential, register_guarded_credential, send_empty,
+    start_session, token_in,
 };
+use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, code_path, exchange, present_code, send_again};
 use crate::support::{
     AUDIENCE, Answer, ISSUER, PASSWORD, START, Server, TestClock, wrong_code_for,

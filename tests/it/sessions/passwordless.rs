@@ -6,10 +6,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    JSON, START_PERMISSION, assert_problem, bearer_of_everything, bearer_of_everything_in,
-    bearer_with, below, claims_in, fixture, invalid_fields, passwordless_for, start_session,
-    token_in, token_of,
+    JSON, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with, below,
+    claims_in, fixture, passwordless_for, start_session, token_in, token_of,
 };
+use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange};
 use crate::support::{ISSUER, acl_of};
 

@@ -4,11 +4,11 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    JSON, MINUTE, NAME, assert_no_content, assert_problem, bearer_of_everything, below,
-    customers_in, fixture, log_out, passwordless_for, register_credential, send_empty,
-    start_session,
+    JSON, MINUTE, NAME, assert_no_content, bearer_of_everything, below, customers_in, fixture,
+    log_out, passwordless_for, register_credential, send_empty, start_session,
 };
 use crate::support::PASSWORD;
+use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, code_path, exchange_path, session_path};
 
 #[tokio::test]

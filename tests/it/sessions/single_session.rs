@@ -10,9 +10,10 @@ use http::{Method, Request};
 use serde_json::json;
 
 use super::{
-    DAY, JSON, NAME, assert_no_content, assert_problem, fixture, log_in, log_out,
-    register_credential, send_empty, start_session, token_in,
+    DAY, JSON, NAME, assert_no_content, fixture, log_in, log_out, register_credential, send_empty,
+    start_session, token_in,
 };
+use crate::support::problems::assert_problem;
 use crate::support::sessions::{code_path, exchange, exchange_path, present_code, session_path};
 use crate::support::{Fixture, PASSWORD, Server};
 

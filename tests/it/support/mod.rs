@@ -2,6 +2,7 @@
 
 pub mod jose;
 pub mod log;
+pub mod problems;
 pub mod sessions;
 
 use std::net::SocketAddr;
