@@ -398,10 +398,52 @@ async fn a_node_that_could_not_open_the_newest_keys_puts_no_older_ones_back() {
 }
 
 #[tokio::test]
+async fn a_node_goes_by_the_keys_that_it_reads_also_where_it_cannot_write() {
+    let (clock, store) = (TestClock::new(), MemoryStore::new());
+    let writing = node(store.clone(), clock.clone());
+    writing.catch_up().await.unwrap();
+    let token = token_of(&writing);
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(ReadOnly(store));
+    // With another key to seal with, there is always something to write.
+    let sealing = [[8; 32], SEALING_KEY];
+    let reading = node_with(keys, clock, sealing, RotationSchedule::default());
+    assert_eq!(reading.catch_up().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    reading.validator().validate(&token).unwrap();
+
+    writing.retire_key(&kid_of(&token)).await.unwrap();
+    assert_eq!(reading.catch_up().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    reading.validator().validate(&token).unwrap_err();
+    reading.validator().validate(&token_of(&writing)).unwrap();
+}
+
+#[tokio::test]
 async fn to_retire_a_key_that_nobody_has_is_an_error_also_where_there_are_none() {
     let tokens = node(MemoryStore::new(), TestClock::new());
     let error = tokens.retire_key("nobody's").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// A store that others write to.
+#[derive(Debug)]
+struct ReadOnly(MemoryStore);
+
+#[async_trait]
+impl KeyStore for ReadOnly {
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+        KeyStore::get(&self.0).await
+    }
+
+    async fn insert(&self, _: KeySchedule) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("it takes no writes"))
+    }
+
+    async fn replace(&self, _: KeySchedule, _: u64) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("it takes no writes"))
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
 }
 
 /// A store that all that is in it can be taken from.
