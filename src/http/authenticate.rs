@@ -81,20 +81,21 @@ impl<'a> Authenticator<'a> {
     /// Tells the audit log, as of another operation than the checking of access tokens, and hands the
     /// reason on.
     pub(crate) fn refuse_at(self, operation: Operation, reason: RefusalReason) -> RefusalReason {
-        let proxies = self.validator.trusted_proxies();
-        let address = client_address(proxies, self.headers, self.extensions);
-        let attempt = Attempt { address, ..Attempt::new(operation) };
-        audit::refused(self.validator.subjects(), &attempt, reason.as_str());
+        audit::refused(self.validator.subjects(), &self.attempt(operation), reason.as_str());
         reason
     }
 
     /// Tells the audit log that it could not be told whether a token is good.
     fn fail(self, fault: TokenFault) -> RefusalReason {
-        let proxies = self.validator.trusted_proxies();
-        let address = client_address(proxies, self.headers, self.extensions);
-        let attempt = Attempt { address, ..Attempt::new(Operation::Validate) };
+        let attempt = self.attempt(Operation::Validate);
         audit::failed(self.validator.subjects(), &attempt, fault.as_str());
         RefusalReason::Unavailable
+    }
+
+    fn attempt(self, operation: Operation) -> Attempt<'static> {
+        let proxies = self.validator.trusted_proxies();
+        let address = client_address(proxies, self.headers, self.extensions);
+        Attempt { address, ..Attempt::new(operation) }
     }
 }
 
