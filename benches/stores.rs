@@ -35,7 +35,7 @@ use countersign::store::{
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Caller, Clock as _, CustomerId, Entity,
     EntityId, ExchangeRequest, KeyRing, NewSession, SealingKey, Secret, Session, SessionId,
-    SystemClock, TokenService,
+    SystemClock, TokenService, TokenServiceBuilder,
 };
 use futures_util::{StreamExt as _, stream};
 use redis::aio::{ConnectionLike, ConnectionManager};
@@ -296,16 +296,17 @@ impl Engine {
     }
 
     fn service(&self, entities: impl EntityStore) -> TokenService {
+        self.builder().entities(entities).build().unwrap()
+    }
+
+    fn builder(&self) -> TokenServiceBuilder {
         let key = DefaultProvider.generate(Algorithm::EdDSA).unwrap();
         TokenService::builder()
             .issuer("https://auth.example.com")
             .audience("https://api.example.com")
             .keys(KeyRing::new(SigningKey::new(&key, &DefaultProvider).unwrap()))
             .sealing_key(SealingKey::from_bytes([7; 32]))
-            .entities(entities)
             .sessions(Arc::clone(&self.sessions))
-            .build()
-            .unwrap()
     }
 
     /// Keeps so many sessions more, each of a customer of its own.
@@ -400,7 +401,11 @@ impl Engine {
     /// service in memory.
     async fn machine_tokens(&self) -> [f64; 4] {
         let direct = self.service(Arc::clone(&self.entities));
-        let cached = self.service(Cached::new(Arc::clone(&self.entities)));
+        let cached = self
+            .builder()
+            .cached_entities(Cached::new(Arc::clone(&self.entities)))
+            .build()
+            .unwrap();
         let in_memory = self.service(MemoryStore::new());
         let id = EntityId::entity(MACHINE).unwrap();
         let secret = Secret::generate().unwrap();

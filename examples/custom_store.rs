@@ -32,12 +32,12 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use countersign::store::{
-    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError, conformance, record,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    SessionStore, StoreError, conformance, record,
 };
 use countersign::{
-    Algorithm, CustomerId, Entity, EntityId, KeySchedule, ManagedKeys, Password, Revocation,
-    Session, SessionId, SessionKey, Timestamp, TokenService,
+    Algorithm, CustomerId, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session,
+    SessionId, SessionKey, Timestamp, TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;
@@ -222,17 +222,17 @@ impl SessionStore for TableStore {
         })
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        let text = record::write_revocation(&revocation)?;
+    async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
+        let text = record::write_event(&revocation)?;
         let mut tables = self.tables()?;
         // Numbered and there to be read in one step.
         let number = *self.last_published.borrow() + 1;
-        tables.revocations.insert(number, (revocation.until, text));
+        tables.revocations.insert(number, (revocation.until(), text));
         self.last_published.send_replace(number);
         Ok(())
     }
 
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
         let after: u64 = match after.mark() {
             None => 0,
             Some(mark) => mark.parse().map_err(StoreError::corrupt)?,
@@ -241,11 +241,15 @@ impl SessionStore for TableStore {
         let _ = tokio::time::timeout(wait, last_published.wait_for(|last| *last > after)).await;
         let tables = self.tables()?;
         let newer = tables.revocations.range((Excluded(after), Unbounded));
-        let revocations = newer.map(|(_, (_, text))| record::read_revocation(text));
+        let revocations = newer.map(|(_, (_, text))| record::read_event(text));
         let revocations = revocations.collect::<Result<_, _>>()?;
         // What was purged is behind the reader, too.
         let next = after.max(*self.last_published.borrow());
-        Ok(Revocations { revocations, next: Cursor::new(&next.to_string()), is_complete: true })
+        Ok(FeedPage {
+            events: revocations,
+            next: Cursor::new(&next.to_string()),
+            is_complete: true,
+        })
     }
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::jose::SigningKey;
-use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
+use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
     ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId,
@@ -151,7 +151,11 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         Some(key) => builder.keys(KeyRing::new(key)),
         None => builder.keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
     };
-    builder = builder.entities(stores.entities).sessions(session_stores.sessions);
+    builder = match stores.cache {
+        Some(cache) => builder.cached_entities(cache),
+        None => builder.entities(stores.entities),
+    };
+    builder = builder.sessions(session_stores.sessions);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
@@ -180,6 +184,8 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
 #[derive(Clone)]
 struct Stores {
     entities: Arc<dyn EntityStore>,
+    /// The same, where copies are kept.
+    cache: Option<Arc<dyn EntityCache>>,
     sessions: Arc<dyn SessionStore>,
     keys: Arc<dyn KeyStore>,
 }
@@ -188,6 +194,7 @@ impl Stores {
     fn new(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
         Self {
             entities: Arc::new(store.clone()),
+            cache: None,
             sessions: Arc::new(store.clone()),
             keys: Arc::new(store),
         }
@@ -242,8 +249,8 @@ impl Stores {
 impl Stores {
     /// A machine's login is no read of the engine then, most of the time.
     fn over_a_network(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
-        let entities = Arc::new(countersign::store::Cached::new(store.clone()));
-        Self { entities, ..Self::new(store) }
+        let cache = Arc::new(countersign::store::Cached::new(store.clone()));
+        Self { cache: Some(cache), ..Self::new(store) }
     }
 }
 

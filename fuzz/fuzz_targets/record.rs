@@ -17,10 +17,10 @@ fuzz_target!(|text: &str| {
         let read = record::read_session(&written).unwrap();
         assert_eq!(record::write_session(&read).unwrap(), written);
     }
-    if let Ok(revocation) = record::read_revocation(text) {
-        let written = record::write_revocation(&revocation).unwrap();
-        let read = record::read_revocation(&written).unwrap();
-        assert_eq!(record::write_revocation(&read).unwrap(), written);
+    if let Ok(revocation) = record::read_event(text) {
+        let written = record::write_event(&revocation).unwrap();
+        let read = record::read_event(&written).unwrap();
+        assert_eq!(record::write_event(&read).unwrap(), written);
     }
     if let Ok(keys) = record::read_keys(text) {
         let written = record::write_keys(&keys).unwrap();

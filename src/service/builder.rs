@@ -12,7 +12,7 @@ use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_tokens::PhantomTokens;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
-use crate::service::store::{self, EntityStore, SessionStore};
+use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
 use crate::service::stores::Stores;
 use crate::service::telemetry;
 use crate::service::throttle::Throttle;
@@ -37,6 +37,7 @@ pub struct TokenServiceBuilder {
     pub(super) validators: ValidatorBuilder,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
+    cache: Option<Arc<dyn EntityCache>>,
     sessions: Option<Arc<dyn SessionStore>>,
     clock: Option<Arc<dyn Clock>>,
     policy: Policy,
@@ -78,6 +79,16 @@ impl TokenServiceBuilder {
     /// Where the registered are kept; in memory by default.
     pub fn entities(mut self, store: impl EntityStore) -> Self {
         self.entities = Some(Arc::new(store));
+        self.cache = None;
+        self
+    }
+
+    /// Where the registered are kept, in front of which copies are kept:
+    /// [`Cached`](crate::store::Cached) is such a store.
+    pub fn cached_entities(mut self, store: impl EntityCache) -> Self {
+        let store = Arc::new(store);
+        self.entities = Some(Arc::clone(&store) as Arc<dyn EntityStore>);
+        self.cache = Some(store);
         self
     }
 
@@ -151,7 +162,8 @@ impl TokenServiceBuilder {
             || sessions.is_durable()
             || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores = Stores { entities, sessions, deadline: self.policy.store_deadline };
+        let stores =
+            Stores { entities, cache: self.cache, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have taken back so far is still to be heard.
         revocations

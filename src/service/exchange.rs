@@ -18,7 +18,7 @@ use crate::service::model::access_token::AccessToken;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
@@ -165,14 +165,16 @@ impl TokenService {
             return Err(Error::from_invalid_fields(invalid));
         }
         let mut accepted = None;
-        for _ in 0..MAX_ROUNDS {
+        retry_on_conflict!({
             // Before the session is read: what ends it after that takes the token back, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.caller).await?;
             *found = Some(session.clone());
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
-            let Round::Done(session) = checked else { continue };
+            let CompareAndSet::Written(session) = checked else {
+                return Ok(CompareAndSet::Conflict);
+            };
             let exchanged = match self.sign_exchange(&session, request, now) {
                 Ok(exchanged) => exchanged,
                 Err(error) => {
@@ -181,19 +183,13 @@ impl TokenService {
                 }
             };
             let proven = accepted.is_some().then(|| session.clone());
-            match self.use_up(session, request, now).await {
-                Ok(Round::Done(())) => return Ok(exchanged),
-                Ok(Round::Lost) => {}
-                Err(error) => {
-                    // Where the store has done its work all the same, this changes nothing.
-                    if let Some(session) = proven {
-                        self.give_try_back(session, now).await;
-                    }
-                    return Err(error);
-                }
+            let used_up = self.use_up(session, request, now).await;
+            if let (Err(_), Some(session)) = (&used_up, proven) {
+                // Where the store has done its work all the same, this changes nothing.
+                self.give_try_back(session, now).await;
             }
-        }
-        Err(contended())
+            Ok(used_up?.map(|()| exchanged))
+        })
     }
 
     /// All that is wrong with a request, whatever the session.
@@ -314,12 +310,12 @@ impl TokenService {
         session: Session,
         request: &ExchangeRequest,
         now: Timestamp,
-    ) -> Result<Round<()>, Error> {
+    ) -> Result<CompareAndSet<()>, Error> {
         if request.invalidate {
             return self.take_session(&session).await;
         }
         if session.one_time_password.is_none() {
-            return Ok(Round::Done(()));
+            return Ok(CompareAndSet::Written(()));
         }
         let version = session.version;
         let limit = self.parts.policy.one_time_password_tries;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::Error;
 use crate::service::backoff::Backoff;
 use crate::service::revocations::RevocationSet;
-use crate::service::store::{Cursor, Revocations};
+use crate::service::store::{Cursor, FeedPage};
 use crate::service::telemetry;
 use crate::service::token_service::{Parts, TokenService};
 
@@ -67,7 +67,7 @@ impl TokenService {
         }
         let mut cursor = Cursor::START;
         loop {
-            let read = self.parts.stores.revocations(&cursor, Duration::ZERO).await?;
+            let read = self.parts.stores.read_feed(&cursor, Duration::ZERO).await?;
             apply(&self.parts, &read);
             if read.is_complete {
                 watch_staleness(&self.parts);
@@ -138,9 +138,9 @@ async fn keep_keys(parts: Weak<Parts>) {
     }
 }
 
-fn apply(parts: &Parts, read: &Revocations) {
-    for revocation in &read.revocations {
-        parts.apply(revocation);
+fn apply(parts: &Parts, read: &FeedPage) {
+    for event in &read.events {
+        parts.apply(event);
     }
     telemetry::revocations_held(parts.revocations.len());
     if read.is_complete {
@@ -210,14 +210,14 @@ async fn follow_feed(parts: Weak<Parts>) {
         let stores = parts_now.stores.clone();
         // Who waits here must not keep the service alive.
         drop(parts_now);
-        let read = stores.revocations(&cursor, wait);
+        let read = stores.read_feed(&cursor, wait);
         let read = match timeout_at(heard_at + staleness.allowed, read).await {
             Ok(read) => read,
             // It neither answered nor failed, as a store does that hangs; or has much to tell.
             Err(_) => {
                 staleness.refuse_tokens();
                 // From here on the store has all the time that it needs.
-                stores.revocations(&cursor, Duration::ZERO).await
+                stores.read_feed(&cursor, Duration::ZERO).await
             }
         };
         match read {

@@ -128,7 +128,7 @@ impl TokenService {
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
                 return Ok(judged);
             }
-            stores.entities.forget(id);
+            stores.invalidate(id);
         }
         let found = if recent.as_ref().is_some_and(|recent| recent.is_copy) {
             let now = self.now();

@@ -9,7 +9,7 @@ use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::password::{Password, PasswordHash};
-use crate::service::stores::Round;
+use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 
@@ -239,8 +239,10 @@ impl TokenService {
             self.parts.stores.replace_entity(entity.next_version(), version).await
         };
         match written.await {
-            Ok(Round::Done(())) => {}
-            Ok(Round::Lost) => tracing::debug!("a password keeps its old hash: others changed it"),
+            Ok(CompareAndSet::Written(())) => {}
+            Ok(CompareAndSet::Conflict) => {
+                tracing::debug!("a password keeps its old hash: others changed it")
+            }
             Err(error) => {
                 tracing::debug!(%error, "a password keeps its old hash until the next login");
             }

@@ -5,8 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::model::revocation::RevocationTarget;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::retry_on_conflict;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 
@@ -120,23 +119,15 @@ impl TokenService {
         id: &EntityId,
         change: impl Fn(&mut Entity) -> Result<(), Error>,
     ) -> Result<Entity, Error> {
-        for _ in 0..MAX_ROUNDS {
-            let mut entity = self.parts.stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
+        let stores = &self.parts.stores;
+        retry_on_conflict!({
+            let mut entity = stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
             let version = entity.version();
             change(&mut entity)?;
             let entity = entity.next_version();
-            let written = self.parts.stores.replace_entity(entity.clone(), version).await?;
-            if let Round::Done(()) = written {
-                return Ok(entity);
-            }
-        }
-        Err(contended())
-    }
-
-    /// Tells nodes that keep a copy of a principal to read it anew.
-    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
-        let (subject_type, name) = (id.subject_type(), id.name().to_owned());
-        self.revoke(RevocationTarget::EntityChanged { subject_type, name }).await
+            let written = stores.replace_entity(entity.clone(), version).await?;
+            Ok(written.map(|()| entity))
+        })
     }
 
     /// The principal of that id, where it may log in here; or why it is treated as unknown.

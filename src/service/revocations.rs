@@ -77,9 +77,7 @@ fn next_second(instant: Timestamp) -> Timestamp {
 impl RevocationSet {
     /// Adds one; the same twice is harmless, and a later one never weakens an earlier one.
     pub(crate) fn insert(&self, revocation: &Revocation) {
-        if !matches!(revocation.target, RevocationTarget::EntityChanged { .. }) {
-            self.live.change(|live| live.insert(revocation));
-        }
+        self.live.change(|live| live.insert(revocation));
     }
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
@@ -180,7 +178,6 @@ impl Live {
                     .and_modify(|known| known.extend(before, until))
                     .or_insert_with(|| RevokedSubject::new(before, until));
             }
-            RevocationTarget::EntityChanged { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::store::FeedEvent;
 use crate::service::telemetry;
 use crate::service::token_service::{Parts, TokenService};
 use crate::token::claims::SubjectType;
@@ -122,14 +123,31 @@ impl TokenService {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let revocation = Revocation { target, until: self.kept_until(until) };
+        self.publish(revocation.into(), now).await
+    }
+
+    /// Tells all nodes that keep a copy of a principal to read it anew.
+    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
+        let now = self.now();
+        let until = self.kept_until(now + self.parts.policy.longest_token_lifetime());
+        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }, now).await
+    }
+
+    /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
+    /// that is to come.
+    fn kept_until(&self, until: Timestamp) -> Timestamp {
         let policy = &self.parts.policy;
-        // Another node's clock may be ahead, and a token carry the second that is to come.
         let clocks = policy.rotation_schedule.clock_tolerance + Duration::from_secs(1);
-        let revocation = Revocation { target, until: until + policy.leeway + clocks };
-        self.parts.apply(&revocation);
+        until + policy.leeway + clocks
+    }
+
+    /// Applies an event on this node, then publishes it.
+    async fn publish(&self, event: FeedEvent, now: Timestamp) -> Result<(), Error> {
+        self.parts.apply(&event);
         self.parts.revocations.purge_if_due(now);
         telemetry::revocations_held(self.parts.revocations.len());
-        self.parts.stores.revoke(revocation).await
+        self.parts.stores.publish(event).await
     }
 
     /// When the last token, or session, that a revocation can hit has ended.
@@ -144,33 +162,36 @@ impl TokenService {
             } => now.max(*before) + sessions,
             RevocationTarget::SubjectBefore { before, .. } => now.max(*before) + tokens,
             RevocationTarget::Session(_) => now + sessions,
-            RevocationTarget::Token(_) | RevocationTarget::EntityChanged { .. } => now + tokens,
+            RevocationTarget::Token(_) => now + tokens,
         }
     }
 }
 
 impl Parts {
-    /// Goes by a revocation from now on, whoever it came from.
+    /// Applies an event of this node or another.
     ///
-    /// Copies go after it is known what is taken back. The other way round, one that is read in
-    /// between would yield a token that is taken back though its owner came later.
-    pub(super) fn apply(&self, revocation: &Revocation) {
-        self.revocations.insert(revocation);
-        if let Some(id) = changed_entity(&revocation.target) {
-            self.stores.entities.forget(&id);
+    /// Copies are invalidated after the revocation is known. In the other order, a copy that is read
+    /// in between would yield a token that is revoked though its owner logged in later.
+    pub(super) fn apply(&self, event: &FeedEvent) {
+        match event {
+            FeedEvent::Revoked(revocation) => {
+                self.revocations.insert(revocation);
+                if let Some(id) = logged_out(&revocation.target) {
+                    self.stores.invalidate(&id);
+                }
+            }
+            FeedEvent::EntityChanged { id, .. } => self.stores.invalidate(id),
         }
     }
 }
 
-/// Of whom a copy is no longer to be used. Whose tokens were taken back is read anew, too: a token
-/// is as old as the copy that it came of.
-fn changed_entity(target: &RevocationTarget) -> Option<EntityId> {
-    let (subject_type, name) = match target {
-        RevocationTarget::EntityChanged { subject_type, name } => (*subject_type, name),
+/// Returns the entity whose tokens are all revoked. Its copy is invalidated, too: a token is as old
+/// as the copy that it was issued from.
+fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
+    match target {
         RevocationTarget::SubjectBefore { subject_type: SubjectType::Entity, subject, .. } => {
-            (SubjectType::Entity, subject)
+            EntityId::entity(subject).ok()
         }
-        _ => return None,
-    };
-    EntityId::new(subject_type, name.as_str()).ok()
+        _ => None,
+    }
 }

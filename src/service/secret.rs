@@ -10,7 +10,7 @@ use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
 use crate::service::model::secret::{Secret, Secrets, StoredSecret};
 use crate::service::permission;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 
@@ -148,14 +148,11 @@ impl TokenService {
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
         let (lifetime, _) = self.secret_lifetime(expiry_days)?;
-        for _ in 0..MAX_ROUNDS {
+        let replaced = retry_on_conflict!({
             let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
-            let written = self.try_replace_secret(entity, secret, Origin::Imported, lifetime);
-            if let Round::Done(_) = written.await? {
-                return Ok(());
-            }
-        }
-        Err(contended())
+            self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await
+        });
+        replaced.map(drop)
     }
 
     /// Above the maximum it is cut, and the caller is told.
@@ -205,21 +202,23 @@ impl TokenService {
         let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;
-        for _ in 0..MAX_ROUNDS {
+        retry_on_conflict!({
             let written =
                 self.try_replace_secret(entity.clone(), &secret, Origin::Generated, lifetime);
-            if let Round::Done(expires_at) = written.await? {
-                return Ok(IssuedSecret { secret, expires_at, message });
+            if let CompareAndSet::Written(expires_at) = written.await? {
+                let (secret, message) = (secret.clone(), message.clone());
+                let issued = IssuedSecret { secret, expires_at, message };
+                return Ok(CompareAndSet::Written(issued));
             }
             let usable = self.find_usable(entity.id(), &Caller::default()).await?;
             entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
-            if let Some(current) = current(&entity)
-                && Some(&current.id) != replaced.as_ref()
-            {
-                return self.open(&entity, &current);
+            match current(&entity) {
+                Some(current) if Some(&current.id) != replaced.as_ref() => {
+                    self.open(&entity, &current).map(CompareAndSet::Written)
+                }
+                _ => Ok(CompareAndSet::Conflict),
             }
-        }
-        Err(contended())
+        })
     }
 
     async fn try_replace_secret(
@@ -228,7 +227,7 @@ impl TokenService {
         secret: &Secret,
         origin: Origin,
         lifetime: Duration,
-    ) -> Result<Round<Timestamp>, Error> {
+    ) -> Result<CompareAndSet<Timestamp>, Error> {
         let now = self.now();
         let expires_at = now + lifetime;
         let version = entity.version();
@@ -245,13 +244,13 @@ impl TokenService {
         run_to_completion(async move {
             let written =
                 tokens.parts.stores.replace_entity(entity.next_version(), version).await?;
-            let Round::Done(()) = written else { return Ok(Round::Lost) };
+            let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
             let published = tokens.publish_change(&id).await;
             if tokens.parts.policy.revoke_tokens_on_secret_reset {
                 // As of now, not as of before the write: the old secret was good until then.
                 tokens.end_tokens_before(SubjectType::Entity, id.name(), tokens.now()).await?;
             }
-            published.map(|()| Round::Done(expires_at))
+            published.map(|()| CompareAndSet::Written(expires_at))
         })
         .await
     }

@@ -7,43 +7,77 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::{
-    Cursor, EntityStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError,
+    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, Page, RecentEntity, SessionFilter,
+    SessionPage, SessionStore, StoreError,
 };
 use crate::service::telemetry;
 use crate::token::identifier::{CustomerId, SessionId};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many rounds are gone through of reading, changing and writing. Each that is lost was won by
-/// another writer, and those are few.
-pub(super) const MAX_ROUNDS: usize = 64;
+/// How often a compare-and-set is attempted. Each attempt that fails was won by another writer, and
+/// those are few.
+pub(super) const MAX_ATTEMPTS: usize = 64;
 
-/// What came of such a round.
+/// The outcome of a compare-and-set.
 #[must_use]
-pub(super) enum Round<T> {
-    Done(T),
-    /// Another writer was faster: it is to be read anew.
-    Lost,
+pub(super) enum CompareAndSet<T> {
+    Written(T),
+    /// Another writer was faster: the record has to be read again.
+    Conflict,
 }
 
-impl<T> Round<T> {
+impl<T> CompareAndSet<T> {
     /// Of a write over a version.
-    pub(super) fn of(written: Result<T, Error>) -> Result<Self, Error> {
-        match written {
-            Ok(done) => Ok(Self::Done(done)),
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Self::Lost),
+    pub(super) fn of(outcome: Result<T, Error>) -> Result<Self, Error> {
+        match outcome {
+            Ok(value) => Ok(Self::Written(value)),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Self::Conflict),
             Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> CompareAndSet<U> {
+        match self {
+            Self::Written(value) => CompareAndSet::Written(map(value)),
+            Self::Conflict => CompareAndSet::Conflict,
         }
     }
 }
 
+/// Evaluates a block, which reads a record, changes it and writes it, until it is written; at most
+/// [`MAX_ATTEMPTS`] times. The block is the body of an `async` block whose output is a
+/// `Result<CompareAndSet<_>, Error>`.
+///
+/// It is no function, since a future that borrows from an `async` closure is not known to be `Send`.
+macro_rules! retry_on_conflict {
+    ($attempt:block) => {
+        'attempts: {
+            for _ in 0..$crate::service::stores::MAX_ATTEMPTS {
+                let outcome: Result<$crate::service::stores::CompareAndSet<_>, Error> =
+                    async $attempt.await;
+                match outcome {
+                    Ok($crate::service::stores::CompareAndSet::Written(value)) => {
+                        break 'attempts Ok(value);
+                    }
+                    Ok($crate::service::stores::CompareAndSet::Conflict) => {}
+                    Err(error) => break 'attempts Err(error),
+                }
+            }
+            Err($crate::service::stores::unavailable("too many writers of one record at once"))
+        }
+    };
+}
+
+pub(super) use retry_on_conflict;
+
 #[derive(Clone)]
 pub(super) struct Stores {
     pub(super) entities: Arc<dyn EntityStore>,
+    /// The same, where it keeps copies.
+    pub(super) cache: Option<Arc<dyn EntityCache>>,
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) deadline: Duration,
 }
@@ -68,15 +102,26 @@ impl Stores {
         id: &EntityId,
         now: Timestamp,
     ) -> Result<Option<RecentEntity>, Error> {
-        self.call("get_recent_entity", self.entities.get_recent(id, now)).await
+        let Some(cache) = &self.cache else {
+            let entity = self.get_entity(id).await?;
+            return Ok(entity.map(|entity| RecentEntity::just_read(entity, now)));
+        };
+        self.call("get_recent_entity", cache.get_recent(id, now)).await
+    }
+
+    /// Drops the copy of an entity, where copies are kept.
+    pub(super) fn invalidate(&self, id: &EntityId) {
+        if let Some(cache) = &self.cache {
+            cache.invalidate(id);
+        }
     }
 
     pub(super) async fn replace_entity(
         &self,
         entity: Entity,
         version: u64,
-    ) -> Result<Round<()>, Error> {
-        Round::of(self.call("replace_entity", self.entities.replace(entity, version)).await)
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(self.call("replace_entity", self.entities.replace(entity, version)).await)
     }
 
     pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {
@@ -100,16 +145,18 @@ impl Stores {
         session: Session,
         version: u64,
         now: Timestamp,
-    ) -> Result<Round<()>, Error> {
-        Round::of(self.call("replace_session", self.sessions.replace(session, version, now)).await)
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(
+            self.call("replace_session", self.sessions.replace(session, version, now)).await,
+        )
     }
 
     pub(super) async fn take_session(
         &self,
         key: &SessionKey,
         version: u64,
-    ) -> Result<Round<Option<Session>>, Error> {
-        Round::of(self.call("take_session", self.sessions.take(key, version)).await)
+    ) -> Result<CompareAndSet<Option<Session>>, Error> {
+        CompareAndSet::of(self.call("take_session", self.sessions.take(key, version)).await)
     }
 
     pub(super) async fn remove_session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
@@ -133,17 +180,17 @@ impl Stores {
         self.call("list_sessions", self.sessions.list(filter, page, now)).await
     }
 
-    pub(super) async fn revoke(&self, revocation: Revocation) -> Result<(), Error> {
-        self.call("revoke", self.sessions.revoke(revocation)).await
+    pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
+        self.call("revoke", self.sessions.publish(event)).await
     }
 
     /// The feed, which is waited on for longer than other calls.
-    pub(super) async fn revocations(
+    pub(super) async fn read_feed(
         &self,
         after: &Cursor,
         wait: Duration,
-    ) -> Result<Revocations, Error> {
-        let reading = self.sessions.revocations(after, wait);
+    ) -> Result<FeedPage, Error> {
+        let reading = self.sessions.read_feed(after, wait);
         match tokio::time::timeout(self.deadline.saturating_add(wait), reading).await {
             Ok(answer) => answer.map_err(from_store),
             Err(_) => Err(out_of_reach().with_source("the feed took too long")),
@@ -192,10 +239,4 @@ fn from_store(error: StoreError) -> Error {
             Error::new(ErrorKind::Internal, "a stored record cannot be read").with_source(error)
         }
     }
-}
-
-/// All rounds were lost: so many others were faster that something is wrong.
-pub(super) fn contended() -> Error {
-    Error::new(ErrorKind::Unavailable, "too many writers of one record at once")
-        .with_retry_after(RETRY_AFTER)
 }

@@ -63,6 +63,9 @@ pub(crate) trait ForeignToken {
     fn claims(&self, text: &str) -> Result<Claims, TokenFault>;
 }
 
+/// A token of another issuer, with the index of that issuer.
+pub(crate) type Recognized = (usize, Box<dyn ForeignToken>);
+
 /// All issuers elsewhere.
 #[derive(Debug)]
 pub(crate) struct OtherIssuers {
@@ -101,7 +104,7 @@ impl OtherIssuers {
         header: &str,
         payload: &[u8],
         now: Timestamp,
-    ) -> Result<Option<(usize, Box<dyn ForeignToken>)>, NotAccepted> {
+    ) -> Result<Option<Recognized>, NotAccepted> {
         let Some((index, claims)) = self.find(payload) else { return Ok(None) };
         let Some(issuer) = self.get(index) else { return Ok(None) };
         Ok(Some((index, issuer.find_key(header, claims, now)?)))

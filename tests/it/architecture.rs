@@ -120,7 +120,8 @@ fn no_module_names_one_that_comes_after_it() {
                 let rest = &line[at + "crate::".len()..];
                 let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_' && c != ':');
                 let path = rest[..end.unwrap_or(rest.len())].trim_end_matches(':');
-                if !path.is_empty() {
+                // The package in models/ brings these.
+                if !path.is_empty() && path != "stand_ins" {
                     let path = path.replace("::", "/");
                     assert!(place(&path) <= own, "{name} names {path}: {line}");
                 }
@@ -156,8 +157,7 @@ fn no_use_case_calls_one_that_comes_after_it() {
         for (method, home) in &methods {
             for receiver in ["self", "tokens"] {
                 let call = format!("{receiver}.{method}(");
-                let calls =
-                    name.starts_with("service/") && code(&text).any(|line| line.contains(&call));
+                let calls = is_use_case && code(&text).any(|line| line.contains(&call));
                 assert!(
                     !calls || place(&module_of(home)) <= own,
                     "{name} calls {method} of {home}"

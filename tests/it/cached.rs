@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::store::{
-    Cached, Cursor, EntityStore, MemoryStore, RecentEntity, SessionStore as _, StoreError,
-    conformance,
+    Cached, Cursor, EntityCache, EntityStore, FeedEvent, MemoryStore, RecentEntity,
+    SessionStore as _, StoreError, conformance,
 };
 use countersign::{
     Algorithm, Caller, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Revocation,
@@ -142,7 +142,7 @@ fn ask(
 }
 
 /// The version of what is answered, and whether it is a copy.
-async fn recent(cached: &impl EntityStore, id: &EntityId) -> Option<(u64, bool)> {
+async fn recent(cached: &impl EntityCache, id: &EntityId) -> Option<(u64, bool)> {
     let recent = cached.get_recent(id, now()).await.unwrap();
     recent.map(|recent| (recent.entity.version(), recent.is_copy))
 }
@@ -150,6 +150,28 @@ async fn recent(cached: &impl EntityStore, id: &EntityId) -> Option<(u64, bool)>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_in_front_of_a_store_keep_the_contract() {
     conformance::check_entity_store(Arc::new(Cached::new(MemoryStore::new()))).await;
+}
+
+#[tokio::test]
+async fn what_was_written_through_a_cache_is_recent_in_it() {
+    let store = Cached::new(MemoryStore::new());
+    let entity = Entity::entity("aa-1").unwrap();
+    let (id, version) = (entity.id().clone(), entity.version());
+    let recent = async || {
+        let now = now();
+        let recent = store.get_recent(&id, now).await.unwrap();
+        assert!(recent.as_ref().is_none_or(|recent| recent.read_at <= now));
+        recent.map(|recent| recent.entity.version())
+    };
+    assert_eq!(recent().await, None);
+    EntityStore::insert(&store, entity.clone()).await.unwrap();
+    assert_eq!((recent().await, recent().await), (Some(version), Some(version)));
+    EntityStore::replace(&store, entity.next_version(), version).await.unwrap();
+    assert_eq!(recent().await, Some(version + 1), "what was there before is answered no more");
+    store.invalidate(&id);
+    assert_eq!(recent().await, Some(version + 1));
+    assert!(EntityStore::remove(&store, &id).await.unwrap());
+    assert_eq!(recent().await, None, "what was removed is answered no more");
 }
 
 /// Who has sent one request before, sends two at once: if one of them had to wait for two reads, one
@@ -303,7 +325,7 @@ async fn who_asks_after_a_change_does_not_wait_for_a_read_from_before_it() {
     engine.until_read(1).await;
     // By another node, and heard from the feed.
     EntityStore::replace(&engine.inner, entity.clone().next_version(), 1).await.unwrap();
-    cached.forget(id);
+    cached.invalidate(id);
     let after = ask(&cached, id, now());
     engine.until_read(2).await;
     engine.open();
@@ -403,7 +425,7 @@ impl Nodes {
             let fixture = Fixture::with(|builder| {
                 let builder = builder.clock(clock.clone()).keys(keys.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
-                builder.entities(Arc::clone(&copies)).sessions(engine.inner.clone())
+                builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner.clone())
             });
             Node { fixture, copies, housekeeping: None }
         };
@@ -417,7 +439,11 @@ impl Nodes {
         self.there.housekeeping = Some(tokio::spawn(tokens.run_housekeeping()));
         let last = tokens.issue(Grant::user("whoever")).unwrap();
         let target = RevocationTarget::Token(last.token_id.clone());
-        self.engine.inner.revoke(Revocation { target, until: Timestamp::MAX }).await.unwrap();
+        self.engine
+            .inner
+            .publish(Revocation { target, until: Timestamp::MAX }.into())
+            .await
+            .unwrap();
         until(async || self.there.validate(&last).is_err()).await;
     }
 }
@@ -510,7 +536,7 @@ async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
     let nodes = Nodes::new();
     nodes.here.fixture.entity("aa-1", "a secret").await;
     let feed = &nodes.engine.inner;
-    let cursor = feed.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let cursor = feed.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
     let written = *nodes.engine.writes.borrow();
     nodes.engine.answers_writes.send_replace(false);
     let tokens = nodes.here.fixture.tokens.clone();
@@ -522,9 +548,9 @@ async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
     importing.abort();
     assert!(importing.await.unwrap_err().is_cancelled());
     nodes.engine.open();
-    let heard = feed.revocations(&cursor, HOUR).await.unwrap().revocations;
-    let changed = |target: &RevocationTarget| matches!(target, RevocationTarget::EntityChanged { name, .. } if name == "aa-1");
-    assert!(heard.iter().any(|revocation| changed(&revocation.target)), "{heard:?}");
+    let heard = feed.read_feed(&cursor, HOUR).await.unwrap().events;
+    let changed = |event: &FeedEvent| matches!(event, FeedEvent::EntityChanged { id, .. } if id.name() == "aa-1");
+    assert!(heard.iter().any(changed), "{heard:?}");
 }
 
 #[tokio::test]

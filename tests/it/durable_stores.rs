@@ -192,7 +192,7 @@ async fn a_new_file_is_its_owners_alone() {
 async fn a_revocation_whose_transaction_commits_after_a_later_one_is_not_skipped() {
     let database = Postgres::new().await;
     let (reader, writer) = (database.node().await, database.node().await);
-    let start = reader.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let start = reader.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
 
     // The number of the early one is given out first, and its commit comes last.
     let (early, late) = (revocation(), revocation());
@@ -202,20 +202,20 @@ async fn a_revocation_whose_transaction_commits_after_a_later_one_is_not_skipped
         database.schema
     );
     sqlx::query(sqlx::AssertSqlSafe(insertion))
-        .bind(early.until.as_micros() as i64)
-        .bind(record::write_revocation(&early).unwrap())
+        .bind(early.until().as_micros() as i64)
+        .bind(record::write_event(&early).unwrap())
         .execute(&mut *transaction)
         .await
         .unwrap();
-    writer.revoke(late.clone()).await.unwrap();
+    writer.publish(late.clone()).await.unwrap();
 
-    let first = reader.revocations(&start, Duration::ZERO).await.unwrap();
-    assert_eq!(first.revocations, [late]);
+    let first = reader.read_feed(&start, Duration::ZERO).await.unwrap();
+    assert_eq!(first.events, [late]);
     transaction.commit().await.unwrap();
-    let second = reader.revocations(&first.next, Duration::ZERO).await.unwrap();
-    assert_eq!(second.revocations, [early]);
-    let third = reader.revocations(&second.next, Duration::ZERO).await.unwrap();
-    assert!(third.revocations.is_empty());
+    let second = reader.read_feed(&first.next, Duration::ZERO).await.unwrap();
+    assert_eq!(second.events, [early]);
+    let third = reader.read_feed(&second.next, Duration::ZERO).await.unwrap();
+    assert!(third.events.is_empty());
 }
 
 #[tokio::test]
@@ -223,45 +223,45 @@ async fn a_cursor_of_another_cluster_or_of_a_file_before_a_restore_reads_all_aga
     let database = Postgres::new().await;
     let store = database.node().await;
     let published = revocation();
-    store.revoke(published.clone()).await.unwrap();
+    store.publish(published.clone()).await.unwrap();
     let far_ahead = Cursor::new("900000000000:900000000000:");
-    let read = store.revocations(&far_ahead, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations, [published]);
+    let read = store.read_feed(&far_ahead, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events, [published]);
 
     let file = File::new();
     let store = file.node().await;
     let published = revocation();
-    store.revoke(published.clone()).await.unwrap();
-    let read = store.revocations(&Cursor::new("1000"), Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations, [published]);
-    let end = store.revocations(&read.next, Duration::ZERO).await.unwrap();
-    assert!(end.revocations.is_empty());
+    store.publish(published.clone()).await.unwrap();
+    let read = store.read_feed(&Cursor::new("1000"), Duration::ZERO).await.unwrap();
+    assert_eq!(read.events, [published]);
+    let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert!(end.events.is_empty());
 }
 
 #[tokio::test]
 async fn what_a_dump_brought_along_is_news_once_and_not_for_ever() {
     let database = Postgres::new().await;
     let store = database.node().await;
-    store.revoke(revocation()).await.unwrap();
+    store.publish(revocation()).await.unwrap();
     // As a dump of a cluster that was further on leaves it.
     let restored =
         format!("UPDATE {}.countersign_revocations SET xid = '900000000000'", database.schema);
     sqlx::query(sqlx::AssertSqlSafe(restored)).execute(&Postgres::pool().await).await.unwrap();
     store.migrate().await.unwrap();
-    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations.len(), 1);
-    let end = store.revocations(&read.next, Duration::ZERO).await.unwrap();
-    assert!(end.revocations.is_empty());
+    let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events.len(), 1);
+    let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert!(end.events.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_on_one_node_is_heard_on_another_also_where_the_listener_was_cut_off() {
     let database = Postgres::new().await;
     let (reader, writer) = (database.node().await, database.node().await);
-    let mut cursor = reader.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let mut cursor = reader.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
     for _ in 0..3 {
         let wanted = revocation();
-        let waiting = reader.revocations(&cursor, MINUTE);
+        let waiting = reader.read_feed(&cursor, MINUTE);
         let publishing = async {
             // Every connection of this database that listens is ended by the server.
             let cut = format!(
@@ -270,11 +270,11 @@ async fn a_revocation_on_one_node_is_heard_on_another_also_where_the_listener_wa
                 database.schema
             );
             sqlx::query(sqlx::AssertSqlSafe(cut)).execute(&Postgres::pool().await).await.unwrap();
-            writer.revoke(wanted.clone()).await.unwrap();
+            writer.publish(wanted.clone()).await.unwrap();
         };
         let (read, ()) = tokio::join!(waiting, publishing);
         let read = read.unwrap();
-        assert_eq!(read.revocations, [wanted]);
+        assert_eq!(read.events, [wanted]);
         cursor = read.next;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign::store::postgres::PgPool;
 use countersign::store::redis::RedisOptions;
 use countersign::store::{
-    EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore, TableNames,
+    EntityStore, FeedEvent, PostgresStore, RedisStore, SessionStore, SqliteStore, TableNames,
 };
 use countersign::{
     AuthenticationToken, Clock as _, CustomerId, Policy, Revocation, RevocationTarget, SealingKey,
@@ -51,9 +51,14 @@ pub fn session(now: Timestamp) -> Session {
 }
 
 /// A revocation of a token that nobody has.
-pub fn revocation() -> Revocation {
+pub fn revocation() -> FeedEvent {
+    revocation_until(SystemClock.now() + MINUTE)
+}
+
+/// The same, kept until an instant.
+pub fn revocation_until(until: Timestamp) -> FeedEvent {
     let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
-    Revocation { target, until: SystemClock.now() + MINUTE }
+    Revocation { target, until }.into()
 }
 
 /// A service over a store that lasts.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::store::{
-    Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, FeedEvent, FeedPage, MemoryStore, Page, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 use countersign::{
-    CustomerId, Grant, Policy, Revocation, SealingKey, Session, SessionId, SessionKey, Timestamp,
-    TokenFault,
+    CustomerId, Grant, Policy, SealingKey, Session, SessionId, SessionKey, Timestamp, TokenFault,
 };
 use tokio::sync::watch;
 
@@ -82,12 +82,12 @@ impl SessionStore for Flaky {
     ) -> Result<Vec<Session>, StoreError> {
         self.inner.remove_subject(id, before).await
     }
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.inner.revoke(revocation).await
+    async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
+        self.inner.publish(revocation).await
     }
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
         self.fail_or_go_on()?;
-        self.inner.revocations(after, wait).await
+        self.inner.read_feed(after, wait).await
     }
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.purges.send_modify(|purges| *purges += 1);

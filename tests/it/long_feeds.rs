@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::postgres::PgPool;
-use countersign::store::{Cursor, Revocations, SessionStore, conformance, record};
+use countersign::store::{Cursor, FeedEvent, FeedPage, SessionStore, conformance, record};
 use countersign::{
     Algorithm, Grant, IssuedToken, KeyRing, Revocation, RevocationTarget, SealingKey,
 };
@@ -20,16 +20,16 @@ const MANY: usize = 12_000;
 /// As many as one part has.
 const ONE_PART: usize = 5_000;
 
-fn records(revocations: &[Revocation]) -> Vec<String> {
-    revocations.iter().map(|revocation| record::write_revocation(revocation).unwrap()).collect()
+fn records(revocations: &[FeedEvent]) -> Vec<String> {
+    revocations.iter().map(|revocation| record::write_event(revocation).unwrap()).collect()
 }
 
-fn until(revocation: &Revocation) -> i64 {
-    i64::try_from(revocation.until.as_micros()).unwrap()
+fn until(revocation: &FeedEvent) -> i64 {
+    i64::try_from(revocation.until().as_micros()).unwrap()
 }
 
 /// Publishes many in one transaction.
-async fn fill_file(file: &File, count: usize) -> Vec<Revocation> {
+async fn fill_file(file: &File, count: usize) -> Vec<FeedEvent> {
     let published: Vec<_> = (0..count).map(|_| revocation()).collect();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
@@ -47,7 +47,7 @@ async fn fill_file(file: &File, count: usize) -> Vec<Revocation> {
 async fn insert(
     database: &Postgres,
     connection: impl sqlx::Executor<'_, Database = sqlx::Postgres>,
-    published: &[Revocation],
+    published: &[FeedEvent],
 ) {
     let insertion = format!(
         "INSERT INTO {}.countersign_revocations (until, record) SELECT $1, unnest($2::text[])",
@@ -62,7 +62,7 @@ async fn insert(
 }
 
 /// Publishes many in three transactions.
-async fn fill_database(database: &Postgres, pool: &PgPool, count: usize) -> Vec<Revocation> {
+async fn fill_database(database: &Postgres, pool: &PgPool, count: usize) -> Vec<FeedEvent> {
     let published: Vec<_> = (0..count).map(|_| revocation()).collect();
     for part in published.chunks(count.div_ceil(3)) {
         insert(database, pool, part).await;
@@ -71,9 +71,11 @@ async fn fill_database(database: &Postgres, pool: &PgPool, count: usize) -> Vec<
 }
 
 /// A target as something to look up.
-fn name(revocation: &Revocation) -> String {
-    match &revocation.target {
-        RevocationTarget::Token(id) => id.as_str().to_owned(),
+fn name(event: &FeedEvent) -> String {
+    match event {
+        FeedEvent::Revoked(Revocation { target: RevocationTarget::Token(id), .. }) => {
+            id.as_str().to_owned()
+        }
         other => panic!("published was {other:?}"),
     }
 }
@@ -86,14 +88,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn add(&mut self, part: &Revocations) {
-        self.parts.push(part.revocations.len());
-        self.names.extend(part.revocations.iter().map(name));
+    fn add(&mut self, part: &FeedPage) {
+        self.parts.push(part.events.len());
+        self.names.extend(part.events.iter().map(name));
     }
 
     async fn read_to_the_end(&mut self, store: &impl SessionStore, mut cursor: Cursor) -> Cursor {
         loop {
-            let part = store.revocations(&cursor, Duration::ZERO).await.unwrap();
+            let part = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
             self.add(&part);
             cursor = part.next;
             if part.is_complete {
@@ -103,7 +105,7 @@ impl Reading {
     }
 
     #[track_caller]
-    fn has_all(&self, published: &[Revocation]) {
+    fn has_all(&self, published: &[FeedEvent]) {
         let missing = published.iter().filter(|revocation| !self.names.contains(&name(revocation)));
         assert_eq!(missing.count(), 0, "in parts of {:?}", self.parts);
     }
@@ -112,7 +114,7 @@ impl Reading {
 /// Reads a long feed from its start, and what is news since in a second reading.
 async fn a_long_feed_is_read_in_parts(
     store: &impl SessionStore,
-    fill: impl AsyncFn() -> Vec<Revocation>,
+    fill: impl AsyncFn() -> Vec<FeedEvent>,
 ) {
     let mut cursor = Cursor::START;
     for _ in 0..2 {
@@ -123,8 +125,8 @@ async fn a_long_feed_is_read_in_parts(
         assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
         reading.has_all(&published);
         assert_eq!(reading.parts.iter().sum::<usize>(), MANY, "nothing is read twice");
-        let end = store.revocations(&cursor, Duration::ZERO).await.unwrap();
-        assert!(end.revocations.is_empty() && end.is_complete, "nothing is left");
+        let end = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+        assert!(end.events.is_empty() && end.is_complete, "nothing is left");
     }
 }
 
@@ -152,23 +154,23 @@ async fn a_part_that_is_empty_is_not_waited_for() {
     fill_file(&file, ONE_PART).await;
     fill_database(&database, &pool, ONE_PART).await;
     for node in nodes {
-        let first = node.revocations(&Cursor::START, MINUTE).await.unwrap();
-        assert_eq!(first.revocations.len(), ONE_PART);
+        let first = node.read_feed(&Cursor::START, MINUTE).await.unwrap();
+        assert_eq!(first.events.len(), ONE_PART);
         assert!(!first.is_complete);
-        let mut next = node.revocations(&first.next, Duration::ZERO).await.unwrap();
+        let mut next = node.read_feed(&first.next, Duration::ZERO).await.unwrap();
         while !next.is_complete {
-            let reading = node.revocations(&next.next, Duration::ZERO);
+            let reading = node.read_feed(&next.next, Duration::ZERO);
             next = tokio::time::timeout(MINUTE, reading).await.expect("it is there").unwrap();
         }
-        assert!(next.revocations.is_empty());
+        assert!(next.events.is_empty());
     }
     // Of the database, the part that ends a pass is followed by what came since: also who would
     // wait has it at once.
     let node = database.node().await;
-    let first = node.revocations(&Cursor::START, MINUTE).await.unwrap();
-    let second = tokio::time::timeout(MINUTE / 2, node.revocations(&first.next, MINUTE));
+    let first = node.read_feed(&Cursor::START, MINUTE).await.unwrap();
+    let second = tokio::time::timeout(MINUTE / 2, node.read_feed(&first.next, MINUTE));
     let second = second.await.expect("what is there is not waited for").unwrap();
-    assert!(second.revocations.is_empty() && !second.is_complete);
+    assert!(second.events.is_empty() && !second.is_complete);
 }
 
 #[tokio::test]
@@ -187,12 +189,12 @@ async fn what_commits_late_while_a_feed_is_read_in_parts_is_not_lost() {
         insert(&database, &mut *last_transaction, std::slice::from_ref(&late)).await;
 
         let mut reading = Reading::default();
-        let first = reader.revocations(&cursor, Duration::ZERO).await.unwrap();
+        let first = reader.read_feed(&cursor, Duration::ZERO).await.unwrap();
         assert!(!first.is_complete);
         reading.add(&first);
         first_transaction.commit().await.unwrap();
-        writer.revoke(amid.clone()).await.unwrap();
-        let second = reader.revocations(&first.next, Duration::ZERO).await.unwrap();
+        writer.publish(amid.clone()).await.unwrap();
+        let second = reader.read_feed(&first.next, Duration::ZERO).await.unwrap();
         assert!(!second.is_complete);
         reading.add(&second);
         last_transaction.commit().await.unwrap();
@@ -212,13 +214,13 @@ async fn what_a_dump_of_a_cluster_that_was_further_on_brought_is_read_in_parts_a
     sqlx::query(AssertSqlSafe(restored)).execute(&pool).await.unwrap();
     let store = database.node().await;
     published.push(revocation());
-    store.revoke(published[MANY].clone()).await.unwrap();
+    store.publish(published[MANY].clone()).await.unwrap();
     let mut reading = Reading::default();
     let cursor = reading.read_to_the_end(&store, Cursor::START).await;
     reading.has_all(&published);
     assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
-    let end = store.revocations(&cursor, Duration::ZERO).await.unwrap();
-    assert!(end.revocations.is_empty() && end.is_complete);
+    let end = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+    assert!(end.events.is_empty() && end.is_complete);
 }
 
 #[tokio::test]
@@ -226,14 +228,14 @@ async fn a_position_of_another_cluster_within_a_long_feed_reads_all_again() {
     let database = Postgres::new().await;
     let store = database.node().await;
     let published = revocation();
-    store.revoke(published.clone()).await.unwrap();
+    store.publish(published.clone()).await.unwrap();
     let ahead = "900000000000:900000000000:";
     for mark in [format!("{ahead}/{ahead}/900000000000/7"), format!("/{ahead}/900000000000/7")] {
-        let read = store.revocations(&Cursor::new(&mark), Duration::ZERO).await.unwrap();
-        assert_eq!(read.revocations, std::slice::from_ref(&published));
+        let read = store.read_feed(&Cursor::new(&mark), Duration::ZERO).await.unwrap();
+        assert_eq!(read.events, std::slice::from_ref(&published));
     }
     for mark in ["1:1:/1:1:", "1:1:/1:1:/7", "1:1:/1:1:/x/7", "nonsense"] {
-        store.revocations(&Cursor::new(mark), Duration::ZERO).await.unwrap_err();
+        store.read_feed(&Cursor::new(mark), Duration::ZERO).await.unwrap_err();
     }
 }
 

@@ -10,12 +10,13 @@ use countersign::store::{
 };
 use countersign::{
     AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
-    OrganizationId, Revocation, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
+    OrganizationId, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
 };
 
 use crate::durable_stores::{no_secret_is_in, what_the_first_release_wrote_is_in};
 use crate::engines::{
-    EngineServer, MINUTE, fixture_over, redis_cluster_node, redis_node, revocation, session, unique,
+    EngineServer, MINUTE, fixture_over, redis_cluster_node, redis_node, revocation,
+    revocation_until, session, unique,
 };
 use crate::proxy::Proxy;
 
@@ -115,9 +116,9 @@ async fn a_user_needs_no_more_than_the_docs_say() {
     let store = of_app(&server);
     store.migrate().await.unwrap();
     let published = revocation();
-    store.revoke(published.clone()).await.unwrap();
-    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations, [published]);
+    store.publish(published.clone()).await.unwrap();
+    let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events, [published]);
     let now = SystemClock.now();
     let written = session(now);
     SessionStore::insert(&store, written.clone(), now).await.unwrap();
@@ -170,12 +171,12 @@ async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
 async fn a_revocation_that_is_kept_for_long_keeps_no_other_one() {
     let store = redis_node(&unique("t"));
     let now = SystemClock.now();
-    let long = Revocation { until: Timestamp::MAX, ..revocation() };
-    store.revoke(long.clone()).await.unwrap();
-    store.revoke(revocation()).await.unwrap();
+    let long = revocation_until(Timestamp::MAX);
+    store.publish(long.clone()).await.unwrap();
+    store.publish(revocation()).await.unwrap();
     assert_eq!(store.purge_expired(now + MINUTE * 2).await.unwrap(), 1);
-    let left = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(left.revocations, [long]);
+    let left = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(left.events, [long]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +207,7 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
     let other = fixture_over(server.redis_node());
     let token = other.tokens.issue(countersign::Grant::user("ops")).unwrap();
     let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
-    let record = countersign::store::record::write_revocation(&revocation()).unwrap();
+    let record = countersign::store::record::write_event(&revocation()).unwrap();
     let feed = "countersign:{revocations}";
     let _: ::redis::Value = server.redis_command(&["EVAL", long, "1", feed, &record]).await;
     other.tokens.revoke_token(&token.token_id).await.unwrap();
@@ -214,8 +215,8 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
     let store = server.redis_node();
     let (mut cursor, mut parts, mut read) = (Cursor::START, 0, 0);
     loop {
-        let part = store.revocations(&cursor, Duration::ZERO).await.unwrap();
-        (parts, read) = (parts + 1, read + part.revocations.len());
+        let part = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+        (parts, read) = (parts + 1, read + part.events.len());
         if part.is_complete {
             break;
         }
@@ -248,17 +249,17 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
 async fn connections_that_the_server_ended_are_not_an_error_of_the_next_call() {
     let server = EngineServer::redis();
     let (reader, writer) = (server.redis_node(), server.redis_node());
-    let mut cursor = reader.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let mut cursor = reader.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
     for _ in 0..3 {
         let wanted = revocation();
-        let waiting = reader.revocations(&cursor, MINUTE);
+        let waiting = reader.read_feed(&cursor, MINUTE);
         let publishing = async {
             let _: i64 = server.redis_command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
-            writer.revoke(wanted.clone()).await.unwrap();
+            writer.publish(wanted.clone()).await.unwrap();
         };
         let (read, ()) = tokio::join!(waiting, publishing);
         let read = read.unwrap();
-        assert_eq!(read.revocations, [wanted]);
+        assert_eq!(read.events, [wanted]);
         cursor = read.next;
     }
 }
@@ -271,8 +272,8 @@ async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answe
     let kept = session(now);
     SessionStore::insert(&store, kept.clone(), now).await.unwrap();
     let published = revocation();
-    store.revoke(published.clone()).await.unwrap();
-    let cursor = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    store.publish(published.clone()).await.unwrap();
+    let cursor = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
 
     server.stop();
     let error = SessionStore::get(&store, &kept.key()).await.unwrap_err();
@@ -284,30 +285,30 @@ async fn a_server_that_was_gone_is_unavailable_and_comes_back_with_what_it_answe
     server.start();
     assert!(store.take(&kept.key(), 1).await.unwrap().is_some());
     // The server may be known by another history now: then all that matters is read again.
-    let read = store.revocations(&cursor, Duration::ZERO).await.unwrap();
-    assert!(read.revocations.iter().all(|revocation| *revocation == published));
+    let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+    assert!(read.events.iter().all(|revocation| *revocation == published));
     let later = revocation();
-    store.revoke(later.clone()).await.unwrap();
-    let read = store.revocations(&read.next, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations, [later]);
+    store.publish(later.clone()).await.unwrap();
+    let read = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events, [later]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_of_a_feed_that_is_gone_reads_all_again() {
     let server = EngineServer::redis();
     let store = server.redis_node();
-    store.revoke(revocation()).await.unwrap();
-    let cursor = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    store.publish(revocation()).await.unwrap();
+    let cursor = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
     // As a clock that was far ahead leaves it.
     let (history, _) = cursor.mark().unwrap().split_once('/').unwrap();
     let ahead = Cursor::new(&format!("{history}/9000000000000-0"));
     let other = Cursor::new("0123456789012345678901234567890123456789/0-0");
     let none = Cursor::new("no mark of ours");
     for cursor in [ahead, other, none] {
-        let read = store.revocations(&cursor, Duration::ZERO).await.unwrap();
-        assert_eq!(read.revocations.len(), 1, "{cursor:?}");
-        let end = store.revocations(&read.next, Duration::ZERO).await.unwrap();
-        assert!(end.revocations.is_empty());
+        let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+        assert_eq!(read.events.len(), 1, "{cursor:?}");
+        let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+        assert!(end.events.is_empty());
     }
 }
 
@@ -318,16 +319,16 @@ async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
     let mut publishing = Vec::new();
     for _ in 0..2_500 {
         let store = store.clone();
-        publishing.push(tokio::spawn(async move { store.revoke(revocation()).await }));
+        publishing.push(tokio::spawn(async move { store.publish(revocation()).await }));
     }
     for published in publishing {
         published.await.unwrap().unwrap();
     }
-    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations.len(), 2_500);
+    let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events.len(), 2_500);
     assert_eq!(store.purge_expired(now).await.unwrap(), 0, "all of it still matters");
-    let live = Revocation { until: now + MINUTE * 10, ..revocation() };
-    store.revoke(live.clone()).await.unwrap();
+    let live = revocation_until(now + MINUTE * 10);
+    store.publish(live.clone()).await.unwrap();
     let mut purged = 0;
     loop {
         match store.purge_expired(now + MINUTE * 5).await.unwrap() {
@@ -336,10 +337,10 @@ async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
         }
     }
     assert_eq!(purged, 2_500);
-    let left = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(left.revocations, std::slice::from_ref(&live));
-    let after = store.revocations(&read.next, Duration::ZERO).await.unwrap();
-    assert_eq!(after.revocations, [live], "trimming moves no cursor");
+    let left = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(left.events, std::slice::from_ref(&live));
+    let after = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert_eq!(after.events, [live], "trimming moves no cursor");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -362,7 +363,7 @@ async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are
     replica.stop();
     let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
-    let refused = store.revoke(revocation()).await.unwrap_err();
+    let refused = store.publish(revocation()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }
 

@@ -48,12 +48,12 @@ async fn a_reader_that_is_behind_what_was_purged_is_brought_up_to_date() {
     let store = MemoryStore::new();
     let now = Timestamp::from_secs(1_800_000_000);
     let target = RevocationTarget::Token(TokenId::new("jti").unwrap());
-    store.revoke(Revocation { target, until: now }).await.unwrap();
-    let read = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert_eq!(read.revocations.len(), 1);
+    store.publish(Revocation { target, until: now }.into()).await.unwrap();
+    let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events.len(), 1);
     store.purge_expired(now).await.unwrap();
-    let late = store.revocations(&Cursor::START, Duration::ZERO).await.unwrap();
-    assert!(late.revocations.is_empty());
+    let late = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert!(late.events.is_empty());
     assert_eq!(late.next, read.next, "it has nothing to come back for");
 }
 

@@ -12,7 +12,7 @@ use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 use crate::service::model::sealing::SealingKeys;
 use crate::service::policy::{Policy, RotationSchedule};
 use crate::service::store::KeyStore;
-use crate::service::stores::{MAX_ROUNDS, Round, Stores, contended};
+use crate::service::stores::{CompareAndSet, Stores, retry_on_conflict};
 
 /// Keeps a ring as the shared record says.
 pub(in crate::service) struct KeyManager {
@@ -151,7 +151,7 @@ impl KeyManager {
         known: &mut Known,
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
     ) -> Result<(KeySchedule, T), Error> {
-        for _ in 0..MAX_ROUNDS {
+        retry_on_conflict!({
             let found = self.stores.call("get_keys", self.store.get()).await?;
             let now = self.clock.now();
             if let Some(found) = &found {
@@ -163,16 +163,16 @@ impl KeyManager {
             // Before it is written: nobody else is to have what this node could not open.
             self.open(&schedule, now)?;
             if found.as_ref().is_some_and(|found| found.keys == schedule.keys) {
-                return Ok((schedule, answer));
+                return Ok(CompareAndSet::Written((schedule, answer)));
             }
             let is_first = found.is_none() && known.schedule.is_none();
             let schedule = if is_first { schedule } else { schedule.next_version() };
-            if let Round::Done(()) = self.save(schedule.clone(), found.as_ref()).await? {
+            let written = self.save(schedule.clone(), found.as_ref()).await?;
+            if let CompareAndSet::Written(()) = written {
                 log_new_keys(found.as_ref(), &schedule);
-                return Ok((schedule, answer));
             }
-        }
-        Err(contended())
+            Ok(written.map(|()| (schedule, answer)))
+        })
     }
 
     /// What the shared keys are, where they have been found; otherwise what they are to be.
@@ -222,9 +222,9 @@ impl KeyManager {
         &self,
         keys: KeySchedule,
         found: Option<&KeySchedule>,
-    ) -> Result<Round<()>, Error> {
+    ) -> Result<CompareAndSet<()>, Error> {
         let (stores, store) = (&self.stores, &self.store);
-        Round::of(match found.map(KeySchedule::version) {
+        CompareAndSet::of(match found.map(KeySchedule::version) {
             Some(version) => stores.call("replace_keys", store.replace(keys, version)).await,
             None => stores.call("insert_keys", store.insert(keys)).await,
         })

@@ -29,11 +29,4 @@ pub enum RevocationTarget {
         /// was issued within the second of this instant counts as earlier.
         before: Timestamp,
     },
-    /// Nothing is revoked: whoever keeps a copy of this registered entity has to read it anew.
-    EntityChanged {
-        /// What sort of principal it is.
-        subject_type: SubjectType,
-        /// Its name or id.
-        name: String,
-    },
 }

@@ -13,7 +13,7 @@ use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordS
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password_sender::OneTimePasswordMessage;
 use crate::service::session::no_session;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::identifier::SessionId;
 
@@ -58,7 +58,7 @@ impl TokenService {
         found: &mut Option<Session>,
     ) -> Result<(), Error> {
         let now = self.now();
-        for _ in 0..MAX_ROUNDS {
+        retry_on_conflict!({
             let session = self.find_live_session(token, caller).await?;
             *found = Some(session.clone());
             let before = self.may_be_sent_again(&session, now)?.clone();
@@ -76,18 +76,15 @@ impl TokenService {
             let sent = run_to_completion(async move {
                 let stores = &tokens.parts.stores;
                 let written = stores.replace_session(renewed.clone(), version, now).await?;
-                let Round::Done(()) = written else { return Ok(Round::Lost) };
+                let CompareAndSet::Written(()) = written else { return Ok(written) };
                 let delivered = tokens.deliver_throttled(&renewed, &code).await;
                 if delivered.is_err() {
                     tokens.take_resend_back(renewed, before.code, now).await;
                 }
-                delivered.map(Round::Done)
+                delivered.map(CompareAndSet::Written)
             });
-            if let Round::Done(()) = sent.await? {
-                return Ok(());
-            }
-        }
-        Err(contended())
+            sent.await
+        })
     }
 
     /// What the session remembers of its code, if another may be sent now.
@@ -152,20 +149,21 @@ impl TokenService {
     ) -> Result<(), Error> {
         let stores = &self.parts.stores;
         let mut current = Some(session);
-        for _ in 0..MAX_ROUNDS {
-            let Some(session) = current else { return Ok(()) };
+        retry_on_conflict!({
+            let nothing_to_write = Ok(CompareAndSet::Written(()));
+            let Some(session) = current.take() else { return nothing_to_write };
             let (key, version) = (session.key, session.version);
             let mut edited = session.next_version(now);
-            let Some(state) = &mut edited.one_time_password else { return Ok(()) };
+            let Some(state) = &mut edited.one_time_password else { return nothing_to_write };
             if !edit(state) {
-                return Ok(());
+                return nothing_to_write;
             }
-            if let Round::Done(()) = stores.replace_session(edited, version, now).await? {
-                return Ok(());
+            let written = stores.replace_session(edited, version, now).await?;
+            if let CompareAndSet::Conflict = written {
+                current = stores.get_session(&key).await?;
             }
-            current = stores.get_session(&key).await?;
-        }
-        Err(contended())
+            Ok(written)
+        })
     }
 
     /// A code for a new session, and what the session has to remember of it.

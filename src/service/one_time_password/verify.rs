@@ -3,7 +3,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::one_time_password::{OneTimePassword, StoredCode};
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 
 impl TokenService {
@@ -14,11 +14,13 @@ impl TokenService {
         session: Session,
         presented: Option<&OneTimePassword>,
         accepted: &mut Option<StoredCode>,
-    ) -> Result<Round<Session>, Error> {
-        let Some(state) = &session.one_time_password else { return Ok(Round::Done(session)) };
+    ) -> Result<CompareAndSet<Session>, Error> {
+        let Some(state) = &session.one_time_password else {
+            return Ok(CompareAndSet::Written(session));
+        };
         if let Some(accepted) = accepted {
             return match &state.code {
-                Some(code) if code.is(accepted) => Ok(Round::Done(session)),
+                Some(code) if code.is(accepted) => Ok(CompareAndSet::Written(session)),
                 _ => Err(code_invalid()),
             };
         }
@@ -47,7 +49,7 @@ impl TokenService {
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
         let written = self.parts.stores.replace_session(counted.clone(), version, now).await?;
-        let Round::Done(()) = written else { return Ok(Round::Lost) };
+        let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
         // Not before: a round that is lost to another writer is no try, and however many are lost at
         // once, nobody has to wait for them.
         let admission = match throttle.admit(suspect, now) {
@@ -64,7 +66,7 @@ impl TokenService {
             {
                 throttle.give_back(&admission);
                 *accepted = Some(code);
-                Ok(Round::Done(counted))
+                Ok(CompareAndSet::Written(counted))
             }
             _ => {
                 self.end_if_out_of_tries(counted).await?;
@@ -82,15 +84,15 @@ impl TokenService {
         if let Some(session) = &session {
             self.revoke_tokens_of(&session.id, session.expires_at).await?;
         }
-        for _ in 0..MAX_ROUNDS {
-            let Some(current) = session else { return Ok(()) };
-            let taken = self.parts.stores.take_session(&current.key, current.version).await?;
-            if let Round::Done(_) = taken {
-                return Ok(());
+        let stores = &self.parts.stores;
+        retry_on_conflict!({
+            let Some(current) = session.take() else { return Ok(CompareAndSet::Written(())) };
+            let taken = stores.take_session(&current.key, current.version).await?;
+            if let CompareAndSet::Conflict = taken {
+                session = stores.get_session(&current.key).await?.filter(out_of_tries);
             }
-            session = self.parts.stores.get_session(&current.key).await?.filter(out_of_tries);
-        }
-        Err(contended())
+            Ok(taken.map(drop))
+        })
     }
 
     /// A right code is no wrong try, though the request fails for another reason. If this fails,

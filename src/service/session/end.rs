@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::service::caller::Caller;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::session::no_session;
-use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::identifier::SessionId;
 
@@ -58,16 +58,13 @@ impl TokenService {
         caller: &Caller,
         found: &mut Option<Session>,
     ) -> Result<(), Error> {
-        for _ in 0..MAX_ROUNDS {
+        retry_on_conflict!({
             let session = self.find_kept_session(token, caller).await?;
             *found = Some(session.clone());
-            // Before the session goes: who has to try again can still find what to revoke.
+            // Before the session is removed: who has to try again can still find what to revoke.
             self.revoke_tokens_of(&session.id, session.expires_at).await?;
-            if let Round::Done(()) = self.take_session(&session).await? {
-                return Ok(());
-            }
-        }
-        Err(contended())
+            self.take_session(&session).await
+        })
     }
 
     /// Takes a session out of the store as it was read.
@@ -78,14 +75,14 @@ impl TokenService {
     pub(in crate::service) async fn take_session(
         &self,
         session: &Session,
-    ) -> Result<Round<()>, Error> {
+    ) -> Result<CompareAndSet<()>, Error> {
         let taken = self.parts.stores.take_session(&session.key, session.version).await;
         // A store that answers too late may have taken it all the same.
         self.parts.phantom_tokens.remove(&session.key).await;
         match taken? {
-            Round::Done(Some(_)) => Ok(Round::Done(())),
-            Round::Done(None) => Err(no_session()),
-            Round::Lost => Ok(Round::Lost),
+            CompareAndSet::Written(Some(_)) => Ok(CompareAndSet::Written(())),
+            CompareAndSet::Written(None) => Err(no_session()),
+            CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::store::{EntityStore, RecentEntity, StoreError};
+use crate::service::store::{EntityCache, EntityStore, RecentEntity, StoreError};
 use crate::sync::epoch::Epoch;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///     .issuer("https://auth.example.com")
 ///     .audience("https://api.example.com")
 ///     .keys(KeyRing::generate(Algorithm::EdDSA)?)
-///     .entities(Cached::new(store.clone()))
+///     .cached_entities(Cached::new(store.clone()))
 ///     .sessions(store)
 ///     .build()?;
 /// # }
@@ -42,8 +42,10 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// # What is answered from a copy
 ///
-/// [`get_recent`](EntityStore::get_recent) alone, which a [`TokenService`](crate::TokenService)
-/// asks when an entity logs in with its secret. [`get`](EntityStore::get) always asks the store: it
+/// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
+/// calls when an entity logs in with its secret. It has to be given by
+/// [`cached_entities`](crate::TokenServiceBuilder::cached_entities): given as plain
+/// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read. [`get`](EntityStore::get) always asks the store: it
 /// is what everything goes by that changes or manages somebody. Passwords are not checked against
 /// copies either: hashing one takes a hundred times as long as the read that a copy would save.
 ///
@@ -145,8 +147,8 @@ impl<S: EntityStore> Cached<S> {
 
     /// Makes copies worthless when it is dropped: once a write has ended, whichever way. One that
     /// failed or was given up may have been carried out.
-    fn forget_afterwards<'a>(&'a self, id: &'a EntityId) -> Forgetting<'a> {
-        Forgetting { epochs: &self.epochs, id }
+    fn invalidate_afterwards<'a>(&'a self, id: &'a EntityId) -> InvalidateOnDrop<'a> {
+        InvalidateOnDrop { epochs: &self.epochs, id }
     }
 }
 
@@ -161,7 +163,7 @@ fn build_cache<V: Clone + Send + Sync + 'static>(
 impl<S: EntityStore> EntityStore for Cached<S> {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         let id = entity.id().clone();
-        let _forgetting = self.forget_afterwards(&id);
+        let _invalidation = self.invalidate_afterwards(&id);
         self.store.insert(entity).await
     }
 
@@ -169,6 +171,24 @@ impl<S: EntityStore> EntityStore for Cached<S> {
         self.store.get(id).await
     }
 
+    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
+        let id = entity.id().clone();
+        let _invalidation = self.invalidate_afterwards(&id);
+        self.store.replace(entity, expected_version).await
+    }
+
+    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
+        let _invalidation = self.invalidate_afterwards(id);
+        self.store.remove(id).await
+    }
+
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+}
+
+#[async_trait]
+impl<S: EntityStore> EntityCache for Cached<S> {
     async fn get_recent(
         &self,
         id: &EntityId,
@@ -200,24 +220,8 @@ impl<S: EntityStore> EntityStore for Cached<S> {
         }
     }
 
-    fn forget(&self, id: &EntityId) {
+    fn invalidate(&self, id: &EntityId) {
         self.epochs.next(id);
-        self.store.forget(id);
-    }
-
-    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
-        let id = entity.id().clone();
-        let _forgetting = self.forget_afterwards(&id);
-        self.store.replace(entity, expected_version).await
-    }
-
-    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        let _forgetting = self.forget_afterwards(id);
-        self.store.remove(id).await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.store.is_durable()
     }
 }
 
@@ -285,12 +289,12 @@ impl Epochs {
     }
 }
 
-struct Forgetting<'a> {
+struct InvalidateOnDrop<'a> {
     epochs: &'a Epochs,
     id: &'a EntityId,
 }
 
-impl Drop for Forgetting<'_> {
+impl Drop for InvalidateOnDrop<'_> {
     fn drop(&mut self) {
         self.epochs.next(self.id);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::service::store::{Cursor, Revocations, StoreError};
+use crate::service::store::{Cursor, FeedPage, StoreError};
 
 /// Rung when something was, or may have been, published. Who hears it looks for themselves.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ impl Bell {
         wait: Duration,
         poll: Duration,
         mut read: impl FnMut(Cursor) -> F,
-    ) -> Result<Revocations, StoreError>
+    ) -> Result<FeedPage, StoreError>
     where
-        F: Future<Output = Result<Revocations, StoreError>>,
+        F: Future<Output = Result<FeedPage, StoreError>>,
     {
         let mut rings = self.0.subscribe();
         let mut after = after.clone();
@@ -41,7 +41,7 @@ impl Bell {
             rings.mark_unchanged();
             let news = read(after).await?;
             // What is there already is not waited for, be it that this part of it was empty.
-            if !news.revocations.is_empty() || !news.is_complete {
+            if !news.events.is_empty() || !news.is_complete {
                 return Ok(news);
             }
             tokio::select! {

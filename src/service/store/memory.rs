@@ -15,11 +15,10 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::{
-    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    SessionStore, StoreError,
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -274,12 +273,12 @@ impl SessionStore for MemoryStore {
         Ok(self.remove_sessions_if(theirs).await)
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.feed.publish(revocation);
+    async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
+        self.feed.publish(event);
         Ok(())
     }
 
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
         self.feed.read(after, wait).await
     }
 
@@ -296,7 +295,7 @@ impl SessionStore for MemoryStore {
 
 /// What was revoked, in order, each with its number.
 struct Feed {
-    log: Mutex<VecDeque<(u64, Revocation)>>,
+    log: Mutex<VecDeque<(u64, FeedEvent)>>,
     /// The last number given out: who waits for more watches it.
     last: watch::Sender<u64>,
 }
@@ -306,15 +305,15 @@ impl Feed {
         Self { log: Mutex::default(), last: watch::Sender::new(0) }
     }
 
-    fn publish(&self, revocation: Revocation) {
+    fn publish(&self, event: FeedEvent) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         self.last.send_modify(|last| {
             *last += 1;
-            log.push_back((*last, revocation));
+            log.push_back((*last, event));
         });
     }
 
-    async fn read(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+    async fn read(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
         let after: u64 = match after.mark() {
             None => 0,
             Some(mark) => mark.parse().map_err(StoreError::corrupt)?,
@@ -327,26 +326,22 @@ impl Feed {
             let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > seen)).await;
             read = self.after(after);
         }
-        Ok(Revocations {
-            revocations: read.0,
-            next: Cursor::new(&read.1.to_string()),
-            is_complete: true,
-        })
+        Ok(FeedPage { events: read.0, next: Cursor::new(&read.1.to_string()), is_complete: true })
     }
 
     /// What has a greater number, and the last number given out.
-    fn after(&self, after: u64) -> (Vec<Revocation>, u64) {
+    fn after(&self, after: u64) -> (Vec<FeedEvent>, u64) {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever follows is woken by each of them: what is long known is not gone through again.
         let newer = log.partition_point(|(number, _)| *number <= after);
-        let revocations = log.range(newer..).map(|(_, revocation)| revocation.clone()).collect();
-        (revocations, after.max(*self.last.borrow()))
+        let events = log.range(newer..).map(|(_, event)| event.clone()).collect();
+        (events, after.max(*self.last.borrow()))
     }
 
     fn purge(&self, now: Timestamp) -> u64 {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let before = log.len();
-        log.retain(|(_, revocation)| revocation.until > now);
+        log.retain(|(_, event)| event.until() > now);
         (before - log.len()) as u64
     }
 }

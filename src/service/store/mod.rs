@@ -13,9 +13,7 @@
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
-//! 7. **`get` answers what is there now**, on any node. [`get_recent`](EntityStore::get_recent)
-//!    alone may answer a copy, as [`Cached`] keeps them, and never one from before the last
-//!    [`forget`](EntityStore::forget).
+//! 7. **`get` returns what is there now**, on any node. Copies are read by an [`EntityCache`] alone.
 //!
 //! # What each engine promises
 //!
@@ -68,7 +66,6 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -77,7 +74,7 @@ pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
-pub use self::query::{Cursor, Page, Revocations, SessionFilter, SessionPage};
+pub use self::query::{Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -117,30 +114,6 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
 
-    /// The entity of that id as it is, or as it was a short while ago, and when it was read.
-    ///
-    /// `now` is the caller's present. `read_at` in the answer is that of the call that read the
-    /// entity: this one, or, for a copy, an earlier one.
-    ///
-    /// A store that keeps no copies leaves this as it is. One that is in front of another passes it
-    /// on, and [`forget`](Self::forget) with it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get`](Self::get).
-    async fn get_recent(
-        &self,
-        id: &EntityId,
-        now: Timestamp,
-    ) -> Result<Option<RecentEntity>, StoreError> {
-        let found = self.get(id).await?;
-        Ok(found.map(|entity| RecentEntity::just_read(entity, now)))
-    }
-
-    /// Drops any copy of that entity: the next [`get_recent`](Self::get_recent) reads it anew. Does
-    /// nothing in a store without copies.
-    fn forget(&self, _id: &EntityId) {}
-
     /// Writes an entity over the one that is there, if that is still of `expected_version`.
     ///
     /// # Errors
@@ -158,6 +131,30 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// Whether what it holds outlives the process. A service over one that does needs a sealing
     /// key that does, too.
     fn is_durable(&self) -> bool;
+}
+
+/// An [`EntityStore`] that keeps copies of entities in memory; [`Cached`] is one.
+///
+/// `get` of such a store returns what is stored now. A service reads copies where it can tell that one
+/// is out of date, and invalidates them when another node announces a change.
+#[async_trait]
+pub trait EntityCache: EntityStore {
+    /// Returns the entity of that id as it is, or a copy of it.
+    ///
+    /// `now` is the caller's present. `read_at` of the result is that of the call that read the
+    /// entity from the store: this one or, for a copy, an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](EntityStore::get).
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError>;
+
+    /// Drops the copy of that entity: the next [`get_recent`](Self::get_recent) reads the store.
+    fn invalidate(&self, id: &EntityId);
 }
 
 /// An entity as it is, or as it was a short while ago.
@@ -251,23 +248,23 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         before: Timestamp,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Publishes a revocation to all nodes, and keeps it until `revocation.until`.
+    /// Publishes an event to all nodes, and keeps it until [`FeedEvent::until`].
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError>;
+    async fn publish(&self, event: FeedEvent) -> Result<(), StoreError>;
 
-    /// What was published after `after`, waiting up to `wait` for the first of it.
+    /// Returns what was published after `after`, and waits up to `wait` for the first event.
     ///
-    /// A reader that comes back with the cursor that it was given gets all that it missed; the
-    /// same twice is allowed. [`Cursor::START`] reads all that still matters. Where that is more than
-    /// can be read well within a deadline, a part of it is answered, and that it is not complete.
+    /// A reader that passes the cursor of the last page gets all that it missed; the same event may
+    /// come twice. [`Cursor::START`] reads all events that are kept. Where that is more than can be
+    /// read well within a deadline, the page is a part and says so.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError>;
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
     /// Removes sessions and revocations that ended by `now`; answers how many.
     ///

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
+use crate::service::model::entity::EntityId;
 use crate::service::model::revocation::Revocation;
 use crate::service::model::session::Session;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -63,7 +65,7 @@ pub struct SessionPage {
     pub total: usize,
 }
 
-/// How far a reader of the revocation feed has come. What is in it is the store's own business.
+/// The position of a reader in the feed, in a form of the store's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(Option<Arc<str>>);
 
@@ -84,13 +86,45 @@ impl Cursor {
     }
 }
 
-/// What the revocation feed answered.
+/// An entry of the feed that nodes share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FeedEvent {
+    /// Tokens were revoked.
+    Revoked(Revocation),
+    /// A principal has changed, so that copies of it are out of date. Nothing is revoked.
+    EntityChanged {
+        /// The principal.
+        id: EntityId,
+        /// When the entry may be forgotten.
+        until: Timestamp,
+    },
+}
+
+impl FeedEvent {
+    /// Returns when the entry may be forgotten.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        match self {
+            Self::Revoked(revocation) => revocation.until,
+            Self::EntityChanged { until, .. } => *until,
+        }
+    }
+}
+
+impl From<Revocation> for FeedEvent {
+    fn from(revocation: Revocation) -> Self {
+        Self::Revoked(revocation)
+    }
+}
+
+/// A part of the feed.
 #[derive(Clone, Debug)]
-pub struct Revocations {
-    /// What was published, in no particular order.
-    pub revocations: Vec<Revocation>,
+pub struct FeedPage {
+    /// The entries, in no particular order.
+    pub events: Vec<FeedEvent>,
     /// Where to go on reading.
     pub next: Cursor,
-    /// Whether that was all. Where it was not, the rest is there to be read at once.
+    /// Whether that was all. Where it was not, the rest can be read at once.
     pub is_complete: bool,
 }

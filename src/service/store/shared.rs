@@ -8,11 +8,10 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::{
-    Cursor, EntityStore, KeyStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, Page, RecentEntity,
+    SessionFilter, SessionPage, SessionStore, StoreError,
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -24,16 +23,6 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
         (**self).get(id).await
     }
-    async fn get_recent(
-        &self,
-        id: &EntityId,
-        now: Timestamp,
-    ) -> Result<Option<RecentEntity>, StoreError> {
-        (**self).get_recent(id, now).await
-    }
-    fn forget(&self, id: &EntityId) {
-        (**self).forget(id);
-    }
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         (**self).replace(entity, expected_version).await
     }
@@ -42,6 +31,20 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
     }
     fn is_durable(&self) -> bool {
         (**self).is_durable()
+    }
+}
+
+#[async_trait]
+impl<T: EntityCache + ?Sized> EntityCache for Arc<T> {
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        (**self).get_recent(id, now).await
+    }
+    fn invalidate(&self, id: &EntityId) {
+        (**self).invalidate(id);
     }
 }
 
@@ -86,11 +89,11 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     ) -> Result<Vec<Session>, StoreError> {
         (**self).remove_subject(customer_id, before).await
     }
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        (**self).revoke(revocation).await
+    async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
+        (**self).publish(event).await
     }
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
-        (**self).revocations(after, wait).await
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
+        (**self).read_feed(after, wait).await
     }
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         (**self).purge_expired(now).await

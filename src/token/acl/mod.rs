@@ -205,7 +205,8 @@ impl<'de> Deserialize<'de> for Acl {
         let value = Value::deserialize(deserializer)?;
         Self::from_json(&value).map_err(|faults| {
             let first = faults.into_iter().next();
-            let text = first.map(|fault| format!("{} {}", fault.field(), fault.message));
+            let first = first.map(|fault| fault.into_field().0);
+            let text = first.map(|invalid| format!("{} {}", invalid.field, invalid.message));
             serde::de::Error::custom(text.unwrap_or_default())
         })
     }

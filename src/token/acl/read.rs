@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::error::InvalidField;
 use crate::token::acl::{
     AclEntry, MAX_SCOPE_KEY_LEN, MAX_SCOPE_VALUE_LEN, Permission, Scope, is_text,
 };
@@ -17,14 +18,19 @@ pub(crate) struct Fault {
     pub(crate) path: String,
     pub(crate) message: String,
     /// Whether it is of a wrong JSON type, rather than of the right type and a wrong content.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes tell them apart"))]
-    pub(crate) wrong_type: bool,
+    wrong_type: bool,
 }
 
 impl Fault {
     /// Where it is, with the field's own name in front: `acl.0.scope`.
-    pub(crate) fn field(&self) -> String {
+    fn field(&self) -> String {
         if self.path.is_empty() { "acl".to_owned() } else { format!("acl.{}", self.path) }
+    }
+
+    /// Returns the field with its message, and whether the value is of a wrong JSON type.
+    pub(crate) fn into_field(self) -> (InvalidField, bool) {
+        let field = self.field();
+        (InvalidField::new(field, self.message), self.wrong_type)
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::store::{
-    Cursor, MemoryStore, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, FeedEvent, FeedPage, MemoryStore, Page, SessionFilter, SessionPage, SessionStore,
+    StoreError,
 };
 use countersign::{
     Acl, AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest,
-    ExchangedToken, Password, Policy, Revocation, Session, SessionId, SessionKey, Timestamp,
+    ExchangedToken, Password, Policy, Session, SessionId, SessionKey, Timestamp,
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -116,11 +117,11 @@ impl SessionStore for Brittle {
     ) -> Result<Vec<Session>, StoreError> {
         self.call(self.inner.remove_subject(customer_id, before)).await
     }
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.call(self.inner.revoke(revocation)).await
+    async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
+        self.call(self.inner.publish(revocation)).await
     }
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
-        self.inner.revocations(after, wait).await
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
+        self.inner.read_feed(after, wait).await
     }
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.call(self.inner.purge_expired(now)).await

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign::store::{
-    Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
+    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError,
 };
 use countersign::{
     AuthenticationToken, Caller, CustomerId, ExchangeRequest, OrganizationId, Policy, Refusal,
-    Revocation, Session, SessionId, SessionKey, Timestamp,
+    Session, SessionId, SessionKey, Timestamp,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
@@ -408,10 +408,10 @@ impl SessionStore for Broken {
     ) -> Result<Vec<Session>, StoreError> {
         self.answer().await
     }
-    async fn revoke(&self, _: Revocation) -> Result<(), StoreError> {
+    async fn publish(&self, _: FeedEvent) -> Result<(), StoreError> {
         self.answer().await
     }
-    async fn revocations(&self, _: &Cursor, _: Duration) -> Result<Revocations, StoreError> {
+    async fn read_feed(&self, _: &Cursor, _: Duration) -> Result<FeedPage, StoreError> {
         self.answer().await
     }
     async fn purge_expired(&self, _: Timestamp) -> Result<u64, StoreError> {

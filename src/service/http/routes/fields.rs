@@ -91,11 +91,11 @@ impl<'a> Fields<'a> {
             Err(faults) => faults,
         };
         for fault in faults {
-            let field = fault.field();
-            if fault.wrong_type {
-                return Err(format!("{field} {}", fault.message));
+            let (invalid, wrong_type) = fault.into_field();
+            if wrong_type {
+                return Err(format!("{} {}", invalid.field, invalid.message));
             }
-            self.invalid(&field, fault.message);
+            self.invalid.push(invalid);
         }
         Ok(None)
     }

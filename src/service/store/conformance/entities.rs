@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::service::model::entity::EntityId;
 use crate::service::store::EntityStore;
-use crate::service::store::conformance::{RACERS, drop_halfway, entity, now, race, unique, won};
+use crate::service::store::conformance::{RACERS, drop_halfway, entity, race, unique, won};
 use crate::token::acl::Acl;
 use crate::token::identifier::OrganizationId;
 
@@ -72,26 +72,6 @@ pub(super) async fn an_entity_is_removed_once(store: &Arc<dyn EntityStore>) {
         async move { store.remove(&id).await.unwrap() }
     });
     assert_eq!(winners.await, 1, "of racing removals one has to have removed it");
-}
-
-pub(super) async fn what_was_written_through_a_store_is_recent_in_it(store: &dyn EntityStore) {
-    let entity = entity();
-    let (id, version) = (entity.id().clone(), entity.version());
-    let recent = async || {
-        let now = now();
-        let recent = store.get_recent(&id, now).await.unwrap();
-        assert!(recent.as_ref().is_none_or(|recent| recent.read_at <= now));
-        recent.map(|recent| recent.entity.version())
-    };
-    assert_eq!(recent().await, None);
-    store.insert(entity.clone()).await.unwrap();
-    assert_eq!((recent().await, recent().await), (Some(version), Some(version)));
-    store.replace(entity.next_version(), version).await.unwrap();
-    assert_eq!(recent().await, Some(version + 1), "what was there before is answered no more");
-    store.forget(&id);
-    assert_eq!(recent().await, Some(version + 1));
-    assert!(store.remove(&id).await.unwrap());
-    assert_eq!(recent().await, None, "what was removed is answered no more");
 }
 
 pub(super) async fn a_write_that_is_dropped_halfway_is_whole_or_not_there(store: &dyn EntityStore) {

@@ -3,25 +3,25 @@ use std::time::Duration;
 
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::store::conformance::{HOUR, RACERS, now, unique};
-use crate::service::store::{Cursor, SessionStore};
+use crate::service::store::{Cursor, FeedEvent, SessionStore};
 use crate::token::claims::SubjectType;
 
-fn revocation() -> Revocation {
+fn event() -> FeedEvent {
     let subject = unique();
     let target =
         RevocationTarget::SubjectBefore { subject_type: SubjectType::User, subject, before: now() };
-    Revocation { target, until: now() + HOUR }
+    Revocation { target, until: now() + HOUR }.into()
 }
 
 /// All that came after the cursor, in however many parts, and where to go on.
 pub(super) async fn read_to_the_end(
     store: &dyn SessionStore,
     after: &Cursor,
-) -> (Vec<Revocation>, Cursor) {
+) -> (Vec<FeedEvent>, Cursor) {
     let (mut all, mut after) = (Vec::new(), after.clone());
     loop {
-        let part = store.revocations(&after, Duration::ZERO).await.unwrap();
-        all.extend(part.revocations);
+        let part = store.read_feed(&after, Duration::ZERO).await.unwrap();
+        all.extend(part.events);
         after = part.next;
         if part.is_complete {
             return (all, after);
@@ -30,45 +30,45 @@ pub(super) async fn read_to_the_end(
 }
 
 pub(super) async fn the_feed_answers_all_that_came_after_the_cursor(store: &dyn SessionStore) {
-    let (first, second) = (revocation(), revocation());
-    store.revoke(first.clone()).await.unwrap();
+    let (first, second) = (event(), event());
+    store.publish(first.clone()).await.unwrap();
     let (read, next) = read_to_the_end(store, &Cursor::START).await;
     assert!(read.contains(&first), "the start is before everything");
-    store.revoke(second.clone()).await.unwrap();
+    store.publish(second.clone()).await.unwrap();
     let (missed, next) = read_to_the_end(store, &next).await;
     assert!(missed.contains(&second), "who comes back gets what they missed");
-    let end = store.revocations(&next, Duration::from_millis(1)).await.unwrap();
-    assert!(!end.revocations.contains(&second) || end.next == next);
+    let end = store.read_feed(&next, Duration::from_millis(1)).await.unwrap();
+    assert!(!end.events.contains(&second) || end.next == next);
 }
 
 pub(super) async fn the_feed_wakes_a_reader_that_waits(store: &Arc<dyn SessionStore>) {
     let (_, mut cursor) = read_to_the_end(&**store, &Cursor::START).await;
-    let wanted = revocation();
+    let wanted = event();
     let reader = Arc::clone(store);
     let published = wanted.clone();
     let reading = tokio::spawn(async move {
         loop {
-            let read = reader.revocations(&cursor, HOUR).await.unwrap();
-            if read.revocations.contains(&published) {
+            let read = reader.read_feed(&cursor, HOUR).await.unwrap();
+            if read.events.contains(&published) {
                 return;
             }
             cursor = read.next;
         }
     });
-    store.revoke(wanted).await.unwrap();
+    store.publish(wanted).await.unwrap();
     let woken = tokio::time::timeout(Duration::from_secs(30), reading).await;
     woken.expect("a reader that waits has to be woken").expect("the reader panicked");
 }
 
 pub(super) async fn the_feed_gives_everything_to_each_reader(store: &dyn SessionStore) {
     let (_, from) = read_to_the_end(store, &Cursor::START).await;
-    let written: Vec<_> = (0..10).map(|_| revocation()).collect();
-    for revocation in &written {
-        store.revoke(revocation.clone()).await.unwrap();
+    let written: Vec<_> = (0..10).map(|_| event()).collect();
+    for event in &written {
+        store.publish(event.clone()).await.unwrap();
     }
     for _ in 0..3 {
         let (read, _) = read_to_the_end(store, &from).await;
-        assert!(written.iter().all(|revocation| read.contains(revocation)));
+        assert!(written.iter().all(|event| read.contains(event)));
     }
 }
 
@@ -81,9 +81,9 @@ pub(super) async fn a_feed_that_is_followed_while_others_publish_loses_nothing(
     let publish = |_| {
         let store = Arc::clone(store);
         tokio::spawn(async move {
-            let published = [revocation(), revocation()];
-            for revocation in &published {
-                store.revoke(revocation.clone()).await.unwrap();
+            let published = [event(), event()];
+            for event in &published {
+                store.publish(event.clone()).await.unwrap();
             }
             published
         })
@@ -95,7 +95,7 @@ pub(super) async fn a_feed_that_is_followed_while_others_publish_loses_nothing(
         let (read, next) = read_to_the_end(&**store, &after).await;
         heard.extend(read);
         after = next;
-        let missing = published.iter().filter(|revocation| !heard.contains(revocation)).count();
+        let missing = published.iter().filter(|event| !heard.contains(event)).count();
         assert_eq!(missing, 0, "what was published before a read has to be in it or before it");
     }
 }

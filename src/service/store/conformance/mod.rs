@@ -55,7 +55,6 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
     entities::of_racing_replaces_of_one_version_one_succeeds(&store).await;
     entities::a_stale_or_late_replace_conflicts_and_resurrects_nothing(&*store).await;
     entities::an_entity_is_removed_once(&store).await;
-    entities::what_was_written_through_a_store_is_recent_in_it(&*store).await;
     entities::a_write_that_is_dropped_halfway_is_whole_or_not_there(&*store).await;
 }
 

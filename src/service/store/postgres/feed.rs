@@ -8,7 +8,7 @@
 
 use crate::service::store::postgres::PostgresStore;
 use crate::service::store::sql::{FEED_LIMIT, rows, statement};
-use crate::service::store::{Cursor, Revocations, StoreError, record};
+use crate::service::store::{Cursor, FeedPage, StoreError, record};
 
 /// A row of the feed; without a revocation, where there is none.
 type Row = (String, bool, Option<String>, Option<i64>, Option<String>);
@@ -84,14 +84,14 @@ pub(super) fn read_statement(revocations: &str) -> sqlx::SqlStr {
 }
 
 impl PostgresStore {
-    pub(super) async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+    pub(super) async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let (is_other_cluster, news) = self.read_part(Position::parse(&after)?).await?;
         if is_other_cluster { Ok(self.read_part(Position::default()).await?.1) } else { Ok(news) }
     }
 
     /// The next part, and whether the position is from a future that this cluster does not know:
     /// then it is of another one, and its numbers mean nothing.
-    async fn read_part(&self, position: Position<'_>) -> Result<(bool, Revocations), StoreError> {
+    async fn read_part(&self, position: Position<'_>) -> Result<(bool, FeedPage), StoreError> {
         let (xid, id) = position.last()?;
         let xid = xid.to_string();
         let reading = self.retry(|| {
@@ -108,15 +108,15 @@ impl PostgresStore {
             return Err(StoreError::corrupt("the feed has no row, not even an empty one"));
         };
         let mut last = None;
-        let mut revocations = Vec::with_capacity(published.len());
+        let mut events = Vec::with_capacity(published.len());
         for (_, _, xid, id, record) in &published {
             let (Some(xid), Some(id), Some(record)) = (xid, id, record) else { continue };
             last = last.max(Some((xid.parse().map_err(StoreError::corrupt)?, *id)));
-            revocations.push(record::read_revocation(record)?);
+            events.push(record::read_event(record)?);
         }
         let bound = position.pass.map_or(now.as_str(), |pass| pass.bound);
         let next = match last {
-            Some(last) if revocations.len() >= FEED_LIMIT => {
+            Some(last) if events.len() >= FEED_LIMIT => {
                 Position { seen: position.seen, pass: Some(Pass { bound, last }) }
             }
             _ => Position { seen: Some(bound), pass: None },
@@ -124,7 +124,7 @@ impl PostgresStore {
         // What was published since a pass began is not known at its end, unless it began just now.
         let is_complete = next.pass.is_none() && position.pass.is_none();
         let next = next.to_cursor();
-        Ok((*is_other_cluster, Revocations { revocations, next, is_complete }))
+        Ok((*is_other_cluster, FeedPage { events, next, is_complete }))
     }
 }
 

@@ -16,7 +16,6 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::feed::Bell;
 use crate::service::store::listener::Listener;
@@ -29,8 +28,8 @@ use crate::service::store::sql::{
     refuse_later_schema, rows, statement,
 };
 use crate::service::store::{
-    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    SessionStore, StoreError,
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -250,7 +249,7 @@ impl PostgresStore {
         });
     }
 
-    async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
+    async fn append_to_feed(&self, until: i64, record: &str) -> Result<(), StoreError> {
         let publishing = self.retry(|| {
             sqlx::query(self.inner.publish.clone())
                 .bind(until)

@@ -19,8 +19,8 @@
 //! ```
 
 mod entity;
+mod event;
 mod keys;
-mod revocation;
 mod session;
 
 use std::borrow::Cow;
@@ -31,13 +31,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::sealing::KeyedDigest;
 use crate::service::model::session::Session;
+use crate::service::store::FeedEvent;
 use crate::service::store::StoreError;
 use crate::service::store::record::entity::EntityForm;
+use crate::service::store::record::event::EventForm;
 use crate::service::store::record::keys::KeysForm;
-use crate::service::store::record::revocation::RevocationForm;
 use crate::service::store::record::session::SessionForm;
 use crate::token::claims::SubjectType;
 
@@ -81,22 +81,22 @@ pub fn read_session(text: &str) -> Result<Session, StoreError> {
     read::<SessionForm<'_>>(text)?.into_session().map_err(StoreError::corrupt)
 }
 
-/// A revocation as text.
+/// Writes an entry of the feed as text.
 ///
 /// # Errors
 ///
 /// [`StoreError::Corrupt`] where it cannot be written as JSON.
-pub fn write_revocation(revocation: &Revocation) -> Result<String, StoreError> {
-    write(&RevocationForm::of(revocation))
+pub fn write_event(event: &FeedEvent) -> Result<String, StoreError> {
+    write(&EventForm::of(event))
 }
 
-/// What [`write_revocation`] gave, of this release or an earlier one.
+/// What [`write_event`] gave, of this release or an earlier one.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it is no record of a revocation, or of a later form.
-pub fn read_revocation(text: &str) -> Result<Revocation, StoreError> {
-    read::<RevocationForm<'_>>(text)?.into_revocation().map_err(StoreError::corrupt)
+/// [`StoreError::Corrupt`] where it is no record of an entry of the feed, or of a later form.
+pub fn read_event(text: &str) -> Result<FeedEvent, StoreError> {
+    read::<EventForm<'_>>(text)?.into_event().map_err(StoreError::corrupt)
 }
 
 /// Signing keys as text.

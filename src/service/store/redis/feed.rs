@@ -8,11 +8,10 @@ use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Cmd, RedisResult};
 
 use crate::clock::Timestamp;
-use crate::service::model::revocation::Revocation;
 use crate::service::store::feed::Bell;
 use crate::service::store::redis::RedisStore;
 use crate::service::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
-use crate::service::store::{Cursor, Revocations, StoreError, record};
+use crate::service::store::{Cursor, FeedEvent, FeedPage, StoreError, record};
 
 /// How often the feed is looked at where no entry is heard of.
 const POLL: Duration = Duration::from_secs(1);
@@ -56,11 +55,11 @@ struct Batch {
 }
 
 impl RedisStore {
-    pub(super) async fn publish(&self, revocation: &Revocation) -> Result<(), StoreError> {
+    pub(super) async fn append_to_feed(&self, event: &FeedEvent) -> Result<(), StoreError> {
         let inner = &self.inner;
         let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
-        let until = revocation.until.as_micros().to_string();
-        let arguments = [until, record::write_revocation(revocation)?];
+        let until = event.until().as_micros().to_string();
+        let arguments = [until, record::write_event(event)?];
         // Twice, where an answer was lost, is harmless.
         let published =
             inner.calls.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
@@ -72,19 +71,19 @@ impl RedisStore {
         &self,
         after: &Cursor,
         wait: Duration,
-    ) -> Result<Revocations, StoreError> {
+    ) -> Result<FeedPage, StoreError> {
         let inner = &self.inner;
         let (servers, feed) = (inner.calls.servers().clone(), inner.keys.feed());
         let bell = Arc::clone(&inner.bell);
         inner.listener.ensure_listening(move || {
             ring_for_entries(servers.clone(), feed.clone(), Arc::clone(&bell))
         });
-        inner.bell.read_or_wait(after, wait, POLL, |after| self.read_feed(after)).await
+        inner.bell.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
     }
 
     /// All that was published after the cursor; everything, where that is of another history, or
     /// of a future that this one does not have.
-    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+    async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let position = after.mark().and_then(Position::parse);
         let mut first = position
             .as_ref()
@@ -98,16 +97,16 @@ impl RedisStore {
             batch = self.read_batch(&first).await?;
         }
         let history = batch.history.clone();
-        let mut revocations = Vec::with_capacity(batch.records.len());
+        let mut events = Vec::with_capacity(batch.records.len());
         loop {
             for record in &batch.records {
-                revocations.push(record::read_revocation(record)?);
+                events.push(record::read_event(record)?);
             }
             let last = batch.ids.last().unwrap_or(&batch.last);
             let is_complete = batch.ids.len() < BATCH_LEN;
-            if is_complete || batch.history != history || revocations.len() >= MOST_AT_ONCE {
+            if is_complete || batch.history != history || events.len() >= MOST_AT_ONCE {
                 let next = Cursor::new(&format!("{history}/{last}"));
-                return Ok(Revocations { revocations, next, is_complete });
+                return Ok(FeedPage { events, next, is_complete });
             }
             batch = self.read_batch(&format!("({last}")).await?;
         }

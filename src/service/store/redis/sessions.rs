@@ -13,13 +13,12 @@ use redis::Cmd;
 use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::redis::documents::{Document, SessionFields, Taken};
 use crate::service::store::redis::keys::{Indexed, Listed, text_of};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
-    Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError, record,
+    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError, record,
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -135,13 +134,13 @@ impl SessionStore for RedisStore {
         taken.into_iter().filter_map(Result::transpose).collect()
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.publish(&revocation).await?;
+    async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
+        self.append_to_feed(&event).await?;
         self.inner.bell.ring();
         Ok(())
     }
 
-    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
         self.wait_for_news(after, wait).await
     }
 

@@ -200,21 +200,21 @@ macro_rules! implement_stores {
                 value.iter().map(|record| record::read_session(record)).collect()
             }
 
-            async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-                let record = record::write_revocation(&revocation)?;
-                self.publish(micros(revocation.until), &record).await?;
+            async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
+                let record = record::write_event(&event)?;
+                self.append_to_feed(micros(event.until()), &record).await?;
                 self.inner.bell.ring();
                 Ok(())
             }
 
-            async fn revocations(
+            async fn read_feed(
                 &self,
                 after: &Cursor,
                 wait: Duration,
-            ) -> Result<Revocations, StoreError> {
+            ) -> Result<FeedPage, StoreError> {
                 self.prepare_to_wait();
                 let bell = &self.inner.bell;
-                bell.read_or_wait(after, wait, POLL, |after| self.read_feed(after)).await
+                bell.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
             }
 
             async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {

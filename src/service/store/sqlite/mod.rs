@@ -17,7 +17,6 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::revocation::Revocation;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::feed::Bell;
 use crate::service::store::record;
@@ -28,8 +27,8 @@ use crate::service::store::sql::{
     not_migrated, refuse_later_schema, rows, statement,
 };
 use crate::service::store::{
-    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
-    StoreError,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    SessionStore, StoreError,
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
@@ -189,14 +188,14 @@ impl SqliteStore {
 
     fn prepare_to_wait(&self) {}
 
-    async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
+    async fn append_to_feed(&self, until: i64, record: &str) -> Result<(), StoreError> {
         let publishing = self.retry(|| {
             sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
         });
         publishing.await.map(drop)
     }
 
-    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+    async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
         let reading = self.retry(|| {
             sqlx::query_as::<_, (i64, Option<i64>, Option<String>)>(self.inner.read_feed.clone())
@@ -206,12 +205,12 @@ impl SqliteStore {
         });
         let published = reading.await?.value;
         let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
-        let revocations = records.map(record::read_revocation).collect::<Result<Vec<_>, _>>()?;
-        let is_complete = revocations.len() < FEED_LIMIT;
+        let events = records.map(record::read_event).collect::<Result<Vec<_>, _>>()?;
+        let is_complete = events.len() < FEED_LIMIT;
         // Up to the end of the feed, which may have been purged, or of this part of it.
         let ends = published.iter().map(|(end, id, _)| if is_complete { Some(*end) } else { *id });
         let last = ends.max().flatten().unwrap_or(0);
-        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()), is_complete })
+        Ok(FeedPage { events, next: Cursor::new(&last.to_string()), is_complete })
     }
 }
 

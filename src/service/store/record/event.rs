@@ -1,0 +1,82 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::store::FeedEvent;
+use crate::service::store::record::{FORM, Fault, Form, entity_id, read_subject_type};
+use crate::token::identifier::{SessionId, TokenId};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventForm<'a> {
+    form: u32,
+    target: TargetForm<'a>,
+    until: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum TargetForm<'a> {
+    Token(Cow<'a, str>),
+    Session(Cow<'a, SessionId>),
+    SubjectBefore { subject_type: Cow<'a, str>, subject: Cow<'a, str>, before: u64 },
+    EntityChanged { subject_type: Cow<'a, str>, name: Cow<'a, str> },
+}
+
+impl<'a> EventForm<'a> {
+    pub(super) fn of(event: &'a FeedEvent) -> Self {
+        let target = match event {
+            FeedEvent::Revoked(revocation) => TargetForm::of(&revocation.target),
+            FeedEvent::EntityChanged { id, .. } => TargetForm::EntityChanged {
+                subject_type: id.subject_type().as_str().into(),
+                name: id.name().into(),
+            },
+        };
+        Self { form: FORM, target, until: event.until().as_micros() }
+    }
+
+    pub(super) fn into_event(self) -> Result<FeedEvent, Fault> {
+        let until = Timestamp::from_micros(self.until);
+        let target = match self.target {
+            // A token of somebody else's making may have any `jti`.
+            TargetForm::Token(id) => RevocationTarget::Token(TokenId::from_signed_claim(&id)),
+            TargetForm::Session(id) => RevocationTarget::Session(id.into_owned()),
+            TargetForm::SubjectBefore { subject_type, subject, before } => {
+                RevocationTarget::SubjectBefore {
+                    subject_type: read_subject_type(&subject_type)?,
+                    subject: subject.into_owned(),
+                    before: Timestamp::from_micros(before),
+                }
+            }
+            TargetForm::EntityChanged { subject_type, name } => {
+                let id = entity_id(&subject_type, name)?;
+                return Ok(FeedEvent::EntityChanged { id, until });
+            }
+        };
+        Ok(Revocation { target, until }.into())
+    }
+}
+
+impl<'a> TargetForm<'a> {
+    fn of(target: &'a RevocationTarget) -> Self {
+        match target {
+            RevocationTarget::Token(id) => Self::Token(id.as_str().into()),
+            RevocationTarget::Session(id) => Self::Session(Cow::Borrowed(id)),
+            RevocationTarget::SubjectBefore { subject_type, subject, before } => {
+                Self::SubjectBefore {
+                    subject_type: subject_type.as_str().into(),
+                    subject: subject.as_str().into(),
+                    before: before.as_micros(),
+                }
+            }
+        }
+    }
+}
+
+impl Form for EventForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}
