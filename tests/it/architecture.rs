@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("http", &["error", "clock", "json", "domain", "service", "http"]),
-    ("testing", &["error", "clock", "domain", "jose", "service", "testing"]),
+    ("testing", &["error", "clock", "domain", "jose", "store", "service", "testing"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -361,73 +361,15 @@ async fn an_exchange_layer_serves_plain_tower_with_any_body() {
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// A store that is down, or that never answers.
-#[derive(Debug)]
-struct Broken {
-    silent: bool,
-}
-
-impl Broken {
-    async fn answer<T>(&self) -> Result<T, StoreError> {
-        if self.silent {
-            std::future::pending::<()>().await;
-        }
-        Err(StoreError::unavailable("connection to 10.0.0.7:6379 refused"))
-    }
-}
-
-#[async_trait::async_trait]
-impl SessionStore for Broken {
-    async fn insert(&self, _: Session, _: Timestamp) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn get(&self, _: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn replace(&self, _: Session, _: u64, _: Timestamp) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn take(&self, _: &SessionKey, _: u64) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn list(
-        &self,
-        _: &SessionFilter,
-        _: Page,
-        _: Timestamp,
-    ) -> Result<SessionPage, StoreError> {
-        self.answer().await
-    }
-    async fn remove(&self, _: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn remove_subject(
-        &self,
-        _: &CustomerId,
-        _: Timestamp,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn revoke(&self, _: Revocation) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn revocations(&self, _: &Cursor, _: Duration) -> Result<Revocations, StoreError> {
-        self.answer().await
-    }
-    async fn purge_expired(&self, _: Timestamp) -> Result<u64, StoreError> {
-        self.answer().await
-    }
-    fn is_durable(&self) -> bool {
-        false
-    }
-}
-
 #[tokio::test]
 async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
-    for silent in [false, true] {
+    let down = StoreFault::unavailable("connection to 10.0.0.7:6379 refused");
+    for fault in [down, StoreFault::hang()] {
+        let store = FaultyStore::new(MemoryStore::new());
+        store.fail(Calls::all(), fault);
         let fixture = Fixture::with(|builder| {
             let policy = Policy::default().store_deadline(Duration::from_millis(5));
-            builder.sessions(Broken { silent }).policy(policy)
+            builder.sessions(store).policy(policy)
         });
         let layer = fixture.tokens.exchange_layer().optional();
         let server = Server::start(axum_whoami().layer(layer)).await;
