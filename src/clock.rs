@@ -97,15 +97,9 @@ impl Timestamp {
         Duration::from_micros(self.micros.saturating_sub(earlier.micros))
     }
 
-    fn civil(self) -> jiff::Timestamp {
+    pub(crate) fn civil(self) -> jiff::Timestamp {
         let micros = i64::try_from(self.micros).unwrap_or(i64::MAX);
         jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX)
-    }
-
-    /// `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "only the routes write it"))]
-    pub(crate) fn to_local_micros(self) -> String {
-        self.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
     }
 }
 
@@ -269,6 +263,5 @@ mod tests {
         let instant = Timestamp::from_micros(1_999_999);
         assert_eq!(instant.as_secs(), 1);
         assert_eq!(instant.to_string(), "1970-01-01T00:00:01.999Z");
-        assert_eq!(instant.to_local_micros(), "1970-01-01T00:00:01.999999");
     }
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 ///
 /// Neither its text nor its source ever holds a password, secret, code or token.
 pub struct Error {
-    details: Box<Details>,
+    pub(crate) details: Box<Details>,
 }
 
-struct Details {
-    kind: ErrorKind,
-    message: Cow<'static, str>,
-    invalid_fields: Vec<InvalidField>,
-    retry_after: Option<Duration>,
-    reason: Option<&'static str>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+pub(crate) struct Details {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) invalid_fields: Vec<InvalidField>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 /// The kinds of [`Error`], by what the caller can do about them.
@@ -134,28 +134,6 @@ impl Error {
         self
     }
 
-    #[must_use]
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "validation never queues"))]
-    pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        self.details.retry_after = Some(retry_after);
-        self
-    }
-
-    /// What the audit log is told and the caller is not.
-    #[must_use]
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
-    pub(crate) fn with_reason(mut self, reason: &'static str) -> Self {
-        self.details.reason = Some(reason);
-        self
-    }
-
-    /// Why, in the audit log's words: at least what kind it is.
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "told by the service"))]
-    pub(crate) fn reason(&self) -> &'static str {
-        self.details.reason.unwrap_or(self.details.kind.as_str())
-    }
-
-    #[must_use]
     pub(crate) fn from_invalid_fields(invalid_fields: Vec<InvalidField>) -> Self {
         let mut error = Self::new(ErrorKind::InvalidFields, "some fields are invalid");
         error.details.invalid_fields = invalid_fields;
@@ -205,6 +183,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.details.kind)
             .field("message", &self.details.message)
             .field("invalid_fields", &self.details.invalid_fields)
+            .field("reason", &self.details.reason)
             .field("source", &self.details.source)
             .finish()
     }

@@ -1,22 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(any(feature = "service", feature = "remote-jwks"))]
-mod backoff;
+#[macro_use]
+mod audit;
 mod clock;
-mod domain;
 mod error;
-mod http;
+mod guard;
 mod json;
+#[cfg(feature = "service")]
 mod service;
 mod sync;
-#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "most is told by the service"))]
 mod telemetry;
+mod token;
+mod validate;
 
 pub mod jose;
 
-#[cfg(feature = "service")]
-pub mod store;
 #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 pub mod testing;
 
@@ -29,10 +28,10 @@ pub mod testing;
 /// | `exchange` | turns authentication tokens into JWTs on their way in |
 /// | `issue` | turns what handlers grant into tokens on their way out |
 pub mod layers {
-    pub use crate::http::{RefusableFuture, require, validate};
+    pub use crate::guard::{RefusableFuture, require, validate};
 
     #[cfg(feature = "service")]
-    pub use crate::http::{exchange, issue};
+    pub use crate::service::http::{exchange, issue};
 }
 
 #[doc = include_str!("docs/observability.md")]
@@ -72,42 +71,29 @@ pub mod guide {
 }
 
 pub use self::clock::{Clock, SystemClock, Timestamp};
-pub use self::domain::acl;
-#[doc(inline)]
-pub use self::domain::acl::{Acl, AclEntry};
-pub use self::domain::claims::{AccessToken, SubjectType, Validated};
-pub use self::domain::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
-pub use self::domain::revocation::{Revocation, RevocationTarget};
 pub use self::error::{Error, ErrorKind, InvalidField};
-pub use self::http::client_address::ClientAddress;
-pub use self::http::extract::{Bearer, BearerClaims};
-pub use self::http::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
-pub use self::http::{require::RequireLayer, validate::ValidateLayer};
+pub use self::guard::client_address::ClientAddress;
+pub use self::guard::extract::{Bearer, BearerClaims};
+pub use self::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+pub use self::guard::{require::RequireLayer, validate::ValidateLayer};
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
+pub use self::token::acl;
+#[doc(inline)]
+pub use self::token::acl::{Acl, AclEntry};
+pub use self::token::claims::{SubjectType, Validated};
+pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 #[cfg(feature = "remote-jwks")]
-pub use self::service::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
-pub use self::service::validate::{TokenFault, Validator, ValidatorBuilder};
+pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
+pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
-pub use self::domain::{
-    entity::{Entity, EntityId, EntityKind},
-    key_schedule::{KeySchedule, ScheduledKey},
-    one_time_password::OneTimePassword,
-    password::{Password, PasswordCost, PasswordHash},
-    sealing::SealingKey,
-    secret::{Secret, Secrets, StoredSecret},
-    session::{AuthenticationToken, Session, SessionKey},
-};
-#[cfg(feature = "service")]
-pub use self::http::{
-    cookie::SameSite,
-    exchange::ExchangeLayer,
-    issue::{Issue, IssueLayer},
-};
-#[cfg(feature = "service")]
 pub use self::service::{
-    Caller, CustomerLogin, ExchangeRequest, ExchangedToken, Grant, IssuedSecret, IssuedToken,
-    KeySource, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Policy,
-    RotationSchedule, StartedSession, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
+    AccessToken, AuthenticationToken, Caller, CustomerLogin, Entity, EntityId, EntityKind,
+    ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer, IssuedSecret,
+    IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy,
+    Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
+    Secrets, Session, SessionKey, StartedSession, StoredSecret, ThrottleLimit, TokenService,
+    TokenServiceBuilder, permission, store,
 };

@@ -12,7 +12,10 @@
 #[path = "../../src/sync/mod.rs"]
 mod sync;
 
-mod flights;
+#[path = "../../src/service/epoch_lock.rs"]
+mod epoch_lock;
+
 mod revocations;
 mod rotation;
+mod single_flight;
 mod stand_ins;

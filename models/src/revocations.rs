@@ -6,20 +6,21 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
-use crate::sync::{Counted, GoodAsOf};
+use crate::epoch_lock::EpochLock;
+use crate::sync::CheckedEpoch;
 
 /// What a validator has of a token that it has checked, and what may be taken back.
 struct Known {
-    is_revoked: Counted<bool>,
-    not_revoked: GoodAsOf,
+    is_revoked: EpochLock<bool>,
+    not_revoked: CheckedEpoch,
     /// Whether whoever took it back was told that it is done.
     is_done: AtomicBool,
 }
 
 impl Known {
     fn new() -> Self {
-        let is_revoked = Counted::new(false);
-        let not_revoked = GoodAsOf::new(is_revoked.generation());
+        let is_revoked = EpochLock::new(false);
+        let not_revoked = CheckedEpoch::new(is_revoked.epoch());
         Self { is_revoked, not_revoked, is_done: AtomicBool::new(false) }
     }
 
@@ -29,9 +30,9 @@ impl Known {
     }
 
     fn validate(&self) -> Result<(), ()> {
-        let generation = self.is_revoked.generation();
+        let epoch = self.is_revoked.epoch();
         let check = || if *self.is_revoked.read() { Err(()) } else { Ok(()) };
-        self.not_revoked.check(generation, check)
+        self.not_revoked.check(epoch, check)
     }
 
     fn validate_and_judge(&self) {
@@ -88,8 +89,8 @@ fn a_token_that_is_checked_while_another_is_taken_back_stays_good() {
 #[test]
 fn two_that_take_back_at_once_are_both_seen() {
     loom::model(|| {
-        let set = Arc::new(Counted::new(0));
-        let before = set.generation();
+        let set = Arc::new(EpochLock::new(0));
+        let before = set.epoch();
         let others = [1, 2].map(|bit| {
             let set = Arc::clone(&set);
             thread::spawn(move || set.change(|bits| *bits |= bit))
@@ -98,6 +99,6 @@ fn two_that_take_back_at_once_are_both_seen() {
             other.join().unwrap();
         }
         assert_eq!(*set.read(), 3);
-        assert_eq!(set.generation(), before + 2);
+        assert_eq!(set.epoch(), before + 2);
     });
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
-use crate::sync::Versioned;
+use crate::sync::EpochSwap;
 
-type Keys = Versioned<Vec<u8>>;
+type Keys = EpochSwap<Vec<u8>>;
 
 fn announce(keys: &Keys, key: u8) {
     keys.update(|keys| Some([keys.as_slice(), &[key]].concat()));
@@ -32,7 +32,7 @@ fn of_two_changes_at_once_neither_is_lost() {
         let mut known = (*keys.load()).clone();
         known.sort_unstable();
         assert_eq!(known, [0, 1, 2]);
-        assert_eq!(keys.generation(), 2);
+        assert_eq!(keys.epoch(), 2);
     });
 }
 
@@ -45,13 +45,13 @@ fn a_change_that_is_refused_or_is_none_changes_nothing() {
         keys.try_update(|_| Err(())).unwrap_err();
         other.join().unwrap();
         assert_eq!(*keys.load(), [0, 1]);
-        assert_eq!(keys.generation(), 1);
+        assert_eq!(keys.epoch(), 1);
         assert!(!keys.update(|_| None));
-        assert_eq!(keys.generation(), 1);
+        assert_eq!(keys.epoch(), 1);
     });
 }
 
-/// As a validator does: it remembers a token together with the generation that was current before
+/// As a validator does: it remembers a token together with the epoch that was current before
 /// its key was found.
 #[test]
 fn once_a_key_is_retired_nobody_accepts_a_known_token_of_it() {
@@ -63,15 +63,15 @@ fn once_a_key_is_retired_nobody_accepts_a_known_token_of_it() {
             retire(&rotating, 0);
             done.store(true, Ordering::Release);
         });
-        let generation = keys.generation();
+        let epoch = keys.epoch();
         let was_found = keys.load().contains(&0);
         for _ in 0..2 {
             let was_done = is_done.load(Ordering::Acquire);
-            let is_accepted = was_found && keys.generation() == generation;
+            let is_accepted = was_found && keys.epoch() == epoch;
             assert!(!was_done || !is_accepted, "a token of a retired key was accepted");
         }
         rotating.join().unwrap();
-        assert!(!was_found || keys.generation() != generation);
+        assert!(!was_found || keys.epoch() != epoch);
     });
 }
 
@@ -84,9 +84,9 @@ fn who_sees_the_number_of_a_change_sees_the_change() {
             announce(&other, 1);
             announce(&other, 2);
         });
-        let generation = keys.generation();
+        let epoch = keys.epoch();
         let known = keys.load().len();
-        assert!(known as u64 >= generation, "{known} keys as of generation {generation}");
+        assert!(known as u64 >= epoch, "{known} keys as of epoch {epoch}");
         other.join().unwrap();
     });
 }

@@ -207,7 +207,7 @@ pub(super) fn to_public_jwk(key: &VerificationKey, kid: &str) -> Option<Value> {
 }
 
 /// Splits a JWK Set into its keys, each still to be read (RFC 7517 §5).
-pub(super) fn split_set(set: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+pub(crate) fn split_set(set: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let members =
         json::parse_object(set).map_err(|error| invalid(format!("the JWK Set {error}")))?;
     let keys = members.get("keys").and_then(Value::as_array);

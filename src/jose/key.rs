@@ -105,9 +105,13 @@ impl SigningKey {
         self.verifying.algorithm()
     }
 
-    /// A compact JWS over `payload` (RFC 7515 §7.1).
-    #[cfg_attr(not(feature = "service"), allow(dead_code, reason = "only issuing signs"))]
-    pub(crate) fn sign_compact(&self, payload: &[u8]) -> Result<String, Error> {
+    /// Signs `payload` and returns the compact JWS (RFC 7515 §7.1), with the header of an access
+    /// token (RFC 9068 §2.1).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] where the provider fails.
+    pub fn sign_compact(&self, payload: &[u8]) -> Result<String, Error> {
         use base64::Engine;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 

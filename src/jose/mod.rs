@@ -6,17 +6,12 @@
 
 mod algorithm;
 mod compact;
-mod jwk;
+pub(crate) mod jwk;
 mod key;
-mod key_ring;
+pub(crate) mod key_ring;
 mod material;
 mod provider;
 
-#[cfg(feature = "remote-jwks")]
-pub(crate) mod remote;
-#[cfg(not(feature = "remote-jwks"))]
-#[path = "no_remote.rs"]
-pub(crate) mod remote;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod with_default_provider;
 

@@ -1,214 +1,117 @@
-//! One event for each outcome of an authentication, on the target `countersign::audit`.
+//! The audit events of the token service.
 
-use std::borrow::Cow;
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::domain::claims::{SubjectType, Validated};
-use crate::domain::identifier::{OrganizationId, SessionId, TokenId};
+use crate::audit::{Attempt, Operation, Subjects, failed, refused};
 use crate::error::{Error, ErrorKind};
-use crate::telemetry;
-
-/// Where the events go.
-pub(crate) const TARGET: &str = "countersign::audit";
-
-/// What was attempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Authorize,
-    ChangePassword,
-    DisableEntity,
-    EnableEntity,
-    EndSession,
-    Exchange,
-    ImportSecret,
-    IssueEntityToken,
-    IssueToken,
-    IssueUserToken,
-    ListSessions,
-    PhantomToken,
-    ReadSecret,
-    RemoveEntity,
-    ResetSecret,
-    RetireKey,
-    RevokeSubject,
-    RevokeToken,
-    RotateKeys,
-    SendOneTimePassword,
-    SetPassword,
-    StartSession,
-    Validate,
-}
+use crate::service::caller::Caller;
+use crate::service::model::entity::EntityId;
+use crate::service::model::session::Session;
+use crate::token::claims::{SubjectType, Validated};
 
 impl Operation {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Authorize => "authorize",
-            Self::ChangePassword => "change_password",
-            Self::DisableEntity => "disable_entity",
-            Self::EnableEntity => "enable_entity",
-            Self::EndSession => "end_session",
-            Self::Exchange => "exchange",
-            Self::ImportSecret => "import_secret",
-            Self::IssueEntityToken => "issue_entity_token",
-            Self::IssueToken => "issue_token",
-            Self::IssueUserToken => "issue_user_token",
-            Self::ListSessions => "list_sessions",
-            Self::PhantomToken => "phantom_token",
-            Self::ReadSecret => "read_secret",
-            Self::RemoveEntity => "remove_entity",
-            Self::ResetSecret => "reset_secret",
-            Self::RetireKey => "retire_key",
-            Self::RevokeSubject => "revoke_subject",
-            Self::RevokeToken => "revoke_token",
-            Self::RotateKeys => "rotate_keys",
-            Self::SendOneTimePassword => "send_one_time_password",
-            Self::SetPassword => "set_password",
-            Self::StartSession => "start_session",
-            Self::Validate => "validate",
-        }
+    pub(in crate::service) const CHANGE_PASSWORD: Self = Self("change_password");
+    pub(in crate::service) const DISABLE_ENTITY: Self = Self("disable_entity");
+    pub(in crate::service) const ENABLE_ENTITY: Self = Self("enable_entity");
+    pub(in crate::service) const END_SESSION: Self = Self("end_session");
+    pub(in crate::service) const EXCHANGE: Self = Self("exchange");
+    pub(in crate::service) const IMPORT_SECRET: Self = Self("import_secret");
+    pub(in crate::service) const ISSUE_ENTITY_TOKEN: Self = Self("issue_entity_token");
+    pub(in crate::service) const ISSUE_TOKEN: Self = Self("issue_token");
+    pub(in crate::service) const ISSUE_USER_TOKEN: Self = Self("issue_user_token");
+    pub(in crate::service) const LIST_SESSIONS: Self = Self("list_sessions");
+    pub(in crate::service) const PHANTOM_TOKEN: Self = Self("phantom_token");
+    pub(in crate::service) const READ_SECRET: Self = Self("read_secret");
+    pub(in crate::service) const REMOVE_ENTITY: Self = Self("remove_entity");
+    pub(in crate::service) const RESET_SECRET: Self = Self("reset_secret");
+    pub(in crate::service) const RETIRE_KEY: Self = Self("retire_key");
+    pub(in crate::service) const REVOKE_SUBJECT: Self = Self("revoke_subject");
+    pub(in crate::service) const REVOKE_TOKEN: Self = Self("revoke_token");
+    pub(in crate::service) const ROTATE_KEYS: Self = Self("rotate_keys");
+    pub(in crate::service) const SEND_ONE_TIME_PASSWORD: Self = Self("send_one_time_password");
+    pub(in crate::service) const SET_PASSWORD: Self = Self("set_password");
+    pub(in crate::service) const START_SESSION: Self = Self("start_session");
+}
+
+/// The longest name that an event shows. What is longer is nobody's name.
+const MAX_SHOWN_LEN: usize = 256;
+
+impl Subjects {
+    /// Names subjects as they are.
+    pub(in crate::service) fn shown() -> Self {
+        Self(Some(Arc::new(|_, name| (name.len() <= MAX_SHOWN_LEN).then(|| name.to_owned()))))
+    }
+
+    /// Names subjects by a digest under `key`: a reader of the log learns which events are of one
+    /// subject, and not whose they are.
+    pub(in crate::service) fn digested(key: Zeroizing<[u8; 32]>) -> Self {
+        Self(Some(Arc::new(move |subject_type, name| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).ok()?;
+            mac.update(subject_type.as_str().as_bytes());
+            mac.update(&[0]);
+            mac.update(name.as_bytes());
+            let mut hex = String::with_capacity(32);
+            for byte in mac.finalize().into_bytes().iter().take(16) {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            Some(hex)
+        })))
     }
 }
 
-/// What is known of an attempt, to be told with its outcome.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempt<'a> {
-    pub(crate) operation: Operation,
-    pub(crate) subject: Option<(SubjectType, &'a str)>,
-    /// On whose word it is done, where that is somebody else's.
-    pub(crate) actor: Option<(SubjectType, &'a str)>,
-    pub(crate) organization: Option<&'a OrganizationId>,
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) session: Option<&'a SessionId>,
-    pub(crate) token: Option<&'a TokenId>,
+impl Caller {
+    /// An attempt of whoever calls.
+    pub(crate) fn attempt(&self, operation: Operation) -> Attempt<'_> {
+        Attempt {
+            organization: self.organization.as_ref(),
+            address: self.address,
+            ..Attempt::new(operation)
+        }
+    }
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn new(operation: Operation) -> Self {
+    /// Upon a registered principal.
+    pub(crate) fn of_entity(self, id: &'a EntityId) -> Self {
+        Self { subject: Some((id.subject_type(), id.name())), ..self }
+    }
+
+    /// Upon a session, if it was found.
+    pub(crate) fn of_session(self, session: Option<&'a Session>) -> Self {
+        let Some(session) = session else { return self };
         Self {
-            operation,
-            subject: None,
-            actor: None,
-            organization: None,
-            address: None,
-            session: None,
-            token: None,
+            subject: Some((SubjectType::Customer, session.customer_id.as_str())),
+            organization: session.organization_id(),
+            session: Some(&session.id),
+            ..self
         }
     }
 
-    /// An attempt with a good token.
-    pub(crate) fn with(operation: Operation, validated: &'a Validated) -> Self {
+    /// On the word of a bearer, whose token it names until there is another.
+    pub(crate) fn by(self, bearer: &'a Validated) -> Self {
         Self {
-            subject: Some((validated.subject_type(), validated.subject())),
-            organization: validated.organization_id(),
-            session: validated.session_id(),
-            token: Some(validated.token_id()),
-            ..Self::new(operation)
+            actor: Some((bearer.subject_type(), bearer.subject())),
+            organization: self.organization.or(bearer.organization_id()),
+            token: Some(bearer.token_id()),
+            ..self
         }
     }
 }
 
-/// How subjects are named in the log.
-#[derive(Clone)]
-pub(crate) enum Subjects {
-    /// By a digest under this key: who has the log learns which events are of one subject, and not
-    /// whose they are.
-    Digested(Zeroizing<[u8; 32]>),
-    Shown,
-    /// Not at all: there is no key.
-    Omitted,
-}
-
-impl Subjects {
-    fn name<'a>(&self, subject_type: SubjectType, subject: &'a str) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Digested(key) => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).ok()?;
-                mac.update(subject_type.as_str().as_bytes());
-                mac.update(&[0]);
-                mac.update(subject.as_bytes());
-                let mut hex = String::with_capacity(32);
-                for byte in mac.finalize().into_bytes().iter().take(16) {
-                    let _ = write!(hex, "{byte:02x}");
-                }
-                Some(Cow::Owned(hex))
-            }
-            // What is longer is nobody's name, but somebody's to choose.
-            Self::Shown if subject.len() <= 256 => Some(Cow::Borrowed(subject)),
-            Self::Shown | Self::Omitted => None,
-        }
-    }
-}
-
-impl std::fmt::Debug for Subjects {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Digested(_) => "Digested([redacted])",
-            Self::Shown => "Shown",
-            Self::Omitted => "Omitted",
-        })
-    }
-}
-
-/// Writes the event of an outcome, at a level that has to be known to the compiler.
-macro_rules! write_event {
-    ($level:expr, $subjects:expr, $attempt:expr, $outcome:expr, $reason:expr) => {
-        // Digests are made only for those who listen.
-        if tracing::enabled!(target: TARGET, $level) {
-            let attempt: &Attempt<'_> = $attempt;
-            let subject = attempt.subject.and_then(|(kind, name)| $subjects.name(kind, name));
-            let actor = attempt.actor.and_then(|(kind, name)| $subjects.name(kind, name));
-            tracing::event!(
-                target: TARGET,
-                $level,
-                outcome = $outcome,
-                operation = attempt.operation.as_str(),
-                subject_kind = attempt.subject.map(|(kind, _)| kind.as_str()),
-                subject = subject.as_deref(),
-                actor_kind = attempt.actor.map(|(kind, _)| kind.as_str()),
-                actor = actor.as_deref(),
-                reason = $reason,
-                organization_id = attempt.organization.map(OrganizationId::as_str),
-                client_address = attempt.address.map(tracing::field::display),
-                sid = attempt.session.map(SessionId::as_str),
-                jti = attempt.token.map(TokenId::as_str),
-            );
-        }
-    };
-}
-
-/// It was let through.
-pub(crate) fn accepted(subjects: &Subjects, attempt: &Attempt<'_>) {
+/// Writes the event of an outcome.
+pub(in crate::service) fn concluded<T>(
+    subjects: &Subjects,
+    attempt: &Attempt<'_>,
+    outcome: &Result<T, Error>,
+) {
     let no_reason: Option<&str> = None;
-    write_event!(tracing::Level::INFO, subjects, attempt, "accepted", no_reason);
-}
-
-/// It was let through, as happens with every request: for those who want to hear of each.
-pub(crate) fn accepted_quietly(subjects: &Subjects, attempt: &Attempt<'_>) {
-    let no_reason: Option<&str> = None;
-    write_event!(tracing::Level::TRACE, subjects, attempt, "accepted", no_reason);
-}
-
-/// It was not, for a reason that the caller may not have been told.
-pub(crate) fn refused(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
-    telemetry::refused(attempt.operation.as_str(), reason);
-    write_event!(tracing::Level::INFO, subjects, attempt, "refused", Some(reason));
-}
-
-/// It could not be told whether it should be.
-pub(crate) fn failed(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
-    telemetry::refused(attempt.operation.as_str(), reason);
-    write_event!(tracing::Level::WARN, subjects, attempt, "failed", Some(reason));
-}
-
-/// Whatever came of it.
-pub(crate) fn concluded<T>(subjects: &Subjects, attempt: &Attempt<'_>, outcome: &Result<T, Error>) {
     match outcome {
-        Ok(_) => accepted(subjects, attempt),
+        Ok(_) => write_event!(tracing::Level::INFO, subjects, attempt, "accepted", no_reason),
         Err(error) => match error.kind() {
             ErrorKind::Unavailable
             | ErrorKind::Overloaded

@@ -1,26 +1,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::clock::{Clock, SystemClock};
-use crate::domain::revocation::RevocationSet;
-use crate::domain::sealing::{SealingKey, SealingKeys};
 use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
-use crate::service::audit::Subjects;
+use crate::service::feed_health::LastHeard;
 use crate::service::hashing::{Executor, HashingPool};
-use crate::service::housekeeping::LastHeard;
 use crate::service::keys::{KeyManager, KeySource};
-use crate::service::one_time_password::OneTimePasswordSender;
-use crate::service::phantom::PhantomTokens;
+use crate::service::model::sealing::{SealingKey, SealingKeys};
+use crate::service::one_time_password_sender::OneTimePasswordSender;
+use crate::service::phantom_tokens::PhantomTokens;
 use crate::service::policy::Policy;
+use crate::service::revocations::RevocationSet;
+use crate::service::store::{self, EntityStore, SessionStore};
 use crate::service::stores::Stores;
+use crate::service::telemetry;
 use crate::service::throttle::Throttle;
 use crate::service::token_service::{Parts, TokenService};
-use crate::service::trusted::TrustedIssuer;
-use crate::service::validate::Validator;
-use crate::store::{EntityStore, MemoryStore, SessionStore};
+use crate::service::validators::Validators;
+use crate::validate::ValidatorBuilder;
+
+impl TokenService {
+    /// Begins one; `issuer`, `audience` and `keys` have to be given.
+    pub fn builder() -> TokenServiceBuilder {
+        TokenServiceBuilder::default()
+    }
+}
 
 /// Builds a [`TokenService`].
 #[derive(Default)]
@@ -29,7 +34,7 @@ pub struct TokenServiceBuilder {
     issuer: Option<String>,
     audiences: Vec<String>,
     keys: Option<KeySource>,
-    pub(super) trusted_issuers: Vec<TrustedIssuer>,
+    pub(super) validators: ValidatorBuilder,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
@@ -140,8 +145,8 @@ impl TokenServiceBuilder {
             None => return Err(configuration("keys have to be given")),
         };
         let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
-        let entities = self.entities.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sessions = self.sessions.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let entities = self.entities.clone().unwrap_or_else(store::default_entities);
+        let sessions = self.sessions.clone().unwrap_or_else(store::default_sessions);
         let is_durable = entities.is_durable()
             || sessions.is_durable()
             || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
@@ -151,8 +156,17 @@ impl TokenServiceBuilder {
         // What other nodes have taken back so far is still to be heard.
         revocations
             .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
-        let (validator, edge_validator) =
-            self.validators(&ring, &clock, &revocations, sealing.audit_key())?;
+        let validators = Validators {
+            settings: self.validators,
+            issuer: self.issuer.as_deref().unwrap_or_default(),
+            audiences: &self.audiences,
+            keys: &ring,
+            policy: &self.policy,
+            clock: &clock,
+            revocations: &revocations,
+        };
+        let (validator, edge_validator) = validators.build(sealing.audit_key())?;
+        telemetry::describe();
         let manage = |managed| {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
             KeyManager::new(managed, clock, stores, sealing, ring.clone(), &self.policy)
@@ -176,44 +190,6 @@ impl TokenServiceBuilder {
             last_heard: LastHeard::default(),
         };
         Ok(TokenService { parts: Arc::new(parts) })
-    }
-
-    /// That of the service's own routes, and that of the host's handlers, which accepts the tokens of
-    /// issuers elsewhere, too.
-    fn validators(
-        &self,
-        ring: &KeyRing,
-        clock: &Arc<dyn Clock>,
-        revocations: &Arc<RevocationSet>,
-        audit_key: Zeroizing<[u8; 32]>,
-    ) -> Result<(Validator, Validator), Error> {
-        let policy = &self.policy;
-        // They are one, or share what tokens that were checked may take.
-        let caches = if self.trusted_issuers.is_empty() { 1 } else { 2 };
-        let subjects = if policy.audit_shows_subjects {
-            Subjects::Shown
-        } else {
-            Subjects::Digested(audit_key)
-        };
-        let mut builder = Validator::builder()
-            .issuer(self.issuer.as_deref().unwrap_or_default())
-            .keys(ring.clone())
-            .leeway(policy.leeway)
-            .max_token_len(policy.max_token_len)
-            .token_cache_bytes(policy.token_cache_bytes / caches)
-            .trailing_wildcards(policy.trailing_wildcards)
-            .shared_clock(Arc::clone(clock))
-            .trusted_proxies(policy.trusted_proxies.clone())
-            .revocations(Arc::clone(revocations))
-            .subjects(subjects);
-        for audience in &self.audiences {
-            builder = builder.audience(audience);
-        }
-        let own = builder.clone().build()?;
-        if self.trusted_issuers.is_empty() {
-            return Ok((own.clone(), own));
-        }
-        Ok((own, builder.trusted_issuers(self.trusted_issuers.clone()).build()?))
     }
 }
 

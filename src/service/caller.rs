@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::domain::identifier::OrganizationId;
+use crate::token::identifier::OrganizationId;
 
 /// Where a call comes from, as far as the host knows: what it is throttled and audited by, and the
 /// organization that it is confined to. The routes fill it in; a host that calls the service
@@ -23,7 +23,7 @@ use crate::domain::identifier::OrganizationId;
 pub struct Caller {
     pub(crate) organization: Option<OrganizationId>,
     pub(crate) address: Option<IpAddr>,
-    nowhere: bool,
+    pub(in crate::service) nowhere: bool,
 }
 
 impl Caller {
@@ -38,18 +38,6 @@ impl Caller {
     pub fn address(mut self, address: Option<IpAddr>) -> Self {
         self.address = address.map(|address| address.to_canonical());
         self
-    }
-
-    /// Below an organization that cannot exist: nothing is found there.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "paths are the routes'"))]
-    pub(crate) fn nowhere(mut self) -> Self {
-        self.nowhere = true;
-        self
-    }
-
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "the routes ask for it"))]
-    pub(crate) fn has_address(&self) -> bool {
-        self.address.is_some()
     }
 
     /// Whether it may see what belongs to `owner`.

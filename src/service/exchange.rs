@@ -9,20 +9,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::audit::Operation;
 use crate::clock::Timestamp;
-use crate::domain::acl::Acl;
-use crate::domain::claims::{AccessToken, SubjectType, Validated};
-use crate::domain::identifier::{CustomerId, TokenId};
-use crate::domain::one_time_password::OneTimePassword;
-use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
+use crate::service::model::access_token::AccessToken;
+use crate::service::model::one_time_password::OneTimePassword;
+use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::telemetry;
 use crate::service::token_service::TokenService;
-use crate::telemetry;
+use crate::token::acl::Acl;
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::{CustomerId, TokenId};
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
 /// authentication token is used up.
@@ -137,7 +138,7 @@ impl TokenService {
     ) -> Result<ExchangedToken, Error> {
         let mut found = None;
         let exchanged = self.try_exchange(token, &request, &mut found).await;
-        let operation = Operation::Exchange;
+        let operation = Operation::EXCHANGE;
         let mut attempt = request.caller.attempt(operation).of_session(found.as_ref());
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);

@@ -1,16 +1,16 @@
 //! What has to be done now and then, and what has to be heard of.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
-use crate::domain::revocation::RevocationSet;
 use crate::error::Error;
+use crate::service::backoff::Backoff;
+use crate::service::revocations::RevocationSet;
+use crate::service::store::{Cursor, Revocations};
+use crate::service::telemetry;
 use crate::service::token_service::{Parts, TokenService};
-use crate::store::{Cursor, Revocations};
-use crate::telemetry;
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
@@ -149,23 +149,6 @@ fn apply(parts: &Parts, read: &Revocations) {
         if parts.revocations.set_stale(false) {
             tracing::info!("it is known what other nodes take back");
         }
-    }
-}
-
-/// When it was heard last what other nodes take back.
-#[derive(Debug, Default)]
-pub(super) struct LastHeard(Mutex<Heard>);
-
-#[derive(Debug, Default)]
-struct Heard {
-    at: Option<Instant>,
-    /// Whether somebody sees to it that it is not gone by for too long.
-    is_watched: bool,
-}
-
-impl LastHeard {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

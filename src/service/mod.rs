@@ -1,80 +1,66 @@
-//! The use-cases. Nothing here knows HTTP, or which store is behind the traits.
+//! The token service: issues, exchanges and revokes tokens.
 
-#[cfg_attr(not(feature = "service"), allow(dead_code, reason = "most is told by the service"))]
-pub(crate) mod audit;
-pub(crate) mod proxies;
-mod token_cache;
-pub(crate) mod trusted;
-pub(crate) mod validate;
-
-#[cfg(feature = "service")]
-mod attempt;
-#[cfg(feature = "service")]
+mod audit;
+mod backoff;
 mod builder;
-#[cfg(feature = "service")]
-pub(crate) mod caller;
-#[cfg(feature = "service")]
+mod caller;
 mod detached;
-#[cfg(feature = "service")]
-mod entities;
-#[cfg(feature = "service")]
-pub(crate) mod exchange;
-#[cfg(feature = "service")]
+mod epoch_lock;
+mod error;
+mod exchange;
+mod feed_health;
 mod hashing;
-#[cfg(feature = "service")]
 mod housekeeping;
-#[cfg(feature = "service")]
-pub(crate) mod issue;
-#[cfg(feature = "service")]
+pub(crate) mod http;
+mod issue;
 mod keys;
-#[cfg(feature = "service")]
-pub(crate) mod one_time_password;
-#[cfg(feature = "service")]
+mod login;
+mod model;
+mod one_time_password;
+mod one_time_password_sender;
 mod password;
-#[cfg(feature = "service")]
-mod phantom;
-#[cfg(feature = "service")]
-pub(crate) mod policy;
-#[cfg(feature = "service")]
+mod phantom_token;
+mod phantom_tokens;
+mod policy;
+mod principals;
+mod revocations;
 mod revoke;
-#[cfg(feature = "service")]
-pub(crate) mod secret;
-#[cfg(feature = "service")]
-pub(crate) mod session;
-#[cfg(feature = "service")]
+mod rotate_keys;
+mod secret;
+mod session;
+pub mod store;
 mod stores;
-#[cfg(feature = "service")]
-pub(crate) mod throttle;
-#[cfg(feature = "service")]
+mod telemetry;
+mod throttle;
 mod token_service;
+#[cfg(feature = "remote-jwks")]
+mod trusted_issuers;
+mod validators;
 
-#[cfg(feature = "service")]
 pub use self::builder::TokenServiceBuilder;
-#[cfg(feature = "service")]
 pub use self::caller::Caller;
-#[cfg(feature = "service")]
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
-#[cfg(feature = "service")]
+pub use self::http::cookie::SameSite;
+pub use self::http::exchange::ExchangeLayer;
+pub use self::http::issue::{Issue, IssueLayer};
 pub use self::issue::{Grant, IssuedToken};
-#[cfg(feature = "service")]
-pub use self::keys::{KeySource, ManagedKeys, RotationSchedule};
-#[cfg(feature = "service")]
-pub use self::one_time_password::{OneTimePasswordMessage, OneTimePasswordSender};
-#[cfg(feature = "service")]
-pub use self::policy::Policy;
-#[cfg(feature = "service")]
+pub use self::keys::{KeySource, ManagedKeys};
+pub use self::model::access_token::AccessToken;
+pub use self::model::entity::{Entity, EntityId, EntityKind};
+pub use self::model::key_schedule::{KeySchedule, ScheduledKey};
+pub use self::model::one_time_password::OneTimePassword;
+pub use self::model::password::{Password, PasswordCost, PasswordHash};
+pub use self::model::revocation::{Revocation, RevocationTarget};
+pub use self::model::sealing::SealingKey;
+pub use self::model::secret::{Secret, Secrets, StoredSecret};
+pub use self::model::session::{AuthenticationToken, Session, SessionKey};
+pub use self::one_time_password_sender::{OneTimePasswordMessage, OneTimePasswordSender};
+pub use self::policy::{Policy, RotationSchedule, ThrottleLimit};
 pub use self::secret::IssuedSecret;
-#[cfg(feature = "service")]
 pub use self::session::{CustomerLogin, NewSession, StartedSession};
-#[cfg(feature = "service")]
-pub use self::throttle::ThrottleLimit;
-#[cfg(feature = "service")]
 pub use self::token_service::TokenService;
-#[cfg(feature = "router")]
-pub(crate) use crate::store::Page;
 
 /// The operations that this crate guards itself, as access-control lists name them.
-#[cfg(feature = "service")]
 pub mod permission {
     /// Reading an entity's secret.
     pub const READ_ENTITY_SECRET: &str = "ReadEntitySecret";

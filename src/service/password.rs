@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::domain::claims::SubjectType;
-use crate::domain::entity::{Entity, EntityId};
-use crate::domain::password::{Password, PasswordHash};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::password::{Password, PasswordHash};
 use crate::service::stores::Round;
 use crate::service::token_service::TokenService;
+use crate::token::claims::SubjectType;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
@@ -55,7 +55,7 @@ impl TokenService {
             self.write_password(id.clone(), hash, None).await
         };
         let set = set.await;
-        self.audit(&Attempt::new(Operation::SetPassword).of_entity(id), &set);
+        self.audit(&Attempt::new(Operation::SET_PASSWORD).of_entity(id), &set);
         set
     }
 
@@ -78,7 +78,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<(), Error> {
         let changed = self.try_change_password(id, old, new, caller).await;
-        self.audit(&caller.attempt(Operation::ChangePassword).of_entity(id), &changed);
+        self.audit(&caller.attempt(Operation::CHANGE_PASSWORD).of_entity(id), &changed);
         changed
     }
 

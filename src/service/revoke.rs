@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::domain::claims::SubjectType;
-use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, SessionId, TokenId};
-use crate::domain::revocation::{Revocation, RevocationTarget};
 use crate::error::Error;
-use crate::service::audit::{Attempt, Operation};
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::telemetry;
 use crate::service::token_service::{Parts, TokenService};
-use crate::telemetry;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, SessionId, TokenId};
 
 /// What of a subject's is ended.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let revoked = self.revoke(RevocationTarget::Token(id.clone())).await;
-        let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::RevokeToken) };
+        let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
         self.audit(&attempt, &revoked);
         revoked
     }
@@ -49,7 +49,7 @@ impl TokenService {
         let revoked = self.end_all(subject_type, subject, cutoff).await;
         let attempt = Attempt {
             subject: Some((subject_type, subject)),
-            ..Attempt::new(Operation::RevokeSubject)
+            ..Attempt::new(Operation::REVOKE_SUBJECT)
         };
         self.audit(&attempt, &revoked);
         revoked

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::domain::claims::{SubjectType, Validated};
-use crate::domain::entity::{Entity, EntityId, EntityKind};
-use crate::domain::secret::{Secret, Secrets, StoredSecret};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
+use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::secret::{Secret, Secrets, StoredSecret};
 use crate::service::permission;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
+use crate::token::claims::{SubjectType, Validated};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -53,7 +53,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let read = self.try_read_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::ReadSecret, entity_id, manager, caller, &read);
+        self.conclude(Operation::READ_SECRET, entity_id, manager, caller, &read);
         read
     }
 
@@ -91,7 +91,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
         let reset = self.try_reset_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::ResetSecret, entity_id, manager, caller, &reset);
+        self.conclude(Operation::RESET_SECRET, entity_id, manager, caller, &reset);
         reset
     }
 
@@ -137,7 +137,7 @@ impl TokenService {
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
         let imported = self.try_import_secret(entity_id, secret, expiry_days).await;
-        self.audit(&Attempt::new(Operation::ImportSecret).of_entity(entity_id), &imported);
+        self.audit(&Attempt::new(Operation::IMPORT_SECRET).of_entity(entity_id), &imported);
         imported
     }
 

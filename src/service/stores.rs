@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, SessionId};
-use crate::domain::revocation::Revocation;
-use crate::domain::session::{Session, SessionKey};
 use crate::error::{Error, ErrorKind};
-use crate::store::{
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::revocation::Revocation;
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::store::{
     Cursor, EntityStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage, SessionStore,
     StoreError,
 };
-use crate::telemetry;
+use crate::service::telemetry;
+use crate::token::identifier::{CustomerId, SessionId};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 

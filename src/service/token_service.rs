@@ -1,23 +1,23 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
-use crate::domain::claims::Validated;
-use crate::domain::revocation::RevocationSet;
-use crate::domain::sealing::SealingKeys;
 use crate::error::Error;
 use crate::jose::KeyRing;
-use crate::service::audit::{self, Attempt};
-use crate::service::builder::TokenServiceBuilder;
+use crate::service::audit;
+use crate::service::feed_health::LastHeard;
 use crate::service::hashing::HashingPool;
-use crate::service::housekeeping::LastHeard;
 use crate::service::keys::KeyManager;
-use crate::service::one_time_password::OneTimePasswordSender;
-use crate::service::phantom::PhantomTokens;
+use crate::service::model::sealing::SealingKeys;
+use crate::service::one_time_password_sender::OneTimePasswordSender;
+use crate::service::phantom_tokens::PhantomTokens;
 use crate::service::policy::Policy;
+use crate::service::revocations::RevocationSet;
 use crate::service::stores::Stores;
 use crate::service::throttle::Throttle;
-use crate::service::validate::Validator;
+use crate::token::claims::Validated;
+use crate::validate::Validator;
 
 /// Issues, validates and exchanges tokens. Cheap to clone: all clones are one service.
 ///
@@ -35,36 +35,31 @@ use crate::service::validate::Validator;
 /// ```
 #[derive(Clone)]
 pub struct TokenService {
-    pub(super) parts: Arc<Parts>,
+    pub(in crate::service) parts: Arc<Parts>,
 }
 
-pub(super) struct Parts {
-    pub(super) issuer: String,
-    pub(super) audiences: Vec<String>,
-    pub(super) keys: KeyRing,
+pub(in crate::service) struct Parts {
+    pub(in crate::service) issuer: String,
+    pub(in crate::service) audiences: Vec<String>,
+    pub(in crate::service) keys: KeyRing,
     /// Where the service makes its keys itself.
-    pub(super) key_manager: Option<KeyManager>,
-    pub(super) sealing: SealingKeys,
-    pub(super) stores: Stores,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) policy: Policy,
-    pub(super) sender: Option<Arc<dyn OneTimePasswordSender>>,
-    pub(super) hashing: HashingPool,
-    pub(super) throttle: Throttle,
-    pub(super) validator: Validator,
+    pub(in crate::service) key_manager: Option<KeyManager>,
+    pub(in crate::service) sealing: SealingKeys,
+    pub(in crate::service) stores: Stores,
+    pub(in crate::service) clock: Arc<dyn Clock>,
+    pub(in crate::service) policy: Policy,
+    pub(in crate::service) sender: Option<Arc<dyn OneTimePasswordSender>>,
+    pub(in crate::service) hashing: HashingPool,
+    pub(in crate::service) throttle: Throttle,
+    pub(in crate::service) validator: Validator,
     /// That of the host's handlers: it accepts the tokens of issuers elsewhere, too.
-    pub(super) edge_validator: Validator,
-    pub(super) revocations: Arc<RevocationSet>,
-    pub(super) last_heard: LastHeard,
-    pub(super) phantom_tokens: PhantomTokens,
+    pub(in crate::service) edge_validator: Validator,
+    pub(in crate::service) revocations: Arc<RevocationSet>,
+    pub(in crate::service) last_heard: LastHeard,
+    pub(in crate::service) phantom_tokens: PhantomTokens,
 }
 
 impl TokenService {
-    /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    pub fn builder() -> TokenServiceBuilder {
-        TokenServiceBuilder::default()
-    }
-
     /// What checks the tokens that it issues, and those of no other issuer.
     #[must_use]
     pub fn validator(&self) -> &Validator {
@@ -79,9 +74,20 @@ impl TokenService {
         &self.parts.edge_validator
     }
 
+    /// Fetches the keys of the issuers that it trusts; see
+    /// [`Validator::fetch_keys`](crate::Validator::fetch_keys).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the keys of one cannot be
+    /// fetched now.
+    pub async fn fetch_trusted_keys(&self) -> Result<(), Error> {
+        self.parts.edge_validator.fetch_keys().await
+    }
+
     /// Whether a token is of this service: what others say of their subjects means nothing to its
     /// own principals.
-    pub(super) fn is_own(&self, bearer: &Validated) -> bool {
+    pub(in crate::service) fn is_own(&self, bearer: &Validated) -> bool {
         bearer.issuer() == self.parts.issuer
     }
 
@@ -101,15 +107,6 @@ impl TokenService {
     #[must_use]
     pub fn jwks(&self) -> String {
         self.parts.keys.to_jwks(self.now())
-    }
-
-    /// Whether its keys are still to come: until then, nothing can be signed or checked.
-    #[cfg_attr(
-        not(feature = "router"),
-        allow(dead_code, reason = "asked where keys are published")
-    )]
-    pub(crate) fn keys_are_awaited(&self) -> bool {
-        self.parts.keys.are_awaited()
     }
 
     /// The time by its clock.

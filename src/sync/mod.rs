@@ -3,15 +3,11 @@
 //! It knows nothing of tokens, so that the package in `models/` can run these very files under loom,
 //! in every order that the memory model allows.
 
-mod counted;
-mod flights;
-mod generation;
+pub(crate) mod epoch;
+mod epoch_swap;
 mod primitives;
-mod versioned;
+mod single_flight;
 
-pub(crate) use self::counted::Counted;
-pub(crate) use self::flights::{Flights, Landed};
-#[cfg(feature = "service")]
-pub(crate) use self::generation::Generation;
-pub(crate) use self::generation::GoodAsOf;
-pub(crate) use self::versioned::Versioned;
+pub(crate) use self::epoch::CheckedEpoch;
+pub(crate) use self::epoch_swap::EpochSwap;
+pub(crate) use self::single_flight::{Flown, SingleFlight};

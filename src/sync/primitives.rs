@@ -3,11 +3,7 @@
 #[cfg(not(countersign_models))]
 pub(super) use arc_swap::{ArcSwap, Guard};
 #[cfg(not(countersign_models))]
-pub(super) use std::sync::{
-    Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64,
-};
+pub(super) use std::sync::{Mutex, OnceLock, atomic::AtomicU64};
 
 #[cfg(countersign_models)]
-pub(super) use crate::stand_ins::{
-    ArcSwap, AtomicU64, Guard, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+pub(super) use crate::stand_ins::{ArcSwap, AtomicU64, Guard, Mutex, OnceLock};

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::claims::SubjectType;
 use crate::jose::{KeyRing, SigningKey};
-use crate::service::validate::Validator;
 use crate::service::{TokenService, TokenServiceBuilder};
 use crate::testing::{TestClock, TestToken, new_key, signing_key};
+use crate::token::claims::SubjectType;
+use crate::validate::Validator;
 
 /// Longer than a token of a test is looked at.
 const RETIREMENT: Duration = Duration::from_secs(10 * 365 * 86_400);

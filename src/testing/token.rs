@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::domain::acl::{Acl, AclEntry};
-use crate::domain::claims::SubjectType;
 use crate::jose::SigningKey;
+use crate::token::acl::{Acl, AclEntry};
+use crate::token::claims::SubjectType;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -3,35 +3,84 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module, and those that it may import.
-const LAYERS: [(&str, &[&str]); 12] = [
-    ("error", &[]),
-    ("backoff", &[]),
-    ("clock", &["error"]),
-    ("json", &[]),
-    ("sync", &[]),
-    ("domain", &["error", "clock", "json", "sync", "domain"]),
-    ("jose", &["error", "backoff", "clock", "json", "sync", "jose"]),
-    ("store", &["error", "clock", "sync", "domain", "store"]),
-    ("telemetry", &[]),
-    (
-        "service",
-        &[
-            "error",
-            "backoff",
-            "clock",
-            "json",
-            "sync",
-            "domain",
-            "jose",
-            "store",
-            "telemetry",
-            "service",
-        ],
-    ),
-    ("http", &["error", "clock", "json", "domain", "service", "http"]),
-    ("testing", &["error", "clock", "domain", "jose", "store", "service", "testing"]),
+/// The modules, each of which may name itself and those before it. First what checks tokens, which
+/// is always compiled; from `service/model` on, the token service.
+const ORDER: &[&str] = &[
+    "error",
+    "clock",
+    "json",
+    "sync",
+    "telemetry",
+    "jose",
+    "token",
+    "audit",
+    "validate",
+    "guard",
+    "service/model",
+    "service/store",
+    "service/error",
+    "service/telemetry",
+    "service/backoff",
+    "service/detached",
+    "service/epoch_lock",
+    "service/caller",
+    "service/audit",
+    "service/policy",
+    "service/stores",
+    "service/hashing",
+    "service/throttle",
+    "service/revocations",
+    "service/keys",
+    "service/one_time_password_sender",
+    "service/phantom_tokens",
+    "service/feed_health",
+    "service/validators",
+    "service/token_service",
+    "service/revoke",
+    "service/principals",
+    "service/issue",
+    "service/password",
+    "service/permission",
+    "service/secret",
+    "service/login",
+    "service/session",
+    "service/session/end",
+    "service/one_time_password",
+    "service/session/new",
+    "service/session/start",
+    "service/exchange",
+    "service/phantom_token",
+    "service/rotate_keys",
+    "service/housekeeping",
+    "service/builder",
+    "service",
+    "service/trusted_issuers",
+    "service/http/cookie",
+    "service/http/rejection",
+    "service/http/exchange",
+    "service/http/issue",
+    "service/http/layers",
+    "service/http/routes",
+    "service/http",
+    "testing",
+    "lib",
 ];
+
+/// The place in [`ORDER`] of the module that a path belongs to: `service/session/end/x` to that of
+/// `service/session/end`.
+fn place(path: &str) -> usize {
+    let mut path = path;
+    loop {
+        if let Some(place) = ORDER.iter().position(|module| *module == path) {
+            return place;
+        }
+        path = path.rsplit_once('/').unwrap_or_else(|| panic!("{path} has no place in ORDER")).0;
+    }
+}
+
+fn module_of(file: &str) -> String {
+    file.trim_end_matches(".rs").trim_end_matches("/mod").to_owned()
+}
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -62,24 +111,87 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn no_module_imports_from_one_to_its_right() {
+fn no_module_names_one_that_comes_after_it() {
     for (name, text) in source_files() {
-        let module = name.split(['/', '.']).next().unwrap();
-        let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == module) else {
-            assert_eq!(module, "lib", "{name} belongs to no layer");
-            continue;
-        };
+        let own = place(&module_of(&name));
         for line in code(&text) {
+            let line = line.replace("(in crate::service", "(");
             for (at, _) in line.match_indices("crate::") {
                 let rest = &line[at + "crate::".len()..];
-                let end = rest.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(rest.len());
-                let imported = &rest[..end];
-                let is_layer = LAYERS.iter().any(|(layer, _)| *layer == imported);
+                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_' && c != ':');
+                let path = rest[..end.unwrap_or(rest.len())].trim_end_matches(':');
+                if !path.is_empty() {
+                    let path = path.replace("::", "/");
+                    assert!(place(&path) <= own, "{name} names {path}: {line}");
+                }
+            }
+        }
+    }
+}
+
+/// The methods of the service, and the file of each.
+fn service_methods() -> Vec<(String, String)> {
+    let mut methods = Vec::new();
+    for (name, text) in source_files() {
+        let mut is_inside = false;
+        for line in text.lines() {
+            is_inside = if is_inside { line != "}" } else { line == "impl TokenService {" };
+            let is_item = line.starts_with("    ") && !line.starts_with("     ");
+            if let Some((_, signature)) = line.split_once("fn ").filter(|_| is_inside && is_item) {
+                let end = signature.find(['(', '<']).unwrap_or(signature.len());
+                methods.push((signature[..end].to_owned(), name.clone()));
+            }
+        }
+    }
+    methods
+}
+
+#[test]
+fn no_use_case_calls_one_that_comes_after_it() {
+    let methods = service_methods();
+    assert!(methods.len() > 60, "the methods are read: {}", methods.len());
+    for (name, text) in source_files() {
+        let own = place(&module_of(&name));
+        let is_use_case = own > place("service/token_service");
+        for (method, home) in &methods {
+            for receiver in ["self", "tokens"] {
+                let call = format!("{receiver}.{method}(");
+                let calls =
+                    name.starts_with("service/") && code(&text).any(|line| line.contains(&call));
                 assert!(
-                    !is_layer || allowed.contains(&imported),
-                    "{name} imports {imported}: {line}"
+                    !calls || place(&module_of(home)) <= own,
+                    "{name} calls {method} of {home}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_feature_is_a_folder_and_no_condition_within_a_function() {
+    let mut of_service = 0;
+    for (name, text) in source_files() {
+        let file = name.rsplit('/').next().unwrap();
+        assert!(!file.starts_with("no_"), "{name} stands in for a module that is not compiled");
+        for line in code(&text) {
+            of_service += line.matches("feature = \"service\"").count();
+            assert!(!line.contains("allow(dead_code"), "{name}: {line}");
+            let indentation = line.len() - line.trim_start().len();
+            let is_condition = line.trim_start().starts_with("#[cfg(") && indentation >= 8;
+            assert!(!is_condition && !line.contains("cfg!("), "{name}: {line}");
+        }
+    }
+    assert!(of_service <= 3, "{of_service} conditions on the feature `service`");
+}
+
+#[test]
+fn the_service_names_no_store_of_its_own() {
+    for (name, text) in source_files() {
+        if !name.starts_with("service/") || name.starts_with("service/store/") {
+            continue;
+        }
+        for store in ["MemoryStore", "SqliteStore", "PostgresStore", "RedisStore", "Cached"] {
+            assert!(!code(&text).any(|line| line.contains(store)), "{name} names {store}");
         }
     }
 }
@@ -93,13 +205,18 @@ fn the_system_time_is_read_in_one_file() {
 }
 
 #[test]
-fn the_service_names_no_http_and_the_edge_no_store() {
+fn use_cases_name_no_http_and_http_names_no_store() {
     for (name, text) in source_files() {
-        let forbidden: &[&str] = match name.split('/').next().unwrap() {
-            "service" => &["http::", "axum", "StatusCode", "HeaderMap"],
-            "domain" | "jose" | "store" => &["http::", "axum", "StatusCode", "tower"],
-            "http" => &["EntityStore", "SessionStore", "MemoryStore"],
-            _ => &[],
+        let is_http = name.starts_with("guard/") || name.starts_with("service/http/");
+        let is_store = name.starts_with("service/store/") || name.starts_with("service/model/");
+        let forbidden: &[&str] = if is_http {
+            &["EntityStore", "SessionStore", "MemoryStore"]
+        } else if is_store || name.starts_with("jose/") || name.starts_with("token/") {
+            &["http::", "axum", "StatusCode", "tower"]
+        } else if name.starts_with("service/") {
+            &["axum", "StatusCode", "HeaderMap"]
+        } else {
+            &[]
         };
         for word in forbidden {
             assert!(!code(&text).any(|line| line.contains(word)), "{name} names {word}");

@@ -125,9 +125,9 @@ async fn a_user_needs_no_more_than_the_docs_say() {
     store.purge_expired(now).await.unwrap();
 }
 
-const INSERT: &str = include_str!("../../src/store/redis/scripts/insert.lua");
-const REPLACE: &str = include_str!("../../src/store/redis/scripts/replace.lua");
-const TAKE: &str = include_str!("../../src/store/redis/scripts/take.lua");
+const INSERT: &str = include_str!("../../src/service/store/redis/scripts/insert.lua");
+const REPLACE: &str = include_str!("../../src/service/store/redis/scripts/replace.lua");
+const TAKE: &str = include_str!("../../src/service/store/redis/scripts/take.lua");
 
 /// The repetition of a call comes late here: others were there in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::domain::password::{Password, PasswordCost, PasswordHash};
 use crate::error::{Error, ErrorKind};
 use crate::service::hashing::workers::Workers;
+use crate::service::model::password::{Password, PasswordCost, PasswordHash};
 use crate::service::policy::Policy;
-use crate::telemetry;
+use crate::service::telemetry;
 
 pub(crate) use self::workers::Job;
 

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::domain::acl::Acl;
-use crate::domain::claims::SubjectType;
-use crate::domain::entity::Entity;
-use crate::domain::identifier::{OrganizationId, SessionId};
-use crate::domain::session::Session;
+use crate::service::model::entity::Entity;
+use crate::service::model::session::Session;
+use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 /// What a token is to say, for hosts that have found out by their own means who somebody is.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Grant {
     }
 
     /// What a registered principal is entitled to.
-    pub(super) fn of_entity(entity: &Entity) -> Self {
+    pub(in crate::service) fn of_entity(entity: &Entity) -> Self {
         Self {
             organization_id: entity.organization_id.clone(),
             acl: entity.acl.clone(),

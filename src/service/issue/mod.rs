@@ -1,18 +1,17 @@
 //! Issuing tokens: to those who log in, and to those whom the host vouches for.
 
 mod grant;
-mod login;
 mod sign;
 
 use std::time::Duration;
 
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::domain::claims::AccessToken;
-use crate::domain::identifier::TokenId;
 use crate::error::{Error, InvalidField};
-use crate::service::audit::{Attempt, Operation};
+use crate::service::model::access_token::AccessToken;
+use crate::service::telemetry;
 use crate::service::token_service::TokenService;
-use crate::telemetry;
+use crate::token::identifier::TokenId;
 
 pub use self::grant::Grant;
 pub(in crate::service) use self::sign::too_long;
@@ -58,7 +57,7 @@ impl TokenService {
             Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
             None => self.issue_at(grant, self.now()),
         };
-        let operation = Operation::IssueToken;
+        let operation = Operation::ISSUE_TOKEN;
         let attempt = Attempt {
             subject: Some((subject.0, &subject.1)),
             organization: organization.as_ref(),
@@ -97,7 +96,7 @@ impl TokenService {
         Ok(IssuedToken { access_token, token_id, issued_at, expires_at, message: None })
     }
 
-    /// See [`RevocationSet::issue_time`](crate::domain::revocation::RevocationSet::issue_time).
+    /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
         self.parts.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
     }

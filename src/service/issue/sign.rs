@@ -1,10 +1,11 @@
 use crate::clock::Timestamp;
-use crate::domain::claims::{AccessToken, Claims, SubjectType};
-use crate::domain::identifier::TokenId;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::issue::Grant;
+use crate::service::model::access_token::AccessToken;
 use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
+use crate::token::claims::{Claims, SubjectType};
+use crate::token::identifier::TokenId;
 
 impl TokenService {
     pub(in crate::service) fn sign(

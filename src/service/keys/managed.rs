@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::jose::{Algorithm, CryptoProvider};
-use crate::store::{KeyStore, MemoryStore};
+use crate::service::store::{self, KeyStore};
 
 /// Signing keys that the service makes and changes itself, as the policy's
 /// [`rotation_schedule`](crate::Policy::rotation_schedule) says, and that nodes share.
@@ -48,8 +48,7 @@ impl ManagedKeys {
     /// Keys of an algorithm, made by a provider. They are in memory unless a store is given: each
     /// process then has its own.
     pub fn with_provider(algorithm: Algorithm, provider: impl CryptoProvider + 'static) -> Self {
-        let store = Arc::new(MemoryStore::new());
-        Self { algorithm, provider: Arc::new(provider), store }
+        Self { algorithm, provider: Arc::new(provider), store: store::default_keys() }
     }
 
     /// Where the keys are kept.

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::key_schedule::{KeySchedule, ScheduledKey};
-use crate::domain::sealing::SealingKeys;
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
-use crate::service::keys::{ManagedKeys, RotationSchedule};
-use crate::service::policy::Policy;
+use crate::service::keys::ManagedKeys;
+use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+use crate::service::model::sealing::SealingKeys;
+use crate::service::policy::{Policy, RotationSchedule};
+use crate::service::store::KeyStore;
 use crate::service::stores::{MAX_ROUNDS, Round, Stores, contended};
-use crate::store::KeyStore;
 
 /// Keeps a ring as the shared record says.
 pub(in crate::service) struct KeyManager {
@@ -98,14 +98,14 @@ impl KeyManager {
     }
 
     /// Has the next key sign as soon as all have it. Answers when that is.
-    pub(super) async fn rotate_early(&self) -> Result<Timestamp, Error> {
+    pub(in crate::service) async fn rotate_early(&self) -> Result<Timestamp, Error> {
         self.update(|schedule, now| {
             schedule.rotate_early(now, self.propagation, |from| self.generate(now, from))
         })
         .await
     }
 
-    pub(super) async fn retire(&self, kid: &str) -> Result<(), Error> {
+    pub(in crate::service) async fn retire(&self, kid: &str) -> Result<(), Error> {
         self.update(|schedule, now| schedule.retire(kid, now, |from| self.generate(now, from)))
             .await
     }

@@ -2,69 +2,13 @@
 
 mod managed;
 mod manager;
-mod schedule;
+mod ring;
 mod source;
+mod text;
 
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod with_default_provider;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
-use crate::service::audit::{Attempt, Operation};
-use crate::service::detached::run_to_completion;
-use crate::service::token_service::TokenService;
-
 pub use self::managed::ManagedKeys;
 pub(in crate::service) use self::manager::KeyManager;
-pub use self::schedule::RotationSchedule;
 pub use self::source::KeySource;
-
-impl TokenService {
-    /// Has the next of the [`ManagedKeys`] sign as soon as all who validate have it, ahead of the
-    /// schedule, and answers when that is. Until then the present one signs, and what it signed is
-    /// accepted to its end.
-    ///
-    /// A next key that was announced for long enough signs at once. Otherwise one is made, and is
-    /// published for as long as nodes and others may go without looking.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Configuration`] for keys that are not managed: rotate their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::Unavailable`] where the store is out of
-    /// reach.
-    pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
-        let tokens = self.clone();
-        let rotated =
-            run_to_completion(async move { tokens.key_manager()?.rotate_early().await }).await;
-        self.audit(&Attempt::new(Operation::RotateKeys), &rotated);
-        rotated
-    }
-
-    /// Ends one of the [`ManagedKeys`] now, as for one that got into wrong hands: what it signed is
-    /// refused from here on, by this node at once and by others once they look, within the
-    /// `refresh_interval` of the [`RotationSchedule`]. Where it is the one that signs, another
-    /// takes its place at once, and others refuse what that signs until they have looked.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Configuration`] for keys that are not managed: retire one of their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::NotFound`] where no key has that `kid`.
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
-    pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
-        let (tokens, key) = (self.clone(), kid.to_owned());
-        // Once others refuse what it signs, this node has to: also where the caller has hung up.
-        let retired =
-            run_to_completion(async move { tokens.key_manager()?.retire(&key).await }).await;
-        if retired.is_ok() {
-            tracing::warn!(kid, "a signing key was ended before its time");
-        }
-        self.audit(&Attempt::new(Operation::RetireKey), &retired);
-        retired
-    }
-
-    fn key_manager(&self) -> Result<&KeyManager, Error> {
-        let problem = "the keys are not managed by the service: change their ring";
-        let none = || Error::new(ErrorKind::Configuration, problem);
-        self.parts.key_manager.as_ref().ok_or_else(none)
-    }
-}

@@ -2,56 +2,20 @@
 
 mod verify;
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
+use crate::audit::Operation;
 use crate::clock::Timestamp;
-use crate::domain::identifier::{CustomerId, OrganizationId, SessionId};
-use crate::domain::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
-use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Operation;
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
+use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::one_time_password_sender::OneTimePasswordMessage;
 use crate::service::session::no_session;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
-
-/// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
-#[async_trait]
-pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
-    /// Delivers a code. It may take as long as the policy's `sender_deadline`; a session whose
-    /// code cannot be delivered is not started.
-    ///
-    /// # Errors
-    ///
-    /// Whatever kept it from being delivered. Callers are told 503, and nothing of this.
-    async fn send(
-        &self,
-        message: OneTimePasswordMessage,
-    ) -> Result<(), Box<dyn StdError + Send + Sync>>;
-}
-
-/// A code, and whom it is for.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct OneTimePasswordMessage {
-    /// Whose session it is.
-    pub customer_id: CustomerId,
-    /// The name that the customer logged in with, where it was by name and password.
-    pub username: Option<String>,
-    /// The organization that the session belongs to.
-    pub organization_id: Option<OrganizationId>,
-    /// The session's public id.
-    pub session_id: SessionId,
-    /// The code.
-    pub one_time_password: OneTimePassword,
-    /// Until when it is good.
-    pub expires_at: Timestamp,
-}
+use crate::token::identifier::SessionId;
 
 /// A code that is to be delivered.
 pub(super) struct NewCode {
@@ -81,7 +45,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let mut found = None;
         let sent = self.try_resend(token, caller, &mut found).await;
-        let attempt = caller.attempt(Operation::SendOneTimePassword).of_session(found.as_ref());
+        let attempt = caller.attempt(Operation::SEND_ONE_TIME_PASSWORD).of_session(found.as_ref());
         self.audit(&attempt, &sent);
         sent
     }

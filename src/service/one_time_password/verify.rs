@@ -1,7 +1,7 @@
 use crate::clock::Timestamp;
-use crate::domain::one_time_password::{OneTimePassword, StoredCode};
-use crate::domain::session::Session;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::one_time_password::{OneTimePassword, StoredCode};
+use crate::service::model::session::Session;
 use crate::service::session::no_session;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::acl::Acl;
 use crate::error::InvalidField;
 use crate::service::policy::Policy;
+use crate::token::acl::Acl;
 
 impl Policy {
     /// What is wrong with a list.

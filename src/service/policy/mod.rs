@@ -1,7 +1,9 @@
 //! The decisions of a service, each with a default and the reason for it.
 
 mod limits;
+mod rotation_schedule;
 mod setters;
+mod throttle_limit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +11,12 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::password::{Password, PasswordCost};
 use crate::error::{Error, ErrorKind};
-use crate::service::keys::RotationSchedule;
-use crate::service::throttle::ThrottleLimit;
-use crate::service::validate::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
+use crate::service::model::password::{Password, PasswordCost};
+use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
+
+pub use self::rotation_schedule::RotationSchedule;
+pub use self::throttle_limit::ThrottleLimit;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::password::{Password, PasswordCost};
-use crate::service::keys::RotationSchedule;
-use crate::service::policy::{PasswordRule, Policy};
-use crate::service::throttle::ThrottleLimit;
+use crate::service::model::password::{Password, PasswordCost};
+use crate::service::policy::{PasswordRule, Policy, RotationSchedule, ThrottleLimit};
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {

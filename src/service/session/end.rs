@@ -1,12 +1,12 @@
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::domain::identifier::SessionId;
-use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::Error;
-use crate::service::audit::{Attempt, Operation};
 use crate::service::caller::Caller;
+use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::session::no_session;
 use crate::service::stores::{MAX_ROUNDS, Round, contended};
 use crate::service::token_service::TokenService;
+use crate::token::identifier::SessionId;
 
 impl TokenService {
     /// Ends a session, and, where the policy says so, the tokens that were exchanged from it: also where
@@ -18,7 +18,7 @@ impl TokenService {
     /// again.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let ended = self.try_end(id).await;
-        let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::EndSession) };
+        let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
         self.audit(&attempt, &ended);
         ended
     }
@@ -46,7 +46,7 @@ impl TokenService {
     ) -> Result<(), Error> {
         let mut found = None;
         let ended = self.try_log_out(token, caller, &mut found).await;
-        let attempt = caller.attempt(Operation::EndSession).of_session(found.as_ref());
+        let attempt = caller.attempt(Operation::END_SESSION).of_session(found.as_ref());
         self.audit(&attempt, &ended);
         ended
     }

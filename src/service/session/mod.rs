@@ -4,15 +4,15 @@ mod end;
 mod new;
 mod start;
 
-use crate::domain::claims::{SubjectType, Validated};
-use crate::domain::identifier::{CustomerId, OrganizationId};
-use crate::domain::session::{AuthenticationToken, Session};
+use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Operation;
 use crate::service::caller::Caller;
+use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
+use crate::service::store::{Page, SessionFilter, SessionPage};
 use crate::service::token_service::TokenService;
-use crate::store::{Page, SessionFilter, SessionPage};
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::{CustomerId, OrganizationId};
 
 pub use self::new::{CustomerLogin, NewSession, StartedSession};
 
@@ -87,7 +87,7 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<SessionPage, Error> {
         let listed = self.try_list(bearer, customer_id, page, caller).await;
-        let attempt = caller.attempt(Operation::ListSessions).by(bearer);
+        let attempt = caller.attempt(Operation::LIST_SESSIONS).by(bearer);
         self.audit(&attempt, &listed);
         listed
     }

@@ -3,10 +3,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::domain::acl::Acl;
-use crate::domain::identifier::{CustomerId, OrganizationId};
-use crate::domain::password::Password;
-use crate::domain::session::{AuthenticationToken, Session};
+use crate::service::model::password::Password;
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::token::acl::Acl;
+use crate::token::identifier::{CustomerId, OrganizationId};
 
 /// What a session is to be.
 #[derive(Clone, Debug)]

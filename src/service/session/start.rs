@@ -1,17 +1,17 @@
+use crate::audit::Operation;
 use crate::clock::Timestamp;
-use crate::domain::claims::{SubjectType, Validated};
-use crate::domain::entity::{Entity, EntityKind};
-use crate::domain::identifier::SessionId;
-use crate::domain::session::{AuthenticationToken, Session};
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::Operation;
 use crate::service::caller::Caller;
+use crate::service::model::entity::{Entity, EntityKind};
+use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
 use crate::service::session::new::{CustomerLogin, Ends, NewSession, StartedSession};
 use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::SessionId;
 
 /// A session that is to be started, and the code to be delivered before it is.
 struct PreparedSession {
@@ -284,7 +284,7 @@ impl TokenService {
         caller: &Caller,
     ) {
         let session = started.as_ref().ok().map(|started| &started.session);
-        let mut attempt = caller.attempt(Operation::StartSession).of_session(session);
+        let mut attempt = caller.attempt(Operation::START_SESSION).of_session(session);
         // How they came in: by name, where it was by a name.
         attempt.subject = Some((SubjectType::Customer, subject));
         if let Some(bearer) = bearer {

@@ -22,7 +22,6 @@
 //! sessions as often as they like, and each of them stands a few tries.
 
 mod ledger;
-mod limit;
 mod name;
 
 use std::fmt;
@@ -32,15 +31,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::domain::claims::SubjectType;
-use crate::domain::identifier::CustomerId;
 use crate::error::{Error, ErrorKind};
-use crate::service::policy::Policy;
+use crate::service::policy::{Policy, ThrottleLimit};
+use crate::service::telemetry;
 use crate::service::throttle::ledger::{Ledger, Record};
 use crate::service::throttle::name::fold;
-use crate::telemetry;
-
-pub use self::limit::ThrottleLimit;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::CustomerId;
 
 /// How long a network is remembered that somebody has logged in from.
 const FAMILIAR_FOR: Duration = Duration::from_secs(30 * 86_400);

@@ -1,0 +1,126 @@
+//! One event for each outcome of an authentication, on the target `countersign::audit`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::telemetry;
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::{OrganizationId, SessionId, TokenId};
+
+/// Where the events go.
+pub(crate) const TARGET: &str = "countersign::audit";
+
+/// An operation, by its name in events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operation(pub(crate) &'static str);
+
+impl Operation {
+    pub(crate) const AUTHORIZE: Self = Self("authorize");
+    pub(crate) const VALIDATE: Self = Self("validate");
+
+    pub(crate) fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// What is known of an attempt, to be told with its outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) subject: Option<(SubjectType, &'a str)>,
+    /// On whose word it is done, where that is somebody else's.
+    pub(crate) actor: Option<(SubjectType, &'a str)>,
+    pub(crate) organization: Option<&'a OrganizationId>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) session: Option<&'a SessionId>,
+    pub(crate) token: Option<&'a TokenId>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            subject: None,
+            actor: None,
+            organization: None,
+            address: None,
+            session: None,
+            token: None,
+        }
+    }
+
+    /// An attempt with a good token.
+    pub(crate) fn with(operation: Operation, validated: &'a Validated) -> Self {
+        Self {
+            subject: Some((validated.subject_type(), validated.subject())),
+            organization: validated.organization_id(),
+            session: validated.session_id(),
+            token: Some(validated.token_id()),
+            ..Self::new(operation)
+        }
+    }
+}
+
+/// Names subjects in events. [`Subjects::default`] leaves their names out.
+#[derive(Clone, Default)]
+pub(crate) struct Subjects(pub(crate) Option<Arc<NameSubject>>);
+
+pub(crate) type NameSubject = dyn Fn(SubjectType, &str) -> Option<String> + Send + Sync;
+
+impl Subjects {
+    pub(crate) fn name(&self, subject_type: SubjectType, subject: &str) -> Option<String> {
+        self.0.as_ref().and_then(|name| name(subject_type, subject))
+    }
+}
+
+impl fmt::Debug for Subjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subjects")
+    }
+}
+
+/// Writes the event of an outcome, at a level that has to be known to the compiler.
+macro_rules! write_event {
+    ($level:expr, $subjects:expr, $attempt:expr, $outcome:expr, $reason:expr) => {
+        // Digests are made only for those who listen.
+        if tracing::enabled!(target: $crate::audit::TARGET, $level) {
+            let attempt: &$crate::audit::Attempt<'_> = $attempt;
+            let subject = attempt.subject.and_then(|(kind, name)| $subjects.name(kind, name));
+            let actor = attempt.actor.and_then(|(kind, name)| $subjects.name(kind, name));
+            tracing::event!(
+                target: $crate::audit::TARGET,
+                $level,
+                outcome = $outcome,
+                operation = attempt.operation.as_str(),
+                subject_kind = attempt.subject.map(|(kind, _)| kind.as_str()),
+                subject = subject.as_deref(),
+                actor_kind = attempt.actor.map(|(kind, _)| kind.as_str()),
+                actor = actor.as_deref(),
+                reason = $reason,
+                organization_id = attempt.organization.map($crate::token::identifier::OrganizationId::as_str),
+                client_address = attempt.address.map(tracing::field::display),
+                sid = attempt.session.map($crate::token::identifier::SessionId::as_str),
+                jti = attempt.token.map($crate::token::identifier::TokenId::as_str),
+            );
+        }
+    };
+}
+
+/// It was let through, as happens with every request: for those who want to hear of each.
+pub(crate) fn accepted_quietly(subjects: &Subjects, attempt: &Attempt<'_>) {
+    let no_reason: Option<&str> = None;
+    write_event!(tracing::Level::TRACE, subjects, attempt, "accepted", no_reason);
+}
+
+/// It was not, for a reason that the caller may not have been told.
+pub(crate) fn refused(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
+    telemetry::refused(attempt.operation.as_str(), reason);
+    write_event!(tracing::Level::INFO, subjects, attempt, "refused", Some(reason));
+}
+
+/// It could not be told whether it should be.
+pub(crate) fn failed(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
+    telemetry::refused(attempt.operation.as_str(), reason);
+    write_event!(tracing::Level::WARN, subjects, attempt, "failed", Some(reason));
+}

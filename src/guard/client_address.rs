@@ -1,0 +1,61 @@
+//! Where a request comes from.
+
+use std::net::IpAddr;
+
+use http::{Extensions, HeaderMap};
+
+use crate::validate::proxies::TrustedProxies;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address, for a host that knows it by its own means, as by the PROXY protocol: put
+/// it into the request's extensions in front of the routes and layers, and it is taken as it is.
+///
+/// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides by
+/// `into_make_service_with_connect_info`; and where that is one of the policy's
+/// `trusted_proxies`, the right-most address in `X-Forwarded-For` that is not. Without either,
+/// names are throttled alone.
+///
+/// ```
+/// use countersign::ClientAddress;
+/// use http::Request;
+///
+/// let mut request = Request::new(());
+/// request.extensions_mut().insert(ClientAddress([192, 0, 2, 1].into()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+pub(crate) fn client_address(
+    proxies: &TrustedProxies,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Option<IpAddr> {
+    if let Some(ClientAddress(address)) = extensions.get() {
+        return Some(address.to_canonical());
+    }
+    let peer = peer_address(extensions)?;
+    // Several headers are one list (RFC 9110 §5.3). What the client wrote may be no text; what a
+    // proxy appended to it is all the same.
+    let forwarded = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|hop| std::str::from_utf8(hop).unwrap_or_default());
+    Some(proxies.client_of(peer, forwarded))
+}
+
+/// The address that the connection comes from, as `axum::serve` tells it.
+#[cfg(feature = "router")]
+fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
+    use axum::extract::ConnectInfo;
+    use std::net::SocketAddr;
+
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}
+
+/// Without axum, only the host knows where a connection comes from.
+#[cfg(not(feature = "router"))]
+fn peer_address(_: &Extensions) -> Option<IpAddr> {
+    None
+}

@@ -1,0 +1,12 @@
+//! The HTTP side of checking tokens: layers, extractors, and what a rejected request receives.
+
+pub(crate) mod authenticate;
+pub(crate) mod bearer;
+pub(crate) mod client_address;
+pub(crate) mod extract;
+mod future;
+pub(crate) mod refusal;
+pub mod require;
+pub mod validate;
+
+pub use self::future::RefusableFuture;

@@ -1,0 +1,276 @@
+//! What a request is told that is not let through.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_core::body::Body;
+use axum_core::response::IntoResponse;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::validate::TokenFault;
+
+/// When to try again where nobody knows better.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a layer or an extractor refuses a request: its status and challenge are chosen here, its
+/// body by whoever mounts the layer ([`Refuse`]).
+///
+/// | reason | status | challenge (RFC 6750 §3) |
+/// |---|---|---|
+/// | no credentials | 401 | no error code |
+/// | malformed credentials | 400 | `invalid_request` |
+/// | a bad token | 401 | `invalid_token` |
+/// | a good token without the permission | 403 | `insufficient_scope` |
+/// | a one-time password is wanted first | 401 | `invalid_token` |
+/// | a store out of reach, or too much to do | 503 with `Retry-After` | |
+/// | a layer that was forgotten, or a grant that cannot be issued | 500 | |
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    reason: RefusalReason,
+    realm: Arc<str>,
+    permission: Option<Arc<str>>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// The reasons of a [`Refusal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// No credentials came, or those of another scheme.
+    MissingCredentials,
+    /// Several `Authorization` headers, or one that is no bearer token.
+    MalformedCredentials,
+    /// The token is not accepted.
+    InvalidToken(TokenFault),
+    /// An authentication token that no live session answers to.
+    UnknownSession,
+    /// The session's one-time password has to be given at an exchange first.
+    OneTimePasswordRequired,
+    /// The custom claims are not those that the handler wants.
+    UnexpectedCustomClaims,
+    /// The token's list does not grant the permission.
+    InsufficientPermission,
+    /// Something that is needed for the answer is out of reach.
+    Unavailable,
+    /// The host forgot a layer, or the service failed.
+    Internal,
+}
+
+impl RefusalReason {
+    /// A short name for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredentials => "missing_credentials",
+            Self::MalformedCredentials => "malformed_credentials",
+            Self::InvalidToken(fault) => fault.as_str(),
+            Self::UnknownSession => "unknown_session",
+            Self::OneTimePasswordRequired => "one_time_password_required",
+            Self::UnexpectedCustomClaims => "unexpected_custom_claims",
+            Self::InsufficientPermission => "insufficient_permission",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: RefusalReason, realm: &str) -> Self {
+        let retry_after = (reason == RefusalReason::Unavailable).then_some(RETRY_AFTER);
+        Self { reason, realm: realm.into(), permission: None, retry_after }
+    }
+
+    pub(crate) fn insufficient(permission: &Arc<str>, realm: &str) -> Self {
+        let permission = Some(Arc::clone(permission));
+        Self { permission, ..Self::new(RefusalReason::InsufficientPermission, realm) }
+    }
+
+    /// Says in the log which layer is missing, once a request.
+    pub(crate) fn forgotten(layer: &'static str, user: &'static str) -> Self {
+        tracing::error!(
+            "{user} needs {layer} in front of it, and no {layer} has seen this request: mount \
+             one with `Router::layer`, outside of what needs it"
+        );
+        Self::new(RefusalReason::Internal, "")
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> RefusalReason {
+        self.reason
+    }
+
+    /// The permission that is missing, where that is the reason.
+    #[must_use]
+    pub fn permission(&self) -> Option<&str> {
+        self.permission.as_deref()
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self.reason {
+            RefusalReason::MissingCredentials
+            | RefusalReason::InvalidToken(_)
+            | RefusalReason::UnknownSession
+            | RefusalReason::OneTimePasswordRequired
+            | RefusalReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
+            RefusalReason::MalformedCredentials => StatusCode::BAD_REQUEST,
+            RefusalReason::InsufficientPermission => StatusCode::FORBIDDEN,
+            RefusalReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RefusalReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750 §3), where the status has one.
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let error = match self.reason {
+            RefusalReason::MissingCredentials => None,
+            RefusalReason::MalformedCredentials => Some("invalid_request"),
+            RefusalReason::InvalidToken(_)
+            | RefusalReason::UnknownSession
+            | RefusalReason::OneTimePasswordRequired
+            | RefusalReason::UnexpectedCustomClaims => Some("invalid_token"),
+            RefusalReason::InsufficientPermission => Some("insufficient_scope"),
+            RefusalReason::Unavailable | RefusalReason::Internal => return None,
+        };
+        Some(challenge(&self.realm, error, error.map(|_| self.message()), self.permission()))
+    }
+
+    /// A sentence for the caller.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        match self.reason {
+            RefusalReason::MissingCredentials => "A bearer token is required",
+            RefusalReason::MalformedCredentials => {
+                "There must be one Authorization header, holding one bearer token"
+            }
+            RefusalReason::InvalidToken(TokenFault::Expired) => "The access token has expired",
+            RefusalReason::InvalidToken(_) => "The access token is not valid",
+            RefusalReason::UnknownSession => "The authentication token is not valid",
+            RefusalReason::OneTimePasswordRequired => "The session needs a one-time password first",
+            RefusalReason::UnexpectedCustomClaims => "The access token lacks custom claims",
+            RefusalReason::InsufficientPermission => {
+                "The access token does not grant the permission"
+            }
+            RefusalReason::Unavailable => "The service is unavailable, try again later",
+            RefusalReason::Internal => "The server is not set up right",
+        }
+    }
+
+    /// The headers that go with it, whatever the body: the challenge, `Retry-After`, and that it
+    /// must not be stored.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(delay) = self.retry_after {
+            headers.insert(http::header::RETRY_AFTER, retry_after(delay));
+        }
+        headers
+    }
+
+    pub(crate) fn into_problem(self) -> Response<String> {
+        let status = self.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.message(),
+        });
+        let mut response = Response::new(body.to_string());
+        *response.status_mut() = status;
+        *response.headers_mut() = self.headers();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, problem);
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        self.into_problem().map(Body::from)
+    }
+}
+
+/// Whole seconds, and one at least (RFC 9110 §10.2.3).
+pub(crate) fn retry_after(delay: Duration) -> HeaderValue {
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
+}
+
+/// `WWW-Authenticate` (RFC 6750 §3).
+pub(crate) fn challenge(
+    realm: &str,
+    error: Option<&str>,
+    description: Option<&str>,
+    scope: Option<&str>,
+) -> HeaderValue {
+    let mut challenge = String::from("Bearer realm=\"");
+    // A quoted-string (RFC 9110 §5.6.4) of what RFC 6750 allows in attributes.
+    for character in realm.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
+        if matches!(character, '"' | '\\') {
+            challenge.push('\\');
+        }
+        challenge.push(character);
+    }
+    challenge.push('"');
+    for (name, value) in [("error", error), ("error_description", description), ("scope", scope)] {
+        if let Some(value) = value {
+            let _ = write!(challenge, ", {name}=\"{value}\"");
+        }
+    }
+    HeaderValue::from_str(&challenge)
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"\""))
+}
+
+/// Shapes the response of a refusal: the hook by which a layer speaks the host's own error format.
+///
+/// Any `Fn(&Refusal) -> Response<B>` is one. Its answer goes out with [`Refusal::headers`] added
+/// where it has not set them itself, so that the challenge cannot be forgotten.
+///
+/// ```
+/// use countersign::{Refusal, ValidateLayer, Validator};
+/// use http::Response;
+///
+/// fn protect(validator: Validator) -> ValidateLayer<impl Fn(&Refusal) -> Response<String> + Clone> {
+///     ValidateLayer::new(validator).refuse_with(|refusal: &Refusal| {
+///         let mut response = Response::new(format!("{{\"oops\":\"{}\"}}", refusal.message()));
+///         *response.status_mut() = refusal.status();
+///         response
+///     })
+/// }
+/// ```
+pub trait Refuse<B> {
+    /// The response to `refusal`.
+    fn refuse(&self, refusal: &Refusal) -> Response<B>;
+}
+
+/// The default shape: problem details (RFC 9457), for any body that a `String` can become.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProblemDetails;
+
+impl<B: From<String>> Refuse<B> for ProblemDetails {
+    fn refuse(&self, refusal: &Refusal) -> Response<B> {
+        refusal.clone().into_problem().map(B::from)
+    }
+}
+
+impl<B, F: Fn(&Refusal) -> Response<B>> Refuse<B> for F {
+    fn refuse(&self, refusal: &Refusal) -> Response<B> {
+        let mut response = self(refusal);
+        for (name, value) in &refusal.headers() {
+            if !response.headers().contains_key(name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
+    }
+}

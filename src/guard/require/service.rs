@@ -1,0 +1,69 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::guard::authenticate::refuse_authorization;
+use crate::guard::future::RefusableFuture;
+use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::guard::require::layer::Rule;
+use crate::guard::validate::Anonymous;
+use crate::token::claims::Validated;
+
+/// Lets requests through whose token grants a permission; see
+/// [`RequireLayer`](crate::RequireLayer).
+#[derive(Clone, Debug)]
+pub struct Require<S, R = ProblemDetails> {
+    pub(super) inner: S,
+    pub(super) rule: Arc<Rule>,
+    pub(super) refuse: R,
+}
+
+impl Rule {
+    fn check(&self, parts: &mut Parts) -> Result<(), Refusal> {
+        let Some(validated) = parts.extensions.get::<Arc<Validated>>().map(Arc::clone) else {
+            return Err(match parts.extensions.get::<Anonymous>() {
+                Some(Anonymous { realm }) => Refusal::new(RefusalReason::MissingCredentials, realm),
+                None => Refusal::forgotten("ValidateLayer", "RequireLayer"),
+            });
+        };
+        let values: Vec<_> = self
+            .scope
+            .iter()
+            .filter_map(|(key, read)| Some((key.as_str(), read(parts)?)))
+            .collect();
+        let scope: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        if validated.allows(&self.permission, &scope) {
+            Ok(())
+        } else {
+            refuse_authorization(&validated, RefusalReason::InsufficientPermission);
+            Err(Refusal::insufficient(&self.permission, validated.issuer()))
+        }
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Refuse<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = RefusableFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        match self.rule.check(&mut parts) {
+            Ok(()) => {
+                RefusableFuture::let_through(self.inner.call(Request::from_parts(parts, body)))
+            }
+            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::guard::refusal::Refuse;
+use crate::guard::validate::Validate;
+use crate::validate::other_issuers::KeyFetch;
+
+pin_project! {
+    /// The response of a [`Validate`]: that of the service behind it, or a refusal. Where the keys of
+    /// an issuer elsewhere have to be fetched first, it waits for them.
+    pub struct ValidateFuture<S, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        #[pin]
+        state: State<S, R, ReqBody, ResBody>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        Waiting { waiting: Option<Box<Waiting<S, R, ReqBody>>> },
+        LetThrough { #[pin] inner: S::Future },
+        Refused { response: Option<Response<ResBody>> },
+    }
+}
+
+/// A request that waits for keys, and the service that was ready for it.
+struct Waiting<S, R, ReqBody> {
+    fetch: KeyFetch,
+    validate: Validate<S, R>,
+    request: Request<ReqBody>,
+}
+
+impl<S, R, ReqBody, ResBody> ValidateFuture<S, R, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    pub(super) fn let_through(inner: S::Future) -> Self {
+        Self { state: State::LetThrough { inner } }
+    }
+
+    pub(super) fn refused(response: Response<ResBody>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+
+    pub(super) fn waiting(
+        fetch: KeyFetch,
+        validate: Validate<S, R>,
+        request: Request<ReqBody>,
+    ) -> Self {
+        let waiting = Waiting { fetch, validate, request };
+        Self { state: State::Waiting { waiting: Some(Box::new(waiting)) } }
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Future for ValidateFuture<S, R, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Refuse<ResBody>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        if let StateProjection::Waiting { waiting } = state.as_mut().project() {
+            if let Some(waiting) = waiting {
+                ready!(waiting.fetch.as_mut().poll(context));
+            }
+            if let Some(Waiting { mut validate, request, .. }) = waiting.take().map(|it| *it) {
+                state.set(validate.answer(request).state);
+            }
+        }
+        match state.project() {
+            StateProjection::LetThrough { inner } => inner.poll(context),
+            // Polled again after it was ready, which no caller may do, it never is.
+            StateProjection::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            StateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl<S, R, ReqBody, ResBody> fmt::Debug for ValidateFuture<S, R, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValidateFuture")
+            .field("waits", &matches!(self.state, State::Waiting { .. }))
+            .finish_non_exhaustive()
+    }
+}

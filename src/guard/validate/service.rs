@@ -1,0 +1,95 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Extensions, HeaderMap, Request, Response};
+use tower_service::Service;
+
+use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
+use crate::guard::refusal::{ProblemDetails, Refusal, Refuse};
+use crate::guard::validate::ValidateFuture;
+use crate::validate::Validator;
+
+/// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
+#[derive(Clone, Debug)]
+pub struct Validate<S, R = ProblemDetails> {
+    pub(super) inner: S,
+    pub(super) validator: Validator,
+    pub(super) required: bool,
+    pub(super) refuse: R,
+}
+
+/// Marks a request that was let through without credentials, so that an extractor can tell it from
+/// one that no layer has seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous {
+    pub(crate) realm: Arc<str>,
+}
+
+impl<S, R> Validate<S, R> {
+    /// Answers a request for which the service behind this one is ready.
+    pub(super) fn answer<ReqBody, ResBody>(
+        &mut self,
+        mut request: Request<ReqBody>,
+    ) -> ValidateFuture<S, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        R: Refuse<ResBody>,
+    {
+        let mut extensions = std::mem::take(request.extensions_mut());
+        let outcome = self.authenticate(request.headers(), &mut extensions);
+        *request.extensions_mut() = extensions;
+        match outcome {
+            Ok(()) => ValidateFuture::let_through(self.inner.call(request)),
+            Err(refusal) => ValidateFuture::refused(self.refuse.refuse(&refusal)),
+        }
+    }
+
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &mut Extensions,
+    ) -> Result<(), Refusal> {
+        let validator = &self.validator;
+        let realm = validator.issuer();
+        let authenticator = Authenticator { validator, headers, extensions: &*extensions };
+        let authenticated = if self.required {
+            authenticator.required().map(Some)
+        } else {
+            authenticator.optional()
+        };
+        match authenticated.map_err(|reason| Refusal::new(reason, realm))? {
+            Some(validated) => {
+                extensions.insert(validated);
+            }
+            None => {
+                extensions.insert(Anonymous { realm: realm.into() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Validate<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    R: Refuse<ResBody> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ValidateFuture<S, R, ReqBody, ResBody>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let validator = &self.validator;
+        if let Some(flight) = keys_to_wait_for(validator, request.headers()) {
+            // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+            let clone = self.clone();
+            return ValidateFuture::waiting(flight, std::mem::replace(self, clone), request);
+        }
+        // Nothing has been awaited since `poll_ready`: the service that was ready is called.
+        self.answer(request)
+    }
+}

@@ -1,0 +1,58 @@
+use std::fmt;
+use std::sync::PoisonError;
+
+#[cfg(countersign_models)]
+use crate::stand_ins::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(not(countersign_models))]
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::sync::epoch::Epoch;
+
+/// A value that threads read together and change one at a time, and a number that changes with it.
+pub(crate) struct EpochLock<T> {
+    value: RwLock<T>,
+    epoch: Epoch,
+}
+
+impl<T> EpochLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: RwLock::new(value), epoch: Epoch::new() }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.value.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes it. Once this has returned, whoever reads the epoch and then the value sees
+    /// both anew.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
+        let mut value = self.write();
+        change(&mut value);
+        self.epoch.advance();
+    }
+
+    /// Changes what nobody's finding depends on: the number stays.
+    pub(crate) fn tidy(&self, tidy: impl FnOnce(&mut T)) {
+        tidy(&mut self.write());
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.current()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.value.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Default> Default for EpochLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for EpochLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
+    }
+}

@@ -1,0 +1,20 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+/// When it was heard last what other nodes take back.
+#[derive(Debug, Default)]
+pub(super) struct LastHeard(Mutex<Heard>);
+
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) at: Option<Instant>,
+    /// Whether somebody sees to it that it is not gone by for too long.
+    pub(super) is_watched: bool,
+}
+
+impl LastHeard {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

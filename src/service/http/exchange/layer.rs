@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use crate::guard::refusal::ProblemDetails;
+use crate::service::TokenService;
+use crate::service::http::cookie::DEFAULT_COOKIE;
+use crate::service::http::exchange::Exchange;
+
+/// Mounts [`Exchange`] on a service: authentication tokens become JWTs on their way in. See the
+/// [module docs](crate::layers::exchange).
+///
+/// ```
+/// # fn example(tokens: countersign::TokenService) {
+/// use axum::{Router, routing::get};
+///
+/// let app: Router = Router::new()
+///     .route("/session", get(|| async { "hello" }))
+///     .layer(tokens.exchange_layer().cookie("__Host-shop"));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ExchangeLayer<R = ProblemDetails> {
+    tokens: TokenService,
+    cookie: Arc<str>,
+    required: bool,
+    refuse: R,
+}
+
+impl ExchangeLayer {
+    /// A layer that reads the cookie `__Host-session` and refuses requests without credentials.
+    pub fn new(tokens: TokenService) -> Self {
+        Self { tokens, cookie: DEFAULT_COOKIE.into(), required: true, refuse: ProblemDetails }
+    }
+}
+
+impl<R> ExchangeLayer<R> {
+    /// The name of the cookie; `__Host-session` unless told.
+    pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.cookie = name.into();
+        self
+    }
+
+    /// Lets requests without credentials pass as anonymous. Bad credentials are refused still.
+    pub fn optional(mut self) -> Self {
+        self.required = false;
+        self
+    }
+
+    /// Shapes what is answered to requests that are refused; see [`Refuse`](crate::Refuse).
+    pub fn refuse_with<F>(self, refuse: F) -> ExchangeLayer<F> {
+        let Self { tokens, cookie, required, .. } = self;
+        ExchangeLayer { tokens, cookie, required, refuse }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
+    type Service = Exchange<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Exchange {
+            inner,
+            tokens: self.tokens.clone(),
+            cookie: Arc::clone(&self.cookie),
+            required: self.required,
+            refuse: self.refuse.clone(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response};
+use tower_service::Service;
+
+use crate::audit::{self, Attempt, Operation};
+use crate::error::{Error, ErrorKind};
+use crate::guard::authenticate::Authenticator;
+use crate::guard::bearer::{Credentials, credentials, token};
+use crate::guard::client_address::client_address;
+use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::guard::validate::Anonymous;
+use crate::service::TokenService;
+use crate::service::http::cookie::{Cookie, find};
+use crate::service::model::session::AuthenticationToken;
+use crate::token::claims::Validated;
+
+/// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
+#[derive(Clone, Debug)]
+pub struct Exchange<S, R = ProblemDetails> {
+    pub(super) inner: S,
+    pub(super) tokens: TokenService,
+    pub(super) cookie: Arc<str>,
+    pub(super) required: bool,
+    pub(super) refuse: R,
+}
+
+/// What a request brings.
+enum Presented {
+    Nothing,
+    Jwt(Arc<Validated>, String),
+    Session(AuthenticationToken),
+}
+
+/// What a request is let through with.
+struct Authenticated {
+    validated: Arc<Validated>,
+    authorization: HeaderValue,
+}
+
+impl<S, R> Exchange<S, R> {
+    /// What a request brings. A JWT is checked at once: nothing has to be waited for.
+    fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RefusalReason> {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let validator = self.tokens.validator();
+        let authenticator = Authenticator { validator, headers, extensions };
+        let malformed = || Err(authenticator.refuse(RefusalReason::MalformedCredentials));
+        let text = match credentials(headers) {
+            Credentials::Malformed => return malformed(),
+            Credentials::Bearer(bytes) => match token(bytes) {
+                Some(token) => token,
+                None => return malformed(),
+            },
+            Credentials::Absent => match find(headers, &self.cookie) {
+                Cookie::Ambiguous => return malformed(),
+                Cookie::Value(value) => value,
+                Cookie::Absent if self.required => {
+                    return Err(authenticator.refuse(RefusalReason::MissingCredentials));
+                }
+                Cookie::Absent => return Ok(Presented::Nothing),
+            },
+        };
+        // An authentication token is base64url, which has no dots.
+        if text.contains('.') {
+            let validated = authenticator.conclude(validator.validate(text))?;
+            return Ok(Presented::Jwt(validated, text.to_owned()));
+        }
+        AuthenticationToken::from_text(text).map(Presented::Session).map_err(|_| {
+            authenticator.refuse_at(Operation::PHANTOM_TOKEN, RefusalReason::UnknownSession)
+        })
+    }
+}
+
+/// What a request is authenticated with, and where it comes from.
+struct Edge {
+    tokens: TokenService,
+    address: Option<IpAddr>,
+}
+
+impl Edge {
+    async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Refusal> {
+        let realm = self.tokens.issuer();
+        let (validated, jwt) = match presented {
+            Presented::Nothing => return Ok(None),
+            Presented::Jwt(validated, jwt) => (validated, jwt),
+            Presented::Session(token) => {
+                let phantom = self.tokens.phantom_token(&token).await;
+                let phantom = phantom.map_err(|error| self.refuse(refusal(&error, realm)))?;
+                let attempt = Attempt::with(Operation::PHANTOM_TOKEN, &phantom.validated);
+                let attempt = Attempt { address: self.address, ..attempt };
+                audit::accepted_quietly(self.tokens.validator().subjects(), &attempt);
+                (Arc::clone(&phantom.validated), phantom.token.expose().to_owned())
+            }
+        };
+        let authorization = HeaderValue::try_from(format!("Bearer {jwt}"));
+        let mut authorization =
+            authorization.map_err(|_| Refusal::new(RefusalReason::Internal, realm))?;
+        authorization.set_sensitive(true);
+        Ok(Some(Authenticated { validated, authorization }))
+    }
+
+    /// Tells the audit log, and hands the refusal on.
+    fn refuse(&self, refusal: Refusal) -> Refusal {
+        let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PHANTOM_TOKEN) };
+        let (subjects, reason) = (self.tokens.validator().subjects(), refusal.reason());
+        match reason {
+            RefusalReason::Unavailable | RefusalReason::Internal => {
+                audit::failed(subjects, &attempt, reason.as_str());
+            }
+            _ => audit::refused(subjects, &attempt, reason.as_str()),
+        }
+        refusal
+    }
+}
+
+fn refusal(error: &Error, realm: &str) -> Refusal {
+    match error.kind() {
+        // A session whose tokens were taken back is as good as none.
+        ErrorKind::NotFound | ErrorKind::InvalidToken => {
+            Refusal::new(RefusalReason::UnknownSession, realm)
+        }
+        ErrorKind::OneTimePasswordRequired => {
+            Refusal::new(RefusalReason::OneTimePasswordRequired, realm)
+        }
+        ErrorKind::Unavailable | ErrorKind::Overloaded => {
+            Refusal::unavailable(realm, error.retry_after())
+        }
+        _ => {
+            tracing::error!(%error, "an authentication token cannot be exchanged");
+            Refusal::new(RefusalReason::Internal, realm)
+        }
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Exchange<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    R: Refuse<ResBody> + Clone + Send + 'static,
+    ReqBody: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let presented = self.presented(&request);
+        let (tokens, refuse) = (self.tokens.clone(), self.refuse.clone());
+        let proxies = tokens.validator().trusted_proxies();
+        let address = client_address(proxies, request.headers(), request.extensions());
+        let edge = Edge { tokens, address };
+        Box::pin(async move {
+            let outcome = match presented {
+                Ok(presented) => edge.authenticate(presented).await,
+                Err(reason) => Err(Refusal::new(reason, edge.tokens.issuer())),
+            };
+            match outcome {
+                Ok(Some(Authenticated { validated, authorization })) => {
+                    request.extensions_mut().insert(validated);
+                    request.headers_mut().insert(AUTHORIZATION, authorization);
+                }
+                Ok(None) => {
+                    let realm = edge.tokens.issuer().into();
+                    request.extensions_mut().insert(Anonymous { realm });
+                }
+                Err(refusal) => return Ok(refuse.refuse(&refusal)),
+            }
+            inner.call(request).await
+        })
+    }
+}

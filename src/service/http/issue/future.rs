@@ -1,0 +1,116 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, SET_COOKIE,
+    TRANSFER_ENCODING,
+};
+use http::{HeaderValue, Response, StatusCode};
+use pin_project_lite::pin_project;
+use serde_json::json;
+
+use crate::error::{Error, ErrorKind};
+use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::service::http::cookie::set_cookie;
+use crate::service::http::issue::layer::Delivery;
+use crate::service::http::issue::response::Pending;
+use crate::service::{IssuedToken, TokenService};
+
+pin_project! {
+    /// The response of an [`IssueService`](super::IssueService).
+    #[derive(Debug)]
+    pub struct IssueFuture<F, R = ProblemDetails> {
+        #[pin]
+        inner: F,
+        tokens: TokenService,
+        delivery: Delivery,
+        refuse: R,
+    }
+}
+
+impl<F, R> IssueFuture<F, R> {
+    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery, refuse: R) -> Self {
+        Self { inner, tokens, delivery, refuse }
+    }
+}
+
+impl<F, R, B, E> Future for IssueFuture<F, R>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    R: Refuse<B>,
+    B: From<String>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(context))?;
+        let Some(pending) = response.extensions_mut().remove::<Pending>() else {
+            return Poll::Ready(Ok(response));
+        };
+        let issued = this.tokens.issue(pending.grant);
+        let (head, _) = response.into_parts();
+        let answered =
+            issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
+        Poll::Ready(Ok(match answered {
+            Ok(response) => response.map(B::from),
+            Err(error) => this.refuse.refuse(&refusal_of(&error, this.tokens.issuer())),
+        }))
+    }
+}
+
+fn refusal_of(error: &Error, realm: &str) -> Refusal {
+    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Overloaded) {
+        tracing::warn!(%error, "what a handler granted cannot be issued now");
+        return Refusal::unavailable(realm, error.retry_after());
+    }
+    tracing::error!(%error, "what a handler granted cannot be issued");
+    Refusal::new(RefusalReason::Internal, realm)
+}
+
+/// The token in the place of what the handler answered, whose other headers stay.
+fn answer(
+    mut head: http::response::Parts,
+    token: &IssuedToken,
+    delivery: &Delivery,
+    location: Option<HeaderValue>,
+) -> Result<Response<String>, Error> {
+    let unfit = || Error::new(ErrorKind::Internal, "the token does not fit in a header");
+    // These are of the handler's body.
+    for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, ETAG, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    head.status = StatusCode::NO_CONTENT;
+    let mut response = Response::from_parts(head, String::new());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let text = token.access_token.expose();
+    match delivery {
+        Delivery::Json => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let expires_in = token.expires_in().as_secs();
+            let body = json!({
+                "accessToken": text,
+                "expiresIn": expires_in,
+                "tokenType": "Bearer",
+            });
+            *response.body_mut() = body.to_string();
+            *response.status_mut() = StatusCode::OK;
+        }
+        Delivery::Header(name) => {
+            let mut value = HeaderValue::from_str(text).map_err(|_| unfit())?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Delivery::Cookie { name, same_site } => {
+            let cookie = set_cookie(name, text, token.expires_in(), *same_site);
+            headers.append(SET_COOKIE, cookie.ok_or_else(unfit)?);
+        }
+    }
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+        *response.status_mut() = StatusCode::SEE_OTHER;
+    }
+    Ok(response)
+}

@@ -1,0 +1,58 @@
+//! What a service has for the edge of a host: its layers, and who calls.
+
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap};
+
+use crate::guard::client_address::client_address;
+use crate::guard::require::RequireLayer;
+use crate::guard::validate::ValidateLayer;
+use crate::service::http::exchange::ExchangeLayer;
+use crate::service::http::issue::IssueLayer;
+use crate::service::{Caller, TokenService};
+
+impl TokenService {
+    /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts.
+    pub fn validate_layer(&self) -> ValidateLayer {
+        ValidateLayer::new(self.edge_validator().clone())
+    }
+
+    /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.
+    pub fn require(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
+        RequireLayer::new(permission)
+    }
+
+    /// An [`IssueLayer`] that signs what handlers grant.
+    pub fn issue_layer(&self) -> IssueLayer {
+        IssueLayer::new(self.clone())
+    }
+
+    /// An [`ExchangeLayer`] for the sessions of this service.
+    pub fn exchange_layer(&self) -> ExchangeLayer {
+        ExchangeLayer::new(self.clone())
+    }
+
+    /// Who sent a request, for a handler of the host's own that logs somebody in: its client's
+    /// address, as the routes find it. See [`ClientAddress`](crate::ClientAddress).
+    ///
+    /// ```
+    /// use axum::extract::{Request, State};
+    /// use countersign::{Password, TokenService};
+    ///
+    /// async fn login(State(tokens): State<TokenService>, request: Request) -> String {
+    ///     let caller = tokens.caller(request.headers(), request.extensions());
+    ///     // Here from a form; never from a path.
+    ///     let Ok(password) = Password::new("correct-horse-battery-staple") else {
+    ///         return "no password".to_owned();
+    ///     };
+    ///     match tokens.issue_user_token("ops@example.com", password, &caller).await {
+    ///         Ok(token) => token.access_token.expose().to_owned(),
+    ///         Err(error) => error.message().to_owned(),
+    ///     }
+    /// }
+    /// ```
+    pub fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Caller {
+        let proxies = self.validator().trusted_proxies();
+        Caller::default().address(client_address(proxies, headers, extensions))
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTP side of the token service: the issue and exchange layers, and the documented routes.
+
+pub(crate) mod cookie;
+pub mod exchange;
+pub mod issue;
+mod layers;
+mod rejection;
+#[cfg(feature = "router")]
+mod routes;

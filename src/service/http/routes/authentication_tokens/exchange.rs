@@ -1,0 +1,84 @@
+//! `POST /authentication-tokens/{token}/exchange`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::error::InvalidField;
+use crate::guard::authenticate::Authenticator;
+use crate::service::http::routes::authentication_tokens::links;
+use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::fields::Fields;
+use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::response;
+use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
+
+/// Exchanges the token for a JWT.
+pub(in crate::service::http::routes) async fn exchange(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    problem::answer(&tokens, try_exchange(&tokens, request).await)
+}
+
+async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
+    // A bearer is not needed; one that is there has to be good.
+    let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
+    let (mut wanted, mut invalid) = read_request(&received.members()?)?;
+    invalid.extend(tokens.exchange_faults(&wanted));
+    if !invalid.is_empty() {
+        return Err(Refused::Invalid(invalid));
+    }
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    wanted = wanted.caller(mount.caller);
+    if let Some(bearer) = bearer {
+        wanted = wanted.bearer(bearer);
+    }
+    let exchanged = tokens.exchange(&token, wanted).await?;
+    Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
+}
+
+/// The request, and what is wrong with it; an error where a value is of a wrong JSON type.
+fn read_request(
+    members: &Map<String, Value>,
+) -> Result<(ExchangeRequest, Vec<InvalidField>), String> {
+    let mut fields = Fields::of(members);
+    let mut request = ExchangeRequest::default();
+    if let Some(invalidate) = fields.flag("invalidate")? {
+        request = request.invalidate(invalidate);
+    }
+    if let Some(code) = fields.text("oneTimePassword")? {
+        request = request.one_time_password(code);
+    }
+    if let Some(claims) = fields.object("customClaims")? {
+        request = request.custom_claims(claims.clone());
+    }
+    if let Some(expires_at) = fields.time("expiredTime")? {
+        request = request.expires_at(expires_at);
+    }
+    if let Some(acl) = fields.acl()? {
+        request = request.acl(acl);
+    }
+    Ok((request, fields.into_invalid()))
+}
+
+fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {
+    let created = exchanged.created_at.to_string();
+    json!({
+        "id": exchanged.id.as_str(),
+        "type": "customer",
+        "token": exchanged.token.expose(),
+        "customerId": exchanged.customer_id,
+        "acl": exchanged.acl,
+        "customClaims": exchanged.custom_claims,
+        "createdTime": created,
+        "updatedTime": created,
+        "expiredTime": exchanged.expires_at.to_string(),
+        "_links": links(&exchanged.customer_id, base),
+    })
+}

@@ -1,0 +1,110 @@
+//! `GET /authentication-tokens`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
+
+use crate::error::InvalidField;
+use crate::guard::authenticate::Authenticator;
+use crate::service::TokenService;
+use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::response;
+use crate::service::store::Page;
+use crate::token::identifier::CustomerId;
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+/// Nobody pages this far; and databases count in signed integers.
+const MAX_OFFSET: usize = i32::MAX as usize;
+
+/// A page of the live sessions, the oldest first, without their tokens.
+pub(in crate::service::http::routes) async fn list(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    problem::answer(&tokens, try_list(&tokens, request).await)
+}
+
+async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+    let (mut parts, _) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
+    let query = Query::read(parts.uri.query().unwrap_or_default());
+    let Query { customer_id, page } = query.map_err(Refused::Invalid)?;
+    let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await?;
+    let sessions = listed.sessions.iter();
+    let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();
+    let mut response = response::json(StatusCode::OK, &Value::Array(body));
+    for (name, number) in [
+        ("pagination-total", listed.total),
+        ("pagination-limit", page.limit),
+        ("pagination-offset", page.offset),
+    ] {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
+    }
+    Ok(response)
+}
+
+struct Query {
+    customer_id: Option<CustomerId>,
+    page: Page,
+}
+
+impl Query {
+    /// Reads the parameters that are known here, each of them once.
+    fn read(query: &str) -> Result<Self, Vec<InvalidField>> {
+        let mut invalid = Vec::new();
+        let mut once = |name: &str| {
+            let mut values = form_urlencoded::parse(query.as_bytes())
+                .filter(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned());
+            let value = values.next();
+            if values.next().is_some() {
+                invalid.push(InvalidField::new(name, "must be given once"));
+            }
+            value
+        };
+        let (limit, offset) = (once("limit"), once("offset"));
+        let customer_id = once("customerId");
+        let limit = number("limit", limit, DEFAULT_LIMIT, MAX_LIMIT, &mut invalid);
+        let offset = number("offset", offset, 0, MAX_OFFSET, &mut invalid);
+        let customer_id = customer_id.and_then(|id| {
+            // Decoding puts a replacement character where bytes are no UTF-8.
+            let is_text = !id.contains(char::REPLACEMENT_CHARACTER);
+            let id = CustomerId::new(id).ok().filter(|_| is_text);
+            if id.is_none() {
+                let message = "must be 1 to 256 bytes, not blank, without control characters";
+                invalid.push(InvalidField::new("customerId", message));
+            }
+            id
+        });
+        if invalid.is_empty() {
+            Ok(Self { customer_id, page: Page { offset, limit } })
+        } else {
+            Err(invalid)
+        }
+    }
+}
+
+/// Decimal digits and nothing else, up to a maximum.
+fn number(
+    name: &str,
+    text: Option<String>,
+    default: usize,
+    maximum: usize,
+    invalid: &mut Vec<InvalidField>,
+) -> usize {
+    let Some(text) = text else { return default };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && number <= maximum => number,
+        _ => {
+            let message = format!("must be an integer from 0 to {maximum}");
+            invalid.push(InvalidField::new(name, message));
+            default
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `POST /authentication-tokens/{token}/one-time-password`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+
+use crate::service::TokenService;
+use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::response;
+
+/// Has the session's one-time password sent again. There is nothing to say but that.
+pub(in crate::service::http::routes) async fn resend(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    problem::answer(&tokens, try_resend(&tokens, request).await)
+}
+
+async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    tokens.resend_one_time_password(&token, &mount.caller).await?;
+    Ok(response::no_content())
+}

@@ -1,0 +1,43 @@
+//! `GET` and `DELETE /authentication-tokens/{token}`
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use http::StatusCode;
+
+use crate::service::TokenService;
+use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::response;
+
+/// Whether the token is good, and what it stands for.
+pub(in crate::service::http::routes) async fn verify(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    problem::answer(&tokens, try_verify(&tokens, request).await)
+}
+
+async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+    let (mut parts, _) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    let session = tokens.find_session(&token, &mount.caller).await?;
+    Ok(response::json(StatusCode::OK, &body_of(&session, None, &mount.base)))
+}
+
+/// Its holder logs out.
+pub(in crate::service::http::routes) async fn end(
+    State(tokens): State<TokenService>,
+    request: Request,
+) -> Response {
+    problem::answer(&tokens, try_end(&tokens, request).await)
+}
+
+async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+    let (mut parts, _) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    let token = mount.token.ok_or(Refused::NoToken)?;
+    tokens.log_out_customer(&token, &mount.caller).await?;
+    Ok(response::no_content())
+}

@@ -1,0 +1,106 @@
+//! Fields of a request, each of the type that it must have or not there.
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::error::InvalidField;
+use crate::token::acl::Acl;
+
+/// A text that is there and not blank.
+pub(super) fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong_type(name, "a string")),
+    }
+}
+
+/// Reads a request's fields, and gathers all that is wrong with their contents. A wrong JSON type
+/// is an error at once, in words for the caller.
+pub(super) struct Fields<'a> {
+    members: &'a Map<String, Value>,
+    invalid: Vec<InvalidField>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(members: &'a Map<String, Value>) -> Self {
+        Self { members, invalid: Vec::new() }
+    }
+
+    /// What is wrong with those that were read.
+    pub(super) fn into_invalid(self) -> Vec<InvalidField> {
+        self.invalid
+    }
+
+    pub(super) fn invalid(&mut self, name: &str, message: impl Into<String>) {
+        self.invalid.push(InvalidField::new(name, message));
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+        match self.members.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong_type(name, "a string")),
+        }
+    }
+
+    /// A text that has to be there and not blank.
+    pub(super) fn required_text(&mut self, name: &str) -> Result<Option<&'a str>, String> {
+        let found = self.text(name)?.filter(|text| !text.trim().is_empty());
+        if found.is_none() {
+            self.invalid(name, "is missing");
+        }
+        Ok(found)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, String> {
+        match self.members.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(wrong_type(name, "a boolean")),
+        }
+    }
+
+    pub(super) fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+        match self.members.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(wrong_type(name, "an object")),
+        }
+    }
+
+    pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, String> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let time = text.parse().ok();
+        if time.is_none() {
+            self.invalid(name, "must be a date-time of RFC 3339");
+        }
+        Ok(time)
+    }
+
+    /// The access-control list, which a caller may leave out and not leave empty.
+    pub(super) fn acl(&mut self) -> Result<Option<Acl>, String> {
+        let Some(value) = self.members.get("acl") else { return Ok(None) };
+        let faults = match Acl::from_json(value) {
+            Ok(acl) if acl.is_empty() => {
+                self.invalid("acl", "must not be empty");
+                return Ok(None);
+            }
+            Ok(acl) => return Ok(Some(acl)),
+            Err(faults) => faults,
+        };
+        for fault in faults {
+            let field = fault.field();
+            if fault.wrong_type {
+                return Err(format!("{field} {}", fault.message));
+            }
+            self.invalid(&field, fault.message);
+        }
+        Ok(None)
+    }
+}
+
+fn wrong_type(name: &str, expected: &str) -> String {
+    format!("{name} must be {expected}")
+}

@@ -1,0 +1,44 @@
+//! `GET /.well-known/jwks.json` (RFC 7517 §5, §8.5)
+
+use axum::extract::{Request, State};
+use axum_core::body::Body;
+use axum_core::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::service::TokenService;
+use crate::service::http::routes::problem;
+
+pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
+    if tokens.parts.keys.are_awaited() {
+        // Whoever keeps an empty set refuses good tokens for as long.
+        return problem::unavailable(&tokens);
+    }
+    let set = tokens.jwks();
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(set.as_bytes())));
+    let known = request.headers().get_all(IF_NONE_MATCH).iter().any(|value| {
+        // RFC 9110 §13.1.2: compared weakly.
+        let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
+    });
+    let mut response = if known {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        Response::new(Body::from(set))
+    };
+    let max_age = tokens.policy().jwks_max_age.as_secs();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    if let Ok(value) = HeaderValue::try_from(format!("public, max-age={max_age}")) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(etag) {
+        headers.insert(ETAG, value);
+    }
+    response
+}

@@ -1,0 +1,151 @@
+//! The documented routes, as a router that the host mounts where it likes.
+
+mod authentication_tokens;
+mod body;
+mod envelope;
+mod fields;
+mod jwks;
+mod login;
+mod mount;
+mod problem;
+mod response;
+mod secrets;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use http::request::Parts;
+use tracing::instrument::{Instrument as _, Instrumented};
+
+use crate::guard::authenticate::Authenticator;
+use crate::service::TokenService;
+use crate::validate::Validator;
+
+impl TokenService {
+    /// The documented routes:
+    ///
+    /// | method and path | what it does |
+    /// |---|---|
+    /// | `POST /user/token/generate` | a user's token for name and password |
+    /// | `POST /entity/token/generate` | an entity's token for id and secret |
+    /// | `POST /entity/secret/read` | an entity's secret, for a user who may read it |
+    /// | `POST /entity/secret/reset` | a new secret, for a user who may reset it |
+    /// | `POST /authentication-tokens` | a session of a customer, for name and password or on a bearer's word |
+    /// | `GET /authentication-tokens` | the live sessions, for a bearer who may list them |
+    /// | `GET /authentication-tokens/{token}` | whether an authentication token is good |
+    /// | `DELETE /authentication-tokens/{token}` | logging out |
+    /// | `POST /authentication-tokens/{token}/exchange` | a JWT for an authentication token |
+    /// | `POST /authentication-tokens/{token}/one-time-password` | another one-time password |
+    /// | `GET /.well-known/jwks.json` | the public keys (RFC 7517) |
+    ///
+    /// Errors of the routes for users and entities are in the envelope of their answers; those for
+    /// authentication tokens are problem details (RFC 9457), whose `type` is the policy's
+    /// `problem_type_base` and then one of these:
+    ///
+    /// | `type` ends in | status | when |
+    /// |---|---|---|
+    /// | `malformed-request` | 400 | the body is no strict JSON, or a field is of a wrong type |
+    /// | `invalid-token` | 401, 400 | the bearer token is missing or not accepted; the header is malformed |
+    /// | `invalid-credentials` | 401 | name and password do not fit, or the password has expired |
+    /// | `one-time-password-required` | 401 | the session needs a code |
+    /// | `one-time-password-invalid` | 401 | it was the wrong one |
+    /// | `acl-exceeds-grant` | 403 | more is asked for than is held |
+    /// | `custom-claims-not-allowed` | 403 | claims are asked for that need a bearer |
+    /// | `insufficient-permission` | 403 | the bearer token does not grant the operation |
+    /// | `not-found` | 404 | no live session answers to the token |
+    /// | `method-not-allowed` | 405 | |
+    /// | `request-timeout` | 408 | the body did not arrive in time |
+    /// | `conflict` | 409 | a one-time password is asked for that the session does not need, or the customer was logged out everywhere while the session was started |
+    /// | `content-too-large` | 413 | |
+    /// | `unsupported-media-type` | 415 | |
+    /// | `invalid-fields` | 422 | fields are missing, malformed or out of range: see `invalidFields` |
+    /// | `too-many-requests` | 429 | attempts come too soon: see `Retry-After` |
+    /// | `internal` | 500 | |
+    /// | `unavailable` | 503 | a store is out of reach, or too much is asked at once |
+    ///
+    /// It sets no fallback, so it merges and nests. Nested below a path parameter
+    /// `{organizationId}`, it serves that organization's principals and sessions alone.
+    ///
+    /// ```
+    /// # fn example(tokens: countersign::TokenService) {
+    /// let app: axum::Router = axum::Router::new()
+    ///     .nest("/iam/v1", tokens.router())
+    ///     .nest("/organizations/{organizationId}", tokens.router());
+    /// # }
+    /// ```
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        use authentication_tokens as sessions;
+
+        let user_login = "/user/token/generate";
+        let entity_login = "/entity/token/generate";
+        let secret_read = "/entity/secret/read";
+        let secret_reset = "/entity/secret/reset";
+        let collection = "/authentication-tokens";
+        let single = "/authentication-tokens/{token}";
+        let exchange = "/authentication-tokens/{token}/exchange";
+        let code = "/authentication-tokens/{token}/one-time-password";
+        let jwks = "/.well-known/jwks.json";
+        Router::new()
+            .route(
+                user_login,
+                post(traced(user_login, login::user)).fallback(envelope::wrong_method),
+            )
+            .route(
+                entity_login,
+                post(traced(entity_login, login::entity)).fallback(envelope::wrong_method),
+            )
+            .route(
+                secret_read,
+                post(traced(secret_read, secrets::read)).fallback(envelope::wrong_method),
+            )
+            .route(
+                secret_reset,
+                post(traced(secret_reset, secrets::reset)).fallback(envelope::wrong_method),
+            )
+            .route(
+                collection,
+                get(traced(collection, sessions::list))
+                    .post(traced(collection, sessions::start))
+                    .fallback(problem::get_and_post_only),
+            )
+            .route(
+                single,
+                get(traced(single, sessions::verify))
+                    .delete(traced(single, sessions::end))
+                    .fallback(problem::get_and_delete_only),
+            )
+            .route(
+                exchange,
+                post(traced(exchange, sessions::exchange)).fallback(problem::post_only),
+            )
+            .route(code, post(traced(code, sessions::resend)).fallback(problem::post_only))
+            .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::get_only))
+            .with_state(self.clone())
+    }
+}
+
+impl<'a> Authenticator<'a> {
+    /// Of a request's head.
+    fn of(validator: &'a Validator, parts: &'a Parts) -> Self {
+        Self { validator, headers: &parts.headers, extensions: &parts.extensions }
+    }
+}
+
+/// A handler within a span that names the route, and not the path: that may hold a token.
+fn traced<F, Fut>(
+    route: &'static str,
+    handler: F,
+) -> impl Fn(State<TokenService>, Request) -> Instrumented<Fut> + Clone + Send + Sync + 'static
+where
+    F: Fn(State<TokenService>, Request) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future,
+{
+    move |tokens, request| {
+        let span = tracing::info_span!(
+            "countersign",
+            http.request.method = %request.method(),
+            http.route = route,
+        );
+        handler(tokens, request).instrument(span)
+    }
+}

@@ -1,0 +1,64 @@
+//! What the path says: where the router is mounted, and the token in it.
+
+use std::sync::Once;
+
+use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
+use http::request::Parts;
+
+use crate::service::model::session::AuthenticationToken;
+use crate::service::{Caller, TokenService};
+use crate::token::identifier::OrganizationId;
+
+/// Said once.
+static NO_ADDRESS: Once = Once::new();
+
+const COLLECTION: &str = "/authentication-tokens";
+
+/// What a route knows of a request before it reads its body.
+pub(super) struct Mount {
+    /// Who asks: from where, and below which organization. Where that is none that could exist,
+    /// nothing is found there: the route answers as for an unknown principal or session.
+    pub(super) caller: Caller,
+    /// The token in the path, if it could be one.
+    pub(super) token: Option<AuthenticationToken>,
+    /// The path that the router is mounted at, without a slash at its end.
+    pub(super) base: String,
+}
+
+impl Mount {
+    pub(super) async fn read(tokens: &TokenService, parts: &mut Parts) -> Self {
+        let path = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
+        let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
+        let base = base.unwrap_or_default().to_owned();
+        let caller = tokens.caller(&parts.headers, &parts.extensions);
+        if caller.address.is_none() {
+            NO_ADDRESS.call_once(|| {
+                tracing::warn!(
+                    "nobody tells where requests come from, so that logins are throttled by name \
+                     alone: serve with `into_make_service_with_connect_info::<SocketAddr>()`, or \
+                     put a `ClientAddress` into their extensions"
+                );
+            });
+        }
+        let mut mount = Self { caller, token: None, base };
+        // Parameters that are no UTF-8 name nothing that exists.
+        let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
+            mount.caller.nowhere = true;
+            return mount;
+        };
+        for (name, value) in &parameters {
+            match name {
+                "organizationId" => match OrganizationId::new(value) {
+                    Ok(id) => mount.caller.organization = Some(id),
+                    Err(_) => mount.caller.nowhere = true,
+                },
+                "token" => mount.token = AuthenticationToken::from_text(value).ok(),
+                _ => {}
+            }
+        }
+        mount
+    }
+}

@@ -1,0 +1,132 @@
+//! Reading and resetting an entity's secret.
+
+use axum::extract::{Request, State};
+use axum_core::response::Response;
+use serde_json::{Map, Value, json};
+
+use crate::clock::Timestamp;
+use crate::guard::authenticate::Authenticator;
+use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::envelope::Envelope;
+use crate::service::http::routes::fields;
+use crate::service::http::routes::mount::Mount;
+use crate::service::{IssuedSecret, TokenService};
+
+/// `POST /entity/secret/read`
+pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -> Response {
+    answer(&tokens, request, Operation::Read).await
+}
+
+/// `POST /entity/secret/reset`
+pub(super) async fn reset(State(tokens): State<TokenService>, request: Request) -> Response {
+    answer(&tokens, request, Operation::Reset).await
+}
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Read,
+    Reset,
+}
+
+async fn answer(tokens: &TokenService, request: Request, operation: Operation) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mount = Mount::read(tokens, &mut parts).await;
+    let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
+        Ok(received) => received,
+        Err(fault) => return Envelope::new(tokens, None).body_fault(fault),
+    };
+    // Read before the caller is known, so that a refusal can echo the transaction.
+    let members = received.members();
+    let transaction_id = members.as_ref().ok().and_then(transaction_id);
+    let envelope = Envelope::new(tokens, transaction_id);
+    let manager = match Authenticator::of(tokens.validator(), &parts).required() {
+        Ok(manager) => manager,
+        Err(reason) => return envelope.refusal(reason),
+    };
+    let wanted = members.and_then(|members| Wanted::read(&members, tokens));
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(message) => return envelope.bad_request(&message),
+    };
+    let (id, days, caller) = (&wanted.entity_id, wanted.expiry_days, &mount.caller);
+    let secret = match operation {
+        Operation::Read => tokens.read_secret(&manager, id, days, caller).await,
+        Operation::Reset => tokens.reset_secret(&manager, id, days, caller).await,
+    };
+    match secret {
+        Ok(secret) => respond(&envelope, &wanted.entity_id, &secret),
+        Err(error) => envelope.failure(&error),
+    }
+}
+
+fn respond(envelope: &Envelope, entity_id: &str, secret: &IssuedSecret) -> Response {
+    envelope.ok(json!({
+        "entityId": entity_id,
+        "secret": secret.secret.expose(),
+        "expiresOn": secret.expires_at.as_secs(),
+        "expirationDate": local_time(secret.expires_at),
+        "message": secret.message,
+    }))
+}
+
+/// Writes `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.
+fn local_time(time: Timestamp) -> String {
+    time.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+}
+
+/// What is asked for.
+struct Wanted {
+    entity_id: String,
+    expiry_days: Option<u64>,
+}
+
+impl Wanted {
+    fn read(members: &Map<String, Value>, tokens: &TokenService) -> Result<Self, String> {
+        let required = |name: &str| {
+            fields::text(members, name)?.ok_or_else(|| format!("{name} is missing in the request"))
+        };
+        let entity_id = fields::text(members, "entityId")?
+            .ok_or_else(|| "Entity Id is missing in the request".to_owned())?;
+        if !is_version_one(&required("ver")?) {
+            return Err("ver must be 1.x.y".to_owned());
+        }
+        let timestamp: Timestamp = required("timestamp")?
+            .parse()
+            .map_err(|_| "timestamp must be a date-time of RFC 3339".to_owned())?;
+        if let Some(skew) = tokens.policy().timestamp_skew {
+            let now = tokens.now();
+            let apart = now.saturating_since(timestamp).max(timestamp.saturating_since(now));
+            if apart > skew {
+                return Err("timestamp is too far from the time of the service".to_owned());
+            }
+        }
+        required("txnId")?;
+        if transaction_id(members).is_none() {
+            return Err("txnId must be 1 to 64 visible ASCII characters".to_owned());
+        }
+        let expiry_days = match members.get("secretExpiryDays") {
+            None => None,
+            Some(days) => match days.as_u64() {
+                Some(days) if days >= 1 => Some(days),
+                _ => return Err("secretExpiryDays must be an integer of at least 1".to_owned()),
+            },
+        };
+        Ok(Self { entity_id, expiry_days })
+    }
+}
+
+/// The transaction's id, where it is one that may be echoed.
+fn transaction_id(members: &Map<String, Value>) -> Option<String> {
+    let id = members.get("txnId")?.as_str()?;
+    let fits = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| id.to_owned())
+}
+
+/// `1.x.y`, each of x and y a number.
+fn is_version_one(version: &str) -> bool {
+    let number = |part: &str| {
+        (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let parts: Vec<_> = version.split('.').collect();
+    matches!(parts.as_slice(), ["1", minor, patch] if number(minor) && number(patch))
+}

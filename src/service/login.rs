@@ -1,0 +1,189 @@
+//! Tokens for a name and a password, or an id and a secret.
+
+use crate::audit::{Attempt, Operation};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::caller::Caller;
+use crate::service::issue::{Grant, IssuedToken};
+use crate::service::model::entity::EntityId;
+use crate::service::model::password::Password;
+use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
+use crate::service::principals::{UNKNOWN, usable};
+use crate::service::store::RecentEntity;
+use crate::service::telemetry;
+use crate::service::token_service::TokenService;
+use crate::token::claims::SubjectType;
+
+impl TokenService {
+    /// Logs a user in by name and password.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
+    /// disabled user or one of another organization than the caller's: which of them cannot be
+    /// told, by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
+    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where the
+    /// store is out of reach.
+    pub async fn issue_user_token(
+        &self,
+        name: &str,
+        password: Password,
+        caller: &Caller,
+    ) -> Result<IssuedToken, Error> {
+        let proven = self.verify_password(SubjectType::User, name, password, caller).await;
+        let issued =
+            proven.and_then(|proven| self.issue_at(Grant::of_entity(&proven.entity), proven.at));
+        let operation = Operation::ISSUE_USER_TOKEN;
+        self.conclude_login(operation, (SubjectType::User, name), caller, &issued);
+        issued
+    }
+
+    /// Logs an entity in by id and secret.
+    ///
+    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the copy
+    /// of the entity was read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`issue_user_token`](Self::issue_user_token) but [`ErrorKind::Overloaded`].
+    pub async fn issue_entity_token(
+        &self,
+        id: &str,
+        secret: &Secret,
+        caller: &Caller,
+    ) -> Result<IssuedToken, Error> {
+        let issued = self.try_issue_entity_token(id, secret, caller).await;
+        let operation = Operation::ISSUE_ENTITY_TOKEN;
+        self.conclude_login(operation, (SubjectType::Entity, id), caller, &issued);
+        issued
+    }
+
+    async fn try_issue_entity_token(
+        &self,
+        id: &str,
+        secret: &Secret,
+        caller: &Caller,
+    ) -> Result<IssuedToken, Error> {
+        let began_at = self.now();
+        let judged = match EntityId::entity(id) {
+            Ok(id) => self.verify_entity_secret(&id, secret, caller, began_at).await?,
+            Err(_) => self.verify_secret_against(None, secret, caller),
+        };
+        let is_good = judged.is_good();
+        let JudgedSecret { entity, verdict } = judged;
+        // A generated secret cannot be guessed, so that whoever has it is let through: others'
+        // guesses must not keep a machine from its work. All else waits its turn.
+        let is_generated = matches!(
+            verdict,
+            SecretVerdict::Valid { is_generated: true }
+                | SecretVerdict::WithinGrace { is_generated: true }
+        );
+        if entity.is_err() || !is_generated {
+            let throttle = &self.parts.throttle;
+            let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
+            let admission = throttle.admit(suspect, began_at)?;
+            if is_good {
+                throttle.succeeded(&admission);
+            } else {
+                throttle.failed(&admission);
+            }
+        }
+        let reason = match (entity, verdict) {
+            (Ok(found), SecretVerdict::Valid { .. }) => {
+                return self.issue_at(Grant::of_entity(&found.entity), found.read_at);
+            }
+            (Ok(found), SecretVerdict::WithinGrace { .. }) => {
+                let mut token = self.issue_at(Grant::of_entity(&found.entity), found.read_at)?;
+                token.message = Some("The secret is expired and within the grace period");
+                return Ok(token);
+            }
+            (Ok(_), SecretVerdict::Expired) => "expired_secret",
+            (Ok(_), SecretVerdict::Invalid) => "wrong_secret",
+            (Err(unusable), _) => unusable,
+        };
+        let message = "Invalid entity id/secret or secret is expired";
+        Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
+    }
+
+    /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
+    /// is judged by what the store says now: nobody is refused for a copy that is old.
+    ///
+    /// A secret that is refused costs as many reads of the store, and two judgements, whether or not
+    /// there is such an entity, or a copy of it.
+    async fn verify_entity_secret(
+        &self,
+        id: &EntityId,
+        secret: &Secret,
+        caller: &Caller,
+        began_at: Timestamp,
+    ) -> Result<JudgedSecret, Error> {
+        let stores = &self.parts.stores;
+        let recent = stores.get_recent_entity(id, began_at).await?;
+        let judged = self.verify_secret_against(recent.clone(), secret, caller);
+        if judged.is_good() {
+            let ended = |copy: &RecentEntity| {
+                self.parts.revocations.ended(SubjectType::Entity, id.name(), copy.read_at)
+            };
+            // A token that came of it would have been taken back before it was issued.
+            if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
+                return Ok(judged);
+            }
+            stores.entities.forget(id);
+        }
+        let found = if recent.as_ref().is_some_and(|recent| recent.is_copy) {
+            let now = self.now();
+            let entity = stores.get_entity(id).await?;
+            entity.map(|entity| RecentEntity::just_read(entity, now))
+        } else {
+            recent
+        };
+        // Also where nothing was read anew: a refusal has to take as long for a known id as for an
+        // unknown one.
+        Ok(self.verify_secret_against(found, secret, caller))
+    }
+
+    fn verify_secret_against(
+        &self,
+        found: Option<RecentEntity>,
+        secret: &Secret,
+        caller: &Caller,
+    ) -> JudgedSecret {
+        let found = found.ok_or(UNKNOWN);
+        let entity = found.and_then(|found| usable(&found.entity, caller).map(|()| found));
+        let nobodys = Secrets::default();
+        let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
+        let (sealing, grace) = (&self.parts.sealing, self.parts.policy.secret_grace);
+        let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);
+        JudgedSecret { entity, verdict }
+    }
+
+    fn conclude_login(
+        &self,
+        operation: Operation,
+        subject: (SubjectType, &str),
+        caller: &Caller,
+        issued: &Result<IssuedToken, Error>,
+    ) {
+        let attempt = Attempt {
+            subject: Some(subject),
+            token: issued.as_ref().ok().map(|token| &token.token_id),
+            ..caller.attempt(operation)
+        };
+        if issued.is_ok() {
+            telemetry::issued(operation.as_str());
+        }
+        self.audit(&attempt, issued);
+    }
+}
+
+/// What was said of a secret, and by which reading of its entity; or why that is treated as unknown.
+struct JudgedSecret {
+    entity: Result<RecentEntity, &'static str>,
+    verdict: SecretVerdict,
+}
+
+impl JudgedSecret {
+    fn is_good(&self) -> bool {
+        self.entity.is_ok() && self.verdict.is_good()
+    }
+}

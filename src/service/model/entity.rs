@@ -1,0 +1,314 @@
+//! Who is registered: users, entities and customers' credentials.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::model::password::PasswordHash;
+use crate::service::model::secret::Secrets;
+use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, OrganizationId};
+
+/// Which sort of principal, and its name among them: a user and a machine may share a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityId {
+    subject_type: SubjectType,
+    name: String,
+}
+
+impl EntityId {
+    /// The longest name in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// A name among principals of a sort. It is taken exactly as written: no trimming, no folding
+    /// of case, no normalisation.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds control
+    /// characters.
+    pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        let fits = !name.trim().is_empty()
+            && name.len() <= Self::MAX_LEN
+            && !name.chars().any(char::is_control);
+        if fits {
+            Ok(Self { subject_type, name })
+        } else {
+            let problem = "a name must be 1 to 256 bytes, not blank, without control characters";
+            Err(Error::new(ErrorKind::InvalidRequest, problem))
+        }
+    }
+
+    /// A user's name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn user(name: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::User, name)
+    }
+
+    /// A machine's id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn entity(id: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::Entity, id)
+    }
+
+    /// The name that a customer logs in with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn customer(name: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::Customer, name)
+    }
+
+    /// Which sort of principal it is.
+    #[must_use]
+    pub fn subject_type(&self) -> SubjectType {
+        self.subject_type
+    }
+
+    /// The name or id itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// `entity:aa-1`: unique across the sorts, fit for a store's key.
+impl fmt::Display for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.subject_type, self.name)
+    }
+}
+
+/// A registered principal: how it proves who it is, and the most that it may be given.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    pub(crate) id: EntityId,
+    pub(crate) kind: EntityKind,
+    pub(crate) acl: Acl,
+    pub(crate) custom_claims: Map<String, Value>,
+    pub(crate) organization_id: Option<OrganizationId>,
+    pub(crate) disabled: bool,
+    pub(crate) password_set_at: Option<Timestamp>,
+    pub(crate) version: u64,
+}
+
+/// The three sorts of principals, each with its credential.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EntityKind {
+    /// A person with a password, who gets tokens and may manage entities' secrets.
+    User {
+        /// The hash of the password.
+        password: PasswordHash,
+    },
+    /// A machine with generated secrets.
+    Entity {
+        /// Its secrets; none before the first is made.
+        secrets: Secrets,
+    },
+    /// The credential that a customer starts sessions with.
+    Customer {
+        /// The hash of the password.
+        password: PasswordHash,
+        /// Whose sessions it starts.
+        customer_id: CustomerId,
+        /// Whether those sessions need a one-time password.
+        otp_required: bool,
+    },
+}
+
+impl Entity {
+    /// A user with a password.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EntityId::new`].
+    pub fn user(name: impl Into<String>, password: PasswordHash) -> Result<Self, Error> {
+        Ok(Self::new(EntityId::user(name)?, EntityKind::User { password }))
+    }
+
+    /// A machine that never had a secret.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EntityId::new`].
+    #[allow(
+        clippy::self_named_constructors,
+        reason = "the three sorts are called user, entity and customer"
+    )]
+    pub fn entity(id: impl Into<String>) -> Result<Self, Error> {
+        let kind = EntityKind::Entity { secrets: Secrets::default() };
+        Ok(Self::new(EntityId::entity(id)?, kind))
+    }
+
+    /// A customer's credential.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EntityId::new`].
+    pub fn customer(
+        name: impl Into<String>,
+        password: PasswordHash,
+        customer_id: CustomerId,
+        otp_required: bool,
+    ) -> Result<Self, Error> {
+        let kind = EntityKind::Customer { password, customer_id, otp_required };
+        Ok(Self::new(EntityId::customer(name)?, kind))
+    }
+
+    fn new(id: EntityId, kind: EntityKind) -> Self {
+        Self {
+            id,
+            kind,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            organization_id: None,
+            disabled: false,
+            password_set_at: None,
+            version: 1,
+        }
+    }
+
+    /// The most that a token issued to it carries. Nothing, unless set.
+    #[must_use]
+    pub fn with_acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// What its tokens carry under `customClaims`.
+    #[must_use]
+    pub fn with_custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
+    }
+
+    /// The organization that it belongs to, and that its tokens are bound to.
+    #[must_use]
+    pub fn with_organization(mut self, organization_id: Option<OrganizationId>) -> Self {
+        self.organization_id = organization_id;
+        self
+    }
+
+    /// Whether it is shut out: registered, and refused like an unknown one.
+    #[must_use]
+    pub fn with_disabled(mut self, disabled: bool) -> Self {
+        self.disabled = disabled;
+        self
+    }
+
+    /// When its password was set, for one that is moved over from another system. Left out, it is
+    /// when it is registered.
+    #[must_use]
+    pub fn with_password_set_at(mut self, set_at: Timestamp) -> Self {
+        self.password_set_at = Some(set_at);
+        self
+    }
+
+    /// Its sort and name.
+    #[must_use]
+    pub fn id(&self) -> &EntityId {
+        &self.id
+    }
+
+    /// Its sort and credential.
+    #[must_use]
+    pub fn kind(&self) -> &EntityKind {
+        &self.kind
+    }
+
+    /// The most that a token issued to it carries.
+    #[must_use]
+    pub fn acl(&self) -> &Acl {
+        &self.acl
+    }
+
+    /// What its tokens carry under `customClaims`.
+    #[must_use]
+    pub fn custom_claims(&self) -> &Map<String, Value> {
+        &self.custom_claims
+    }
+
+    /// The organization that it belongs to.
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization_id.as_ref()
+    }
+
+    /// When its password was set.
+    #[must_use]
+    pub fn password_set_at(&self) -> Option<Timestamp> {
+        self.password_set_at
+    }
+
+    /// The hash of its password, where it is one that has a password.
+    pub(crate) fn password(&self) -> Option<&PasswordHash> {
+        match &self.kind {
+            EntityKind::User { password } | EntityKind::Customer { password, .. } => Some(password),
+            EntityKind::Entity { .. } => None,
+        }
+    }
+
+    /// Its secrets, where it is one that has secrets.
+    pub(crate) fn secrets(&self) -> Option<&Secrets> {
+        match &self.kind {
+            EntityKind::Entity { secrets } => Some(secrets),
+            EntityKind::User { .. } | EntityKind::Customer { .. } => None,
+        }
+    }
+
+    /// Puts another hash in its place, where it is one that has a password.
+    pub(crate) fn replace_password(&mut self, hash: PasswordHash) {
+        match &mut self.kind {
+            EntityKind::User { password } | EntityKind::Customer { password, .. } => {
+                *password = hash;
+            }
+            EntityKind::Entity { .. } => {}
+        }
+    }
+
+    /// Whether `other`, a later reading of the same principal, may still log in by the password that
+    /// this one has.
+    pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
+        !other.disabled && other.password_set_at == self.password_set_at
+    }
+
+    /// What its tokens name it by: a customer's credential yields tokens of the customer.
+    pub(crate) fn subject(&self) -> &str {
+        match &self.kind {
+            EntityKind::Customer { customer_id, .. } => customer_id.as_str(),
+            EntityKind::User { .. } | EntityKind::Entity { .. } => self.id.name(),
+        }
+    }
+
+    /// Whether it is shut out.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    /// Which writing of it this is. A store keeps the number that it is given and compares it
+    /// with the number that a later caller expects; it never makes one up.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The next writing of it.
+    #[must_use]
+    pub fn next_version(mut self) -> Self {
+        self.version = self.version.wrapping_add(1);
+        self
+    }
+}

@@ -1,0 +1,317 @@
+//! The signing keys that nodes share, and when each of them signs.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::model::sealing::Sealed;
+
+/// A signing key that nodes share. Its private half is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduledKey {
+    pub(crate) kid: String,
+    pub(crate) sealed: Sealed,
+    pub(crate) announced_at: Timestamp,
+    pub(crate) signs_from: Timestamp,
+    pub(crate) retired_at: Option<Timestamp>,
+}
+
+impl ScheduledKey {
+    /// Its RFC 7638 thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// When it was made, to be published from then on.
+    #[must_use]
+    pub fn announced_at(&self) -> Timestamp {
+        self.announced_at
+    }
+
+    /// When it begins to sign, in place of the one before it.
+    #[must_use]
+    pub fn signs_from(&self) -> Timestamp {
+        self.signs_from
+    }
+
+    /// When it was ended before its time, as for a key that got into wrong hands.
+    #[must_use]
+    pub fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+}
+
+/// The signing keys that nodes share, in the order in which they sign.
+///
+/// It is one record, which every node reads and any of them may replace. What a key does at an
+/// instant follows from the record and the instant: nodes turn to the next key together, without a
+/// word, and also while the store is out of reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySchedule {
+    pub(crate) keys: Vec<ScheduledKey>,
+    pub(crate) version: u64,
+}
+
+impl KeySchedule {
+    pub(crate) fn new(first: ScheduledKey) -> Self {
+        Self { keys: vec![first], version: 1 }
+    }
+
+    /// The keys, in the order in which they sign.
+    #[must_use]
+    pub fn keys(&self) -> &[ScheduledKey] {
+        &self.keys
+    }
+
+    /// Another number with every change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The next writing of it.
+    #[must_use]
+    pub fn next_version(mut self) -> Self {
+        self.version += 1;
+        self
+    }
+
+    /// Which key signs: the last whose time has come. Where none's has, as for a clock that is
+    /// behind that of whoever made the first, it is that one. Where that one was retired, it is the
+    /// next that was not, by whatever clock: who retired it has that one sign, too.
+    pub(crate) fn signing(&self, now: Timestamp) -> Option<usize> {
+        let turn = self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0);
+        let is_usable =
+            |index: &usize| self.keys.get(*index).is_some_and(|key| key.retired_at.is_none());
+        (turn..self.keys.len()).find(is_usable).or_else(|| (0..turn).rfind(is_usable))
+    }
+
+    /// When a key no longer verifies: `retention` after another took its place. One that was retired
+    /// has ended, also by a clock that is behind that of whoever did it.
+    pub(crate) fn ends_at(&self, index: usize, retention: Duration) -> Timestamp {
+        if self.keys.get(index).is_some_and(|key| key.retired_at.is_some()) {
+            return Timestamp::MIN;
+        }
+        self.keys.get(index + 1).map_or(Timestamp::MAX, |next| next.signs_from + retention)
+    }
+
+    /// When something will be otherwise than it is now.
+    pub(crate) fn next_change(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
+        let begins = self.keys.iter().map(|key| key.signs_from);
+        let ends = (0..self.keys.len()).map(|index| self.ends_at(index, retention));
+        begins.chain(ends).filter(|change| *change > now).min()
+    }
+
+    /// How many keys at its beginning have ended. Those after an ended one may still be needed to
+    /// tell its end.
+    fn ended_count(&self, now: Timestamp, retention: Duration) -> usize {
+        (0..self.keys.len()).take_while(|index| self.ends_at(*index, retention) <= now).count()
+    }
+
+    /// Forgets keys that have ended; the last one stays.
+    pub(crate) fn drop_ended(&mut self, now: Timestamp, retention: Duration) {
+        let ended = self.ended_count(now, retention);
+        self.keys.drain(..ended.min(self.keys.len().saturating_sub(1)));
+    }
+
+    /// Announces the next key where it is time: one that `make` makes, given when it signs. A key
+    /// signs for a `period`, and is published for `announcement` before that.
+    pub(crate) fn announce_if_due(
+        &mut self,
+        now: Timestamp,
+        period: Duration,
+        announcement: Duration,
+        make: impl FnOnce(Timestamp) -> Result<ScheduledKey, Error>,
+    ) -> Result<(), Error> {
+        let signs_from = match self.keys.last() {
+            None => now,
+            Some(last) => (last.signs_from + period).max(now + announcement),
+        };
+        if signs_from <= now + announcement {
+            self.keys.push(make(signs_from)?);
+        }
+        Ok(())
+    }
+
+    /// Has the next key sign as soon as all have it, which is `propagation` after it was announced.
+    /// Where none is announced, it is one that `make` makes, given when it signs. Answers when that
+    /// is.
+    pub(crate) fn rotate_early(
+        &mut self,
+        now: Timestamp,
+        propagation: Duration,
+        make: impl FnOnce(Timestamp) -> Result<ScheduledKey, Error>,
+    ) -> Result<Timestamp, Error> {
+        match self.keys.iter_mut().find(|key| key.signs_from > now) {
+            Some(next) => {
+                let known_to_all = now.max(next.announced_at + propagation);
+                next.signs_from = next.signs_from.min(known_to_all);
+                Ok(next.signs_from)
+            }
+            None => {
+                self.keys.push(make(now + propagation)?);
+                Ok(now + propagation)
+            }
+        }
+    }
+
+    /// Ends a key now. Where it signs, the next one takes its place, or one that `make` makes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where no key has that `kid`, and what `make` says.
+    pub(crate) fn retire(
+        &mut self,
+        kid: &str,
+        now: Timestamp,
+        make: impl FnOnce(Timestamp) -> Result<ScheduledKey, Error>,
+    ) -> Result<(), Error> {
+        let none = || Error::new(ErrorKind::NotFound, "no key has that kid");
+        let retired = self.keys.iter().position(|key| key.kid == kid).ok_or_else(none)?;
+        if self.signing(now) == Some(retired) {
+            let mut later = self.keys.iter_mut().skip(retired + 1);
+            match later.find(|key| key.signs_from > now) {
+                Some(next) => next.signs_from = now,
+                None => self.keys.push(make(now)?),
+            }
+        }
+        // One that has not signed is as if it had never been.
+        if self.keys[retired].signs_from > now {
+            self.keys.remove(retired);
+        } else {
+            self.keys[retired].retired_at = Some(now);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    fn key(kid: &str, signs_from: Timestamp) -> ScheduledKey {
+        let sealed = Sealed::from_bytes(Vec::new());
+        let (kid, announced_at) = (kid.to_owned(), at(0));
+        ScheduledKey { kid, sealed, announced_at, signs_from, retired_at: None }
+    }
+
+    fn schedule(signs_from: &[u64]) -> KeySchedule {
+        let keys = signs_from.iter().enumerate();
+        let keys = keys.map(|(number, seconds)| key(&number.to_string(), at(*seconds)));
+        KeySchedule { keys: keys.collect(), version: 1 }
+    }
+
+    fn make(signs_from: Timestamp) -> Result<ScheduledKey, Error> {
+        Ok(key("new", signs_from))
+    }
+
+    /// What there is, as `kid from second`.
+    fn told(schedule: &KeySchedule) -> Vec<String> {
+        let second = |key: &ScheduledKey| key.signs_from.as_micros() / 1_000_000;
+        schedule.keys.iter().map(|key| format!("{} from {}", key.kid, second(key))).collect()
+    }
+
+    fn last_told(schedule: &KeySchedule) -> String {
+        told(schedule).pop().unwrap()
+    }
+
+    #[test]
+    fn the_last_key_whose_time_has_come_signs_and_before_all_of_them_the_first() {
+        let schedule = schedule(&[100, 200, 300]);
+        let signing = [99, 100, 199, 200, 300, 1_000].map(|now| schedule.signing(at(now)));
+        assert_eq!(signing, [0, 0, 0, 1, 2, 2].map(Some));
+    }
+
+    #[test]
+    fn a_key_ends_when_what_it_signed_has_and_the_last_one_never_does() {
+        let schedule = schedule(&[100, 200]);
+        assert_eq!(schedule.ends_at(0, RETENTION), at(210));
+        assert_eq!(schedule.ends_at(1, RETENTION), Timestamp::MAX);
+        assert_eq!(schedule.ended_count(at(209), RETENTION), 0);
+        assert_eq!(schedule.ended_count(at(210), RETENTION), 1);
+    }
+
+    #[test]
+    fn a_retired_key_neither_signs_nor_verifies_and_its_neighbours_keep_their_times() {
+        let mut schedule = schedule(&[100, 200, 300]);
+        schedule.keys[1].retired_at = Some(at(205));
+        for now in [199, 200, 204, 205, 299, 300] {
+            let expected = if now < 200 { 0 } else { 2 };
+            assert_eq!(schedule.signing(at(now)), Some(expected), "by a clock at {now}");
+        }
+        assert_eq!(schedule.ends_at(0, RETENTION), at(210));
+        assert_eq!(schedule.ends_at(1, RETENTION), Timestamp::MIN);
+        assert_eq!(schedule.ended_count(at(206), RETENTION), 0, "the one before it has not ended");
+    }
+
+    #[test]
+    fn the_next_change_is_the_first_that_is_to_come() {
+        let schedule = schedule(&[100, 200]);
+        let change = |now| schedule.next_change(at(now), RETENTION);
+        assert_eq!(change(50), Some(at(100)));
+        assert_eq!(change(100), Some(at(200)));
+        assert_eq!(change(200), Some(at(210)));
+        assert_eq!(change(210), Some(Timestamp::MAX));
+    }
+
+    #[test]
+    fn keys_that_have_ended_are_forgotten_and_the_last_one_stays() {
+        let mut ended = schedule(&[100, 200, 300]);
+        ended.drop_ended(at(309), RETENTION);
+        assert_eq!(told(&ended), ["1 from 200", "2 from 300"]);
+        ended.keys[1].retired_at = Some(at(305));
+        ended.drop_ended(at(1_000), RETENTION);
+        assert_eq!(told(&ended), ["2 from 300"]);
+    }
+
+    #[test]
+    fn the_next_key_is_announced_in_time_and_one_that_is_late_is_announced_as_long() {
+        let (period, announcement) = (Duration::from_secs(90), Duration::from_secs(14));
+        let announced = |now| {
+            let mut schedule = schedule(&[100]);
+            schedule.announce_if_due(at(now), period, announcement, make).unwrap();
+            last_told(&schedule)
+        };
+        assert_eq!(announced(175), "0 from 100");
+        assert_eq!(announced(176), "new from 190");
+        assert_eq!(announced(500), "new from 514");
+    }
+
+    #[test]
+    fn an_early_rotation_waits_until_all_have_the_next_key_and_never_puts_it_off() {
+        let propagation = Duration::from_secs(20);
+        let rotated = |signs_from: &[u64], now| {
+            let mut schedule = schedule(signs_from);
+            let answer = schedule.rotate_early(at(now), propagation, make).unwrap();
+            assert_eq!(schedule.keys.last().unwrap().signs_from, answer);
+            last_told(&schedule)
+        };
+        assert_eq!(rotated(&[0, 100], 50), "1 from 50", "announced long ago");
+        assert_eq!(rotated(&[0, 100], 10), "1 from 20", "announced just now");
+        assert_eq!(rotated(&[0, 15], 10), "1 from 15", "due sooner than all have it");
+        assert_eq!(rotated(&[0], 50), "new from 70", "none was announced");
+    }
+
+    #[test]
+    fn where_the_signing_key_is_retired_the_next_takes_its_place_or_a_new_one() {
+        let mut announced = schedule(&[0, 100]);
+        announced.retire("0", at(50), make).unwrap();
+        assert_eq!(told(&announced), ["0 from 0", "1 from 50"]);
+        assert_eq!(announced.signing(at(50)), Some(1));
+        announced.retire("1", at(60), make).unwrap();
+        assert_eq!(told(&announced), ["0 from 0", "1 from 50", "new from 60"]);
+        assert_eq!(announced.signing(at(60)), Some(2));
+
+        let mut other = schedule(&[0, 100]);
+        other.retire("1", at(50), make).unwrap();
+        assert_eq!(told(&other), ["0 from 0"], "what never signed is gone");
+        assert_eq!(other.retire("1", at(50), make).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,13 @@
+//! The data of the token service: principals, sessions, secrets, passwords, one-time passwords,
+//! sealing, revocations and the key schedule. Nothing here does I/O or reads the clock.
+
+pub(crate) mod access_token;
+pub(crate) mod entity;
+pub(crate) mod key_schedule;
+pub(crate) mod one_time_password;
+pub(crate) mod password;
+pub(crate) mod redacted;
+pub(crate) mod revocation;
+pub(crate) mod sealing;
+pub(crate) mod secret;
+pub(crate) mod session;

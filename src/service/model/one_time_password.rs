@@ -1,0 +1,102 @@
+//! One-time passwords: short codes that are sent to a customer and typed back once.
+//!
+//! Six digits are guessed in half a million tries, so what protects them is the count: a try is
+//! paid for before the code is looked at, and the session ends with the last one.
+
+use std::fmt::Write;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::service::model::redacted::secret_text;
+use crate::service::model::sealing::{KeyedDigest, SealingKeys, random_bytes};
+
+secret_text! {
+    /// A one-time password: digits.
+    OneTimePassword
+}
+
+impl OneTimePassword {
+    /// `length` random digits, each as likely as any other.
+    pub(crate) fn generate(length: usize) -> Result<Self, Error> {
+        let mut digits = String::with_capacity(length);
+        while digits.len() < length {
+            // 250 is the largest multiple of ten in a byte: what lies above would favour 0 to 5.
+            let random = random_bytes::<16>()?;
+            for byte in random.iter().filter(|byte| **byte < 250).take(length - digits.len()) {
+                let _ = write!(digits, "{}", byte % 10);
+            }
+        }
+        Ok(Self(digits.into()))
+    }
+
+    /// A code as a caller presents it, to be checked.
+    pub(crate) fn presented(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// Whether it is made of exactly `length` ASCII digits, as those are that are generated here.
+    pub(crate) fn has_form(&self, length: usize) -> bool {
+        let text = self.expose();
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
+/// What a session knows of its one-time password.
+#[derive(Clone, Debug)]
+pub(crate) struct OneTimePasswordState {
+    /// The live code; none once it was used, or found to have expired.
+    pub(crate) code: Option<StoredCode>,
+    /// How many wrong tries the session still stands. A try is subtracted before it is compared
+    /// and given back where it was right.
+    pub(crate) tries_left: u32,
+    /// How often a code may still be sent.
+    pub(crate) resends_left: u32,
+    /// When one was sent last.
+    pub(crate) sent_at: Timestamp,
+}
+
+/// A code as a store keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredCode {
+    pub(crate) digest: KeyedDigest,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl StoredCode {
+    /// Whether it is the same code of the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.digest.to_bytes() == other.digest.to_bytes()
+    }
+
+    pub(crate) fn matches(
+        &self,
+        keys: &SealingKeys,
+        session: &str,
+        presented: &OneTimePassword,
+        now: Timestamp,
+    ) -> bool {
+        keys.verify_code(session, presented.expose(), &self.digest) && now < self.expires_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_digits_of_the_length_asked_for_and_differ() {
+        let codes: std::collections::HashSet<_> =
+            (0..100).map(|_| OneTimePassword::generate(8).unwrap().expose().to_owned()).collect();
+        assert!(codes.len() > 95);
+        assert!(codes.iter().all(|code| OneTimePassword::presented(code).has_form(8)));
+    }
+
+    #[test]
+    fn only_ascii_digits_of_the_right_number_are_a_code() {
+        for bad in ["", "12345", "1234567", "12345a", " 12345", "１２３４５６", "-12345", "12345\n"]
+        {
+            assert!(!OneTimePassword::presented(bad).has_form(6), "{bad:?}");
+        }
+        assert!(OneTimePassword::presented("012345").has_form(6));
+    }
+}

@@ -1,0 +1,218 @@
+//! Sessions of customers, and the opaque authentication tokens that stand for them.
+
+use std::fmt;
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::model::entity::EntityId;
+use crate::service::model::one_time_password::OneTimePasswordState;
+use crate::service::model::redacted::secret_text;
+use crate::service::model::sealing::random_bytes;
+use crate::token::acl::Acl;
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+secret_text! {
+    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest.
+    AuthenticationToken
+}
+
+impl AuthenticationToken {
+    /// The longest one that is looked at, in bytes.
+    pub const MAX_LEN: usize = 512;
+
+    /// 256 bits from the operating system, base64url.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
+    pub fn generate() -> Result<Self, Error> {
+        Ok(Self(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?).into()))
+    }
+
+    /// A token as a caller presents it, or one that is known beforehand for trying things out.
+    /// What is good about it is decided by whether a session answers to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where it is empty, longer than 512 bytes, or holds anything but
+    /// visible ASCII: no session answers to such a text.
+    pub fn from_text(text: &str) -> Result<Self, Error> {
+        let fits = (1..=Self::MAX_LEN).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned().into()))
+        } else {
+            Err(Error::new(ErrorKind::NotFound, "there is no such authentication token"))
+        }
+    }
+
+    /// What its session is stored under.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        let mut hasher = Sha256::new();
+        hasher.update(b"countersign authentication token\0");
+        hasher.update(self.expose().as_bytes());
+        SessionKey(hasher.finalize().into())
+    }
+}
+
+/// What a session is stored under: the SHA-256 digest of its authentication token, which cannot be
+/// turned back into it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey([u8; 32]);
+
+impl SessionKey {
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What [`as_bytes`](Self::as_bytes) gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hex = String::with_capacity(8);
+        for byte in self.0.iter().take(4) {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        write!(f, "SessionKey({hex}…)")
+    }
+}
+
+/// What an authentication token stands for: a customer, and the most that may be asked for.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(crate) key: SessionKey,
+    pub(crate) id: SessionId,
+    pub(crate) customer_id: CustomerId,
+    pub(crate) organization_id: Option<OrganizationId>,
+    pub(crate) credential: Option<EntityId>,
+    pub(crate) acl: Acl,
+    pub(crate) custom_claims: Map<String, Value>,
+    pub(crate) one_time_password: Option<OneTimePasswordState>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) version: u64,
+}
+
+impl Session {
+    /// A session of a customer, as [`TokenService::start_session`](crate::TokenService) makes
+    /// them; here for those who test a store of their own.
+    #[must_use]
+    pub fn new(
+        key: SessionKey,
+        id: SessionId,
+        customer_id: CustomerId,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            key,
+            id,
+            customer_id,
+            organization_id: None,
+            credential: None,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            one_time_password: None,
+            created_at,
+            updated_at: created_at,
+            expires_at,
+            version: 1,
+        }
+    }
+
+    /// What it is stored under.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    /// Its public id, the `sid` of its tokens.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn customer_id(&self) -> &CustomerId {
+        &self.customer_id
+    }
+
+    /// The organization that it belongs to.
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization_id.as_ref()
+    }
+
+    /// The credential that it was started with, where it was by name and password.
+    #[must_use]
+    pub fn credential(&self) -> Option<&EntityId> {
+        self.credential.as_ref()
+    }
+
+    /// The most that a token exchanged from it may carry without a bearer who holds more.
+    #[must_use]
+    pub fn acl(&self) -> &Acl {
+        &self.acl
+    }
+
+    /// The custom claims that its tokens carry.
+    #[must_use]
+    pub fn custom_claims(&self) -> &Map<String, Value> {
+        &self.custom_claims
+    }
+
+    /// Whether an exchange needs a one-time password.
+    #[must_use]
+    pub fn otp_required(&self) -> bool {
+        self.one_time_password.is_some()
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// When it was last written.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Which writing of it this is. A store keeps the number that it is given and compares it
+    /// with the number that a later caller expects; it never makes one up.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The next writing of it.
+    #[must_use]
+    pub fn next_version(mut self, updated_at: Timestamp) -> Self {
+        self.version = self.version.wrapping_add(1);
+        self.updated_at = updated_at;
+        self
+    }
+}

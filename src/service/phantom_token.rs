@@ -1,0 +1,115 @@
+//! Phantom tokens: short-lived JWTs for requests that bring an authentication token, made once and
+//! used until shortly before they end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::audit::Operation;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::caller::Caller;
+use crate::service::issue::Grant;
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::phantom_tokens::{Making, PhantomToken};
+use crate::service::telemetry;
+use crate::service::token_service::TokenService;
+use crate::token::identifier::TokenId;
+use crate::validate::TokenFault;
+
+/// The share of its life that a phantom token is used for.
+const USED_PERCENT: u32 = 80;
+
+impl TokenService {
+    /// A JWT for a session, which stays as it is. One that is ready is answered without asking the
+    /// store; many requests at once make one.
+    pub(crate) async fn phantom_token(
+        &self,
+        token: &AuthenticationToken,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        let key = token.key();
+        let cache = &self.parts.phantom_tokens.cache;
+        let known = cache.get(&key).await;
+        if let Some(Ok(ready)) = known.as_ref().and_then(|making| making.get())
+            && ready.confirmed.load(Ordering::Acquire)
+            && self.is_usable(ready)
+        {
+            return Ok(Arc::clone(ready));
+        }
+        let is_over = |making: &Making| match making.get() {
+            Some(Ok(ready)) => !self.is_usable(ready),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        let making = cache.entry(key).or_insert_with_if(async { Making::default() }, is_over).await;
+        let making = making.into_value();
+        let make = || async { self.make_phantom_token(token).await.map_err(Arc::new) };
+        let made = match making.get_or_init(make).await {
+            Ok(made) => Arc::clone(made),
+            Err(error) => {
+                // Of what does not exist, nothing is kept.
+                cache.invalidate(&key).await;
+                return Err(copy_of(error));
+            }
+        };
+        // The session may have been used up between reading it and keeping the token; whoever
+        // used it up has looked for the token before it was there.
+        if let Err(error) = self.find_session(token, &Caller::default()).await {
+            cache.invalidate(&key).await;
+            return Err(error);
+        }
+        made.confirmed.store(true, Ordering::Release);
+        Ok(made)
+    }
+
+    fn is_usable(&self, phantom: &PhantomToken) -> bool {
+        self.now() < phantom.use_until && self.parts.validator.recheck(&phantom.validated).is_ok()
+    }
+
+    async fn make_phantom_token(
+        &self,
+        token: &AuthenticationToken,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        // Before the session is read: what ends it after that takes the token back, too.
+        let now = self.now();
+        let session = self.find_session(token, &Caller::default()).await?;
+        if session.otp_required() {
+            return Err(Error::new(
+                ErrorKind::OneTimePasswordRequired,
+                "the session needs a one-time password: exchange its token for a JWT",
+            ));
+        }
+        self.sign_phantom_token(&session, now).map(Arc::new)
+    }
+
+    fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
+        let lifetime = self.parts.policy.phantom_token_lifetime;
+        let expires_at = (now + lifetime).min(session.expires_at);
+        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let grant = Grant::of_session(session);
+        let issued_at = self.issue_time(&grant, now);
+        let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
+        telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
+        let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
+            let kind = match fault {
+                TokenFault::Revoked => ErrorKind::InvalidToken,
+                fault if fault.is_temporary() => ErrorKind::Unavailable,
+                _ => ErrorKind::Internal,
+            };
+            Error::new(kind, "a token that was just made is refused").with_source(fault)
+        })?;
+        let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
+        let use_until = now + used;
+        let confirmed = AtomicBool::new(false);
+        Ok(PhantomToken { token, validated, use_until, confirmed })
+    }
+}
+
+/// Requests that waited for one and the same token share its error; each answers a copy.
+fn copy_of(error: &Arc<Error>) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned());
+    let copy = match error.retry_after() {
+        Some(delay) => copy.with_retry_after(delay),
+        None => copy,
+    };
+    copy.with_source(Arc::clone(error))
+}

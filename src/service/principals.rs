@@ -1,0 +1,168 @@
+//! Registered principals: registering and finding them, shutting them out, letting them in again.
+
+use crate::audit::{Attempt, Operation};
+use crate::error::{Error, ErrorKind};
+use crate::service::caller::Caller;
+use crate::service::detached::run_to_completion;
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::revocation::RevocationTarget;
+use crate::service::stores::{MAX_ROUNDS, Round, contended};
+use crate::service::token_service::TokenService;
+use crate::token::claims::SubjectType;
+
+impl TokenService {
+    /// Registers a user, an entity or a customer's credential.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
+    /// where an entity takes the first-party client id, the list uses wildcards that the policy does
+    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`;
+    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
+        let policy = &self.parts.policy;
+        let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
+        let id = entity.id();
+        if id.subject_type() == SubjectType::Entity && id.name() == policy.first_party_client_id {
+            return Err(invalid("no entity may take the first-party client id"));
+        }
+        if policy.acl_fault(entity.acl()).is_some() {
+            return Err(invalid("the policy allows no wildcards but `*` alone"));
+        }
+        if policy.custom_claims_fault(entity.custom_claims()).is_some() {
+            return Err(invalid("the custom claims are longer than the policy allows"));
+        }
+        if entity.password().is_some() && entity.password_set_at.is_none() {
+            entity.password_set_at = Some(self.now());
+        }
+        self.parts.stores.insert_entity(entity).await
+    }
+
+    /// The registered principal of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    pub async fn find_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
+        self.parts.stores.get_entity(id).await
+    }
+
+    /// Shuts a registered principal out: from now on it is refused like an unknown one, its tokens
+    /// are taken back, and, of a customer's credential, the customer's sessions end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::Unavailable`]
+    /// where a store is out of reach. It may be called again.
+    pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let disabled = run_to_completion(async move {
+            let entity = tokens.set_disabled(&owned, true).await?;
+            let ended = tokens.end_tokens_and_sessions(&entity).await;
+            tokens.publish_change(&owned).await.and(ended)
+        });
+        let disabled = disabled.await;
+        self.audit(&Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), &disabled);
+        disabled
+    }
+
+    /// Lets a principal in again that was [shut out](Self::disable_entity). What was taken back
+    /// stays so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`disable_entity`](Self::disable_entity).
+    pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let enabled = run_to_completion(async move {
+            tokens.set_disabled(&owned, false).await?;
+            tokens.publish_change(&owned).await
+        });
+        let enabled = enabled.await;
+        self.audit(&Attempt::new(Operation::ENABLE_ENTITY).of_entity(id), &enabled);
+        enabled
+    }
+
+    /// Removes a registered principal, and ends what it holds as
+    /// [`disable_entity`](Self::disable_entity) does. Whoever is registered by its name after that is
+    /// somebody else: what was issued to the one before stays taken back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`disable_entity`](Self::disable_entity). It may be called again: until it succeeds, the
+    /// principal is there, and shut out.
+    pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let removed = run_to_completion(async move {
+            // First, so that a login under way finds out.
+            let entity = tokens.set_disabled(&owned, true).await?;
+            tokens.end_tokens_and_sessions(&entity).await?;
+            tokens.publish_change(&owned).await?;
+            tokens.parts.stores.remove_entity(&owned).await.map(drop)
+        });
+        let removed = removed.await;
+        self.audit(&Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), &removed);
+        removed
+    }
+
+    async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
+        self.change_entity(id, |entity| {
+            entity.disabled = disabled;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes a registered principal, whoever else does so at the same time, and answers it as it
+    /// was written.
+    pub(super) async fn change_entity(
+        &self,
+        id: &EntityId,
+        change: impl Fn(&mut Entity) -> Result<(), Error>,
+    ) -> Result<Entity, Error> {
+        for _ in 0..MAX_ROUNDS {
+            let mut entity = self.parts.stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
+            let version = entity.version();
+            change(&mut entity)?;
+            let entity = entity.next_version();
+            let written = self.parts.stores.replace_entity(entity.clone(), version).await?;
+            if let Round::Done(()) = written {
+                return Ok(entity);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Tells nodes that keep a copy of a principal to read it anew.
+    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
+        let (subject_type, name) = (id.subject_type(), id.name().to_owned());
+        self.revoke(RevocationTarget::EntityChanged { subject_type, name }).await
+    }
+
+    /// The principal of that id, where it may log in here; or why it is treated as unknown.
+    pub(in crate::service) async fn find_usable(
+        &self,
+        id: &EntityId,
+        caller: &Caller,
+    ) -> Result<Result<Entity, &'static str>, Error> {
+        let entity = self.parts.stores.get_entity(id).await?;
+        Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, caller).map(|()| entity)))
+    }
+}
+
+pub(super) const UNKNOWN: &str = "unknown_name";
+
+/// Whether an entity may log in here; or why it is treated as unknown.
+pub(super) fn usable(entity: &Entity, caller: &Caller) -> Result<(), &'static str> {
+    if entity.disabled {
+        Err("disabled")
+    } else if !caller.may_see(entity.organization_id()) {
+        Err("other_organization")
+    } else {
+        Ok(())
+    }
+}
+
+fn unknown_entity() -> Error {
+    Error::new(ErrorKind::NotFound, "nobody of that id is registered")
+}

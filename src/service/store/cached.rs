@@ -1,0 +1,297 @@
+//! Copies of entities in the memory of a node, in front of a store that nodes share.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use moka::future::Cache;
+use tokio::sync::OnceCell;
+
+use crate::clock::Timestamp;
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::store::{EntityStore, RecentEntity, StoreError};
+use crate::sync::epoch::Epoch;
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+const CAPACITY: u64 = 10_000;
+/// moka panics above a thousand years.
+const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
+
+/// Keeps copies of entities for a short while, so that machines log in without a read of the store.
+///
+/// It is for a store over a network. In front of one in memory or in a file, it saves nothing.
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// use countersign::store::{Cached, MemoryStore};
+/// use countersign::{Algorithm, KeyRing, TokenService};
+///
+/// let store = MemoryStore::new(); // a `PostgresStore`, where it is to be of use
+/// let tokens = TokenService::builder()
+///     .issuer("https://auth.example.com")
+///     .audience("https://api.example.com")
+///     .keys(KeyRing::generate(Algorithm::EdDSA)?)
+///     .entities(Cached::new(store.clone()))
+///     .sessions(store)
+///     .build()?;
+/// # }
+/// # Ok::<(), countersign::Error>(())
+/// ```
+///
+/// # What is answered from a copy
+///
+/// [`get_recent`](EntityStore::get_recent) alone, which a [`TokenService`](crate::TokenService)
+/// asks when an entity logs in with its secret. [`get`](EntityStore::get) always asks the store: it
+/// is what everything goes by that changes or manages somebody. Passwords are not checked against
+/// copies either: hashing one takes a hundred times as long as the read that a copy would save.
+///
+/// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time
+/// share one read. A store that is out of reach fails no request that a copy can answer.
+///
+/// # How old a copy can be
+///
+/// | an entity was changed | this node's copy is gone |
+/// |---|---|
+/// | on this node | at once |
+/// | on another one, and the feed of revocations is heard | as soon as that is: see the [table of engines](crate::store#what-each-engine-promises) |
+/// | on another one, and the feed is not heard | within the [time-to-live](Self::time_to_live), 5 seconds by default |
+/// | past this crate, by a statement of SQL for example | within the time-to-live |
+///
+/// It takes [`run_housekeeping`](crate::TokenService::run_housekeeping), and a session store that
+/// the nodes share, for the feed to be heard.
+///
+/// While a copy is old,
+///
+/// - a secret that was replaced elsewhere is still good here, as is that of an entity that was
+///   disabled. A token carries as its `iat` when the copy was read, so that what takes the entity's
+///   tokens back after that takes this one back, too, on each node.
+/// - a new secret is good at once, and so is an entity that was just registered or enabled: what
+///   is refused by a copy is judged again by the store.
+/// - a new list or new custom claims are not in the tokens yet.
+///
+/// A token's life is counted from its `iat`, which may lie in the past by the time-to-live.
+pub struct Cached<S> {
+    store: S,
+    readings: Cache<EntityId, Arc<Reading>>,
+    /// Whom nobody was found for, and as of which epoch. They are asked for anew each time, as
+    /// those are who were found and refused: so the time that it takes tells nothing.
+    absences: Cache<EntityId, u64>,
+    epochs: Epochs,
+    time_to_live: Duration,
+    capacity: u64,
+}
+
+impl<S: EntityStore> Cached<S> {
+    /// Keeps copies of what is in `store`: 10,000 at most, each for 5 seconds at most.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        let (time_to_live, capacity) = (TIME_TO_LIVE, CAPACITY);
+        let (readings, absences) =
+            (build_cache(time_to_live, capacity), build_cache(time_to_live, capacity));
+        Self { store, readings, absences, epochs: Epochs::new(), time_to_live, capacity }
+    }
+
+    /// For how long a copy is kept at most: how old one can be where the feed is down. Choose it
+    /// much shorter than the life of a token. It is a year at most, and zero keeps none.
+    #[must_use]
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = time_to_live.min(LONGEST_TIME_TO_LIVE);
+        self.readings = build_cache(self.time_to_live, self.capacity);
+        self.absences = build_cache(self.time_to_live, self.capacity);
+        self
+    }
+
+    /// How many copies are kept at most. Beyond that, those go that are asked for least.
+    #[must_use]
+    pub fn capacity(mut self, capacity: u64) -> Self {
+        self.capacity = capacity;
+        self.readings = build_cache(self.time_to_live, self.capacity);
+        self.absences = build_cache(self.time_to_live, self.capacity);
+        self
+    }
+
+    /// The reading that is of use now, or a new one in its place.
+    async fn reading(&self, id: &EntityId) -> Arc<Reading> {
+        let current = || self.epochs.of(id);
+        let entry = self.readings.entry_by_ref(id);
+        let new = async { Arc::new(Reading::new(current())) };
+        entry.or_insert_with_if(new, |there| !there.is_of_use(current())).await.into_value()
+    }
+
+    async fn read(&self, id: &EntityId, now: Timestamp) -> ReadResult {
+        let epoch = self.epochs.of(id);
+        let found = self.store.get(id).await.map_err(Arc::new);
+        if !matches!(found, Ok(Some(_))) {
+            // Names that nobody has must not take up the room of those that somebody has.
+            self.readings.invalidate(id).await;
+        }
+        if matches!(found, Ok(None)) {
+            self.absences.insert(id.clone(), epoch).await;
+        }
+        Ok(found?.map(|entity| (Arc::new(entity), now)))
+    }
+
+    async fn read_past_copies(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        let Some(entity) = self.store.get(id).await? else { return Ok(None) };
+        self.absences.invalidate(id).await;
+        Ok(Some(RecentEntity::just_read(entity, now)))
+    }
+
+    /// Makes copies worthless when it is dropped: once a write has ended, whichever way. One that
+    /// failed or was given up may have been carried out.
+    fn forget_afterwards<'a>(&'a self, id: &'a EntityId) -> Forgetting<'a> {
+        Forgetting { epochs: &self.epochs, id }
+    }
+}
+
+fn build_cache<V: Clone + Send + Sync + 'static>(
+    time_to_live: Duration,
+    capacity: u64,
+) -> Cache<EntityId, V> {
+    Cache::builder().max_capacity(capacity).time_to_live(time_to_live).build()
+}
+
+#[async_trait]
+impl<S: EntityStore> EntityStore for Cached<S> {
+    async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
+        let id = entity.id().clone();
+        let _forgetting = self.forget_afterwards(&id);
+        self.store.insert(entity).await
+    }
+
+    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
+        self.store.get(id).await
+    }
+
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        let epoch = self.epochs.of(id);
+        if self.absences.get(id).await == Some(epoch) {
+            return self.read_past_copies(id, now).await;
+        }
+        let reading = self.reading(id).await;
+        // moka hands on what somebody else was just given, without a look at its epoch.
+        if reading.epoch < epoch {
+            return self.read_past_copies(id, now).await;
+        }
+        let mut is_own = false;
+        let outcome = reading.outcome.get_or_init(|| {
+            is_own = true;
+            self.read(id, now)
+        });
+        match outcome.await {
+            Ok(Some((entity, read_at))) => {
+                let (entity, read_at) = (Arc::clone(entity), *read_at);
+                Ok(Some(RecentEntity { entity, read_at, is_copy: !is_own }))
+            }
+            Ok(None) if is_own => Ok(None),
+            // Whoever looked may have done so before it was registered, and this caller come after.
+            Ok(None) => self.read_past_copies(id, now).await,
+            Err(error) => Err(error.shared()),
+        }
+    }
+
+    fn forget(&self, id: &EntityId) {
+        self.epochs.next(id);
+        self.store.forget(id);
+    }
+
+    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
+        let id = entity.id().clone();
+        let _forgetting = self.forget_afterwards(&id);
+        self.store.replace(entity, expected_version).await
+    }
+
+    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
+        let _forgetting = self.forget_afterwards(id);
+        self.store.remove(id).await
+    }
+
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+}
+
+/// The store, and how much is kept of it: nothing of anybody.
+impl<S: fmt::Debug> fmt::Debug for Cached<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("store", &self.store)
+            .field("copies", &self.readings.entry_count())
+            .field("time_to_live", &self.time_to_live)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who was found, and when the read began; or why it failed, for all who waited.
+type ReadResult = Result<Option<(Arc<Entity>, Timestamp)>, Arc<StoreError>>;
+
+/// One read of an entity, to come, under way or done. Whoever comes meanwhile waits for it; if the
+/// one who reads gives up, the next one does it. That may go on for any number of them, which is
+/// why this is not left to moka: there, who has seen two hundred give up panics.
+struct Reading {
+    /// That of its stripe before it began. After a change it is another, also where the read was
+    /// under way and saw the entity as it was before.
+    epoch: u64,
+    outcome: OnceCell<ReadResult>,
+}
+
+impl Reading {
+    fn new(epoch: u64) -> Self {
+        Self { epoch, outcome: OnceCell::new() }
+    }
+
+    fn is_of_use(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.outcome.get(), None | Some(Ok(Some(_))))
+    }
+}
+
+const STRIPES: usize = 256;
+
+/// A number for each stripe of ids, which grows when one of them changes. Two ids that share a
+/// stripe cost each other a read.
+struct Epochs {
+    hasher: RandomState,
+    stripes: Box<[Epoch; STRIPES]>,
+}
+
+impl Epochs {
+    fn new() -> Self {
+        let stripes = Box::new(std::array::from_fn(|_| Epoch::new()));
+        Self { hasher: RandomState::new(), stripes }
+    }
+
+    fn of(&self, id: &EntityId) -> u64 {
+        self.stripe(id).current()
+    }
+
+    fn next(&self, id: &EntityId) {
+        self.stripe(id).advance();
+    }
+
+    fn stripe(&self, id: &EntityId) -> &Epoch {
+        let [stripe, ..] = self.hasher.hash_one(id).to_ne_bytes();
+        &self.stripes[usize::from(stripe)]
+    }
+}
+
+struct Forgetting<'a> {
+    epochs: &'a Epochs,
+    id: &'a EntityId,
+}
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        self.epochs.next(self.id);
+    }
+}

@@ -1,0 +1,149 @@
+//! The suite that every store passes: ours, and one of your own.
+//!
+//! Each rule of the [contract](crate::store) is a case; one that is broken panics, naming the
+//! rule. All keys are random, so a store that is shared or holds data may be used.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use countersign::store::{MemoryStore, conformance};
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+//! conformance::check_entity_store(Arc::new(MemoryStore::new())).await;
+//! conformance::check_session_store(Arc::new(MemoryStore::new())).await;
+//! conformance::check_key_store(Arc::new(MemoryStore::new())).await;
+//! # });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a broken rule is reported by a panic"
+)]
+
+mod entities;
+mod feed;
+mod keys;
+mod sessions;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::service::model::entity::Entity;
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::store::{EntityStore, KeyStore, Page, SessionStore, StoreError};
+use crate::token::identifier::{CustomerId, SessionId};
+
+const RACERS: usize = 64;
+const HOUR: Duration = Duration::from_secs(3_600);
+const ALL: Page = Page { offset: 0, limit: 1_000 };
+
+/// Checks an [`EntityStore`].
+///
+/// # Panics
+///
+/// Where a rule is broken.
+pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
+    entities::an_entity_is_answered_as_it_was_written(&*store).await;
+    entities::an_id_is_registered_once(&*store).await;
+    entities::of_racing_inserts_one_succeeds(&store).await;
+    entities::of_racing_replaces_of_one_version_one_succeeds(&store).await;
+    entities::a_stale_or_late_replace_conflicts_and_resurrects_nothing(&*store).await;
+    entities::an_entity_is_removed_once(&store).await;
+    entities::what_was_written_through_a_store_is_recent_in_it(&*store).await;
+    entities::a_write_that_is_dropped_halfway_is_whole_or_not_there(&*store).await;
+}
+
+/// Checks a [`SessionStore`].
+///
+/// # Panics
+///
+/// Where a rule is broken.
+pub async fn check_session_store(store: Arc<dyn SessionStore>) {
+    sessions::a_session_is_answered_as_it_was_written(&*store).await;
+    sessions::a_key_is_taken_by_one_session(&store).await;
+    sessions::of_racing_session_replaces_one_succeeds(&store).await;
+    sessions::of_racing_takes_one_gets_the_session(&store).await;
+    sessions::a_take_and_a_replace_never_both_succeed(&store).await;
+    sessions::a_stale_take_conflicts_and_takes_nothing(&*store).await;
+    sessions::what_was_taken_stays_gone(&*store).await;
+    sessions::a_take_that_is_dropped_halfway_takes_or_leaves(&*store).await;
+    sessions::lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
+    sessions::a_session_is_removed_by_its_id_once(&store).await;
+    sessions::removing_a_subject_removes_its_sessions_alone(&*store).await;
+    sessions::removing_a_subject_leaves_what_was_created_later(&*store).await;
+    sessions::purging_removes_what_has_ended_alone(&*store).await;
+    feed::the_feed_answers_all_that_came_after_the_cursor(&*store).await;
+    feed::the_feed_wakes_a_reader_that_waits(&store).await;
+    feed::the_feed_gives_everything_to_each_reader(&*store).await;
+    feed::a_feed_that_is_followed_while_others_publish_loses_nothing(&store).await;
+}
+
+/// Checks a [`KeyStore`], one with no keys in it: what it writes is no key, and opens nowhere.
+///
+/// # Panics
+///
+/// Where a rule is broken.
+pub async fn check_key_store(store: Arc<dyn KeyStore>) {
+    keys::of_racing_nodes_one_writes_the_first_keys(&store).await;
+    keys::keys_are_answered_as_they_were_written(&*store).await;
+    keys::of_racing_replaces_of_keys_one_succeeds(&store).await;
+    keys::a_stale_replace_of_keys_conflicts(&*store).await;
+}
+
+/// The present: purging what ended by a later time would take others' live sessions with it.
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+fn unique() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn entity() -> Entity {
+    Entity::entity(unique()).unwrap()
+}
+
+fn session_of(customer: &CustomerId, created_at: Timestamp) -> Session {
+    let key = AuthenticationToken::generate().unwrap().key();
+    let id = SessionId::new(unique()).unwrap();
+    Session::new(key, id, customer.clone(), created_at, created_at + HOUR)
+}
+
+fn session() -> Session {
+    session_of(&CustomerId::new(unique()).unwrap(), now())
+}
+
+/// Runs as many futures at once as there are racers, and answers how many were true.
+async fn race<F>(mut runner: impl FnMut() -> F) -> usize
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let running: Vec<_> = (0..RACERS).map(|_| tokio::spawn(runner())).collect();
+    let mut winners = 0;
+    for running in running {
+        winners += usize::from(running.await.expect("a racer panicked"));
+    }
+    winners
+}
+
+/// Whether it succeeded; losing is a conflict and nothing else.
+#[track_caller]
+fn won(outcome: Result<(), StoreError>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(StoreError::Conflict) => false,
+        Err(error) => panic!("losing a race has to be a conflict, and was: {error:?}"),
+    }
+}
+
+/// Polls once and drops, as a caller does that hangs up.
+fn drop_halfway(future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}

@@ -1,0 +1,191 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
+use crate::service::store::conformance::{
+    ALL, HOUR, RACERS, drop_halfway, now, race, session, session_of, unique, won,
+};
+use crate::service::store::{Page, SessionFilter, SessionStore, StoreError};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+pub(super) async fn a_session_is_answered_as_it_was_written(store: &dyn SessionStore) {
+    let written = session();
+    store.insert(written.clone(), now()).await.unwrap();
+    let read = store.get(&written.key()).await.unwrap().expect("what was inserted is there");
+    assert_eq!(read.id(), written.id());
+    assert_eq!(read.customer_id(), written.customer_id());
+    assert_eq!(read.created_at(), written.created_at());
+    assert_eq!(read.expires_at(), written.expires_at());
+    assert_eq!(read.version(), written.version());
+    let nobodys = AuthenticationToken::generate().unwrap().key();
+    assert!(store.get(&nobodys).await.unwrap().is_none());
+}
+
+pub(super) async fn a_key_is_taken_by_one_session(store: &Arc<dyn SessionStore>) {
+    let contested = session();
+    let winners = race(|| {
+        let (store, session) = (Arc::clone(store), contested.clone());
+        async move { won(store.insert(session, now()).await) }
+    });
+    assert_eq!(winners.await, 1, "of racing inserts one has to succeed");
+}
+
+pub(super) async fn of_racing_session_replaces_one_succeeds(store: &Arc<dyn SessionStore>) {
+    let contested = session();
+    store.insert(contested.clone(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, session) = (Arc::clone(store), contested.clone());
+        let version = session.version();
+        async move { won(store.replace(session.next_version(now()), version, now()).await) }
+    });
+    assert_eq!(winners.await, 1, "of racing replaces of one version one has to succeed");
+}
+
+pub(super) async fn of_racing_takes_one_gets_the_session(store: &Arc<dyn SessionStore>) {
+    let contested = session();
+    store.insert(contested.clone(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, key, version) = (Arc::clone(store), contested.key(), contested.version());
+        async move { store.take(&key, version).await.unwrap().is_some() }
+    });
+    assert_eq!(winners.await, 1, "of racing takes one has to get the session");
+}
+
+pub(super) async fn a_take_and_a_replace_never_both_succeed(store: &Arc<dyn SessionStore>) {
+    for _ in 0..RACERS {
+        let contested = session();
+        store.insert(contested.clone(), now()).await.unwrap();
+        let (key, version) = (contested.key(), contested.version());
+        let taker = Arc::clone(store);
+        let taking = tokio::spawn(async move { taker.take(&key, version).await });
+        let replaced = won(store.replace(contested.next_version(now()), version, now()).await);
+        let taken = match taking.await.expect("a racer panicked") {
+            Ok(taken) => taken.is_some(),
+            Err(StoreError::Conflict) => false,
+            Err(error) => panic!("losing a race has to be a conflict, and was: {error:?}"),
+        };
+        assert!(replaced != taken, "of a take and a replace of one version one has to succeed");
+        assert_eq!(store.get(&key).await.unwrap().is_some(), replaced);
+    }
+}
+
+pub(super) async fn a_stale_take_conflicts_and_takes_nothing(store: &dyn SessionStore) {
+    let first = session();
+    store.insert(first.clone(), now()).await.unwrap();
+    let second = first.clone().next_version(now());
+    store.replace(second, first.version(), now()).await.unwrap();
+    let stale = store.take(&first.key(), first.version()).await;
+    assert!(matches!(stale, Err(StoreError::Conflict)), "a stale take has to conflict");
+    assert!(store.get(&first.key()).await.unwrap().is_some(), "and to leave the session");
+}
+
+pub(super) async fn what_was_taken_stays_gone(store: &dyn SessionStore) {
+    let taken = session();
+    store.insert(taken.clone(), now()).await.unwrap();
+    assert!(store.take(&taken.key(), taken.version()).await.unwrap().is_some());
+    let late = store.replace(taken.clone().next_version(now()), taken.version(), now());
+    assert!(!won(late.await), "a replace of what is gone has to conflict");
+    assert!(store.get(&taken.key()).await.unwrap().is_none(), "and must not bring it back");
+    assert!(store.take(&taken.key(), taken.version()).await.unwrap().is_none());
+}
+
+pub(super) async fn a_take_that_is_dropped_halfway_takes_or_leaves(store: &dyn SessionStore) {
+    for _ in 0..RACERS {
+        let contested = session();
+        store.insert(contested.clone(), now()).await.unwrap();
+        drop_halfway(store.take(&contested.key(), contested.version()));
+        let again = store.take(&contested.key(), contested.version()).await.unwrap();
+        assert!(again.is_none_or(|session| session.id() == contested.id()));
+        assert!(store.get(&contested.key()).await.unwrap().is_none());
+    }
+}
+
+pub(super) async fn lists_are_of_live_sessions_in_order_filtered_and_paged(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let organization = OrganizationId::new(unique()).unwrap();
+    let mut written = Vec::new();
+    for age in [3_u32, 1, 4, 2] {
+        let mut session = session_of(&customer, now() - Duration::from_secs(60) * age);
+        if age == 1 {
+            session.organization_id = Some(organization.clone());
+        }
+        store.insert(session.clone(), now()).await.unwrap();
+        written.push(session);
+    }
+    let mut ended = session_of(&customer, now() - HOUR * 2);
+    ended.expires_at = now();
+    store.insert(ended, now() - HOUR).await.unwrap();
+    store.insert(session(), now()).await.unwrap();
+    written.sort_by_key(Session::created_at);
+    let keys =
+        |sessions: &[Session]| sessions.iter().map(Session::key).collect::<Vec<SessionKey>>();
+
+    let theirs = SessionFilter::all().of_customer(customer);
+    let all = store.list(&theirs, ALL, now()).await.unwrap();
+    assert_eq!(all.total, 4, "a list has what is live, and all of it");
+    assert_eq!(keys(&all.sessions), keys(&written), "a list begins with the oldest");
+    let middle = store.list(&theirs, Page { offset: 1, limit: 2 }, now()).await.unwrap();
+    assert_eq!(middle.total, 4, "the total is that of the list, not of the page");
+    assert_eq!(keys(&middle.sessions), keys(&written[1..3]));
+    let beyond = store.list(&theirs, Page { offset: 9, limit: 2 }, now()).await.unwrap();
+    assert!(beyond.sessions.is_empty() && beyond.total == 4);
+    let both = store.list(&theirs.of_organization(organization), ALL, now()).await.unwrap();
+    assert_eq!(both.total, 1, "filters have to hold together");
+}
+
+pub(super) async fn removing_a_subject_removes_its_sessions_alone(store: &dyn SessionStore) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let other = session();
+    store.insert(other.clone(), now()).await.unwrap();
+    for _ in 0..3 {
+        store.insert(session_of(&customer, now()), now()).await.unwrap();
+    }
+    let removed = store.remove_subject(&customer, Timestamp::MAX).await.unwrap();
+    assert_eq!(removed.len(), 3, "those that were removed have to be answered");
+    for session in removed {
+        assert!(store.get(&session.key()).await.unwrap().is_none());
+    }
+    assert!(store.get(&other.key()).await.unwrap().is_some());
+}
+
+pub(super) async fn removing_a_subject_leaves_what_was_created_later(store: &dyn SessionStore) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let instant = now();
+    let [early, late] =
+        [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
+    store.insert(early.clone(), now()).await.unwrap();
+    store.insert(late.clone(), now()).await.unwrap();
+    let removed = store.remove_subject(&customer, instant).await.unwrap();
+    assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
+    assert!(store.get(&early.key()).await.unwrap().is_none());
+    assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
+}
+
+pub(super) async fn a_session_is_removed_by_its_id_once(store: &Arc<dyn SessionStore>) {
+    let written = session();
+    store.insert(written.clone(), now()).await.unwrap();
+    let nobodys = SessionId::new(unique()).unwrap();
+    assert!(store.remove(&nobodys).await.unwrap().is_none());
+    let later = written.clone().next_version(now());
+    store.replace(later, written.version(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, id) = (Arc::clone(store), written.id().clone());
+        async move { store.remove(&id).await.unwrap().is_some() }
+    });
+    assert_eq!(winners.await, 1, "of racing removals one has to get the session");
+    assert!(store.get(&written.key()).await.unwrap().is_none());
+}
+
+pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStore) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let ended = session_of(&customer, now() - HOUR);
+    let live = session_of(&customer, now());
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    store.insert(live.clone(), now()).await.unwrap();
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");
+    assert!(store.get(&live.key()).await.unwrap().is_some(), "what is live has to stay");
+}

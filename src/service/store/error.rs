@@ -1,0 +1,59 @@
+//! Why a store did not do as it was told.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a store did not do as it was told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The record is there already, of another version, or gone.
+    Conflict,
+    /// The engine is out of reach, too slow, or answered with an error of its own.
+    Unavailable(Source),
+    /// A record is there and cannot be read.
+    Corrupt(Source),
+}
+
+impl StoreError {
+    /// An engine out of reach, with what it said.
+    pub fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable(source.into())
+    }
+
+    /// A record that cannot be read, with the reason.
+    pub fn corrupt(source: impl Into<Source>) -> Self {
+        Self::Corrupt(source.into())
+    }
+
+    /// For each of those who waited for one answer: the same kind, with the error as its source.
+    pub(super) fn shared(self: &Arc<Self>) -> Self {
+        match **self {
+            Self::Conflict => Self::Conflict,
+            Self::Unavailable(_) => Self::unavailable(Arc::clone(self)),
+            Self::Corrupt(_) => Self::corrupt(Arc::clone(self)),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Conflict => "the record has changed, is there already, or is gone",
+            Self::Unavailable(_) => "the store is out of reach",
+            Self::Corrupt(_) => "a stored record cannot be read",
+        })
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Conflict => None,
+            Self::Unavailable(source) | Self::Corrupt(source) => Some(&**source),
+        }
+    }
+}

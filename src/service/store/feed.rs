@@ -1,0 +1,55 @@
+//! Waiting for news of the revocation feed, in the stores that are shared.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::service::store::{Cursor, Revocations, StoreError};
+
+/// Rung when something was, or may have been, published. Who hears it looks for themselves.
+#[derive(Debug)]
+pub(super) struct Bell(watch::Sender<()>);
+
+impl Bell {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(()))
+    }
+
+    pub(super) fn ring(&self) {
+        self.0.send_replace(());
+    }
+
+    /// Reads until there is something, the bell rings or not: every `poll` at the least, so that a
+    /// ring that got lost costs no more than that.
+    pub(super) async fn read_or_wait<F>(
+        &self,
+        after: &Cursor,
+        wait: Duration,
+        poll: Duration,
+        mut read: impl FnMut(Cursor) -> F,
+    ) -> Result<Revocations, StoreError>
+    where
+        F: Future<Output = Result<Revocations, StoreError>>,
+    {
+        let mut rings = self.0.subscribe();
+        let mut after = after.clone();
+        let end = sleep(wait);
+        tokio::pin!(end);
+        loop {
+            rings.mark_unchanged();
+            let news = read(after).await?;
+            // What is there already is not waited for, be it that this part of it was empty.
+            if !news.revocations.is_empty() || !news.is_complete {
+                return Ok(news);
+            }
+            tokio::select! {
+                () = &mut end => return Ok(news),
+                _ = rings.changed() => {}
+                () = sleep(poll) => {}
+            }
+            after = news.next;
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Who is registered and what was handed out: two traits, and what keeps their promises. A third,
+//! [`KeyStore`], is for nodes that share their signing keys.
+//!
+//! # Contract
+//!
+//! 1. **Every verb is atomic.** Of any number of callers that `insert` one key, or `replace` or
+//!    `take` one version of it, on any number of nodes, exactly one succeeds.
+//! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
+//!    [`StoreError::Conflict`].
+//! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
+//!    session that has not been purged may be answered, and the service refuses it. A store drops
+//!    a session only once it is past its expiry.
+//! 4. **A store never drops what is live.** A cache may.
+//! 5. **An answered write lasts** as long as the engine promises.
+//! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
+//! 7. **`get` answers what is there now**, on any node. [`get_recent`](EntityStore::get_recent)
+//!    alone may answer a copy, as [`Cached`] keeps them, and never one from before the last
+//!    [`forget`](EntityStore::forget).
+//!
+//! # What each engine promises
+//!
+//! | | in memory | SQLite | Postgres | Redis, Valkey |
+//! |---|---|---|---|---|
+//! | feature | `service` | `sqlite` | `postgres` | `redis` |
+//! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
+//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
+//! | `take` | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
+//! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
+//!
+//! Connections are in the clear unless the driver is built with TLS: where the database is reached
+//! over a network, add `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to
+//! the dependencies of the app, in the versions that this crate has, and ask for it in the URL.
+//!
+//! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
+//! it, races included.
+
+mod cached;
+mod error;
+mod memory;
+mod query;
+pub mod record;
+mod shared;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod feed;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod listener;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod retry;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::key_schedule::KeySchedule;
+use crate::service::model::revocation::Revocation;
+use crate::service::model::session::{Session, SessionKey};
+use crate::token::identifier::{CustomerId, SessionId};
+
+pub use self::cached::Cached;
+pub use self::error::StoreError;
+pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+pub use self::query::{Cursor, Page, Revocations, SessionFilter, SessionPage};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::sql::TableNames;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+
+/// Returns where principals are kept unless the host says otherwise.
+pub(super) fn default_entities() -> Arc<dyn EntityStore> {
+    Arc::new(MemoryStore::new())
+}
+
+/// Returns where sessions are kept unless the host says otherwise.
+pub(super) fn default_sessions() -> Arc<dyn SessionStore> {
+    Arc::new(MemoryStore::new())
+}
+
+/// Returns where managed keys are kept unless the host says otherwise.
+pub(super) fn default_keys() -> Arc<dyn KeyStore> {
+    Arc::new(MemoryStore::new())
+}
+
+/// Who is registered. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
+    /// Registers an entity.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where its id is registered already.
+    async fn insert(&self, entity: Entity) -> Result<(), StoreError>;
+
+    /// The entity of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
+
+    /// The entity of that id as it is, or as it was a short while ago, and when it was read.
+    ///
+    /// `now` is the caller's present. `read_at` in the answer is that of the call that read the
+    /// entity: this one, or, for a copy, an earlier one.
+    ///
+    /// A store that keeps no copies leaves this as it is. One that is in front of another passes it
+    /// on, and [`forget`](Self::forget) with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    async fn get_recent(
+        &self,
+        id: &EntityId,
+        now: Timestamp,
+    ) -> Result<Option<RecentEntity>, StoreError> {
+        let found = self.get(id).await?;
+        Ok(found.map(|entity| RecentEntity::just_read(entity, now)))
+    }
+
+    /// Drops any copy of that entity: the next [`get_recent`](Self::get_recent) reads it anew. Does
+    /// nothing in a store without copies.
+    fn forget(&self, _id: &EntityId) {}
+
+    /// Writes an entity over the one that is there, if that is still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
+
+    /// Removes the entity of that id; answers whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too.
+    fn is_durable(&self) -> bool;
+}
+
+/// An entity as it is, or as it was a short while ago.
+#[derive(Clone, Debug)]
+pub struct RecentEntity {
+    /// The entity.
+    pub entity: Arc<Entity>,
+    /// When it was read, or earlier: it may have changed since, and not before.
+    pub read_at: Timestamp,
+    /// Whether it was read for another call. Whoever finds it wanting asks for it anew.
+    pub is_copy: bool,
+}
+
+impl RecentEntity {
+    /// An entity that was read for this call, which began at `now`.
+    #[must_use]
+    pub fn just_read(entity: Entity, now: Timestamp) -> Self {
+        Self { entity: Arc::new(entity), read_at: now, is_copy: false }
+    }
+}
+
+/// What was handed out, and what was taken back. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
+    /// `now`, which is the service's time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where its key is taken, and [`StoreError::Unavailable`].
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The session of that key, which may have expired.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
+
+    /// Writes a session over the one that is there, if that is still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    async fn replace(
+        &self,
+        session: Session,
+        expected_version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Removes a session and hands it to one caller: `None` for everybody else.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where it is there and of another version.
+    async fn take(
+        &self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Session>, StoreError>;
+
+    /// Removes the session of that public id, whatever its version; answers it where it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Sessions that have not expired, the oldest first, and how many there are in all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError>;
+
+    /// Removes all sessions of a customer that were created before an instant; answers those that
+    /// it removed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError>;
+
+    /// Publishes a revocation to all nodes, and keeps it until `revocation.until`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError>;
+
+    /// What was published after `after`, waiting up to `wait` for the first of it.
+    ///
+    /// A reader that comes back with the cursor that it was given gets all that it missed; the
+    /// same twice is allowed. [`Cursor::START`] reads all that still matters. Where that is more than
+    /// can be read well within a deadline, a part of it is answered, and that it is not complete.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError>;
+
+    /// Removes sessions and revocations that ended by `now`; answers how many.
+    ///
+    /// It may do so in parts: whoever is answered more than zero calls again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too, and accepts tokens only while it hears what other nodes take back.
+    fn is_durable(&self) -> bool;
+}
+
+/// The signing keys that nodes share: one record. See the [module docs](self) for the contract.
+#[async_trait]
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// The keys as they are now; none where none were written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn get(&self) -> Result<Option<KeySchedule>, StoreError>;
+
+    /// Writes the first ones, or, where a store has lost them, those that a node still knows. They
+    /// bring their version, which need not be 1.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where there are some, and [`StoreError::Unavailable`].
+    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError>;
+
+    /// Writes keys over those that are there, if these are still of `expected_version`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where they are of another version, or gone.
+    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
+
+    /// Whether what it holds outlives the process. A service over one that does needs a sealing
+    /// key that does, too.
+    fn is_durable(&self) -> bool;
+}

@@ -1,0 +1,38 @@
+//! Notifications of what was published, and the bell that they ring.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::time::timeout;
+
+use crate::service::store::feed::Bell;
+
+/// After so long without a notification, the connection is asked whether it still leads somewhere.
+const QUIET: Duration = Duration::from_secs(30);
+/// How long that may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Rings for as long as the database can be listened to, over a connection of its own: one that is
+/// waited on for ever must not take a place among the others.
+pub(super) async fn ring_for_notifications(
+    database: Arc<PgConnectOptions>,
+    channel: String,
+    bell: Arc<Bell>,
+) -> Result<(), sqlx::Error> {
+    let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*database).clone());
+    let mut listener = PgListener::connect_with(&own).await?;
+    listener.listen(&channel).await?;
+    loop {
+        // Before the first, too, and where the connection was lost in between: something may have
+        // been published while nobody listened.
+        bell.ring();
+        if let Ok(heard) = timeout(QUIET, listener.try_recv()).await {
+            heard?;
+            continue;
+        }
+        let asking = sqlx::query("SELECT 1").execute(&mut listener);
+        timeout(ANSWER_TIMEOUT, asking).await.map_err(io::Error::from)??;
+    }
+}

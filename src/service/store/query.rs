@@ -1,0 +1,96 @@
+//! What a store of sessions is asked, and what it answers.
+
+use std::sync::Arc;
+
+use crate::service::model::revocation::Revocation;
+use crate::service::model::session::Session;
+use crate::token::identifier::{CustomerId, OrganizationId};
+
+/// Which sessions to list; what is not set does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionFilter {
+    /// Those of one customer.
+    pub customer_id: Option<CustomerId>,
+    /// Those of one organization.
+    pub organization_id: Option<OrganizationId>,
+}
+
+impl SessionFilter {
+    /// All sessions.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Restricts to those of one customer.
+    #[must_use]
+    pub fn of_customer(mut self, customer_id: CustomerId) -> Self {
+        self.customer_id = Some(customer_id);
+        self
+    }
+
+    /// Restricts to those of one organization.
+    #[must_use]
+    pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+
+    /// Whether `session` is one of them.
+    #[must_use]
+    pub fn matches(&self, session: &Session) -> bool {
+        self.customer_id.as_ref().is_none_or(|id| id == session.customer_id())
+            && self.organization_id.as_ref().is_none_or(|id| Some(id) == session.organization_id())
+    }
+}
+
+/// Which part of a list to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to answer at most.
+    pub limit: usize,
+}
+
+/// A part of a list of sessions.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// The sessions of this part.
+    pub sessions: Vec<Session>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// How far a reader of the revocation feed has come. What is in it is the store's own business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(Option<Arc<str>>);
+
+impl Cursor {
+    /// Before everything.
+    pub const START: Self = Self(None);
+
+    /// A store's own mark.
+    #[must_use]
+    pub fn new(mark: &str) -> Self {
+        Self(Some(mark.into()))
+    }
+
+    /// The mark that the store made, none for [`START`](Self::START).
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// What the revocation feed answered.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    /// What was published, in no particular order.
+    pub revocations: Vec<Revocation>,
+    /// Where to go on reading.
+    pub next: Cursor,
+    /// Whether that was all. Where it was not, the rest is there to be read at once.
+    pub is_complete: bool,
+}

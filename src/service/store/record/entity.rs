@@ -1,0 +1,146 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::service::model::entity::{Entity, EntityKind};
+use crate::service::model::password::PasswordHash;
+use crate::service::model::sealing::Sealed;
+use crate::service::model::secret::{Secrets, StoredSecret};
+use crate::service::store::record::{FORM, Fault, Form, base64, entity_id, keyed_digest};
+use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, OrganizationId};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntityForm<'a> {
+    form: u32,
+    subject_type: Cow<'a, str>,
+    name: Cow<'a, str>,
+    credential: CredentialForm<'a>,
+    acl: Cow<'a, Acl>,
+    custom_claims: Cow<'a, Map<String, Value>>,
+    organization_id: Option<Cow<'a, OrganizationId>>,
+    disabled: bool,
+    password_set_at: Option<u64>,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum CredentialForm<'a> {
+    Password(Cow<'a, str>),
+    Secrets { current: Option<SecretForm<'a>>, previous: Option<SecretForm<'a>> },
+    Customer { password: Cow<'a, str>, customer_id: Cow<'a, CustomerId>, otp_required: bool },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretForm<'a> {
+    id: Cow<'a, str>,
+    #[serde(with = "base64")]
+    sealed: Vec<u8>,
+    #[serde(with = "base64")]
+    digest: Vec<u8>,
+    is_generated: bool,
+    created_at: u64,
+    expires_at: u64,
+}
+
+impl<'a> EntityForm<'a> {
+    pub(super) fn of(entity: &'a Entity) -> Self {
+        let credential = match &entity.kind {
+            EntityKind::User { password } => CredentialForm::Password(password.as_phc().into()),
+            EntityKind::Entity { secrets } => CredentialForm::Secrets {
+                current: secrets.current.as_ref().map(SecretForm::of),
+                previous: secrets.previous.as_ref().map(SecretForm::of),
+            },
+            EntityKind::Customer { password, customer_id, otp_required } => {
+                CredentialForm::Customer {
+                    password: password.as_phc().into(),
+                    customer_id: Cow::Borrowed(customer_id),
+                    otp_required: *otp_required,
+                }
+            }
+        };
+        Self {
+            form: FORM,
+            subject_type: entity.id.subject_type().as_str().into(),
+            name: entity.id.name().into(),
+            credential,
+            acl: Cow::Borrowed(&entity.acl),
+            custom_claims: Cow::Borrowed(&entity.custom_claims),
+            organization_id: entity.organization_id.as_ref().map(Cow::Borrowed),
+            disabled: entity.disabled,
+            password_set_at: entity.password_set_at.map(Timestamp::as_micros),
+            version: entity.version,
+        }
+    }
+
+    pub(super) fn into_entity(self) -> Result<Entity, Fault> {
+        let id = entity_id(&self.subject_type, self.name)?;
+        let hash = |phc: Cow<'_, str>| {
+            PasswordHash::from_phc(phc).map_err(|_| Fault::Value("a password's hash"))
+        };
+        let kind = match (id.subject_type(), self.credential) {
+            (SubjectType::User, CredentialForm::Password(phc)) => {
+                EntityKind::User { password: hash(phc)? }
+            }
+            (SubjectType::Entity, CredentialForm::Secrets { current, previous }) => {
+                let current = current.map(SecretForm::into_secret).transpose()?;
+                let previous = previous.map(SecretForm::into_secret).transpose()?;
+                EntityKind::Entity { secrets: Secrets { current, previous } }
+            }
+            (
+                SubjectType::Customer,
+                CredentialForm::Customer { password, customer_id, otp_required },
+            ) => {
+                let customer_id = customer_id.into_owned();
+                EntityKind::Customer { password: hash(password)?, customer_id, otp_required }
+            }
+            _ => return Err(Fault::Value("the credential")),
+        };
+        Ok(Entity {
+            id,
+            kind,
+            acl: self.acl.into_owned(),
+            custom_claims: self.custom_claims.into_owned(),
+            organization_id: self.organization_id.map(Cow::into_owned),
+            disabled: self.disabled,
+            password_set_at: self.password_set_at.map(Timestamp::from_micros),
+            version: self.version,
+        })
+    }
+}
+
+impl<'a> SecretForm<'a> {
+    fn of(secret: &'a StoredSecret) -> Self {
+        Self {
+            id: secret.id.as_str().into(),
+            sealed: secret.sealed.as_bytes().to_vec(),
+            digest: secret.digest.to_bytes().to_vec(),
+            is_generated: secret.is_generated,
+            created_at: secret.created_at.as_micros(),
+            expires_at: secret.expires_at.as_micros(),
+        }
+    }
+
+    fn into_secret(self) -> Result<StoredSecret, Fault> {
+        Ok(StoredSecret {
+            id: self.id.into_owned(),
+            sealed: Sealed::from_bytes(self.sealed),
+            digest: keyed_digest(self.digest)?,
+            is_generated: self.is_generated,
+            created_at: Timestamp::from_micros(self.created_at),
+            expires_at: Timestamp::from_micros(self.expires_at),
+        })
+    }
+}
+
+impl Form for EntityForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}

@@ -1,0 +1,67 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+use crate::service::model::sealing::Sealed;
+use crate::service::store::record::{FORM, Form, base64};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeysForm<'a> {
+    form: u32,
+    keys: Vec<KeyForm<'a>>,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyForm<'a> {
+    kid: Cow<'a, str>,
+    #[serde(with = "base64")]
+    sealed: Vec<u8>,
+    announced_at: u64,
+    signs_from: u64,
+    retired_at: Option<u64>,
+}
+
+impl<'a> KeysForm<'a> {
+    pub(super) fn of(schedule: &'a KeySchedule) -> Self {
+        let keys = schedule.keys.iter().map(KeyForm::of).collect();
+        Self { form: FORM, keys, version: schedule.version }
+    }
+
+    pub(super) fn into_schedule(self) -> KeySchedule {
+        let keys = self.keys.into_iter().map(KeyForm::into_key).collect();
+        KeySchedule { keys, version: self.version }
+    }
+}
+
+impl<'a> KeyForm<'a> {
+    fn of(key: &'a ScheduledKey) -> Self {
+        Self {
+            kid: key.kid.as_str().into(),
+            sealed: key.sealed.as_bytes().to_vec(),
+            announced_at: key.announced_at.as_micros(),
+            signs_from: key.signs_from.as_micros(),
+            retired_at: key.retired_at.map(Timestamp::as_micros),
+        }
+    }
+
+    fn into_key(self) -> ScheduledKey {
+        ScheduledKey {
+            kid: self.kid.into_owned(),
+            sealed: Sealed::from_bytes(self.sealed),
+            announced_at: Timestamp::from_micros(self.announced_at),
+            signs_from: Timestamp::from_micros(self.signs_from),
+            retired_at: self.retired_at.map(Timestamp::from_micros),
+        }
+    }
+}
+
+impl Form for KeysForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}

@@ -1,0 +1,253 @@
+//! Entities, sessions, revocations and signing keys as text, for stores that keep them as documents.
+//!
+//! The form is JSON and private: what is in it may change with any release, and is read by this
+//! module alone. Every record carries the number of its form. A release reads all forms that there
+//! ever were, and writes the latest; a number that it does not know is [`StoreError::Corrupt`].
+//! Nothing in a record is a secret in the clear: session keys and codes are digests, secrets and
+//! signing keys are sealed, passwords are hashed.
+//!
+//! Whoever writes a store of their own keeps the text beside the columns that their queries need:
+//!
+//! ```
+//! use countersign::store::record;
+//! use countersign::{Acl, Entity};
+//!
+//! let machine = Entity::entity("aa-1")?.with_acl(Acl::everything());
+//! let text = record::write_entity(&machine)?;
+//! assert_eq!(record::read_entity(&text)?.acl(), machine.acl());
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+
+mod entity;
+mod keys;
+mod revocation;
+mod session;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::key_schedule::KeySchedule;
+use crate::service::model::revocation::Revocation;
+use crate::service::model::sealing::KeyedDigest;
+use crate::service::model::session::Session;
+use crate::service::store::StoreError;
+use crate::service::store::record::entity::EntityForm;
+use crate::service::store::record::keys::KeysForm;
+use crate::service::store::record::revocation::RevocationForm;
+use crate::service::store::record::session::SessionForm;
+use crate::token::claims::SubjectType;
+
+/// The form that is written. A change of any field is a new number, and a function that reads the
+/// old one.
+const FORM: u32 = 1;
+
+/// An entity as text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+pub fn write_entity(entity: &Entity) -> Result<String, StoreError> {
+    write(&EntityForm::of(entity))
+}
+
+/// What [`write_entity`] gave, of this release or an earlier one.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it is no record of an entity, or of a later form.
+pub fn read_entity(text: &str) -> Result<Entity, StoreError> {
+    read::<EntityForm<'_>>(text)?.into_entity().map_err(StoreError::corrupt)
+}
+
+/// A session as text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+pub fn write_session(session: &Session) -> Result<String, StoreError> {
+    write(&SessionForm::of(session))
+}
+
+/// What [`write_session`] gave, of this release or an earlier one.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it is no record of a session, or of a later form.
+pub fn read_session(text: &str) -> Result<Session, StoreError> {
+    read::<SessionForm<'_>>(text)?.into_session().map_err(StoreError::corrupt)
+}
+
+/// A revocation as text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+pub fn write_revocation(revocation: &Revocation) -> Result<String, StoreError> {
+    write(&RevocationForm::of(revocation))
+}
+
+/// What [`write_revocation`] gave, of this release or an earlier one.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it is no record of a revocation, or of a later form.
+pub fn read_revocation(text: &str) -> Result<Revocation, StoreError> {
+    read::<RevocationForm<'_>>(text)?.into_revocation().map_err(StoreError::corrupt)
+}
+
+/// Signing keys as text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where they cannot be written as JSON.
+pub fn write_keys(schedule: &KeySchedule) -> Result<String, StoreError> {
+    write(&KeysForm::of(schedule))
+}
+
+/// What [`write_keys`] gave, of this release or an earlier one.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] where it is no record of signing keys, or of a later form.
+pub fn read_keys(text: &str) -> Result<KeySchedule, StoreError> {
+    read::<KeysForm<'_>>(text).map(KeysForm::into_schedule)
+}
+
+fn write(form: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(form).map_err(|error| StoreError::corrupt(Fault::of_json(&error)))
+}
+
+/// What is read is of a number that is known. Only what cannot be read is read for its number alone:
+/// it may be of a later form, which is to be told.
+fn read<F: Form>(text: &str) -> Result<F, StoreError> {
+    let corrupt = |error| StoreError::corrupt(Fault::of_json(&error));
+    let (number, read) = match serde_json::from_str::<F>(text) {
+        Ok(form) => (form.number(), Ok(form)),
+        Err(error) => {
+            let numbered: Numbered = serde_json::from_str(text).map_err(corrupt)?;
+            (numbered.form, Err(error))
+        }
+    };
+    match number {
+        FORM => read.map_err(corrupt),
+        unknown => Err(StoreError::corrupt(Fault::UnknownForm(unknown))),
+    }
+}
+
+/// A form that says which one it is.
+trait Form: DeserializeOwned {
+    fn number(&self) -> u32;
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    form: u32,
+}
+
+/// Why a record cannot be read. It quotes nothing of the record, which may end up in a log.
+#[derive(Debug)]
+enum Fault {
+    Json { category: serde_json::error::Category, line: usize, column: usize },
+    UnknownForm(u32),
+    Value(&'static str),
+}
+
+impl Fault {
+    fn of_json(error: &serde_json::Error) -> Self {
+        Self::Json { category: error.classify(), line: error.line(), column: error.column() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json { category, line, column } => {
+                write!(f, "not a record: {category:?} error in line {line}, column {column}")
+            }
+            Self::UnknownForm(form) => {
+                write!(f, "a record of form {form}, and this release knows none above {FORM}")
+            }
+            Self::Value(which) => write!(f, "not a record: {which} has no valid value"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+fn read_subject_type(text: &str) -> Result<SubjectType, Fault> {
+    SubjectType::parse(text).ok_or(Fault::Value("a subject type"))
+}
+
+fn entity_id(subject_type: &str, name: Cow<'_, str>) -> Result<EntityId, Fault> {
+    EntityId::new(read_subject_type(subject_type)?, name).map_err(|_| Fault::Value("a name"))
+}
+
+fn keyed_digest(bytes: Vec<u8>) -> Result<KeyedDigest, Fault> {
+    let bytes = bytes.try_into().map_err(|_| Fault::Value("a digest"))?;
+    Ok(KeyedDigest::from_bytes(bytes))
+}
+
+/// Bytes as base64url without padding (RFC 4648 §5).
+mod base64 {
+    use ::base64::Engine;
+    use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        URL_SAFE_NO_PAD.decode(text).map_err(|_| D::Error::custom("not base64url"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a text that is no record.
+    fn refusal(text: &str) -> String {
+        let Err(StoreError::Corrupt(source)) = read::<KeysForm<'_>>(text) else {
+            panic!("{text} has to be corrupt")
+        };
+        source.to_string()
+    }
+
+    #[test]
+    fn a_later_form_is_named_whether_or_not_it_looks_like_one_that_is_known() {
+        assert!(read::<KeysForm<'_>>(r#"{"form":1,"keys":[],"version":1}"#).is_ok());
+        for later in [
+            r#"{"form":2,"keys":[],"version":1}"#,
+            r#"{"form":2,"keys":{},"more":[{"form":1}]}"#,
+            r#"{"keys":null,"form":2}"#,
+        ] {
+            assert!(refusal(later).starts_with("a record of form 2,"), "{}", refusal(later));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_as_that() {
+        for damaged in [
+            "",
+            "[]",
+            r#"{"keys":[],"version":1}"#,
+            r#"{"form":"1","keys":[],"version":1}"#,
+            r#"{"form":-1,"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[]}"#,
+            r#"{"form":1,"form":1,"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[],"keys":[],"version":1}"#,
+            r#"{"form":1,"keys":[],"version":1,"more":0}"#,
+            r#"{"form":1,"keys":[],"version":1} x"#,
+            r#"{"form":2,"keys":[],"version":1} x"#,
+        ] {
+            assert!(refusal(damaged).starts_with("not a record: "), "{damaged}");
+        }
+    }
+}

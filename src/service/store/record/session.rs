@@ -1,0 +1,134 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::store::record::{FORM, Fault, Form, base64, entity_id, keyed_digest};
+use crate::token::acl::Acl;
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionForm<'a> {
+    form: u32,
+    #[serde(with = "base64")]
+    key: Vec<u8>,
+    id: Cow<'a, SessionId>,
+    customer_id: Cow<'a, CustomerId>,
+    organization_id: Option<Cow<'a, OrganizationId>>,
+    credential: Option<EntityIdForm<'a>>,
+    acl: Cow<'a, Acl>,
+    custom_claims: Cow<'a, Map<String, Value>>,
+    one_time_password: Option<OneTimePasswordForm>,
+    created_at: u64,
+    updated_at: u64,
+    expires_at: u64,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntityIdForm<'a> {
+    subject_type: Cow<'a, str>,
+    name: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneTimePasswordForm {
+    code: Option<CodeForm>,
+    tries_left: u32,
+    resends_left: u32,
+    sent_at: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeForm {
+    #[serde(with = "base64")]
+    digest: Vec<u8>,
+    expires_at: u64,
+}
+
+impl<'a> SessionForm<'a> {
+    pub(super) fn of(session: &'a Session) -> Self {
+        let credential = session.credential.as_ref().map(|id| EntityIdForm {
+            subject_type: id.subject_type().as_str().into(),
+            name: id.name().into(),
+        });
+        Self {
+            form: FORM,
+            key: session.key.as_bytes().to_vec(),
+            id: Cow::Borrowed(&session.id),
+            customer_id: Cow::Borrowed(&session.customer_id),
+            organization_id: session.organization_id.as_ref().map(Cow::Borrowed),
+            credential,
+            acl: Cow::Borrowed(&session.acl),
+            custom_claims: Cow::Borrowed(&session.custom_claims),
+            one_time_password: session.one_time_password.as_ref().map(OneTimePasswordForm::of),
+            created_at: session.created_at.as_micros(),
+            updated_at: session.updated_at.as_micros(),
+            expires_at: session.expires_at.as_micros(),
+            version: session.version,
+        }
+    }
+
+    pub(super) fn into_session(self) -> Result<Session, Fault> {
+        let key = self.key.try_into().map_err(|_| Fault::Value("the key"))?;
+        let credential = self.credential.map(|id| entity_id(&id.subject_type, id.name));
+        Ok(Session {
+            key: SessionKey::from_bytes(key),
+            id: self.id.into_owned(),
+            customer_id: self.customer_id.into_owned(),
+            organization_id: self.organization_id.map(Cow::into_owned),
+            credential: credential.transpose()?,
+            acl: self.acl.into_owned(),
+            custom_claims: self.custom_claims.into_owned(),
+            one_time_password: self
+                .one_time_password
+                .map(OneTimePasswordForm::into_state)
+                .transpose()?,
+            created_at: Timestamp::from_micros(self.created_at),
+            updated_at: Timestamp::from_micros(self.updated_at),
+            expires_at: Timestamp::from_micros(self.expires_at),
+            version: self.version,
+        })
+    }
+}
+
+impl OneTimePasswordForm {
+    fn of(state: &OneTimePasswordState) -> Self {
+        let code = state.code.as_ref().map(|code| CodeForm {
+            digest: code.digest.to_bytes().to_vec(),
+            expires_at: code.expires_at.as_micros(),
+        });
+        Self {
+            code,
+            tries_left: state.tries_left,
+            resends_left: state.resends_left,
+            sent_at: state.sent_at.as_micros(),
+        }
+    }
+
+    fn into_state(self) -> Result<OneTimePasswordState, Fault> {
+        let code = self.code.map(|code| {
+            let expires_at = Timestamp::from_micros(code.expires_at);
+            keyed_digest(code.digest).map(|digest| StoredCode { digest, expires_at })
+        });
+        Ok(OneTimePasswordState {
+            code: code.transpose()?,
+            tries_left: self.tries_left,
+            resends_left: self.resends_left,
+            sent_at: Timestamp::from_micros(self.sent_at),
+        })
+    }
+}
+
+impl Form for SessionForm<'_> {
+    fn number(&self) -> u32 {
+        self.form
+    }
+}

@@ -1,0 +1,140 @@
+//! Records with a version. Each is a hash under a key of its own, and every change of it is one
+//! script over that one key: so it is atomic, and in a cluster touches one slot.
+//!
+//! A command may be made twice where its answer was lost, by this store or by the cluster's client.
+//! So each write names its writer, and the second time finds that it has been made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Cmd;
+
+use crate::service::store::StoreError;
+use crate::service::store::redis::calls::{Calls, Script};
+use crate::service::store::retry::Outcome;
+use crate::service::store::retry::answer_lost;
+
+/// How long what was taken is kept aside for its taker. Longer than a call is made again.
+const ASIDE: Duration = Duration::from_secs(10);
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    pub(super) key: String,
+    pub(super) version: u64,
+    pub(super) record: String,
+    /// What is known of a session beside its record. Others have none, and are kept for ever.
+    pub(super) session: Option<SessionFields<'a>>,
+}
+
+/// What a session is found and purged by.
+#[derive(Debug)]
+pub(super) struct SessionFields<'a> {
+    /// Its public id.
+    pub(super) id: &'a str,
+    /// When it ends, in microseconds.
+    pub(super) end: u64,
+    /// For how long the server is to keep it.
+    pub(super) keep_for: Duration,
+}
+
+/// What came of taking a record.
+pub(super) enum Taken {
+    Record(String),
+    Nothing,
+    OtherVersion,
+}
+
+pub(super) struct Documents {
+    calls: Arc<Calls>,
+    insert: Script,
+    replace: Script,
+    take: Script,
+}
+
+impl Documents {
+    pub(super) fn new(calls: Arc<Calls>) -> Self {
+        Self {
+            calls,
+            insert: Script::new(include_str!("scripts/insert.lua")),
+            replace: Script::new(include_str!("scripts/replace.lua")),
+            take: Script::new(include_str!("scripts/take.lua")),
+        }
+    }
+
+    pub(super) async fn insert(&self, document: &Document<'_>) -> Result<(), StoreError> {
+        let arguments = written(document);
+        let keys = [&*document.key];
+        let Outcome { value: inserted, is_repeated } =
+            self.calls.run_and_wait(&self.insert, &keys, &arguments).await?;
+        if inserted { Ok(()) } else { Err(conflict(is_repeated)) }
+    }
+
+    /// Answers the end that was replaced, where it is known.
+    pub(super) async fn replace(
+        &self,
+        document: &Document<'_>,
+        expected_version: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut arguments = written(document);
+        arguments.push(expected_version.to_string());
+        let keys = [&*document.key];
+        let Outcome { value, is_repeated } =
+            self.calls.run_and_wait(&self.replace, &keys, &arguments).await?;
+        let (replaced, end): (bool, String) = value;
+        if replaced { Ok(end.parse().ok()) } else { Err(conflict(is_repeated)) }
+    }
+
+    /// Takes a record, if it is of that version, and of that id.
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Taken, StoreError> {
+        let arguments = [
+            writer(),
+            version.map(|version| version.to_string()).unwrap_or_default(),
+            id.unwrap_or_default().to_owned(),
+            ASIDE.as_millis().to_string(),
+        ];
+        let taken = self.calls.run_and_wait(&self.take, &[key], &arguments).await?;
+        let (found, record): (i64, Option<String>) = taken.value;
+        Ok(match (found, record) {
+            (1, Some(record)) => Taken::Record(record),
+            (0, _) => Taken::Nothing,
+            _ => Taken::OtherVersion,
+        })
+    }
+
+    pub(super) async fn record(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.calls.query(&Cmd::hget(key, "record")).await
+    }
+}
+
+/// Where a write was made again, the first may have been carried out, and have been written over
+/// since.
+fn conflict(is_repeated: bool) -> StoreError {
+    if is_repeated { answer_lost() } else { StoreError::Conflict }
+}
+
+/// What a script that writes is told.
+fn written(document: &Document<'_>) -> Vec<String> {
+    let (id, end, keep_for) = match &document.session {
+        Some(session) => (session.id, session.end, session.keep_for.as_millis().to_string()),
+        None => ("", 0, String::new()),
+    };
+    vec![
+        writer(),
+        document.version.to_string(),
+        document.record.clone(),
+        id.to_owned(),
+        end.to_string(),
+        keep_for,
+    ]
+}
+
+/// The name of one write, and of its repetitions.
+fn writer() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

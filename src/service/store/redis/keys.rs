@@ -1,0 +1,136 @@
+//! What is kept under which key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::service::model::entity::EntityId;
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::store::StoreError;
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+/// The names of all keys, which begin with the host's prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) prefix: String,
+}
+
+impl Keys {
+    pub(super) fn entity(&self, id: &EntityId) -> String {
+        format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
+    }
+
+    pub(super) fn session(&self, key: &str) -> String {
+        format!("{}session:{key}", self.prefix)
+    }
+
+    /// Of a session's public id: its key.
+    pub(super) fn session_id(&self, id: &SessionId) -> String {
+        format!("{}session-id:{}", self.prefix, id.as_str())
+    }
+
+    /// The sessions of a customer, by age.
+    pub(super) fn customer(&self, id: &CustomerId) -> String {
+        format!("{}customer:{}", self.prefix, id.as_str())
+    }
+
+    /// The sessions of an organization, by age.
+    pub(super) fn organization(&self, id: &OrganizationId) -> String {
+        format!("{}organization:{}", self.prefix, id.as_str())
+    }
+
+    /// All sessions, by age.
+    pub(super) fn sessions(&self) -> String {
+        format!("{}sessions", self.prefix)
+    }
+
+    /// All sessions, by when they end.
+    pub(super) fn ends(&self) -> String {
+        format!("{}session-ends", self.prefix)
+    }
+
+    /// The feed. What is in braces decides on the slot.
+    pub(super) fn feed(&self) -> String {
+        format!("{}{{revocations}}", self.prefix)
+    }
+
+    /// The feed's entries, by when they end; in the slot of the feed.
+    pub(super) fn feed_ends(&self) -> String {
+        format!("{}{{revocations}}-ends", self.prefix)
+    }
+
+    /// The signing keys that nodes share.
+    pub(super) fn signing_keys(&self) -> String {
+        format!("{}signing-keys", self.prefix)
+    }
+
+    /// The version of all this.
+    pub(super) fn version(&self) -> String {
+        format!("{}version", self.prefix)
+    }
+}
+
+/// A session's key as text. All are of one length.
+pub(super) fn text_of(key: &SessionKey) -> String {
+    URL_SAFE_NO_PAD.encode(key.as_bytes())
+}
+
+/// Length of 32 bytes in base64.
+const KEY_LEN: usize = 43;
+
+/// A session as the indexes by age have it: its key, and its public id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) key: String,
+    pub(super) id: String,
+}
+
+impl Listed {
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (key, id) = member.split_at_checked(KEY_LEN)?;
+        Some(Self { key: key.to_owned(), id: id.to_owned() })
+    }
+
+    pub(super) fn to_member(&self) -> String {
+        format!("{}{}", self.key, self.id)
+    }
+}
+
+/// A session as the index of ends has it: with all that is needed to clean the other indexes,
+/// although the session itself is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Indexed {
+    pub(super) key: String,
+    pub(super) session_id: SessionId,
+    pub(super) customer_id: CustomerId,
+    pub(super) organization_id: Option<OrganizationId>,
+}
+
+impl Indexed {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            key: text_of(&session.key),
+            session_id: session.id.clone(),
+            customer_id: session.customer_id.clone(),
+            organization_id: session.organization_id.clone(),
+        }
+    }
+
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (key, rest) = member.split_at_checked(KEY_LEN)?;
+        let (session_id, customer_id, organization_id) =
+            serde_json::from_str::<(SessionId, CustomerId, Option<OrganizationId>)>(rest).ok()?;
+        Some(Self { key: key.to_owned(), session_id, customer_id, organization_id })
+    }
+
+    /// The same session, as the indexes by age have it.
+    pub(super) fn listed(&self) -> Listed {
+        Listed { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
+    }
+
+    pub(super) fn to_member(&self) -> Result<String, StoreError> {
+        let rest = (&self.session_id, &self.customer_id, &self.organization_id);
+        let rest = serde_json::to_string(&rest)
+            .map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
+        Ok(format!("{}{rest}", self.key))
+    }
+}

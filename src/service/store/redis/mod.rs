@@ -1,0 +1,281 @@
+//! All stores in Redis or Valkey: any number of machines, over one server or a cluster.
+
+mod calls;
+mod connection;
+mod documents;
+mod entities;
+mod feed;
+mod keys;
+mod sessions;
+mod signing_keys;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::Cmd;
+
+use crate::error::{Error, ErrorKind};
+use crate::service::store::StoreError;
+use crate::service::store::feed::Bell;
+use crate::service::store::listener::Listener;
+use crate::service::store::redis::calls::{Acknowledgement, Calls, Script};
+use crate::service::store::redis::connection::Servers;
+use crate::service::store::redis::documents::Documents;
+use crate::service::store::redis::keys::Keys;
+use crate::service::store::redis::sessions::TakenSessions;
+
+/// The version of the keys and of what is under them.
+const VERSION: u32 = 1;
+const MAX_PREFIX_LEN: usize = 64;
+/// How long replicas may be waited for: all writes share a connection, and wait with it.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How a [`RedisStore`] uses its server.
+///
+/// ```
+/// use std::time::Duration;
+/// use countersign::store::redis::RedisOptions;
+///
+/// let options = RedisOptions::default()
+///     .prefix("auth:")
+///     .wait_for_replicas(1, Duration::from_millis(500));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RedisOptions {
+    prefix: String,
+    acknowledgement: Option<Acknowledgement>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { prefix: "countersign:".to_owned(), acknowledgement: None }
+    }
+}
+
+impl RedisOptions {
+    /// What each key begins with: 1 to 64 bytes, without braces, which mean something in a cluster.
+    /// It is `countersign:` by default.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Has each write wait, by `WAIT`, until so many replicas have it. Where they do not within
+    /// `timeout`, the answer is that the store is unavailable, and the write may have been made all
+    /// the same. By default none is waited for.
+    ///
+    /// The timeout is from a millisecond to a second: all writes share a connection, and wait with
+    /// it. Reads have another one.
+    ///
+    /// It narrows what a failover can lose, and does not close it: the replica that takes over may
+    /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
+    pub fn wait_for_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
+        self.acknowledgement = Some(Acknowledgement { replicas, timeout });
+        self
+    }
+}
+
+/// All stores in Redis, version 6.2 or later, or in Valkey.
+///
+/// Every change of a session or an entity is one script over one key, so it is atomic also in a
+/// cluster, and is made once although it was sent twice. What is answered is as durable as the
+/// server makes it: `appendonly yes` with `appendfsync always` keeps every answered write over a
+/// crash, `everysec` all but the last second's. A failover may lose what no replica has, and with
+/// it bring a session back that was exchanged: see
+/// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
+/// noeviction`.
+///
+/// Listing reads every session that the filter's customer or organization has.
+///
+/// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
+/// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a reader of the feed cannot
+/// tell a failover, and may miss what was published right after one.
+///
+/// ```no_run
+/// use countersign::store::RedisStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::connect("redis://cache.example.com")?;
+/// store.migrate().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keys: Keys,
+    calls: Arc<Calls>,
+    documents: Documents,
+    purge: Script,
+    publish: Script,
+    read_feed: Script,
+    trim_feed: Script,
+    taken: Mutex<TakenSessions>,
+    bell: Arc<Bell>,
+    listener: Listener,
+}
+
+impl RedisStore {
+    /// A store in one server, as `redis://user:password@host:port/database`. It connects when it is
+    /// first used. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where it is no URL of a Redis server, or there is no runtime.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, RedisOptions::default())
+    }
+
+    /// A store in one server, under a prefix or with replicas to wait for: see [`RedisOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for a prefix that is
+    /// empty, longer than 64 bytes, or has braces, which mean something in a cluster.
+    pub fn connect_with(url: &str, options: RedisOptions) -> Result<Self, Error> {
+        Self::new(Servers::single(url)?, options)
+    }
+
+    /// A store in a cluster, of which some servers' URLs are given; the others are found by them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
+    pub fn connect_cluster<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, Error> {
+        Self::connect_cluster_with(urls, RedisOptions::default())
+    }
+
+    /// A store in a cluster, under a prefix of its own: see [`RedisOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_with`](Self::connect_with), and [`ErrorKind::Configuration`] where
+    /// replicas are to be waited for.
+    pub fn connect_cluster_with<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+        options: RedisOptions,
+    ) -> Result<Self, Error> {
+        if options.acknowledgement.is_some() {
+            return Err(configuration("a cluster waits for replicas by min-replicas-to-write"));
+        }
+        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        Self::new(Servers::cluster(&urls)?, options)
+    }
+
+    fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
+        let prefix = options.prefix;
+        if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
+            return Err(configuration("a prefix of keys is 1 to 64 bytes, without braces"));
+        }
+        let waits_well = |acknowledgement: &Acknowledgement| {
+            (SHORTEST_WAIT..=LONGEST_WAIT).contains(&acknowledgement.timeout)
+        };
+        if !options.acknowledgement.as_ref().is_none_or(waits_well) {
+            return Err(configuration("replicas are waited for from a millisecond to a second"));
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(configuration("a Redis store is made within a tokio runtime"));
+        }
+        let calls = Calls::new(servers, options.acknowledgement).map_err(|error| {
+            configuration("a Redis server cannot be connected to like this").with_source(error)
+        })?;
+        let calls = Arc::new(calls);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                keys: Keys { prefix },
+                documents: Documents::new(Arc::clone(&calls)),
+                calls,
+                purge: Script::new(include_str!("scripts/purge.lua")),
+                publish: Script::new(include_str!("scripts/publish.lua")),
+                read_feed: Script::new(include_str!("scripts/read_feed.lua")),
+                trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
+                taken: Mutex::default(),
+                bell: Arc::new(Bell::new()),
+                listener: Listener::default(),
+            }),
+        })
+    }
+
+    /// Marks what is under the prefix as of this release. Harmless when it is, and when several
+    /// nodes do it at once. Warns in the log where the server may throw out what it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the server is out of reach, [`ErrorKind::Configuration`]
+    /// where what it holds is of a later release.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let found = self.mark_version().await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")
+                .with_source(error)
+        })?;
+        if found > VERSION {
+            return Err(configuration("what the Redis server holds is of a later release"));
+        }
+        self.warn_of_eviction().await;
+        Ok(())
+    }
+
+    async fn mark_version(&self) -> Result<u32, StoreError> {
+        let Inner { keys, calls, .. } = &*self.inner;
+        let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
+        calls.query(&Cmd::get(keys.version())).await
+    }
+
+    async fn warn_of_eviction(&self) {
+        let calls = &self.inner.calls;
+        if calls.servers().are_a_cluster() {
+            // Its servers answer each for itself.
+            return;
+        }
+        // Not every user may ask.
+        let memory: Result<String, _> = calls.query(redis::cmd("INFO").arg("memory")).await;
+        if memory.is_ok_and(|memory| may_evict(&memory)) {
+            tracing::warn!(
+                "the Redis server throws out what it holds where memory runs short: sessions get \
+                 lost unless maxmemory-policy is noeviction"
+            );
+        }
+    }
+}
+
+/// Whether a server may throw out what it holds, by what it answers to `INFO memory`.
+fn may_evict(memory: &str) -> bool {
+    !memory.contains("\nmaxmemory:0\r") && !memory.contains("maxmemory_policy:noeviction")
+}
+
+fn configuration(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, problem)
+}
+
+/// Shows the prefix. What is under it is not known without asking.
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("prefix", &self.inner.keys.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_evict_where_its_memory_is_bounded_and_its_policy_lets_it() {
+        let answer = |bytes: u32, policy: &str| {
+            format!("# Memory\r\nmaxmemory:{bytes}\r\nmaxmemory_policy:{policy}\r\n")
+        };
+        assert!(may_evict(&answer(1_000_000, "allkeys-lru")));
+        assert!(may_evict(&answer(1_000_000, "volatile-ttl")));
+        assert!(!may_evict(&answer(1_000_000, "noeviction")));
+        assert!(!may_evict(&answer(0, "allkeys-lru")));
+    }
+}

@@ -1,0 +1,324 @@
+//! Sessions, and the indexes that they are found by.
+//!
+//! The record is the truth, and the indexes are hints: they are written before it and cleaned after
+//! it, each by a command of its own, so whatever dies in between leaves a hint that leads to
+//! nothing. Whoever reads them looks at the records, and purging removes what is left over.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use redis::Cmd;
+use tokio::task::JoinHandle;
+
+use crate::clock::Timestamp;
+use crate::service::model::revocation::Revocation;
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::store::redis::documents::{Document, SessionFields, Taken};
+use crate::service::store::redis::keys::{Indexed, Listed, text_of};
+use crate::service::store::redis::{Inner, RedisStore};
+use crate::service::store::{
+    Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError, record,
+};
+use crate::token::identifier::{CustomerId, SessionId};
+
+/// How long the server keeps a session past its end, so that purging is what removes it.
+const LINGER: Duration = Duration::from_secs(3_600);
+/// How many records are asked for at once.
+const AT_ONCE: usize = 64;
+/// How many sessions one call purges.
+const PURGE_LIMIT: isize = 1_000;
+/// How long the hints to a session that was taken are left.
+const CLEANING_PAUSE: Duration = Duration::from_millis(20);
+
+/// Sessions that were taken, whose hints are still to be cleaned, and who does it.
+#[derive(Default)]
+pub(super) struct TakenSessions {
+    sessions: Vec<Indexed>,
+    cleaning: Option<JoinHandle<()>>,
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        let keep_for = time_to_keep(&session, now);
+        let document = self.session_document(&session, keep_for)?;
+        self.index(&session, keep_for).await?;
+        self.inner.documents.insert(&document).await
+    }
+
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        let record = self.inner.documents.record(&self.inner.keys.session(&text_of(key))).await?;
+        record.as_deref().map(record::read_session).transpose()
+    }
+
+    async fn replace(
+        &self,
+        session: Session,
+        expected_version: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keep_for = time_to_keep(&session, now);
+        let document = self.session_document(&session, keep_for)?;
+        let end = self.inner.documents.replace(&document, expected_version).await?;
+        if end != Some(session.expires_at.as_micros()) {
+            self.index(&session, keep_for).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        let key = self.inner.keys.session(&text_of(key));
+        self.take_and_clean_later(&key, Some(expected_version), None).await
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let key: Option<String> =
+            self.inner.calls.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
+        let Some(key) = key else { return Ok(None) };
+        self.take_and_clean_later(&self.inner.keys.session(&key), None, Some(id.as_str())).await
+    }
+
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        let keys = &self.inner.keys;
+        let index = match (&filter.customer_id, &filter.organization_id) {
+            (Some(customer_id), _) => keys.customer(customer_id),
+            (None, Some(organization_id)) => keys.organization(organization_id),
+            (None, None) => keys.sessions(),
+        };
+        let members: Vec<String> = self.inner.calls.query(&Cmd::zrange(index, 0, -1)).await?;
+        let mut listed = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
+        let (mut sessions, mut total) = (Vec::new(), 0);
+        while let Some(session) = listed.try_next().await? {
+            let Some(session) = session else { continue };
+            if session.expires_at <= now || !filter.matches(&session) {
+                continue;
+            }
+            if total >= page.offset && sessions.len() < page.limit {
+                sessions.push(session);
+            }
+            total += 1;
+        }
+        Ok(SessionPage { sessions, total })
+    }
+
+    async fn remove_subject(
+        &self,
+        customer_id: &CustomerId,
+        before: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        let index = self.inner.keys.customer(customer_id);
+        let before = format!("({}", before.as_micros());
+        let members: Vec<String> =
+            self.inner.calls.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
+        let taking = stream::iter(members).map(async |member: String| {
+            let Some(listed) = Listed::parse(&member) else { return Ok(None) };
+            let key = self.inner.keys.session(&listed.key);
+            let Some(session) = self.take_session(&key, None, Some(&listed.id)).await? else {
+                return Ok(None);
+            };
+            self.clean_or_leave(&Indexed::of(&session)).await;
+            Ok(Some(session))
+        });
+        let taken: Vec<Result<_, StoreError>> = taking.buffer_unordered(AT_ONCE).collect().await;
+        // All that can be removed is, although one of them cannot.
+        taken.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.publish(&revocation).await?;
+        self.inner.bell.ring();
+        Ok(())
+    }
+
+    async fn revocations(&self, after: &Cursor, wait: Duration) -> Result<Revocations, StoreError> {
+        self.wait_for_news(after, wait).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let ended = Cmd::zrangebyscore_limit(
+            self.inner.keys.ends(),
+            "-inf",
+            now.as_micros(),
+            0,
+            PURGE_LIMIT,
+        );
+        let ended: Vec<String> = self.inner.calls.query(&ended).await?;
+        let found = u64::try_from(ended.len()).unwrap_or(u64::MAX);
+        let purging = stream::iter(ended).map(|member| self.purge(member, now));
+        let purged: Vec<Result<(), StoreError>> = purging.buffer_unordered(AT_ONCE).collect().await;
+        let trimmed = self.trim_feed(now).await?;
+        // All that can be purged is, although one of them cannot.
+        purged.into_iter().collect::<Result<(), _>>()?;
+        Ok(found + trimmed)
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+impl RedisStore {
+    fn session_document<'a>(
+        &self,
+        session: &'a Session,
+        keep_for: Duration,
+    ) -> Result<Document<'a>, StoreError> {
+        Ok(Document {
+            key: self.inner.keys.session(&text_of(&session.key)),
+            version: session.version,
+            record: record::write_session(session)?,
+            session: Some(SessionFields {
+                id: session.id.as_str(),
+                end: session.expires_at.as_micros(),
+                keep_for,
+            }),
+        })
+    }
+
+    async fn index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+        let keys = &self.inner.keys;
+        let indexed = Indexed::of(session);
+        let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
+        let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
+        let mut hints = vec![
+            Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
+            Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
+            Cmd::zadd(keys.sessions(), &member, created_at),
+            Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros()),
+        ];
+        if let Some(organization_id) = &session.organization_id {
+            hints.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
+        }
+        self.inner.calls.query_all(&hints).await
+    }
+
+    /// Removes the hints to a session that is gone, that by its end last: where this dies halfway,
+    /// purging finds the rest.
+    async fn clean(&self, indexed: &Indexed) -> Result<(), StoreError> {
+        let (keys, calls) = (&self.inner.keys, &self.inner.calls);
+        let member = indexed.listed().to_member();
+        let mut hints = vec![
+            Cmd::del(keys.session_id(&indexed.session_id)),
+            Cmd::zrem(keys.customer(&indexed.customer_id), &member),
+            Cmd::zrem(keys.sessions(), &member),
+        ];
+        if let Some(organization_id) = &indexed.organization_id {
+            hints.push(Cmd::zrem(keys.organization(organization_id), &member));
+        }
+        calls.query_all(&hints).await?;
+        calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
+    }
+
+    /// Takes a session, whose hints are cleaned later.
+    async fn take_and_clean_later(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Option<Session>, StoreError> {
+        let taken = self.take_session(key, version, id).await?;
+        if let Some(session) = &taken {
+            self.clean_later(Indexed::of(session));
+        }
+        Ok(taken)
+    }
+
+    async fn take_session(
+        &self,
+        key: &str,
+        version: Option<u64>,
+        id: Option<&str>,
+    ) -> Result<Option<Session>, StoreError> {
+        match self.inner.documents.take(key, version, id).await? {
+            Taken::Record(record) => record::read_session(&record).map(Some),
+            Taken::Nothing => Ok(None),
+            Taken::OtherVersion => Err(StoreError::Conflict),
+        }
+    }
+
+    /// Cleans the hints to a session with those of others, in a little while: whoever took it does
+    /// not wait for that, nor for the thread that would do it at once.
+    fn clean_later(&self, indexed: Indexed) {
+        let mut taken = self.taken();
+        taken.sessions.push(indexed);
+        if taken.cleaning.as_ref().is_none_or(JoinHandle::is_finished) {
+            taken.cleaning = Some(tokio::spawn(self.clone().clean_all_taken()));
+        }
+    }
+
+    async fn clean_all_taken(self) {
+        loop {
+            tokio::time::sleep(CLEANING_PAUSE).await;
+            let sessions = std::mem::take(&mut self.taken().sessions);
+            let cleaning =
+                stream::iter(sessions).map(async |indexed| self.clean_or_leave(&indexed).await);
+            cleaning.buffer_unordered(AT_ONCE).collect::<()>().await;
+            let mut taken = self.taken();
+            if taken.sessions.is_empty() {
+                taken.cleaning = None;
+                return;
+            }
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, TakenSessions> {
+        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn clean_or_leave(&self, indexed: &Indexed) {
+        if let Err(error) = self.clean(indexed).await {
+            tracing::debug!(%error, "hints to a session are left for purging");
+        }
+    }
+
+    /// The session that a hint leads to.
+    async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
+        let Some(listed) = Listed::parse(&member) else { return Ok(None) };
+        let record = self.inner.documents.record(&self.inner.keys.session(&listed.key)).await?;
+        let session = record.as_deref().map(record::read_session).transpose()?;
+        Ok(session.filter(|session| session.id.as_str() == listed.id))
+    }
+
+    /// Removes a session that has ended, and its hints.
+    async fn purge(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
+        let Inner { keys, calls, purge, .. } = &*self.inner;
+        let later = match Indexed::parse(&member) {
+            Some(indexed) => {
+                let key = keys.session(&indexed.key);
+                let arguments =
+                    [indexed.session_id.as_str().to_owned(), now.as_micros().to_string()];
+                let later: Option<String> = calls.run(purge, &[&key], &arguments).await?;
+                if later.is_none() {
+                    self.clean(&indexed).await?;
+                }
+                later
+            }
+            None => {
+                tracing::warn!("the index of sessions' ends has a member that names no session");
+                None
+            }
+        };
+        match later {
+            // It was given more time, and whoever did so died before the index knew.
+            Some(end) => calls.query(&Cmd::zadd(keys.ends(), member, end)).await,
+            // As it was found, whoever wrote it.
+            None => calls.query(&Cmd::zrem(keys.ends(), member)).await,
+        }
+    }
+}
+
+/// For how long the server is to keep a session.
+fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
+    session.expires_at.saturating_since(now) + LINGER
+}

@@ -1,0 +1,134 @@
+//! The statements that are the same on both engines.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use crate::service::store::SessionFilter;
+use crate::service::store::sql::Tables;
+
+/// The statements that both engines understand, with the names of the tables filled in.
+///
+/// None takes anything but parameters from outside: names were checked before.
+#[derive(Clone, Debug)]
+pub(in crate::service::store) struct Statements {
+    pub(in crate::service::store) insert_entity: SqlStr,
+    pub(in crate::service::store) get_entity: SqlStr,
+    pub(in crate::service::store) replace_entity: SqlStr,
+    pub(in crate::service::store) remove_entity: SqlStr,
+    pub(in crate::service::store) insert_session: SqlStr,
+    pub(in crate::service::store) get_session: SqlStr,
+    pub(in crate::service::store) replace_session: SqlStr,
+    pub(in crate::service::store) take_session: SqlStr,
+    pub(in crate::service::store) remove_session: SqlStr,
+    pub(in crate::service::store) remove_subject: SqlStr,
+    pub(in crate::service::store) get_keys: SqlStr,
+    pub(in crate::service::store) insert_keys: SqlStr,
+    pub(in crate::service::store) replace_keys: SqlStr,
+    pub(in crate::service::store) purge_sessions: SqlStr,
+    pub(in crate::service::store) purge_revocations: SqlStr,
+    lists: [SqlStr; 4],
+}
+
+impl Statements {
+    /// `skip_locked` is what makes a purge leave alone what somebody else is at, where the engine
+    /// locks rows.
+    pub(in crate::service::store) fn new(tables: &Tables, skip_locked: &str) -> Self {
+        let entities = tables.table("entities");
+        let sessions = tables.table("sessions");
+        let revocations = tables.table("revocations");
+        let keys = tables.table("signing_keys");
+        Self {
+            insert_entity: statement(format!(
+                "INSERT INTO {entities} (subject_type, name, version, record) \
+                 VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+            )),
+            get_entity: statement(format!(
+                "SELECT record FROM {entities} WHERE subject_type = $1 AND name = $2"
+            )),
+            replace_entity: statement(format!(
+                "UPDATE {entities} SET version = $3, record = $4 \
+                 WHERE subject_type = $1 AND name = $2 AND version = $5"
+            )),
+            remove_entity: statement(format!(
+                "DELETE FROM {entities} WHERE subject_type = $1 AND name = $2"
+            )),
+            insert_session: statement(format!(
+                "INSERT INTO {sessions} (key, version, id, customer_id, organization_id, \
+                 created_at, expires_at, record) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+            )),
+            get_session: statement(format!("SELECT record FROM {sessions} WHERE key = $1")),
+            replace_session: statement(format!(
+                "UPDATE {sessions} SET version = $2, id = $3, customer_id = $4, \
+                 organization_id = $5, created_at = $6, expires_at = $7, record = $8 \
+                 WHERE key = $1 AND version = $9"
+            )),
+            take_session: statement(format!(
+                "DELETE FROM {sessions} WHERE key = $1 AND version = $2 RETURNING record"
+            )),
+            remove_session: statement(format!(
+                "DELETE FROM {sessions} WHERE id = $1 RETURNING record"
+            )),
+            remove_subject: statement(format!(
+                "DELETE FROM {sessions} WHERE customer_id = $1 AND created_at < $2 \
+                 RETURNING record"
+            )),
+            get_keys: statement(format!("SELECT record FROM {keys}")),
+            insert_keys: statement(format!(
+                "INSERT INTO {keys} (id, version, record) VALUES (1, $1, $2) ON CONFLICT DO NOTHING"
+            )),
+            replace_keys: statement(format!(
+                "UPDATE {keys} SET version = $1, record = $2 WHERE version = $3"
+            )),
+            purge_sessions: statement(format!(
+                "DELETE FROM {sessions} WHERE key IN (SELECT key FROM {sessions} \
+                 WHERE expires_at <= $1 LIMIT $2 {skip_locked})"
+            )),
+            purge_revocations: statement(format!(
+                "DELETE FROM {revocations} WHERE id IN (SELECT id FROM {revocations} \
+                 WHERE until <= $1 LIMIT $2 {skip_locked})"
+            )),
+            lists: [
+                list(&sessions, ""),
+                list(&sessions, "AND customer_id = $4"),
+                list(&sessions, "AND organization_id = $4"),
+                list(&sessions, "AND customer_id = $4 AND organization_id = $5"),
+            ],
+        }
+    }
+
+    /// The list that a filter asks for, and what to bind behind time, limit and offset. One
+    /// statement a filter, so that each is answered from an index of its own.
+    pub(in crate::service::store) fn list<'a>(
+        &self,
+        filter: &'a SessionFilter,
+    ) -> (SqlStr, Vec<&'a str>) {
+        let customer = filter.customer_id.as_ref().map(|id| id.as_str());
+        let organization = filter.organization_id.as_ref().map(|id| id.as_str());
+        let [all, customers, organizations, both] = &self.lists;
+        let list = match (customer, organization) {
+            (None, None) => all,
+            (Some(_), None) => customers,
+            (None, Some(_)) => organizations,
+            (Some(_), Some(_)) => both,
+        };
+        (list.clone(), customer.into_iter().chain(organization).collect())
+    }
+}
+
+/// The total and the page in one statement, hence of one moment. It has a row where the page has
+/// none.
+fn list(sessions: &str, restriction: &str) -> SqlStr {
+    let live = format!("FROM {sessions} WHERE expires_at > $1 {restriction}");
+    statement(format!(
+        "SELECT counted.total, page.record FROM (SELECT count(*) AS total {live}) AS counted \
+         LEFT JOIN (SELECT created_at, key, record {live} \
+         ORDER BY created_at, key LIMIT $2 OFFSET $3) AS page ON true \
+         ORDER BY page.created_at, page.key"
+    ))
+}
+
+pub(in crate::service::store) fn statement(sql: String) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+}

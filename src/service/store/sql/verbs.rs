@@ -1,0 +1,354 @@
+//! The verbs that are the same on both engines. They are written once, as a macro: the bounds that
+//! a generic type would need are longer than the code.
+
+/// Implements the traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
+/// `clean_up_after`, `publish` and `read_feed`.
+macro_rules! implement_stores {
+    ($store:ty, $database:ty) => {
+        /// A query with parameters.
+        type Query<'q> =
+            sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+
+        fn entity_row<'q>(statement: &SqlStr, entity: &'q Entity, record: &'q str) -> Query<'q> {
+            sqlx::query(statement.clone())
+                .bind(entity.id().subject_type().as_str())
+                .bind(entity.id().name())
+                .bind(entity.version().cast_signed())
+                .bind(record)
+        }
+
+        fn session_row<'q>(statement: &SqlStr, session: &'q Session, record: &'q str) -> Query<'q> {
+            sqlx::query(statement.clone())
+                .bind(&session.key.as_bytes()[..])
+                .bind(session.version.cast_signed())
+                .bind(session.id.as_str())
+                .bind(session.customer_id.as_str())
+                .bind(session.organization_id.as_ref().map(|id| id.as_str()))
+                .bind(micros(session.created_at))
+                .bind(micros(session.expires_at))
+                .bind(record)
+        }
+
+        #[async_trait]
+        impl EntityStore for $store {
+            async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
+                let record = record::write_entity(&entity)?;
+                let insertion = self.retry(|| {
+                    entity_row(&self.inner.statements.insert_entity, &entity, &record)
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = insertion.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.entity_record(entity.id()), &record).await
+            }
+
+            async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
+                let record = self.entity_record(id).await?;
+                record.as_deref().map(record::read_entity).transpose()
+            }
+
+            async fn replace(
+                &self,
+                entity: Entity,
+                expected_version: u64,
+            ) -> Result<(), StoreError> {
+                let record = record::write_entity(&entity)?;
+                let replacement = self.retry(|| {
+                    entity_row(&self.inner.statements.replace_entity, &entity, &record)
+                        .bind(expected_version.cast_signed())
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = replacement.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.entity_record(entity.id()), &record).await
+            }
+
+            async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
+                let removal = self.retry(|| {
+                    sqlx::query(self.inner.statements.remove_entity.clone())
+                        .bind(id.subject_type().as_str())
+                        .bind(id.name())
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = removal.await?;
+                match value.rows_affected() {
+                    0 if is_repeated => Err(answer_lost()),
+                    removed => Ok(removed > 0),
+                }
+            }
+
+            fn is_durable(&self) -> bool {
+                true
+            }
+        }
+
+        #[async_trait]
+        impl SessionStore for $store {
+            async fn insert(&self, session: Session, _now: Timestamp) -> Result<(), StoreError> {
+                let record = record::write_session(&session)?;
+                let insertion = self.retry(|| {
+                    session_row(&self.inner.statements.insert_session, &session, &record)
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = insertion.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
+            }
+
+            async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+                let record = self.session_record(key).await?;
+                record.as_deref().map(record::read_session).transpose()
+            }
+
+            async fn replace(
+                &self,
+                session: Session,
+                expected_version: u64,
+                _now: Timestamp,
+            ) -> Result<(), StoreError> {
+                let record = record::write_session(&session)?;
+                let replacement = self.retry(|| {
+                    session_row(&self.inner.statements.replace_session, &session, &record)
+                        .bind(expected_version.cast_signed())
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = replacement.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
+            }
+
+            async fn take(
+                &self,
+                key: &SessionKey,
+                expected_version: u64,
+            ) -> Result<Option<Session>, StoreError> {
+                let taking = self.retry(|| {
+                    sqlx::query_scalar::<_, String>(self.inner.statements.take_session.clone())
+                        .bind(&key.as_bytes()[..])
+                        .bind(expected_version.cast_signed())
+                        .fetch_optional(self.writer())
+                });
+                let Outcome { value, is_repeated } = taking.await?;
+                if let Some(record) = value {
+                    return record::read_session(&record).map(Some);
+                }
+                // That version is gone for good. What is there now, if anything, is a later one.
+                if self.session_record(key).await?.is_some() {
+                    return Err(StoreError::Conflict);
+                }
+                if is_repeated { Err(answer_lost()) } else { Ok(None) }
+            }
+
+            async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+                let removal = self.retry(|| {
+                    sqlx::query_scalar::<_, String>(self.inner.statements.remove_session.clone())
+                        .bind(id.as_str())
+                        .fetch_optional(self.writer())
+                });
+                let Outcome { value, is_repeated } = removal.await?;
+                match value {
+                    None if is_repeated => Err(answer_lost()),
+                    removed => removed.as_deref().map(record::read_session).transpose(),
+                }
+            }
+
+            async fn list(
+                &self,
+                filter: &SessionFilter,
+                page: Page,
+                now: Timestamp,
+            ) -> Result<SessionPage, StoreError> {
+                let (statement, filters) = self.inner.statements.list(filter);
+                let listing = self.retry(|| {
+                    let query = sqlx::query_as::<_, (i64, Option<String>)>(statement.clone())
+                        .bind(micros(now))
+                        .bind(rows(page.limit))
+                        .bind(rows(page.offset));
+                    let query = filters.iter().fold(query, |query, filter| query.bind(*filter));
+                    query.fetch_all(self.reader())
+                });
+                let listed = listing.await?.value;
+                let total = listed.first().map_or(0, |(total, _)| *total);
+                let records = listed.iter().filter_map(|(_, record)| record.as_deref());
+                let sessions = records.map(record::read_session).collect::<Result<_, _>>()?;
+                Ok(SessionPage { sessions, total: usize::try_from(total).unwrap_or(0) })
+            }
+
+            async fn remove_subject(
+                &self,
+                customer_id: &CustomerId,
+                before: Timestamp,
+            ) -> Result<Vec<Session>, StoreError> {
+                let removal = self.retry(|| {
+                    sqlx::query_scalar::<_, String>(self.inner.statements.remove_subject.clone())
+                        .bind(customer_id.as_str())
+                        .bind(micros(before))
+                        .fetch_all(self.writer())
+                });
+                let Outcome { value, is_repeated } = removal.await?;
+                if value.is_empty() && is_repeated {
+                    return Err(answer_lost());
+                }
+                value.iter().map(|record| record::read_session(record)).collect()
+            }
+
+            async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+                let record = record::write_revocation(&revocation)?;
+                self.publish(micros(revocation.until), &record).await?;
+                self.inner.bell.ring();
+                Ok(())
+            }
+
+            async fn revocations(
+                &self,
+                after: &Cursor,
+                wait: Duration,
+            ) -> Result<Revocations, StoreError> {
+                self.prepare_to_wait();
+                let bell = &self.inner.bell;
+                bell.read_or_wait(after, wait, POLL, |after| self.read_feed(after)).await
+            }
+
+            async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+                let mut purged = 0;
+                let statements = &self.inner.statements;
+                for statement in [&statements.purge_sessions, &statements.purge_revocations] {
+                    let purging = self.retry(|| {
+                        sqlx::query(statement.clone())
+                            .bind(micros(now))
+                            .bind(PURGE_LIMIT)
+                            .execute(self.writer())
+                    });
+                    purged += purging.await?.value.rows_affected();
+                }
+                Ok(purged)
+            }
+
+            fn is_durable(&self) -> bool {
+                true
+            }
+        }
+
+        #[async_trait]
+        impl KeyStore for $store {
+            async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
+                let record = self.keys_record().await?;
+                record.as_deref().map(record::read_keys).transpose()
+            }
+
+            async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
+                let record = record::write_keys(&keys)?;
+                let insertion = self.retry(|| {
+                    sqlx::query(self.inner.statements.insert_keys.clone())
+                        .bind(keys.version().cast_signed())
+                        .bind(&record)
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = insertion.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.keys_record(), &record).await
+            }
+
+            async fn replace(
+                &self,
+                keys: KeySchedule,
+                expected_version: u64,
+            ) -> Result<(), StoreError> {
+                let record = record::write_keys(&keys)?;
+                let replacement = self.retry(|| {
+                    sqlx::query(self.inner.statements.replace_keys.clone())
+                        .bind(keys.version().cast_signed())
+                        .bind(&record)
+                        .bind(expected_version.cast_signed())
+                        .execute(self.writer())
+                });
+                let Outcome { value, is_repeated } = replacement.await?;
+                if value.rows_affected() > 0 {
+                    return Ok(());
+                }
+                self.unless_ours(is_repeated, self.keys_record(), &record).await
+            }
+
+            fn is_durable(&self) -> bool {
+                true
+            }
+        }
+
+        impl $store {
+            async fn retry<T, F>(
+                &self,
+                mut call: impl FnMut() -> F,
+            ) -> Result<Outcome<T>, StoreError>
+            where
+                F: Future<Output = Result<T, sqlx::Error>>,
+            {
+                let calling = || {
+                    let calling = call();
+                    async move { calling.await.inspect_err(|error| self.clean_up_after(error)) }
+                };
+                retry(Self::is_lost, calling).await
+            }
+
+            async fn entity_record(&self, id: &EntityId) -> Result<Option<String>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(self.inner.statements.get_entity.clone())
+                        .bind(id.subject_type().as_str())
+                        .bind(id.name())
+                        .fetch_optional(self.reader())
+                });
+                Ok(reading.await?.value)
+            }
+
+            async fn session_record(&self, key: &SessionKey) -> Result<Option<String>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(self.inner.statements.get_session.clone())
+                        .bind(&key.as_bytes()[..])
+                        .fetch_optional(self.reader())
+                });
+                Ok(reading.await?.value)
+            }
+
+            async fn keys_record(&self) -> Result<Option<String>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(self.inner.statements.get_keys.clone())
+                        .fetch_optional(self.reader())
+                });
+                Ok(reading.await?.value)
+            }
+
+            /// A conflict, unless the write was made twice and what is there is what the first
+            /// one wrote, whose answer was lost.
+            async fn unless_ours(
+                &self,
+                is_repeated: bool,
+                reading: impl Future<Output = Result<Option<String>, StoreError>>,
+                written: &str,
+            ) -> Result<(), StoreError> {
+                if is_repeated && reading.await?.as_deref() == Some(written) {
+                    return Ok(());
+                }
+                Err(StoreError::Conflict)
+            }
+        }
+
+        /// Shows the names of the tables. What is in them is not known without asking.
+        impl fmt::Debug for $store {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($store))
+                    .field("tables", &self.inner.tables)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(in crate::service::store) use implement_stores;

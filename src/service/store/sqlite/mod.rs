@@ -1,0 +1,251 @@
+//! All stores in one SQLite file: one machine, any number of processes.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlStr;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::key_schedule::KeySchedule;
+use crate::service::model::revocation::Revocation;
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::store::feed::Bell;
+use crate::service::store::record;
+use crate::service::store::retry::answer_lost;
+use crate::service::store::retry::{Outcome, retry};
+use crate::service::store::sql::{
+    FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
+    not_migrated, refuse_later_schema, rows, statement,
+};
+use crate::service::store::{
+    Cursor, EntityStore, KeyStore, Page, Revocations, SessionFilter, SessionPage, SessionStore,
+    StoreError,
+};
+use crate::token::identifier::{CustomerId, SessionId};
+
+/// The versions of the schema, in order: what was released stays as it is.
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+/// How often the feed is looked at: another process's write rings no bell here.
+const POLL: Duration = Duration::from_millis(25);
+/// How long a write waits for another process's. Less than the service's deadline.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const READERS: u32 = 4;
+
+/// All stores in one SQLite file.
+///
+/// The file is in write-ahead mode, so that readers and the one writer do not wait for each other,
+/// and `synchronous` is `FULL`: a write that was answered is on the disk. With less, a power cut
+/// takes the last writes back, and with them an exchange that a client has the JWT of.
+///
+/// ```no_run
+/// use countersign::store::SqliteStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqliteStore::open("/var/lib/app/tokens.sqlite").await?;
+/// store.migrate().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    tables: Tables,
+    statements: Statements,
+    publish: SqlStr,
+    read_feed: SqlStr,
+    bell: Bell,
+}
+
+impl SqliteStore {
+    /// Opens a file, or makes it, readable by its owner alone. [`migrate`](Self::migrate) makes
+    /// the tables.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where it cannot be opened or is no database.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &TableNames::default()).await
+    }
+
+    /// A store in a file, in tables of other names than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and [`ErrorKind::Configuration`] for names that are none, or
+    /// a schema, which SQLite does not have.
+    pub async fn open_with(path: impl AsRef<Path>, names: &TableNames) -> Result<Self, Error> {
+        let tables = names.check()?;
+        if tables.schema.is_some() {
+            return Err(Error::new(ErrorKind::Configuration, "SQLite has no schemas"));
+        }
+        let unopened = |error| {
+            Error::new(ErrorKind::Unavailable, "the SQLite file cannot be opened")
+                .with_source(error)
+        };
+        create(path.as_ref()).map_err(|error| unopened(sqlx::Error::Io(error)))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY_TIMEOUT)
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        // The writer first: it is what turns the file over to the write-ahead mode.
+        let writer = connect(&pool(1), &options).await.map_err(unopened)?;
+        let readers = connect(&pool(READERS), &options).await.map_err(unopened)?;
+        let revocations = tables.table("revocations");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                readers,
+                statements: Statements::new(&tables, ""),
+                publish: statement(format!(
+                    "INSERT INTO {revocations} (until, record) VALUES ($1, $2)"
+                )),
+                // A cursor beyond the last number is of a file that was since put back: all is
+                // read again.
+                read_feed: statement(format!(
+                    "WITH feed AS (SELECT coalesce((SELECT seq FROM sqlite_sequence \
+                     WHERE name = '{revocations}'), 0) AS last) \
+                     SELECT feed.last, published.id, published.record FROM feed LEFT JOIN \
+                     (SELECT id, record FROM {revocations} \
+                     WHERE id > (SELECT iif($1 > last, 0, $1) FROM feed) \
+                     ORDER BY id LIMIT $2) AS published ON true"
+                )),
+                tables,
+                bell: Bell::new(),
+            }),
+        })
+    }
+
+    /// Makes the tables, or brings them up to this release. Harmless when they are there, and when
+    /// several processes do it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the file is out of reach, [`ErrorKind::Configuration`]
+    /// where its tables are of a later release.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let mut known = 0;
+        let migration = async {
+            let tables = &self.inner.tables;
+            let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
+            let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
+                          (version INTEGER NOT NULL PRIMARY KEY) STRICT";
+            sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
+            let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
+            let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
+            known = latest.fetch_one(&mut *transaction).await?;
+            for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
+                let script = statement(tables.fill_in(script));
+                sqlx::raw_sql(script).execute(&mut *transaction).await?;
+                let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
+                let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
+                done.execute(&mut *transaction).await?;
+            }
+            transaction.commit().await
+        };
+        migration.await.map_err(not_migrated)?;
+        refuse_later_schema(known, MIGRATIONS.len())
+    }
+
+    fn reader(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+
+    fn writer(&self) -> &SqlitePool {
+        &self.inner.writer
+    }
+
+    /// A file does not lose connections.
+    fn is_lost(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    fn clean_up_after(&self, _: &sqlx::Error) {}
+
+    fn prepare_to_wait(&self) {}
+
+    async fn publish(&self, until: i64, record: &str) -> Result<(), StoreError> {
+        let publishing = self.retry(|| {
+            sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
+        });
+        publishing.await.map(drop)
+    }
+
+    async fn read_feed(&self, after: Cursor) -> Result<Revocations, StoreError> {
+        let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
+        let reading = self.retry(|| {
+            sqlx::query_as::<_, (i64, Option<i64>, Option<String>)>(self.inner.read_feed.clone())
+                .bind(after)
+                .bind(rows(FEED_LIMIT))
+                .fetch_all(self.reader())
+        });
+        let published = reading.await?.value;
+        let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
+        let revocations = records.map(record::read_revocation).collect::<Result<Vec<_>, _>>()?;
+        let is_complete = revocations.len() < FEED_LIMIT;
+        // Up to the end of the feed, which may have been purged, or of this part of it.
+        let ends = published.iter().map(|(end, id, _)| if is_complete { Some(*end) } else { *id });
+        let last = ends.max().flatten().unwrap_or(0);
+        Ok(Revocations { revocations, next: Cursor::new(&last.to_string()), is_complete })
+    }
+}
+
+/// Connects, waiting for whoever else is turning the file over to the write-ahead mode just now: that
+/// takes a lock which SQLite's own busy timeout does not wait for.
+async fn connect(
+    pool: &SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let locked = |error: &sqlx::Error| {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| {
+            // SQLITE_BUSY, with an extended code in its upper bits.
+            code.parse().is_ok_and(|code: u32| code & 0xff == 5)
+        })
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if locked(&error) && waited < BUSY_TIMEOUT => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+                waited += LOCK_PAUSE;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Makes the file where it is not there: SQLite would let everybody read it.
+fn create(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+implement_stores!(SqliteStore, sqlx::Sqlite);

@@ -1,0 +1,100 @@
+//! The metrics of the token service.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::telemetry::{Label, count, describe_counter};
+
+const ISSUED: &str = "countersign_tokens_issued_total";
+const THROTTLED: &str = "countersign_throttled_total";
+const THROTTLE_KEYS: &str = "countersign_throttle_keys";
+const HASHING_WAITING: &str = "countersign_hashing_waiting";
+const HASHING_WAIT: &str = "countersign_hashing_wait_seconds";
+const HASHING: &str = "countersign_hashing_seconds";
+const STORE_CALLS: &str = "countersign_store_call_seconds";
+const REVOCATIONS: &str = "countersign_revocations_held";
+
+pub(super) fn describe() {
+    describe_counter(ISSUED, "Tokens that were issued or exchanged, by operation");
+    describe_counter(THROTTLED, "Attempts that came too soon, by limit");
+    describe_gauge(THROTTLE_KEYS, "Names and addresses that failures are kept of");
+    describe_gauge(HASHING_WAITING, "Logins that wait for their password's hash");
+    describe_seconds(HASHING_WAIT, "How long logins waited for that");
+    describe_seconds(HASHING, "How long the hash of a password took");
+    describe_seconds(STORE_CALLS, "How long a store took, by call and outcome");
+    describe_gauge(REVOCATIONS, "Revocations that are held in memory");
+}
+
+pub(super) fn issued(operation: &'static str) {
+    count(ISSUED, &[("operation", operation)]);
+}
+
+pub(super) fn throttled(limit: &'static str) {
+    count(THROTTLED, &[("limit", limit)]);
+}
+
+pub(super) fn throttle_keys(held: usize) {
+    set(THROTTLE_KEYS, held);
+}
+
+pub(super) fn hashing_waiting(waiting: usize) {
+    set(HASHING_WAITING, waiting);
+}
+
+pub(super) fn hashing_waited(waited: Duration) {
+    observe(HASHING_WAIT, waited, &[]);
+}
+
+pub(super) fn hashed(took: Duration) {
+    observe(HASHING, took, &[]);
+}
+
+pub(super) fn revocations_held(held: usize) {
+    set(REVOCATIONS, held);
+}
+
+/// Measures a call of a store.
+pub(super) async fn store_call<T, E>(
+    call: &'static str,
+    outcome_of: fn(&Result<T, E>) -> &'static str,
+    calling: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let began = Instant::now();
+    let outcome = calling.await;
+    observe(STORE_CALLS, began.elapsed(), &[("call", call), ("outcome", outcome_of(&outcome))]);
+    outcome
+}
+
+/// Sets a gauge.
+#[cfg(feature = "metrics")]
+fn set(name: &'static str, value: usize) {
+    metrics::gauge!(name).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));
+}
+
+#[cfg(not(feature = "metrics"))]
+fn set(_: &'static str, _: usize) {}
+
+/// Records a duration in a histogram.
+#[cfg(feature = "metrics")]
+fn observe(name: &'static str, duration: Duration, labels: &[Label]) {
+    metrics::histogram!(name, labels).record(duration);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn observe(_: &'static str, _: Duration, _: &[Label]) {}
+
+#[cfg(feature = "metrics")]
+fn describe_gauge(name: &'static str, text: &'static str) {
+    metrics::describe_gauge!(name, metrics::Unit::Count, text);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn describe_gauge(_: &'static str, _: &'static str) {}
+
+#[cfg(feature = "metrics")]
+fn describe_seconds(name: &'static str, text: &'static str) {
+    metrics::describe_histogram!(name, metrics::Unit::Seconds, text);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn describe_seconds(_: &'static str, _: &'static str) {}

@@ -1,9 +1,0 @@
-use crate::jose::DefaultProvider;
-use crate::service::trusted::TrustedIssuer;
-
-impl TrustedIssuer {
-    /// [`with_provider`](Self::with_provider) the [`DefaultProvider`].
-    pub fn new(issuer: impl Into<String>) -> Self {
-        Self::with_provider(issuer, DefaultProvider)
-    }
-}

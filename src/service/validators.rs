@@ -1,0 +1,63 @@
+//! The validators of a service: one for its own tokens, and one that also accepts those of the
+//! issuers that it trusts.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::audit::Subjects;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::jose::KeyRing;
+use crate::service::policy::Policy;
+use crate::service::revocations::RevocationSet;
+use crate::validate::revocations::Revocations;
+use crate::validate::{Validator, ValidatorBuilder};
+
+/// What they are built from.
+pub(super) struct Validators<'a> {
+    /// Has the trusted issuers.
+    pub(super) settings: ValidatorBuilder,
+    pub(super) issuer: &'a str,
+    pub(super) audiences: &'a [String],
+    pub(super) keys: &'a KeyRing,
+    pub(super) policy: &'a Policy,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) revocations: &'a Arc<RevocationSet>,
+}
+
+impl Validators<'_> {
+    /// Builds the one for own tokens, and the one for all. Without trusted issuers they are the same.
+    pub(super) fn build(
+        self,
+        audit_key: Zeroizing<[u8; 32]>,
+    ) -> Result<(Validator, Validator), Error> {
+        let policy = self.policy;
+        let has_others = !self.settings.other_issuers.is_empty();
+        // Two validators share the memory for tokens that were checked.
+        let caches = if has_others { 2 } else { 1 };
+        let mut builder = self
+            .settings
+            .issuer(self.issuer)
+            .keys(self.keys.clone())
+            .leeway(policy.leeway)
+            .max_token_len(policy.max_token_len)
+            .token_cache_bytes(policy.token_cache_bytes / caches)
+            .trailing_wildcards(policy.trailing_wildcards)
+            .trusted_proxies(policy.trusted_proxies.clone());
+        for audience in self.audiences {
+            builder = builder.audience(audience);
+        }
+        builder.clock = Some(Arc::clone(self.clock));
+        builder.revocations = Some(Arc::clone(self.revocations) as Arc<dyn Revocations>);
+        builder.subjects = if policy.audit_shows_subjects {
+            Subjects::shown()
+        } else {
+            Subjects::digested(audit_key)
+        };
+        let mut own = builder.clone();
+        own.other_issuers.clear();
+        let own = own.build()?;
+        if has_others { Ok((own, builder.build()?)) } else { Ok((own.clone(), own)) }
+    }
+}

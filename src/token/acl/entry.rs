@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::error::{Error, InvalidField};
+use crate::token::acl::Acl;
+use crate::token::acl::permission::Permission;
+use crate::token::acl::read::{Fault, Faults, read_permissions, read_scope};
+
+/// One grant: permissions within a scope; see the [module docs](crate::acl).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclEntry {
+    pub(super) scope: Scope,
+    pub(super) permissions: Arc<[Permission]>,
+}
+
+impl AclEntry {
+    /// Permissions within a scope. The scope is given as keys with their values; an empty one does
+    /// not restrict.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where a list is empty, or a key, value or permission is blank,
+    /// too long, or not made of the characters that it may have.
+    pub fn new<K, V, P>(
+        scope: impl IntoIterator<Item = (K, V)>,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error>
+    where
+        K: Into<String>,
+        V: IntoIterator,
+        V::Item: Into<String>,
+        P: Into<String>,
+    {
+        let texts = |values: V| values.into_iter().map(|v| Value::String(v.into())).collect();
+        let scope: serde_json::Map<_, _> = scope
+            .into_iter()
+            .map(|(key, values)| (key.into(), Value::Array(texts(values))))
+            .collect();
+        let permissions: Vec<_> =
+            permissions.into_iter().map(|permission| Value::String(permission.into())).collect();
+        let mut faults = Faults::default();
+        let scope = read_scope(&Value::Object(scope), "scope", &mut faults);
+        let permissions = read_permissions(&Value::Array(permissions), "permissions", &mut faults);
+        let fields = |faults: Vec<Fault>| {
+            faults.into_iter().map(|fault| InvalidField::new(fault.path, fault.message)).collect()
+        };
+        faults
+            .or(Self { scope, permissions: permissions.into() })
+            .map_err(|faults| Error::from_invalid_fields(fields(faults)))
+    }
+
+    /// Permissions without a scope: wherever they are asked for.
+    ///
+    /// ```
+    /// use countersign::{Acl, AclEntry};
+    ///
+    /// let acl = Acl::new([AclEntry::anywhere(["GetOrders", "PostOrder"])?]);
+    /// assert!(acl.allows("GetOrders", &[("organizationId", "org_1")]));
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn anywhere<P: Into<String>>(
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        let nowhere_in_particular: [(String, [String; 0]); 0] = [];
+        Self::new(nowhere_in_particular, permissions)
+    }
+
+    /// Its permissions as text, in order.
+    pub fn permissions(&self) -> impl Iterator<Item = String> + '_ {
+        self.permissions.iter().map(Permission::to_string)
+    }
+
+    /// The keys that its scope restricts, with their values.
+    pub fn scope(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.scope.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
+    pub(super) fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
+        self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
+    }
+
+    pub(super) fn lies_within(&self, wider: &Acl) -> bool {
+        self.permissions.iter().all(|permission| {
+            wider.entries().iter().any(|entry| {
+                entry.permissions.iter().any(|held| held.covers(permission))
+                    && entry.scope.covers(&self.scope)
+            })
+        })
+    }
+
+    pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
+        let scope = self.scope.intersect(&other.scope)?;
+        let mut permissions = Vec::new();
+        for (a, b) in
+            self.permissions.iter().flat_map(|a| other.permissions.iter().map(move |b| (a, b)))
+        {
+            // Two patterns either lie one within the other or have nothing in common.
+            let common = if a.covers(b) {
+                b
+            } else if b.covers(a) {
+                a
+            } else {
+                continue;
+            };
+            if !permissions.contains(common) {
+                permissions.push(common.clone());
+            }
+        }
+        (!permissions.is_empty()).then(|| Self { scope, permissions: permissions.into() })
+    }
+}
+
+/// Where an entry holds: every key must have one of its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scope(pub(super) Arc<BTreeMap<String, Vec<String>>>);
+
+impl Scope {
+    pub(super) fn contains(&self, request: &[(&str, &str)]) -> bool {
+        // A key that is asked for twice has to fit both times.
+        self.0.iter().all(|(key, values)| {
+            let mut asked = request.iter().filter(|(name, _)| name == key).peekable();
+            asked.peek().is_some() && asked.all(|(_, value)| values.iter().any(|v| v == value))
+        })
+    }
+
+    pub(super) fn covers(&self, narrower: &Self) -> bool {
+        self.0.iter().all(|(key, values)| {
+            narrower
+                .0
+                .get(key)
+                .is_some_and(|inner| inner.iter().all(|value| values.contains(value)))
+        })
+    }
+
+    /// `None` where no request can be in both.
+    pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
+        let mut keys = (*self.0).clone();
+        for (key, theirs) in other.0.iter() {
+            match keys.get_mut(key) {
+                Some(ours) => ours.retain(|value| theirs.contains(value)),
+                None => {
+                    keys.insert(key.clone(), theirs.clone());
+                }
+            }
+        }
+        keys.values().all(|values| !values.is_empty()).then(|| Self(Arc::new(keys)))
+    }
+}
+
+impl Serialize for AclEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_struct("AclEntry", 2)?;
+        entry.serialize_field("scope", &*self.scope.0)?;
+        entry.serialize_field("permissions", &self.permissions.as_ref())?;
+        entry.end()
+    }
+}

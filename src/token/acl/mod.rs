@@ -1,0 +1,334 @@
+//! Access-control lists: who may do what, where.
+//!
+//! An [`Acl`] is a list of entries; each grants its *permissions* within its *scope*.
+//!
+//! ```json
+//! [{"scope": {"organizationId": ["org_1"]}, "permissions": ["GetOrders", "PostOrder"]}]
+//! ```
+//!
+//! 1. A scope key that is absent does not restrict; one that is there restricts to its values.
+//!    Keys AND, values OR, entries OR. Any key may be used: `organizationId`, `productId`,
+//!    `planId` and `customFieldName` are merely the documented ones.
+//! 2. A permission is an operation id. `*` alone grants all; `Storefront*` grants what begins with
+//!    `Storefront` where the policy opens that.
+//! 3. An empty list is never written by a caller ("none" to some, "all" to others). An ACL without
+//!    entries, which a host may register, grants nothing.
+//! 4. An entry *lies within* an ACL where each of its permissions is granted by one single entry
+//!    there whose scope covers the entry's.
+//!
+//! ```
+//! use countersign::{Acl, AclEntry};
+//!
+//! let held = Acl::new([AclEntry::new([("organizationId", ["org_1", "org_2"])], ["*"])?]);
+//! let asked = Acl::new([AclEntry::new([("organizationId", ["org_1"])], ["GetOrders"])?]);
+//!
+//! assert!(asked.narrows(&held));
+//! assert!(!held.narrows(&asked));
+//! assert!(asked.allows("GetOrders", &[("organizationId", "org_1")]));
+//! assert!(!asked.allows("GetOrders", &[("organizationId", "org_2")]));
+//! # Ok::<(), countersign::Error>(())
+//! ```
+
+mod claim;
+mod entry;
+mod index;
+mod permission;
+mod read;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+use crate::token::acl::entry::Scope;
+use crate::token::acl::index::Index;
+use crate::token::acl::permission::Permission;
+use crate::token::acl::read::{Faults, read_entry};
+
+pub(crate) use self::claim::ReadAcl;
+pub use self::entry::AclEntry;
+pub(crate) use self::read::Fault;
+
+/// Up to so many permissions, looking at each is faster than an index.
+const FEW: usize = 8;
+const MAX_PERMISSION_LEN: usize = 128;
+const MAX_SCOPE_KEY_LEN: usize = 64;
+const MAX_SCOPE_VALUE_LEN: usize = 256;
+
+/// An access-control list; see the [module docs](self). The default one grants nothing.
+#[derive(Clone, Default)]
+pub struct Acl {
+    list: Arc<List>,
+}
+
+#[derive(Default)]
+struct List {
+    entries: Box<[AclEntry]>,
+    /// Of all entries together.
+    permissions: usize,
+    /// Made when a long list is first asked what it allows.
+    index: OnceLock<Index>,
+}
+
+impl PartialEq for Acl {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
+impl Eq for Acl {}
+
+impl Acl {
+    /// A list of entries.
+    pub fn new(entries: impl IntoIterator<Item = AclEntry>) -> Self {
+        let entries: Box<[AclEntry]> = entries.into_iter().collect();
+        let permissions = entries.iter().map(|entry| entry.permissions.len()).sum();
+        Self { list: Arc::new(List { entries, permissions, index: OnceLock::new() }) }
+    }
+
+    /// Everything, everywhere: `[{"scope": {}, "permissions": ["*"]}]`.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::new([AclEntry { scope: Scope::default(), permissions: [Permission::All].into() }])
+    }
+
+    /// Its entries, in order.
+    #[must_use]
+    pub fn entries(&self) -> &[AclEntry] {
+        &self.list.entries
+    }
+
+    /// Whether it grants nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries().is_empty()
+    }
+
+    /// Whether one entry grants `permission` where the scope has these values.
+    ///
+    /// A key that an entry restricts and that `scope` does not name is not allowed: what is
+    /// unknown is not inside.
+    #[must_use]
+    pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
+        let entries = self.entries();
+        if self.list.permissions <= FEW {
+            return entries.iter().any(|entry| entry.allows(permission, scope));
+        }
+        let index = self.list.index.get_or_init(|| Index::new(entries));
+        index
+            .granting(permission)
+            .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
+    }
+
+    /// About what it takes in memory, in bytes, its index included.
+    pub(crate) fn size(&self) -> usize {
+        const ENTRY: usize = 768;
+        const TEXT: usize = 160;
+        let texts = |entry: &AclEntry| {
+            let values = entry.scope.0.values().flatten();
+            values.map(|value| value.len() + TEXT).sum::<usize>()
+        };
+        let entries = self.entries().iter().map(|entry| ENTRY + texts(entry)).sum::<usize>();
+        entries + self.list.permissions * TEXT
+    }
+
+    /// Whether every entry lies within `wider`.
+    #[must_use]
+    pub fn narrows(&self, wider: &Self) -> bool {
+        self.first_beyond([wider]).is_none()
+    }
+
+    /// The index of the first entry that lies within none of `grants`.
+    #[must_use]
+    pub fn first_beyond<'a>(&self, grants: impl IntoIterator<Item = &'a Self>) -> Option<usize> {
+        let grants: Vec<_> = grants.into_iter().collect();
+        self.entries().iter().position(|entry| !grants.iter().any(|grant| entry.lies_within(grant)))
+    }
+
+    /// What both grant: a request is allowed by the result exactly where it is allowed by both.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        Self::new(
+            self.entries()
+                .iter()
+                .flat_map(|a| other.entries().iter().filter_map(move |b| a.intersect(b))),
+        )
+    }
+
+    /// Whether a permission other than `*` ends in a wildcard.
+    #[must_use]
+    pub fn uses_trailing_wildcards(&self) -> bool {
+        let trailing = |permission: &Permission| matches!(permission, Permission::StartsWith(_));
+        self.entries().iter().any(|entry| entry.permissions.iter().any(trailing))
+    }
+
+    /// Reads a list from JSON, telling all that is wrong with it at once.
+    pub(crate) fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let entries: Vec<_> = match value.as_array() {
+            Some(array) => array
+                .iter()
+                .enumerate()
+                .filter_map(|(index, entry)| read_entry(entry, &index.to_string(), &mut faults))
+                .collect(),
+            None => {
+                faults.wrong_type("", "must be an array");
+                Vec::new()
+            }
+        };
+        faults.or(Self::new(entries))
+    }
+}
+
+/// Not blank, not too long, without control characters.
+fn is_text(text: &str, max_len: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
+}
+
+impl fmt::Debug for Acl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries().iter()).finish()
+    }
+}
+
+impl Serialize for Acl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.entries().iter())
+    }
+}
+
+/// For a host's own configuration: the form of the [module docs](self), an empty list allowed.
+impl<'de> Deserialize<'de> for Acl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_json(&value).map_err(|faults| {
+            let first = faults.into_iter().next();
+            let text = first.map(|fault| format!("{} {}", fault.field(), fault.message));
+            serde::de::Error::custom(text.unwrap_or_default())
+        })
+    }
+}
+
+impl TryFrom<&Value> for Acl {
+    type Error = Error;
+
+    fn try_from(value: &Value) -> Result<Self, Error> {
+        Self::deserialize(value)
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn acl(value: &Value) -> Acl {
+        Acl::from_json(value).unwrap_or_else(|faults| unreachable!("{faults:?}"))
+    }
+
+    #[test]
+    fn keys_and_values_or_entries_or() {
+        let acl = acl(&json!([
+            {"scope": {"a": ["1", "2"], "b": ["x"]}, "permissions": ["Get"]},
+            {"scope": {}, "permissions": ["Put"]},
+        ]));
+        assert!(acl.allows("Get", &[("a", "2"), ("b", "x"), ("c", "?")]));
+        assert!(!acl.allows("Get", &[("a", "2"), ("b", "y")]));
+        assert!(!acl.allows("Get", &[("a", "2")]));
+        assert!(acl.allows("Put", &[]));
+        assert!(!acl.allows("put", &[]));
+        assert!(!acl.allows("Get", &[("a", "2"), ("a", "3"), ("b", "x")]));
+    }
+
+    #[test]
+    fn a_long_list_allows_what_its_entries_allow() {
+        let many: Vec<_> = (0..40).map(|n| format!("Many{n}")).collect();
+        let acl = acl(&json!([
+            {"scope": {"a": ["1"]}, "permissions": many},
+            {"scope": {"a": ["2"]}, "permissions": ["Many1", "Get*", "G*"]},
+            {"scope": {"a": ["3"]}, "permissions": ["*"]},
+        ]));
+        for permission in ["Many1", "Many39", "Many40", "Get", "GetOrders", "G", "", "é", "M"] {
+            for value in ["1", "2", "3", "4"] {
+                let scope = [("a", value)];
+                let expected = acl.entries().iter().any(|entry| entry.allows(permission, &scope));
+                assert_eq!(acl.allows(permission, &scope), expected, "{permission} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_permission_needs_one_single_entry_that_covers_it() {
+        let wide = acl(&json!([
+            {"scope": {"a": ["1"]}, "permissions": ["Get"]},
+            {"scope": {"a": ["2"]}, "permissions": ["Get", "Put"]},
+        ]));
+        let within = acl(&json!([{"scope": {"a": ["2"]}, "permissions": ["Put", "Get"]}]));
+        let spread = acl(&json!([{"scope": {"a": ["1", "2"]}, "permissions": ["Get"]}]));
+        let unrestricted = acl(&json!([{"scope": {}, "permissions": ["Get"]}]));
+        assert!(within.narrows(&wide));
+        assert!(!spread.narrows(&wide));
+        assert!(!unrestricted.narrows(&wide));
+        assert_eq!(spread.first_beyond([&wide, &Acl::everything()]), None);
+    }
+
+    #[test]
+    fn a_wildcard_is_covered_by_a_wider_one_alone() {
+        let of = |permission: &str| acl(&json!([{"scope": {}, "permissions": [permission]}]));
+        assert!(of("Store*").narrows(&of("S*")));
+        assert!(of("Store").narrows(&of("Store*")));
+        assert!(of("Store*").narrows(&of("*")));
+        assert!(!of("S*").narrows(&of("Store*")));
+        assert!(!of("*").narrows(&of("Store*")));
+        assert!(!of("Store*").narrows(&of("Store")));
+        assert!(of("Store*").uses_trailing_wildcards());
+        assert!(!of("*").uses_trailing_wildcards());
+    }
+
+    #[test]
+    fn permissions_that_only_look_like_patterns_are_refused() {
+        for bad in ["", " ", "Store**", "a:*:b", "*Store", "**", "a\\*", "Get Orders", "é", "a\"b"]
+        {
+            let value = json!([{"scope": {}, "permissions": [bad]}]);
+            assert!(Acl::from_json(&value).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_with_their_place() {
+        let faults = Acl::from_json(&json!([
+            {"scope": {"a": []}, "permissions": []},
+            {"permissions": [1]},
+            {"scope": {"planId": [""]}, "permissions": ["Get"]},
+        ]))
+        .unwrap_err();
+        let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        let expected =
+            ["0.scope.a", "0.permissions", "1.scope", "1.permissions.0", "2.scope.planId.0"];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn the_intersection_allows_what_both_allow() {
+        let a = acl(&json!([{"scope": {"a": ["1", "2"]}, "permissions": ["Get*"]}]));
+        let b = acl(
+            &json!([{"scope": {"a": ["2", "3"], "b": ["x"]}, "permissions": ["GetOrders", "Put"]}]),
+        );
+        let both = a.intersect(&b);
+        assert!(both.allows("GetOrders", &[("a", "2"), ("b", "x")]));
+        assert!(!both.allows("GetOrders", &[("a", "3"), ("b", "x")]));
+        assert!(!both.allows("Put", &[("a", "2"), ("b", "x")]));
+        assert!(both.narrows(&a) && both.narrows(&b));
+    }
+
+    #[test]
+    fn what_was_read_is_written_again_unchanged() {
+        let value = json!([{"scope": {"planId": ["b", "a"]}, "permissions": ["Z", "A*", "*"]}]);
+        assert_eq!(serde_json::to_value(acl(&value)).ok(), Some(value));
+    }
+}

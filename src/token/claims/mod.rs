@@ -1,0 +1,82 @@
+//! What an access token says: the claims of RFC 9068 and ours.
+
+mod read;
+mod validated;
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::token::acl::Acl;
+use crate::token::identifier::{OrganizationId, SessionId, TokenId};
+
+pub(crate) use self::read::ReadClaims;
+#[cfg(feature = "remote-jwks")]
+pub(crate) use self::read::{Audience, NumericDate};
+pub use self::validated::Validated;
+
+/// What sort of principal a token speaks for: the claim `subject_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectType {
+    /// A person who logs in with a name and a password.
+    User,
+    /// A machine with an id and a secret.
+    Entity,
+    /// A customer, by way of a session.
+    Customer,
+}
+
+impl SubjectType {
+    /// As the claim is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Entity => "entity",
+            Self::Customer => "customer",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::User, Self::Entity, Self::Customer].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for SubjectType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The claims of an access token.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Claims {
+    pub(crate) iss: String,
+    pub(crate) sub: String,
+    pub(crate) subject_type: SubjectType,
+    #[serde(serialize_with = "write_audience")]
+    pub(crate) aud: Vec<String>,
+    pub(crate) iat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nbf: Option<u64>,
+    pub(crate) exp: u64,
+    pub(crate) jti: TokenId,
+    pub(crate) client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<SessionId>,
+    #[serde(rename = "organizationId", skip_serializing_if = "Option::is_none")]
+    pub(crate) organization_id: Option<OrganizationId>,
+    pub(crate) acl: Acl,
+    #[serde(rename = "customClaims", skip_serializing_if = "Map::is_empty")]
+    pub(crate) custom_claims: Map<String, Value>,
+}
+
+/// RFC 7519 §4.1.3: one audience may be written as a plain string, which every client reads.
+fn write_audience<S: serde::Serializer>(audiences: &[String], s: S) -> Result<S::Ok, S::Error> {
+    match audiences {
+        [one] => s.serialize_str(one),
+        several => s.collect_seq(several),
+    }
+}

@@ -1,0 +1,5 @@
+//! What an access token says: identifiers, the access-control list, and the claims.
+
+pub mod acl;
+pub(crate) mod claims;
+pub(crate) mod identifier;

@@ -1,0 +1,158 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Subjects;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind};
+use crate::jose::{Algorithm, KeyRing};
+use crate::telemetry;
+use crate::validate::Validator;
+use crate::validate::cache::TokenCache;
+use crate::validate::other_issuers::{IssuerSettings, OtherIssuers};
+use crate::validate::proxies::TrustedProxies;
+use crate::validate::revocations::Revocations;
+use crate::validate::rules::Rules;
+
+/// The longest token that is looked at, in bytes: what a request's headers have room for.
+pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
+/// Clocks of machines differ by a little.
+pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+/// What tokens that were checked may take.
+pub(crate) const DEFAULT_TOKEN_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// Builds a [`Validator`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ValidatorBuilder {
+    issuer: Option<String>,
+    audiences: Vec<String>,
+    keys: Option<KeyRing>,
+    algorithms: Option<Vec<Algorithm>>,
+    leeway: Option<Duration>,
+    max_token_len: Option<usize>,
+    token_cache_bytes: Option<usize>,
+    trailing_wildcards: bool,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) revocations: Option<Arc<dyn Revocations>>,
+    pub(crate) subjects: Subjects,
+    trusted_proxies: Vec<String>,
+    pub(crate) other_issuers: Vec<Arc<dyn IssuerSettings>>,
+}
+
+impl ValidatorBuilder {
+    /// Whose tokens to accept: `iss` has to equal it to the letter.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Whom tokens have to be for: `aud` has to contain it to the letter. Given several times,
+    /// any of them does.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// The keys that tokens may be signed with.
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The algorithms to allow; by default those of the keys.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// How much clocks may differ: 60 seconds by default, at most 300.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = Some(leeway);
+        self
+    }
+
+    /// The longest token to look at, in bytes: 8 KiB by default.
+    pub fn max_token_len(mut self, bytes: usize) -> Self {
+        self.max_token_len = Some(bytes);
+        self
+    }
+
+    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by
+    /// default, which is room for some 13,000 with eight permissions. A token is checked whole once
+    /// while it is remembered; its times, its key and whether it was taken back are looked at with
+    /// every request. Zero turns it off.
+    pub fn token_cache_bytes(mut self, bytes: usize) -> Self {
+        self.token_cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether permissions such as `Storefront*` count. Off by default: a token that has one is
+    /// refused then.
+    pub fn trailing_wildcards(mut self, allowed: bool) -> Self {
+        self.trailing_wildcards = allowed;
+        self
+    }
+
+    /// Where the time comes from; the system's clock by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
+    /// What they say in `X-Forwarded-For` is what the audit log has for a client's address.
+    pub fn trusted_proxies<T: Into<String>>(
+        mut self,
+        networks: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Puts it together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing or blank, the
+    /// leeway is above 300 seconds, an algorithm is allowed that no key is for, or a trusted proxy
+    /// is no network.
+    pub fn build(self) -> Result<Validator, Error> {
+        let missing = |problem: &'static str| Error::new(ErrorKind::Configuration, problem);
+        let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
+        let issuer = issuer.ok_or_else(|| missing("an issuer has to be given"))?;
+        if self.audiences.is_empty() || self.audiences.iter().any(|name| name.trim().is_empty()) {
+            return Err(missing("an audience has to be given, and none may be blank"));
+        }
+        let keys = self.keys.ok_or_else(|| missing("keys have to be given"))?;
+        let leeway = self.leeway.unwrap_or(DEFAULT_LEEWAY);
+        if leeway > MAX_LEEWAY {
+            return Err(missing("the leeway may be 300 seconds at most"));
+        }
+        let known = keys.algorithms();
+        if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
+            return Err(missing("an algorithm is allowed that no key is for"));
+        }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let other_issuers = OtherIssuers::new(&self.other_issuers, &issuer, &clock)?;
+        let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
+        telemetry::describe();
+        Ok(Validator {
+            rules: Arc::new(Rules {
+                issuer,
+                audiences: self.audiences,
+                keys,
+                algorithms: self.algorithms,
+                cache: (cache > 0).then(|| TokenCache::new(cache)),
+                leeway,
+                max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
+                trailing_wildcards: self.trailing_wildcards,
+                other_issuers,
+                clock,
+                revocations: self.revocations,
+                subjects: self.subjects,
+                trusted_proxies: TrustedProxies::parse(&self.trusted_proxies)?,
+            }),
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! Checking tokens: what a service that only receives them needs.
+
+pub(crate) mod builder;
+mod cache;
+mod checked;
+mod fault;
+pub(crate) mod other_issuers;
+pub(crate) mod proxies;
+pub(crate) mod revocations;
+mod rules;
+#[cfg(feature = "remote-jwks")]
+pub(crate) mod trusted;
+
+use std::sync::Arc;
+
+use crate::audit::Subjects;
+use crate::error::{Error, ErrorKind};
+use crate::telemetry;
+use crate::token::claims::Validated;
+use crate::validate::checked::{Checked, Validity};
+use crate::validate::other_issuers::KeyFetch;
+use crate::validate::proxies::TrustedProxies;
+use crate::validate::rules::Rules;
+
+pub use self::builder::ValidatorBuilder;
+pub(crate) use self::fault::NotAccepted;
+pub use self::fault::TokenFault;
+
+/// Checks access tokens. Cheap to clone.
+///
+/// A token is accepted only if all of this holds:
+///
+/// 1. It is no longer than `max_token_len` (8 KiB): three segments of base64url without padding,
+///    none of them empty.
+/// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
+/// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
+/// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
+///    signature is good. Keys in the header are never used.
+/// 5. `iss` equals, `aud` contains; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
+/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway.
+/// 7. It has not been revoked.
+///
+/// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by the keys, types
+/// and audiences of that one instead, its claims are what the host makes of them, and nothing that is
+/// revoked here names it.
+///
+/// A host that issues tokens gets its validator from its `TokenService`; one that only checks
+/// them builds it:
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// use countersign::{Algorithm, KeyRing, Validator};
+///
+/// # let jwks = KeyRing::generate(Algorithm::EdDSA)?.to_jwks(countersign::Timestamp::MIN);
+/// let validator = Validator::builder()
+///     .issuer("https://auth.example.com")
+///     .audience("https://api.example.com")
+///     .keys(KeyRing::from_jwks(jwks.as_bytes())?)
+///     .build()?;
+///
+/// assert!(validator.validate("a.forged.token").is_err());
+/// # }
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Validator {
+    rules: Arc<Rules>,
+}
+
+impl Validator {
+    /// Begins one; `issuer`, `audience` and `keys` have to be given.
+    pub fn builder() -> ValidatorBuilder {
+        ValidatorBuilder::default()
+    }
+
+    /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
+    /// fetched first, it has that begun, within a tokio runtime, and answers
+    /// [`TokenFault::KeysUnavailable`] until they have come.
+    ///
+    /// # Errors
+    ///
+    /// A [`TokenFault`] that says what is wrong with it.
+    pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        if let Some(outcome) = self.recall(token.as_bytes()) {
+            return outcome;
+        }
+        self.validate_anew(token)
+    }
+
+    /// Checks a token that is not remembered.
+    pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        let outcome = self.check(token).map_err(|rejected| rejected.fault);
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        outcome
+    }
+
+    /// [`validate`](Self::validate), which waits where the keys of a `TrustedIssuer` have to be
+    /// fetched first, for as long as that may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`](Self::validate).
+    pub async fn validate_fetching(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
+        if let Some(fetch) = self.fetch_for(token) {
+            fetch.await;
+        }
+        self.validate(token)
+    }
+
+    /// Fetches the keys of all trusted issuers that are not known yet, so that the first requests
+    /// need not wait. Keys that cannot be fetched now are fetched when a token needs them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the keys of one cannot be fetched now.
+    pub async fn fetch_keys(&self) -> Result<(), Error> {
+        let rules = &*self.rules;
+        let now = || rules.clock.now();
+        // All begin before the first is waited for.
+        let fetches: Vec<_> = rules
+            .other_issuers
+            .without_keys(now())
+            .filter_map(|(_, issuer)| issuer.fetch_keys(now()))
+            .collect();
+        for fetch in fetches {
+            fetch.await;
+        }
+        match rules.other_issuers.without_keys(now()).next() {
+            None => Ok(()),
+            Some((_, issuer)) => {
+                let problem = "the keys of a trusted issuer cannot be had";
+                Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{issuer:?}")))
+            }
+        }
+    }
+
+    /// Whether there are issuers whose keys may have to be waited for.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.rules.other_issuers.is_empty()
+    }
+
+    /// Returns the fetch of keys that has to complete before a token can be checked. Starts it where
+    /// none is in progress.
+    pub(crate) fn fetch_for(&self, token: &str) -> Option<KeyFetch> {
+        let rules = &*self.rules;
+        let known = rules.cache.as_ref().and_then(|cache| cache.get(token.as_bytes()));
+        let is_known = known.is_some_and(|it| rules.keys_are_unchanged(&it, rules.clock.now()));
+        if is_known || token.len() > rules.max_token_len {
+            return None;
+        }
+        rules.examine(token).err().and_then(|rejected| rejected.fetch)
+    }
+
+    fn check(&self, token: &str) -> Result<Arc<Validated>, NotAccepted> {
+        let rules = &*self.rules;
+        if token.len() > rules.max_token_len {
+            return Err(TokenFault::TooLong.into());
+        }
+        // What can be refused without a signature gets no further than this.
+        let candidate = rules.examine(token)?;
+        let verify = || rules.verify(&candidate);
+        let Some(cache) = &rules.cache else { return Ok(verify()?.validated) };
+        let is_still_good = |known: &Checked| rules.is_still_good(known, rules.clock.now());
+        let checked = cache.check(token.as_bytes(), is_still_good, || verify().map(Arc::new))?;
+        Ok(Arc::clone(&checked.validated))
+    }
+
+    /// What came of a token that was checked before, if it is remembered: whether it is good still.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Arc<Validated>, TokenFault>> {
+        let rules = &*self.rules;
+        let cache = rules.cache.as_ref()?;
+        let checked = cache.get(token)?;
+        let now = rules.clock.now();
+        if !rules.keys_are_unchanged(&checked, now) {
+            cache.remove(token);
+            return None;
+        }
+        let outcome = match rules.check_changes(&checked, now) {
+            Ok(()) => Ok(Arc::clone(&checked.validated)),
+            Err(fault) if fault.is_temporary() => Err(fault),
+            Err(fault) => {
+                cache.remove(token);
+                Err(fault)
+            }
+        };
+        telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
+        Some(outcome)
+    }
+
+    /// Whether a token that was checked before, by whatever validator, would still be accepted by
+    /// this one.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
+    /// [`TokenFault::UnknownKey`], [`TokenFault::Algorithm`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
+    /// [`TokenFault::Revoked`], [`TokenFault::RevocationsUnavailable`] and [`TokenFault::KeysUnavailable`].
+    pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {
+        // Another validator may have checked it, so nothing is taken as known.
+        let rules = &*self.rules;
+        let now = rules.clock.now();
+        let validity = Validity::of(validated.claims());
+        if validated.issuer() != rules.issuer {
+            let issuer = rules.other_issuers.by_name(validated.issuer());
+            issuer.ok_or(TokenFault::Issuer)?.recheck(validated, now)?;
+            rules.check_list(validated.claims())?;
+            return rules.check_times(&validity, now);
+        }
+        if rules.keys.are_awaited() {
+            return Err(TokenFault::KeysUnavailable);
+        }
+        let key = rules.keys.find_same(validated.key(), now).ok_or_else(|| rules.no_key())?;
+        if !rules.allows_algorithm(key.algorithm()) {
+            return Err(TokenFault::Algorithm);
+        }
+        rules.check_claims(validated.claims())?;
+        rules.check_times(&validity, now)?;
+        rules.check_revocations(validated)
+    }
+
+    /// Whose tokens it accepts: their `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+
+    /// How subjects are named in the audit log.
+    pub(crate) fn subjects(&self) -> &Subjects {
+        &self.rules.subjects
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
+        &self.rules.trusted_proxies
+    }
+}

@@ -1,0 +1,137 @@
+//! Issuers elsewhere whose tokens are accepted beside the validator's own.
+//!
+//! This file knows neither how their keys are fetched nor what their claims mean: the module
+//! `trusted` does, with the feature `remote-jwks`. Without it there are none.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorKind};
+use crate::jose::VerifyingKey;
+use crate::json;
+use crate::token::claims::{Claims, Validated};
+use crate::validate::{NotAccepted, TokenFault};
+
+/// A fetch of keys that is in progress. It completes when the fetch has ended, with or without keys.
+pub(crate) type KeyFetch = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The settings of one issuer.
+pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
+    fn issuer(&self) -> &str;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where the settings contradict each other.
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error>;
+}
+
+/// One issuer, ready to check its tokens.
+pub(crate) trait OtherIssuer: fmt::Debug + Send + Sync {
+    /// Returns the token with the key that its header names. Its signature is still to be checked.
+    fn find_key(
+        &self,
+        header: &str,
+        claims: Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<Box<dyn ForeignToken>, NotAccepted>;
+
+    /// Whether the keys are those of that epoch, and usable. Starts a fetch that is due.
+    fn keys_are_unchanged(&self, epoch: u64, now: Timestamp) -> bool;
+
+    /// Whether a token that some validator has checked would be accepted, but for its times and list.
+    fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault>;
+
+    /// Whether the keys are known and may be relied on.
+    fn has_usable_keys(&self, now: Timestamp) -> bool;
+
+    /// Returns the fetch in progress, or starts one where the cooldown allows it.
+    fn fetch_keys(&self, now: Timestamp) -> Option<KeyFetch>;
+}
+
+/// A token of another issuer.
+pub(crate) trait ForeignToken {
+    fn key(&self) -> &VerifyingKey;
+
+    /// The epoch of the issuer's keys in which the key was found.
+    fn key_epoch(&self) -> u64;
+
+    /// Returns the claims, once the signature of the token's `text` is known to be good.
+    fn claims(&self, text: &str) -> Result<Claims, TokenFault>;
+}
+
+/// All issuers elsewhere.
+#[derive(Debug)]
+pub(crate) struct OtherIssuers {
+    issuers: Vec<(String, Box<dyn OtherIssuer>)>,
+}
+
+impl OtherIssuers {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] where one contradicts itself, or two have the same name.
+    pub(crate) fn new(
+        settings: &[Arc<dyn IssuerSettings>],
+        own: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut issuers: Vec<(String, Box<dyn OtherIssuer>)> = Vec::new();
+        for settings in settings {
+            let name = settings.issuer();
+            if name == own || issuers.iter().any(|(known, _)| known == name) {
+                let problem = "a trusted issuer is given twice, or is the service itself";
+                return Err(Error::new(ErrorKind::Configuration, problem));
+            }
+            issuers.push((name.to_owned(), settings.prepare(clock)?));
+        }
+        Ok(Self { issuers })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    /// Returns the token and the index of its issuer, by a header and claims that are not verified
+    /// yet; `None` where its `iss` names none of the issuers.
+    pub(crate) fn recognize(
+        &self,
+        header: &str,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<(usize, Box<dyn ForeignToken>)>, NotAccepted> {
+        let Some((index, claims)) = self.find(payload) else { return Ok(None) };
+        let Some(issuer) = self.get(index) else { return Ok(None) };
+        Ok(Some((index, issuer.find_key(header, claims, now)?)))
+    }
+
+    fn find(&self, payload: &[u8]) -> Option<(usize, Map<String, Value>)> {
+        if self.issuers.is_empty() {
+            return None;
+        }
+        let claims = json::parse_object(payload).ok()?;
+        let name = claims.get("iss")?.as_str()?;
+        let index = self.issuers.iter().position(|(issuer, _)| issuer == name)?;
+        Some((index, claims))
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&dyn OtherIssuer> {
+        self.issuers.get(index).map(|(_, issuer)| &**issuer)
+    }
+
+    /// Returns the issuer of that `iss`.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&dyn OtherIssuer> {
+        self.issuers.iter().find(|(known, _)| known == name).map(|(_, issuer)| &**issuer)
+    }
+
+    /// Returns the names of the issuers whose keys are not usable, with the issuers.
+    pub(crate) fn without_keys(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&str, &dyn OtherIssuer)> {
+        let all = self.issuers.iter().map(|(name, issuer)| (name.as_str(), &**issuer));
+        all.filter(move |(_, issuer)| !issuer.has_usable_keys(now))
+    }
+}

@@ -1,0 +1,17 @@
+use std::fmt;
+
+use crate::token::claims::Validated;
+
+/// The revocations that a validator consults. A validator without them accepts every token that is
+/// valid by itself.
+pub(crate) trait Revocations: fmt::Debug + Send + Sync {
+    /// Returns a number that is another after each revocation. A token that was not revoked at one
+    /// epoch has to be looked up again at the next.
+    fn epoch(&self) -> u64;
+
+    /// Whether `token` is revoked.
+    fn contains(&self, token: &Validated) -> bool;
+
+    /// Whether revocations of other nodes may have been missed for longer than the policy allows.
+    fn is_stale(&self) -> bool;
+}

@@ -1,0 +1,224 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Subjects;
+use crate::clock::{Clock, Timestamp};
+use crate::jose::{Algorithm, CompactJws, ExpiringKey, JoseHeader, JwsFault, KeyRing};
+use crate::json;
+use crate::sync::CheckedEpoch;
+use crate::token::claims::{Claims, ReadClaims, Validated};
+use crate::validate::cache::TokenCache;
+use crate::validate::checked::{Checked, Origin, Validity};
+use crate::validate::other_issuers::{ForeignToken, OtherIssuers};
+use crate::validate::proxies::TrustedProxies;
+use crate::validate::revocations::Revocations;
+use crate::validate::{NotAccepted, TokenFault};
+
+/// What a token has to be, to be accepted.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) issuer: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) keys: KeyRing,
+    /// Those of the keys, where none are named.
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    pub(super) cache: Option<TokenCache>,
+    pub(super) other_issuers: OtherIssuers,
+    pub(super) leeway: Duration,
+    pub(super) max_token_len: usize,
+    pub(super) trailing_wildcards: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) revocations: Option<Arc<dyn Revocations>>,
+    pub(super) subjects: Subjects,
+    pub(super) trusted_proxies: TrustedProxies,
+}
+
+/// A token whose signature is still to be checked.
+pub(super) struct Candidate<'a> {
+    token: &'a str,
+    jws: CompactJws<'a>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    signed_by: SignedBy,
+}
+
+/// The header of a token.
+enum Header {
+    /// To the letter that of one which this key has verified.
+    Known(ExpiringKey),
+    Read(Result<JoseHeader, JwsFault>),
+}
+
+/// Whose key a token names.
+enum SignedBy {
+    Own { found: ExpiringKey, epoch: u64 },
+    Other { issuer: usize, token: Box<dyn ForeignToken> },
+}
+
+impl Rules {
+    /// All that can be said of a token before its signature is checked.
+    pub(super) fn examine<'a>(&self, token: &'a str) -> Result<Candidate<'a>, NotAccepted> {
+        let now = self.clock.now();
+        let jws = CompactJws::split(token)?;
+        // Read before the keys: a change in between is noticed at the next check.
+        let epoch = self.keys.epoch();
+        // Other validators may have the same keys, and other rules.
+        let is_allowed = |found: &ExpiringKey| self.allows_algorithm(found.key.algorithm());
+        let known = self.keys.find_by_header(jws.header, now).filter(is_allowed);
+        let header =
+            known.map_or_else(|| Header::Read(JoseHeader::parse(jws.header)), Header::Known);
+        // Others may call their tokens something else. All else is the same for all.
+        match header {
+            Header::Read(Err(fault)) if fault != JwsFault::WrongType => return Err(fault.into()),
+            _ => {}
+        }
+        let (payload, signature) = (jws.payload()?, jws.signature()?);
+        // Others may call their keys what one's own are called: whose it is, its `iss` says.
+        let signed_by = match self.other_issuers.recognize(jws.header, &payload, now)? {
+            Some((issuer, token)) => SignedBy::Other { issuer, token },
+            None => {
+                let found = match header {
+                    Header::Known(found) => found,
+                    Header::Read(header) => self.find_key(&header?, now)?,
+                };
+                SignedBy::Own { found, epoch }
+            }
+        };
+        Ok(Candidate { token, jws, payload, signature, signed_by })
+    }
+
+    pub(super) fn verify(&self, candidate: &Candidate<'_>) -> Result<Checked, TokenFault> {
+        let now = self.clock.now();
+        let Candidate { token, jws, payload, signature, signed_by } = candidate;
+        let (key, key_epoch) = match signed_by {
+            SignedBy::Own { found, epoch } => (&found.key, *epoch),
+            SignedBy::Other { token, .. } => (token.key(), token.key_epoch()),
+        };
+        if !key.verify(jws.signing_input.as_bytes(), signature) {
+            return Err(TokenFault::Signature);
+        }
+        let (claims, origin) = match signed_by {
+            SignedBy::Own { found, .. } => {
+                key.remember_header(jws.header);
+                let claims = json::parse_with(payload, ReadClaims);
+                let claims = claims.map_err(|_| TokenFault::Claims)?;
+                self.check_claims(&claims)?;
+                let not_revoked = CheckedEpoch::new(self.revocation_epoch());
+                (claims, Origin::Own { key_until: found.until, not_revoked })
+            }
+            SignedBy::Other { issuer, token: foreign } => {
+                let claims = foreign.claims(token)?;
+                self.check_list(&claims)?;
+                (claims, Origin::Trusted(*issuer))
+            }
+        };
+        let validity = Validity::of(&claims);
+        self.check_times(&validity, now)?;
+        let validated = Arc::new(Validated::new(claims, key.identity()));
+        if let Origin::Own { .. } = origin {
+            self.check_revocations(&validated)?;
+        }
+        Ok(Checked { validity, origin, key_epoch, validated })
+    }
+
+    /// Whether nothing has changed that a token was checked by.
+    pub(super) fn is_still_good(&self, checked: &Checked, now: Timestamp) -> bool {
+        self.keys_are_unchanged(checked, now) && self.check_changes(checked, now).is_ok()
+    }
+
+    pub(super) fn keys_are_unchanged(&self, checked: &Checked, now: Timestamp) -> bool {
+        match checked.origin {
+            Origin::Own { key_until, .. } => {
+                checked.key_epoch == self.keys.epoch() && now < key_until
+            }
+            Origin::Trusted(issuer) => {
+                let issuer = self.other_issuers.get(issuer);
+                issuer.is_some_and(|issuer| issuer.keys_are_unchanged(checked.key_epoch, now))
+            }
+        }
+    }
+
+    pub(super) fn allows_algorithm(&self, algorithm: Algorithm) -> bool {
+        match &self.algorithms {
+            Some(allowed) => allowed.contains(&algorithm),
+            None => self.keys.has_algorithm(algorithm),
+        }
+    }
+
+    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, TokenFault> {
+        if self.keys.are_awaited() {
+            return Err(TokenFault::KeysUnavailable);
+        }
+        if !self.allows_algorithm(header.algorithm) {
+            return Err(TokenFault::Algorithm);
+        }
+        let found = self.keys.find(&header.kid, header.algorithm, now);
+        found.ok_or_else(|| self.no_key())
+    }
+
+    pub(super) fn no_key(&self) -> TokenFault {
+        if self.keys.may_lack_keys() { TokenFault::KeysUnavailable } else { TokenFault::UnknownKey }
+    }
+
+    /// Checks what may have changed of a token since it was checked.
+    pub(super) fn check_changes(
+        &self,
+        checked: &Checked,
+        now: Timestamp,
+    ) -> Result<(), TokenFault> {
+        self.check_times(&checked.validity, now)?;
+        let Origin::Own { not_revoked, .. } = &checked.origin else { return Ok(()) };
+        not_revoked.check(self.revocation_epoch(), || self.check_revoked(&checked.validated))?;
+        self.check_staleness()
+    }
+
+    fn revocation_epoch(&self) -> u64 {
+        self.revocations.as_ref().map_or(0, |revocations| revocations.epoch())
+    }
+
+    pub(super) fn check_claims(&self, claims: &Claims) -> Result<(), TokenFault> {
+        if claims.iss != self.issuer {
+            return Err(TokenFault::Issuer);
+        }
+        if !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
+            return Err(TokenFault::Audience);
+        }
+        self.check_list(claims)
+    }
+
+    pub(super) fn check_list(&self, claims: &Claims) -> Result<(), TokenFault> {
+        if claims.acl.uses_trailing_wildcards() && !self.trailing_wildcards {
+            return Err(TokenFault::Claims);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_revocations(&self, validated: &Validated) -> Result<(), TokenFault> {
+        self.check_revoked(validated)?;
+        self.check_staleness()
+    }
+
+    fn check_revoked(&self, validated: &Validated) -> Result<(), TokenFault> {
+        let is_revoked = self.revocations.as_ref().is_some_and(|all| all.contains(validated));
+        if is_revoked { Err(TokenFault::Revoked) } else { Ok(()) }
+    }
+
+    fn check_staleness(&self) -> Result<(), TokenFault> {
+        let is_stale = self.revocations.as_ref().is_some_and(|all| all.is_stale());
+        if is_stale { Err(TokenFault::RevocationsUnavailable) } else { Ok(()) }
+    }
+
+    pub(super) fn check_times(
+        &self,
+        validity: &Validity,
+        now: Timestamp,
+    ) -> Result<(), TokenFault> {
+        if validity.expires_at + self.leeway <= now {
+            return Err(TokenFault::Expired);
+        }
+        if validity.begins_at > now + self.leeway {
+            return Err(TokenFault::NotYetValid);
+        }
+        Ok(())
+    }
+}

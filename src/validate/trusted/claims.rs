@@ -1,0 +1,132 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind};
+use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
+
+/// The claims of another issuer's token, as they stand in it. Signature, issuer and audience were
+/// checked; its times will be.
+#[derive(Clone, Debug)]
+pub struct ForeignClaims(Map<String, Value>);
+
+impl ForeignClaims {
+    pub(super) fn new(claims: Map<String, Value>) -> Self {
+        Self(claims)
+    }
+
+    /// A claim, where it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A claim that is text, where it is there.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn as_object(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+/// What another issuer's token says in this crate's terms: see
+/// [`TrustedIssuer::map_claims`](crate::TrustedIssuer::map_claims).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct MappedClaims {
+    pub(super) subject: String,
+    pub(super) subject_type: SubjectType,
+    pub(super) client_id: String,
+    pub(super) organization_id: Option<OrganizationId>,
+    pub(super) acl: Acl,
+    pub(super) custom_claims: Map<String, Value>,
+}
+
+impl MappedClaims {
+    /// Of a principal. It may do nothing, unless told.
+    pub fn new(subject_type: SubjectType, subject: impl Into<String>) -> Self {
+        let subject = subject.into();
+        Self {
+            client_id: subject.clone(),
+            subject,
+            subject_type,
+            organization_id: None,
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+        }
+    }
+
+    /// Who got the token, where that is not the subject.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// What it allows.
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// The organization that it is bound to.
+    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+
+    /// What handlers find under `customClaims`.
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
+    }
+}
+
+type Mapping = dyn Fn(&ForeignClaims) -> Result<MappedClaims, Error> + Send + Sync;
+
+/// How claims are read.
+#[derive(Clone)]
+pub(super) struct MapClaims(Arc<Mapping>);
+
+impl MapClaims {
+    pub(super) fn new(
+        map: impl Fn(&ForeignClaims) -> Result<MappedClaims, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(map))
+    }
+
+    pub(super) fn map(&self, claims: &ForeignClaims) -> Result<MappedClaims, Error> {
+        let mapped = (self.0)(claims)?;
+        let is_blank = mapped.subject.trim().is_empty() || mapped.client_id.trim().is_empty();
+        if is_blank { Err(refused("the subject or the client is blank")) } else { Ok(mapped) }
+    }
+}
+
+/// A user, who may do nothing: what a permission of another issuer means here is the host's to say.
+impl Default for MapClaims {
+    fn default() -> Self {
+        Self::new(|claims| {
+            let subject = claims.text("sub").ok_or_else(|| refused("there is no subject"))?;
+            let client = claims.text("client_id").or_else(|| claims.text("azp"));
+            let mapped = MappedClaims::new(SubjectType::User, subject);
+            Ok(mapped.client_id(client.unwrap_or(subject)))
+        })
+    }
+}
+
+impl fmt::Debug for MapClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MapClaims")
+    }
+}
+
+pub(super) fn refused(problem: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidToken, problem)
+}

@@ -1,0 +1,24 @@
+//! Issuers elsewhere whose tokens are accepted beside the validator's own: what their claims mean,
+//! and their keys, which are fetched.
+
+mod claims;
+mod issuer;
+mod prepared;
+mod remote;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod with_default_provider;
+
+use std::sync::Arc;
+
+use crate::validate::ValidatorBuilder;
+
+pub use self::claims::{ForeignClaims, MappedClaims};
+pub use self::issuer::TrustedIssuer;
+
+impl ValidatorBuilder {
+    /// Accepts the tokens of an issuer elsewhere, too. Given several times, those of all of them.
+    pub fn trusted_issuer(mut self, issuer: TrustedIssuer) -> Self {
+        self.other_issuers.push(Arc::new(issuer));
+        self
+    }
+}

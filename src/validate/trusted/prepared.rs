@@ -1,0 +1,178 @@
+use std::sync::Arc;
+
+use serde::de::DeserializeSeed as _;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
+use crate::jose::{JoseHeader, VerifyingKey};
+use crate::token::claims::{Audience, Claims, NumericDate, Validated};
+use crate::token::identifier::TokenId;
+use crate::validate::other_issuers::{ForeignToken, IssuerSettings, KeyFetch, OtherIssuer};
+use crate::validate::trusted::TrustedIssuer;
+use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
+use crate::validate::trusted::issuer::TokenTypes;
+use crate::validate::trusted::remote::{Fetcher, RemoteKey, RemoteKeys};
+use crate::validate::{NotAccepted, TokenFault};
+
+/// A trusted issuer with its keys.
+#[derive(Debug)]
+struct PreparedIssuer {
+    terms: Arc<Terms>,
+    types: TokenTypes,
+    keys: Arc<RemoteKeys>,
+}
+
+/// What the claims of an issuer's tokens have to be, and what they mean.
+#[derive(Debug)]
+struct Terms {
+    issuer: String,
+    audiences: Vec<String>,
+    map: MapClaims,
+}
+
+/// A token that says it is of a trusted issuer, with the key that it names.
+struct NamedToken {
+    terms: Arc<Terms>,
+    key: VerifyingKey,
+    key_epoch: u64,
+    claims: ForeignClaims,
+}
+
+impl IssuerSettings for TrustedIssuer {
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error> {
+        self.check()?;
+        let fetcher = Fetcher::new(self.source()?, &self.policy)?;
+        let (provider, policy) = (Arc::clone(&self.provider), self.policy.clone());
+        Ok(Box::new(PreparedIssuer {
+            keys: Arc::new(RemoteKeys::new(fetcher, provider, policy, Arc::clone(clock))),
+            types: self.types.clone(),
+            terms: Arc::new(Terms {
+                issuer: self.issuer.clone(),
+                audiences: self.audiences.clone(),
+                map: self.map.clone(),
+            }),
+        }))
+    }
+}
+
+impl OtherIssuer for PreparedIssuer {
+    fn find_key(
+        &self,
+        header: &str,
+        claims: Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<Box<dyn ForeignToken>, NotAccepted> {
+        let header = JoseHeader::parse_typed(header, |typ| self.types.contains(typ))?;
+        if !self.keys.allows(header.algorithm) {
+            return Err(TokenFault::Algorithm.into());
+        }
+        // Read before the keys: a change in between is noticed at the next check.
+        let key_epoch = self.keys.epoch();
+        let key = match self.keys.find(&header.kid, header.algorithm, now) {
+            RemoteKey::Known(key) => key,
+            RemoteKey::UnderWay(fetch) => {
+                let fault = TokenFault::KeysUnavailable;
+                return Err(NotAccepted { fault, fetch: Some(fetch.completed()) });
+            }
+            RemoteKey::Unknown => return Err(TokenFault::UnknownKey.into()),
+            RemoteKey::OutOfReach => return Err(TokenFault::KeysUnavailable.into()),
+        };
+        let (terms, claims) = (Arc::clone(&self.terms), ForeignClaims::new(claims));
+        Ok(Box::new(NamedToken { terms, key, key_epoch, claims }))
+    }
+
+    fn keys_are_unchanged(&self, epoch: u64, now: Timestamp) -> bool {
+        self.keys.refresh_ahead(now);
+        self.keys.are_good(now) && self.keys.epoch() == epoch
+    }
+
+    fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
+        self.terms.check_audience(validated.audiences())?;
+        self.keys.refresh_ahead(now);
+        if !self.keys.are_good(now) {
+            // The fetch is for the next request; this one does not wait.
+            let _ = self.keys.fetch(now);
+            return Err(TokenFault::KeysUnavailable);
+        }
+        let key = self.keys.find_same(validated.key(), now).ok_or(TokenFault::UnknownKey)?;
+        if self.keys.allows(key.algorithm()) { Ok(()) } else { Err(TokenFault::Algorithm) }
+    }
+
+    fn has_usable_keys(&self, now: Timestamp) -> bool {
+        self.keys.are_good(now)
+    }
+
+    fn fetch_keys(&self, now: Timestamp) -> Option<KeyFetch> {
+        self.keys.fetch(now).map(|fetch| fetch.completed())
+    }
+}
+
+impl Terms {
+    fn check_audience(&self, aud: &[String]) -> Result<(), TokenFault> {
+        let is_for_us = aud.iter().any(|audience| self.audiences.contains(audience));
+        if is_for_us { Ok(()) } else { Err(TokenFault::Audience) }
+    }
+}
+
+impl ForeignToken for NamedToken {
+    fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    fn key_epoch(&self) -> u64 {
+        self.key_epoch
+    }
+
+    fn claims(&self, text: &str) -> Result<Claims, TokenFault> {
+        let (terms, claims) = (&self.terms, &self.claims);
+        let aud = claims.get("aud").and_then(|aud| Audience.deserialize(aud).ok());
+        let aud = aud.ok_or(TokenFault::Claims)?;
+        terms.check_audience(&aud)?;
+        let exp = numeric_date(claims.get("exp"))?.ok_or(TokenFault::Claims)?;
+        let (nbf, iat) = (numeric_date(claims.get("nbf"))?, numeric_date(claims.get("iat"))?);
+        let jti = match claims.get("jti") {
+            Some(Value::String(jti)) if !jti.is_empty() => TokenId::from_signed_claim(jti),
+            Some(_) => return Err(TokenFault::Claims),
+            // A digest of the token stands in for the id.
+            None => {
+                let digest = crate::jose::base64url(&Sha256::digest(text.as_bytes()));
+                TokenId::from_signed_claim(&format!("sha256-{digest}"))
+            }
+        };
+        let mapped = terms.map.map(claims).map_err(|error| {
+            tracing::debug!(
+                issuer = terms.issuer, %error,
+                "trusted issuer: claims rejected by the mapping, token rejected"
+            );
+            TokenFault::Claims
+        })?;
+        let MappedClaims { subject, subject_type, client_id, organization_id, acl, custom_claims } =
+            mapped;
+        Ok(Claims {
+            iss: terms.issuer.clone(),
+            sub: subject,
+            subject_type,
+            aud,
+            iat: iat.unwrap_or_default(),
+            nbf,
+            exp,
+            jti,
+            client_id,
+            sid: None,
+            organization_id,
+            acl,
+            custom_claims,
+        })
+    }
+}
+
+fn numeric_date(claim: Option<&Value>) -> Result<Option<u64>, TokenFault> {
+    let seconds = claim.map(|claim| NumericDate.deserialize(claim));
+    seconds.transpose().map_err(|_| TokenFault::Claims)
+}
