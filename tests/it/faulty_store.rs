@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore, StoreError, conformance};
+use countersign::store::{
+    EntityStore, KeyStore, MemoryStore, SessionStore, StoreError, conformance,
+};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{Entity, EntityId, Policy};
 use tokio::task::JoinHandle;

@@ -1,10 +1,9 @@
 //! Keys that the service makes itself, shares with other nodes, and changes by a schedule.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
@@ -12,10 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
 };
-use countersign::store::{KeyStore, MemoryStore, StoreError, conformance};
+use countersign::store::{KeyStore, MemoryStore, conformance};
+use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, Bearer, Clock, ErrorKind, Grant, KeySchedule, ManagedKeys, Policy, RotationSchedule,
-    SealingKey, Timestamp, TokenFault, TokenService,
+    Algorithm, Bearer, Clock, ErrorKind, Grant, ManagedKeys, Policy, RotationSchedule, SealingKey,
+    Timestamp, TokenFault, TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;

@@ -65,7 +65,7 @@ impl StoreVerb {
 /// store.fail(Calls::writes(), StoreFault::unavailable("read-only"));
 /// // The third call, whatever it is.
 /// store.fail(Calls::all().skip(2).take(1), StoreFault::hang());
-/// // Whoever replaces a session comes too late.
+/// // Every replacement of a session comes too late.
 /// store.fail(StoreVerb::ReplaceSession, StoreFault::conflict());
 /// ```
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 use std::future::pending;
 
-use crate::store::StoreError;
+use crate::service::store::StoreError;
 
-/// What becomes of a call to a [`FaultyStore`](super::FaultyStore), in place of what it asks for.
+/// A fault of a call to a [`FaultyStore`](super::FaultyStore).
 ///
-/// A message stands for what an engine's driver says: it is the source of the [`StoreError`], where a
-/// test can look whether it reaches a client.
+/// A message stands for that of a database driver: it is the source of the [`StoreError`], so that a
+/// test can check that no client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreFault(Kind);
 
@@ -50,7 +50,7 @@ impl StoreFault {
         Self(Kind::Hang)
     }
 
-    pub(super) async fn befall<T>(
+    pub(super) async fn apply<T>(
         self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {

@@ -1,4 +1,4 @@
-//! A store that fails, hangs or is held up as a test scripts it, around any other store.
+//! A store around any other store, whose calls fail, hang or are held as a test scripts them.
 
 mod calls;
 mod fault;
@@ -26,7 +26,7 @@ use self::script::Script;
 ///
 /// # Faults
 ///
-/// [`fail`](Self::fail) scripts what becomes of some [`Calls`]:
+/// [`fail`](Self::fail) scripts a [`StoreFault`] for some [`Calls`]:
 ///
 /// ```
 /// use countersign::store::{EntityStore, MemoryStore, StoreError};
@@ -43,7 +43,7 @@ use self::script::Script;
 /// store.clear_faults();
 /// assert!(EntityStore::get(&store, &id).await.unwrap().is_none());
 ///
-/// // The next insert is carried out, and its caller does not hear of it.
+/// // The next insert is carried out, and its reply is lost.
 /// let next_insert = Calls::from(StoreVerb::InsertEntity).take(1);
 /// store.fail(next_insert, StoreFault::lost_reply("connection reset"));
 /// let inserted = EntityStore::insert(&store, Entity::entity("machine-1")?).await;
@@ -63,7 +63,7 @@ use self::script::Script;
 ///
 /// [`hold`](Self::hold) stops calls before they reach the wrapped store, and
 /// [`hold_replies`](Self::hold_replies) after they have. A test waits until a call has come that
-/// far, changes what it likes, and releases it:
+/// far, changes something in the meantime, and releases it:
 ///
 /// ```
 /// use countersign::store::{EntityStore, MemoryStore};
@@ -93,7 +93,7 @@ use self::script::Script;
 pub struct FaultyStore<S> {
     inner: Arc<Mutex<Arc<S>>>,
     script: Arc<Script>,
-    /// The wrapped store says it where the test does not.
+    /// `None` asks the wrapped store.
     is_durable: Option<bool>,
 }
 
@@ -119,8 +119,8 @@ impl<S> FaultyStore<S> {
         Arc::clone(&self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the wrapped store for all later calls. With an empty one, it is a store that has
-    /// lost its data.
+    /// Replaces the wrapped store for all later calls: with an empty one, the store has lost its
+    /// data.
     pub fn set_inner(&self, inner: S) {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(inner);
     }
@@ -142,18 +142,18 @@ impl<S> FaultyStore<S> {
         self.script.faults_left()
     }
 
-    /// Holds calls before they reach the wrapped store, until what is returned is released or
+    /// Holds calls before they reach the wrapped store, until the [`HeldCalls`] are released or
     /// dropped.
     pub fn hold(&self, calls: impl Into<Calls>) -> HeldCalls {
         self.script.hold(calls.into(), Point::Call)
     }
 
-    /// Holds calls after they have taken effect, until what is returned is released or dropped.
+    /// Holds calls after they have taken effect, until the [`HeldCalls`] are released or dropped.
     pub fn hold_replies(&self, calls: impl Into<Calls>) -> HeldCalls {
         self.script.hold(calls.into(), Point::Reply)
     }
 
-    /// Returns how often a verb was called, whatever became of the calls. `get_recent` of an
+    /// Returns how often a verb was called, failed and held calls included. `get_recent` of an
     /// [`EntityStore`](crate::store::EntityStore) counts as [`StoreVerb::GetEntity`].
     #[must_use]
     pub fn calls(&self, verb: StoreVerb) -> usize {

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 use super::calls::{Calls, StoreVerb};
 use super::fault::StoreFault;
 use super::hold::{Gate, HeldCalls, Point};
-use crate::store::StoreError;
+use crate::service::store::StoreError;
 
-/// What becomes of which calls, and how many there were.
+/// The faults and holds of a store, and its counts.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     rules: Mutex<Rules>,
@@ -47,24 +47,23 @@ impl Script {
     }
 
     pub(super) async fn wait_for_calls(&self, verb: StoreVerb, count: usize) {
-        let is_reached =
-            |counts: &HashMap<_, _>| counts.get(&verb).copied().unwrap_or(0) >= count;
+        let is_reached = |counts: &HashMap<_, _>| counts.get(&verb).copied().unwrap_or(0) >= count;
         // It fails where the sender is gone, which is borrowed here.
         let _ = self.counts.subscribe().wait_for(is_reached).await;
     }
 
-    /// Makes a call as the script says.
+    /// Runs a call as the script says.
     pub(super) async fn run<T>(
         &self,
         verb: StoreVerb,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let (fault, holds) = self.rules().meet(verb);
-        // After the rules: whoever waited for the count can change them, and no longer for this call.
+        // After the rules were read: a test that waited for the count cannot change this call's.
         self.counts.send_modify(|counts| *counts.entry(verb).or_default() += 1);
         pass(&holds, Point::Call).await;
         let result = match fault {
-            Some(fault) => fault.befall(call).await,
+            Some(fault) => fault.apply(call).await,
             None => call.await,
         };
         pass(&holds, Point::Reply).await;
@@ -77,7 +76,7 @@ impl Script {
 }
 
 impl Rules {
-    /// Counts a call, and returns what it meets.
+    /// Counts a call, and returns its fault and its holds.
     fn meet(&mut self, verb: StoreVerb) -> (Option<StoreFault>, Vec<(Point, Arc<Gate>)>) {
         let mut faults = self.faults.iter_mut();
         let fault = faults.find_map(|(calls, fault)| calls.select(verb).then(|| fault.clone()));

@@ -6,15 +6,12 @@ use async_trait::async_trait;
 
 use super::{FaultyStore, StoreVerb};
 use crate::clock::Timestamp;
-use crate::domain::entity::{Entity, EntityId};
-use crate::domain::identifier::{CustomerId, SessionId};
-use crate::domain::key_schedule::KeySchedule;
-use crate::domain::revocation::Revocation;
-use crate::domain::session::{Session, SessionKey};
-use crate::store::{
+use crate::service::store::{
     Cursor, EntityStore, KeyStore, Page, RecentEntity, Revocations, SessionFilter, SessionPage,
     SessionStore, StoreError,
 };
+use crate::service::{Entity, EntityId, KeySchedule, Revocation, Session, SessionKey};
+use crate::token::identifier::{CustomerId, SessionId};
 
 #[async_trait]
 impl<S: EntityStore> EntityStore for FaultyStore<S> {

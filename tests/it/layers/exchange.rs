@@ -1,13 +1,9 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::store::{
-    Cursor, Page, Revocations, SessionFilter, SessionPage, SessionStore, StoreError,
-};
-use countersign::{
-    AuthenticationToken, Caller, CustomerId, ExchangeRequest, OrganizationId, Policy, Refusal,
-    Revocation, Session, SessionId, SessionKey, Timestamp,
-};
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreFault};
+use countersign::{AuthenticationToken, Caller, ExchangeRequest, OrganizationId, Policy, Refusal};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
 use http_body_util::Full;

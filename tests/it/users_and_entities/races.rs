@@ -10,10 +10,15 @@ use super::{JSON, READ, RESET, SECRET, complete, entity_login, manager, service_
 use crate::support::{Fixture, Server};
 
 /// Lets the next so many readers go on only when all of them have read.
-async fn hold_until_all_have_read(store: &FaultyStore<MemoryStore>, readers: usize) {
+fn hold_until_all_have_read(
+    store: &FaultyStore<MemoryStore>,
+    readers: usize,
+) -> impl Future<Output = ()> + use<> {
     let held = store.hold_replies(Calls::from(StoreVerb::GetEntity).take(readers));
-    held.wait_for(readers).await;
-    held.release();
+    async move {
+        held.wait_for(readers).await;
+        held.release();
+    }
 }
 
 /// Sends the same request many times at once, and answers the secrets that came back.
@@ -63,7 +68,6 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
     let server = fixture.serve().await;
     let manager = manager(&fixture);
     let ((), read, reset) = tokio::join!(
-        // First, so that it holds whichever comes.
         hold_until_all_have_read(&store, 2 * READERS),
         many_at_once(&server, READ, &manager, READERS),
         many_at_once(&server, RESET, &manager, READERS),
