@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 
-use crate::sync::{SingleFlight, Flown};
+use crate::sync::{Flown, SingleFlight};
 
 /// One for all runs of a model, which have to be alike.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -241,7 +241,7 @@ impl TokenService {
         match written.await {
             Ok(CompareAndSet::Written(())) => {}
             Ok(CompareAndSet::Conflict) => {
-                tracing::debug!("a password keeps its old hash: others changed it")
+                tracing::debug!("a password keeps its old hash: others changed it");
             }
             Err(error) => {
                 tracing::debug!(%error, "a password keeps its old hash until the next login");

@@ -8,7 +8,7 @@ use crate::service::keys::KeyManager;
 use crate::service::token_service::TokenService;
 
 impl TokenService {
-    /// Has the next of the [`ManagedKeys`] sign as soon as all who validate have it, ahead of the
+    /// Has the next of the [`ManagedKeys`](crate::ManagedKeys) sign as soon as all who validate have it, ahead of the
     /// schedule, and answers when that is. Until then the present one signs, and what it signed is
     /// accepted to its end.
     ///
@@ -28,9 +28,9 @@ impl TokenService {
         rotated
     }
 
-    /// Ends one of the [`ManagedKeys`] now, as for one that got into wrong hands: what it signed is
+    /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
     /// refused from here on, by this node at once and by others once they look, within the
-    /// `refresh_interval` of the [`RotationSchedule`]. Where it is the one that signs, another
+    /// `refresh_interval` of the [`RotationSchedule`](crate::RotationSchedule). Where it is the one that signs, another
     /// takes its place at once, and others refuse what that signs until they have looked.
     ///
     /// # Errors

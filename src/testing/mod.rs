@@ -1,5 +1,5 @@
 //! What a host needs to test its own handlers: a clock that stands still, a ready key, tokens that are
-//! good or broken as asked, and an issuer to check them against.
+//! good or broken as asked, an issuer to check them against, and stores that fail as asked.
 //!
 //! Turn the feature `testing` on in the `[dev-dependencies]` alone. Nothing in it changes how the rest
 //! behaves; it is there to make tokens that a service would not.
@@ -35,8 +35,8 @@
 //! ```
 //!
 //! A host that runs a whole [`TokenService`](crate::TokenService) builds it from
-//! [`TestIssuer::service_builder`]. One that fetches the keys of its issuer over HTTP points itself at an
-//! [`IssuerServer`].
+//! [`TestIssuer::service_builder`], over a [`FaultyStore`] where it tests what an outage does. One that
+//! fetches the keys of its issuer over HTTP points itself at an [`IssuerServer`].
 
 #![allow(
     clippy::expect_used,
@@ -45,6 +45,7 @@
 )]
 
 mod clock;
+mod faulty_store;
 mod issuer;
 mod server;
 mod token;
@@ -54,6 +55,7 @@ use std::sync::OnceLock;
 use crate::jose::{Algorithm, SigningKey};
 
 pub use self::clock::TestClock;
+pub use self::faulty_store::{Calls, FaultyStore, HeldCalls, StoreFault, StoreVerb};
 pub use self::issuer::TestIssuer;
 pub use self::server::IssuerServer;
 pub use self::token::TestToken;

@@ -1,20 +1,18 @@
 //! Copies of entities in front of a shared store: what is answered from them, and when they go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use countersign::store::{
     Cached, Cursor, EntityCache, EntityStore, FeedEvent, MemoryStore, RecentEntity,
     SessionStore as _, StoreError, conformance,
 };
+use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Algorithm, Caller, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Revocation,
     RevocationTarget, SealingKey, Secret, SubjectType, Timestamp, TokenFault, Validated,
 };
 use serde_json::json;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::support::{Answer, Fixture, START, Server, TestClock};
@@ -23,95 +21,21 @@ use crate::support::{Answer, Fixture, START, Server, TestClock};
 const HOUR: Duration = Duration::from_secs(3_600);
 const MANY: usize = 300;
 
-/// A shared store that counts reads, and holds its answers back where a test wants.
-#[derive(Clone, Debug)]
-struct Engine {
-    inner: MemoryStore,
-    reads: watch::Sender<usize>,
-    writes: watch::Sender<usize>,
-    answers_reads: watch::Sender<bool>,
-    answers_writes: watch::Sender<bool>,
-    is_down: Arc<AtomicBool>,
+type Engine = FaultyStore<MemoryStore>;
+
+fn engine() -> Engine {
+    FaultyStore::new(MemoryStore::new())
 }
 
-impl Engine {
-    fn new() -> Self {
-        Self {
-            inner: MemoryStore::new(),
-            reads: watch::Sender::new(0),
-            writes: watch::Sender::new(0),
-            answers_reads: watch::Sender::new(true),
-            answers_writes: watch::Sender::new(true),
-            is_down: Arc::default(),
-        }
-    }
-
-    /// What is asked is done from now on, and answered once it is opened again.
-    fn hold_answers_back(&self) {
-        self.answers_reads.send_replace(false);
-        self.answers_writes.send_replace(false);
-    }
-
-    fn open(&self) {
-        self.answers_reads.send_replace(true);
-        self.answers_writes.send_replace(true);
-    }
-
-    fn break_down(&self) {
-        self.is_down.store(true, Ordering::SeqCst);
-    }
-
-    fn reads(&self) -> usize {
-        *self.reads.borrow()
-    }
-
-    /// How many reads something costs.
-    async fn reads_of<T>(&self, doing: impl Future<Output = T>) -> (T, usize) {
-        let before = self.reads();
-        let done = doing.await;
-        (done, self.reads() - before)
-    }
-
-    async fn until_read(&self, times: usize) {
-        self.reads.subscribe().wait_for(|reads| *reads >= times).await.unwrap();
-    }
-
-    async fn until_written(&self, times: usize) {
-        self.writes.subscribe().wait_for(|writes| *writes >= times).await.unwrap();
-    }
-
-    async fn answer<T>(&self, gate: &watch::Sender<bool>, answer: T) -> Result<T, StoreError> {
-        gate.subscribe().wait_for(|is_open| *is_open).await.unwrap();
-        if self.is_down.load(Ordering::SeqCst) {
-            return Err(StoreError::unavailable("gone for a while"));
-        }
-        Ok(answer)
-    }
+fn reads(engine: &Engine) -> usize {
+    engine.calls(StoreVerb::GetEntity)
 }
 
-#[async_trait]
-impl EntityStore for Engine {
-    async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        EntityStore::insert(&self.inner, entity).await?;
-        self.answer(&self.answers_writes, ()).await
-    }
-    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        let found = EntityStore::get(&self.inner, id).await?;
-        self.reads.send_modify(|reads| *reads += 1);
-        self.answer(&self.answers_reads, found).await
-    }
-    async fn replace(&self, entity: Entity, version: u64) -> Result<(), StoreError> {
-        EntityStore::replace(&self.inner, entity, version).await?;
-        self.writes.send_modify(|writes| *writes += 1);
-        self.answer(&self.answers_writes, ()).await
-    }
-    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        let removed = EntityStore::remove(&self.inner, id).await?;
-        self.answer(&self.answers_writes, removed).await
-    }
-    fn is_durable(&self) -> bool {
-        false
-    }
+/// How many reads something costs.
+async fn reads_of<T>(engine: &Engine, doing: impl Future<Output = T>) -> (T, usize) {
+    let before = reads(engine);
+    let done = doing.await;
+    (done, reads(engine) - before)
 }
 
 fn now() -> Timestamp {
@@ -124,7 +48,7 @@ fn second(number: u64) -> Timestamp {
 
 /// An engine that holds one entity, and copies in front of it.
 async fn cached() -> (Engine, Arc<Cached<Engine>>, Entity) {
-    let engine = Engine::new();
+    let engine = engine();
     let entity = Entity::entity("aa-1").unwrap();
     EntityStore::insert(&engine, entity.clone()).await.unwrap();
     let cached = Cached::new(engine.clone()).time_to_live(HOUR);
@@ -182,18 +106,18 @@ async fn whom_nobody_was_found_for_is_asked_for_by_each_and_waited_for_by_none()
     let unknown = EntityId::entity("nobody").unwrap();
     for (id, reads_before) in [(&unknown, 1), (entity.id(), 2)] {
         recent(&*cached, id).await;
-        assert_eq!(engine.reads(), reads_before);
+        assert_eq!(reads(&engine), reads_before);
     }
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     // Of the unknown, each is a read. The other one is answered from its copy, and whoever finds
     // that wanting reads once.
     let asking = [ask(&cached, &unknown, now()), ask(&cached, &unknown, now())];
-    engine.until_read(4).await;
-    engine.open();
+    held.wait_for(2).await;
+    held.release();
     for asked in asking {
         assert!(asked.await.unwrap().unwrap().is_none());
     }
-    assert_eq!(engine.reads(), 4);
+    assert_eq!(reads(&engine), 4);
     assert_eq!(recent(&*cached, entity.id()).await, Some((1, true)));
 }
 
@@ -204,36 +128,36 @@ async fn a_copy_says_that_it_is_one_and_when_it_was_read() {
     assert_eq!((read.is_copy, read.read_at), (false, second(1)));
     let copy = cached.get_recent(entity.id(), second(4)).await.unwrap().unwrap();
     assert_eq!((copy.is_copy, copy.read_at), (true, second(1)));
-    assert_eq!(engine.reads(), 1);
+    assert_eq!(reads(&engine), 1);
 }
 
 #[tokio::test]
 async fn many_who_ask_at_the_same_time_share_one_read() {
     let (engine, cached, entity) = cached().await;
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let asking: Vec<_> = (0..MANY).map(|_| ask(&cached, entity.id(), now())).collect();
-    engine.until_read(1).await;
-    engine.open();
+    held.wait_for(1).await;
+    held.release();
     let mut own = 0;
     for asking in asking {
         let recent = asking.await.unwrap().unwrap().expect("it is registered");
         own += usize::from(!recent.is_copy);
     }
-    assert_eq!((own, engine.reads()), (1, 1), "one has read it, and the others are told so");
+    assert_eq!((own, reads(&engine)), (1, 1), "one has read it, and the others are told so");
 }
 
 #[tokio::test]
 async fn those_who_wait_for_a_read_that_fails_are_told_the_same_failure() {
     let (engine, cached, entity) = cached().await;
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
+    engine.fail(Calls::all(), StoreFault::lost_reply("gone for a while"));
     let (first, second, third, ()) = tokio::join!(
         cached.get_recent(entity.id(), now()),
         cached.get_recent(entity.id(), now()),
         cached.get_recent(entity.id(), now()),
         async {
-            engine.until_read(1).await;
-            engine.break_down();
-            engine.open();
+            held.wait_for(1).await;
+            held.release();
         },
     );
     for failed in [first, second, third] {
@@ -241,24 +165,24 @@ async fn those_who_wait_for_a_read_that_fails_are_told_the_same_failure() {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         assert!(format!("{error:?}").contains("gone for a while"));
     }
-    assert_eq!(engine.reads(), 1);
-    engine.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(reads(&engine), 1);
+    engine.clear_faults();
     assert_eq!(recent(&cached, entity.id()).await, Some((1, false)), "a failure is not kept");
 }
 
 #[tokio::test]
 async fn however_many_give_up_while_they_read_the_next_one_is_answered() {
     let (engine, cached, entity) = cached().await;
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let asking: Vec<_> = (0..MANY).map(|_| ask(&cached, entity.id(), now())).collect();
-    engine.until_read(1).await;
+    held.wait_for(1).await;
     let patient = ask(&cached, entity.id(), now());
     for asking in asking {
         asking.abort();
         assert!(asking.await.unwrap_err().is_cancelled());
         tokio::task::yield_now().await;
     }
-    engine.open();
+    held.release();
     assert!(patient.await.unwrap().unwrap().is_some());
 }
 
@@ -290,13 +214,13 @@ async fn a_write_that_comes_too_late_or_is_given_up_ends_the_copy_too() {
     assert!(matches!(late, StoreError::Conflict), "{late:?}");
     assert_eq!(recent(&cached, id).await, Some((2, false)));
 
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let writer = Arc::clone(&cached);
     let writing = tokio::spawn(async move { writer.replace(third, 2).await });
-    engine.until_written(2).await;
+    held.wait_for(1).await;
     writing.abort();
     assert!(writing.await.unwrap_err().is_cancelled());
-    engine.open();
+    held.release();
     assert_eq!(recent(&cached, id).await, Some((3, false)));
 }
 
@@ -304,13 +228,13 @@ async fn a_write_that_comes_too_late_or_is_given_up_ends_the_copy_too() {
 async fn a_read_that_began_before_a_change_is_not_kept_after_it() {
     let (engine, cached, entity) = cached().await;
     let id = entity.id();
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let reading = ask(&cached, id, now());
-    engine.until_read(1).await;
+    held.wait_for(1).await;
     let (writer, changed) = (Arc::clone(&cached), entity.clone().next_version());
     let writing = tokio::spawn(async move { writer.replace(changed, 1).await });
-    engine.until_written(1).await;
-    engine.open();
+    held.wait_for(2).await;
+    held.release();
     writing.await.unwrap().unwrap();
     assert_eq!(reading.await.unwrap().unwrap().unwrap().entity.version(), 1);
     assert_eq!(recent(&cached, id).await, Some((2, false)));
@@ -320,15 +244,15 @@ async fn a_read_that_began_before_a_change_is_not_kept_after_it() {
 async fn who_asks_after_a_change_does_not_wait_for_a_read_from_before_it() {
     let (engine, cached, entity) = cached().await;
     let id = entity.id();
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let before = ask(&cached, id, now());
-    engine.until_read(1).await;
+    held.wait_for(1).await;
     // By another node, and heard from the feed.
-    EntityStore::replace(&engine.inner, entity.clone().next_version(), 1).await.unwrap();
+    EntityStore::replace(&engine.inner(), entity.clone().next_version(), 1).await.unwrap();
     cached.invalidate(id);
     let after = ask(&cached, id, now());
-    engine.until_read(2).await;
-    engine.open();
+    held.wait_for(2).await;
+    held.release();
     assert_eq!(before.await.unwrap().unwrap().unwrap().entity.version(), 1);
     assert_eq!(after.await.unwrap().unwrap().unwrap().entity.version(), 2);
     assert_eq!(recent(&cached, id).await, Some((2, true)));
@@ -336,11 +260,11 @@ async fn who_asks_after_a_change_does_not_wait_for_a_read_from_before_it() {
 
 #[tokio::test]
 async fn who_is_not_found_is_not_kept_and_is_found_once_registered() {
-    let engine = Engine::new();
+    let engine = engine();
     let (here, there) = (Cached::new(engine.clone()), Cached::new(engine.clone()));
     let entity = Entity::entity("aa-1").unwrap();
     for _ in 0..3 {
-        let (found, reads) = engine.reads_of(recent(&here, entity.id())).await;
+        let (found, reads) = reads_of(&engine, recent(&here, entity.id())).await;
         assert_eq!((found, reads), (None, 1));
     }
     there.insert(entity.clone()).await.unwrap();
@@ -349,17 +273,17 @@ async fn who_is_not_found_is_not_kept_and_is_found_once_registered() {
 
 #[tokio::test]
 async fn who_asks_after_a_registration_finds_it_though_the_read_under_way_has_not() {
-    let engine = Engine::new();
+    let engine = engine();
     let cached = Arc::new(Cached::new(engine.clone()));
     let entity = Entity::entity("aa-1").unwrap();
-    engine.hold_answers_back();
+    let held = engine.hold_replies(Calls::all());
     let before = ask(&cached, entity.id(), now());
-    engine.until_read(1).await;
+    held.wait_for(1).await;
     // By another node: nothing of it is heard here.
-    EntityStore::insert(&engine.inner, entity.clone()).await.unwrap();
+    EntityStore::insert(&engine.inner(), entity.clone()).await.unwrap();
     let after = ask(&cached, entity.id(), now());
     tokio::task::yield_now().await;
-    engine.open();
+    held.release();
     assert!(before.await.unwrap().unwrap().is_none());
     let found = after.await.unwrap().unwrap().expect("it was registered before");
     assert!(!found.is_copy);
@@ -377,7 +301,7 @@ async fn a_copy_that_is_too_old_is_read_anew() {
 
 #[tokio::test]
 async fn no_more_are_kept_than_there_is_room_for() {
-    let engine = Engine::new();
+    let engine = engine();
     let cached = Cached::new(engine.clone()).time_to_live(HOUR).capacity(100);
     let ids: Vec<_> = (0..5_000).map(|n| EntityId::entity(format!("e-{n}")).unwrap()).collect();
     for id in &ids {
@@ -389,7 +313,7 @@ async fn no_more_are_kept_than_there_is_room_for() {
         }
     };
     read_all().await;
-    let ((), reads) = engine.reads_of(read_all()).await;
+    let ((), reads) = reads_of(&engine, read_all()).await;
     assert!(reads >= 4_000, "{reads} of 5,000 were read anew, with room for 100");
 }
 
@@ -418,14 +342,14 @@ struct Node {
 
 impl Nodes {
     fn new() -> Self {
-        let (engine, clock) = (Engine::new(), TestClock::new());
+        let (engine, clock) = (engine(), TestClock::new());
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
         let node = || {
             let copies = Arc::new(Cached::new(engine.clone()).time_to_live(HOUR));
             let fixture = Fixture::with(|builder| {
                 let builder = builder.clock(clock.clone()).keys(keys.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
-                builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner.clone())
+                builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner())
             });
             Node { fixture, copies, housekeeping: None }
         };
@@ -440,7 +364,7 @@ impl Nodes {
         let last = tokens.issue(Grant::user("whoever")).unwrap();
         let target = RevocationTarget::Token(last.token_id.clone());
         self.engine
-            .inner
+            .inner()
             .publish(Revocation { target, until: Timestamp::MAX }.into())
             .await
             .unwrap();
@@ -498,10 +422,10 @@ fn assert_refused(issued: Result<IssuedToken, Error>) {
 async fn a_machine_that_logs_in_again_is_no_read_of_the_store() {
     let nodes = Nodes::new();
     nodes.here.fixture.entity("aa-1", "first secret").await;
-    let (issued, reads) = nodes.engine.reads_of(nodes.there.log_in("aa-1", "first secret")).await;
+    let (issued, reads) = reads_of(&nodes.engine, nodes.there.log_in("aa-1", "first secret")).await;
     assert_eq!((issued.unwrap().issued_at, reads), (now(), 1));
     nodes.clock.advance(Duration::from_secs(3));
-    let (issued, reads) = nodes.engine.reads_of(nodes.there.log_in("aa-1", "first secret")).await;
+    let (issued, reads) = reads_of(&nodes.engine, nodes.there.log_in("aa-1", "first secret")).await;
     let token = issued.unwrap();
     assert_eq!((token.issued_at, reads), (now(), 0), "it is as old as what it came of");
     nodes.there.validate(&token).unwrap();
@@ -535,19 +459,18 @@ async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() 
 async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
     let nodes = Nodes::new();
     nodes.here.fixture.entity("aa-1", "a secret").await;
-    let feed = &nodes.engine.inner;
+    let feed = nodes.engine.inner();
     let cursor = feed.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
-    let written = *nodes.engine.writes.borrow();
-    nodes.engine.answers_writes.send_replace(false);
+    let held = nodes.engine.hold_replies(StoreVerb::ReplaceEntity);
     let tokens = nodes.here.fixture.tokens.clone();
     let importing = tokio::spawn(async move {
         let secret = Secret::dangerous_from_text("another secret").unwrap();
         tokens.import_secret(&EntityId::entity("aa-1").unwrap(), &secret, None).await
     });
-    nodes.engine.until_written(written + 1).await;
+    held.wait_for(1).await;
     importing.abort();
     assert!(importing.await.unwrap_err().is_cancelled());
-    nodes.engine.open();
+    held.release();
     let heard = feed.read_feed(&cursor, HOUR).await.unwrap().events;
     let changed = |event: &FeedEvent| matches!(event, FeedEvent::EntityChanged { id, .. } if id.name() == "aa-1");
     assert!(heard.iter().any(changed), "{heard:?}");
@@ -574,7 +497,8 @@ async fn a_new_secret_is_good_at_once_where_nothing_was_heard_of_it() {
     nodes.there.log_in("aa-1", "first secret").await.unwrap();
     nodes.here.import("aa-1", "second secret").await;
     nodes.there.log_in("aa-1", "first secret").await.expect("the price of a copy");
-    let (issued, reads) = nodes.engine.reads_of(nodes.there.log_in("aa-1", "second secret")).await;
+    let (issued, reads) =
+        reads_of(&nodes.engine, nodes.there.log_in("aa-1", "second secret")).await;
     assert_eq!((issued.is_ok(), reads), (true, 1));
 }
 
@@ -640,12 +564,12 @@ async fn a_refusal_is_one_read_of_the_store_whoever_it_is() {
     nodes.here.fixture.entity("aa-1", "a secret").await;
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     let (node, engine) = (&nodes.there, &nodes.engine);
-    let (issued, of_copied) = engine.reads_of(node.log_in("aa-1", "a wrong one")).await;
+    let (issued, of_copied) = reads_of(engine, node.log_in("aa-1", "a wrong one")).await;
     assert_refused(issued);
-    let (issued, of_unknown) = engine.reads_of(node.log_in("aa-2", "a wrong one")).await;
+    let (issued, of_unknown) = reads_of(engine, node.log_in("aa-2", "a wrong one")).await;
     assert_refused(issued);
     nodes.here.fixture.entity("aa-3", "a secret").await;
-    let (issued, of_known) = engine.reads_of(node.log_in("aa-3", "a wrong one")).await;
+    let (issued, of_known) = reads_of(engine, node.log_in("aa-3", "a wrong one")).await;
     assert_refused(issued);
     assert_eq!((of_copied, of_unknown, of_known), (1, 1, 1));
 }
@@ -657,7 +581,7 @@ async fn a_store_that_is_out_of_reach_fails_no_login_that_a_copy_can_answer() {
     nodes.here.fixture.entity("aa-2", "a secret").await;
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     let server = nodes.there.fixture.serve().await;
-    nodes.engine.break_down();
+    nodes.engine.fail(Calls::all(), StoreFault::unavailable("gone for a while"));
     log_in_over_http(&server, "aa-1", "a secret").await.expect(200);
     log_in_over_http(&server, "aa-2", "a secret").await.expect(503);
     log_in_over_http(&server, "aa-3", "a secret").await.expect(503);

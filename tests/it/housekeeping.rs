@@ -1,117 +1,24 @@
 //! What a service does for itself in the background, and that nothing ends it but its own end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use countersign::store::{
-    Cursor, FeedEvent, FeedPage, MemoryStore, Page, SessionFilter, SessionPage, SessionStore,
-    StoreError,
-};
-use countersign::{
-    CustomerId, Grant, Policy, SealingKey, Session, SessionId, SessionKey, Timestamp, TokenFault,
-};
-use tokio::sync::watch;
+use countersign::store::{MemoryStore, SessionStore};
+use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
+use countersign::{Grant, Policy, SealingKey, TokenFault};
 
 use crate::support::{Fixture, Server};
 
-/// A store that fails as often as a test wants, and tells how often it was asked to tidy up.
-#[derive(Clone, Debug)]
-struct Flaky {
-    inner: MemoryStore,
-    is_durable: bool,
-    failures_left: Arc<AtomicUsize>,
-    purges: watch::Sender<usize>,
+type Store = FaultyStore<MemoryStore>;
+
+/// One that outlives the process, for all that a service can tell.
+fn durable_store() -> Store {
+    FaultyStore::new(MemoryStore::new()).durable(true)
 }
 
-impl Flaky {
-    fn new(failures: usize) -> Self {
-        let failures_left = Arc::new(AtomicUsize::new(failures));
-        let inner = MemoryStore::new();
-        Self { inner, is_durable: false, failures_left, purges: watch::Sender::new(0) }
-    }
-
-    /// One that outlives the process, for all that a service can tell.
-    fn shared(failures: usize) -> Self {
-        Self { is_durable: true, ..Self::new(failures) }
-    }
-
-    fn fail_or_go_on(&self) -> Result<(), StoreError> {
-        let failing = self
-            .failures_left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if failing.is_ok() { Err(StoreError::unavailable("gone for a while")) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl SessionStore for Flaky {
-    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        self.inner.insert_session(session, now).await
-    }
-    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.inner.get_session(key).await
-    }
-    async fn replace(
-        &self,
-        session: Session,
-        version: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        SessionStore::replace(&self.inner, session, version, now).await
-    }
-    async fn take(&self, key: &SessionKey, version: u64) -> Result<Option<Session>, StoreError> {
-        self.inner.take(key, version).await
-    }
-    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        SessionStore::remove(&self.inner, id).await
-    }
-    async fn list(
-        &self,
-        filter: &SessionFilter,
-        page: Page,
-        now: Timestamp,
-    ) -> Result<SessionPage, StoreError> {
-        self.inner.list(filter, page, now).await
-    }
-    async fn remove_subject(
-        &self,
-        id: &CustomerId,
-        before: Timestamp,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.inner.remove_subject(id, before).await
-    }
-    async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
-        self.inner.publish(revocation).await
-    }
-    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
-        self.fail_or_go_on()?;
-        self.inner.read_feed(after, wait).await
-    }
-    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.purges.send_modify(|purges| *purges += 1);
-        self.fail_or_go_on()?;
-        self.inner.purge_expired(now).await
-    }
-    fn is_durable(&self) -> bool {
-        self.is_durable
-    }
-}
-
-/// The memory store is both kinds of store; this says which one is meant.
-trait Sessions {
-    async fn insert_session(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
-    async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
-}
-
-impl Sessions for MemoryStore {
-    async fn insert_session(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        SessionStore::insert(self, session, now).await
-    }
-    async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        SessionStore::get(self, key).await
-    }
+/// Fails so many reads of the feed and purges.
+fn fail(store: &Store, times: usize) {
+    let calls = Calls::from([StoreVerb::ReadFeed, StoreVerb::PurgeExpired]).take(times);
+    store.fail(calls, StoreFault::unavailable("gone for a while"));
 }
 
 /// Waits until a condition holds, one turn of the executor after the other.
@@ -154,16 +61,16 @@ async fn a_node_that_was_started_anew_hears_of_all_that_was_taken_back_before() 
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_for_a_while_ends_nothing() {
-    let store = Flaky::new(7);
+    let store = FaultyStore::new(MemoryStore::new());
+    fail(&store, 7);
     let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap();
     // By another node: this one hears of it by the feed alone.
-    let other = Fixture::with(|builder| builder.sessions(store.inner.clone()));
+    let other = Fixture::with(|builder| builder.sessions(store.inner()));
     other.tokens.revoke_token(&token.token_id).await.unwrap();
-    let mut purges = store.purges.subscribe();
-    purges.wait_for(|purges| *purges >= 5).await.unwrap();
-    assert_eq!(store.failures_left.load(Ordering::SeqCst), 0);
+    store.wait_for_calls(StoreVerb::PurgeExpired, 5).await;
+    assert_eq!(store.faults_left(), 0);
     let fault = fixture.tokens.validator().validate(token.access_token.expose()).unwrap_err();
     assert_eq!(fault, TokenFault::Revoked);
     assert!(!housekeeping.is_finished());
@@ -171,15 +78,14 @@ async fn a_store_that_fails_for_a_while_ends_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_is_removed_from_the_store() {
-    let store = Flaky::new(0);
+    let store = FaultyStore::new(MemoryStore::new());
     let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
     let token = fixture.session(|new| new.lifetime(Duration::from_secs(60))).await;
     let key = countersign::AuthenticationToken::from_text(&token).unwrap().key();
     fixture.clock.advance(Duration::from_secs(60));
     let _housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
-    let mut purges = store.purges.subscribe();
-    purges.wait_for(|purges| *purges >= 2).await.unwrap();
-    assert!(store.inner.get_session(&key).await.unwrap().is_none());
+    store.wait_for_calls(StoreVerb::PurgeExpired, 2).await;
+    assert!(SessionStore::get(&store.inner(), &key).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +97,7 @@ async fn housekeeping_ends_with_the_service() {
 }
 
 /// A service over a store that other nodes may share.
-fn shared(store: &Flaky, policy: Policy) -> Fixture {
+fn shared(store: &Store, policy: Policy) -> Fixture {
     Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
         builder.sessions(store.clone()).sealing_key(key).policy(policy)
@@ -200,7 +106,7 @@ fn shared(store: &Flaky, policy: Policy) -> Fixture {
 
 #[tokio::test]
 async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_taken_back() {
-    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let fixture = shared(&durable_store(), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());
     assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
@@ -236,7 +142,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_heard_once_is_gone_by_for_a_while_where_nobody_does_the_housekeeping() {
-    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let fixture = shared(&durable_store(), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());
     for _ in 0..2 {
@@ -255,7 +161,7 @@ async fn what_was_heard_once_is_gone_by_for_a_while_where_nobody_does_the_housek
 
 #[tokio::test]
 async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
-    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let fixture = shared(&durable_store(), Policy::default());
     let app = axum::Router::new()
         .route("/", axum::routing::get(|| async {}))
         .layer(fixture.tokens.validate_layer())
@@ -275,7 +181,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
-    let store = Flaky::shared(0);
+    let store = durable_store();
     let fixture = shared(&store, Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     fixture.tokens.catch_up().await.unwrap();
@@ -290,17 +196,17 @@ async fn tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_l
         }
         panic!("nothing changed in ten minutes");
     };
-    store.failures_left.store(usize::MAX, Ordering::SeqCst);
+    fail(&store, usize::MAX);
     let lasted = wait_until(false).await;
     assert!((40..=85).contains(&lasted), "{lasted} s after the store went away");
-    store.failures_left.store(0, Ordering::SeqCst);
+    store.clear_faults();
     let lasted = wait_until(true).await;
     assert!(lasted <= 5, "{lasted} s after the store came back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_once_it_was_ended() {
-    let fixture = shared(&Flaky::shared(0), Policy::default());
+    let fixture = shared(&durable_store(), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     let validate = || fixture.tokens.validator().validate(token.expose());
@@ -318,7 +224,9 @@ async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_onc
 #[tokio::test]
 async fn a_policy_may_prefer_to_let_tokens_pass() {
     let policy = Policy::default().dangerous_accept_stale_revocations(true);
-    let fixture = shared(&Flaky::shared(usize::MAX), policy);
+    let store = durable_store();
+    fail(&store, usize::MAX);
+    let fixture = shared(&store, policy);
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     fixture.tokens.validator().validate(token.expose()).unwrap();
     let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));

@@ -23,6 +23,7 @@ mod engine_faults;
 mod engines;
 mod examples;
 mod exchange;
+mod faulty_store;
 mod housekeeping;
 mod independent_clients;
 mod keys;

@@ -1,10 +1,9 @@
 //! Keys that the service makes itself, shares with other nodes, and changes by a schedule.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
@@ -12,10 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
 };
-use countersign::store::{KeyStore, MemoryStore, StoreError, conformance};
+use countersign::store::{KeyStore, MemoryStore, conformance};
+use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, Bearer, Clock, ErrorKind, Grant, KeySchedule, ManagedKeys, Policy, RotationSchedule,
-    SealingKey, Timestamp, TokenFault, TokenService,
+    Algorithm, Bearer, Clock, ErrorKind, Grant, ManagedKeys, Policy, RotationSchedule, SealingKey,
+    Timestamp, TokenFault, TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;
@@ -350,28 +350,28 @@ async fn a_key_in_wrong_hands_has_ended_also_where_the_clock_is_behind() {
 
 #[tokio::test]
 async fn where_the_shared_keys_cannot_be_read_a_key_that_is_unknown_is_no_fault_of_the_token() {
-    let (clock, store) = (TestClock::new(), Unreliable::default());
+    let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
     let [one, other] = [(); 2].map(|()| node(store.clone(), clock.clone()));
     one.catch_up().await.unwrap();
     other.catch_up().await.unwrap();
     one.retire_key(&signing_kid(&one)).await.unwrap();
     let token = token_of(&one);
     assert_eq!(fault(&other, &token), TokenFault::UnknownKey);
-    store.is_down.store(true, Ordering::SeqCst);
+    store.fail(Calls::all(), StoreFault::unavailable("it is down"));
     other.catch_up().await.unwrap_err();
     assert_eq!(fault(&other, &token), TokenFault::KeysUnavailable);
-    store.is_down.store(false, Ordering::SeqCst);
+    store.clear_faults();
     other.catch_up().await.unwrap();
     other.validator().validate(&token).unwrap();
 }
 
 #[tokio::test]
 async fn keys_that_the_store_has_lost_are_put_back_and_their_tokens_stay_good() {
-    let (clock, store) = (TestClock::new(), Forgetful::default());
+    let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
     let tokens = node(store.clone(), clock.clone());
     tokens.catch_up().await.unwrap();
     let (token, known) = (token_of(&tokens), kids(&tokens));
-    *store.0.lock().unwrap() = MemoryStore::new();
+    store.set_inner(MemoryStore::new());
     tokens.catch_up().await.unwrap();
     tokens.validator().validate(&token).unwrap();
     let other = node(store, clock);
@@ -381,7 +381,7 @@ async fn keys_that_the_store_has_lost_are_put_back_and_their_tokens_stay_good() 
 
 #[tokio::test]
 async fn a_node_that_could_not_open_the_newest_keys_puts_no_older_ones_back() {
-    let (clock, store) = (TestClock::new(), Forgetful::default());
+    let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
     let behind = node(store.clone(), clock.clone());
     behind.catch_up().await.unwrap();
     let keys = ManagedKeys::new(Algorithm::EdDSA).store(store.clone());
@@ -390,7 +390,7 @@ async fn a_node_that_could_not_open_the_newest_keys_puts_no_older_ones_back() {
     ahead.catch_up().await.unwrap();
     behind.catch_up().await.unwrap_err();
 
-    *store.0.lock().unwrap() = MemoryStore::new();
+    store.set_inner(MemoryStore::new());
     assert_eq!(behind.catch_up().await.unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(store.get().await.unwrap(), None);
     ahead.catch_up().await.unwrap();
@@ -403,7 +403,9 @@ async fn a_node_goes_by_the_keys_that_it_reads_also_where_it_cannot_write() {
     let writing = node(store.clone(), clock.clone());
     writing.catch_up().await.unwrap();
     let token = token_of(&writing);
-    let keys = ManagedKeys::new(Algorithm::EdDSA).store(ReadOnly(store));
+    let read_only = FaultyStore::new(store);
+    read_only.fail(Calls::writes(), StoreFault::unavailable("it takes no writes"));
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(read_only);
     // With another key to seal with, there is always something to write.
     let sealing = [[8; 32], SEALING_KEY];
     let reading = node_with(keys, clock, sealing, RotationSchedule::default());
@@ -421,58 +423,6 @@ async fn to_retire_a_key_that_nobody_has_is_an_error_also_where_there_are_none()
     let tokens = node(MemoryStore::new(), TestClock::new());
     let error = tokens.retire_key("nobody's").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-}
-
-/// A store that others write to.
-#[derive(Debug)]
-struct ReadOnly(MemoryStore);
-
-#[async_trait]
-impl KeyStore for ReadOnly {
-    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        KeyStore::get(&self.0).await
-    }
-
-    async fn insert(&self, _: KeySchedule) -> Result<(), StoreError> {
-        Err(StoreError::unavailable("it takes no writes"))
-    }
-
-    async fn replace(&self, _: KeySchedule, _: u64) -> Result<(), StoreError> {
-        Err(StoreError::unavailable("it takes no writes"))
-    }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
-}
-
-/// A store that all that is in it can be taken from.
-#[derive(Clone, Debug, Default)]
-struct Forgetful(Arc<Mutex<MemoryStore>>);
-
-impl Forgetful {
-    fn store(&self) -> MemoryStore {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-#[async_trait]
-impl KeyStore for Forgetful {
-    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        self.store().get().await
-    }
-
-    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        KeyStore::insert(&self.store(), keys).await
-    }
-
-    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        KeyStore::replace(&self.store(), keys, expected_version).await
-    }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
 }
 
 #[tokio::test]
@@ -504,48 +454,15 @@ async fn a_schedule_by_which_a_key_would_sign_too_early_is_refused() {
     assert_eq!(unsealed.build().unwrap_err().kind(), ErrorKind::Configuration);
 }
 
-/// A store that may be out of reach.
-#[derive(Clone, Debug, Default)]
-struct Unreliable {
-    store: MemoryStore,
-    is_down: Arc<AtomicBool>,
-}
-
-impl Unreliable {
-    fn reach(&self) -> Result<&MemoryStore, StoreError> {
-        let is_down = self.is_down.load(Ordering::SeqCst);
-        if is_down { Err(StoreError::unavailable("it is down")) } else { Ok(&self.store) }
-    }
-}
-
-#[async_trait]
-impl KeyStore for Unreliable {
-    async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        self.reach()?.get().await
-    }
-
-    async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        KeyStore::insert(self.reach()?, keys).await
-    }
-
-    async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        KeyStore::replace(self.reach()?, keys, expected_version).await
-    }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
-    let (clock, store) = (TestClock::new(), Unreliable::default());
+    let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
     let tokens = node(store.clone(), clock.clone());
     tokens.catch_up().await.unwrap();
     clock.advance(80 * DAY);
     tokens.catch_up().await.unwrap();
     let [first, next] = <[String; 2]>::try_from(kids(&tokens)).unwrap();
-    store.is_down.store(true, Ordering::SeqCst);
+    store.fail(Calls::all(), StoreFault::unavailable("it is down"));
     let housekeeping = tokio::spawn(tokens.run_housekeeping());
     clock.advance(14 * DAY);
     until(async || signing_kid(&tokens) == next).await;
@@ -555,7 +472,7 @@ async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
 
     // What is due is made up for once the store is back.
     clock.advance(80 * DAY);
-    store.is_down.store(false, Ordering::SeqCst);
+    store.clear_faults();
     until(async || kids(&tokens).len() == 2).await;
     housekeeping.abort();
 }

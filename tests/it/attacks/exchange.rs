@@ -1,19 +1,15 @@
 //! Exchange, crashes and faults of the store in its midst among it.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::store::{
-    Cursor, FeedEvent, FeedPage, MemoryStore, Page, SessionFilter, SessionPage, SessionStore,
-    StoreError,
-};
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
     Acl, AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest,
-    ExchangedToken, Password, Policy, Session, SessionId, SessionKey, Timestamp,
+    ExchangedToken, Password, Policy, Timestamp,
 };
 use http::Request;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use crate::attacks::service::{Cluster, JSON, at_once, retry_after, serve};
 use crate::support::jose::base64url_decode;
@@ -21,114 +17,27 @@ use crate::support::problems::assert_problem;
 use crate::support::sessions::{exchange, exchange_path, session_path};
 use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD, START, acl_of};
 
-/// A store that, at one call, does what a test tells it to.
-#[derive(Debug)]
-struct Brittle {
-    inner: MemoryStore,
-    /// How many calls go well before the one that does not.
-    plan: Mutex<Option<(usize, Fault)>>,
-    reached: Notify,
+type Store = FaultyStore<MemoryStore>;
+
+/// The session store of a node whose calls a test disturbs, over what all nodes share.
+fn faulty(cluster: &Cluster) -> Store {
+    FaultyStore::new(cluster.store.clone())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    /// It answers that it is out of reach.
-    Fails,
-    /// It never answers, and has done nothing.
-    Hangs,
-    /// It never answers, and has done its work.
-    HangsLate,
+/// The call that comes after so many others.
+fn call(step: usize) -> Calls {
+    Calls::all().skip(step).take(1)
 }
 
-impl Brittle {
-    fn new(inner: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self { inner: inner.clone(), plan: Mutex::default(), reached: Notify::new() })
-    }
-
-    fn plan(&self, step: usize, fault: Fault) {
-        *self.plan.lock().unwrap() = Some((step, fault));
-    }
-
-    /// Whether the call has come that was to go wrong.
-    fn has_failed(&self) -> bool {
-        self.plan.lock().unwrap().take().is_none()
-    }
-
-    fn next_fault(&self) -> Option<Fault> {
-        let mut plan = self.plan.lock().unwrap();
-        match &mut *plan {
-            Some((0, fault)) => {
-                let fault = *fault;
-                *plan = None;
-                Some(fault)
-            }
-            Some((steps, _)) => {
-                *steps -= 1;
-                None
-            }
-            None => None,
-        }
-    }
-
-    async fn call<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match self.next_fault() {
-            None => return call.await,
-            Some(Fault::Fails) => return Err(StoreError::unavailable("db.internal:5432 is gone")),
-            Some(Fault::Hangs) => {}
-            Some(Fault::HangsLate) => drop(call.await),
-        }
-        self.reached.notify_one();
-        std::future::pending().await
-    }
+fn down() -> StoreFault {
+    StoreFault::unavailable("db.internal:5432 is gone")
 }
 
-#[async_trait::async_trait]
-impl SessionStore for Brittle {
-    async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        self.call(SessionStore::insert(&self.inner, session, now)).await
-    }
-    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.call(SessionStore::get(&self.inner, key)).await
-    }
-    async fn replace(&self, new: Session, expected: u64, now: Timestamp) -> Result<(), StoreError> {
-        self.call(SessionStore::replace(&self.inner, new, expected, now)).await
-    }
-    async fn take(&self, key: &SessionKey, expected: u64) -> Result<Option<Session>, StoreError> {
-        self.call(self.inner.take(key, expected)).await
-    }
-    async fn list(
-        &self,
-        filter: &SessionFilter,
-        page: Page,
-        now: Timestamp,
-    ) -> Result<SessionPage, StoreError> {
-        self.call(self.inner.list(filter, page, now)).await
-    }
-    async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.call(SessionStore::remove(&self.inner, id)).await
-    }
-    async fn remove_subject(
-        &self,
-        customer_id: &CustomerId,
-        before: Timestamp,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.call(self.inner.remove_subject(customer_id, before)).await
-    }
-    async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
-        self.call(self.inner.publish(revocation)).await
-    }
-    async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError> {
-        self.inner.read_feed(after, wait).await
-    }
-    async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.call(self.inner.purge_expired(now)).await
-    }
-    fn is_durable(&self) -> bool {
-        false
-    }
+/// Whether the call has come that was to go wrong.
+fn has_failed(store: &Store) -> bool {
+    let has_failed = store.faults_left() == 0;
+    store.clear_faults();
+    has_failed
 }
 
 /// The four sorts of an exchange, and how many calls of the store each takes.
@@ -197,17 +106,17 @@ async fn of_a_thousand_exchanges_at_once_on_several_nodes_one_is_a_201() {
 #[tokio::test]
 async fn a_crash_between_any_two_steps_uses_nothing_up() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
-    let doomed = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let store = faulty(&cluster);
+    let doomed = cluster.node(&[1], store.clone(), Policy::default());
     let other = cluster.plain_node();
     for sort in SORTS {
         for step in 0..sort.steps {
             let (token, body) = sort.begin(&other).await;
-            store.plan(step, Fault::Hangs);
+            let held = store.hold(call(step));
             // The node dies with the call under way: nothing of it runs any more.
             tokio::select! {
                 exchanged = sort.run(&doomed, &token, &body) => panic!("{exchanged:?}"),
-                () = store.reached.notified() => {}
+                () = held.wait_for(1) => {}
             }
             let exchanged = sort.run(&other, &token, &body).await;
             assert!(exchanged.is_ok(), "{sort:?} {step} {exchanged:?}");
@@ -216,25 +125,25 @@ async fn a_crash_between_any_two_steps_uses_nothing_up() {
             assert_eq!(again.is_err(), once, "{sort:?} {step}");
         }
         let (token, body) = sort.begin(&other).await;
-        store.plan(sort.steps, Fault::Hangs);
+        store.fail(call(sort.steps), StoreFault::hang());
         sort.run(&doomed, &token, &body).await.unwrap();
-        assert!(!store.has_failed(), "there is no further step");
+        assert!(!has_failed(&store), "there is no further step");
     }
 }
 
 #[tokio::test]
 async fn a_crash_behind_the_last_step_loses_the_answer_and_never_yields_two() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
-    let doomed = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let store = faulty(&cluster);
+    let doomed = cluster.node(&[1], store.clone(), Policy::default());
     let other = cluster.plain_node();
     for sort in SORTS {
         for step in 0..sort.steps {
             let (token, body) = sort.begin(&other).await;
-            store.plan(step, Fault::HangsLate);
+            let held = store.hold_replies(call(step));
             tokio::select! {
                 exchanged = sort.run(&doomed, &token, &body) => panic!("{exchanged:?}"),
-                () = store.reached.notified() => {}
+                () = held.wait_for(1) => {}
             }
             let exchanged = sort.run(&other, &token, &body).await.map_err(|error| error.kind());
             let is_last = step + 1 == sort.steps;
@@ -252,17 +161,17 @@ async fn a_crash_behind_the_last_step_loses_the_answer_and_never_yields_two() {
 #[tokio::test]
 async fn a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
+    let store = faulty(&cluster);
     let policy = Policy::default().store_deadline(Duration::from_millis(5));
-    let node = cluster.node(&[1], Arc::clone(&store), policy);
+    let node = cluster.node(&[1], store.clone(), policy);
     let server = serve(&node).await;
     for sort in SORTS {
         for step in 0..sort.steps {
-            for fault in [Fault::Fails, Fault::Hangs] {
+            for fault in [down(), StoreFault::hang()] {
                 let (token, body) = sort.begin(&node).await;
-                store.plan(step, fault);
+                store.fail(call(step), fault);
                 let failed = exchange(&server, &token, &body).await;
-                assert!(store.has_failed());
+                assert!(has_failed(&store));
                 assert_problem(&failed, 503, "unavailable");
                 assert!(retry_after(&failed) >= 1);
                 assert!(!failed.text().contains("db.internal"), "{failed:?}");
@@ -275,13 +184,13 @@ async fn a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up() 
 #[tokio::test]
 async fn however_often_the_last_step_fails_a_right_code_is_no_wrong_try() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
-    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let store = faulty(&cluster);
+    let node = cluster.node(&[1], store.clone(), Policy::default());
     let server = serve(&node).await;
     for sort in [SORTS[2], SORTS[3]] {
         let (token, body) = sort.begin(&node).await;
         for _ in 0..10 {
-            store.plan(sort.steps - 1, Fault::Fails);
+            store.fail(call(sort.steps - 1), down());
             let failed = exchange(&server, &token, &body).await;
             assert_problem(&failed, 503, "unavailable");
         }
@@ -292,16 +201,16 @@ async fn however_often_the_last_step_fails_a_right_code_is_no_wrong_try() {
 #[tokio::test]
 async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
-    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let store = faulty(&cluster);
+    let node = cluster.node(&[1], store.clone(), Policy::default());
     let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
     for step in 0..3 {
         let token = node.session(|new| new).await;
         let path = session_path(&token);
         let log_out = async || here.send(Request::delete(&path).body("").unwrap()).await;
-        store.plan(step, Fault::Fails);
+        store.fail(call(step), down());
         assert_problem(&log_out().await, 503, "unavailable");
-        assert!(store.has_failed());
+        assert!(has_failed(&store));
         // Whichever it is told, its holder takes the session to be over: so it is, everywhere.
         let status = log_out().await.status().as_u16();
         assert!([204, 404].contains(&status), "{status}");
@@ -315,8 +224,8 @@ async fn a_logout_that_fails_at_any_step_is_finished_by_the_next_try() {
 #[tokio::test]
 async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
     let cluster = Cluster::new();
-    let store = Brittle::new(&cluster.store);
-    let node = cluster.node(&[1], Arc::clone(&store), Policy::default());
+    let store = faulty(&cluster);
+    let node = cluster.node(&[1], store.clone(), Policy::default());
     let [here, elsewhere] = [serve(&node).await, serve(&cluster.plain_node()).await];
     let hash = node.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let jane = Entity::customer("jane", hash, CustomerId::new("cus_1").unwrap(), false).unwrap();
@@ -326,11 +235,11 @@ async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
     for step in 0..3 {
         let path = session_path(&node.session(|new| new).await);
         cluster.clock.advance(Duration::from_millis(1));
-        store.plan(step, Fault::Fails);
+        store.fail(call(step), down());
         let new = Password::new(format!("password number {step}")).unwrap();
         let failed = node.tokens.set_password(&id, new).await.unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::Unavailable);
-        assert!(store.has_failed());
+        assert!(has_failed(&store));
         assert_problem(&here.get(&path, None).await, 404, "not-found");
         if step != 1 {
             assert_problem(&elsewhere.get(&path, None).await, 404, "not-found");

@@ -1,13 +1,9 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::store::{
-    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError,
-};
-use countersign::{
-    AuthenticationToken, Caller, CustomerId, ExchangeRequest, OrganizationId, Policy, Refusal,
-    Session, SessionId, SessionKey, Timestamp,
-};
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreFault};
+use countersign::{AuthenticationToken, Caller, ExchangeRequest, OrganizationId, Policy, Refusal};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -361,73 +357,15 @@ async fn an_exchange_layer_serves_plain_tower_with_any_body() {
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// A store that is down, or that never answers.
-#[derive(Debug)]
-struct Broken {
-    silent: bool,
-}
-
-impl Broken {
-    async fn answer<T>(&self) -> Result<T, StoreError> {
-        if self.silent {
-            std::future::pending::<()>().await;
-        }
-        Err(StoreError::unavailable("connection to 10.0.0.7:6379 refused"))
-    }
-}
-
-#[async_trait::async_trait]
-impl SessionStore for Broken {
-    async fn insert(&self, _: Session, _: Timestamp) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn get(&self, _: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn replace(&self, _: Session, _: u64, _: Timestamp) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn take(&self, _: &SessionKey, _: u64) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn list(
-        &self,
-        _: &SessionFilter,
-        _: Page,
-        _: Timestamp,
-    ) -> Result<SessionPage, StoreError> {
-        self.answer().await
-    }
-    async fn remove(&self, _: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn remove_subject(
-        &self,
-        _: &CustomerId,
-        _: Timestamp,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.answer().await
-    }
-    async fn publish(&self, _: FeedEvent) -> Result<(), StoreError> {
-        self.answer().await
-    }
-    async fn read_feed(&self, _: &Cursor, _: Duration) -> Result<FeedPage, StoreError> {
-        self.answer().await
-    }
-    async fn purge_expired(&self, _: Timestamp) -> Result<u64, StoreError> {
-        self.answer().await
-    }
-    fn is_durable(&self) -> bool {
-        false
-    }
-}
-
 #[tokio::test]
 async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
-    for silent in [false, true] {
+    let down = StoreFault::unavailable("connection to 10.0.0.7:6379 refused");
+    for fault in [down, StoreFault::hang()] {
+        let store = FaultyStore::new(MemoryStore::new());
+        store.fail(Calls::all(), fault);
         let fixture = Fixture::with(|builder| {
             let policy = Policy::default().store_deadline(Duration::from_millis(5));
-            builder.sessions(Broken { silent }).policy(policy)
+            builder.sessions(store).policy(policy)
         });
         let layer = fixture.tokens.exchange_layer().optional();
         let server = Server::start(axum_whoami().layer(layer)).await;

@@ -1,57 +1,23 @@
 //! Reads and resets of one secret at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use countersign::store::{EntityStore, MemoryStore, StoreError};
-use countersign::{Entity, EntityId, Policy, ThrottleLimit};
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreVerb};
+use countersign::{Entity, Policy, ThrottleLimit};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
-use tokio::sync::Barrier;
 
 use super::{JSON, READ, RESET, SECRET, complete, entity_login, manager, service_with, text_in};
 use crate::support::{Fixture, Server};
 
 /// Lets the next so many readers go on only when all of them have read.
-#[derive(Debug)]
-struct Gate {
-    inner: MemoryStore,
-    held: AtomicUsize,
-    barrier: Barrier,
-}
-
-impl Gate {
-    fn new(readers: usize) -> Arc<Self> {
-        let (inner, barrier) = (MemoryStore::new(), Barrier::new(readers));
-        Arc::new(Self { inner, held: AtomicUsize::new(0), barrier })
-    }
-
-    fn hold(&self, readers: usize) {
-        self.held.store(readers, Ordering::SeqCst);
-    }
-}
-
-#[async_trait::async_trait]
-impl EntityStore for Gate {
-    async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        EntityStore::insert(&self.inner, entity).await
-    }
-    async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        let found = EntityStore::get(&self.inner, id).await;
-        let one_less = |held: usize| held.checked_sub(1);
-        if self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
-            self.barrier.wait().await;
-        }
-        found
-    }
-    async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
-        EntityStore::replace(&self.inner, entity, expected_version).await
-    }
-    async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        EntityStore::remove(&self.inner, id).await
-    }
-    fn is_durable(&self) -> bool {
-        false
+fn hold_until_all_have_read(
+    store: &FaultyStore<MemoryStore>,
+    readers: usize,
+) -> impl Future<Output = ()> + use<> {
+    let held = store.hold_replies(Calls::from(StoreVerb::GetEntity).take(readers));
+    async move {
+        held.wait_for(readers).await;
+        held.release();
     }
 }
 
@@ -75,14 +41,16 @@ async fn many_at_once(server: &Server, route: &str, token: &str, times: usize) -
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_resets_at_once_one_wins_and_all_callers_are_told_its_secret() {
     const CALLERS: usize = 8;
-    let gate = Gate::new(CALLERS);
-    let fixture = Fixture::with(|builder| builder.entities(Arc::clone(&gate)));
+    let store = FaultyStore::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
     fixture.entity("aa-1", SECRET).await;
     let server = fixture.serve().await;
     let manager = manager(&fixture);
     for _ in 0..5 {
-        gate.hold(CALLERS);
-        let told = many_at_once(&server, RESET, &manager, CALLERS).await;
+        let ((), told) = tokio::join!(
+            hold_until_all_have_read(&store, CALLERS),
+            many_at_once(&server, RESET, &manager, CALLERS),
+        );
         assert!(told.iter().all(|secret| *secret == told[0]), "{told:?}");
         let read = server.post(READ, Some(&manager), &complete()).await.expect(200);
         assert_eq!(text_in(&read.json(), "secret"), told[0]);
@@ -94,13 +62,13 @@ async fn of_resets_at_once_one_wins_and_all_callers_are_told_its_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
     const READERS: usize = 8;
-    let gate = Gate::new(2 * READERS);
-    let fixture = Fixture::with(|builder| builder.entities(Arc::clone(&gate)));
+    let store = FaultyStore::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
     fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
     let server = fixture.serve().await;
     let manager = manager(&fixture);
-    gate.hold(2 * READERS);
-    let (read, reset) = tokio::join!(
+    let ((), read, reset) = tokio::join!(
+        hold_until_all_have_read(&store, 2 * READERS),
         many_at_once(&server, READ, &manager, READERS),
         many_at_once(&server, RESET, &manager, READERS),
     );
