@@ -1,4 +1,6 @@
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("docs/crate.md")]
+// What is not compiled cannot be linked to.
+#![cfg_attr(not(feature = "service"), doc = "", doc = include_str!("docs/links_without_service.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
@@ -97,3 +99,7 @@ pub use self::service::{
     Secrets, Session, SessionKey, StartedSession, StoredSecret, ThrottleLimit, TokenService,
     TokenServiceBuilder, permission, store,
 };
+
+#[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -1,6 +1,6 @@
-//! What the README prints, run as it is printed.
+//! What the token server's README prints, run as it is printed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::programs::{Folder, TokenServer, example};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../examples/token_server/README.md");
+const PROGRAM: &str = include_str!("../../examples/token_server/main.rs");
 
 /// The blocks of code in a language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
@@ -55,6 +56,18 @@ fn token_server(folder: &Folder) -> TokenServer {
         command.env(name, shell(folder.path(), &HashMap::new(), &lines));
     }
     TokenServer::start(command)
+}
+
+/// The names that stand between `before` and `after`.
+fn names(text: &'static str, before: &str, after: char) -> BTreeSet<&'static str> {
+    text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
+}
+
+#[test]
+fn the_table_lists_the_settings_that_the_program_reads() {
+    let read = names(PROGRAM, "setting(\"COUNTERSIGN_", '"');
+    assert!(!read.is_empty());
+    assert_eq!(names(README, "\n| `COUNTERSIGN_", '`'), read);
 }
 
 #[test]

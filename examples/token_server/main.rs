@@ -1,30 +1,12 @@
-//! A token service of its own, to be deployed as it is or taken as a template.
+//! A token service as a server of its own, to deploy as it is or to start from.
 //!
 //! ```text
 //! COUNTERSIGN_SEED=seed.json cargo run --example token_server
 //! curl -d 'username=ops@example.com' -d 'password=…' http://127.0.0.1:8080/user/token/generate
 //! ```
 //!
-//! It is configured by its environment alone. A setting that is missing or wrong is one line on
-//! standard error and exit code 2.
-//!
-//! | variable | what it is | without it |
-//! |---|---|---|
-//! | `COUNTERSIGN_LISTEN` | address and port | `127.0.0.1:8080` |
-//! | `COUNTERSIGN_ISSUER` | `iss` of the tokens | `http://` and the address |
-//! | `COUNTERSIGN_AUDIENCE` | `aud` of the tokens | the issuer |
-//! | `COUNTERSIGN_STORE` | who is registered, what was handed out, and signing keys: `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…`, and `redis-cluster://HOST:PORT,…` of some nodes of a cluster; each with the feature of its name | `memory:` |
-//! | `COUNTERSIGN_SESSION_STORE` | the same for what was handed out alone | as `COUNTERSIGN_STORE` |
-//! | `COUNTERSIGN_SIGNING_KEY` | a file: a private key in PEM, or a JWK as JSON, `oct` among them | Ed25519 keys that the server makes and changes itself, kept in the store, so that all servers over it have the same |
-//! | `COUNTERSIGN_SEALING_KEY` | 32 bytes in base64, as of `openssl rand -base64 32` | a new one, gone with the process |
-//! | `COUNTERSIGN_SEED` | a JSON file of users, entities, customers and sessions. Over a session store that lasts, each session is marked as loaded by a disabled entity `seeded-session-…`, so that one that was used up does not come back at the next start; a crash between the mark and the session loses that session | nobody is registered |
-//! | `COUNTERSIGN_TRUSTED_PROXIES` | networks in CIDR notation, separated by commas, whose `X-Forwarded-For` is believed | none |
-//! | `COUNTERSIGN_OUTBOX` | a file that one-time passwords are appended to as JSON lines, for trying it out | sessions cannot ask for one |
-//! | `RUST_LOG` | what is logged to standard error | `info` |
-//!
-//! The documented routes are at `/` and below `/organizations/{organizationId}`. To try the layers,
-//! there are `GET /protected` behind a `ValidateLayer`, `GET /session` behind an `ExchangeLayer`
-//! (both answer the claims), and `GET /open` behind nothing.
+//! `README.md` beside this file has the settings, all of them environment variables, a seed, and more
+//! curl lines.
 
 #![allow(clippy::print_stderr, reason = "a program talks to its terminal")]
 
