@@ -1,6 +1,4 @@
 #![doc = include_str!("docs/crate.md")]
-// What is not compiled cannot be linked to.
-#![cfg_attr(not(feature = "service"), doc = "", doc = include_str!("docs/links_without_service.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
