@@ -65,7 +65,7 @@ impl Subjects {
 }
 
 impl Caller {
-    /// An attempt of whoever calls.
+    /// Returns an attempt from this address and organization.
     pub(crate) fn attempt(&self, operation: Operation) -> Attempt<'_> {
         Attempt {
             organization: self.organization.as_ref(),

@@ -23,7 +23,7 @@ impl<T> EpochLock<T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes it. Once this has returned, whoever reads the epoch and then the value sees
+    /// Changes it. Once this has returned, a thread that reads the epoch and then the value sees
     /// both anew.
     pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
         let mut value = self.write();

@@ -9,7 +9,7 @@ pub(super) struct LastHeard(Mutex<Heard>);
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) at: Option<Instant>,
-    /// Whether somebody sees to it that it is not gone by for too long.
+    /// Whether a task watches that it is not relied on for too long.
     pub(super) is_watched: bool,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct PhantomToken {
     pub(super) confirmed: AtomicBool,
 }
 
-/// A token that is made, or is to be: whoever comes first makes it, and the next one where that one
+/// A token that is made, or is to be: the first request makes it, and the next one where the first
 /// gives up. That may go on for any number of them, which is why it is not left to moka: there, who
 /// has seen two hundred give up panics.
 pub(super) type Making = Arc<OnceCell<Result<Arc<PhantomToken>, Arc<Error>>>>;

@@ -9,7 +9,7 @@ use crate::service::token_service::TokenService;
 
 impl TokenService {
     /// Has the next of the [`ManagedKeys`](crate::ManagedKeys) sign as soon as all who validate have it, ahead of the
-    /// schedule, and answers when that is. Until then the present one signs, and what it signed is
+    /// schedule, and returns when that is. Until then the present one signs, and what it signed is
     /// accepted to its end.
     ///
     /// A next key that was announced for long enough signs at once. Otherwise one is made, and is

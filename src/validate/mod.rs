@@ -200,7 +200,7 @@ impl Validator {
         let rules = &*self.rules;
         let now = rules.clock.now();
         let validity = Validity::of(validated.claims());
-        if validated.issuer() != rules.issuer {
+        if validated.is_mapped() {
             let issuer = rules.other_issuers.by_name(validated.issuer());
             issuer.ok_or(TokenFault::Issuer)?.recheck(validated, now)?;
             rules.check_list(validated.claims())?;

@@ -114,8 +114,9 @@ impl Rules {
         };
         let validity = Validity::of(&claims);
         self.check_times(&validity, now)?;
-        let validated = Arc::new(Validated::new(claims, key.identity()));
-        if let Origin::Own { .. } = origin {
+        let is_mapped = matches!(origin, Origin::Trusted(_));
+        let validated = Arc::new(Validated::new(claims, key.identity(), is_mapped));
+        if !is_mapped {
             self.check_revocations(&validated)?;
         }
         Ok(Checked { validity, origin, key_epoch, validated })

@@ -361,6 +361,26 @@ async fn looking_again_at_what_was_validated_has_keys_fetched_and_asks_all_that_
     assert!(narrow.recheck(&validated).is_err());
 }
 
+/// Both are of one issuer and signed by one key. What tells them apart is who says what the claims mean.
+#[tokio::test]
+async fn a_token_is_not_accepted_again_where_its_claims_would_be_read_otherwise() {
+    let server = KeyServer::start().await;
+    let own = server.issuer.validator();
+    let mapped = server.trusted().map_claims(|_| {
+        let acl = Acl::new([AclEntry::anywhere(["*"])?]);
+        Ok(MappedClaims::new(SubjectType::User, "mapped").acl(acl))
+    });
+    let trusting = server.validator(mapped);
+    let token = server.token().sign();
+
+    let read_as_it_is = own.validate(&token).unwrap();
+    let read_by_a_mapping = trusting.validate_fetching(&token).await.unwrap();
+    own.recheck(&read_as_it_is).unwrap();
+    trusting.recheck(&read_by_a_mapping).unwrap();
+    assert_eq!(trusting.recheck(&read_as_it_is), Err(TokenFault::UnknownKey));
+    assert_eq!(own.recheck(&read_by_a_mapping), Err(TokenFault::Issuer));
+}
+
 #[tokio::test]
 async fn what_may_be_a_secret_in_the_url_of_keys_is_shown_nowhere() {
     let url = "https://svc:pass-word@idp.example.com/keys?api_key=pass-word";

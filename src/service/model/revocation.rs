@@ -2,16 +2,16 @@ use crate::clock::Timestamp;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
 
-/// What is taken back, and until when that has to be remembered.
+/// A revocation, and until when it has to be kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revocation {
-    /// What is taken back.
+    /// What is revoked.
     pub target: RevocationTarget,
     /// When the last token that it can hit is dead, and it may be forgotten.
     pub until: Timestamp,
 }
 
-/// What a [`Revocation`] takes back.
+/// The tokens that a [`Revocation`] revokes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevocationTarget {
@@ -25,7 +25,7 @@ pub enum RevocationTarget {
         subject_type: SubjectType,
         /// The tokens' `sub`.
         subject: String,
-        /// Tokens whose `iat` is earlier are taken back. An `iat` has whole seconds, so one that
+        /// Tokens whose `iat` is earlier are revoked. An `iat` has whole seconds, so one that
         /// was issued within the second of this instant counts as earlier.
         before: Timestamp,
     },

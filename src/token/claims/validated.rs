@@ -19,6 +19,8 @@ pub struct Validated {
     claims: Claims,
     /// The identity of the key that signed it.
     key: u64,
+    /// Whether the claims are what a host made of another issuer's token.
+    is_mapped: bool,
 }
 
 /// About what an object takes, though it holds little: a node of its tree.
@@ -41,8 +43,14 @@ fn size_of_value(value: &Value) -> usize {
 }
 
 impl Validated {
-    pub(crate) fn new(claims: Claims, key: u64) -> Self {
-        Self { claims, key }
+    pub(crate) fn new(claims: Claims, key: u64, is_mapped: bool) -> Self {
+        Self { claims, key, is_mapped }
+    }
+
+    /// Whether the claims are what a host made of another issuer's token. Where they are, they mean
+    /// nothing to the issuer itself; where they are not, they mean nothing to who maps them.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.is_mapped
     }
 
     /// Returns the [identity](crate::jose::VerifyingKey) of the key that signed it.
