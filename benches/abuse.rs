@@ -2,7 +2,7 @@
 //! what a flood of logins does to everybody else, and how much memory random names take.
 //!
 //! ```text
-//! cargo bench --bench abuse
+//! cargo bench -p countersign-benches --bench abuse
 //! ```
 //!
 //! It takes about four minutes and prints one table for each. Set `ABUSE_SAMPLES` to compare more

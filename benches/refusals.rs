@@ -2,7 +2,7 @@
 //! in, before a throttle holds its sender back and after.
 //!
 //! ```text
-//! cargo bench --bench refusals
+//! cargo bench -p countersign-benches --bench refusals
 //! ```
 //!
 //! It takes a minute and prints one table. Times are of the processor, on all threads together: medians

@@ -2,7 +2,7 @@
 //! trips, and whether an exchange costs more where many sessions are kept.
 //!
 //! ```text
-//! scripts/servers run -- cargo bench --bench stores --all-features
+//! scripts/servers run -- cargo bench -p countersign-benches --features engines --bench stores
 //! ```
 //!
 //! It prints one table for each, of medians. One client asks one thing after the other, and each

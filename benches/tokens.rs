@@ -2,7 +2,7 @@
 //! operations of the same backend on the same bytes.
 //!
 //! ```text
-//! cargo bench --bench tokens
+//! cargo bench -p countersign-benches --bench tokens
 //! ```
 
 #![allow(

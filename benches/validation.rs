@@ -2,7 +2,7 @@
 //! that is known.
 //!
 //! ```text
-//! cargo bench --bench validation
+//! cargo bench -p countersign-benches --bench validation
 //! ```
 //!
 //! It prints one table for each question. A figure is the median of many rounds, in which all that

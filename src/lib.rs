@@ -101,3 +101,7 @@ pub use self::service::{
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(all(doctest, feature = "router"))]
+#[doc = include_str!("docs/must_not_compile.md")]
+struct MustNotCompile;

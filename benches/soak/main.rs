@@ -2,8 +2,9 @@
 //! what was answered, how fast, and what became of the memory.
 //!
 //! ```text
-//! cargo bench --bench soak                                                    in memory
-//! scripts/servers run -- cargo bench --bench soak --all-features -- postgres  over a database
+//! cargo bench -p countersign-benches --features engines --bench soak                in memory
+//! scripts/servers run -- \
+//!     cargo bench -p countersign-benches --features engines --bench soak -- postgres   over a database
 //! ```
 //!
 //! Ten minutes, unless `SOAK_SECONDS` says otherwise. It fails where an answer was not one of those

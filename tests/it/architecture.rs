@@ -95,8 +95,13 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The folder of the crate.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
 fn source_files() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = root().join("src");
     let read = |path: PathBuf| {
         let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
         (name, fs::read_to_string(path).unwrap())
@@ -245,10 +250,10 @@ fn modules_of(path: &str) -> Vec<&str> {
 
 #[test]
 fn every_test_that_a_table_names_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let tables = [root.join("ARCHITECTURE.md"), root.join("tests/it/attacks/mod.rs")]
         .map(fs::read_to_string);
-    let sources: Vec<_> = [sources(&root.join("tests/it")), sources(&root.join("src"))]
+    let sources: Vec<_> = [sources(&root.join("tests")), sources(&root.join("src"))]
         .concat()
         .into_iter()
         .map(|path| (path.to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()))

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::{
-    Cursor, EntityStore, MemoryStore, Page, SessionFilter, SessionStore, conformance,
+    Cursor, EntityStore, MemoryStore, Page, SessionFilter, SessionStore, StoreError, conformance,
+    record,
 };
 use countersign::{
-    AuthenticationToken, CustomerId, Entity, Revocation, RevocationTarget, Session, SessionId,
+    Acl, AuthenticationToken, CustomerId, Entity, Revocation, RevocationTarget, Session, SessionId,
     Timestamp, TokenId,
 };
 
@@ -71,5 +72,24 @@ async fn a_replacement_that_races_a_removal_never_brings_the_entity_back() {
         assert!(EntityStore::remove(&store, &id).await.unwrap());
         writing.await.unwrap();
         assert!(EntityStore::get(&store, &id).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_a_later_release_or_a_damaged_one_is_corrupt_and_quoted_nowhere() {
+    let entity = Entity::entity("canary-of-a-name").unwrap().with_acl(Acl::everything());
+    let text = record::write_entity(&entity).unwrap();
+    assert!(record::read_entity(&text).is_ok());
+    for damaged in [
+        text.replacen("\"form\":1", "\"form\":2", 1),
+        text.replacen("\"disabled\":false", "\"disabled\":\"canary-of-a-name\"", 1),
+        text.replacen("\"subject_type\":\"entity\"", "\"subject_type\":\"user\"", 1),
+        text[..text.len() / 2].to_owned(),
+        String::new(),
+    ] {
+        assert_ne!(damaged, text);
+        let error = record::read_entity(&damaged).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        assert!(!format!("{error:?}").contains("canary-of-a-name"), "{error:?}");
     }
 }

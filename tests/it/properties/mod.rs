@@ -3,7 +3,5 @@
 //! A case that fails is made as small as it gets, and printed. Half of the cases of a run are new.
 
 mod acl;
-mod driver;
-mod secrets;
-mod sessions;
+mod models;
 mod wire;

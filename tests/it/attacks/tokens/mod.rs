@@ -5,6 +5,7 @@ mod algorithms;
 mod claims;
 mod form;
 mod keys;
+mod random_json;
 
 use std::sync::Arc;
 

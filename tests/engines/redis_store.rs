@@ -13,12 +13,13 @@ use countersign::{
     OrganizationId, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
 };
 
-use crate::durable_stores::{no_secret_is_in, what_the_first_release_wrote_is_in};
-use crate::engines::{
-    EngineServer, MINUTE, fixture_over, redis_cluster_node, redis_node, revocation,
-    revocation_until, session, unique,
-};
 use crate::proxy::Proxy;
+use crate::servers::{EngineServer, redis_cluster_node, redis_node};
+use crate::support::durable::{
+    MINUTE, fixture_over, no_secret_is_in, revocation, revocation_until, session,
+    what_the_first_release_wrote_is_in,
+};
+use crate::support::unique;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {

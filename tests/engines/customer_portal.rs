@@ -4,7 +4,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::programs::{Folder, TokenServer, example};
+use crate::support::programs::{Folder, TokenServer, example};
 use crate::support::{Answer, send};
 
 const COOKIE: &str = "__Host-session";

@@ -3,22 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use countersign::store::postgres::PgPool;
 use countersign::store::redis::RedisOptions;
-use countersign::store::{
-    EntityStore, FeedEvent, PostgresStore, RedisStore, SessionStore, SqliteStore, TableNames,
-};
-use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, Policy, Revocation, RevocationTarget, SealingKey,
-    Session, SessionId, SystemClock, Timestamp, TokenId,
-};
+use countersign::store::{PostgresStore, RedisStore, TableNames};
 
-use crate::programs::free_address;
-use crate::support::Fixture;
-
-pub const MINUTE: Duration = Duration::from_secs(60);
+use crate::support::durable::MINUTE;
+use crate::support::programs::free_address;
+use crate::support::unique;
 
 /// What `scripts/servers run` tells of the servers that it has started.
 #[track_caller]
@@ -35,43 +27,6 @@ fn setting(name: &str) -> String {
 #[track_caller]
 pub fn postgres_url() -> String {
     setting("COUNTERSIGN_TEST_POSTGRES")
-}
-
-pub fn unique(prefix: &str) -> String {
-    let token = AuthenticationToken::generate().unwrap();
-    let tail: String = token.expose().bytes().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{}", &tail[..24])
-}
-
-/// A session of `cus_1` that lives for a minute.
-pub fn session(now: Timestamp) -> Session {
-    let key = AuthenticationToken::generate().unwrap().key();
-    let id = SessionId::new(unique("sid-")).unwrap();
-    Session::new(key, id, CustomerId::new("cus_1").unwrap(), now, now + MINUTE)
-}
-
-/// A revocation of a token that nobody has.
-pub fn revocation() -> FeedEvent {
-    revocation_until(SystemClock.now() + MINUTE)
-}
-
-/// The same, kept until an instant.
-pub fn revocation_until(until: Timestamp) -> FeedEvent {
-    let target = RevocationTarget::Token(TokenId::new(unique("jti-")).unwrap());
-    Revocation { target, until }.into()
-}
-
-/// A service over a store that lasts.
-pub fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
-    fixture_with(store, Policy::default())
-}
-
-/// The same, with a policy.
-pub fn fixture_with(store: impl EntityStore + SessionStore + Clone, policy: Policy) -> Fixture {
-    Fixture::with(|builder| {
-        let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key).policy(policy)
-    })
 }
 
 /// Nodes over a schema of a test's own, each with a pool of its own.
@@ -116,39 +71,6 @@ pub fn redis_cluster_node(prefix: &str) -> RedisStore {
     let nodes = redis_cluster_nodes();
     let urls = nodes.split(',').map(|node| format!("redis://{node}"));
     RedisStore::connect_cluster_with(urls, RedisOptions::default().prefix(prefix)).unwrap()
-}
-
-/// A file of a test's own, removed with it.
-pub struct File(pub PathBuf);
-
-impl File {
-    pub fn new() -> Self {
-        let folder = std::env::temp_dir().join(unique("countersign-"));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    pub fn path(&self) -> PathBuf {
-        self.0.join("tokens.sqlite")
-    }
-
-    pub async fn node(&self) -> SqliteStore {
-        let store = SqliteStore::open(self.path()).await.unwrap();
-        store.migrate().await.unwrap();
-        store
-    }
-
-    /// All that is on the disk.
-    pub fn bytes(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(&self.0).unwrap();
-        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +141,7 @@ impl EngineServer {
             EngineKind::Postgres => "postgres",
             EngineKind::Redis => "redis",
         };
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers"));
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/servers"));
         command.args([kind, verb]).arg(&self.folder);
         command
     }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use countersign::{AuthenticationToken, Caller, Error, ErrorKind, ExchangeRequest};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest_state_machine::prop_state_machine;
 use serde_json::json;
 
-use crate::properties::driver::{Driven, Memory, Model, Over, OverPostgres, OverSqlite};
+use crate::support::models::driver::{Driven, Model};
 use crate::support::{Fixture, acl_of};
 
 /// As the policy has them unless told.
@@ -20,20 +19,20 @@ const TRIES: u32 = 5;
 const RESENDS: u32 = 3;
 
 #[derive(Clone, Debug, Default)]
-struct Sessions {
+pub struct Sessions {
     seconds: u64,
     sessions: Vec<Session>,
 }
 
 #[derive(Clone, Debug)]
-struct Session {
+pub struct Session {
     expires: u64,
     is_ended: bool,
     guard: Option<Guard>,
 }
 
 #[derive(Clone, Debug)]
-struct Guard {
+pub struct Guard {
     /// Until when the code that was sent last is good, unless it was used.
     code_until: Option<u64>,
     tries_left: u32,
@@ -42,7 +41,7 @@ struct Guard {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Transition {
+pub enum Transition {
     Start { guarded: bool },
     Exchange { session: usize, presented: Presented, keeps: bool, asks_too_much: bool },
     SendAgain { session: usize },
@@ -52,7 +51,7 @@ enum Transition {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Presented {
+pub enum Presented {
     Nothing,
     TheLastCode,
     Another,
@@ -180,7 +179,7 @@ impl Model for Sessions {
 }
 
 /// Those who have started the sessions, in that order.
-struct Customers(Vec<Customer>);
+pub struct Customers(Vec<Customer>);
 
 struct Customer {
     token: AuthenticationToken,
@@ -256,27 +255,4 @@ impl Customer {
             }
         }
     }
-}
-
-prop_state_machine! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    #[test]
-    fn in_memory_sessions_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Customers, Memory>
-    );
-}
-
-prop_state_machine! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn in_a_file_sessions_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Customers, OverSqlite>
-    );
-
-    #[test]
-    fn in_postgres_sessions_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Customers, OverPostgres>
-    );
 }

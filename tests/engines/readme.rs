@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::programs::{Folder, TokenServer, example};
+use crate::support::programs::{Folder, TokenServer, example};
 
 const README: &str = include_str!("../../examples/token_server/README.md");
 const PROGRAM: &str = include_str!("../../examples/token_server/main.rs");

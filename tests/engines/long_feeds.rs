@@ -1,48 +1,20 @@
 //! Feeds of revocations that are longer than one read: they are read in parts, and nothing of them is
 //! lost, whatever is published or commits meanwhile. Redis has its own in `redis_store`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::postgres::PgPool;
-use countersign::store::{Cursor, FeedEvent, FeedPage, SessionStore, conformance, record};
-use countersign::{
-    Algorithm, Grant, IssuedToken, KeyRing, Revocation, RevocationTarget, SealingKey,
-};
+use countersign::store::{Cursor, FeedEvent, SessionStore, conformance};
+use countersign::{Algorithm, Grant, IssuedToken, KeyRing, SealingKey};
 use sqlx::AssertSqlSafe;
 
-use crate::engines::{File, MINUTE, Postgres, revocation};
+use crate::servers::Postgres;
 use crate::support::Fixture;
-
-/// More than two parts of the feed of either engine.
-const MANY: usize = 12_000;
-/// As many as one part has.
-const ONE_PART: usize = 5_000;
-
-fn records(revocations: &[FeedEvent]) -> Vec<String> {
-    revocations.iter().map(|revocation| record::write_event(revocation).unwrap()).collect()
-}
-
-fn until(revocation: &FeedEvent) -> i64 {
-    i64::try_from(revocation.until().as_micros()).unwrap()
-}
-
-/// Publishes many in one transaction.
-async fn fill_file(file: &File, count: usize) -> Vec<FeedEvent> {
-    let published: Vec<_> = (0..count).map(|_| revocation()).collect();
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let insertion = "INSERT INTO countersign_revocations (until, record) \
-                     SELECT $1, value FROM json_each($2)";
-    sqlx::query(insertion)
-        .bind(until(&published[0]))
-        .bind(serde_json::to_string(&records(&published)).unwrap())
-        .execute(&pool)
-        .await
-        .unwrap();
-    published
-}
+use crate::support::durable::{
+    MANY, MINUTE, ONE_PART, Reading, a_long_feed_is_read_in_parts, an_empty_part_is_not_waited_for,
+    records, revocation, until,
+};
 
 async fn insert(
     database: &Postgres,
@@ -70,73 +42,6 @@ async fn fill_database(database: &Postgres, pool: &PgPool, count: usize) -> Vec<
     published
 }
 
-/// A target as something to look up.
-fn name(event: &FeedEvent) -> String {
-    match event {
-        FeedEvent::Revoked(Revocation { target: RevocationTarget::Token(id), .. }) => {
-            id.as_str().to_owned()
-        }
-        other => panic!("published was {other:?}"),
-    }
-}
-
-/// What was read, by target, and how many of each read.
-#[derive(Default)]
-struct Reading {
-    names: HashSet<String>,
-    parts: Vec<usize>,
-}
-
-impl Reading {
-    fn add(&mut self, part: &FeedPage) {
-        self.parts.push(part.events.len());
-        self.names.extend(part.events.iter().map(name));
-    }
-
-    async fn read_to_the_end(&mut self, store: &impl SessionStore, mut cursor: Cursor) -> Cursor {
-        loop {
-            let part = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
-            self.add(&part);
-            cursor = part.next;
-            if part.is_complete {
-                return cursor;
-            }
-        }
-    }
-
-    #[track_caller]
-    fn has_all(&self, published: &[FeedEvent]) {
-        let missing = published.iter().filter(|revocation| !self.names.contains(&name(revocation)));
-        assert_eq!(missing.count(), 0, "in parts of {:?}", self.parts);
-    }
-}
-
-/// Reads a long feed from its start, and what is news since in a second reading.
-async fn a_long_feed_is_read_in_parts(
-    store: &impl SessionStore,
-    fill: impl AsyncFn() -> Vec<FeedEvent>,
-) {
-    let mut cursor = Cursor::START;
-    for _ in 0..2 {
-        let published = fill().await;
-        let mut reading = Reading::default();
-        cursor = reading.read_to_the_end(store, cursor).await;
-        assert!(reading.parts.len() > 2, "one read would take too long");
-        assert!(reading.parts.iter().all(|part| *part <= ONE_PART), "{:?}", reading.parts);
-        reading.has_all(&published);
-        assert_eq!(reading.parts.iter().sum::<usize>(), MANY, "nothing is read twice");
-        let end = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
-        assert!(end.events.is_empty() && end.is_complete, "nothing is left");
-    }
-}
-
-#[tokio::test]
-async fn of_a_file_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left() {
-    let file = File::new();
-    let store = file.node().await;
-    a_long_feed_is_read_in_parts(&store, async || fill_file(&file, MANY).await).await;
-}
-
 #[tokio::test]
 async fn of_a_database_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left() {
     let (database, pool) = (Postgres::new().await, Postgres::pool().await);
@@ -147,26 +52,12 @@ async fn of_a_database_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left(
 
 #[tokio::test]
 async fn a_part_that_is_empty_is_not_waited_for() {
-    let file = File::new();
     let (database, pool) = (Postgres::new().await, Postgres::pool().await);
-    let nodes: [Arc<dyn SessionStore>; 2] =
-        [Arc::new(file.node().await), Arc::new(database.node().await)];
-    fill_file(&file, ONE_PART).await;
+    let node = database.node().await;
     fill_database(&database, &pool, ONE_PART).await;
-    for node in nodes {
-        let first = node.read_feed(&Cursor::START, MINUTE).await.unwrap();
-        assert_eq!(first.events.len(), ONE_PART);
-        assert!(!first.is_complete);
-        let mut next = node.read_feed(&first.next, Duration::ZERO).await.unwrap();
-        while !next.is_complete {
-            let reading = node.read_feed(&next.next, Duration::ZERO);
-            next = tokio::time::timeout(MINUTE, reading).await.expect("it is there").unwrap();
-        }
-        assert!(next.events.is_empty());
-    }
+    an_empty_part_is_not_waited_for(&node).await;
     // Of the database, the part that ends a pass is followed by what came since: also who would
     // wait has it at once.
-    let node = database.node().await;
     let first = node.read_feed(&Cursor::START, MINUTE).await.unwrap();
     let second = tokio::time::timeout(MINUTE / 2, node.read_feed(&first.next, MINUTE));
     let second = second.await.expect("what is there is not waited for").unwrap();
@@ -241,10 +132,6 @@ async fn a_position_of_another_cluster_within_a_long_feed_reads_all_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_whose_feed_is_long_keeps_the_contract() {
-    let file = File::new();
-    let node = file.node().await;
-    fill_file(&file, MANY).await;
-    conformance::check_session_store(Arc::new(node)).await;
     let (database, pool) = (Postgres::new().await, Postgres::pool().await);
     fill_database(&database, &pool, MANY).await;
     conformance::check_session_store(Arc::new(database.node().await)).await;

@@ -1,8 +1,12 @@
 //! A service with a clock that tests move, served over HTTP, and a client for it.
 
+pub mod durable;
 pub mod jose;
 pub mod log;
+pub mod managed_keys;
+pub mod models;
 pub mod problems;
+pub mod programs;
 pub mod sessions;
 
 use std::net::SocketAddr;
@@ -11,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    Acl, Algorithm, AuthenticationToken, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
     TokenServiceBuilder,
 };
@@ -301,4 +305,11 @@ pub fn kid_of(token: &str) -> String {
 pub fn wrong_code_for(code: &str) -> String {
     let last = if code.ends_with('0') { "1" } else { "0" };
     format!("{}{last}", &code[..code.len() - 1])
+}
+
+/// A name that nobody else has.
+pub fn unique(prefix: &str) -> String {
+    let token = AuthenticationToken::generate().unwrap();
+    let tail: String = token.expose().bytes().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{}", &tail[..24])
 }

@@ -18,7 +18,7 @@ pub fn example(name: &str) -> Command {
     path.pop();
     path.push("examples");
     path.push(name);
-    assert!(path.exists(), "build the examples first: cargo build --all-features --examples");
+    assert!(path.exists(), "build the examples first: cargo test --all-features --no-run");
     let mut command = Command::new(path);
     command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -8,8 +8,8 @@ use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, S
 use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenService};
 use http::Request;
 
-use crate::engines::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
-use crate::programs::{Folder, TokenServer, example, free_address};
+use crate::servers::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
+use crate::support::programs::{Folder, TokenServer, example, free_address};
 use crate::support::{AUDIENCE, Answer, ISSUER, Unanswered, random, try_send};
 
 const SEALING_KEY: [u8; 32] = [7; 32];

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::{Cluster, Engine};
-use crate::engines::EngineServer;
 use crate::proxy::Proxy;
+use crate::servers::EngineServer;
 use crate::support::Answer;
 
 const NODES: usize = 2;

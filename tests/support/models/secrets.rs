@@ -7,18 +7,15 @@ use std::time::Duration;
 use countersign::{Acl, Caller, Entity, Error, ErrorKind, Grant, Secret, Validated};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest_state_machine::prop_state_machine;
 
-use crate::properties::driver::{
-    Driven, Memory, Model, Over, OverPostgres, OverSqlite, SECRET_GRACE, SECRET_OVERLAP,
-};
 use crate::support::Fixture;
+use crate::support::models::driver::{Driven, Model, SECRET_GRACE, SECRET_OVERLAP};
 
 const DAY: u64 = 86_400;
 const LIFETIME_DAYS: u64 = 180;
 
 #[derive(Clone, Debug, Default)]
-struct Secrets {
+pub struct Secrets {
     seconds: u64,
     /// Each secret that there ever was, by the order in which they were made.
     expiries: Vec<u64>,
@@ -26,7 +23,7 @@ struct Secrets {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Transition {
+pub enum Transition {
     Read,
     Reset {
         days: Option<u64>,
@@ -128,7 +125,7 @@ impl Model for Secrets {
 }
 
 /// A machine, and the user who manages its secret.
-struct Machine {
+pub struct Machine {
     secrets: Vec<Secret>,
     manager: Arc<Validated>,
 }
@@ -183,27 +180,4 @@ impl Driven for Machine {
             secrets.len() - 1
         })))
     }
-}
-
-prop_state_machine! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    #[test]
-    fn in_memory_secrets_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Machine, Memory>
-    );
-}
-
-prop_state_machine! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn in_a_file_secrets_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Machine, OverSqlite>
-    );
-
-    #[test]
-    fn in_postgres_secrets_live_as_the_model_of_them_does(
-        sequential 1..40 => Over<Machine, OverPostgres>
-    );
 }

@@ -12,8 +12,8 @@ use countersign::{
 };
 use serde_json::{Value, json};
 
-use crate::engines::File;
-use crate::programs::{Folder, TokenServer, example, free_address};
+use crate::support::durable::File;
+use crate::support::programs::{Folder, TokenServer, example, free_address};
 use crate::support::{AUDIENCE, ISSUER, TestClock, kid_of};
 
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -5,31 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::{
-    Cursor, EntityStore, PostgresStore, SessionStore, SqliteStore, StoreError, TableNames,
-    conformance, record,
+    Cursor, EntityStore, PostgresStore, SessionStore, StoreError, TableNames, conformance, record,
 };
-use countersign::{
-    Acl, AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Password, Secret, SystemClock, Timestamp, TokenService,
+use countersign::{Clock as _, EntityId, ErrorKind, SystemClock};
+
+use crate::servers::{Postgres, postgres_url, redis_cluster_node, redis_node};
+use crate::support::durable::{
+    MINUTE, each_session_is_taken_once, fixture_over, no_secret_is_in, revocation, session,
 };
-use serde_json::json;
-
-use crate::engines::{
-    File, MINUTE, Postgres, fixture_over, postgres_url, redis_cluster_node, redis_node, revocation,
-    session, unique,
-};
-use crate::support::{Fixture, PASSWORD, START};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_keeps_the_contract_of_entities() {
-    conformance::check_entity_store(Arc::new(File::new().node().await)).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_keeps_the_contract_of_sessions() {
-    let file = File::new();
-    conformance::check_session_store(Arc::new(file.node().await)).await;
-}
+use crate::support::unique;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_keeps_the_contract_of_entities() {
@@ -61,35 +45,6 @@ async fn a_redis_cluster_keeps_the_contract_of_sessions() {
     conformance::check_session_store(Arc::new(redis_cluster_node(&unique("t")))).await;
 }
 
-/// Takes every one of a number of sessions on several nodes at once.
-async fn each_session_is_taken_once(nodes: Vec<Arc<dyn SessionStore>>) {
-    let now = SystemClock.now();
-    let mut takes = Vec::new();
-    for _ in 0..20 {
-        let session = session(now);
-        nodes[0].insert(session.clone(), now).await.unwrap();
-        let takers = nodes.iter().cycle().take(15).map(|node| {
-            let (node, key, version) = (Arc::clone(node), session.key(), session.version());
-            tokio::spawn(async move { node.take(&key, version).await.unwrap().is_some() })
-        });
-        takes.push(takers.collect::<Vec<_>>());
-    }
-    for takers in takes {
-        let mut winners = 0;
-        for taker in takers {
-            winners += usize::from(taker.await.unwrap());
-        }
-        assert_eq!(winners, 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_one_file_each_session_is_taken_once_by_one_of_several_nodes() {
-    let file = File::new();
-    let nodes = [file.node().await, file.node().await, file.node().await];
-    each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_one_database_each_session_is_taken_once_by_one_of_several_nodes() {
     let database = Postgres::new().await;
@@ -119,16 +74,6 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
     for start in starting {
         start.await.unwrap().unwrap();
     }
-    for _ in 0..20 {
-        let file = File::new();
-        let opening = (0..8).map(|_| {
-            let path = file.path();
-            tokio::spawn(async move { SqliteStore::open(path).await?.migrate().await })
-        });
-        for start in opening.collect::<Vec<_>>() {
-            start.await.unwrap().unwrap();
-        }
-    }
 }
 
 #[tokio::test]
@@ -147,45 +92,15 @@ async fn tables_of_a_later_release_are_left_alone() {
     sqlx::query(sqlx::AssertSqlSafe(later)).execute(&Postgres::pool().await).await.unwrap();
     let error = database.node().await.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    let file = File::new();
-    file.node().await;
-    let later = "INSERT INTO countersign_migrations VALUES (1000)";
-    sqlx::query(later).execute(&sqlite(&file).await).await.unwrap();
-    let store = SqliteStore::open(file.path()).await.unwrap();
-    assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
-}
-
-async fn sqlite(file: &File) -> sqlx::SqlitePool {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
-    sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.unwrap()
 }
 
 #[tokio::test]
-async fn names_that_are_no_names_are_refused_and_a_file_has_no_schema() {
-    let file = File::new();
-    for names in
-        [TableNames::default().prefix("x; DROP TABLE users"), TableNames::default().schema("auth")]
-    {
-        let error = SqliteStore::open_with(file.path(), &names).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Configuration);
-    }
+async fn names_that_are_no_names_are_refused() {
     let error = PostgresStore::connect("mysql://nowhere").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     let no_name = TableNames::default().prefix("x; DROP TABLE users");
     let error = PostgresStore::connect_with(&postgres_url(), &no_name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn a_new_file_is_its_owners_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let file = File::new();
-    file.node().await;
-    for entry in std::fs::read_dir(&file.0).unwrap() {
-        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{mode:o}");
-    }
 }
 
 #[tokio::test]
@@ -219,7 +134,7 @@ async fn a_revocation_whose_transaction_commits_after_a_later_one_is_not_skipped
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_cluster_or_of_a_file_before_a_restore_reads_all_again() {
+async fn a_cursor_of_another_cluster_reads_all_again() {
     let database = Postgres::new().await;
     let store = database.node().await;
     let published = revocation();
@@ -227,15 +142,6 @@ async fn a_cursor_of_another_cluster_or_of_a_file_before_a_restore_reads_all_aga
     let far_ahead = Cursor::new("900000000000:900000000000:");
     let read = store.read_feed(&far_ahead, Duration::ZERO).await.unwrap();
     assert_eq!(read.events, [published]);
-
-    let file = File::new();
-    let store = file.node().await;
-    let published = revocation();
-    store.publish(published.clone()).await.unwrap();
-    let read = store.read_feed(&Cursor::new("1000"), Duration::ZERO).await.unwrap();
-    assert_eq!(read.events, [published]);
-    let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
-    assert!(end.events.is_empty());
 }
 
 #[tokio::test]
@@ -316,66 +222,6 @@ async fn an_engine_that_is_not_there_is_unavailable() {
     let error = EntityStore::get(&store, &EntityId::user("ops").unwrap()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    let nowhere = SqliteStore::open("/nonexistent/folder/tokens.sqlite").await.unwrap_err();
-    assert_eq!(nowhere.kind(), ErrorKind::Unavailable);
-}
-
-#[tokio::test]
-async fn a_backlog_is_purged_in_parts_and_what_is_live_stays() {
-    let file = File::new();
-    let store = file.node().await;
-    let now = SystemClock.now();
-    for _ in 0..1_500 {
-        let mut ended = session(now - MINUTE * 3);
-        ended = ended.next_version(now);
-        SessionStore::insert(&store, ended, now).await.unwrap();
-    }
-    let live = session(now);
-    SessionStore::insert(&store, live.clone(), now).await.unwrap();
-    let parts = [
-        store.purge_expired(now).await.unwrap(),
-        store.purge_expired(now).await.unwrap(),
-        store.purge_expired(now).await.unwrap(),
-    ];
-    assert_eq!(parts, [1_000, 500, 0]);
-    assert!(SessionStore::get(&store, &live.key()).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn what_was_answered_is_there_after_the_process_is_gone() {
-    let file = File::new();
-    let token = {
-        let first = fixture_over(file.node().await);
-        first.user("ops", json!([])).await;
-        first.entity("aa-1", "the-secret-of-a-machine").await;
-        first.session(|new| new).await
-    };
-    let second = fixture_over(file.node().await);
-    let caller = Caller::default();
-    let password = Password::new(PASSWORD).unwrap();
-    second.tokens.issue_user_token("ops", password, &caller).await.unwrap();
-    let secret = Secret::presented("the-secret-of-a-machine");
-    second.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
-    let token = AuthenticationToken::from_text(&token).unwrap();
-    second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
-    let store = File::new().node().await;
-    let built = TokenService::builder()
-        .issuer("https://auth.example.com")
-        .audience("https://api.example.com")
-        .keys(countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap())
-        .sessions(store)
-        .build();
-    assert_eq!(built.unwrap_err().kind(), ErrorKind::Configuration);
-}
-
-#[tokio::test]
-async fn no_secret_is_in_the_file_in_the_clear() {
-    let file = File::new();
-    no_secret_is_in(&fixture_over(file.node().await), async || file.bytes()).await;
 }
 
 #[tokio::test]
@@ -392,61 +238,4 @@ async fn no_secret_is_in_the_database_in_the_clear() {
         dump.into_bytes()
     })
     .await;
-}
-
-/// Has a service keep one of each, and looks for it in all that its store holds.
-pub async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>) {
-    fixture.user("ops", json!([])).await;
-    fixture.entity("aa-1", "canary-of-a-secret").await;
-    let token = fixture.session(|new| new.otp_required(true)).await;
-    let code = fixture.outbox.last_code();
-    let bytes = dump().await;
-    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds("aa-1"), "what is no secret is found");
-    for canary in [PASSWORD, "canary-of-a-secret", &token] {
-        assert!(!holds(canary), "{canary}");
-    }
-    assert!(!holds(&format!("\"{code}\"")), "{code}");
-}
-
-/// What the first release wrote. It is never changed: a later release has to read it.
-const FIRST_FORM: &str = include_str!("first_form.sql");
-
-#[tokio::test]
-async fn what_the_first_release_wrote_is_read() {
-    let file = File::new();
-    sqlx::raw_sql(FIRST_FORM).execute(&sqlite(&file).await).await.unwrap();
-    what_the_first_release_wrote_is_in(&fixture_over(file.node().await)).await;
-}
-
-pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
-    fixture.clock.set(Timestamp::from_secs(START));
-    let caller = Caller::default();
-    let password = Password::new(PASSWORD).unwrap();
-    fixture.tokens.issue_user_token("ops", password, &caller).await.unwrap();
-    let secret = Secret::presented("the-secret-of-the-first-release");
-    fixture.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
-    let token = AuthenticationToken::from_text("the-session-of-the-first-release").unwrap();
-    let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
-    assert_eq!(exchanged.customer_id.as_str(), "cus_1");
-    assert_eq!(exchanged.custom_claims["tier"], json!("gold"));
-}
-
-#[tokio::test]
-async fn a_record_of_a_later_release_or_a_damaged_one_is_corrupt_and_quoted_nowhere() {
-    let entity = Entity::entity("canary-of-a-name").unwrap().with_acl(Acl::everything());
-    let text = record::write_entity(&entity).unwrap();
-    assert!(record::read_entity(&text).is_ok());
-    for damaged in [
-        text.replacen("\"form\":1", "\"form\":2", 1),
-        text.replacen("\"disabled\":false", "\"disabled\":\"canary-of-a-name\"", 1),
-        text.replacen("\"subject_type\":\"entity\"", "\"subject_type\":\"user\"", 1),
-        text[..text.len() / 2].to_owned(),
-        String::new(),
-    ] {
-        assert_ne!(damaged, text);
-        let error = record::read_entity(&damaged).unwrap_err();
-        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
-        assert!(!format!("{error:?}").contains("canary-of-a-name"), "{error:?}");
-    }
 }

@@ -2,14 +2,13 @@
 //! the authentication token with it.
 //!
 //! ```text
-//! cargo run --example email_code
+//! cargo run -p email_code
 //! ```
 //!
 //! Messages are made by `lettre` and written to a folder, as files that any mail program opens. To
 //! send them, take `AsyncSmtpTransport` in the place of `AsyncFileTransport`: the rest stays.
 
-#![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
-
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -64,12 +63,12 @@ impl OneTimePasswordSender for Mailer {
 async fn main() -> Result<(), Problem> {
     let folder = std::env::temp_dir().join(format!("countersign-mail-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let outcome = run(&folder).await;
+    let outcome = run(&folder, &mut io::stdout()).await;
     fs::remove_dir_all(&folder)?;
     outcome
 }
 
-async fn run(folder: &Path) -> Result<(), Problem> {
+async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
     let tokens = TokenService::builder()
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
@@ -84,21 +83,21 @@ async fn run(folder: &Path) -> Result<(), Problem> {
     let password = Password::new("correct-horse-battery-staple")?;
     let login = CustomerLogin::new("jane@example.com", password);
     let started = tokens.log_in_customer(login, &Caller::default()).await?;
-    println!("Jane has logged in, and her session asks for a code.");
+    writeln!(out, "Jane has logged in, and her session asks for a code.")?;
 
     let without = tokens.exchange(&started.token, ExchangeRequest::default()).await;
     let refused = without.err().map(|error| error.kind());
     if refused != Some(ErrorKind::OneTimePasswordRequired) {
         return Err("the session was exchanged without its code".into());
     }
-    println!("Without the code, her token is not exchanged.");
+    writeln!(out, "Without the code, her token is not exchanged.")?;
 
     let email = only_file(folder)?;
-    println!("This was mailed:\n\n{}", indent(&email));
+    writeln!(out, "This was mailed:\n\n{}", indent(&email))?;
     let code = code_in(&email).ok_or("the message has no code")?;
     let request = ExchangeRequest::default().one_time_password(code);
     let jwt = tokens.exchange(&started.token, request).await?;
-    println!("With it, it is: Jane has the token {}.", jwt.id);
+    writeln!(out, "With it, it is: Jane has the token {}.", jwt.id)?;
     Ok(())
 }
 
@@ -116,4 +115,24 @@ fn code_in(email: &str) -> Option<&str> {
 
 fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_code_that_was_mailed_completes_the_exchange() {
+        let folder =
+            std::env::temp_dir().join(format!("countersign-mail-test-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut out = Vec::new();
+        let outcome = run(&folder, &mut out).await;
+        fs::remove_dir_all(&folder).unwrap();
+        outcome.unwrap();
+        let out = String::from_utf8(out).unwrap();
+        for line in ["To: jane@example.com", "Subject: Your code", "Jane has the token jwt_"] {
+            assert!(out.contains(line), "{out}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::programs::Folder;
+use crate::support::programs::Folder;
 use crate::support::send;
 
 /// How long is waited for what is not there yet: an element, an answer of a script.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use crate::cluster::{Cluster, Engine};
-use crate::programs::seed;
+use crate::support::programs::seed;
 use crate::support::{Unanswered, random};
 
 const NODES: usize = 3;

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use tokio::runtime::Runtime;
 
-use crate::engines::{File, Postgres, fixture_with};
 use crate::support::Fixture;
 
 /// What the policy of these services says.
@@ -121,30 +120,8 @@ impl Store for Memory {
     }
 }
 
-pub struct OverSqlite;
-
-impl Store for OverSqlite {
-    type Place = File;
-
-    async fn fixture() -> (Fixture, File) {
-        let file = File::new();
-        (fixture_with(file.node().await, policy()), file)
-    }
-}
-
-pub struct OverPostgres;
-
-impl Store for OverPostgres {
-    type Place = Postgres;
-
-    async fn fixture() -> (Fixture, Postgres) {
-        let database = Postgres::new().await;
-        (fixture_with(database.node().await, policy()), database)
-    }
-}
-
 /// Throttles are another subject, and would end what is looked at here.
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     Policy::default()
         .throttle_by_name(ThrottleLimit::unlimited())
         .throttle_by_address(ThrottleLimit::unlimited())

@@ -1,0 +1,22 @@
+//! What the crate promises over real engines, in a real browser, and to clients in other languages.
+//! `scripts/servers` starts the engines, and `scripts/test` installs the rest.
+
+mod browser;
+mod cluster;
+mod customer_portal;
+mod durable_stores;
+mod engine_faults;
+mod examples;
+mod independent_clients;
+mod long_feeds;
+mod managed_keys;
+mod nodes;
+mod properties;
+mod proxy;
+mod readme;
+mod redis_store;
+mod servers;
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "`it` uses the rest")]
+mod support;

@@ -1,0 +1,62 @@
+//! Managed keys over the engines.
+
+use std::sync::Arc;
+
+use countersign::store::conformance;
+
+use crate::servers::{EngineServer, Postgres, redis_cluster_node, redis_node};
+use crate::support::managed_keys::{
+    fifty_rotations_under_load_refuse_no_good_token, no_private_key_is_in,
+};
+use crate::support::unique;
+
+#[tokio::test]
+async fn no_private_key_is_in_a_database_in_the_clear() {
+    let database = Postgres::new().await;
+    no_private_key_is_in(database.node().await, async || {
+        let rows = format!("SELECT t::text FROM {}.countersign_signing_keys t", database.schema);
+        let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(rows));
+        rows.fetch_all(&Postgres::pool().await).await.unwrap().concat().into_bytes()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_private_key_is_in_redis_in_the_clear() {
+    let server = EngineServer::redis();
+    no_private_key_is_in(server.redis_node(), async || {
+        let record: Vec<String> =
+            server.redis_command(&["HGETALL", "countersign:signing-keys"]).await;
+        record.concat().into_bytes()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(Postgres::new().await.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(redis_node(&unique("keys-")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_keeps_the_contract_of_keys() {
+    conformance::check_key_store(Arc::new(redis_cluster_node(&unique("keys-")))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_postgres_fifty_rotations_under_load_refuse_no_good_token() {
+    let database = Postgres::new().await;
+    let stores = [database.node().await, database.node().await, database.node().await];
+    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_redis_fifty_rotations_under_load_refuse_no_good_token() {
+    let prefix = unique("rotations-");
+    let stores = [redis_node(&prefix), redis_node(&prefix), redis_node(&prefix)];
+    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+}

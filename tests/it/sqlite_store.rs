@@ -1,0 +1,263 @@
+//! The store in a file: the suite that every store passes, and what is its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::store::{Cursor, FeedEvent, SessionStore, SqliteStore, TableNames, conformance};
+use countersign::{
+    Algorithm, AuthenticationToken, Caller, Clock as _, ErrorKind, ExchangeRequest, ManagedKeys,
+    Password, Secret, SystemClock, TokenService,
+};
+use proptest::prelude::*;
+use proptest_state_machine::prop_state_machine;
+use serde_json::json;
+
+use crate::support::durable::{
+    File, MANY, MINUTE, ONE_PART, a_long_feed_is_read_in_parts, an_empty_part_is_not_waited_for,
+    each_session_is_taken_once, fixture_over, fixture_with, no_secret_is_in, records, revocation,
+    session, until, what_the_first_release_wrote_is_in,
+};
+use crate::support::managed_keys::no_private_key_is_in;
+use crate::support::models::driver::{Over, Store, policy};
+use crate::support::models::secrets::Machine;
+use crate::support::models::sessions::Customers;
+use crate::support::{AUDIENCE, Fixture, ISSUER, PASSWORD};
+
+/// Publishes many in one transaction.
+async fn fill_file(file: &File, count: usize) -> Vec<FeedEvent> {
+    let published: Vec<_> = (0..count).map(|_| revocation()).collect();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let insertion = "INSERT INTO countersign_revocations (until, record) \
+                     SELECT $1, value FROM json_each($2)";
+    sqlx::query(insertion)
+        .bind(until(&published[0]))
+        .bind(serde_json::to_string(&records(&published)).unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    published
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_keeps_the_contract_of_entities() {
+    conformance::check_entity_store(Arc::new(File::new().node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_keeps_the_contract_of_sessions() {
+    let file = File::new();
+    conformance::check_session_store(Arc::new(file.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_one_file_each_session_is_taken_once_by_one_of_several_nodes() {
+    let file = File::new();
+    let nodes = [file.node().await, file.node().await, file.node().await];
+    each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = File::new();
+    file.node().await;
+    for entry in std::fs::read_dir(&file.0).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_is_purged_in_parts_and_what_is_live_stays() {
+    let file = File::new();
+    let store = file.node().await;
+    let now = SystemClock.now();
+    for _ in 0..1_500 {
+        let mut ended = session(now - MINUTE * 3);
+        ended = ended.next_version(now);
+        SessionStore::insert(&store, ended, now).await.unwrap();
+    }
+    let live = session(now);
+    SessionStore::insert(&store, live.clone(), now).await.unwrap();
+    let parts = [
+        store.purge_expired(now).await.unwrap(),
+        store.purge_expired(now).await.unwrap(),
+        store.purge_expired(now).await.unwrap(),
+    ];
+    assert_eq!(parts, [1_000, 500, 0]);
+    assert!(SessionStore::get(&store, &live.key()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_the_process_is_gone() {
+    let file = File::new();
+    let token = {
+        let first = fixture_over(file.node().await);
+        first.user("ops", json!([])).await;
+        first.entity("aa-1", "the-secret-of-a-machine").await;
+        first.session(|new| new).await
+    };
+    let second = fixture_over(file.node().await);
+    let caller = Caller::default();
+    let password = Password::new(PASSWORD).unwrap();
+    second.tokens.issue_user_token("ops", password, &caller).await.unwrap();
+    let secret = Secret::presented("the-secret-of-a-machine");
+    second.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
+    let token = AuthenticationToken::from_text(&token).unwrap();
+    second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
+    let store = File::new().node().await;
+    let built = TokenService::builder()
+        .issuer("https://auth.example.com")
+        .audience("https://api.example.com")
+        .keys(countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap())
+        .sessions(store)
+        .build();
+    assert_eq!(built.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_file_in_the_clear() {
+    let file = File::new();
+    no_secret_is_in(&fixture_over(file.node().await), async || file.bytes()).await;
+}
+
+/// What the first release wrote. It is never changed: a later release has to read it.
+const FIRST_FORM: &str = include_str!("first_form.sql");
+
+#[tokio::test]
+async fn what_the_first_release_wrote_is_read() {
+    let file = File::new();
+    sqlx::raw_sql(FIRST_FORM).execute(&sqlite(&file).await).await.unwrap();
+    what_the_first_release_wrote_is_in(&fixture_over(file.node().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_at_once_make_the_tables_of_a_file_once() {
+    for _ in 0..20 {
+        let file = File::new();
+        let opening = (0..8).map(|_| {
+            let path = file.path();
+            tokio::spawn(async move { SqliteStore::open(path).await?.migrate().await })
+        });
+        for start in opening.collect::<Vec<_>>() {
+            start.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn tables_of_a_later_release_are_left_alone() {
+    let file = File::new();
+    file.node().await;
+    let later = "INSERT INTO countersign_migrations VALUES (1000)";
+    sqlx::query(later).execute(&sqlite(&file).await).await.unwrap();
+    let store = SqliteStore::open(file.path()).await.unwrap();
+    assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+async fn sqlite(file: &File) -> sqlx::SqlitePool {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
+    sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.unwrap()
+}
+
+#[tokio::test]
+async fn names_that_are_no_names_are_refused_and_a_file_has_no_schema() {
+    let file = File::new();
+    for names in
+        [TableNames::default().prefix("x; DROP TABLE users"), TableNames::default().schema("auth")]
+    {
+        let error = SqliteStore::open_with(file.path(), &names).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_a_file_before_a_restore_reads_all_again() {
+    let file = File::new();
+    let store = file.node().await;
+    let published = revocation();
+    store.publish(published.clone()).await.unwrap();
+    let read = store.read_feed(&Cursor::new("1000"), Duration::ZERO).await.unwrap();
+    assert_eq!(read.events, [published]);
+    let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert!(end.events.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_unavailable() {
+    let nowhere = SqliteStore::open("/nonexistent/folder/tokens.sqlite").await.unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn of_a_file_a_long_feed_is_read_in_parts_and_nothing_is_lost_or_left() {
+    let file = File::new();
+    let store = file.node().await;
+    a_long_feed_is_read_in_parts(&store, async || fill_file(&file, MANY).await).await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_long_feed_that_is_empty_is_not_waited_for() {
+    let file = File::new();
+    let node = file.node().await;
+    fill_file(&file, ONE_PART).await;
+    an_empty_part_is_not_waited_for(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_feed_is_long_keeps_the_contract() {
+    let file = File::new();
+    let node = file.node().await;
+    fill_file(&file, MANY).await;
+    conformance::check_session_store(Arc::new(node)).await;
+}
+
+#[tokio::test]
+async fn keys_in_a_store_that_lasts_need_a_sealing_key_that_does() {
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(File::new().node().await);
+    let built = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys).build();
+    assert_eq!(built.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn no_private_key_is_in_a_file_in_the_clear() {
+    let file = File::new();
+    no_private_key_is_in(file.node().await, async || file.bytes()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_keeps_the_contract_of_keys() {
+    let file = File::new();
+    conformance::check_key_store(Arc::new(file.node().await)).await;
+}
+
+pub struct OverSqlite;
+
+impl Store for OverSqlite {
+    type Place = File;
+
+    async fn fixture() -> (Fixture, File) {
+        let file = File::new();
+        (fixture_with(file.node().await, policy()), file)
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn in_a_file_secrets_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Machine, OverSqlite>
+    );
+
+    #[test]
+    fn in_a_file_sessions_live_as_the_model_of_them_does(
+        sequential 1..40 => Over<Customers, OverSqlite>
+    );
+}
