@@ -11,8 +11,10 @@ use crate::service::http::routes::authentication_tokens::links;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::fields::Fields;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::problem;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
+use crate::service::session::no_session;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
 
 /// Exchanges the token for a JWT.
@@ -23,7 +25,7 @@ pub(in crate::service::http::routes) async fn exchange(
     problem::answer(&tokens, try_exchange(&tokens, request).await)
 }
 
-async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
@@ -32,9 +34,9 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
     let (mut wanted, mut invalid) = read_request(&received.members()?)?;
     invalid.extend(tokens.exchange_faults(&wanted));
     if !invalid.is_empty() {
-        return Err(Refused::Invalid(invalid));
+        return Err(invalid.into());
     }
-    let token = mount.token.ok_or(Refused::NoToken)?;
+    let token = mount.token.ok_or_else(no_session)?;
     wanted = wanted.caller(mount.caller);
     if let Some(bearer) = bearer {
         wanted = wanted.bearer(bearer);

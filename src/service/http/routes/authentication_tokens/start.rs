@@ -11,7 +11,8 @@ use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::fields::Fields;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::problem;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::model::password::Password;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
@@ -25,7 +26,7 @@ pub(in crate::service::http::routes) async fn start(
     problem::answer(&tokens, try_start(&tokens, request).await)
 }
 
-async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
@@ -53,13 +54,13 @@ enum Mode {
 }
 
 impl Mode {
-    fn read(members: &Map<String, Value>) -> Result<Self, Refused> {
+    fn read(members: &Map<String, Value>) -> Result<Self, Rejection> {
         match Fields::of(members).text("mode")? {
             None | Some("password") => Ok(Self::Password),
             Some("passwordless") => Ok(Self::Passwordless),
             Some(_) => {
                 let message = "must be `password` or `passwordless`";
-                Err(Refused::Invalid(vec![InvalidField::new("mode", message)]))
+                Err(vec![InvalidField::new("mode", message)].into())
             }
         }
     }
@@ -68,7 +69,7 @@ impl Mode {
 fn read_login(
     members: &Map<String, Value>,
     tokens: &TokenService,
-) -> Result<CustomerLogin, Refused> {
+) -> Result<CustomerLogin, Rejection> {
     let mut fields = Fields::of(members);
     let username = fields.required_text("username")?;
     let password = fields.required_text("password")?.map(Password::new);
@@ -81,7 +82,7 @@ fn read_login(
     invalid.extend(tokens.login_faults(expires_at, otp_required));
     let (Some(username), Some(Ok(password)), true) = (username, password, invalid.is_empty())
     else {
-        return Err(Refused::Invalid(invalid));
+        return Err(invalid.into());
     };
     let mut login = CustomerLogin::new(username, password).otp_required(otp_required);
     if let Some(expires_at) = expires_at {
@@ -93,7 +94,7 @@ fn read_login(
 fn read_session(
     members: &Map<String, Value>,
     tokens: &TokenService,
-) -> Result<NewSession, Refused> {
+) -> Result<NewSession, Rejection> {
     let mut fields = Fields::of(members);
     let customer_id = fields.required_text("customerId")?.map(CustomerId::new);
     if let Some(Err(error)) = &customer_id {
@@ -120,5 +121,5 @@ fn read_session(
         new = new.custom_claims(claims.clone());
     }
     invalid.extend(tokens.session_faults(&new, tokens.now()));
-    if invalid.is_empty() { Ok(new) } else { Err(Refused::Invalid(invalid)) }
+    if invalid.is_empty() { Ok(new) } else { Err(invalid.into()) }
 }
