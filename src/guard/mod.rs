@@ -5,6 +5,7 @@ pub(crate) mod bearer;
 pub(crate) mod client_address;
 pub(crate) mod extract;
 mod future;
+pub(crate) mod problem;
 pub(crate) mod refusal;
 pub mod require;
 pub mod validate;

@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::response::IntoResponse;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::json;
 
+use crate::guard::problem::Problem;
 use crate::validate::TokenFault;
-
-/// When to try again where nobody knows better.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a layer or an extractor refuses a request: its status and challenge are chosen here, its
 /// body by whoever mounts the layer ([`Refuse`]).
@@ -79,8 +76,7 @@ impl RefusalReason {
 
 impl Refusal {
     pub(crate) fn new(reason: RefusalReason, realm: &str) -> Self {
-        let retry_after = (reason == RefusalReason::Unavailable).then_some(RETRY_AFTER);
-        Self { reason, realm: realm.into(), permission: None, retry_after }
+        Self { reason, realm: realm.into(), permission: None, retry_after: None }
     }
 
     pub(crate) fn insufficient(permission: &Arc<str>, realm: &str) -> Self {
@@ -171,42 +167,39 @@ impl Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if let Some(delay) = self.retry_after {
-            headers.insert(http::header::RETRY_AFTER, retry_after(delay));
+        if self.reason == RefusalReason::Unavailable {
+            headers.insert(RETRY_AFTER, retry_after(self.retry_after));
         }
         headers
     }
 
-    pub(crate) fn into_problem(self) -> Response<String> {
+    fn to_problem(&self) -> Response<String> {
         let status = self.status();
-        let body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-            "detail": self.message(),
-        });
-        let mut response = Response::new(body.to_string());
-        *response.status_mut() = status;
-        *response.headers_mut() = self.headers();
-        let problem = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, problem);
-        response
+        let problem = Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: self.message(),
+            invalid_fields: &[],
+        };
+        problem.into_response(self.headers())
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        self.into_problem().map(Body::from)
+        self.to_problem().map(Body::from)
     }
 }
 
-/// Whole seconds, and one at least (RFC 9110 §10.2.3).
-pub(crate) fn retry_after(delay: Duration) -> HeaderValue {
+/// Returns whole seconds, and one where nobody knows better (RFC 9110 §10.2.3).
+pub(crate) fn retry_after(delay: Option<Duration>) -> HeaderValue {
+    let delay = delay.unwrap_or_default();
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     HeaderValue::from(seconds.max(1))
 }
 
-/// `WWW-Authenticate` (RFC 6750 §3).
+/// Returns the value of `WWW-Authenticate` (RFC 6750 §3).
 pub(crate) fn challenge(
     realm: &str,
     error: Option<&str>,
@@ -259,7 +252,7 @@ pub struct ProblemDetails;
 
 impl<B: From<String>> Refuse<B> for ProblemDetails {
     fn refuse(&self, refusal: &Refusal) -> Response<B> {
-        refusal.clone().into_problem().map(B::from)
+        refusal.to_problem().map(B::from)
     }
 }
 

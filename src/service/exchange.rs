@@ -18,6 +18,7 @@ use crate::service::model::access_token::AccessToken;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
+use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
@@ -30,13 +31,15 @@ use crate::token::identifier::{CustomerId, TokenId};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ExchangeRequest {
-    invalidate: bool,
-    one_time_password: Option<OneTimePassword>,
-    custom_claims: Option<Map<String, Value>>,
-    expires_at: Option<Timestamp>,
-    acl: Option<Acl>,
-    bearer: Option<Arc<Validated>>,
-    caller: Caller,
+    pub(super) invalidate: bool,
+    pub(super) one_time_password: Option<OneTimePassword>,
+    pub(super) custom_claims: Option<Map<String, Value>>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) acl: Option<Acl>,
+    pub(super) bearer: Option<Arc<Validated>>,
+    pub(super) caller: Caller,
+    /// What a route found wrong with the fields that it read, to be told along with the rest.
+    pub(super) invalid: Vec<InvalidField>,
 }
 
 impl Default for ExchangeRequest {
@@ -49,6 +52,7 @@ impl Default for ExchangeRequest {
             acl: None,
             bearer: None,
             caller: Caller::default(),
+            invalid: Vec::new(),
         }
     }
 }
@@ -136,6 +140,15 @@ impl TokenService {
         token: &AuthenticationToken,
         request: ExchangeRequest,
     ) -> Result<ExchangedToken, Error> {
+        self.exchange_presented(Some(token), request).await
+    }
+
+    /// Exchanges what was presented as an authentication token: none, where it cannot be one.
+    pub(super) async fn exchange_presented(
+        &self,
+        token: Option<&AuthenticationToken>,
+        request: ExchangeRequest,
+    ) -> Result<ExchangedToken, Error> {
         let mut found = None;
         let exchanged = self.try_exchange(token, &request, &mut found).await;
         let operation = Operation::EXCHANGE;
@@ -156,7 +169,7 @@ impl TokenService {
     /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_exchange(
         &self,
-        token: &AuthenticationToken,
+        token: Option<&AuthenticationToken>,
         request: &ExchangeRequest,
         found: &mut Option<Session>,
     ) -> Result<ExchangedToken, Error> {
@@ -164,6 +177,7 @@ impl TokenService {
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
+        let token = token.ok_or_else(no_session)?;
         let mut accepted = None;
         retry_on_conflict!({
             // Before the session is read: what ends it after that takes the token back, too.
@@ -192,11 +206,11 @@ impl TokenService {
         })
     }
 
-    /// All that is wrong with a request, whatever the session.
-    pub(crate) fn exchange_faults(&self, request: &ExchangeRequest) -> Vec<InvalidField> {
+    /// Returns all that is wrong with a request, whatever the session.
+    fn exchange_faults(&self, request: &ExchangeRequest) -> Vec<InvalidField> {
         let policy = &self.parts.policy;
         let now = self.now();
-        let mut invalid = Vec::new();
+        let mut invalid = request.invalid.clone();
         if let Some(code) = &request.one_time_password
             && !code.has_form(policy.one_time_password_digits)
         {

@@ -191,6 +191,18 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
 }
 
 #[tokio::test]
+async fn fields_are_checked_before_the_token_is_looked_for() {
+    let (_fixture, server) = fixture().await;
+    let unknown = "A".repeat(43);
+    for token in ["cannot.be.one", &unknown] {
+        let body = json!({"acl": [], "expiredTime": "2000-01-01T00:00:00Z"});
+        let answer = exchange(&server, token, &body).await;
+        assert_eq!(invalid_fields(&answer), ["acl", "expiredTime"], "{token}");
+        exchange(&server, token, &json!({})).await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_entries_are_refused_by_size() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;

@@ -144,6 +144,20 @@ async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_refusal_of_the_c
 }
 
 #[tokio::test]
+async fn a_request_that_is_refused_for_its_fields_is_an_event_too() {
+    let server = serve(&Fixture::new()).await;
+    let log = Log::default();
+    let _listening = log.listen();
+    server.post("/authentication-tokens", None, &json!({})).await.expect(422);
+    let path = format!("/authentication-tokens/{}/exchange", "A".repeat(43));
+    server.post(&path, None, &json!({"acl": []})).await.expect(422);
+    for operation in ["start_session", "exchange"] {
+        let event = log.only(operation);
+        assert_eq!((&*event["outcome"], &*event["reason"]), ("refused", "invalid_fields"));
+    }
+}
+
+#[tokio::test]
 async fn a_sessions_events_name_it_by_its_public_id() {
     let fixture = Fixture::new();
     register_customer(&fixture, false).await;

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::guard::future::RefusableFuture;
 use crate::guard::refusal::Refuse;
 use crate::guard::validate::Validate;
 use crate::validate::other_issuers::KeyFetch;
@@ -30,8 +31,7 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         Waiting { waiting: Option<Box<Waiting<S, R, ReqBody>>> },
-        LetThrough { #[pin] inner: S::Future },
-        Refused { response: Option<Response<ResBody>> },
+        Decided { #[pin] response: RefusableFuture<S::Future, ResBody> },
     }
 }
 
@@ -46,12 +46,8 @@ impl<S, R, ReqBody, ResBody> ValidateFuture<S, R, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn let_through(inner: S::Future) -> Self {
-        Self { state: State::LetThrough { inner } }
-    }
-
-    pub(super) fn refused(response: Response<ResBody>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+    pub(super) fn decided(response: RefusableFuture<S::Future, ResBody>) -> Self {
+        Self { state: State::Decided { response } }
     }
 
     pub(super) fn waiting(
@@ -78,15 +74,11 @@ where
                 ready!(waiting.fetch.as_mut().poll(context));
             }
             if let Some(Waiting { mut validate, request, .. }) = waiting.take().map(|it| *it) {
-                state.set(validate.answer(request).state);
+                state.set(State::Decided { response: validate.answer(request) });
             }
         }
         match state.project() {
-            StateProjection::LetThrough { inner } => inner.poll(context),
-            // Polled again after it was ready, which no caller may do, it never is.
-            StateProjection::Refused { response } => {
-                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
-            }
+            StateProjection::Decided { response } => response.poll(context),
             StateProjection::Waiting { .. } => Poll::Pending,
         }
     }

@@ -5,6 +5,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
+use crate::guard::future::RefusableFuture;
 use crate::guard::refusal::{ProblemDetails, Refusal, Refuse};
 use crate::guard::validate::ValidateFuture;
 use crate::validate::Validator;
@@ -30,7 +31,7 @@ impl<S, R> Validate<S, R> {
     pub(super) fn answer<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
-    ) -> ValidateFuture<S, R, ReqBody, ResBody>
+    ) -> RefusableFuture<S::Future, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         R: Refuse<ResBody>,
@@ -39,8 +40,8 @@ impl<S, R> Validate<S, R> {
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         match outcome {
-            Ok(()) => ValidateFuture::let_through(self.inner.call(request)),
-            Err(refusal) => ValidateFuture::refused(self.refuse.refuse(&refusal)),
+            Ok(()) => RefusableFuture::let_through(self.inner.call(request)),
+            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
         }
     }
 
@@ -90,6 +91,6 @@ where
             return ValidateFuture::waiting(flight, std::mem::replace(self, clone), request);
         }
         // Nothing has been awaited since `poll_ready`: the service that was ready is called.
-        self.answer(request)
+        ValidateFuture::decided(self.answer(request))
     }
 }

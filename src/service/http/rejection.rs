@@ -1,13 +1,90 @@
-//! Rejections of the layers of a token service.
+//! How errors of the service are answered over HTTP.
 
-use std::time::Duration;
+use http::StatusCode;
 
+use crate::error::{Error, ErrorKind};
 use crate::guard::refusal::{Refusal, RefusalReason};
 
+/// A status, and a problem of that status (RFC 9457): the end of its `type`, and its title.
+pub(super) type Answer = (StatusCode, &'static str, &'static str);
+
+impl ErrorKind {
+    /// Returns how errors of this kind are answered. The documentation of the router lists the
+    /// problems.
+    pub(super) fn answer(self) -> Answer {
+        use StatusCode as Status;
+
+        match self {
+            Self::InvalidRequest => {
+                (Status::BAD_REQUEST, "malformed-request", "The request is malformed")
+            }
+            Self::InvalidFields => {
+                (Status::UNPROCESSABLE_ENTITY, "invalid-fields", "Some fields are invalid")
+            }
+            Self::InvalidCredentials | Self::InvalidEntity => {
+                let title = "The name and the password are not valid";
+                (Status::UNAUTHORIZED, "invalid-credentials", title)
+            }
+            Self::OneTimePasswordRequired => {
+                let title = "A one-time password is required";
+                (Status::UNAUTHORIZED, "one-time-password-required", title)
+            }
+            Self::OneTimePasswordInvalid => {
+                let title = "The one-time password is not valid";
+                (Status::UNAUTHORIZED, "one-time-password-invalid", title)
+            }
+            Self::InvalidToken => {
+                (Status::UNAUTHORIZED, "invalid-token", "The bearer token is not accepted")
+            }
+            Self::AclExceedsGrant => {
+                (Status::FORBIDDEN, "acl-exceeds-grant", "More is asked for than is held")
+            }
+            Self::CustomClaimsNotAllowed => {
+                (Status::FORBIDDEN, "custom-claims-not-allowed", "Custom claims are not allowed")
+            }
+            Self::InsufficientPermission => {
+                (Status::FORBIDDEN, "insufficient-permission", "The permission is missing")
+            }
+            Self::NotFound => (Status::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::Conflict => {
+                (Status::CONFLICT, "conflict", "The state of the session does not allow it")
+            }
+            Self::Throttled => {
+                (Status::TOO_MANY_REQUESTS, "too-many-requests", "There were too many attempts")
+            }
+            Self::Unavailable | Self::Overloaded => {
+                (Status::SERVICE_UNAVAILABLE, "unavailable", "The service is unavailable")
+            }
+            Self::Configuration | Self::InvalidKey | Self::Internal => {
+                (Status::INTERNAL_SERVER_ERROR, "internal", "The service failed")
+            }
+        }
+    }
+}
+
+/// Logs the error behind an answer that does not give its cause.
+pub(super) fn log_fault(error: &Error, status: StatusCode) {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::warn!(?error, "a request is answered 503: {error}");
+    } else if status.is_server_error() {
+        tracing::error!(?error, "a request is answered 500: {error}");
+    }
+}
+
 impl Refusal {
-    pub(in crate::service) fn unavailable(realm: &str, retry_after: Option<Duration>) -> Self {
-        let mut rejection = Self::new(RefusalReason::Unavailable, realm);
-        rejection.retry_after = retry_after.or(rejection.retry_after);
-        rejection
+    /// Returns the rejection of a request for which a layer has not got a token from the service.
+    pub(super) fn of_error(error: &Error, realm: &str) -> Self {
+        let reason = match (error.kind(), error.kind().answer().0) {
+            // A session whose tokens were taken back is as good as none.
+            (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RefusalReason::UnknownSession,
+            (ErrorKind::OneTimePasswordRequired, _) => RefusalReason::OneTimePasswordRequired,
+            (_, StatusCode::SERVICE_UNAVAILABLE) => RefusalReason::Unavailable,
+            // The caller has asked for nothing that could be wrong.
+            _ => RefusalReason::Internal,
+        };
+        let mut refusal = Self::new(reason, realm);
+        refusal.retry_after = error.retry_after();
+        log_fault(error, refusal.status());
+        refusal
     }
 }

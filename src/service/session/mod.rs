@@ -1,7 +1,7 @@
 //! Sessions of customers: finding and listing them, and what starting and ending them shares.
 
 mod end;
-mod new;
+pub(super) mod new;
 mod start;
 
 use crate::audit::Operation;

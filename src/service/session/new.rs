@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::error::InvalidField;
 use crate::service::model::password::Password;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::token::acl::Acl;
@@ -12,18 +13,21 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NewSession {
-    pub(super) customer_id: CustomerId,
-    pub(super) organization_id: Option<OrganizationId>,
-    pub(super) acl: Acl,
-    pub(super) custom_claims: Map<String, Value>,
-    pub(super) otp_required: bool,
-    pub(super) ends: Ends,
-    pub(super) token: Option<AuthenticationToken>,
+    pub(in crate::service) customer_id: Option<CustomerId>,
+    pub(in crate::service) organization_id: Option<OrganizationId>,
+    pub(in crate::service) acl: Acl,
+    pub(in crate::service) custom_claims: Map<String, Value>,
+    pub(in crate::service) otp_required: bool,
+    pub(in crate::service) ends: Ends,
+    pub(in crate::service) token: Option<AuthenticationToken>,
+    /// What a route found wrong with the fields that it read, to be told along with the rest. The
+    /// customer may be missing then.
+    pub(in crate::service) invalid: Vec<InvalidField>,
 }
 
 /// When a session is to end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ends {
+pub(in crate::service) enum Ends {
     AsThePolicySays,
     After(Duration),
     At(Timestamp),
@@ -33,13 +37,14 @@ impl NewSession {
     /// A session of a customer. It allows nothing, unless told.
     pub fn of(customer_id: CustomerId) -> Self {
         Self {
-            customer_id,
+            customer_id: Some(customer_id),
             organization_id: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             otp_required: false,
             ends: Ends::AsThePolicySays,
             token: None,
+            invalid: Vec::new(),
         }
     }
 
@@ -102,16 +107,25 @@ pub struct StartedSession {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CustomerLogin {
-    pub(super) username: String,
-    pub(super) password: Password,
-    pub(super) otp_required: bool,
-    pub(super) expires_at: Option<Timestamp>,
+    pub(in crate::service) username: String,
+    pub(in crate::service) password: Option<Password>,
+    pub(in crate::service) otp_required: bool,
+    pub(in crate::service) expires_at: Option<Timestamp>,
+    /// What a route found wrong with the fields that it read, to be told along with the rest. The
+    /// name and the password may be missing then.
+    pub(in crate::service) invalid: Vec<InvalidField>,
 }
 
 impl CustomerLogin {
     /// A login with a name and a password.
     pub fn new(username: impl Into<String>, password: Password) -> Self {
-        Self { username: username.into(), password, otp_required: false, expires_at: None }
+        Self {
+            username: username.into(),
+            password: Some(password),
+            otp_required: false,
+            expires_at: None,
+            invalid: Vec::new(),
+        }
     }
 
     /// Whether an exchange needs a one-time password. A credential that asks for one always gets

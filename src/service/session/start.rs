@@ -11,7 +11,7 @@ use crate::service::session::new::{CustomerLogin, Ends, NewSession, StartedSessi
 use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
-use crate::token::identifier::SessionId;
+use crate::token::identifier::{CustomerId, SessionId};
 
 /// A session that is to be started, and the code to be delivered before it is.
 struct PreparedSession {
@@ -34,12 +34,14 @@ impl TokenService {
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
         let started = self.try_start_session(new).await;
-        self.conclude_start(&started, customer_id.as_str(), None, &Caller::default());
+        let subject = customer_id.as_ref().map(CustomerId::as_str);
+        self.conclude_start(&started, subject, None, &Caller::default());
         started
     }
 
     async fn try_start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let now = self.now();
+        self.check_sender(new.otp_required)?;
         let prepared = self.prepare_session(new, None, now).await?;
         if let Some(code) = &prepared.code {
             // As often as it is asked for: the host knows what it does.
@@ -63,7 +65,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let username = login.username.clone();
         let started = self.try_log_in_customer(login, caller).await;
-        self.conclude_start(&started, &username, None, caller);
+        self.conclude_start(&started, Some(&username), None, caller);
         started
     }
 
@@ -72,11 +74,14 @@ impl TokenService {
         login: CustomerLogin,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
-        let invalid = self.login_faults(login.expires_at, login.otp_required);
-        if !invalid.is_empty() {
+        let ends = login.expires_at.map_or(Ends::AsThePolicySays, Ends::At);
+        let mut invalid = login.invalid;
+        invalid.extend(self.end_fault(ends, self.now()));
+        invalid.extend(self.sender_fault(login.otp_required));
+        let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
-        }
-        let (name, password) = (&login.username, login.password);
+        };
+        let name = &login.username;
         let proven = self.verify_password(SubjectType::Customer, name, password, caller).await?;
         let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
             return Err(Error::new(
@@ -89,9 +94,8 @@ impl TokenService {
             .custom_claims(proven.entity.custom_claims().clone())
             .otp_required(*otp_required || login.otp_required);
         new.organization_id = proven.entity.organization_id().cloned();
-        if let Some(expires_at) = login.expires_at {
-            new = new.expires_at(expires_at);
-        }
+        new.ends = ends;
+        self.check_sender(new.otp_required)?;
         let prepared = self.prepare_session(new, Some(&proven.entity), proven.at).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
@@ -131,72 +135,49 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
         let started = self.try_start_on_behalf_of(bearer, new, caller).await;
-        self.conclude_start(&started, customer_id.as_str(), Some(bearer), caller);
+        let subject = customer_id.as_ref().map(CustomerId::as_str);
+        self.conclude_start(&started, subject, Some(bearer), caller);
         started
     }
 
     async fn try_start_on_behalf_of(
         &self,
         bearer: &Validated,
-        mut new: NewSession,
+        new: NewSession,
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let now = self.now();
-        let invalid = self.session_faults(&new, now);
-        if !invalid.is_empty() {
-            return Err(Error::from_invalid_fields(invalid));
-        }
+        let mut prepared = self.prepare_session(new, None, now).await?;
+        let session = &mut prepared.session;
         // A customer's token came from a session, which is no ground for starting others.
         if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
             return Err(insufficient());
         }
-        let customer_id = new.customer_id.clone();
         let asked = permission::POST_AUTHENTICATION_TOKEN;
-        new.organization_id = organization_for(bearer, caller, asked, Some(&customer_id))?;
-        if let Some(entry) = new.acl.first_beyond([bearer.acl()]) {
+        session.organization_id =
+            organization_for(bearer, caller, asked, Some(&session.customer_id))?;
+        if let Some(entry) = session.acl.first_beyond([bearer.acl()]) {
             return Err(Error::new(
                 ErrorKind::AclExceedsGrant,
                 format!("acl.{entry} exceeds what the bearer holds"),
             ));
         }
-        let prepared = self.prepare_session(new, None, now).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
         }
         self.insert_session(prepared, now).await
     }
 
-    /// All that is wrong with a login, whoever it is.
-    pub(crate) fn login_faults(
-        &self,
-        expires_at: Option<Timestamp>,
-        otp_required: bool,
-    ) -> Vec<InvalidField> {
-        let ends = expires_at.map_or(Ends::AsThePolicySays, Ends::At);
-        let mut invalid = Vec::new();
-        invalid.extend(self.end_fault(ends, self.now()));
-        if otp_required {
-            invalid.extend(self.no_sender_fault());
-        }
-        invalid
-    }
-
-    /// All that is wrong with a session that a caller asks for.
-    pub(crate) fn session_faults(&self, new: &NewSession, now: Timestamp) -> Vec<InvalidField> {
-        let policy = &self.parts.policy;
-        let mut invalid = Vec::new();
-        invalid.extend(self.end_fault(new.ends, now));
-        if new.otp_required {
-            invalid.extend(self.no_sender_fault());
-        }
-        invalid.extend(policy.acl_fault(&new.acl));
-        invalid.extend(policy.custom_claims_fault(&new.custom_claims));
-        invalid
-    }
-
-    fn no_sender_fault(&self) -> Option<InvalidField> {
+    /// Returns what is wrong with a caller's wish for a one-time password.
+    fn sender_fault(&self, otp_required: bool) -> Option<InvalidField> {
         let message = "must not be asked for here: nobody sends one-time passwords";
-        self.parts.sender.is_none().then(|| InvalidField::new("otpRequired", message))
+        let is_fault = otp_required && self.parts.sender.is_none();
+        is_fault.then(|| InvalidField::new("otpRequired", message))
+    }
+
+    /// Checks that a one-time password that the host wants can be sent.
+    fn check_sender(&self, otp_required: bool) -> Result<(), Error> {
+        if otp_required && self.parts.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
 
     fn end_fault(&self, ends: Ends, now: Timestamp) -> Option<InvalidField> {
@@ -220,19 +201,22 @@ impl TokenService {
         }
     }
 
+    /// Makes a session that is not kept yet, unless a field of what is wanted is invalid.
     async fn prepare_session(
         &self,
         new: NewSession,
         credential: Option<&Entity>,
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
-        if new.otp_required && self.parts.sender.is_none() {
-            return Err(no_sender());
-        }
-        let invalid = self.session_faults(&new, now);
-        if !invalid.is_empty() {
+        let policy = &self.parts.policy;
+        let mut invalid = new.invalid;
+        invalid.extend(self.end_fault(new.ends, now));
+        invalid.extend(self.sender_fault(new.otp_required));
+        invalid.extend(policy.acl_fault(&new.acl));
+        invalid.extend(policy.custom_claims_fault(&new.custom_claims));
+        let Some(customer_id) = new.customer_id.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
-        }
+        };
         let expires_at = self.end_of(new.ends, now);
         let token = match new.token {
             Some(token) => {
@@ -250,7 +234,7 @@ impl TokenService {
             credential: credential.map(|entity| entity.id().clone()),
             acl: new.acl,
             custom_claims: new.custom_claims,
-            ..Session::new(token.key(), id, new.customer_id, now, expires_at)
+            ..Session::new(token.key(), id, customer_id, now, expires_at)
         };
         let mut code = None;
         if new.otp_required {
@@ -279,14 +263,14 @@ impl TokenService {
     fn conclude_start(
         &self,
         started: &Result<StartedSession, Error>,
-        subject: &str,
+        subject: Option<&str>,
         bearer: Option<&Validated>,
         caller: &Caller,
     ) {
         let session = started.as_ref().ok().map(|started| &started.session);
         let mut attempt = caller.attempt(Operation::START_SESSION).of_session(session);
         // How they came in: by name, where it was by a name.
-        attempt.subject = Some((SubjectType::Customer, subject));
+        attempt.subject = subject.map(|subject| (SubjectType::Customer, subject));
         if let Some(bearer) = bearer {
             attempt = attempt.by(bearer);
         }

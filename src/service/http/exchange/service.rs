@@ -9,7 +9,6 @@ use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use crate::audit::{self, Attempt, Operation};
-use crate::error::{Error, ErrorKind};
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
@@ -90,7 +89,8 @@ impl Edge {
             Presented::Jwt(validated, jwt) => (validated, jwt),
             Presented::Session(token) => {
                 let phantom = self.tokens.phantom_token(&token).await;
-                let phantom = phantom.map_err(|error| self.refuse(refusal(&error, realm)))?;
+                let refuse = |error| self.refuse(Refusal::of_error(&error, realm));
+                let phantom = phantom.map_err(refuse)?;
                 let attempt = Attempt::with(Operation::PHANTOM_TOKEN, &phantom.validated);
                 let attempt = Attempt { address: self.address, ..attempt };
                 audit::accepted_quietly(self.tokens.validator().subjects(), &attempt);
@@ -115,25 +115,6 @@ impl Edge {
             _ => audit::refused(subjects, &attempt, reason.as_str()),
         }
         refusal
-    }
-}
-
-fn refusal(error: &Error, realm: &str) -> Refusal {
-    match error.kind() {
-        // A session whose tokens were taken back is as good as none.
-        ErrorKind::NotFound | ErrorKind::InvalidToken => {
-            Refusal::new(RefusalReason::UnknownSession, realm)
-        }
-        ErrorKind::OneTimePasswordRequired => {
-            Refusal::new(RefusalReason::OneTimePasswordRequired, realm)
-        }
-        ErrorKind::Unavailable | ErrorKind::Overloaded => {
-            Refusal::unavailable(realm, error.retry_after())
-        }
-        _ => {
-            tracing::error!(%error, "an authentication token cannot be exchanged");
-            Refusal::new(RefusalReason::Internal, realm)
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use serde_json::json;
 
 use crate::error::{Error, ErrorKind};
-use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::guard::refusal::{ProblemDetails, Refusal, Refuse};
 use crate::service::http::cookie::set_cookie;
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::Pending;
@@ -55,18 +55,9 @@ where
             issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(B::from),
-            Err(error) => this.refuse.refuse(&refusal_of(&error, this.tokens.issuer())),
+            Err(error) => this.refuse.refuse(&Refusal::of_error(&error, this.tokens.issuer())),
         }))
     }
-}
-
-fn refusal_of(error: &Error, realm: &str) -> Refusal {
-    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Overloaded) {
-        tracing::warn!(%error, "what a handler granted cannot be issued now");
-        return Refusal::unavailable(realm, error.retry_after());
-    }
-    tracing::error!(%error, "what a handler granted cannot be issued");
-    Refusal::new(RefusalReason::Internal, realm)
 }
 
 /// The token in the place of what the handler answered, whose other headers stay.

@@ -1,15 +1,13 @@
 //! The answers of the routes for users and entities: one envelope, errors included.
 
-use axum_core::response::{IntoResponse, Response};
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use axum::extract::State;
+use axum_core::response::Response;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
-use crate::guard::refusal::{Refusal, RefusalReason, challenge, retry_after};
 use crate::service::TokenService;
-use crate::service::http::routes::body::BodyFault;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 
 /// The version of the envelope.
@@ -32,85 +30,32 @@ impl Envelope {
         }
     }
 
-    pub(super) fn ok(&self, members: Value) -> Response {
+    /// Returns the response with these members, or what a rejected request is told.
+    pub(super) fn answer(&self, outcome: Result<Value, Rejection>) -> Response {
         let mut body = self.members();
-        if let Value::Object(members) = members {
-            body.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
-        }
-        response::json(StatusCode::OK, &body)
-    }
-
-    pub(super) fn bad_request(&self, message: &str) -> Response {
-        self.error(StatusCode::BAD_REQUEST, message)
-    }
-
-    pub(super) fn unauthorized(&self, message: &str, error: Option<&str>) -> Response {
-        let mut response = self.error(StatusCode::UNAUTHORIZED, message);
-        let challenge = challenge(&self.realm, error, error.map(|_| message), None);
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        response
-    }
-
-    /// A bearer token that is missing or not accepted.
-    pub(super) fn refusal(&self, reason: RefusalReason) -> Response {
-        let refusal = Refusal::new(reason, &self.realm);
-        let mut response = self.error(refusal.status(), refusal.message());
-        response.headers_mut().extend(refusal.headers());
-        response
-    }
-
-    pub(super) fn body_fault(&self, fault: BodyFault) -> Response {
-        match fault {
-            BodyFault::UnsupportedMediaType => self.error(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The request's Content-Type is not one that this route takes",
-            ),
-            BodyFault::TooLarge => {
-                self.error(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large")
+        let details = match outcome {
+            Ok(members) => {
+                if let Value::Object(members) = members {
+                    body.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
+                }
+                return response::json(StatusCode::OK, &body);
             }
-            BodyFault::TooSlow => {
-                self.error(StatusCode::REQUEST_TIMEOUT, "The request's body took too long")
+            Err(rejection) => rejection.into_details(&self.realm),
+        };
+        let (status, _, title) = details.answer;
+        let (status, message) = match status {
+            // The documents know no other status for what is wrong with fields.
+            StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, details.message),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                (status, format!("{title}, try again later"))
             }
-            BodyFault::Aborted => self.bad_request("The request's body broke off"),
-        }
-    }
-
-    /// What the service would not do.
-    pub(super) fn failure(&self, error: &Error) -> Response {
-        match error.kind() {
-            ErrorKind::InvalidCredentials => self.unauthorized(error.message(), None),
-            ErrorKind::InvalidEntity => self.unauthorized(error.message(), Some("invalid_token")),
-            ErrorKind::InvalidRequest | ErrorKind::InvalidFields => {
-                self.bad_request(&error.to_string())
-            }
-            ErrorKind::Throttled => {
-                let message = "There were too many attempts, try again later";
-                self.later(StatusCode::TOO_MANY_REQUESTS, message, error)
-            }
-            ErrorKind::Unavailable | ErrorKind::Overloaded => {
-                tracing::warn!(error = ?error, "a request is answered 503");
-                let message = "The service is unavailable, try again later";
-                self.later(StatusCode::SERVICE_UNAVAILABLE, message, error)
-            }
-            _ => {
-                tracing::error!(error = ?error, "a request is answered 500");
-                self.error(StatusCode::INTERNAL_SERVER_ERROR, "The service failed")
-            }
-        }
-    }
-
-    fn later(&self, status: StatusCode, message: &str, error: &Error) -> Response {
-        let mut response = self.error(status, message);
-        let delay = error.retry_after().unwrap_or_default();
-        response.headers_mut().insert(RETRY_AFTER, retry_after(delay));
-        response
-    }
-
-    fn error(&self, status: StatusCode, message: &str) -> Response {
-        let mut body = self.members();
+            _ => (status, details.message),
+        };
         body.insert("errorCode".into(), status.canonical_reason().unwrap_or("Error").into());
         body.insert("errorMsg".into(), message.into());
-        response::json(status, &body)
+        let mut response = response::json(status, &body);
+        response.headers_mut().extend(details.headers);
+        response
     }
 
     fn members(&self) -> Map<String, Value> {
@@ -123,12 +68,6 @@ impl Envelope {
 }
 
 /// A method that a path does not have.
-pub(super) async fn wrong_method(
-    axum::extract::State(tokens): axum::extract::State<TokenService>,
-) -> impl IntoResponse {
-    let envelope = Envelope::new(&tokens, None);
-    let message = "This route takes POST alone";
-    let mut response = envelope.error(StatusCode::METHOD_NOT_ALLOWED, message);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    response
+pub(super) async fn wrong_method(State(tokens): State<TokenService>) -> Response {
+    Envelope::new(&tokens, None).answer(Err(Rejection::Method("POST")))
 }

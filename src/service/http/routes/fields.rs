@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::error::InvalidField;
+use crate::error::{Error, InvalidField};
 use crate::token::acl::Acl;
 
 /// A text that is there and not blank.
@@ -33,7 +33,7 @@ impl<'a> Fields<'a> {
         self.invalid
     }
 
-    pub(super) fn invalid(&mut self, name: &str, message: impl Into<String>) {
+    fn invalid(&mut self, name: &str, message: impl Into<String>) {
         self.invalid.push(InvalidField::new(name, message));
     }
 
@@ -45,13 +45,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text that has to be there and not blank.
-    pub(super) fn required_text(&mut self, name: &str) -> Result<Option<&'a str>, String> {
-        let found = self.text(name)?.filter(|text| !text.trim().is_empty());
-        if found.is_none() {
+    /// Reads a text that has to be there and not blank.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Error>,
+    ) -> Result<Option<T>, String> {
+        let Some(text) = self.text(name)?.filter(|text| !text.trim().is_empty()) else {
             self.invalid(name, "is missing");
-        }
-        Ok(found)
+            return Ok(None);
+        };
+        let parsed = parse(text).map_err(|error| self.invalid(name, error.message()));
+        Ok(parsed.ok())
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, String> {

@@ -2,13 +2,13 @@
 
 use axum::extract::{Request, State};
 use axum_core::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::error::Error;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::model::password::Password;
 use crate::service::model::secret::Secret;
 use crate::service::{IssuedToken, TokenService};
@@ -18,49 +18,34 @@ const FORMS: &[Media] = &[Media::Form, Media::Json];
 /// `POST /user/token/generate`
 pub(super) async fn user(State(tokens): State<TokenService>, request: Request) -> Response {
     let envelope = Envelope::new(&tokens, None);
+    envelope.answer(try_user(&tokens, request).await)
+}
+
+async fn try_user(tokens: &TokenService, request: Request) -> Result<Value, Rejection> {
     let missing = "User Id/Password is missing in the request";
-    let (mount, pair) = match pair(&tokens, request, ["username", "password"], missing).await {
-        Ok(read) => read,
-        Err(refused) => return refused.respond(&envelope),
-    };
-    let [username, password] = pair;
-    let Ok(password) = Password::new(password) else {
-        return envelope.bad_request("password must be at most 1024 bytes long");
-    };
-    let issued = tokens.issue_user_token(&username, password, &mount.caller).await;
-    respond(&envelope, &issued)
+    let names = ["username", "password"];
+    let (mount, [username, password]) = pair(tokens, request, names, missing).await?;
+    let too_long = |_| "password must be at most 1024 bytes long".to_owned();
+    let password = Password::new(password).map_err(too_long)?;
+    let token = tokens.issue_user_token(&username, password, &mount.caller).await?;
+    Ok(members_of(&token))
 }
 
 /// `POST /entity/token/generate`
 pub(super) async fn entity(State(tokens): State<TokenService>, request: Request) -> Response {
     let envelope = Envelope::new(&tokens, None);
+    envelope.answer(try_entity(&tokens, request).await)
+}
+
+async fn try_entity(tokens: &TokenService, request: Request) -> Result<Value, Rejection> {
     let missing = "Entity Id/Secret is missing in the request";
-    let (mount, pair) = match pair(&tokens, request, ["id", "secret"], missing).await {
-        Ok(read) => read,
-        Err(refused) => return refused.respond(&envelope),
-    };
-    let [id, secret] = pair;
+    let (mount, [id, secret]) = pair(tokens, request, ["id", "secret"], missing).await?;
     if secret.len() > Secret::MAX_LEN {
-        return envelope.bad_request("secret must be at most 1024 bytes long");
+        return Err("secret must be at most 1024 bytes long".to_owned().into());
     }
     let secret = Secret::presented(secret);
-    let issued = tokens.issue_entity_token(&id, &secret, &mount.caller).await;
-    respond(&envelope, &issued)
-}
-
-/// Why a request does not get as far as the service.
-enum Refused {
-    Body(crate::service::http::routes::body::BodyFault),
-    BadRequest(String),
-}
-
-impl Refused {
-    fn respond(&self, envelope: &Envelope) -> Response {
-        match self {
-            Self::Body(fault) => envelope.body_fault(*fault),
-            Self::BadRequest(message) => envelope.bad_request(message),
-        }
-    }
+    let token = tokens.issue_entity_token(&id, &secret, &mount.caller).await?;
+    Ok(members_of(&token))
 }
 
 /// Reads two texts that both have to be there.
@@ -69,26 +54,23 @@ async fn pair(
     request: Request,
     names: [&str; 2],
     missing: &str,
-) -> Result<(Mount, [String; 2]), Refused> {
+) -> Result<(Mount, [String; 2]), Rejection> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
-    let received = receive(&parts.headers, body, FORMS, tokens.policy()).await;
-    let members = received.map_err(Refused::Body)?.members().map_err(Refused::BadRequest)?;
+    let received = receive(&parts.headers, body, FORMS, tokens.policy()).await?;
+    let members = received.members()?;
     let [first, second] = names.map(|name| fields::text(&members, name));
-    match (first.map_err(Refused::BadRequest)?, second.map_err(Refused::BadRequest)?) {
+    match (first?, second?) {
         (Some(first), Some(second)) => Ok((mount, [first, second])),
-        _ => Err(Refused::BadRequest(missing.to_owned())),
+        _ => Err(missing.to_owned().into()),
     }
 }
 
-fn respond(envelope: &Envelope, issued: &Result<IssuedToken, Error>) -> Response {
-    match issued {
-        Ok(token) => envelope.ok(json!({
-            "accessToken": token.access_token.expose(),
-            "expiresIn": token.expires_in().as_secs(),
-            "tokenType": "Bearer",
-            "message": token.message,
-        })),
-        Err(error) => envelope.failure(error),
-    }
+fn members_of(token: &IssuedToken) -> Value {
+    json!({
+        "accessToken": token.access_token.expose(),
+        "expiresIn": token.expires_in().as_secs(),
+        "tokenType": "Bearer",
+        "message": token.message,
+    })
 }

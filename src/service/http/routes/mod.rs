@@ -8,6 +8,7 @@ mod jwks;
 mod login;
 mod mount;
 mod problem;
+mod rejection;
 mod response;
 mod secrets;
 
@@ -106,20 +107,20 @@ impl TokenService {
                 collection,
                 get(traced(collection, sessions::list))
                     .post(traced(collection, sessions::start))
-                    .fallback(problem::get_and_post_only),
+                    .fallback(problem::allow("GET, HEAD, POST")),
             )
             .route(
                 single,
                 get(traced(single, sessions::verify))
                     .delete(traced(single, sessions::end))
-                    .fallback(problem::get_and_delete_only),
+                    .fallback(problem::allow("GET, HEAD, DELETE")),
             )
             .route(
                 exchange,
-                post(traced(exchange, sessions::exchange)).fallback(problem::post_only),
+                post(traced(exchange, sessions::exchange)).fallback(problem::allow("POST")),
             )
-            .route(code, post(traced(code, sessions::resend)).fallback(problem::post_only))
-            .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::get_only))
+            .route(code, post(traced(code, sessions::resend)).fallback(problem::allow("POST")))
+            .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::allow("GET, HEAD")))
             .with_state(self.clone())
     }
 }

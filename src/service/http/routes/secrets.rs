@@ -33,40 +33,33 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
     let mount = Mount::read(tokens, &mut parts).await;
     let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
         Ok(received) => received,
-        Err(fault) => return Envelope::new(tokens, None).body_fault(fault),
+        Err(fault) => return Envelope::new(tokens, None).answer(Err(fault.into())),
     };
-    // Read before the caller is known, so that a refusal can echo the transaction.
+    // Read before the caller is known, so that a rejection can echo the transaction.
     let members = received.members();
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
-    let manager = match Authenticator::of(tokens.validator(), &parts).required() {
-        Ok(manager) => manager,
-        Err(reason) => return envelope.refusal(reason),
+    let answering = async {
+        let manager = Authenticator::of(tokens.validator(), &parts).required()?;
+        let wanted = Wanted::read(&members?, tokens)?;
+        let (id, days, caller) = (&wanted.entity_id, wanted.expiry_days, &mount.caller);
+        let secret = match operation {
+            Operation::Read => tokens.read_secret(&manager, id, days, caller).await,
+            Operation::Reset => tokens.reset_secret(&manager, id, days, caller).await,
+        };
+        Ok(members_of(id, &secret?))
     };
-    let wanted = members.and_then(|members| Wanted::read(&members, tokens));
-    let wanted = match wanted {
-        Ok(wanted) => wanted,
-        Err(message) => return envelope.bad_request(&message),
-    };
-    let (id, days, caller) = (&wanted.entity_id, wanted.expiry_days, &mount.caller);
-    let secret = match operation {
-        Operation::Read => tokens.read_secret(&manager, id, days, caller).await,
-        Operation::Reset => tokens.reset_secret(&manager, id, days, caller).await,
-    };
-    match secret {
-        Ok(secret) => respond(&envelope, &wanted.entity_id, &secret),
-        Err(error) => envelope.failure(&error),
-    }
+    envelope.answer(answering.await)
 }
 
-fn respond(envelope: &Envelope, entity_id: &str, secret: &IssuedSecret) -> Response {
-    envelope.ok(json!({
+fn members_of(entity_id: &str, secret: &IssuedSecret) -> Value {
+    json!({
         "entityId": entity_id,
         "secret": secret.secret.expose(),
         "expiresOn": secret.expires_at.as_secs(),
         "expirationDate": local_time(secret.expires_at),
         "message": secret.message,
-    }))
+    })
 }
 
 /// Writes `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.

@@ -5,14 +5,15 @@ use axum_core::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
 use crate::service::http::routes::authentication_tokens::links;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::fields::Fields;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::problem;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
+use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
 
 /// Exchanges the token for a JWT.
@@ -23,48 +24,30 @@ pub(in crate::service::http::routes) async fn exchange(
     problem::answer(&tokens, try_exchange(&tokens, request).await)
 }
 
-async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     // A bearer is not needed; one that is there has to be good.
     let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
-    let (mut wanted, mut invalid) = read_request(&received.members()?)?;
-    invalid.extend(tokens.exchange_faults(&wanted));
-    if !invalid.is_empty() {
-        return Err(Refused::Invalid(invalid));
-    }
-    let token = mount.token.ok_or(Refused::NoToken)?;
-    wanted = wanted.caller(mount.caller);
-    if let Some(bearer) = bearer {
-        wanted = wanted.bearer(bearer);
-    }
-    let exchanged = tokens.exchange(&token, wanted).await?;
+    let asked = read_request(&received.members()?)?;
+    let asked = ExchangeRequest { bearer, caller: mount.caller, ..asked };
+    let exchanged = tokens.exchange_presented(mount.token.as_ref(), asked).await?;
     Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
 }
 
-/// The request, and what is wrong with it; an error where a value is of a wrong JSON type.
-fn read_request(
-    members: &Map<String, Value>,
-) -> Result<(ExchangeRequest, Vec<InvalidField>), String> {
+/// Reads the request, and what is wrong with it; an error where a value is of a wrong JSON type.
+fn read_request(members: &Map<String, Value>) -> Result<ExchangeRequest, String> {
     let mut fields = Fields::of(members);
-    let mut request = ExchangeRequest::default();
-    if let Some(invalidate) = fields.flag("invalidate")? {
-        request = request.invalidate(invalidate);
-    }
-    if let Some(code) = fields.text("oneTimePassword")? {
-        request = request.one_time_password(code);
-    }
-    if let Some(claims) = fields.object("customClaims")? {
-        request = request.custom_claims(claims.clone());
-    }
-    if let Some(expires_at) = fields.time("expiredTime")? {
-        request = request.expires_at(expires_at);
-    }
-    if let Some(acl) = fields.acl()? {
-        request = request.acl(acl);
-    }
-    Ok((request, fields.into_invalid()))
+    Ok(ExchangeRequest {
+        invalidate: fields.flag("invalidate")?.unwrap_or(true),
+        one_time_password: fields.text("oneTimePassword")?.map(OneTimePassword::presented),
+        custom_claims: fields.object("customClaims")?.cloned(),
+        expires_at: fields.time("expiredTime")?,
+        acl: fields.acl()?,
+        invalid: fields.into_invalid(),
+        ..ExchangeRequest::default()
+    })
 }
 
 fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {

@@ -10,7 +10,8 @@ use crate::guard::authenticate::Authenticator;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::problem;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::store::Page;
 use crate::token::identifier::CustomerId;
@@ -28,12 +29,11 @@ pub(in crate::service::http::routes) async fn list(
     problem::answer(&tokens, try_list(&tokens, request).await)
 }
 
-async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
-    let query = Query::read(parts.uri.query().unwrap_or_default());
-    let Query { customer_id, page } = query.map_err(Refused::Invalid)?;
+    let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
     let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await?;
     let sessions = listed.sessions.iter();
     let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();

@@ -7,8 +7,10 @@ use http::StatusCode;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::problem::{self, Refused};
+use crate::service::http::routes::problem;
+use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
+use crate::service::session::no_session;
 
 /// Whether the token is good, and what it stands for.
 pub(in crate::service::http::routes) async fn verify(
@@ -18,10 +20,10 @@ pub(in crate::service::http::routes) async fn verify(
     problem::answer(&tokens, try_verify(&tokens, request).await)
 }
 
-async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
-    let token = mount.token.ok_or(Refused::NoToken)?;
+    let token = mount.token.ok_or_else(no_session)?;
     let session = tokens.find_session(&token, &mount.caller).await?;
     Ok(response::json(StatusCode::OK, &body_of(&session, None, &mount.base)))
 }
@@ -34,10 +36,10 @@ pub(in crate::service::http::routes) async fn end(
     problem::answer(&tokens, try_end(&tokens, request).await)
 }
 
-async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Refused> {
+async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
-    let token = mount.token.ok_or(Refused::NoToken)?;
+    let token = mount.token.ok_or_else(no_session)?;
     tokens.log_out_customer(&token, &mount.caller).await?;
     Ok(response::no_content())
 }
