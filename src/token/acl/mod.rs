@@ -55,7 +55,6 @@ pub(crate) use self::read::Fault;
 const FEW: usize = 8;
 const MAX_PERMISSION_LEN: usize = 128;
 const MAX_SCOPE_KEY_LEN: usize = 64;
-const MAX_SCOPE_VALUE_LEN: usize = 256;
 
 /// An access-control list; see the [module docs](self). The default one grants nothing.
 #[derive(Clone, Default)]
@@ -180,11 +179,6 @@ impl Acl {
         };
         faults.or(Self::new(entries))
     }
-}
-
-/// Not blank, not too long, without control characters.
-fn is_text(text: &str, max_len: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
 }
 
 impl fmt::Debug for Acl {

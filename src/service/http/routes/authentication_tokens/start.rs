@@ -16,6 +16,7 @@ use crate::service::http::routes::response;
 use crate::service::model::password::Password;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
+use crate::token::text;
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
 pub(in crate::service::http::routes) async fn start(
@@ -96,8 +97,8 @@ fn read_session(
 ) -> Result<NewSession, Refused> {
     let mut fields = Fields::of(members);
     let customer_id = fields.required_text("customerId")?.map(CustomerId::new);
-    if let Some(Err(error)) = &customer_id {
-        fields.invalid("customerId", error.message());
+    if let Some(Err(_)) = &customer_id {
+        fields.invalid("customerId", text::RULE);
     }
     let otp_required = fields.flag("otpRequired")?.unwrap_or(false);
     let expires_at = fields.time("expiredTime")?;
