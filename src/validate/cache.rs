@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
@@ -26,7 +26,7 @@ type Outcome = Result<Arc<Checked>, TokenFault>;
 pub(crate) struct TokenCache {
     tokens: Cache<CacheKey, Arc<Checked>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: SingleFlight<WholeText, Outcome>,
+    flights: SingleFlight<WholeText, OnceLock<Outcome>>,
 }
 
 impl TokenCache {
@@ -64,7 +64,7 @@ impl TokenCache {
         check: impl Fn() -> Outcome,
     ) -> Outcome {
         let text = WholeText(Zeroizing::new(token.into()));
-        let landed = self.flights.join(text.clone(), || {
+        let landed = self.flights.join_blocking(text.clone(), || {
             // It may have landed since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
                 return Ok(known);
