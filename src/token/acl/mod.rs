@@ -121,18 +121,6 @@ impl Acl {
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
     }
 
-    /// About what it takes in memory, in bytes, its index included.
-    pub(crate) fn size(&self) -> usize {
-        const ENTRY: usize = 768;
-        const TEXT: usize = 160;
-        let texts = |entry: &AclEntry| {
-            let values = entry.scope.0.values().flatten();
-            values.map(|value| value.len() + TEXT).sum::<usize>()
-        };
-        let entries = self.entries().iter().map(|entry| ENTRY + texts(entry)).sum::<usize>();
-        entries + self.list.permissions * TEXT
-    }
-
     /// Whether every entry lies within `wider`.
     #[must_use]
     pub fn narrows(&self, wider: &Self) -> bool {
