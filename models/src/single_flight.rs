@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 
+use crate::stand_ins::OnceLock;
 use crate::sync::{Flown, SingleFlight};
 
 /// One for all runs of a model, which have to be alike.
@@ -15,7 +16,7 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Work, and how much of it is done at once.
 struct Work {
-    flights: SingleFlight<u8, usize>,
+    flights: SingleFlight<u8, OnceLock<usize>>,
     under_way: AtomicUsize,
     done: AtomicUsize,
 }
@@ -30,7 +31,7 @@ impl Work {
     }
 
     fn join(&self, key: u8) -> Flown<usize> {
-        self.flights.join(key, || {
+        self.flights.join_blocking(key, || {
             assert_eq!(self.under_way.fetch_add(1, Ordering::AcqRel), 0, "two do the same work");
             thread::yield_now();
             self.under_way.fetch_sub(1, Ordering::AcqRel);

@@ -1,7 +1,7 @@
 //! The audit events of the token service.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -12,7 +12,9 @@ use crate::error::{Error, ErrorKind};
 use crate::service::caller::Caller;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::Session;
+use crate::service::telemetry;
 use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 impl Operation {
     pub(in crate::service) const CHANGE_PASSWORD: Self = Self("change_password");
@@ -76,24 +78,18 @@ impl Caller {
 }
 
 impl<'a> Attempt<'a> {
-    /// Upon a registered principal.
-    pub(crate) fn of_entity(self, id: &'a EntityId) -> Self {
-        Self { subject: Some((id.subject_type(), id.name())), ..self }
+    /// Names the subject.
+    pub(in crate::service) fn of(self, subject_type: SubjectType, subject: &'a str) -> Self {
+        Self { subject: Some((subject_type, subject)), ..self }
     }
 
-    /// Upon a session, if it was found.
-    pub(crate) fn of_session(self, session: Option<&'a Session>) -> Self {
-        let Some(session) = session else { return self };
-        Self {
-            subject: Some((SubjectType::Customer, session.customer_id.as_str())),
-            organization: session.organization_id(),
-            session: Some(&session.id),
-            ..self
-        }
+    /// Names a registered principal as the subject.
+    pub(in crate::service) fn of_entity(self, id: &'a EntityId) -> Self {
+        self.of(id.subject_type(), id.name())
     }
 
-    /// On the word of a bearer, whose token it names until there is another.
-    pub(crate) fn by(self, bearer: &'a Validated) -> Self {
+    /// Names the bearer on whose word it is done, and their token until there is another.
+    pub(in crate::service) fn by(self, bearer: &'a Validated) -> Self {
         Self {
             actor: Some((bearer.subject_type(), bearer.subject())),
             organization: self.organization.or(bearer.organization_id()),
@@ -101,14 +97,65 @@ impl<'a> Attempt<'a> {
             ..self
         }
     }
+
+    /// Names what was seen since it began. A subject that is named already stays: it is how the
+    /// customer came in.
+    fn having(self, seen: &'a Seen) -> Self {
+        let session = seen.session.get();
+        let customer = session.map(|session| (SubjectType::Customer, session.customer.as_str()));
+        let organization = session.and_then(|session| session.organization.as_ref());
+        Self {
+            subject: self.subject.or(customer),
+            organization: organization.or(self.organization),
+            session: session.map(|session| &session.id).or(self.session),
+            token: seen.issued.get().or(self.token),
+            ..self
+        }
+    }
+}
+
+/// What an operation comes upon while it runs, also where it fails later, for its event to name.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Seen {
+    session: OnceLock<SeenSession>,
+    issued: OnceLock<TokenId>,
+}
+
+/// What of a session stays the same, however often it is written.
+#[derive(Debug)]
+struct SeenSession {
+    id: SessionId,
+    customer: CustomerId,
+    organization: Option<OrganizationId>,
+}
+
+impl Seen {
+    /// Notes the session that was found or started.
+    pub(in crate::service) fn session(&self, session: &Session) {
+        self.session.get_or_init(|| SeenSession {
+            id: session.id.clone(),
+            customer: session.customer_id.clone(),
+            organization: session.organization_id.clone(),
+        });
+    }
+
+    /// Notes the token that the caller gets, which is counted with the event.
+    pub(in crate::service) fn issued(&self, token: &TokenId) {
+        self.issued.get_or_init(|| token.clone());
+    }
 }
 
 /// Writes the event of an outcome.
 pub(in crate::service) fn concluded<T>(
     subjects: &Subjects,
-    attempt: &Attempt<'_>,
+    attempt: Attempt<'_>,
+    seen: &Seen,
     outcome: &Result<T, Error>,
 ) {
+    let attempt = &attempt.having(seen);
+    if outcome.is_ok() && seen.issued.get().is_some() {
+        telemetry::issued(attempt.operation.as_str());
+    }
     let no_reason: Option<&str> = None;
     match outcome {
         Ok(_) => write_event!(tracing::Level::INFO, subjects, attempt, "accepted", no_reason),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::Seen;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
 use crate::service::model::access_token::AccessToken;
@@ -20,7 +21,6 @@ use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
-use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
@@ -149,29 +149,19 @@ impl TokenService {
         token: Option<&AuthenticationToken>,
         request: ExchangeRequest,
     ) -> Result<ExchangedToken, Error> {
-        let mut found = None;
-        let exchanged = self.try_exchange(token, &request, &mut found).await;
-        let operation = Operation::EXCHANGE;
-        let mut attempt = request.caller.attempt(operation).of_session(found.as_ref());
+        let mut attempt = request.caller.attempt(Operation::EXCHANGE);
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
-        if let Ok(exchanged) = &exchanged {
-            attempt.token = Some(&exchanged.id);
-        }
-        if exchanged.is_ok() {
-            telemetry::issued(operation.as_str());
-        }
-        self.audit(&attempt, &exchanged);
-        exchanged
+        let seen = Seen::default();
+        self.audited_with(attempt, &seen, self.try_exchange(token, &request, &seen)).await
     }
 
-    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_exchange(
         &self,
         token: Option<&AuthenticationToken>,
         request: &ExchangeRequest,
-        found: &mut Option<Session>,
+        seen: &Seen,
     ) -> Result<ExchangedToken, Error> {
         let invalid = self.exchange_faults(request);
         if !invalid.is_empty() {
@@ -179,11 +169,11 @@ impl TokenService {
         }
         let token = token.ok_or_else(no_session)?;
         let mut accepted = None;
-        retry_on_conflict!({
+        let exchanged = retry_on_conflict!({
             // Before the session is read: what ends it after that takes the token back, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.caller).await?;
-            *found = Some(session.clone());
+            seen.session(&session);
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
@@ -203,7 +193,8 @@ impl TokenService {
                 self.give_try_back(session, now).await;
             }
             Ok(used_up?.map(|()| exchanged))
-        })
+        });
+        exchanged.inspect(|exchanged| seen.issued(&exchanged.id))
     }
 
     /// Returns all that is wrong with a request, whatever the session.

@@ -3,6 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::audit::Seen;
 use crate::service::caller::Caller;
 use crate::service::issue::{Grant, IssuedToken};
 use crate::service::model::entity::EntityId;
@@ -10,7 +11,6 @@ use crate::service::model::password::Password;
 use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
 use crate::service::principals::{UNKNOWN, usable};
 use crate::service::store::RecentEntity;
-use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 
@@ -30,12 +30,12 @@ impl TokenService {
         password: Password,
         caller: &Caller,
     ) -> Result<IssuedToken, Error> {
-        let proven = self.verify_password(SubjectType::User, name, password, caller).await;
-        let issued =
-            proven.and_then(|proven| self.issue_at(Grant::of_entity(&proven.entity), proven.at));
-        let operation = Operation::ISSUE_USER_TOKEN;
-        self.conclude_login(operation, (SubjectType::User, name), caller, &issued);
-        issued
+        let attempt = caller.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
+        let login = async {
+            let proven = self.verify_password(SubjectType::User, name, password, caller).await?;
+            self.issue_at(Grant::of_entity(&proven.entity), proven.at)
+        };
+        self.audited_login(attempt, login).await
     }
 
     /// Logs an entity in by id and secret.
@@ -52,10 +52,18 @@ impl TokenService {
         secret: &Secret,
         caller: &Caller,
     ) -> Result<IssuedToken, Error> {
-        let issued = self.try_issue_entity_token(id, secret, caller).await;
-        let operation = Operation::ISSUE_ENTITY_TOKEN;
-        self.conclude_login(operation, (SubjectType::Entity, id), caller, &issued);
-        issued
+        let attempt = caller.attempt(Operation::ISSUE_ENTITY_TOKEN).of(SubjectType::Entity, id);
+        self.audited_login(attempt, self.try_issue_entity_token(id, secret, caller)).await
+    }
+
+    async fn audited_login(
+        &self,
+        attempt: Attempt<'_>,
+        login: impl Future<Output = Result<IssuedToken, Error>>,
+    ) -> Result<IssuedToken, Error> {
+        let seen = Seen::default();
+        let login = async { login.await.inspect(|issued| seen.issued(&issued.token_id)) };
+        self.audited_with(attempt, &seen, login).await
     }
 
     async fn try_issue_entity_token(
@@ -155,24 +163,6 @@ impl TokenService {
         let (sealing, grace) = (&self.parts.sealing, self.parts.policy.secret_grace);
         let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);
         JudgedSecret { entity, verdict }
-    }
-
-    fn conclude_login(
-        &self,
-        operation: Operation,
-        subject: (SubjectType, &str),
-        caller: &Caller,
-        issued: &Result<IssuedToken, Error>,
-    ) {
-        let attempt = Attempt {
-            subject: Some(subject),
-            token: issued.as_ref().ok().map(|token| &token.token_id),
-            ..caller.attempt(operation)
-        };
-        if issued.is_ok() {
-            telemetry::issued(operation.as_str());
-        }
-        self.audit(&attempt, issued);
     }
 }
 

@@ -28,6 +28,7 @@ mod revoke;
 mod rotate_keys;
 mod secret;
 mod session;
+mod single_flight;
 pub mod store;
 mod stores;
 mod telemetry;

@@ -49,14 +49,12 @@ impl TokenService {
     /// has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
     /// it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
-        let set = async {
+        let setting = async {
             self.check_choice(&password, "password")?;
             let hash = self.parts.hashing.create(password).await?;
             self.write_password(id.clone(), hash, None).await
         };
-        let set = set.await;
-        self.audit(&Attempt::new(Operation::SET_PASSWORD).of_entity(id), &set);
-        set
+        self.audited(Attempt::new(Operation::SET_PASSWORD).of_entity(id), setting).await
     }
 
     /// Changes a password on behalf of its owner, who proves it by the old one. An expired one will
@@ -77,27 +75,18 @@ impl TokenService {
         new: Password,
         caller: &Caller,
     ) -> Result<(), Error> {
-        let changed = self.try_change_password(id, old, new, caller).await;
-        self.audit(&caller.attempt(Operation::CHANGE_PASSWORD).of_entity(id), &changed);
-        changed
-    }
-
-    async fn try_change_password(
-        &self,
-        id: &EntityId,
-        old: Password,
-        new: Password,
-        caller: &Caller,
-    ) -> Result<(), Error> {
-        self.check_choice(&new, "newPassword")?;
-        if old.expose() == new.expose() {
-            let field = InvalidField::new("newPassword", "must not be the old one");
-            return Err(Error::from_invalid_fields(vec![field]));
-        }
-        let (subject_type, name) = (id.subject_type(), id.name());
-        let proven = self.prove(subject_type, name, old, caller, |_| Ok(())).await?;
-        let hash = self.parts.hashing.create(new).await?;
-        self.write_password(id.clone(), hash, Some(proven.entity)).await
+        let changing = async {
+            self.check_choice(&new, "newPassword")?;
+            if old.expose() == new.expose() {
+                let field = InvalidField::new("newPassword", "must not be the old one");
+                return Err(Error::from_invalid_fields(vec![field]));
+            }
+            let (subject_type, name) = (id.subject_type(), id.name());
+            let proven = self.prove(subject_type, name, old, caller, |_| Ok(())).await?;
+            let hash = self.parts.hashing.create(new).await?;
+            self.write_password(id.clone(), hash, Some(proven.entity)).await
+        };
+        self.audited(caller.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
     }
 
     /// Whether a password may be chosen.

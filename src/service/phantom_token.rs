@@ -9,10 +9,11 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::caller::Caller;
 use crate::service::issue::Grant;
-use crate::service::model::session::{AuthenticationToken, Session};
-use crate::service::phantom_tokens::{Making, PhantomToken};
+use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
+use crate::service::phantom_tokens::PhantomToken;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
+use crate::sync::Flown;
 use crate::token::identifier::TokenId;
 use crate::validate::TokenFault;
 
@@ -27,48 +28,41 @@ impl TokenService {
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
         let key = token.key();
-        let cache = &self.parts.phantom_tokens.cache;
-        let known = cache.get(&key).await;
-        if let Some(Ok(ready)) = known.as_ref().and_then(|making| making.get())
-            && ready.confirmed.load(Ordering::Acquire)
-            && self.is_usable(ready)
-        {
-            return Ok(Arc::clone(ready));
+        let phantom_tokens = &self.parts.phantom_tokens;
+        let ready = self.ready_phantom_token(&key).await;
+        if let Some(ready) = ready.filter(|ready| ready.confirmed.load(Ordering::Acquire)) {
+            return Ok(ready);
         }
-        let is_over = |making: &Making| match making.get() {
-            Some(Ok(ready)) => !self.is_usable(ready),
-            Some(Err(_)) => true,
-            None => false,
-        };
-        let making = cache.entry(key).or_insert_with_if(async { Making::default() }, is_over).await;
-        let making = making.into_value();
-        let make = || async { self.make_phantom_token(token).await.map_err(Arc::new) };
-        let made = match making.get_or_init(make).await {
-            Ok(made) => Arc::clone(made),
-            Err(error) => {
-                // Of what does not exist, nothing is kept.
-                cache.invalidate(&key).await;
-                return Err(copy_of(error));
-            }
-        };
+        let making = async { self.make_phantom_token(token).await.map_err(Arc::new) };
+        let (Flown::Own(made) | Flown::Others(made)) =
+            phantom_tokens.flights.join(key, making).await;
+        let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever
         // used it up has looked for the token before it was there.
         if let Err(error) = self.find_session(token, &Caller::default()).await {
-            cache.invalidate(&key).await;
+            phantom_tokens.remove(&key).await;
             return Err(error);
         }
         made.confirmed.store(true, Ordering::Release);
         Ok(made)
     }
 
-    fn is_usable(&self, phantom: &PhantomToken) -> bool {
-        self.now() < phantom.use_until && self.parts.validator.recheck(&phantom.validated).is_ok()
+    async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
+        let ready = self.parts.phantom_tokens.ready.get(key).await?;
+        let is_usable =
+            self.now() < ready.use_until && self.parts.validator.recheck(&ready.validated).is_ok();
+        is_usable.then_some(ready)
     }
 
     async fn make_phantom_token(
         &self,
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
+        let key = token.key();
+        // It may have been made since it was looked for.
+        if let Some(ready) = self.ready_phantom_token(&key).await {
+            return Ok(ready);
+        }
         // Before the session is read: what ends it after that takes the token back, too.
         let now = self.now();
         let session = self.find_session(token, &Caller::default()).await?;
@@ -78,7 +72,9 @@ impl TokenService {
                 "the session needs a one-time password: exchange its token for a JWT",
             ));
         }
-        self.sign_phantom_token(&session, now).map(Arc::new)
+        let made = Arc::new(self.sign_phantom_token(&session, now)?);
+        self.parts.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
+        Ok(made)
     }
 
     fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {

@@ -1,6 +1,7 @@
 //! The phantom tokens that are kept ready.
 
 use std::fmt;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::access_token::AccessToken;
 use crate::service::model::session::SessionKey;
+use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 
 /// How many sessions' tokens are kept ready. A cache may forget: they are made anew.
@@ -28,22 +30,22 @@ pub(crate) struct PhantomToken {
     pub(super) confirmed: AtomicBool,
 }
 
-/// A token that is made, or is to be: the first request makes it, and the next one where the first
-/// gives up. That may go on for any number of them, which is why it is not left to moka: there, who
-/// has seen two hundred give up panics.
-pub(super) type Making = Arc<OnceCell<Result<Arc<PhantomToken>, Arc<Error>>>>;
-
 pub(super) struct PhantomTokens {
-    pub(super) cache: Cache<SessionKey, Making>,
+    pub(super) ready: Cache<SessionKey, Arc<PhantomToken>>,
+    pub(super) flights: SingleFlight<SessionKey, OnceCell<Made>>,
 }
+
+/// A token that was made; or why it was not, for all who waited.
+type Made = Result<Arc<PhantomToken>, Arc<Error>>;
 
 impl PhantomTokens {
     pub(super) fn new(lifetime: Duration) -> Self {
-        Self { cache: Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build() }
+        let ready = Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build();
+        Self { ready, flights: SingleFlight::new(RandomState::new()) }
     }
 
     pub(super) async fn remove(&self, key: &SessionKey) {
-        self.cache.invalidate(key).await;
+        self.ready.invalidate(key).await;
     }
 }
 

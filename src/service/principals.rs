@@ -55,14 +55,12 @@ impl TokenService {
     /// where a store is out of reach. It may be called again.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
         let (tokens, owned) = (self.clone(), id.clone());
-        let disabled = run_to_completion(async move {
+        let disabling = run_to_completion(async move {
             let entity = tokens.set_disabled(&owned, true).await?;
             let ended = tokens.end_tokens_and_sessions(&entity).await;
             tokens.publish_change(&owned).await.and(ended)
         });
-        let disabled = disabled.await;
-        self.audit(&Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), &disabled);
-        disabled
+        self.audited(Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), disabling).await
     }
 
     /// Lets a principal in again that was [shut out](Self::disable_entity). What was taken back
@@ -73,13 +71,11 @@ impl TokenService {
     /// Those of [`disable_entity`](Self::disable_entity).
     pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
         let (tokens, owned) = (self.clone(), id.clone());
-        let enabled = run_to_completion(async move {
+        let enabling = run_to_completion(async move {
             tokens.set_disabled(&owned, false).await?;
             tokens.publish_change(&owned).await
         });
-        let enabled = enabled.await;
-        self.audit(&Attempt::new(Operation::ENABLE_ENTITY).of_entity(id), &enabled);
-        enabled
+        self.audited(Attempt::new(Operation::ENABLE_ENTITY).of_entity(id), enabling).await
     }
 
     /// Removes a registered principal, and ends what it holds as
@@ -92,16 +88,14 @@ impl TokenService {
     /// principal is there, and shut out.
     pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
         let (tokens, owned) = (self.clone(), id.clone());
-        let removed = run_to_completion(async move {
+        let removing = run_to_completion(async move {
             // First, so that a login under way finds out.
             let entity = tokens.set_disabled(&owned, true).await?;
             tokens.end_tokens_and_sessions(&entity).await?;
             tokens.publish_change(&owned).await?;
             tokens.parts.stores.remove_entity(&owned).await.map(drop)
         });
-        let removed = removed.await;
-        self.audit(&Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), &removed);
-        removed
+        self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
     }
 
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {

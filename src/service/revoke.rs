@@ -27,10 +27,8 @@ impl TokenService {
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
-        let revoked = self.revoke(RevocationTarget::Token(id.clone())).await;
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
-        self.audit(&attempt, &revoked);
-        revoked
+        self.audited(attempt, self.revoke(RevocationTarget::Token(id.clone()))).await
     }
 
     /// Logs a subject out everywhere: takes back all of its tokens that were issued before an
@@ -47,13 +45,8 @@ impl TokenService {
         before: Timestamp,
     ) -> Result<(), Error> {
         let cutoff = Cutoff { tokens_issued_before: before, sessions_started_before: before };
-        let revoked = self.end_all(subject_type, subject, cutoff).await;
-        let attempt = Attempt {
-            subject: Some((subject_type, subject)),
-            ..Attempt::new(Operation::REVOKE_SUBJECT)
-        };
-        self.audit(&attempt, &revoked);
-        revoked
+        let attempt = Attempt::new(Operation::REVOKE_SUBJECT).of(subject_type, subject);
+        self.audited(attempt, self.end_all(subject_type, subject, cutoff)).await
     }
 
     /// Ends everything that a principal's credential has yielded so far.

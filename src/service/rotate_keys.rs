@@ -22,10 +22,8 @@ impl TokenService {
     /// reach.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
         let tokens = self.clone();
-        let rotated =
-            run_to_completion(async move { tokens.key_manager()?.rotate_early().await }).await;
-        self.audit(&Attempt::new(Operation::ROTATE_KEYS), &rotated);
-        rotated
+        let rotating = run_to_completion(async move { tokens.key_manager()?.rotate_early().await });
+        self.audited(Attempt::new(Operation::ROTATE_KEYS), rotating).await
     }
 
     /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
@@ -41,13 +39,10 @@ impl TokenService {
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
         let (tokens, key) = (self.clone(), kid.to_owned());
         // Once others refuse what it signs, this node has to: also where the caller has hung up.
-        let retired =
-            run_to_completion(async move { tokens.key_manager()?.retire(&key).await }).await;
-        if retired.is_ok() {
-            tracing::warn!(kid, "a signing key was ended before its time");
-        }
-        self.audit(&Attempt::new(Operation::RETIRE_KEY), &retired);
-        retired
+        let retiring = run_to_completion(async move { tokens.key_manager()?.retire(&key).await });
+        self.audited(Attempt::new(Operation::RETIRE_KEY), retiring).await?;
+        tracing::warn!(kid, "a signing key was ended before its time");
+        Ok(())
     }
 
     fn key_manager(&self) -> Result<&KeyManager, Error> {

@@ -52,26 +52,18 @@ impl TokenService {
         expiry_days: Option<u64>,
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
-        let read = self.try_read_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::READ_SECRET, entity_id, manager, caller, &read);
-        read
-    }
-
-    async fn try_read_secret(
-        &self,
-        manager: &Validated,
-        entity_id: &str,
-        expiry_days: Option<u64>,
-        caller: &Caller,
-    ) -> Result<IssuedSecret, Error> {
-        let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-        let read = permission::READ_ENTITY_SECRET;
-        let entity = self.find_managed(manager, entity_id, caller, &[read]).await?;
-        if let Some(current) = entity.secrets().and_then(Secrets::current) {
-            return self.open(&entity, current);
-        }
-        self.check_manager(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
-        self.make_secret(entity, lifetime, message).await
+        let attempt = caller.attempt(Operation::READ_SECRET).by(manager);
+        let reading = async {
+            let (lifetime, message) = self.secret_lifetime(expiry_days)?;
+            let read = permission::READ_ENTITY_SECRET;
+            let entity = self.find_managed(manager, entity_id, caller, &[read]).await?;
+            if let Some(current) = entity.secrets().and_then(Secrets::current) {
+                return self.open(&entity, current);
+            }
+            self.check_manager(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
+            self.make_secret(entity, lifetime, message).await
+        };
+        self.audited(attempt.of(SubjectType::Entity, entity_id), reading).await
     }
 
     /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
@@ -90,37 +82,14 @@ impl TokenService {
         expiry_days: Option<u64>,
         caller: &Caller,
     ) -> Result<IssuedSecret, Error> {
-        let reset = self.try_reset_secret(manager, entity_id, expiry_days, caller).await;
-        self.conclude(Operation::RESET_SECRET, entity_id, manager, caller, &reset);
-        reset
-    }
-
-    async fn try_reset_secret(
-        &self,
-        manager: &Validated,
-        entity_id: &str,
-        expiry_days: Option<u64>,
-        caller: &Caller,
-    ) -> Result<IssuedSecret, Error> {
-        let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-        let reset = permission::RESET_ENTITY_SECRET;
-        let entity = self.find_managed(manager, entity_id, caller, &[reset]).await?;
-        self.make_secret(entity, lifetime, message).await
-    }
-
-    fn conclude(
-        &self,
-        operation: Operation,
-        entity_id: &str,
-        manager: &Validated,
-        caller: &Caller,
-        outcome: &Result<IssuedSecret, Error>,
-    ) {
-        let attempt = Attempt {
-            subject: Some((SubjectType::Entity, entity_id)),
-            ..caller.attempt(operation).by(manager)
+        let attempt = caller.attempt(Operation::RESET_SECRET).by(manager);
+        let resetting = async {
+            let (lifetime, message) = self.secret_lifetime(expiry_days)?;
+            let reset = permission::RESET_ENTITY_SECRET;
+            let entity = self.find_managed(manager, entity_id, caller, &[reset]).await?;
+            self.make_secret(entity, lifetime, message).await
         };
-        self.audit(&attempt, outcome);
+        self.audited(attempt.of(SubjectType::Entity, entity_id), resetting).await
     }
 
     /// Gives an entity a secret that another system made, in place of the one that it has. For the
@@ -136,23 +105,16 @@ impl TokenService {
         secret: &Secret,
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
-        let imported = self.try_import_secret(entity_id, secret, expiry_days).await;
-        self.audit(&Attempt::new(Operation::IMPORT_SECRET).of_entity(entity_id), &imported);
-        imported
-    }
-
-    async fn try_import_secret(
-        &self,
-        entity_id: &EntityId,
-        secret: &Secret,
-        expiry_days: Option<u64>,
-    ) -> Result<(), Error> {
-        let (lifetime, _) = self.secret_lifetime(expiry_days)?;
-        let replaced = retry_on_conflict!({
-            let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
-            self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await
-        });
-        replaced.map(drop)
+        let importing = async {
+            let (lifetime, _) = self.secret_lifetime(expiry_days)?;
+            let replaced = retry_on_conflict!({
+                let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
+                self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await
+            });
+            replaced.map(drop)
+        };
+        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(entity_id);
+        self.audited(attempt, importing).await
     }
 
     /// Above the maximum it is cut, and the caller is told.

@@ -5,7 +5,7 @@ use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::KeyRing;
-use crate::service::audit;
+use crate::service::audit::{self, Seen};
 use crate::service::feed_health::LastHeard;
 use crate::service::hashing::HashingPool;
 use crate::service::keys::KeyManager;
@@ -115,9 +115,35 @@ impl TokenService {
         self.parts.clock.now()
     }
 
-    /// Writes an event about what was attempted and what came of it.
-    pub(crate) fn audit<T>(&self, attempt: &Attempt<'_>, outcome: &Result<T, Error>) {
-        audit::concluded(self.parts.validator.subjects(), attempt, outcome);
+    /// Does some work, and writes an event about what was attempted and what came of it.
+    pub(in crate::service) async fn audited<T>(
+        &self,
+        attempt: Attempt<'_>,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.audited_with(attempt, &Seen::default(), work).await
+    }
+
+    /// [`audited`](Self::audited), for work that notes in `seen` what it comes upon.
+    pub(in crate::service) async fn audited_with<T>(
+        &self,
+        attempt: Attempt<'_>,
+        seen: &Seen,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let outcome = work.await;
+        self.audit(attempt, seen, &outcome);
+        outcome
+    }
+
+    /// Writes the event of work that is done.
+    pub(in crate::service) fn audit<T>(
+        &self,
+        attempt: Attempt<'_>,
+        seen: &Seen,
+        outcome: &Result<T, Error>,
+    ) {
+        audit::concluded(self.parts.validator.subjects(), attempt, seen, outcome);
     }
 }
 

@@ -4,14 +4,18 @@ use std::sync::{Arc, PoisonError};
 
 use super::primitives::{Mutex, OnceLock};
 
-/// SingleFlight are kept in several maps, so that they seldom wait for one another.
+/// Flights are kept in several maps, so that they seldom wait for one another.
 const MAPS: usize = 16;
 
-type UnderWay<K, V> = HashMap<K, Arc<OnceLock<V>>, RandomState>;
+type UnderWay<K, C> = HashMap<K, (Arc<C>, usize), RandomState>;
 
 /// Work that many ask for at once, and one does for all of them.
-pub(crate) struct SingleFlight<K, V> {
-    maps: [Mutex<UnderWay<K, V>>; MAPS],
+///
+/// `C` is the cell that the outcome is put in, and says how the others wait for it. They block with a
+/// `OnceLock`: a token is checked without a runtime, and a check never waits for anything but this. In
+/// the service they await tokio's `OnceCell`, by the `join` of `service/single_flight.rs`.
+pub(crate) struct SingleFlight<K, C> {
+    maps: [Mutex<UnderWay<K, C>>; MAPS],
     hasher: RandomState,
 }
 
@@ -23,25 +27,22 @@ pub(crate) enum Flown<V> {
     Others(V),
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
+impl<K: Clone + Eq + Hash, C: Default> SingleFlight<K, C> {
     pub(crate) fn new(hasher: RandomState) -> Self {
         let map = |_| Mutex::new(HashMap::with_hasher(hasher.clone()));
         Self { maps: std::array::from_fn(map), hasher }
     }
 
-    /// Does the work, or waits for who is doing it. Where that one panics, another does it.
-    pub(crate) fn join(&self, key: K, work: impl FnOnce() -> V) -> Flown<V> {
-        let flight = Flight::join(self.map_of(&key), key);
-        let mut is_own = false;
-        let outcome = flight.outcome.get_or_init(|| {
-            is_own = true;
-            work()
-        });
-        let outcome = outcome.clone();
-        if is_own { Flown::Own(outcome) } else { Flown::Others(outcome) }
+    /// Boards the flight that is under way for a key, or begins one.
+    pub(crate) fn board(&self, key: K) -> Flight<'_, K, C> {
+        let map = self.map_of(&key);
+        let mut under_way = map.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cell, aboard) = under_way.entry(key.clone()).or_default();
+        *aboard += 1;
+        Flight { map, key, cell: Arc::clone(cell), has_landed: false }
     }
 
-    fn map_of(&self, key: &K) -> &Mutex<UnderWay<K, V>> {
+    fn map_of(&self, key: &K) -> &Mutex<UnderWay<K, C>> {
         let [number, ..] = self.hasher.hash_one(key).to_ne_bytes();
         &self.maps[usize::from(number) % MAPS]
     }
@@ -53,32 +54,51 @@ impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
     }
 }
 
-/// Work under way. It is over when whoever is the first to be done leaves, also by a panic.
-struct Flight<'a, K: Eq + Hash, V> {
-    map: &'a Mutex<UnderWay<K, V>>,
-    key: K,
-    outcome: Arc<OnceLock<V>>,
-}
-
-impl<'a, K: Clone + Eq + Hash, V> Flight<'a, K, V> {
-    fn join(map: &'a Mutex<UnderWay<K, V>>, key: K) -> Self {
-        let mut under_way = map.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = Arc::clone(under_way.entry(key.clone()).or_default());
-        Self { map, key, outcome }
+impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, OnceLock<V>> {
+    /// Does the work, or blocks until who is doing it has done it. Where that one panics, another
+    /// does it.
+    pub(crate) fn join_blocking(&self, key: K, work: impl FnOnce() -> V) -> Flown<V> {
+        let flight = self.board(key);
+        let mut is_own = false;
+        let outcome = flight.cell.get_or_init(|| {
+            is_own = true;
+            work()
+        });
+        let outcome = outcome.clone();
+        flight.land(is_own, outcome)
     }
 }
 
-impl<K: Eq + Hash, V> Drop for Flight<'_, K, V> {
+/// Work under way. It is over when the first who has its outcome leaves, or the last who waits for
+/// it: by a panic, or because they hung up.
+pub(crate) struct Flight<'a, K: Eq + Hash, C> {
+    map: &'a Mutex<UnderWay<K, C>>,
+    key: K,
+    pub(crate) cell: Arc<C>,
+    has_landed: bool,
+}
+
+impl<K: Eq + Hash, C> Flight<'_, K, C> {
+    /// Leaves with the outcome, after which whoever asks for the work begins another flight.
+    pub(crate) fn land<V>(mut self, is_own: bool, outcome: V) -> Flown<V> {
+        self.has_landed = true;
+        if is_own { Flown::Own(outcome) } else { Flown::Others(outcome) }
+    }
+}
+
+impl<K: Eq + Hash, C> Drop for Flight<'_, K, C> {
     fn drop(&mut self) {
         let mut under_way = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((cell, aboard)) = under_way.get_mut(&self.key) else { return };
         // A later one may be of another flight.
-        let is_this = |known: &Arc<OnceLock<V>>| Arc::ptr_eq(known, &self.outcome);
-        let landed = if under_way.get(&self.key).is_some_and(is_this) {
-            under_way.remove_entry(&self.key)
-        } else {
-            None
-        };
-        drop(under_way);
-        drop(landed);
+        if !Arc::ptr_eq(cell, &self.cell) {
+            return;
+        }
+        *aboard -= 1;
+        if self.has_landed || *aboard == 0 {
+            let over = under_way.remove_entry(&self.key);
+            drop(under_way);
+            drop(over);
+        }
     }
 }

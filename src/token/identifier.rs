@@ -3,22 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
-
-/// Longest identifier in bytes: room for an e-mail address (RFC 5321 §4.5.3.1: 254).
-const MAX_LEN: usize = 256;
-
-fn check(kind: &'static str, text: &str) -> Result<(), Error> {
-    let problem = if text.trim().is_empty() {
-        "must not be blank"
-    } else if text.len() > MAX_LEN {
-        "must be at most 256 bytes long"
-    } else if text.chars().any(char::is_control) {
-        "must not hold control characters"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::InvalidRequest, format!("{kind} {problem}")))
-}
+use crate::token::text;
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
@@ -36,8 +21,13 @@ macro_rules! identifier {
             /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds
             /// control characters.
             pub fn new(text: impl AsRef<str>) -> Result<Self, Error> {
-                check($kind, text.as_ref())?;
-                Ok(Self(text.as_ref().into()))
+                let text = text.as_ref();
+                if text::is_text(text, text::MAX_LEN) {
+                    Ok(Self(text.into()))
+                } else {
+                    let problem = format!("{} {}", $kind, text::RULE);
+                    Err(Error::new(ErrorKind::InvalidRequest, problem))
+                }
             }
 
             /// The text it was made from.

@@ -3,3 +3,4 @@
 pub mod acl;
 pub(crate) mod claims;
 pub(crate) mod identifier;
+pub(crate) mod text;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
@@ -12,10 +12,8 @@ use crate::sync::{Flown, SingleFlight};
 use crate::validate::TokenFault;
 use crate::validate::checked::Checked;
 
-/// About what a token takes beside its text and its claims, in bytes.
-const ENTRY_OVERHEAD_BYTES: usize = 512;
-/// About what a token with a short list takes: so many of these fit, as the cache is told to expect.
-const TYPICAL_ENTRY_BYTES: usize = 2_048;
+/// What a token with a short list counts as: so many of these fit, as the cache is told to expect.
+const TYPICAL_SIZE: usize = 6 * 1024;
 /// The end of a signature, which nobody can choose: enough to find a token by.
 const HASHED_SUFFIX_LEN: usize = 32;
 
@@ -26,7 +24,7 @@ type Outcome = Result<Arc<Checked>, TokenFault>;
 pub(crate) struct TokenCache {
     tokens: Cache<CacheKey, Arc<Checked>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: SingleFlight<WholeText, Outcome>,
+    flights: SingleFlight<WholeText, OnceLock<Outcome>>,
 }
 
 impl TokenCache {
@@ -35,7 +33,7 @@ impl TokenCache {
         let hasher = RandomState::new();
         Self {
             tokens: Cache::with(
-                bytes / TYPICAL_ENTRY_BYTES,
+                bytes / TYPICAL_SIZE,
                 bytes as u64,
                 Weights,
                 hasher.clone(),
@@ -64,7 +62,7 @@ impl TokenCache {
         check: impl Fn() -> Outcome,
     ) -> Outcome {
         let text = WholeText(Zeroizing::new(token.into()));
-        let landed = self.flights.join(text.clone(), || {
+        let landed = self.flights.join_blocking(text.clone(), || {
             // It may have landed since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
                 return Ok(known);
@@ -128,7 +126,7 @@ impl Equivalent<CacheKey> for CacheKeyRef<'_> {
 struct Weights;
 
 impl Weighter<CacheKey, Arc<Checked>> for Weights {
-    fn weight(&self, token: &CacheKey, checked: &Arc<Checked>) -> u64 {
-        (token.0.0.len() + checked.validated.size() + ENTRY_OVERHEAD_BYTES) as u64
+    fn weight(&self, _: &CacheKey, checked: &Arc<Checked>) -> u64 {
+        checked.size as u64
     }
 }

@@ -8,7 +8,7 @@ use crate::json;
 use crate::sync::CheckedEpoch;
 use crate::token::claims::{Claims, ReadClaims, Validated};
 use crate::validate::cache::TokenCache;
-use crate::validate::checked::{Checked, Origin, Validity};
+use crate::validate::checked::{Checked, Origin, Validity, memory_of};
 use crate::validate::other_issuers::{ForeignToken, OtherIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
@@ -119,7 +119,8 @@ impl Rules {
         if !is_mapped {
             self.check_revocations(&validated)?;
         }
-        Ok(Checked { validity, origin, key_epoch, validated })
+        let size = memory_of(token, payload);
+        Ok(Checked { validity, origin, key_epoch, size, validated })
     }
 
     /// Whether nothing has changed that a token was checked by.

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "validate",
     "guard",
     "service/model",
+    "service/single_flight",
     "service/store",
     "service/error",
     "service/telemetry",

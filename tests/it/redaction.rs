@@ -80,3 +80,27 @@ fn handles_can_be_shared_between_threads_and_cloned() {
     sendable::<countersign::store::StoreError>();
     sendable::<countersign::Validated>();
 }
+
+#[test]
+fn what_the_service_does_can_be_done_on_any_thread() {
+    fn sendable<T: Send>(_never_polled: &T) {}
+    let tokens = &Fixture::new().tokens;
+    let caller = &Caller::default();
+    let id = &EntityId::user("jane").unwrap();
+    let token = &AuthenticationToken::from_text(CANARY).unwrap();
+    let customer = || CustomerId::new("c").unwrap();
+    let password = || Password::new(CANARY).unwrap();
+    sendable(&tokens.issue_user_token("jane", password(), caller));
+    sendable(&tokens.issue_entity_token("aa-1", &Secret::presented(CANARY), caller));
+    sendable(&tokens.set_password(id, password()));
+    sendable(&tokens.change_password(id, password(), password(), caller));
+    sendable(&tokens.import_secret(id, &Secret::presented(CANARY), None));
+    sendable(&tokens.exchange(token, ExchangeRequest::default()));
+    sendable(&tokens.revoke_subject(SubjectType::User, "jane", tokens.now()));
+    sendable(&tokens.disable_entity(id));
+    sendable(&tokens.rotate_keys());
+    sendable(&tokens.retire_key("kid"));
+    sendable(&tokens.log_out_customer(token, caller));
+    sendable(&tokens.start_session(NewSession::of(customer())));
+    sendable(&tokens.resend_one_time_password(token, caller));
+}

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
+use crate::service::audit::Seen;
 use crate::service::model::access_token::AccessToken;
-use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::token::identifier::TokenId;
 
@@ -57,18 +57,15 @@ impl TokenService {
             Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
             None => self.issue_at(grant, self.now()),
         };
-        let operation = Operation::ISSUE_TOKEN;
         let attempt = Attempt {
             subject: Some((subject.0, &subject.1)),
             organization: organization.as_ref(),
             session: session.as_ref(),
-            token: issued.as_ref().ok().map(|token| &token.token_id),
-            ..Attempt::new(operation)
+            ..Attempt::new(Operation::ISSUE_TOKEN)
         };
-        if issued.is_ok() {
-            telemetry::issued(operation.as_str());
-        }
-        self.audit(&attempt, &issued);
+        let seen = Seen::default();
+        let issued = issued.inspect(|issued| seen.issued(&issued.token_id));
+        self.audit(attempt, &seen, &issued);
         issued
     }
 

@@ -11,6 +11,7 @@ use crate::service::model::secret::Secrets;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
+use crate::token::text;
 
 /// Which sort of principal, and its name among them: a user and a machine may share a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +22,7 @@ pub struct EntityId {
 
 impl EntityId {
     /// The longest name in bytes.
-    pub const MAX_LEN: usize = 256;
+    pub const MAX_LEN: usize = text::MAX_LEN;
 
     /// A name among principals of a sort. It is taken exactly as written: no trimming, no folding
     /// of case, no normalisation.
@@ -32,13 +33,10 @@ impl EntityId {
     /// characters.
     pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
-        let fits = !name.trim().is_empty()
-            && name.len() <= Self::MAX_LEN
-            && !name.chars().any(char::is_control);
-        if fits {
+        if text::is_text(&name, Self::MAX_LEN) {
             Ok(Self { subject_type, name })
         } else {
-            let problem = "a name must be 1 to 256 bytes, not blank, without control characters";
+            let problem = format!("a name {}", text::RULE);
             Err(Error::new(ErrorKind::InvalidRequest, problem))
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::audit::Seen;
 use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
@@ -43,24 +44,21 @@ impl TokenService {
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<(), Error> {
-        let mut found = None;
-        let sent = self.try_resend(token, caller, &mut found).await;
-        let attempt = caller.attempt(Operation::SEND_ONE_TIME_PASSWORD).of_session(found.as_ref());
-        self.audit(&attempt, &sent);
-        sent
+        let seen = Seen::default();
+        let attempt = caller.attempt(Operation::SEND_ONE_TIME_PASSWORD);
+        self.audited_with(attempt, &seen, self.try_resend(token, caller, &seen)).await
     }
 
-    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
     async fn try_resend(
         &self,
         token: &AuthenticationToken,
         caller: &Caller,
-        found: &mut Option<Session>,
+        seen: &Seen,
     ) -> Result<(), Error> {
         let now = self.now();
         retry_on_conflict!({
             let session = self.find_live_session(token, caller).await?;
-            *found = Some(session.clone());
+            seen.session(&session);
             let before = self.may_be_sent_again(&session, now)?.clone();
             let (code, stored) = self.make_code(&session.id, now)?;
             let version = session.version;

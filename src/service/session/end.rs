@@ -1,6 +1,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::service::audit::Seen;
 use crate::service::caller::Caller;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::session::no_session;
@@ -17,19 +18,16 @@ impl TokenService {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach. It may be called
     /// again.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
-        let ended = self.try_end(id).await;
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
-        self.audit(&attempt, &ended);
-        ended
-    }
-
-    async fn try_end(&self, id: &SessionId) -> Result<(), Error> {
-        // How long it would have lived is not known.
-        self.revoke_tokens_of(id, Timestamp::MAX).await?;
-        if let Some(session) = self.parts.stores.remove_session(id).await? {
-            self.parts.phantom_tokens.remove(&session.key).await;
-        }
-        Ok(())
+        let ending = async {
+            // How long it would have lived is not known.
+            self.revoke_tokens_of(id, Timestamp::MAX).await?;
+            if let Some(session) = self.parts.stores.remove_session(id).await? {
+                self.parts.phantom_tokens.remove(&session.key).await;
+            }
+            Ok(())
+        };
+        self.audited(attempt, ending).await
     }
 
     /// Ends the session that an authentication token stands for: its holder logs out.
@@ -44,27 +42,17 @@ impl TokenService {
         token: &AuthenticationToken,
         caller: &Caller,
     ) -> Result<(), Error> {
-        let mut found = None;
-        let ended = self.try_log_out(token, caller, &mut found).await;
-        let attempt = caller.attempt(Operation::END_SESSION).of_session(found.as_ref());
-        self.audit(&attempt, &ended);
-        ended
-    }
-
-    /// Leaves the session that it finds in `found`, also where it fails, for the audit log.
-    async fn try_log_out(
-        &self,
-        token: &AuthenticationToken,
-        caller: &Caller,
-        found: &mut Option<Session>,
-    ) -> Result<(), Error> {
-        retry_on_conflict!({
-            let session = self.find_kept_session(token, caller).await?;
-            *found = Some(session.clone());
-            // Before the session is removed: who has to try again can still find what to revoke.
-            self.revoke_tokens_of(&session.id, session.expires_at).await?;
-            self.take_session(&session).await
-        })
+        let seen = Seen::default();
+        let ending = async {
+            retry_on_conflict!({
+                let session = self.find_kept_session(token, caller).await?;
+                seen.session(&session);
+                // Before the session is removed: who has to try again can still find what to revoke.
+                self.revoke_tokens_of(&session.id, session.expires_at).await?;
+                self.take_session(&session).await
+            })
+        };
+        self.audited_with(caller.attempt(Operation::END_SESSION), &seen, ending).await
     }
 
     /// Takes a session out of the store as it was read.

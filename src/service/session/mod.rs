@@ -86,26 +86,16 @@ impl TokenService {
         page: Page,
         caller: &Caller,
     ) -> Result<SessionPage, Error> {
-        let listed = self.try_list(bearer, customer_id, page, caller).await;
-        let attempt = caller.attempt(Operation::LIST_SESSIONS).by(bearer);
-        self.audit(&attempt, &listed);
-        listed
-    }
-
-    async fn try_list(
-        &self,
-        bearer: &Validated,
-        customer_id: Option<CustomerId>,
-        page: Page,
-        caller: &Caller,
-    ) -> Result<SessionPage, Error> {
-        let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
-        if !self.is_own(bearer) {
-            return Err(insufficient());
-        }
-        let organization_id = organization_for(bearer, caller, asked, customer_id.as_ref())?;
-        let filter = SessionFilter { customer_id, organization_id };
-        self.parts.stores.list_sessions(&filter, page, self.now()).await
+        let listing = async {
+            let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
+            if !self.is_own(bearer) {
+                return Err(insufficient());
+            }
+            let organization_id = organization_for(bearer, caller, asked, customer_id.as_ref())?;
+            let filter = SessionFilter { customer_id, organization_id };
+            self.parts.stores.list_sessions(&filter, page, self.now()).await
+        };
+        self.audited(caller.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
     }
 }
 

@@ -1,6 +1,7 @@
-use crate::audit::Operation;
+use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::audit::Seen;
 use crate::service::caller::Caller;
 use crate::service::model::entity::{Entity, EntityKind};
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -33,21 +34,18 @@ impl TokenService {
     /// the customer was logged out everywhere at that moment.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let started = self.try_start_session(new).await;
-        let subject = customer_id.as_ref().map(CustomerId::as_str);
-        self.conclude_start(&started, subject, None, &Caller::default());
-        started
-    }
-
-    async fn try_start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
-        let now = self.now();
-        self.check_sender(new.otp_required)?;
-        let prepared = self.prepare_session(new, None, now).await?;
-        if let Some(code) = &prepared.code {
-            // As often as it is asked for: the host knows what it does.
-            self.deliver(&prepared.session, code).await?;
-        }
-        self.insert_session(prepared, now).await
+        let attempt = Attempt::new(Operation::START_SESSION);
+        let starting = async {
+            let now = self.now();
+            self.check_sender(new.otp_required)?;
+            let prepared = self.prepare_session(new, None, now).await?;
+            if let Some(code) = &prepared.code {
+                // As often as it is asked for: the host knows what it does.
+                self.deliver(&prepared.session, code).await?;
+            }
+            self.insert_session(prepared, now).await
+        };
+        self.audited_start(attempt, customer_id.as_ref().map(CustomerId::as_str), starting).await
     }
 
     /// Starts a session of a customer by name and password: it carries what the credential is
@@ -64,9 +62,8 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let username = login.username.clone();
-        let started = self.try_log_in_customer(login, caller).await;
-        self.conclude_start(&started, Some(&username), None, caller);
-        started
+        let attempt = caller.attempt(Operation::START_SESSION);
+        self.audited_start(attempt, Some(&username), self.try_log_in_customer(login, caller)).await
     }
 
     async fn try_log_in_customer(
@@ -134,38 +131,31 @@ impl TokenService {
         caller: &Caller,
     ) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let started = self.try_start_on_behalf_of(bearer, new, caller).await;
+        let attempt = caller.attempt(Operation::START_SESSION).by(bearer);
+        let starting = async {
+            let now = self.now();
+            let mut prepared = self.prepare_session(new, None, now).await?;
+            let session = &mut prepared.session;
+            // A customer's token came from a session, which is no ground for starting others.
+            if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
+                return Err(insufficient());
+            }
+            let asked = permission::POST_AUTHENTICATION_TOKEN;
+            session.organization_id =
+                organization_for(bearer, caller, asked, Some(&session.customer_id))?;
+            if let Some(entry) = session.acl.first_beyond([bearer.acl()]) {
+                return Err(Error::new(
+                    ErrorKind::AclExceedsGrant,
+                    format!("acl.{entry} exceeds what the bearer holds"),
+                ));
+            }
+            if let Some(code) = &prepared.code {
+                self.deliver_throttled(&prepared.session, code).await?;
+            }
+            self.insert_session(prepared, now).await
+        };
         let subject = customer_id.as_ref().map(CustomerId::as_str);
-        self.conclude_start(&started, subject, Some(bearer), caller);
-        started
-    }
-
-    async fn try_start_on_behalf_of(
-        &self,
-        bearer: &Validated,
-        new: NewSession,
-        caller: &Caller,
-    ) -> Result<StartedSession, Error> {
-        let now = self.now();
-        let mut prepared = self.prepare_session(new, None, now).await?;
-        let session = &mut prepared.session;
-        // A customer's token came from a session, which is no ground for starting others.
-        if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
-            return Err(insufficient());
-        }
-        let asked = permission::POST_AUTHENTICATION_TOKEN;
-        session.organization_id =
-            organization_for(bearer, caller, asked, Some(&session.customer_id))?;
-        if let Some(entry) = session.acl.first_beyond([bearer.acl()]) {
-            return Err(Error::new(
-                ErrorKind::AclExceedsGrant,
-                format!("acl.{entry} exceeds what the bearer holds"),
-            ));
-        }
-        if let Some(code) = &prepared.code {
-            self.deliver_throttled(&prepared.session, code).await?;
-        }
-        self.insert_session(prepared, now).await
+        self.audited_start(attempt, subject, starting).await
     }
 
     /// Returns what is wrong with a caller's wish for a one-time password.
@@ -260,20 +250,16 @@ impl TokenService {
         Ok(StartedSession { token, session })
     }
 
-    fn conclude_start(
+    /// Has the event name the customer as they came in: by name, where it was by a name.
+    async fn audited_start(
         &self,
-        started: &Result<StartedSession, Error>,
-        subject: Option<&str>,
-        bearer: Option<&Validated>,
-        caller: &Caller,
-    ) {
-        let session = started.as_ref().ok().map(|started| &started.session);
-        let mut attempt = caller.attempt(Operation::START_SESSION).of_session(session);
-        // How they came in: by name, where it was by a name.
-        attempt.subject = subject.map(|subject| (SubjectType::Customer, subject));
-        if let Some(bearer) = bearer {
-            attempt = attempt.by(bearer);
-        }
-        self.audit(&attempt, started);
+        attempt: Attempt<'_>,
+        customer: Option<&str>,
+        starting: impl Future<Output = Result<StartedSession, Error>>,
+    ) -> Result<StartedSession, Error> {
+        let seen = Seen::default();
+        let starting = async { starting.await.inspect(|started| seen.session(&started.session)) };
+        let subject = customer.map(|customer| (SubjectType::Customer, customer));
+        self.audited_with(Attempt { subject, ..attempt }, &seen, starting).await
     }
 }

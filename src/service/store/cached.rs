@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use moka::future::Cache;
@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::{EntityCache, EntityStore, RecentEntity, StoreError};
 use crate::sync::epoch::Epoch;
+use crate::sync::{Flown, SingleFlight};
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 const CAPACITY: u64 = 10_000;
@@ -76,7 +77,10 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// A token's life is counted from its `iat`, which may lie in the past by the time-to-live.
 pub struct Cached<S> {
     store: S,
-    readings: Cache<EntityId, Arc<Reading>>,
+    copies: Cache<EntityId, Kept>,
+    /// A read under way is shared by those who came as of the same epoch: after a change it is
+    /// another, since the read may have seen the entity as it was before.
+    flights: SingleFlight<(EntityId, u64), OnceCell<ReadResult>>,
     /// Whom nobody was found for, and as of which epoch. They are asked for anew each time, as
     /// those are who were found and refused: so the time that it takes tells nothing.
     absences: Cache<EntityId, u64>,
@@ -90,9 +94,15 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn new(store: S) -> Self {
         let (time_to_live, capacity) = (TIME_TO_LIVE, CAPACITY);
-        let (readings, absences) =
-            (build_cache(time_to_live, capacity), build_cache(time_to_live, capacity));
-        Self { store, readings, absences, epochs: Epochs::new(), time_to_live, capacity }
+        Self {
+            store,
+            copies: build_cache(time_to_live, capacity),
+            flights: SingleFlight::new(RandomState::new()),
+            absences: build_cache(time_to_live, capacity),
+            epochs: Epochs::new(),
+            time_to_live,
+            capacity,
+        }
     }
 
     /// For how long a copy is kept at most: how old one can be where the feed is down. Choose it
@@ -100,7 +110,7 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live.min(LONGEST_TIME_TO_LIVE);
-        self.readings = build_cache(self.time_to_live, self.capacity);
+        self.copies = build_cache(self.time_to_live, self.capacity);
         self.absences = build_cache(self.time_to_live, self.capacity);
         self
     }
@@ -109,30 +119,36 @@ impl<S: EntityStore> Cached<S> {
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
-        self.readings = build_cache(self.time_to_live, self.capacity);
+        self.copies = build_cache(self.time_to_live, self.capacity);
         self.absences = build_cache(self.time_to_live, self.capacity);
         self
     }
 
-    /// The reading that is of use now, or a new one in its place.
-    async fn reading(&self, id: &EntityId) -> Arc<Reading> {
-        let current = || self.epochs.of(id);
-        let entry = self.readings.entry_by_ref(id);
-        let new = async { Arc::new(Reading::new(current())) };
-        entry.or_insert_with_if(new, |there| !there.is_of_use(current())).await.into_value()
+    /// Returns the copy of an entity, where it is as of that epoch and not too old.
+    async fn copy(&self, id: &EntityId, epoch: u64) -> Option<RecentEntity> {
+        let kept = self.copies.get(id).await?;
+        let is_of_use = kept.epoch == epoch && kept.read_began.elapsed() < self.time_to_live;
+        is_of_use.then_some(kept.copy)
     }
 
-    async fn read(&self, id: &EntityId, now: Timestamp) -> ReadResult {
-        let epoch = self.epochs.of(id);
-        let found = self.store.get(id).await.map_err(Arc::new);
-        if !matches!(found, Ok(Some(_))) {
-            // Names that nobody has must not take up the room of those that somebody has.
-            self.readings.invalidate(id).await;
+    /// Reads an entity, and keeps a copy of it.
+    async fn read(&self, id: &EntityId, epoch: u64, now: Timestamp) -> ReadResult {
+        // It may have been read since it was looked for.
+        if let Some(copy) = self.copy(id, epoch).await {
+            return Ok(Some(copy));
         }
-        if matches!(found, Ok(None)) {
+        let read_began = Instant::now();
+        let Some(entity) = self.store.get(id).await? else {
             self.absences.insert(id.clone(), epoch).await;
+            return Ok(None);
+        };
+        let recent = RecentEntity::just_read(entity, now);
+        // What was read before a change must not take the place of what was read after it.
+        if epoch == self.epochs.of(id) {
+            let copy = RecentEntity { is_copy: true, ..recent.clone() };
+            self.copies.insert(id.clone(), Kept { copy, epoch, read_began }).await;
         }
-        Ok(found?.map(|entity| (Arc::new(entity), now)))
+        Ok(Some(recent))
     }
 
     async fn read_past_copies(
@@ -198,25 +214,15 @@ impl<S: EntityStore> EntityCache for Cached<S> {
         if self.absences.get(id).await == Some(epoch) {
             return self.read_past_copies(id, now).await;
         }
-        let reading = self.reading(id).await;
-        // moka hands on what somebody else was just given, without a look at its epoch.
-        if reading.epoch < epoch {
-            return self.read_past_copies(id, now).await;
+        if let Some(copy) = self.copy(id, epoch).await {
+            return Ok(Some(copy));
         }
-        let mut is_own = false;
-        let outcome = reading.outcome.get_or_init(|| {
-            is_own = true;
-            self.read(id, now)
-        });
-        match outcome.await {
-            Ok(Some((entity, read_at))) => {
-                let (entity, read_at) = (Arc::clone(entity), *read_at);
-                Ok(Some(RecentEntity { entity, read_at, is_copy: !is_own }))
-            }
-            Ok(None) if is_own => Ok(None),
+        match self.flights.join((id.clone(), epoch), self.read(id, epoch, now)).await {
+            Flown::Own(Ok(found)) => Ok(found),
+            Flown::Others(Ok(Some(read))) => Ok(Some(RecentEntity { is_copy: true, ..read })),
             // Whoever looked may have done so before it was registered, and this caller come after.
-            Ok(None) => self.read_past_copies(id, now).await,
-            Err(error) => Err(error.shared()),
+            Flown::Others(Ok(None)) => self.read_past_copies(id, now).await,
+            Flown::Own(Err(error)) | Flown::Others(Err(error)) => Err(error.shared()),
         }
     }
 
@@ -230,34 +236,23 @@ impl<S: fmt::Debug> fmt::Debug for Cached<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached")
             .field("store", &self.store)
-            .field("copies", &self.readings.entry_count())
+            .field("copies", &self.copies.entry_count())
             .field("time_to_live", &self.time_to_live)
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }
 
-/// Who was found, and when the read began; or why it failed, for all who waited.
-type ReadResult = Result<Option<(Arc<Entity>, Timestamp)>, Arc<StoreError>>;
+/// Who was found; or why the read failed, for all who waited.
+type ReadResult = Result<Option<RecentEntity>, Arc<StoreError>>;
 
-/// One read of an entity, to come, under way or done. Whoever comes meanwhile waits for it; if the
-/// one who reads gives up, the next one does it. That may go on for any number of them, which is
-/// why this is not left to moka: there, who has seen two hundred give up panics.
-struct Reading {
-    /// That of its stripe before it began. After a change it is another, also where the read was
-    /// under way and saw the entity as it was before.
+#[derive(Clone)]
+struct Kept {
+    copy: RecentEntity,
+    /// That of its stripe before it was read.
     epoch: u64,
-    outcome: OnceCell<ReadResult>,
-}
-
-impl Reading {
-    fn new(epoch: u64) -> Self {
-        Self { epoch, outcome: OnceCell::new() }
-    }
-
-    fn is_of_use(&self, epoch: u64) -> bool {
-        self.epoch == epoch && matches!(self.outcome.get(), None | Some(Ok(Some(_))))
-    }
+    /// From when on its age counts: moka's counts from when it was kept.
+    read_began: Instant,
 }
 
 const STRIPES: usize = 256;

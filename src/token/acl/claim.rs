@@ -9,9 +9,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 use crate::json::{Name, Names, StrictIgnored};
 use crate::token::acl::read::without_repetitions;
-use crate::token::acl::{
-    Acl, AclEntry, MAX_SCOPE_KEY_LEN, MAX_SCOPE_VALUE_LEN, Permission, Scope, is_text,
-};
+use crate::token::acl::{Acl, AclEntry, MAX_SCOPE_KEY_LEN, Permission, Scope};
+use crate::token::text::{MAX_LEN, is_text};
 
 /// Reads the list of a token in one pass, under the same rules and those of [`crate::json`]. Of what
 /// is wrong with it, it tells the first.
@@ -105,7 +104,7 @@ impl<'de> Visitor<'de> for ReadScope {
                 return Err(A::Error::custom("has a scope key that is not well-formed"));
             }
             let values = members.next_value_seed(ReadList(|text: &str| {
-                let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
+                let fits = is_text(text, MAX_LEN).then(|| text.to_owned());
                 fits.ok_or("has a scope value that is not well-formed")
             }))?;
             if scope.insert(key.into_owned(), values).is_some() {

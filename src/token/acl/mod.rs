@@ -55,7 +55,6 @@ pub(crate) use self::read::Fault;
 const FEW: usize = 8;
 const MAX_PERMISSION_LEN: usize = 128;
 const MAX_SCOPE_KEY_LEN: usize = 64;
-const MAX_SCOPE_VALUE_LEN: usize = 256;
 
 /// An access-control list; see the [module docs](self). The default one grants nothing.
 #[derive(Clone, Default)]
@@ -122,18 +121,6 @@ impl Acl {
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
     }
 
-    /// About what it takes in memory, in bytes, its index included.
-    pub(crate) fn size(&self) -> usize {
-        const ENTRY: usize = 768;
-        const TEXT: usize = 160;
-        let texts = |entry: &AclEntry| {
-            let values = entry.scope.0.values().flatten();
-            values.map(|value| value.len() + TEXT).sum::<usize>()
-        };
-        let entries = self.entries().iter().map(|entry| ENTRY + texts(entry)).sum::<usize>();
-        entries + self.list.permissions * TEXT
-    }
-
     /// Whether every entry lies within `wider`.
     #[must_use]
     pub fn narrows(&self, wider: &Self) -> bool {
@@ -180,11 +167,6 @@ impl Acl {
         };
         faults.or(Self::new(entries))
     }
-}
-
-/// Not blank, not too long, without control characters.
-fn is_text(text: &str, max_len: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= max_len && !text.chars().any(char::is_control)
 }
 
 impl fmt::Debug for Acl {

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::InvalidField;
-use crate::token::acl::{
-    AclEntry, MAX_SCOPE_KEY_LEN, MAX_SCOPE_VALUE_LEN, Permission, Scope, is_text,
-};
+use crate::token::acl::{AclEntry, MAX_SCOPE_KEY_LEN, Permission, Scope};
+use crate::token::text::{self, is_text};
 
 /// One thing that is wrong with a value, and where.
 #[derive(Debug)]
@@ -95,8 +94,7 @@ pub(super) fn read_scope(value: &Value, path: &str, faults: &mut Faults) -> Scop
         }
         let path = format!("{path}.{key}");
         let values = read_list(values, &path, faults, |text| {
-            let fits = is_text(text, MAX_SCOPE_VALUE_LEN).then(|| text.to_owned());
-            fits.ok_or("must be 1 to 256 bytes, not blank, without control characters")
+            is_text(text, text::MAX_LEN).then(|| text.to_owned()).ok_or(text::RULE)
         });
         scope.insert(key.clone(), values);
     }

@@ -23,25 +23,6 @@ pub struct Validated {
     is_mapped: bool,
 }
 
-/// About what an object takes, though it holds little: a node of its tree.
-const OBJECT: usize = 640;
-/// What a text or a list takes beside what is in it.
-const WORDS: usize = 48;
-
-/// About what a value takes in memory, in bytes. Nesting is bounded where values are read.
-fn size_of_value(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => size_of::<Value>(),
-        Value::String(text) => WORDS + text.len(),
-        Value::Array(elements) => WORDS + elements.iter().map(size_of_value).sum::<usize>(),
-        Value::Object(members) => {
-            let member =
-                |(name, value): (&String, &Value)| name.len() + WORDS + size_of_value(value);
-            OBJECT + members.iter().map(member).sum::<usize>()
-        }
-    }
-}
-
 impl Validated {
     pub(crate) fn new(claims: Claims, key: u64, is_mapped: bool) -> Self {
         Self { claims, key, is_mapped }
@@ -60,20 +41,6 @@ impl Validated {
 
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
-    }
-
-    /// About what it takes in memory, in bytes.
-    pub(crate) fn size(&self) -> usize {
-        let claims = &self.claims;
-        let texts = [&claims.iss, &claims.sub, &claims.client_id];
-        let texts =
-            texts.into_iter().chain(&claims.aud).map(|text| text.len() + WORDS).sum::<usize>();
-        let custom: usize = claims
-            .custom_claims
-            .iter()
-            .map(|(name, value)| name.len() + WORDS + size_of_value(value))
-            .sum();
-        size_of::<Self>() + texts + OBJECT + custom + claims.acl.size()
     }
 
     /// `iss`: who issued it.

@@ -67,6 +67,10 @@ struct Attempts {
 }
 
 /// A fetch that is under way.
+///
+/// It is no [`SingleFlight`](crate::sync::SingleFlight): it is begun by a check, which does not wait,
+/// and goes on whoever hangs up, in a task of its own. So nobody takes it over, and one that has ended
+/// is begun again only after the cooldown.
 #[derive(Clone, Debug)]
 pub(crate) struct FetchInProgress(watch::Receiver<()>);
 

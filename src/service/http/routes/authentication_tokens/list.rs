@@ -15,6 +15,7 @@ use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::store::Page;
 use crate::token::identifier::CustomerId;
+use crate::token::text;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -76,8 +77,7 @@ impl Query {
             let is_text = !id.contains(char::REPLACEMENT_CHARACTER);
             let id = CustomerId::new(id).ok().filter(|_| is_text);
             if id.is_none() {
-                let message = "must be 1 to 256 bytes, not blank, without control characters";
-                invalid.push(InvalidField::new("customerId", message));
+                invalid.push(InvalidField::new("customerId", text::RULE));
             }
             id
         });
