@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use countersign::{
-    Algorithm, Bearer, Caller, Entity, Grant, KeyRing, Password, Policy, Secret, ThrottleLimit,
-    TokenService,
+    Algorithm, Bearer, Entity, Grant, KeyRing, Password, Policy, RequestContext, Secret,
+    ThrottleLimit, TokenService,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -102,25 +102,27 @@ fn time_of_logins(samples: u32) {
         tokens.register(Entity::user("known@example.com", hash).unwrap()).await.unwrap();
         let shut_out = Entity::user("disabled@example.com", disabled).unwrap().with_disabled(true);
         tokens.register(shut_out).await.unwrap();
-        tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+        tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     });
     let login = |name: &str| {
         let password = Password::new("a wrong password").unwrap();
         let begun = Instant::now();
-        let refused = runtime.block_on(tokens.issue_user_token(name, password, &Caller::default()));
+        let rejected =
+            runtime.block_on(tokens.issue_user_token(name, password, &RequestContext::default()));
         let took = begun.elapsed().as_secs_f64() * 1e6;
-        assert!(refused.is_err());
+        assert!(rejected.is_err());
         took
     };
     let secret = Secret::presented("a wrong secret");
     let machine_login = |id: &str| {
         let begun = Instant::now();
-        let refused = runtime.block_on(tokens.issue_entity_token(id, &secret, &Caller::default()));
+        let rejected =
+            runtime.block_on(tokens.issue_machine_token(id, &secret, &RequestContext::default()));
         let took = begun.elapsed().as_secs_f64() * 1e6;
-        assert!(refused.is_err());
+        assert!(rejected.is_err());
         took
     };
-    println!("\n## Whether time tells why a login is refused\n");
+    println!("\n## Whether time tells why a login is rejected\n");
     println!("| | mean | against | mean | Welch's t | samples |");
     println!("|---|---|---|---|---|---|");
     compare(
@@ -219,10 +221,10 @@ fn flood_of_logins() {
         println!("| {when} | {half:.0?} | {p99:.0?} | {all:.1?} |");
     }
     let [quiet, flooded] = [&quiet, &flooded].map(|rounds| median_of(rounds, 0.99).as_secs_f64());
-    let [hashed, refused] = answers;
+    let [hashed, rejected] = answers;
     println!(
         "\np99 during the flood: {:.2} × of its value without it. The flood had {hashed} passwords \
-         hashed and {refused} requests answered 503.",
+         hashed and {rejected} requests answered 503.",
         flooded / quiet
     );
 }
@@ -285,7 +287,7 @@ impl Flood {
         Self { over, answers, thread }
     }
 
-    /// Answers how many passwords were hashed, and how many logins refused.
+    /// Answers how many passwords were hashed, and how many logins rejected.
     fn stop(self) -> [u64; 2] {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
@@ -314,8 +316,8 @@ async fn flood(
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::from(body))
             .unwrap();
-        let refused = usize::from(send(&mut sender, request).await == 503);
-        counts[refused].fetch_add(1, Ordering::Relaxed);
+        let rejected = usize::from(send(&mut sender, request).await == 503);
+        counts[rejected].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -330,9 +332,9 @@ fn memory_of_names() {
         // Spread over all of the address space, each in a subnet of its own.
         let address =
             Ipv6Addr::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
-        let caller = Caller::default().address(Some(IpAddr::V6(address)));
+        let context = RequestContext::default().address(Some(IpAddr::V6(address)));
         let name = format!("random-{number}");
-        assert!(runtime.block_on(tokens.issue_entity_token(&name, &secret, &caller)).is_err());
+        assert!(runtime.block_on(tokens.issue_machine_token(&name, &secret, &context)).is_err());
         if number % 1_000 == 0 {
             most = most.max(resident_bytes());
         }

@@ -33,8 +33,8 @@ use countersign::store::{
     TableNames, record,
 };
 use countersign::{
-    Acl, AclEntry, Algorithm, AuthenticationToken, Caller, Clock as _, CustomerId, Entity,
-    EntityId, ExchangeRequest, KeyRing, NewSession, SealingKey, Secret, Session, SessionId,
+    Acl, AclEntry, Algorithm, AuthenticationToken, Clock as _, CustomerId, Entity, EntityId,
+    ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, Session, SessionId,
     SystemClock, TokenService, TokenServiceBuilder,
 };
 use futures_util::{StreamExt as _, stream};
@@ -229,7 +229,7 @@ impl Bare {
     async fn read_machine(&self) {
         let record: Option<String> = match self {
             Self::Memory(store) => {
-                let id = EntityId::entity(MACHINE).unwrap();
+                let id = EntityId::machine(MACHINE).unwrap();
                 assert!(EntityStore::get(store, &id).await.unwrap().is_some());
                 return;
             }
@@ -407,14 +407,14 @@ impl Engine {
             .build()
             .unwrap();
         let in_memory = self.service(MemoryStore::new());
-        let id = EntityId::entity(MACHINE).unwrap();
+        let id = EntityId::machine(MACHINE).unwrap();
         let secret = Secret::generate().unwrap();
         for tokens in [&direct, &in_memory] {
-            tokens.register(Entity::entity(MACHINE).unwrap().with_acl(acl())).await.unwrap();
+            tokens.register(Entity::machine(MACHINE).unwrap().with_acl(acl())).await.unwrap();
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         let signer = signer();
-        let caller = Caller::default();
+        let context = RequestContext::default();
         let mut took = [const { Vec::new() }; 4];
         for n in 0..SAMPLES + SAMPLES / 10 {
             let begun = Instant::now();
@@ -427,7 +427,7 @@ impl Engine {
             for which in turns {
                 let tokens = [&direct, &cached, &in_memory][which - 1];
                 let begun = Instant::now();
-                tokens.issue_entity_token(MACHINE, &secret, &caller).await.unwrap();
+                tokens.issue_machine_token(MACHINE, &secret, &context).await.unwrap();
                 times[which] = begun.elapsed();
             }
             if n >= SAMPLES / 10 {

@@ -19,8 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider, DefaultProvider, SigningKey};
 use countersign::{
-    Acl, AclEntry, Algorithm, Caller, CustomerId, Entity, ExchangeRequest, Grant, KeyRing,
-    NewSession, Policy, TokenService,
+    Acl, AclEntry, Algorithm, CustomerId, Entity, ExchangeRequest, Grant, KeyRing, NewSession,
+    Policy, RequestContext, TokenService,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -94,13 +94,21 @@ fn benches(c: &mut Criterion) {
         let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
         let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
         let secret = runtime.block_on(async {
-            tokens.register(Entity::entity("aa-1").unwrap().with_acl(acl())).await.unwrap();
-            tokens.reset_secret(&manager, "aa-1", None, &Caller::default()).await.unwrap().secret
+            tokens.register(Entity::machine("aa-1").unwrap().with_acl(acl())).await.unwrap();
+            tokens
+                .reset_secret(&manager, "aa-1", None, &RequestContext::default())
+                .await
+                .unwrap()
+                .secret
         });
         group.bench_function("issue/entity_token", |b| {
             b.iter(|| {
                 runtime
-                    .block_on(tokens.issue_entity_token("aa-1", &secret, &Caller::default()))
+                    .block_on(tokens.issue_machine_token(
+                        "aa-1",
+                        &secret,
+                        &RequestContext::default(),
+                    ))
                     .unwrap()
             });
         });

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
+    Acl, AclEntry, Algorithm, Bearer, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, Secret, TokenService,
 };
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -117,11 +117,12 @@ impl Demo {
         tokens.register(user.with_acl(Acl::new([managing, starting]))).await?;
         let customer_id = CustomerId::new(CUSTOMER)?;
         tokens.register(Entity::customer(CUSTOMER_NAME, password, customer_id, false)?).await?;
-        tokens.register(Entity::entity(ENTITY)?).await?;
+        tokens.register(Entity::machine(ENTITY)?).await?;
         let secret = Secret::generate()?;
-        tokens.import_secret(&EntityId::entity(ENTITY)?, &secret, None).await?;
-        let login =
-            tokens.issue_user_token(USERNAME, Password::new(PASSWORD)?, &Caller::default()).await?;
+        tokens.import_secret(&EntityId::machine(ENTITY)?, &secret, None).await?;
+        let login = tokens
+            .issue_user_token(USERNAME, Password::new(PASSWORD)?, &RequestContext::default())
+            .await?;
 
         let mut authentication_tokens = Vec::new();
         for _ in 0..4 {

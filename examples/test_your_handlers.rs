@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bad_tokens_are_refused() {
+    async fn bad_tokens_are_rejected() {
         let issuer = TestIssuer::new();
         let good = || good(&issuer);
         for token in [good().expired(), good().tampered(), good().without("sub")] {

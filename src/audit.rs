@@ -114,13 +114,13 @@ pub(crate) fn accepted_quietly(subjects: &Subjects, attempt: &Attempt<'_>) {
 }
 
 /// It was not, for a reason that the caller may not have been told.
-pub(crate) fn refused(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
-    telemetry::refused(attempt.operation.as_str(), reason);
-    write_event!(tracing::Level::INFO, subjects, attempt, "refused", Some(reason));
+pub(crate) fn rejected(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
+    telemetry::rejected(attempt.operation.as_str(), reason);
+    write_event!(tracing::Level::INFO, subjects, attempt, "rejected", Some(reason));
 }
 
 /// It could not be told whether it should be.
 pub(crate) fn failed(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
-    telemetry::refused(attempt.operation.as_str(), reason);
+    telemetry::rejected(attempt.operation.as_str(), reason);
     write_event!(tracing::Level::WARN, subjects, attempt, "failed", Some(reason));
 }

@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_comes_twice_is_refused_at_any_depth_and_behind_escapes() {
+    fn a_name_that_comes_twice_is_rejected_at_any_depth_and_behind_escapes() {
         for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"{"x":[{"b":{"a":1,"a":1}}]}"#]
         {
             assert!(parse_object(text.as_bytes()).is_err(), "{text}");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn other_encodings_and_what_is_no_text_are_refused() {
+    fn other_encodings_and_what_is_no_text_are_rejected() {
         for bytes in [
             &b"\xEF\xBB\xBF{}"[..],
             b"{\0}",

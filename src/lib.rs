@@ -28,7 +28,7 @@ pub mod testing;
 /// | `exchange` | turns authentication tokens into JWTs on their way in |
 /// | `issue` | turns what handlers grant into tokens on their way out |
 pub mod layers {
-    pub use crate::guard::{RefusableFuture, require, validate};
+    pub use crate::guard::{GuardFuture, require, validate};
 
     #[cfg(feature = "service")]
     pub use crate::service::http::{exchange, issue};
@@ -74,7 +74,7 @@ pub use self::clock::{Clock, SystemClock, Timestamp};
 pub use self::error::{Error, ErrorKind, InvalidField};
 pub use self::guard::client_address::ClientAddress;
 pub use self::guard::extract::{Bearer, BearerClaims};
-pub use self::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+pub use self::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 pub use self::guard::{require::RequireLayer, validate::ValidateLayer};
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
@@ -89,10 +89,10 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, AuthenticationToken, Caller, CustomerLogin, Entity, EntityId, EntityKind,
-    ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer, IssuedSecret,
-    IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy,
+    AccessToken, AuthenticationToken, CustomerLogin, Entity, EntityId, EntityKind, ExchangeLayer,
+    ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer, IssuedSecret, IssuedToken,
+    KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword, OneTimePasswordMessage,
+    OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy, RequestContext,
     Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
     Secrets, Session, SessionKey, StartedSession, StoredSecret, ThrottleLimit, TokenService,
     TokenServiceBuilder, permission, store,

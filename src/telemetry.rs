@@ -1,19 +1,19 @@
 //! Metrics, through the `metrics` facade. Without the feature of that name nothing is recorded.
 
 const VALIDATIONS: &str = "countersign_validations_total";
-const REFUSALS: &str = "countersign_refusals_total";
+const REJECTIONS: &str = "countersign_rejections_total";
 
 pub(crate) fn describe() {
     describe_counter(VALIDATIONS, "Access tokens that were checked, by result");
-    describe_counter(REFUSALS, "What was refused, by operation and reason");
+    describe_counter(REJECTIONS, "What was rejected, by operation and reason");
 }
 
 pub(crate) fn validated(result: &'static str) {
     count(VALIDATIONS, &[("result", result)]);
 }
 
-pub(crate) fn refused(operation: &'static str, reason: &'static str) {
-    count(REFUSALS, &[("operation", operation), ("reason", reason)]);
+pub(crate) fn rejected(operation: &'static str, reason: &'static str) {
+    count(REJECTIONS, &[("operation", operation), ("reason", reason)]);
 }
 
 pub(crate) type Label = (&'static str, &'static str);

@@ -59,7 +59,7 @@ const MIX: [(usize, Action); 17] = [
 /// Sessions live for a minute: none that is this old is used, lest it ends meanwhile.
 const OLDEST_SESSION: Duration = Duration::from_secs(40);
 
-pub struct Caller {
+pub struct RequestContext {
     number: usize,
     world: World,
     connection: SendRequest<Full<Bytes>>,
@@ -70,7 +70,7 @@ pub struct Caller {
     report: Report,
 }
 
-impl Caller {
+impl RequestContext {
     pub async fn connect(number: usize, world: World, address: SocketAddr) -> Self {
         Self {
             number,

@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::actions::Caller;
+use crate::actions::RequestContext;
 use crate::report::{Report, resident_megabytes};
 
 const CALLERS: usize = 8;
@@ -63,7 +63,7 @@ async fn main() {
     for number in 0..CALLERS {
         let world = world.clone();
         callers.spawn(async move {
-            Caller::connect(number, world, address).await.run(begun + length).await
+            RequestContext::connect(number, world, address).await.run(begun + length).await
         });
     }
     println!("| minute | resident, MB |\n|---|---|");
@@ -139,7 +139,7 @@ impl World {
         let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
         for number in 0..CALLERS {
             // It may have been there before.
-            let machine = Entity::entity(machine(number)).unwrap().with_acl(orders());
+            let machine = Entity::machine(machine(number)).unwrap().with_acl(orders());
             let _ = tokens.register(machine).await;
             let user = Entity::user(user(number), hash.clone()).unwrap();
             let _ = tokens.register(user).await;

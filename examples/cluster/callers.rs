@@ -47,7 +47,7 @@ impl Callers {
         Ok(())
     }
 
-    /// Ends a session on one node, while all are asked for its token until each has refused it.
+    /// Ends a session on one node, while all are asked for its token until each has rejected it.
     pub(crate) async fn take_back(
         &mut self,
         at: usize,
@@ -59,23 +59,23 @@ impl Callers {
         let [one, two, three] = &mut self.probes;
         let (answered, one, two, three) = tokio::try_join!(
             self.clients[at].end_session(session),
-            one.until_refused(token),
-            two.until_refused(token),
-            three.until_refused(token),
+            one.until_rejected(token),
+            two.until_rejected(token),
+            three.until_rejected(token),
         )?;
-        Ok(TakenBack { asked, answered, refused: [one, two, three] })
+        Ok(TakenBack { asked, answered, rejected: [one, two, three] })
     }
 }
 
 pub(crate) struct TakenBack {
     pub(crate) asked: Instant,
     pub(crate) answered: Instant,
-    pub(crate) refused: [Refused; 3],
+    pub(crate) rejected: [Rejected; 3],
 }
 
-/// When a node's first refusal came, and how long before that its last acceptance was asked for:
-/// somewhere in between it began to refuse.
-pub(crate) struct Refused {
+/// When a node's first rejection came, and how long before that its last acceptance was asked for:
+/// somewhere in between it began to reject.
+pub(crate) struct Rejected {
     pub(crate) first: Instant,
     pub(crate) unsure: Duration,
 }
@@ -131,7 +131,7 @@ impl Client {
         self.ask("a good token", StatusCode::OK, protected(token), None).await.map(drop)
     }
 
-    async fn until_refused(&mut self, token: &str) -> Result<Refused, Problem> {
+    async fn until_rejected(&mut self, token: &str) -> Result<Rejected, Problem> {
         let begin = Instant::now();
         let mut accepted = begin;
         let mut pace = interval(PROBE_EVERY);
@@ -144,7 +144,7 @@ impl Client {
                 StatusCode::OK => accepted = asked,
                 StatusCode::UNAUTHORIZED => {
                     let first = Instant::now();
-                    return Ok(Refused { first, unsure: first - accepted });
+                    return Ok(Rejected { first, unsure: first - accepted });
                 }
                 _ => return Err(answer.unexpected("a token that is taken back")),
             }

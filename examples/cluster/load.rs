@@ -1,4 +1,4 @@
-//! How long it takes until a token that was taken back is refused, while the nodes are busy.
+//! How long it takes until a token that was taken back is rejected, while the nodes are busy.
 
 use std::time::Duration;
 
@@ -128,14 +128,14 @@ fn report(
 ) {
     let (mut from_request, mut from_answer, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
     for (at, taken_back) in taken_back {
-        for (_, refused) in taken_back.refused.iter().enumerate().filter(|(node, _)| node != at) {
-            from_request.push(refused.first - taken_back.asked);
-            // None, where it was refused before.
-            from_answer.push(refused.first.saturating_duration_since(taken_back.answered));
-            unsure.push(refused.unsure);
+        for (_, rejected) in taken_back.rejected.iter().enumerate().filter(|(node, _)| node != at) {
+            from_request.push(rejected.first - taken_back.asked);
+            // None, where it was rejected before.
+            from_answer.push(rejected.first.saturating_duration_since(taken_back.answered));
+            unsure.push(rejected.unsure);
         }
     }
-    println!("\n{} revocations, until each other node refused, in ms:\n", taken_back.len());
+    println!("\n{} revocations, until each other node rejected, in ms:\n", taken_back.len());
     println!("| {engine} | p50 | p90 | p99 | slowest |");
     println!("|---|---|---|---|---|");
     println!("| from the request to revoke | {} |", quantiles(from_request));

@@ -1,5 +1,5 @@
 //! Three token servers over one store: what one of them hands out is good on all, and what is taken
-//! back on one is refused by all.
+//! back on one is rejected by all.
 //!
 //! ```text
 //! cargo build --all-features --examples
@@ -8,7 +8,7 @@
 //!
 //! The nodes are the example `token_server`, each on a free port of the loopback, with one store,
 //! issuer, audience, signing key and sealing key. With `-- --load SECONDS` it goes on to measure, of
-//! tokens that are taken back on one node, when the others refuse them, while each node validates
+//! tokens that are taken back on one node, when the others reject them, while each node validates
 //! 1,000 other tokens a second. Build with `--release` for that.
 //!
 //! `COUNTERSIGN_STORE` is as of `token_server`: `postgres://…`, `redis://…` or
@@ -142,13 +142,13 @@ async fn walk(callers: &mut Callers, people: &People) -> Result<String, Problem>
     );
 
     let taken_back = callers.take_back(2, &session, &token).await?;
-    println!("The customer logged out on node 3. From that request on, the token was refused");
-    for (number, refused) in (1..).zip(&taken_back.refused) {
-        let answer = match refused.first.checked_duration_since(taken_back.answered) {
+    println!("The customer logged out on node 3. From that request on, the token was rejected");
+    for (number, rejected) in (1..).zip(&taken_back.rejected) {
+        let answer = match rejected.first.checked_duration_since(taken_back.answered) {
             Some(after) => format!("{:.1} ms after the answer", millis(after)),
             None => "before the answer".to_owned(),
         };
-        let took = millis(refused.first - taken_back.asked);
+        let took = millis(rejected.first - taken_back.asked);
         println!("  by node {number} after {took:.1} ms, {answer}");
     }
     callers.must_be_accepted(&user).await?;

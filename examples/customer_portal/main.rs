@@ -38,7 +38,7 @@ use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
     Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Refusal, RefusalReason, TokenService,
+    Password, Policy, Rejection, RejectionReason, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
@@ -88,7 +88,7 @@ fn app(tokens: &TokenService) -> Router {
     };
     let orders = get(orders)
         .route_layer(tokens.require("GetOrders"))
-        .route_layer(tokens.exchange_layer().refuse_with(refuse));
+        .route_layer(tokens.exchange_layer().reject_with(reject));
     Router::new()
         .route("/", get(|| async { Html(include_str!("portal.html")) }))
         .route("/portal.js", file("text/javascript; charset=utf-8", include_str!("portal.js")))
@@ -123,10 +123,10 @@ async fn log_in(
     State(tokens): State<TokenService>,
     parts: Parts,
     Json(login): Json<Login>,
-) -> Result<Response, Refused> {
-    let caller = tokens.caller(&parts.headers, &parts.extensions);
+) -> Result<Response, Rejected> {
+    let context = tokens.request_context(&parts.headers, &parts.extensions);
     let login = CustomerLogin::new(login.username, Password::new(login.password)?);
-    let started = tokens.log_in_customer(login, &caller).await?;
+    let started = tokens.log_in_customer(login, &context).await?;
     Ok(holding(started.token.expose()))
 }
 
@@ -139,23 +139,23 @@ async fn enter_code(
     State(tokens): State<TokenService>,
     parts: Parts,
     Json(Code { code }): Json<Code>,
-) -> Result<Response, Refused> {
-    let caller = tokens.caller(&parts.headers, &parts.extensions);
+) -> Result<Response, Rejected> {
+    let context = tokens.request_context(&parts.headers, &parts.extensions);
     let token = AuthenticationToken::from_text(held(&parts.headers))?;
-    let request = ExchangeRequest::default().one_time_password(code).caller(caller);
+    let request = ExchangeRequest::default().one_time_password(code).context(context);
     let exchanged = tokens.exchange(&token, request).await?;
     Ok(holding(exchanged.token.expose()))
 }
 
 /// Whatever the cookie holds, nobody gets anything for it after this.
-async fn log_out(State(tokens): State<TokenService>, parts: Parts) -> Result<Response, Refused> {
-    let caller = tokens.caller(&parts.headers, &parts.extensions);
+async fn log_out(State(tokens): State<TokenService>, parts: Parts) -> Result<Response, Rejected> {
+    let context = tokens.request_context(&parts.headers, &parts.extensions);
     let held = held(&parts.headers);
     let ended = match tokens.validator().validate(held) {
         Ok(jwt) => tokens.revoke_token(jwt.token_id()).await,
         Err(fault) if fault.is_temporary() => Err(Error::new(ErrorKind::Unavailable, "not now")),
         Err(_) => match AuthenticationToken::from_text(held) {
-            Ok(token) => tokens.log_out_customer(&token, &caller).await,
+            Ok(token) => tokens.log_out_customer(&token, &context).await,
             Err(nothing) => Err(nothing),
         },
     };
@@ -197,26 +197,26 @@ fn holding(token: &str) -> Response {
 }
 
 /// Says which step the page has to show.
-fn refuse(refusal: &Refusal) -> Response {
-    let step = match refusal.reason() {
-        RefusalReason::OneTimePasswordRequired => Some("code"),
-        RefusalReason::Unavailable | RefusalReason::Internal => None,
+fn reject(rejection: &Rejection) -> Response {
+    let step = match rejection.reason() {
+        RejectionReason::OneTimePasswordRequired => Some("code"),
+        RejectionReason::Unavailable | RejectionReason::Internal => None,
         _ => Some("login"),
     };
-    let body = json!({"step": step, "detail": refusal.message()});
-    (refusal.status(), Json(body)).into_response()
+    let body = json!({"step": step, "detail": rejection.message()});
+    (rejection.status(), Json(body)).into_response()
 }
 
 /// An error as the page tells it to a customer.
-struct Refused(Error);
+struct Rejected(Error);
 
-impl From<Error> for Refused {
+impl From<Error> for Rejected {
     fn from(error: Error) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for Rejected {
     fn into_response(self) -> Response {
         // 403, for a 401 has to name a scheme to try (RFC 9110 §15.5.2), and a form is none.
         let (status, detail) = match self.0.kind() {

@@ -14,8 +14,8 @@ use std::{fs, io};
 
 use async_trait::async_trait;
 use countersign::{
-    Algorithm, Caller, CustomerId, CustomerLogin, Entity, ErrorKind, ExchangeRequest, KeyRing,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, TokenService,
+    Algorithm, CustomerId, CustomerLogin, Entity, ErrorKind, ExchangeRequest, KeyRing,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, TokenService,
 };
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -82,12 +82,12 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
 
     let password = Password::new("correct-horse-battery-staple")?;
     let login = CustomerLogin::new("jane@example.com", password);
-    let started = tokens.log_in_customer(login, &Caller::default()).await?;
+    let started = tokens.log_in_customer(login, &RequestContext::default()).await?;
     writeln!(out, "Jane has logged in, and her session asks for a code.")?;
 
     let without = tokens.exchange(&started.token, ExchangeRequest::default()).await;
-    let refused = without.err().map(|error| error.kind());
-    if refused != Some(ErrorKind::OneTimePasswordRequired) {
+    let rejected = without.err().map(|error| error.kind());
+    if rejected != Some(ErrorKind::OneTimePasswordRequired) {
         return Err("the session was exchanged without its code".into());
     }
     writeln!(out, "Without the code, her token is not exchanged.")?;

@@ -433,13 +433,13 @@ impl KnownSession {
 fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     let key = token.key();
     let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Entity::entity(format!("seeded-session-{digest}"))?.with_disabled(true))
+    Ok(Entity::machine(format!("seeded-session-{digest}"))?.with_disabled(true))
 }
 
 impl Machine {
     async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
-        let id = EntityId::entity(&self.id)?;
-        let entity = Entity::entity(self.id)?
+        let id = EntityId::machine(&self.id)?;
+        let entity = Entity::machine(self.id)?
             .with_acl(self.acl)
             .with_custom_claims(self.custom_claims)
             .with_organization(self.organization_id)

@@ -18,9 +18,9 @@ const SECRET: &str = "the-secret-of-aa-1-which-is-long";
 static APP: LazyLock<Router> = LazyLock::new(|| {
     let service = service(0);
     runtime().block_on(async {
-        service.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+        service.register(Entity::machine("aa-1").unwrap()).await.unwrap();
         let secret = Secret::dangerous_from_text(SECRET).unwrap();
-        let id = EntityId::entity("aa-1").unwrap();
+        let id = EntityId::machine("aa-1").unwrap();
         service.import_secret(&id, &secret, None).await.unwrap();
     });
     service.router()

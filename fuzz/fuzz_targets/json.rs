@@ -1,5 +1,5 @@
 //! JSON is read as serde_json reads it, but for names that come twice and nesting that goes deep,
-//! which are refused. It is tried where anything may stand: in the custom claims of a token.
+//! which are rejected. It is tried where anything may stand: in the custom claims of a token.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Whatever an issuer publishes as its keys, it is read or refused; and what is read is published as
+//! Whatever an issuer publishes as its keys, it is read or rejected; and what is read is published as
 //! it was read.
 
 #![no_main]

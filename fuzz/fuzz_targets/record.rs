@@ -1,4 +1,4 @@
-//! Whatever a store gives back as a record, it is read or refused; and what is read is written as it
+//! Whatever a store gives back as a record, it is read or rejected; and what is read is written as it
 //! was read.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! Whatever text comes as a token, it is refused, unless it is one that was signed; and it makes no
+//! Whatever text comes as a token, it is rejected, unless it is one that was signed; and it makes no
 //! difference whether tokens are remembered.
 
 #![no_main]

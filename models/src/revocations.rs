@@ -61,7 +61,7 @@ fn once_a_revocation_is_done_nobody_accepts_the_token() {
 }
 
 #[test]
-fn a_token_is_refused_from_the_first_refusal_on() {
+fn a_token_is_rejected_from_the_first_rejection_on() {
     loom::model(|| {
         let known = Arc::new(Known::new());
         let revoker = Arc::clone(&known);

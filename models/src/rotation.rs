@@ -37,7 +37,7 @@ fn of_two_changes_at_once_neither_is_lost() {
 }
 
 #[test]
-fn a_change_that_is_refused_or_is_none_changes_nothing() {
+fn a_change_that_is_rejected_or_is_none_changes_nothing() {
     loom::model(|| {
         let keys = Arc::new(Keys::new(vec![0]));
         let other = Arc::clone(&keys);

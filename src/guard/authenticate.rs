@@ -7,7 +7,7 @@ use http::{Extensions, HeaderMap};
 use crate::audit::{self, Attempt, Operation, Subjects};
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
-use crate::guard::refusal::RefusalReason;
+use crate::guard::rejection::RejectionReason;
 use crate::token::claims::Validated;
 use crate::validate::other_issuers::KeyFetch;
 use crate::validate::{TokenFault, Validator};
@@ -22,34 +22,34 @@ pub(crate) struct Authenticator<'a> {
 
 impl<'a> Authenticator<'a> {
     /// The token that came, if one did; it has to be good.
-    pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RefusalReason> {
+    pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RejectionReason> {
         match credentials(self.headers) {
             Credentials::Absent => Ok(None),
-            Credentials::Malformed => Err(self.refuse(RefusalReason::MalformedCredentials)),
+            Credentials::Malformed => Err(self.reject(RejectionReason::MalformedCredentials)),
             Credentials::Bearer(bytes) => self.presented(bytes).map(Some),
         }
     }
 
     /// The token that has to come.
-    pub(crate) fn required(self) -> Result<Arc<Validated>, RefusalReason> {
-        self.optional()?.ok_or_else(|| self.refuse(RefusalReason::MissingCredentials))
+    pub(crate) fn required(self) -> Result<Arc<Validated>, RejectionReason> {
+        self.optional()?.ok_or_else(|| self.reject(RejectionReason::MissingCredentials))
     }
 
     /// What was presented as a token. One that is known is not looked at letter by letter.
-    fn presented(self, bytes: &[u8]) -> Result<Arc<Validated>, RefusalReason> {
+    fn presented(self, bytes: &[u8]) -> Result<Arc<Validated>, RejectionReason> {
         if let Some(outcome) = self.validator.recall(bytes) {
             return self.conclude(outcome);
         }
         match token(bytes) {
             Some(token) => self.conclude(self.validator.validate_anew(token)),
-            None => Err(self.refuse(RefusalReason::MalformedCredentials)),
+            None => Err(self.reject(RejectionReason::MalformedCredentials)),
         }
     }
 
     pub(crate) fn conclude(
         self,
         outcome: Result<Arc<Validated>, TokenFault>,
-    ) -> Result<Arc<Validated>, RefusalReason> {
+    ) -> Result<Arc<Validated>, RejectionReason> {
         match outcome {
             Ok(validated) => {
                 let attempt = Attempt::with(Operation::VALIDATE, &validated);
@@ -57,27 +57,31 @@ impl<'a> Authenticator<'a> {
                 Ok(validated)
             }
             Err(fault) if fault.is_temporary() => Err(self.fail(fault)),
-            Err(fault) => Err(self.refuse(RefusalReason::InvalidToken(fault))),
+            Err(fault) => Err(self.reject(RejectionReason::InvalidToken(fault))),
         }
     }
 
     /// Tells the audit log, and hands the reason on.
-    pub(crate) fn refuse(self, reason: RefusalReason) -> RefusalReason {
-        self.refuse_at(Operation::VALIDATE, reason)
+    pub(crate) fn reject(self, reason: RejectionReason) -> RejectionReason {
+        self.reject_at(Operation::VALIDATE, reason)
     }
 
     /// Tells the audit log, as of another operation than the checking of access tokens, and hands the
     /// reason on.
-    pub(crate) fn refuse_at(self, operation: Operation, reason: RefusalReason) -> RefusalReason {
-        audit::refused(self.validator.subjects(), &self.attempt(operation), reason.as_str());
+    pub(crate) fn reject_at(
+        self,
+        operation: Operation,
+        reason: RejectionReason,
+    ) -> RejectionReason {
+        audit::rejected(self.validator.subjects(), &self.attempt(operation), reason.as_str());
         reason
     }
 
     /// Tells the audit log that it could not be told whether a token is good.
-    fn fail(self, fault: TokenFault) -> RefusalReason {
+    fn fail(self, fault: TokenFault) -> RejectionReason {
         let attempt = self.attempt(Operation::VALIDATE);
         audit::failed(self.validator.subjects(), &attempt, fault.as_str());
-        RefusalReason::Unavailable
+        RejectionReason::Unavailable
     }
 
     fn attempt(self, operation: Operation) -> Attempt<'static> {
@@ -97,8 +101,11 @@ pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Op
 }
 
 /// Tells the audit log that a good token was not enough.
-pub(crate) fn refuse_authorization(validated: &Validated, reason: RefusalReason) -> RefusalReason {
+pub(crate) fn reject_authorization(
+    validated: &Validated,
+    reason: RejectionReason,
+) -> RejectionReason {
     let attempt = Attempt::with(Operation::AUTHORIZE, validated);
-    audit::refused(&Subjects::default(), &attempt, reason.as_str());
+    audit::rejected(&Subjects::default(), &attempt, reason.as_str());
     reason
 }

@@ -7,15 +7,15 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::guard::authenticate::refuse_authorization;
-use crate::guard::refusal::{Refusal, RefusalReason};
+use crate::guard::authenticate::reject_authorization;
+use crate::guard::rejection::{Rejection, RejectionReason};
 use crate::guard::validate::Anonymous;
 use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
 ///
 /// As an argument of a handler it demands a token. `Option<Bearer<C>>` takes requests without one,
-/// too, where the layer lets them pass; a bad token is refused either way.
+/// too, where the layer lets them pass; a bad token is rejected either way.
 ///
 /// ```
 /// use countersign::Bearer;
@@ -37,7 +37,7 @@ use crate::token::claims::Validated;
 ///
 /// # Rejections
 ///
-/// A [`Refusal`]: 401 without a token, 401 where the custom claims do not read as `C`, 500 where
+/// A [`Rejection`]: 401 without a token, 401 where the custom claims do not read as `C`, 500 where
 /// no layer has validated the request, with a line in the log that names the layer.
 #[derive(Clone, Debug)]
 pub struct Bearer<C = IgnoredAny>(pub BearerClaims<C>);
@@ -68,45 +68,45 @@ impl<C> Deref for BearerClaims<C> {
 }
 
 /// `None` where the request was let through without credentials.
-fn find(parts: &Parts) -> Result<Option<Arc<Validated>>, Refusal> {
+fn find(parts: &Parts) -> Result<Option<Arc<Validated>>, Rejection> {
     if let Some(validated) = parts.extensions.get::<Arc<Validated>>() {
         return Ok(Some(Arc::clone(validated)));
     }
     match parts.extensions.get::<Anonymous>() {
         Some(_) => Ok(None),
-        None => Err(Refusal::forgotten("ValidateLayer", "the extractor Bearer")),
+        None => Err(Rejection::forgotten("ValidateLayer", "the extractor Bearer")),
     }
 }
 
-fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Refusal> {
+fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Rejection> {
     match C::deserialize(validated.custom_claims()) {
         Ok(custom) => Ok(Bearer(BearerClaims { validated, custom })),
         Err(_) => {
-            let reason = RefusalReason::UnexpectedCustomClaims;
-            Err(Refusal::new(refuse_authorization(&validated, reason), validated.issuer()))
+            let reason = RejectionReason::UnexpectedCustomClaims;
+            Err(Rejection::new(reject_authorization(&validated, reason), validated.issuer()))
         }
     }
 }
 
 impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Bearer<C> {
-    type Rejection = Refusal;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         match find(parts)? {
             Some(validated) => read(validated),
             None => {
                 let anonymous = parts.extensions.get::<Anonymous>();
                 let realm = anonymous.map_or("", |anonymous| &anonymous.realm);
-                Err(Refusal::new(RefusalReason::MissingCredentials, realm))
+                Err(Rejection::new(RejectionReason::MissingCredentials, realm))
             }
         }
     }
 }
 
 impl<S: Sync, C: DeserializeOwned> OptionalFromRequestParts<S> for Bearer<C> {
-    type Rejection = Refusal;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
         find(parts)?.map(read).transpose()
     }
 }

@@ -6,9 +6,9 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The response of a middleware that lets a request through or refuses it at once.
+    /// The response of a middleware that lets a request through or rejects it at once.
     #[derive(Debug)]
-    pub struct RefusableFuture<F, B> {
+    pub struct GuardFuture<F, B> {
         #[pin]
         state: State<F, B>,
     }
@@ -19,21 +19,21 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B> {
         LetThrough { #[pin] inner: F },
-        Refused { response: Option<Response<B>> },
+        Rejected { response: Option<Response<B>> },
     }
 }
 
-impl<F, B> RefusableFuture<F, B> {
+impl<F, B> GuardFuture<F, B> {
     pub(super) fn let_through(inner: F) -> Self {
         Self { state: State::LetThrough { inner } }
     }
 
-    pub(super) fn refused(response: Response<B>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+    pub(super) fn rejected(response: Response<B>) -> Self {
+        Self { state: State::Rejected { response: Some(response) } }
     }
 }
 
-impl<F, B, E> Future for RefusableFuture<F, B>
+impl<F, B, E> Future for GuardFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -43,7 +43,7 @@ where
         match self.project().state.project() {
             StateProjection::LetThrough { inner } => inner.poll(context),
             // Polled again after it was ready, which no caller may do, it never is.
-            StateProjection::Refused { response } => {
+            StateProjection::Rejected { response } => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
         }

@@ -6,8 +6,8 @@ pub(crate) mod client_address;
 pub(crate) mod extract;
 mod future;
 pub(crate) mod problem;
-pub(crate) mod refusal;
+pub(crate) mod rejection;
 pub mod require;
 pub mod validate;
 
-pub use self::future::RefusableFuture;
+pub use self::future::GuardFuture;

@@ -26,7 +26,7 @@ pub(crate) struct JoseHeader {
     pub(crate) kid: String,
 }
 
-/// Why a text is refused before its signature is looked at.
+/// Why a text is rejected before its signature is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JwsFault {
     /// Not three non-empty segments of base64url, or a header that is no strict JSON object.

@@ -74,7 +74,7 @@ pub(super) fn stated_public(jwk: &[u8]) -> Result<Option<VerificationKey>, Error
     read_public_members(&members).map(Some)
 }
 
-/// Reads a public JWK; an `oct` one is refused.
+/// Reads a public JWK; an `oct` one is rejected.
 pub(super) fn read_public(jwk: &[u8]) -> Result<ReadJwk<VerificationKey>, Error> {
     let members = read_members(jwk)?;
     let key = read_public_members(&members)?;

@@ -29,7 +29,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider refuses it.
+    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider rejects it.
     pub fn new(key: &PrivateKey, provider: &dyn CryptoProvider) -> Result<Self, Error> {
         let verifying = VerifyingKey::new(provider.verification_key(key)?, None, provider)?;
         let signer = provider.signer(key)?;
@@ -173,7 +173,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider refuses it, as for a point
+    /// [`ErrorKind::InvalidKey`] where the key is too weak, or the provider rejects it, as for a point
     /// that is not on the curve.
     pub fn new(
         key: VerificationKey,

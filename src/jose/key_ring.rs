@@ -163,7 +163,7 @@ impl KeyRing {
         })
     }
 
-    /// Ends a key that does not sign: what it signed is refused from `until` on. At once, where
+    /// Ends a key that does not sign: what it signed is rejected from `until` on. At once, where
     /// that is now, as for a key that got into wrong hands.
     ///
     /// # Errors
@@ -172,12 +172,12 @@ impl KeyRing {
     /// first.
     pub fn retire(&self, kid: &str, until: Timestamp) -> Result<(), Error> {
         self.change(|keys| {
-            let refuse = |problem: &'static str| Err(Error::new(ErrorKind::InvalidKey, problem));
+            let reject = |problem: &'static str| Err(Error::new(ErrorKind::InvalidKey, problem));
             if keys.active.as_ref().is_some_and(|active| active.kid() == kid) {
-                return refuse("the key signs: rotate first");
+                return reject("the key signs: rotate first");
             }
             if !keys.verifying.iter().any(|known| known.key.kid() == kid) {
-                return refuse("no key of the ring has that kid");
+                return reject("no key of the ring has that kid");
             }
             keys.next.retain(|next| next.kid() != kid);
             keys.end(kid, until);

@@ -7,11 +7,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::audit::{Attempt, Operation, Subjects, failed, refused};
+use crate::audit::{Attempt, Operation, Subjects, failed, rejected};
 use crate::error::{Error, ErrorKind};
-use crate::service::caller::Caller;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::Session;
+use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
@@ -23,7 +23,7 @@ impl Operation {
     pub(in crate::service) const END_SESSION: Self = Self("end_session");
     pub(in crate::service) const EXCHANGE: Self = Self("exchange");
     pub(in crate::service) const IMPORT_SECRET: Self = Self("import_secret");
-    pub(in crate::service) const ISSUE_ENTITY_TOKEN: Self = Self("issue_entity_token");
+    pub(in crate::service) const ISSUE_MACHINE_TOKEN: Self = Self("issue_machine_token");
     pub(in crate::service) const ISSUE_TOKEN: Self = Self("issue_token");
     pub(in crate::service) const ISSUE_USER_TOKEN: Self = Self("issue_user_token");
     pub(in crate::service) const LIST_SESSIONS: Self = Self("list_sessions");
@@ -66,7 +66,7 @@ impl Subjects {
     }
 }
 
-impl Caller {
+impl RequestContext {
     /// Returns an attempt from this address and organization.
     pub(crate) fn attempt(&self, operation: Operation) -> Attempt<'_> {
         Attempt {
@@ -164,7 +164,7 @@ pub(in crate::service) fn concluded<T>(
             | ErrorKind::Overloaded
             | ErrorKind::Internal
             | ErrorKind::Configuration => failed(subjects, attempt, error.reason()),
-            _ => refused(subjects, attempt, error.reason()),
+            _ => rejected(subjects, attempt, error.reason()),
         },
     }
 }

@@ -177,7 +177,7 @@ impl TokenServiceBuilder {
             clock: &clock,
             revocations: &revocations,
         };
-        let (validator, edge_validator) = validators.build(sealing.audit_key())?;
+        let (own_tokens_validator, validator) = validators.build(sealing.audit_key())?;
         telemetry::describe();
         let manage = |managed| {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
@@ -197,7 +197,7 @@ impl TokenServiceBuilder {
             policy: self.policy,
             sender: self.sender,
             validator,
-            edge_validator,
+            own_tokens_validator,
             revocations,
             last_heard: LastHeard::default(),
         };

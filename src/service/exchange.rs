@@ -13,12 +13,12 @@ use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Seen;
-use crate::service::caller::Caller;
 use crate::service::issue::{Grant, too_long};
 use crate::service::model::access_token::AccessToken;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
+use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
@@ -37,7 +37,7 @@ pub struct ExchangeRequest {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) acl: Option<Acl>,
     pub(super) bearer: Option<Arc<Validated>>,
-    pub(super) caller: Caller,
+    pub(super) context: RequestContext,
     /// What a route found wrong with the fields that it read, to be told along with the rest.
     pub(super) invalid: Vec<InvalidField>,
 }
@@ -51,7 +51,7 @@ impl Default for ExchangeRequest {
             expires_at: None,
             acl: None,
             bearer: None,
-            caller: Caller::default(),
+            context: RequestContext::default(),
             invalid: Vec::new(),
         }
     }
@@ -95,8 +95,8 @@ impl ExchangeRequest {
     }
 
     /// Where the request comes from; the session has to belong to the caller's organization.
-    pub fn caller(mut self, caller: Caller) -> Self {
-        self.caller = caller;
+    pub fn context(mut self, context: RequestContext) -> Self {
+        self.context = context;
         self
     }
 }
@@ -149,7 +149,7 @@ impl TokenService {
         token: Option<&AuthenticationToken>,
         request: ExchangeRequest,
     ) -> Result<ExchangedToken, Error> {
-        let mut attempt = request.caller.attempt(Operation::EXCHANGE);
+        let mut attempt = request.context.attempt(Operation::EXCHANGE);
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
@@ -172,7 +172,7 @@ impl TokenService {
         let exchanged = retry_on_conflict!({
             // Before the session is read: what ends it after that takes the token back, too.
             let now = self.now();
-            let session = self.find_live_session(token, &request.caller).await?;
+            let session = self.find_live_session(token, &request.context).await?;
             seen.session(&session);
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;

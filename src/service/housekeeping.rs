@@ -169,7 +169,7 @@ fn watch_staleness(parts: &Arc<Parts>) {
                 let until = heard.at.unwrap_or(now) + parts_now.policy.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
-                    refuse_for_staleness(&parts_now.revocations);
+                    reject_for_staleness(&parts_now.revocations);
                     return;
                 }
                 until
@@ -184,7 +184,7 @@ fn staleness_is_binding(parts: &Parts) -> bool {
     parts.stores.are_shared() && !parts.policy.dangerous_accept_stale_revocations
 }
 
-fn refuse_for_staleness(revocations: &RevocationSet) {
+fn reject_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
             "it has not been known for longer than max_revocation_staleness what other nodes take \
@@ -215,7 +215,7 @@ async fn follow_feed(parts: Weak<Parts>) {
             Ok(read) => read,
             // It neither answered nor failed, as a store does that hangs; or has much to tell.
             Err(_) => {
-                staleness.refuse_tokens();
+                staleness.reject_tokens();
                 // From here on the store has all the time that it needs.
                 stores.read_feed(&cursor, Duration::ZERO).await
             }
@@ -240,7 +240,7 @@ async fn follow_feed(parts: Weak<Parts>) {
                     "what other nodes take back is not heard of; trying again"
                 );
                 if Instant::now() >= heard_at + staleness.allowed {
-                    staleness.refuse_tokens();
+                    staleness.reject_tokens();
                 }
                 tokio::time::sleep(backoff.failed()).await;
                 wait = Duration::ZERO;
@@ -249,7 +249,7 @@ async fn follow_feed(parts: Weak<Parts>) {
     }
 }
 
-/// Has tokens refused where it has not been heard for too long what other nodes take back. Nor is it
+/// Has tokens rejected where it has not been heard for too long what other nodes take back. Nor is it
 /// once housekeeping has ended.
 struct StalenessGuard {
     revocations: Arc<RevocationSet>,
@@ -267,9 +267,9 @@ impl StalenessGuard {
         }
     }
 
-    fn refuse_tokens(&self) {
+    fn reject_tokens(&self) {
         if self.is_binding {
-            refuse_for_staleness(&self.revocations);
+            reject_for_staleness(&self.revocations);
         }
     }
 }

@@ -4,12 +4,12 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::Seen;
-use crate::service::caller::Caller;
 use crate::service::issue::{Grant, IssuedToken};
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
 use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
 use crate::service::principals::{UNKNOWN, usable};
+use crate::service::request_context::RequestContext;
 use crate::service::store::RecentEntity;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
@@ -28,11 +28,11 @@ impl TokenService {
         &self,
         name: &str,
         password: Password,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<IssuedToken, Error> {
-        let attempt = caller.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
+        let attempt = context.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
         let login = async {
-            let proven = self.verify_password(SubjectType::User, name, password, caller).await?;
+            let proven = self.verify_password(SubjectType::User, name, password, context).await?;
             self.issue_at(Grant::of_entity(&proven.entity), proven.at)
         };
         self.audited_login(attempt, login).await
@@ -46,14 +46,14 @@ impl TokenService {
     /// # Errors
     ///
     /// Those of [`issue_user_token`](Self::issue_user_token) but [`ErrorKind::Overloaded`].
-    pub async fn issue_entity_token(
+    pub async fn issue_machine_token(
         &self,
         id: &str,
         secret: &Secret,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<IssuedToken, Error> {
-        let attempt = caller.attempt(Operation::ISSUE_ENTITY_TOKEN).of(SubjectType::Entity, id);
-        self.audited_login(attempt, self.try_issue_entity_token(id, secret, caller)).await
+        let attempt = context.attempt(Operation::ISSUE_MACHINE_TOKEN).of(SubjectType::Machine, id);
+        self.audited_login(attempt, self.try_issue_machine_token(id, secret, context)).await
     }
 
     async fn audited_login(
@@ -66,16 +66,16 @@ impl TokenService {
         self.audited_with(attempt, &seen, login).await
     }
 
-    async fn try_issue_entity_token(
+    async fn try_issue_machine_token(
         &self,
         id: &str,
         secret: &Secret,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<IssuedToken, Error> {
         let began_at = self.now();
-        let judged = match EntityId::entity(id) {
-            Ok(id) => self.verify_entity_secret(&id, secret, caller, began_at).await?,
-            Err(_) => self.verify_secret_against(None, secret, caller),
+        let judged = match EntityId::machine(id) {
+            Ok(id) => self.verify_machine_secret(&id, secret, context, began_at).await?,
+            Err(_) => self.verify_secret_against(None, secret, context),
         };
         let is_good = judged.is_good();
         let JudgedSecret { entity, verdict } = judged;
@@ -88,12 +88,12 @@ impl TokenService {
         );
         if entity.is_err() || !is_generated {
             let throttle = &self.parts.throttle;
-            let suspect = throttle.suspect(SubjectType::Entity, id, caller.address);
-            let admission = throttle.admit(suspect, began_at)?;
+            let keys = throttle.keys(SubjectType::Machine, id, context.address);
+            let permit = throttle.acquire(keys, began_at)?;
             if is_good {
-                throttle.succeeded(&admission);
+                throttle.succeeded(&permit);
             } else {
-                throttle.failed(&admission);
+                throttle.failed(&permit);
             }
         }
         let reason = match (entity, verdict) {
@@ -114,23 +114,23 @@ impl TokenService {
     }
 
     /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
-    /// is judged by what the store says now: nobody is refused for a copy that is old.
+    /// is judged by what the store says now: nobody is rejected for a copy that is old.
     ///
-    /// A secret that is refused costs as many reads of the store, and two judgements, whether or not
+    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or not
     /// there is such an entity, or a copy of it.
-    async fn verify_entity_secret(
+    async fn verify_machine_secret(
         &self,
         id: &EntityId,
         secret: &Secret,
-        caller: &Caller,
+        context: &RequestContext,
         began_at: Timestamp,
     ) -> Result<JudgedSecret, Error> {
         let stores = &self.parts.stores;
         let recent = stores.get_recent_entity(id, began_at).await?;
-        let judged = self.verify_secret_against(recent.clone(), secret, caller);
+        let judged = self.verify_secret_against(recent.clone(), secret, context);
         if judged.is_good() {
             let ended = |copy: &RecentEntity| {
-                self.parts.revocations.ended(SubjectType::Entity, id.name(), copy.read_at)
+                self.parts.revocations.ended(SubjectType::Machine, id.name(), copy.read_at)
             };
             // A token that came of it would have been taken back before it was issued.
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
@@ -145,19 +145,19 @@ impl TokenService {
         } else {
             recent
         };
-        // Also where nothing was read anew: a refusal has to take as long for a known id as for an
+        // Also where nothing was read anew: a rejection has to take as long for a known id as for an
         // unknown one.
-        Ok(self.verify_secret_against(found, secret, caller))
+        Ok(self.verify_secret_against(found, secret, context))
     }
 
     fn verify_secret_against(
         &self,
         found: Option<RecentEntity>,
         secret: &Secret,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> JudgedSecret {
         let found = found.ok_or(UNKNOWN);
-        let entity = found.and_then(|found| usable(&found.entity, caller).map(|()| found));
+        let entity = found.and_then(|found| usable(&found.entity, context).map(|()| found));
         let nobodys = Secrets::default();
         let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
         let (sealing, grace) = (&self.parts.sealing, self.parts.policy.secret_grace);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::password::{Password, PasswordHash};
+use crate::service::request_context::RequestContext;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
@@ -29,7 +29,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidFields`] where it is shorter than the policy's `min_password_len`, or
-    /// the policy's `password_rule` refuses it; [`ErrorKind::Overloaded`] where too many are hashed
+    /// the policy's `password_rule` rejects it; [`ErrorKind::Overloaded`] where too many are hashed
     /// at once.
     pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
         self.check_choice(&password, "password")?;
@@ -45,7 +45,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
-    /// where the policy refuses the password, [`ErrorKind::InvalidRequest`] for an entity, which
+    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for an entity, which
     /// has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
     /// it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
@@ -67,13 +67,13 @@ impl TokenService {
     ///
     /// [`ErrorKind::InvalidCredentials`] and all others of
     /// [`issue_user_token`](Self::issue_user_token); [`ErrorKind::InvalidFields`] where the policy
-    /// refuses the new password, or it is the old one.
+    /// rejects the new password, or it is the old one.
     pub async fn change_password(
         &self,
         id: &EntityId,
         old: Password,
         new: Password,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<(), Error> {
         let changing = async {
             self.check_choice(&new, "newPassword")?;
@@ -82,11 +82,11 @@ impl TokenService {
                 return Err(Error::from_invalid_fields(vec![field]));
             }
             let (subject_type, name) = (id.subject_type(), id.name());
-            let proven = self.prove(subject_type, name, old, caller, |_| Ok(())).await?;
+            let proven = self.prove(subject_type, name, old, context, |_| Ok(())).await?;
             let hash = self.parts.hashing.create(new).await?;
             self.write_password(id.clone(), hash, Some(proven.entity)).await
         };
-        self.audited(caller.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
+        self.audited(context.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
     }
 
     /// Whether a password may be chosen.
@@ -141,9 +141,9 @@ impl TokenService {
         subject_type: SubjectType,
         name: &str,
         password: Password,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Proven, Error> {
-        let proven = self.prove(subject_type, name, password.clone(), caller, |entity| {
+        let proven = self.prove(subject_type, name, password.clone(), context, |entity| {
             if self.has_expired_password(entity) {
                 return Err(invalid_credentials("expired_password"));
             }
@@ -160,27 +160,27 @@ impl TokenService {
         subject_type: SubjectType,
         name: &str,
         password: Password,
-        caller: &Caller,
+        context: &RequestContext,
         requires: impl Fn(&Entity) -> Result<(), Error>,
     ) -> Result<Proven, Error> {
         let throttle = &self.parts.throttle;
         let at = self.now();
-        let admission = throttle.admit(throttle.suspect(subject_type, name, caller.address), at)?;
-        let checked = self.check_password(subject_type, name, password, caller).await;
+        let permit = throttle.acquire(throttle.keys(subject_type, name, context.address), at)?;
+        let checked = self.check_password(subject_type, name, password, context).await;
         let checked = checked.and_then(|entity| requires(&entity).map(|()| entity));
         match checked {
             Ok(entity) => {
-                throttle.succeeded(&admission);
+                throttle.succeeded(&permit);
                 Ok(Proven { entity, at })
             }
             // A right password that has expired counts as a wrong one does: it must not be told
             // from one by how long its owner is let try.
             Err(error) if error.kind() == ErrorKind::InvalidCredentials => {
-                throttle.failed(&admission);
+                throttle.failed(&permit);
                 Err(error)
             }
             Err(error) => {
-                throttle.give_back(&admission);
+                throttle.give_back(&permit);
                 Err(error)
             }
         }
@@ -191,10 +191,10 @@ impl TokenService {
         subject_type: SubjectType,
         name: &str,
         password: Password,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Entity, Error> {
         let entity = match EntityId::new(subject_type, name) {
-            Ok(id) => self.find_usable(&id, caller).await?,
+            Ok(id) => self.find_usable(&id, context).await?,
             Err(_) => Err("unknown_name"),
         };
         let hash = entity.as_ref().ok().and_then(Entity::password).cloned();

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::caller::Caller;
 use crate::service::issue::Grant;
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
 use crate::service::phantom_tokens::PhantomToken;
+use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::Flown;
@@ -39,7 +39,7 @@ impl TokenService {
         let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever
         // used it up has looked for the token before it was there.
-        if let Err(error) = self.find_session(token, &Caller::default()).await {
+        if let Err(error) = self.find_session(token, &RequestContext::default()).await {
             phantom_tokens.remove(&key).await;
             return Err(error);
         }
@@ -49,8 +49,8 @@ impl TokenService {
 
     async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
         let ready = self.parts.phantom_tokens.ready.get(key).await?;
-        let is_usable =
-            self.now() < ready.use_until && self.parts.validator.recheck(&ready.validated).is_ok();
+        let is_usable = self.now() < ready.use_until
+            && self.parts.own_tokens_validator.recheck(&ready.validated).is_ok();
         is_usable.then_some(ready)
     }
 
@@ -65,7 +65,7 @@ impl TokenService {
         }
         // Before the session is read: what ends it after that takes the token back, too.
         let now = self.now();
-        let session = self.find_session(token, &Caller::default()).await?;
+        let session = self.find_session(token, &RequestContext::default()).await?;
         if session.otp_required() {
             return Err(Error::new(
                 ErrorKind::OneTimePasswordRequired,
@@ -85,14 +85,15 @@ impl TokenService {
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
-        let validated = self.parts.validator.validate(token.expose()).map_err(|fault| {
-            let kind = match fault {
-                TokenFault::Revoked => ErrorKind::InvalidToken,
-                fault if fault.is_temporary() => ErrorKind::Unavailable,
-                _ => ErrorKind::Internal,
-            };
-            Error::new(kind, "a token that was just made is refused").with_source(fault)
-        })?;
+        let validated =
+            self.parts.own_tokens_validator.validate(token.expose()).map_err(|fault| {
+                let kind = match fault {
+                    TokenFault::Revoked => ErrorKind::InvalidToken,
+                    fault if fault.is_temporary() => ErrorKind::Unavailable,
+                    _ => ErrorKind::Internal,
+                };
+                Error::new(kind, "a token that was just made is rejected").with_source(fault)
+            })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let use_until = now + used;
         let confirmed = AtomicBool::new(false);

@@ -2,9 +2,9 @@
 
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
-use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
+use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
@@ -22,7 +22,7 @@ impl TokenService {
         let policy = &self.parts.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
         let id = entity.id();
-        if id.subject_type() == SubjectType::Entity && id.name() == policy.first_party_client_id {
+        if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
             return Err(invalid("no entity may take the first-party client id"));
         }
         if policy.acl_fault(entity.acl()).is_some() {
@@ -46,7 +46,7 @@ impl TokenService {
         self.parts.stores.get_entity(id).await
     }
 
-    /// Shuts a registered principal out: from now on it is refused like an unknown one, its tokens
+    /// Shuts a registered principal out: from now on it is rejected like an unknown one, its tokens
     /// are taken back, and, of a customer's credential, the customer's sessions end.
     ///
     /// # Errors
@@ -128,20 +128,20 @@ impl TokenService {
     pub(in crate::service) async fn find_usable(
         &self,
         id: &EntityId,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Result<Entity, &'static str>, Error> {
         let entity = self.parts.stores.get_entity(id).await?;
-        Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, caller).map(|()| entity)))
+        Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, context).map(|()| entity)))
     }
 }
 
 pub(super) const UNKNOWN: &str = "unknown_name";
 
 /// Whether an entity may log in here; or why it is treated as unknown.
-pub(super) fn usable(entity: &Entity, caller: &Caller) -> Result<(), &'static str> {
+pub(super) fn usable(entity: &Entity, context: &RequestContext) -> Result<(), &'static str> {
     if entity.disabled {
         Err("disabled")
-    } else if !caller.may_see(entity.organization_id()) {
+    } else if !context.may_see(entity.organization_id()) {
         Err("other_organization")
     } else {
         Ok(())

@@ -182,8 +182,8 @@ impl Parts {
 /// as the copy that it was issued from.
 fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
     match target {
-        RevocationTarget::SubjectBefore { subject_type: SubjectType::Entity, subject, .. } => {
-            EntityId::entity(subject).ok()
+        RevocationTarget::SubjectBefore { subject_type: SubjectType::Machine, subject, .. } => {
+            EntityId::machine(subject).ok()
         }
         _ => None,
     }

@@ -27,9 +27,9 @@ impl TokenService {
     }
 
     /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
-    /// refused from here on, by this node at once and by others once they look, within the
+    /// rejected from here on, by this node at once and by others once they look, within the
     /// `refresh_interval` of the [`RotationSchedule`](crate::RotationSchedule). Where it is the one that signs, another
-    /// takes its place at once, and others refuse what that signs until they have looked.
+    /// takes its place at once, and others reject what that signs until they have looked.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
         let (tokens, key) = (self.clone(), kid.to_owned());
-        // Once others refuse what it signs, this node has to: also where the caller has hung up.
+        // Once others reject what it signs, this node has to: also where the caller has hung up.
         let retiring = run_to_completion(async move { tokens.key_manager()?.retire(&key).await });
         self.audited(Attempt::new(Operation::RETIRE_KEY), retiring).await?;
         tracing::warn!(kid, "a signing key was ended before its time");

@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
 use crate::service::model::secret::{Secret, Secrets, StoredSecret};
 use crate::service::permission;
+use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
@@ -50,20 +50,20 @@ impl TokenService {
         manager: &Validated,
         entity_id: &str,
         expiry_days: Option<u64>,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<IssuedSecret, Error> {
-        let attempt = caller.attempt(Operation::READ_SECRET).by(manager);
+        let attempt = context.attempt(Operation::READ_SECRET).by(manager);
         let reading = async {
             let (lifetime, message) = self.secret_lifetime(expiry_days)?;
             let read = permission::READ_ENTITY_SECRET;
-            let entity = self.find_managed(manager, entity_id, caller, &[read]).await?;
+            let entity = self.find_managed(manager, entity_id, context, &[read]).await?;
             if let Some(current) = entity.secrets().and_then(Secrets::current) {
                 return self.open(&entity, current);
             }
             self.check_manager(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
             self.make_secret(entity, lifetime, message).await
         };
-        self.audited(attempt.of(SubjectType::Entity, entity_id), reading).await
+        self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
     }
 
     /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
@@ -80,16 +80,16 @@ impl TokenService {
         manager: &Validated,
         entity_id: &str,
         expiry_days: Option<u64>,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<IssuedSecret, Error> {
-        let attempt = caller.attempt(Operation::RESET_SECRET).by(manager);
+        let attempt = context.attempt(Operation::RESET_SECRET).by(manager);
         let resetting = async {
             let (lifetime, message) = self.secret_lifetime(expiry_days)?;
             let reset = permission::RESET_ENTITY_SECRET;
-            let entity = self.find_managed(manager, entity_id, caller, &[reset]).await?;
+            let entity = self.find_managed(manager, entity_id, context, &[reset]).await?;
             self.make_secret(entity, lifetime, message).await
         };
-        self.audited(attempt.of(SubjectType::Entity, entity_id), resetting).await
+        self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
     /// Gives an entity a secret that another system made, in place of the one that it has. For the
@@ -142,11 +142,11 @@ impl TokenService {
         &self,
         manager: &Validated,
         entity_id: &str,
-        caller: &Caller,
+        context: &RequestContext,
         permissions: &[&str],
     ) -> Result<Entity, Error> {
-        let id = EntityId::entity(entity_id).map_err(|_| invalid_entity())?;
-        let usable = self.find_usable(&id, caller).await?;
+        let id = EntityId::machine(entity_id).map_err(|_| invalid_entity())?;
+        let usable = self.find_usable(&id, context).await?;
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
         self.check_manager(manager, &entity, permissions)?;
         Ok(entity)
@@ -172,7 +172,7 @@ impl TokenService {
                 let issued = IssuedSecret { secret, expires_at, message };
                 return Ok(CompareAndSet::Written(issued));
             }
-            let usable = self.find_usable(entity.id(), &Caller::default()).await?;
+            let usable = self.find_usable(entity.id(), &RequestContext::default()).await?;
             entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
             match current(&entity) {
                 Some(current) if Some(&current.id) != replaced.as_ref() => {
@@ -197,7 +197,7 @@ impl TokenService {
         let sealing = &self.parts.sealing;
         let sealed =
             StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
-        let EntityKind::Entity { secrets } = &mut entity.kind else {
+        let EntityKind::Machine { secrets } = &mut entity.kind else {
             return Err(invalid_entity());
         };
         secrets.replace(sealed, now, self.parts.policy.secret_overlap);
@@ -210,7 +210,7 @@ impl TokenService {
             let published = tokens.publish_change(&id).await;
             if tokens.parts.policy.revoke_tokens_on_secret_reset {
                 // As of now, not as of before the write: the old secret was good until then.
-                tokens.end_tokens_before(SubjectType::Entity, id.name(), tokens.now()).await?;
+                tokens.end_tokens_before(SubjectType::Machine, id.name(), tokens.now()).await?;
             }
             published.map(|()| CompareAndSet::Written(expires_at))
         })

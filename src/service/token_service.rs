@@ -51,27 +51,27 @@ pub(in crate::service) struct Parts {
     pub(in crate::service) sender: Option<Arc<dyn OneTimePasswordSender>>,
     pub(in crate::service) hashing: HashingPool,
     pub(in crate::service) throttle: Throttle,
+    pub(in crate::service) own_tokens_validator: Validator,
+    /// Accepts the tokens of trusted issuers, too.
     pub(in crate::service) validator: Validator,
-    /// That of the host's handlers: it accepts the tokens of issuers elsewhere, too.
-    pub(in crate::service) edge_validator: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: LastHeard,
     pub(in crate::service) phantom_tokens: PhantomTokens,
 }
 
 impl TokenService {
-    /// What checks the tokens that it issues, and those of no other issuer.
+    /// Returns the validator of [`validate_layer`](Self::validate_layer): it accepts the tokens of
+    /// this service and those of the issuers that it trusts. It is for what no layer sees, as the
+    /// messages of a WebSocket.
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.parts.validator
     }
 
-    /// What checks tokens where the host's handlers are: those that it issues, and those of the issuers
-    /// that it trusts. It is that of [`validate_layer`](Self::validate_layer), for what no layer sees,
-    /// as the messages of a WebSocket.
+    /// Returns a validator that accepts the tokens of this service alone, as the documented routes do.
     #[must_use]
-    pub fn edge_validator(&self) -> &Validator {
-        &self.parts.edge_validator
+    pub fn own_tokens_validator(&self) -> &Validator {
+        &self.parts.own_tokens_validator
     }
 
     /// Fetches the keys of the issuers that it trusts; see
@@ -82,7 +82,7 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the keys of one cannot be
     /// fetched now.
     pub async fn fetch_trusted_keys(&self) -> Result<(), Error> {
-        self.parts.edge_validator.fetch_keys().await
+        self.parts.validator.fetch_keys().await
     }
 
     /// Whether a token is of this service: what others say of their subjects means nothing to its
@@ -143,7 +143,7 @@ impl TokenService {
         seen: &Seen,
         outcome: &Result<T, Error>,
     ) {
-        audit::concluded(self.parts.validator.subjects(), attempt, seen, outcome);
+        audit::concluded(self.parts.own_tokens_validator.subjects(), attempt, seen, outcome);
     }
 }
 

@@ -33,7 +33,7 @@ impl<T> EpochSwap<T> {
         changed.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`update`](Self::update), for a change that may be refused.
+    /// As [`update`](Self::update), for a change that may be rejected.
     pub(crate) fn try_update<E>(
         &self,
         change: impl Fn(&T) -> Result<Option<T>, E>,

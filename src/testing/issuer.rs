@@ -114,7 +114,7 @@ impl TestIssuer {
         announced.and_then(|()| self.keys.rotate(until)).expect("a new key is unlike the others");
     }
 
-    /// Ends a key that no longer signs: what it signed is refused from now on.
+    /// Ends a key that no longer signs: what it signed is rejected from now on.
     ///
     /// # Panics
     ///

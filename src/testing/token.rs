@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 ///
 /// let issuer = TestIssuer::new();
 /// let fault = |token: countersign::testing::TestToken| issuer.validator().validate(&token.sign()).err();
-/// assert_eq!(fault(issuer.token().entity("aa-1").allow("GetOrders")), None);
+/// assert_eq!(fault(issuer.token().machine("aa-1").allow("GetOrders")), None);
 /// assert_eq!(fault(issuer.token().expired()), Some(TokenFault::Expired));
 /// assert_eq!(fault(issuer.token().tampered()), Some(TokenFault::Signature));
 /// assert_eq!(fault(issuer.token().without("exp")), Some(TokenFault::Claims));
@@ -76,7 +76,7 @@ impl TestToken {
     }
 
     pub(super) fn principal(self, subject_type: SubjectType, subject: &str) -> Self {
-        let client = if subject_type == SubjectType::Entity { subject } else { "first-party" };
+        let client = if subject_type == SubjectType::Machine { subject } else { "first-party" };
         self.claim("sub", subject)
             .claim("subject_type", subject_type.as_str())
             .claim("client_id", client)
@@ -88,8 +88,8 @@ impl TestToken {
     }
 
     /// Of a machine of that id.
-    pub fn entity(self, id: &str) -> Self {
-        self.principal(SubjectType::Entity, id)
+    pub fn machine(self, id: &str) -> Self {
+        self.principal(SubjectType::Machine, id)
     }
 
     /// Of a customer of that id.

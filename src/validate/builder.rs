@@ -88,7 +88,7 @@ impl ValidatorBuilder {
     }
 
     /// Whether permissions such as `Storefront*` count. Off by default: a token that has one is
-    /// refused then.
+    /// rejected then.
     pub fn trailing_wildcards(mut self, allowed: bool) -> Self {
         self.trailing_wildcards = allowed;
         self

@@ -54,7 +54,7 @@ impl TokenCache {
     /// Checks a token, or waits for who is checking it, and keeps it if it is good.
     ///
     /// Whoever waited came later than what is known was found out: what may have changed since is
-    /// looked at again, and a refusal is not taken over.
+    /// looked at again, and a rejection is not taken over.
     pub(crate) fn check(
         &self,
         token: &[u8],

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::jose::JwsFault;
 use crate::validate::other_issuers::KeyFetch;
 
-/// Why a token is refused. For logs and metrics: a caller is told only whether it has expired.
+/// Why a token is rejected. For logs and metrics: a caller is told only whether it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFault {

@@ -156,7 +156,7 @@ impl Validator {
         if token.len() > rules.max_token_len {
             return Err(TokenFault::TooLong.into());
         }
-        // What can be refused without a signature gets no further than this.
+        // What can be rejected without a signature gets no further than this.
         let candidate = rules.examine(token)?;
         let verify = || rules.verify(&candidate);
         let Some(cache) = &rules.cache else { return Ok(verify()?.validated) };

@@ -164,7 +164,7 @@ async fn a_page_that_is_loaded_again_is_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_log_out_the_token_is_refused_and_no_way_back_shows_the_orders() {
+async fn after_a_log_out_the_token_is_rejected_and_no_way_back_shows_the_orders() {
     let portal = Portal::open().await;
     portal.log_in().await;
     let token = portal.token().await;

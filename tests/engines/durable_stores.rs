@@ -95,7 +95,7 @@ async fn tables_of_a_later_release_are_left_alone() {
 }
 
 #[tokio::test]
-async fn names_that_are_no_names_are_refused() {
+async fn names_that_are_no_names_are_rejected() {
     let error = PostgresStore::connect("mysql://nowhere").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     let no_name = TableNames::default().prefix("x; DROP TABLE users");

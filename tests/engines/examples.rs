@@ -6,7 +6,7 @@ use crate::support::unique;
 
 /// A token that is handed out and taken back in the cluster over a store.
 #[track_caller]
-fn three_nodes_accept_and_refuse_alike(store: &str) {
+fn three_nodes_accept_and_reject_alike(store: &str) {
     let output = example("cluster").env("COUNTERSIGN_STORE", store).output().unwrap();
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -23,20 +23,20 @@ fn three_nodes_accept_and_refuse_alike(store: &str) {
 }
 
 #[tokio::test]
-async fn a_cluster_over_one_database_refuses_what_was_taken_back_on_any_node() {
+async fn a_cluster_over_one_database_rejects_what_was_taken_back_on_any_node() {
     let pool = sqlx::PgPool::connect(&postgres_url()).await.unwrap();
     let name = unique("d");
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(create).execute(&pool).await.unwrap();
     let url = postgres_url();
     let (server, _) = url.rsplit_once('/').unwrap();
-    three_nodes_accept_and_refuse_alike(&format!("{server}/{name}"));
+    three_nodes_accept_and_reject_alike(&format!("{server}/{name}"));
     let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
     sqlx::query(drop).execute(&pool).await.unwrap();
 }
 
 #[test]
-fn a_cluster_over_one_redis_refuses_what_was_taken_back_on_any_node() {
+fn a_cluster_over_one_redis_rejects_what_was_taken_back_on_any_node() {
     let server = EngineServer::redis();
-    three_nodes_accept_and_refuse_alike(&server.url());
+    three_nodes_accept_and_reject_alike(&server.url());
 }

@@ -65,7 +65,7 @@ impl Client {
         Self { child, tokens, answers: BufReader::new(answers) }
     }
 
-    /// What it says of a token: its claims, or why it refuses it.
+    /// What it says of a token: its claims, or why it rejects it.
     #[track_caller]
     fn verify(&mut self, token: &str) -> Result<Value, String> {
         writeln!(self.tokens.as_mut().unwrap(), "{token}").unwrap();
@@ -196,7 +196,10 @@ async fn pyjwt_and_jose_follow_the_keys_through_a_rotation() {
     for library in LIBRARIES {
         let mut client = Client::start(library, &server, Algorithm::EdDSA);
         assert_eq!(client.verify(&second).unwrap()["sub"], "ops", "{library:?}");
-        let refusal = client.verify(&first).unwrap_err();
-        assert!(refusal.contains("Unable to find") || refusal.contains("ERR_JWKS"), "{refusal}");
+        let rejection = client.verify(&first).unwrap_err();
+        assert!(
+            rejection.contains("Unable to find") || rejection.contains("ERR_JWKS"),
+            "{rejection}"
+        );
     }
 }

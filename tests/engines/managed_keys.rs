@@ -6,7 +6,7 @@ use countersign::store::conformance;
 
 use crate::servers::{EngineServer, Postgres, redis_cluster_node, redis_node};
 use crate::support::managed_keys::{
-    fifty_rotations_under_load_refuse_no_good_token, no_private_key_is_in,
+    fifty_rotations_under_load_reject_no_good_token, no_private_key_is_in,
 };
 use crate::support::unique;
 
@@ -48,15 +48,15 @@ async fn a_redis_cluster_keeps_the_contract_of_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_postgres_fifty_rotations_under_load_refuse_no_good_token() {
+async fn over_postgres_fifty_rotations_under_load_reject_no_good_token() {
     let database = Postgres::new().await;
     let stores = [database.node().await, database.node().await, database.node().await];
-    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+    fifty_rotations_under_load_reject_no_good_token(stores).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_redis_fifty_rotations_under_load_refuse_no_good_token() {
+async fn over_redis_fifty_rotations_under_load_reject_no_good_token() {
     let prefix = unique("rotations-");
     let stores = [redis_node(&prefix), redis_node(&prefix), redis_node(&prefix)];
-    fifty_rotations_under_load_refuse_no_good_token(stores).await;
+    fifty_rotations_under_load_reject_no_good_token(stores).await;
 }

@@ -97,12 +97,12 @@ struct Race {
     /// Without an answer, for the node was killed.
     lost: usize,
     /// No node listened.
-    refused: usize,
+    rejected: usize,
 }
 
 impl Race {
     fn requests(&self) -> usize {
-        self.won.len() + self.not_found + self.unavailable + self.lost + self.refused
+        self.won.len() + self.not_found + self.unavailable + self.lost + self.rejected
     }
 }
 
@@ -164,7 +164,7 @@ async fn race(cluster: Arc<Cluster>, token: String) -> Race {
                 let node = nodes.next()?;
                 match cluster.exchange(node, &token).await {
                     // Who finds a node gone goes to the next one.
-                    Err(Unanswered::Refused(_)) => {}
+                    Err(Unanswered::Rejected(_)) => {}
                     answer => return Some(answer),
                 }
             }
@@ -180,7 +180,7 @@ async fn race(cluster: Arc<Cluster>, token: String) -> Race {
                 _ => panic!("{answer:?}"),
             },
             Some(Err(_)) => race.lost += 1,
-            None => race.refused += 1,
+            None => race.rejected += 1,
         }
     }
     race

@@ -9,8 +9,8 @@ use countersign::store::{
     Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, StoreError, conformance,
 };
 use countersign::{
-    AuthenticationToken, Caller, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
-    OrganizationId, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
+    AuthenticationToken, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest, OrganizationId,
+    RequestContext, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
 };
 
 use crate::proxy::Proxy;
@@ -28,7 +28,7 @@ async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
     let store = proxy.redis_node();
     let now = SystemClock.now();
 
-    let entity = Entity::entity("aa-1").unwrap();
+    let entity = Entity::machine("aa-1").unwrap();
     EntityStore::insert(&store, entity.clone()).await.unwrap();
     proxy.lose_next_answer();
     let again = EntityStore::insert(&store, entity.clone()).await;
@@ -83,8 +83,8 @@ async fn a_server_that_vanishes_without_a_word_is_given_up_after_one_call() {
     SessionStore::insert(&store, session(now), now).await.unwrap();
     proxy.strand();
     proxy.turn_to(second.address);
-    let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    let rejected = SessionStore::insert(&store, session(now), now).await.unwrap_err();
+    assert!(matches!(rejected, StoreError::Unavailable(_)), "{rejected:?}");
     SessionStore::insert(&store, session(now), now).await.unwrap();
 }
 
@@ -362,10 +362,10 @@ async fn with_a_replica_to_wait_for_the_contract_holds_and_without_it_writes_are
     conformance::check_session_store(Arc::new(store.clone())).await;
 
     replica.stop();
-    let refused = SessionStore::insert(&store, session(now), now).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
-    let refused = store.publish(revocation()).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    let rejected = SessionStore::insert(&store, session(now), now).await.unwrap_err();
+    assert!(matches!(rejected, StoreError::Unavailable(_)), "{rejected:?}");
+    let rejected = store.publish(revocation()).await.unwrap_err();
+    assert!(matches!(rejected, StoreError::Unavailable(_)), "{rejected:?}");
 }
 
 /// All that is left of sessions in a server: how many keys of each sort.
@@ -450,8 +450,8 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
         now,
         now + MINUTE,
     );
-    let refused = SessionStore::insert(&store, again.clone(), now).await;
-    assert!(matches!(refused, Err(StoreError::Conflict)));
+    let rejected = SessionStore::insert(&store, again.clone(), now).await;
+    assert!(matches!(rejected, Err(StoreError::Conflict)));
     let page = Page { offset: 0, limit: 10 };
     let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
     assert_eq!(listed.total, 1);
@@ -504,7 +504,7 @@ async fn keys_of_a_later_release_are_left_alone() {
 }
 
 #[tokio::test]
-async fn what_is_no_url_or_no_prefix_is_refused_and_not_quoted() {
+async fn what_is_no_url_or_no_prefix_is_rejected_and_not_quoted() {
     for url in ["http://user:canary@host", "canary", "redis://"] {
         if let Err(error) = RedisStore::connect(url) {
             assert_eq!(error.kind(), ErrorKind::Configuration);
@@ -515,25 +515,25 @@ async fn what_is_no_url_or_no_prefix_is_refused_and_not_quoted() {
     }
     for prefix in [String::new(), "a{b}".to_owned(), "a".repeat(65)] {
         let options = RedisOptions::default().prefix(prefix);
-        let refused = RedisStore::connect_with("redis://127.0.0.1", options).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Configuration);
+        let rejected = RedisStore::connect_with("redis://127.0.0.1", options).unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::Configuration);
     }
     let no_nodes = RedisStore::connect_cluster(Vec::<String>::new()).unwrap_err();
     assert_eq!(no_nodes.kind(), ErrorKind::Configuration);
     for timeout in [Duration::ZERO, MINUTE] {
         let waits = RedisOptions::default().wait_for_replicas(1, timeout);
-        let refused = RedisStore::connect_with("redis://127.0.0.1", waits).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Configuration);
+        let rejected = RedisStore::connect_with("redis://127.0.0.1", waits).unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::Configuration);
     }
     let waits = RedisOptions::default().wait_for_replicas(1, Duration::from_millis(100));
-    let refused = RedisStore::connect_cluster_with(["redis://127.0.0.1"], waits).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Configuration);
+    let rejected = RedisStore::connect_cluster_with(["redis://127.0.0.1"], waits).unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::Configuration);
 }
 
 #[test]
 fn a_store_that_is_made_outside_of_a_runtime_is_an_error_and_no_panic() {
-    let refused = RedisStore::connect("redis://127.0.0.1").unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Configuration);
+    let rejected = RedisStore::connect("redis://127.0.0.1").unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::Configuration);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -548,10 +548,10 @@ async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
     let prefix = unique("t");
     let (first, second) =
         (fixture_over(redis_cluster_node(&prefix)), fixture_over(redis_cluster_node(&prefix)));
-    first.entity("aa-1", "the-secret-of-a-machine").await;
+    first.machine("aa-1", "the-secret-of-a-machine").await;
     let token = first.session(|new| new).await;
     let secret = Secret::presented("the-secret-of-a-machine");
-    second.tokens.issue_entity_token("aa-1", &secret, &Caller::default()).await.unwrap();
+    second.tokens.issue_machine_token("aa-1", &secret, &RequestContext::default()).await.unwrap();
     let token = AuthenticationToken::from_text(&token).unwrap();
     second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
     let twice = first.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();

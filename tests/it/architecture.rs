@@ -24,7 +24,7 @@ const ORDER: &[&str] = &[
     "service/backoff",
     "service/detached",
     "service/epoch_lock",
-    "service/caller",
+    "service/request_context",
     "service/audit",
     "service/policy",
     "service/stores",

@@ -9,8 +9,9 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, Caller, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Revocation,
-    RevocationTarget, SealingKey, Secret, SubjectType, Timestamp, TokenFault, Validated,
+    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, RequestContext,
+    Revocation, RevocationTarget, SealingKey, Secret, SubjectType, Timestamp, TokenFault,
+    Validated,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -49,7 +50,7 @@ fn second(number: u64) -> Timestamp {
 /// An engine that holds one entity, and copies in front of it.
 async fn cached() -> (Engine, Arc<Cached<Engine>>, Entity) {
     let engine = engine();
-    let entity = Entity::entity("aa-1").unwrap();
+    let entity = Entity::machine("aa-1").unwrap();
     EntityStore::insert(&engine, entity.clone()).await.unwrap();
     let cached = Cached::new(engine.clone()).time_to_live(HOUR);
     (engine, Arc::new(cached), entity)
@@ -79,7 +80,7 @@ async fn copies_in_front_of_a_store_keep_the_contract() {
 #[tokio::test]
 async fn what_was_written_through_a_cache_is_recent_in_it() {
     let store = Cached::new(MemoryStore::new());
-    let entity = Entity::entity("aa-1").unwrap();
+    let entity = Entity::machine("aa-1").unwrap();
     let (id, version) = (entity.id().clone(), entity.version());
     let recent = async || {
         let now = now();
@@ -103,7 +104,7 @@ async fn what_was_written_through_a_cache_is_recent_in_it() {
 #[tokio::test]
 async fn whom_nobody_was_found_for_is_asked_for_by_each_and_waited_for_by_none() {
     let (engine, cached, entity) = cached().await;
-    let unknown = EntityId::entity("nobody").unwrap();
+    let unknown = EntityId::machine("nobody").unwrap();
     for (id, reads_before) in [(&unknown, 1), (entity.id(), 2)] {
         recent(&*cached, id).await;
         assert_eq!(reads(&engine), reads_before);
@@ -262,7 +263,7 @@ async fn who_asks_after_a_change_does_not_wait_for_a_read_from_before_it() {
 async fn who_is_not_found_is_not_kept_and_is_found_once_registered() {
     let engine = engine();
     let (here, there) = (Cached::new(engine.clone()), Cached::new(engine.clone()));
-    let entity = Entity::entity("aa-1").unwrap();
+    let entity = Entity::machine("aa-1").unwrap();
     for _ in 0..3 {
         let (found, reads) = reads_of(&engine, recent(&here, entity.id())).await;
         assert_eq!((found, reads), (None, 1));
@@ -275,7 +276,7 @@ async fn who_is_not_found_is_not_kept_and_is_found_once_registered() {
 async fn who_asks_after_a_registration_finds_it_though_the_read_under_way_has_not() {
     let engine = engine();
     let cached = Arc::new(Cached::new(engine.clone()));
-    let entity = Entity::entity("aa-1").unwrap();
+    let entity = Entity::machine("aa-1").unwrap();
     let held = engine.hold_replies(Calls::all());
     let before = ask(&cached, entity.id(), now());
     held.wait_for(1).await;
@@ -303,9 +304,9 @@ async fn a_copy_that_is_too_old_is_read_anew() {
 async fn no_more_are_kept_than_there_is_room_for() {
     let engine = engine();
     let cached = Cached::new(engine.clone()).time_to_live(HOUR).capacity(100);
-    let ids: Vec<_> = (0..5_000).map(|n| EntityId::entity(format!("e-{n}")).unwrap()).collect();
+    let ids: Vec<_> = (0..5_000).map(|n| EntityId::machine(format!("e-{n}")).unwrap()).collect();
     for id in &ids {
-        cached.insert(Entity::entity(id.name()).unwrap()).await.unwrap();
+        cached.insert(Entity::machine(id.name()).unwrap()).await.unwrap();
     }
     let read_all = async || {
         for id in &ids {
@@ -375,12 +376,12 @@ impl Nodes {
 impl Node {
     async fn log_in(&self, id: &str, secret: &str) -> Result<IssuedToken, Error> {
         let secret = Secret::dangerous_from_text(secret).unwrap();
-        self.fixture.tokens.issue_entity_token(id, &secret, &Caller::default()).await
+        self.fixture.tokens.issue_machine_token(id, &secret, &RequestContext::default()).await
     }
 
     async fn import(&self, id: &str, secret: &str) {
         let (id, secret) =
-            (EntityId::entity(id).unwrap(), Secret::dangerous_from_text(secret).unwrap());
+            (EntityId::machine(id).unwrap(), Secret::dangerous_from_text(secret).unwrap());
         self.fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
     }
 
@@ -414,14 +415,14 @@ async fn until(holds: impl AsyncFn() -> bool) {
 }
 
 #[track_caller]
-fn assert_refused(issued: Result<IssuedToken, Error>) {
+fn assert_rejected(issued: Result<IssuedToken, Error>) {
     assert_eq!(issued.unwrap_err().kind(), ErrorKind::InvalidCredentials);
 }
 
 #[tokio::test]
 async fn a_machine_that_logs_in_again_is_no_read_of_the_store() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "first secret").await;
+    nodes.here.fixture.machine("aa-1", "first secret").await;
     let (issued, reads) = reads_of(&nodes.engine, nodes.there.log_in("aa-1", "first secret")).await;
     assert_eq!((issued.unwrap().issued_at, reads), (now(), 1));
     nodes.clock.advance(Duration::from_secs(3));
@@ -434,19 +435,19 @@ async fn a_machine_that_logs_in_again_is_no_read_of_the_store() {
 #[tokio::test]
 async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() {
     let mut nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "first secret").await;
+    nodes.here.fixture.machine("aa-1", "first secret").await;
     let manager = nodes.here.manager().await;
     nodes.listen_there().await;
     nodes.there.log_in("aa-1", "first secret").await.unwrap();
-    let id = EntityId::entity("aa-1").unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     let tokens = &nodes.here.fixture.tokens;
     let is_seen = async || {
         let written = tokens.find_entity(&id).await.unwrap().unwrap().version();
         until(async || recent(&nodes.there.copies, &id).await.unwrap().0 == written).await;
     };
-    tokens.reset_secret(&manager, "aa-1", None, &Caller::default()).await.unwrap();
+    tokens.reset_secret(&manager, "aa-1", None, &RequestContext::default()).await.unwrap();
     is_seen().await;
-    assert_refused(nodes.there.log_in("aa-1", "first secret").await);
+    assert_rejected(nodes.there.log_in("aa-1", "first secret").await);
     nodes.here.import("aa-1", "third secret").await;
     is_seen().await;
     tokens.disable_entity(&id).await.unwrap();
@@ -458,14 +459,14 @@ async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() 
 #[tokio::test(start_paused = true)]
 async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
     let feed = nodes.engine.inner();
     let cursor = feed.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
     let held = nodes.engine.hold_replies(StoreVerb::ReplaceEntity);
     let tokens = nodes.here.fixture.tokens.clone();
     let importing = tokio::spawn(async move {
         let secret = Secret::dangerous_from_text("another secret").unwrap();
-        tokens.import_secret(&EntityId::entity("aa-1").unwrap(), &secret, None).await
+        tokens.import_secret(&EntityId::machine("aa-1").unwrap(), &secret, None).await
     });
     held.wait_for(1).await;
     importing.abort();
@@ -480,20 +481,20 @@ async fn what_was_changed_by_a_caller_who_hung_up_is_heard_of_elsewhere() {
 async fn what_is_changed_on_a_node_is_seen_there_at_once() {
     let nodes = Nodes::new();
     let here = &nodes.here;
-    here.fixture.entity("aa-1", "first secret").await;
+    here.fixture.machine("aa-1", "first secret").await;
     here.log_in("aa-1", "first secret").await.unwrap();
     here.import("aa-1", "second secret").await;
-    assert_refused(here.log_in("aa-1", "first secret").await);
+    assert_rejected(here.log_in("aa-1", "first secret").await);
     here.log_in("aa-1", "second secret").await.unwrap();
-    let id = EntityId::entity("aa-1").unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     here.fixture.tokens.disable_entity(&id).await.unwrap();
-    assert_refused(here.log_in("aa-1", "second secret").await);
+    assert_rejected(here.log_in("aa-1", "second secret").await);
 }
 
 #[tokio::test]
 async fn a_new_secret_is_good_at_once_where_nothing_was_heard_of_it() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "first secret").await;
+    nodes.here.fixture.machine("aa-1", "first secret").await;
     nodes.there.log_in("aa-1", "first secret").await.unwrap();
     nodes.here.import("aa-1", "second secret").await;
     nodes.there.log_in("aa-1", "first secret").await.expect("the price of a copy");
@@ -505,8 +506,8 @@ async fn a_new_secret_is_good_at_once_where_nothing_was_heard_of_it() {
 #[tokio::test]
 async fn who_is_let_in_again_logs_in_at_once_where_nothing_was_heard_of_it() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
-    let id = EntityId::entity("aa-1").unwrap();
+    nodes.here.fixture.machine("aa-1", "a secret").await;
+    let id = EntityId::machine("aa-1").unwrap();
     nodes.here.fixture.tokens.disable_entity(&id).await.unwrap();
     assert_eq!(recent(&nodes.there.copies, &id).await.map(|(_, is_copy)| is_copy), Some(false));
     nodes.here.fixture.tokens.enable_entity(&id).await.unwrap();
@@ -514,12 +515,12 @@ async fn who_is_let_in_again_logs_in_at_once_where_nothing_was_heard_of_it() {
 }
 
 #[tokio::test]
-async fn a_token_that_came_of_an_old_copy_is_refused_once_it_is_heard_who_was_shut_out() {
+async fn a_token_that_came_of_an_old_copy_is_rejected_once_it_is_heard_who_was_shut_out() {
     let mut nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
-    let id = EntityId::entity("aa-1").unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     nodes.here.fixture.tokens.disable_entity(&id).await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let token = nodes.there.log_in("aa-1", "a secret").await.expect("the price of a copy");
@@ -527,18 +528,18 @@ async fn a_token_that_came_of_an_old_copy_is_refused_once_it_is_heard_who_was_sh
     nodes.there.validate(&token).expect("it has not heard of it");
     nodes.listen_there().await;
     assert_eq!(nodes.there.validate(&token).unwrap_err(), TokenFault::Revoked);
-    assert_refused(nodes.there.log_in("aa-1", "a secret").await);
+    assert_rejected(nodes.there.log_in("aa-1", "a secret").await);
 }
 
 #[tokio::test]
 async fn who_was_logged_out_everywhere_gets_a_token_that_is_good() {
     let mut nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
     nodes.listen_there().await;
     let old = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let tokens = &nodes.here.fixture.tokens;
-    tokens.revoke_subject(SubjectType::Entity, "aa-1", tokens.now()).await.unwrap();
+    tokens.revoke_subject(SubjectType::Machine, "aa-1", tokens.now()).await.unwrap();
     until(async || nodes.there.validate(&old).is_err()).await;
     let new = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.there.validate(&new).unwrap();
@@ -548,10 +549,10 @@ async fn who_was_logged_out_everywhere_gets_a_token_that_is_good() {
 #[tokio::test]
 async fn a_copy_from_before_a_log_out_by_a_clock_that_is_ahead_yields_no_dead_tokens_after_it() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
     let tokens = &nodes.there.fixture.tokens;
     let ahead = tokens.now() + Duration::from_secs(1);
-    tokens.revoke_subject(SubjectType::Entity, "aa-1", ahead).await.unwrap();
+    tokens.revoke_subject(SubjectType::Machine, "aa-1", ahead).await.unwrap();
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let token = nodes.there.log_in("aa-1", "a secret").await.unwrap();
@@ -559,26 +560,26 @@ async fn a_copy_from_before_a_log_out_by_a_clock_that_is_ahead_yields_no_dead_to
 }
 
 #[tokio::test]
-async fn a_refusal_is_one_read_of_the_store_whoever_it_is() {
+async fn a_rejection_is_one_read_of_the_store_whoever_it_is() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     let (node, engine) = (&nodes.there, &nodes.engine);
     let (issued, of_copied) = reads_of(engine, node.log_in("aa-1", "a wrong one")).await;
-    assert_refused(issued);
+    assert_rejected(issued);
     let (issued, of_unknown) = reads_of(engine, node.log_in("aa-2", "a wrong one")).await;
-    assert_refused(issued);
-    nodes.here.fixture.entity("aa-3", "a secret").await;
+    assert_rejected(issued);
+    nodes.here.fixture.machine("aa-3", "a secret").await;
     let (issued, of_known) = reads_of(engine, node.log_in("aa-3", "a wrong one")).await;
-    assert_refused(issued);
+    assert_rejected(issued);
     assert_eq!((of_copied, of_unknown, of_known), (1, 1, 1));
 }
 
 #[tokio::test]
 async fn a_store_that_is_out_of_reach_fails_no_login_that_a_copy_can_answer() {
     let nodes = Nodes::new();
-    nodes.here.fixture.entity("aa-1", "a secret").await;
-    nodes.here.fixture.entity("aa-2", "a secret").await;
+    nodes.here.fixture.machine("aa-1", "a secret").await;
+    nodes.here.fixture.machine("aa-2", "a secret").await;
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     let server = nodes.there.fixture.serve().await;
     nodes.engine.fail(Calls::all(), StoreFault::unavailable("gone for a while"));

@@ -104,8 +104,8 @@ async fn a_request_that_fails_does_not_use_the_token_up() {
     let wider = json!({"acl": [{"scope": {}, "permissions": ["*"]}]});
     assert_problem(&exchange(&server, &token, &wider).await, 403, "acl-exceeds-grant");
     let claims = json!({"customClaims": {"admin": true}});
-    let refused = exchange(&server, &token, &claims).await;
-    assert_problem(&refused, 403, "custom-claims-not-allowed");
+    let rejected = exchange(&server, &token, &claims).await;
+    assert_problem(&rejected, 403, "custom-claims-not-allowed");
     let broken =
         server.post_text(&exchange_path(&token), None, Some("application/json"), "{").await;
     assert_problem(&broken, 400, "malformed-request");
@@ -203,7 +203,7 @@ async fn fields_are_checked_before_the_token_is_looked_for() {
 }
 
 #[tokio::test]
-async fn ten_thousand_entries_are_refused_by_size() {
+async fn ten_thousand_entries_are_rejected_by_size() {
     let (fixture, server) = fixture().await;
     let token = shopping_session(&fixture).await;
     let entry = json!({"scope": {}, "permissions": ["GetOrders"]});
@@ -238,8 +238,8 @@ async fn a_bearer_with_the_permission_widens_what_may_be_asked_and_another_does_
     });
     let token = shopping_session(&fixture).await;
     let may_not = fixture.user_token("may-not").await;
-    let refused = server.post(&exchange_path(&token), Some(&may_not), &body).await;
-    assert_problem(&refused, 403, "acl-exceeds-grant");
+    let rejected = server.post(&exchange_path(&token), Some(&may_not), &body).await;
+    assert_problem(&rejected, 403, "acl-exceeds-grant");
     let may = fixture.user_token("may").await;
     let answer = server.post(&exchange_path(&token), Some(&may), &body).await.expect(201).json();
     assert_eq!(answer["acl"], body["acl"]);
@@ -249,8 +249,8 @@ async fn a_bearer_with_the_permission_widens_what_may_be_asked_and_another_does_
     assert_eq!(claims["acl"], body["acl"]);
     let beyond = json!({"acl": [{"scope": {}, "permissions": ["*"]}]});
     let token = shopping_session(&fixture).await;
-    let refused = server.post(&exchange_path(&token), Some(&may), &beyond).await;
-    assert_problem(&refused, 403, "acl-exceeds-grant");
+    let rejected = server.post(&exchange_path(&token), Some(&may), &beyond).await;
+    assert_problem(&rejected, 403, "acl-exceeds-grant");
 }
 
 #[tokio::test]
@@ -261,8 +261,8 @@ async fn a_customers_own_jwt_widens_nothing() {
     let jwt = exchange(&server, &token, &json!({"invalidate": false})).await.expect(201);
     let jwt = jwt.json()["token"].as_str().unwrap().to_owned();
     let claims = json!({"customClaims": {"role": "admin"}});
-    let refused = server.post(&exchange_path(&token), Some(&jwt), &claims).await;
-    assert_problem(&refused, 403, "custom-claims-not-allowed");
+    let rejected = server.post(&exchange_path(&token), Some(&jwt), &claims).await;
+    assert_problem(&rejected, 403, "custom-claims-not-allowed");
 }
 
 #[tokio::test]
@@ -428,8 +428,8 @@ async fn the_fifth_wrong_code_is_a_401_and_ends_the_session() {
     let (fixture, server) = fixture().await;
     let (token, code) = session_with_code(&fixture).await;
     for _ in 0..5 {
-        let refused = present_code(&server, &token, &wrong_code_for(&code)).await;
-        assert_problem(&refused, 401, "one-time-password-invalid");
+        let rejected = present_code(&server, &token, &wrong_code_for(&code)).await;
+        assert_problem(&rejected, 401, "one-time-password-invalid");
     }
     assert_problem(&present_code(&server, &token, &code).await, 404, "not-found");
 }
@@ -492,8 +492,8 @@ async fn a_right_code_is_no_wrong_try_though_the_request_fails() {
     let (token, code) = session_with_code(&fixture).await;
     let wider = json!({"oneTimePassword": code, "acl": [{"scope": {}, "permissions": ["*"]}]});
     for _ in 0..10 {
-        let refused = exchange(&server, &token, &wider).await;
-        assert_problem(&refused, 403, "acl-exceeds-grant");
+        let rejected = exchange(&server, &token, &wider).await;
+        assert_problem(&rejected, 403, "acl-exceeds-grant");
     }
     present_code(&server, &token, &code).await.expect(201);
 }

@@ -13,14 +13,14 @@ use crate::support::Fixture;
 
 type Found = Result<Option<Entity>, StoreError>;
 
-const MESSAGE: &str = "connection to 10.0.0.7:5432 refused";
+const MESSAGE: &str = "connection to 10.0.0.7:5432 rejected";
 
 fn store() -> FaultyStore<MemoryStore> {
     FaultyStore::new(MemoryStore::new())
 }
 
 fn entity() -> Entity {
-    Entity::entity("aa-1").unwrap()
+    Entity::machine("aa-1").unwrap()
 }
 
 async fn insert(store: &FaultyStore<MemoryStore>) -> Result<(), StoreError> {
@@ -268,7 +268,7 @@ async fn a_service_over_it_is_unavailable_while_it_fails_or_hangs_and_goes_on_af
         let policy = Policy::default().store_deadline(std::time::Duration::from_millis(5));
         builder.entities(store.clone()).policy(policy)
     });
-    let id = EntityId::entity("aa-1").unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     fixture.tokens.register(entity()).await.unwrap();
     for fault in [StoreFault::unavailable(MESSAGE), StoreFault::hang()] {
         store.fail(StoreVerb::GetEntity, fault);

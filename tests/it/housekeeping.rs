@@ -29,7 +29,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_one_node_takes_back_is_refused_by_another_that_shares_the_store() {
+async fn what_one_node_takes_back_is_rejected_by_another_that_shares_the_store() {
     let store = MemoryStore::new();
     let node = || Fixture::with(|builder| builder.sessions(store.clone()));
     let (here, there) = (node(), node());
@@ -180,7 +180,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
+async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
     let store = durable_store();
     let fixture = shared(&store, Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;

@@ -1,4 +1,4 @@
-//! Keys: what is loaded and from where, what is refused, and that both providers agree.
+//! Keys: what is loaded and from where, what is rejected, and that both providers agree.
 
 use countersign::jose::{PrivateKey, SigningKey, VerificationKey, VerifyingKey};
 use countersign::{
@@ -189,10 +189,10 @@ async fn what_a_service_signs_a_ring_read_from_its_jwk_set_accepts() {
     }
 }
 
-// Refused
+// Rejected
 
 #[test]
-fn an_hmac_secret_below_32_bytes_is_refused() {
+fn an_hmac_secret_below_32_bytes_is_rejected() {
     for len in [0, 1, 16, 31] {
         assert_invalid_key(PrivateKey::from_hmac_secret(&vec![0xa5; len]));
         for provider in providers() {
@@ -204,7 +204,7 @@ fn an_hmac_secret_below_32_bytes_is_refused() {
 }
 
 #[test]
-fn a_pem_block_or_a_jwk_is_refused_as_an_hmac_secret_behind_junk_too() {
+fn a_pem_block_or_a_jwk_is_rejected_as_an_hmac_secret_behind_junk_too() {
     let jwk = changed(ED25519_JWK, json!({"d": null}));
     for key in [ED25519_SPKI.as_bytes(), RSA_SPKI.as_bytes(), RSA_PKCS1.as_bytes(), &jwk] {
         for junk in [&b""[..], b"\n", b"junk ", b"\xff\0"] {
@@ -270,7 +270,7 @@ fn an_even_rsa_modulus_verifies_nothing() {
 }
 
 #[test]
-fn an_ed25519_key_of_small_order_is_refused_in_every_encoding() {
+fn an_ed25519_key_of_small_order_is_rejected_in_every_encoding() {
     for x in SMALL_ORDER {
         assert_invalid_key(VerificationKey::ed25519(&base64url_decode(x)));
         for provider in providers() {
@@ -282,7 +282,7 @@ fn an_ed25519_key_of_small_order_is_refused_in_every_encoding() {
 }
 
 #[test]
-fn an_ed25519_key_whose_encoding_is_not_canonical_is_refused() {
+fn an_ed25519_key_whose_encoding_is_not_canonical_is_rejected() {
     for low in 0xed..=0xff {
         for high in [0x7f, 0xff] {
             let mut key = [0xff; 32];
@@ -307,7 +307,7 @@ fn an_ed25519_key_that_is_no_point_verifies_nothing() {
 }
 
 #[test]
-fn a_p256_point_off_the_curve_is_refused() {
+fn a_p256_point_off_the_curve_is_rejected() {
     let good: Value = serde_json::from_str(P256_JWK).unwrap();
     let (x, y) = (good["x"].as_str().unwrap(), good["y"].as_str().unwrap());
     let zero = base64url_encode([0; 32]);
@@ -353,7 +353,7 @@ fn a_p256_key_is_an_uncompressed_point_of_65_bytes() {
 }
 
 #[test]
-fn a_p256_scalar_of_zero_or_not_below_the_order_is_refused() {
+fn a_p256_scalar_of_zero_or_not_below_the_order_is_rejected() {
     let order = base64url_decode(P256_ORDER);
     for scalar in [[0; 32], order.try_into().unwrap(), [0xff; 32]] {
         let key = PrivateKey::P256(Zeroizing::new(scalar));
@@ -365,7 +365,7 @@ fn a_p256_scalar_of_zero_or_not_below_the_order_is_refused() {
 }
 
 #[test]
-fn a_pem_key_for_another_algorithm_than_was_asked_for_is_refused() {
+fn a_pem_key_for_another_algorithm_than_was_asked_for_is_rejected() {
     for provider in providers() {
         for (own, pem) in [
             (Algorithm::EdDSA, ED25519_PKCS8),
@@ -381,7 +381,7 @@ fn a_pem_key_for_another_algorithm_than_was_asked_for_is_refused() {
 }
 
 #[test]
-fn a_pem_block_that_is_no_plain_key_of_a_known_kind_is_refused() {
+fn a_pem_block_that_is_no_plain_key_of_a_known_kind_is_rejected() {
     for pem in [
         "",
         "no PEM at all",
@@ -403,7 +403,7 @@ fn a_pem_block_that_is_no_plain_key_of_a_known_kind_is_refused() {
 }
 
 #[test]
-fn a_jwk_whose_public_part_is_not_that_of_its_private_one_is_refused() {
+fn a_jwk_whose_public_part_is_not_that_of_its_private_one_is_rejected() {
     for provider in providers() {
         for (jwk, changes) in [
             (ED25519_JWK, json!({"x": rfc8037::APPENDIX_A_1_X})),
@@ -422,7 +422,7 @@ fn a_jwk_whose_public_part_is_not_that_of_its_private_one_is_refused() {
 }
 
 #[test]
-fn an_rsa_key_whose_exponent_or_primes_do_not_belong_to_its_modulus_is_refused() {
+fn an_rsa_key_whose_exponent_or_primes_do_not_belong_to_its_modulus_is_rejected() {
     for provider in providers() {
         for name in ["d", "p", "q"] {
             assert_invalid_key(SigningKey::from_jwk_with(&rsa_with_another(name), provider));
@@ -434,7 +434,7 @@ fn an_rsa_key_whose_exponent_or_primes_do_not_belong_to_its_modulus_is_refused()
     }
 }
 
-/// One provider refuses such a key, the other derives these parts anew. A signature made with them
+/// One provider rejects such a key, the other derives these parts anew. A signature made with them
 /// as they are would give the primes away.
 #[tokio::test]
 async fn an_rsa_key_whose_derived_parts_are_wrong_makes_no_wrong_signature() {
@@ -460,7 +460,7 @@ fn rsa_with_another(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_refused() {
+fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_rejected() {
     for provider in providers() {
         for changes in [
             json!({"kty": "EC"}),
@@ -497,7 +497,7 @@ fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_refused() {
 }
 
 #[test]
-fn a_private_seed_or_scalar_of_another_length_is_refused() {
+fn a_private_seed_or_scalar_of_another_length_is_rejected() {
     for provider in providers() {
         for len in [0, 31, 33, 64] {
             let d = base64url_encode(vec![7; len]);
@@ -631,7 +631,7 @@ fn of_a_jwk_set_the_keys_that_cannot_be_used_are_left_out() {
 }
 
 #[test]
-fn what_is_no_jwk_set_is_refused() {
+fn what_is_no_jwk_set_is_rejected() {
     for provider in providers() {
         let key = String::from_utf8(changed(ED25519_JWK, json!({"d": null}))).unwrap();
         for set in [
@@ -736,7 +736,7 @@ fn forms(secret: &[u8]) -> [String; 3] {
 // Signatures of wrong forms
 
 #[test]
-fn a_signature_of_another_length_or_for_another_message_or_key_is_refused() {
+fn a_signature_of_another_length_or_for_another_message_or_key_is_rejected() {
     for algorithm in ALGORITHMS {
         for provider in providers() {
             let key = private_key(algorithm);
@@ -778,7 +778,7 @@ fn an_rsa_signature_that_begins_with_zero_is_as_long_as_the_modulus_still() {
 }
 
 #[test]
-fn an_rsa_signature_not_below_the_modulus_is_refused() {
+fn an_rsa_signature_not_below_the_modulus_is_rejected() {
     const MESSAGE: &[u8] = b"message 558";
     let key = private_key(Algorithm::RS256);
     for provider in providers() {
@@ -880,7 +880,7 @@ mod both_providers {
     }
 }
 
-// Keys that are refused, made for these tests
+// Keys that are rejected, made for these tests
 
 const ED25519_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhn33yCq7cU4wICCAAw

@@ -26,8 +26,8 @@ async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
 
     let tokens = node(store, TestClock::new());
     let server = Server::start(app(&tokens)).await;
-    let refused = server.get("/me", Some(&token)).await.expect(503);
-    assert_eq!(refused.header("retry-after"), "1");
+    let rejected = server.get("/me", Some(&token)).await.expect(503);
+    assert_eq!(rejected.header("retry-after"), "1");
     server.get("/me", Some("no.token.atall")).await.expect(401);
     server.get("/.well-known/jwks.json", None).await.expect(503);
     let error = tokens.issue(Grant::user("jane")).unwrap_err();
@@ -357,7 +357,7 @@ async fn a_ring_of_the_hosts_is_the_hosts_to_change() {
 }
 
 #[tokio::test]
-async fn a_schedule_by_which_a_key_would_sign_too_early_is_refused() {
+async fn a_schedule_by_which_a_key_would_sign_too_early_is_rejected() {
     let schedule = RotationSchedule::default();
     let policies = [
         Policy::default().rotation_schedule(schedule.announcement_period(10 * MINUTE)),

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::routing::get;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
-    Algorithm, Caller, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
-    Password, Policy, SealingKey, SubjectType, ThrottleLimit,
+    Algorithm, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
+    Password, Policy, RequestContext, SealingKey, SubjectType, ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -70,12 +70,12 @@ async fn each_outcome_of_a_login_is_one_event_with_all_that_is_known() {
     let path = "/organizations/org_1/user/token/generate";
     let body = json!({"username": "ops@example.com", "password": PASSWORD});
     server.post(path, None, &body).await.expect(401);
-    let refused = log.only("issue_user_token");
-    assert_eq!(refused["outcome"], "refused");
-    assert_eq!(refused["reason"], "other_organization");
-    assert_eq!(refused["organization_id"], "org_1");
-    assert_eq!(refused["subject"], accepted["subject"], "one subject has one digest");
-    assert!(!refused.contains_key("jti"));
+    let rejected = log.only("issue_user_token");
+    assert_eq!(rejected["outcome"], "rejected");
+    assert_eq!(rejected["reason"], "other_organization");
+    assert_eq!(rejected["organization_id"], "org_1");
+    assert_eq!(rejected["subject"], accepted["subject"], "one subject has one digest");
+    assert!(!rejected.contains_key("jti"));
 }
 
 #[tokio::test]
@@ -92,11 +92,11 @@ async fn the_audit_log_tells_the_reason_that_the_caller_is_not_told() {
     let server = serve(&fixture).await;
     login(&server, "throttled", "a wrong password").await.expect(401);
     for (name, password, status, outcome, reason) in [
-        ("nobody", PASSWORD, 401, "refused", "unknown_name"),
-        ("wrong", "a wrong password", 401, "refused", "wrong_password"),
-        ("disabled", PASSWORD, 401, "refused", "disabled"),
-        ("throttled", PASSWORD, 429, "refused", "throttled"),
-        ("expired", PASSWORD, 401, "refused", "expired_password"),
+        ("nobody", PASSWORD, 401, "rejected", "unknown_name"),
+        ("wrong", "a wrong password", 401, "rejected", "wrong_password"),
+        ("disabled", PASSWORD, 401, "rejected", "disabled"),
+        ("throttled", PASSWORD, 429, "rejected", "throttled"),
+        ("expired", PASSWORD, 401, "rejected", "expired_password"),
     ] {
         if name == "expired" {
             fixture.clock.advance(minute);
@@ -130,7 +130,7 @@ async fn subjects_are_digests_under_the_sealing_key_unless_the_policy_shows_them
 }
 
 #[tokio::test]
-async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_refusal_of_the_caller() {
+async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_rejection_of_the_caller() {
     let fixture = Fixture::with(|builder| builder.keys(ManagedKeys::new(Algorithm::EdDSA)));
     let hello = get(async || "hello").layer(fixture.tokens.validate_layer());
     let server = Server::start(Router::new().route("/", hello)).await;
@@ -144,7 +144,7 @@ async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_refusal_of_the_c
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_for_its_fields_is_an_event_too() {
+async fn a_request_that_is_rejected_for_its_fields_is_an_event_too() {
     let server = serve(&Fixture::new()).await;
     let log = Log::default();
     let _listening = log.listen();
@@ -153,7 +153,7 @@ async fn a_request_that_is_refused_for_its_fields_is_an_event_too() {
     server.post(&path, None, &json!({"acl": []})).await.expect(422);
     for operation in ["start_session", "exchange"] {
         let event = log.only(operation);
-        assert_eq!((&*event["outcome"], &*event["reason"]), ("refused", "invalid_fields"));
+        assert_eq!((&*event["outcome"], &*event["reason"]), ("rejected", "invalid_fields"));
     }
 }
 
@@ -182,7 +182,7 @@ async fn a_sessions_events_name_it_by_its_public_id() {
 }
 
 #[tokio::test]
-async fn every_request_that_a_layer_refuses_is_an_event_and_none_that_it_lets_through_is_loud() {
+async fn every_request_that_a_layer_rejects_is_an_event_and_none_that_it_lets_through_is_loud() {
     let fixture = Fixture::new();
     let server = serve(&fixture).await;
     let user = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
@@ -198,7 +198,7 @@ async fn every_request_that_a_layer_refuses_is_an_event_and_none_that_it_lets_th
         let _listening = log.listen();
         server.get(path, bearer).await.expect(status);
         let event = log.only(operation);
-        assert_eq!((&*event["outcome"], &*event["reason"]), ("refused", reason), "{path}");
+        assert_eq!((&*event["outcome"], &*event["reason"]), ("rejected", reason), "{path}");
         if operation != "authorize" {
             assert_eq!(event["client_address"], "192.0.2.7");
         }
@@ -279,11 +279,11 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     let validations = "countersign_validations_total";
     assert_eq!(value(validations, &[("result", "accepted")]), 1);
     assert_eq!(value(validations, &[("result", "malformed")]), 1);
-    let refusals = "countersign_refusals_total";
-    let refused =
-        |reason| value(refusals, &[("operation", "issue_user_token"), ("reason", reason)]);
-    assert_eq!(refused("wrong_password"), 1);
-    assert_eq!(refused("throttled"), 1);
+    let rejections = "countersign_rejections_total";
+    let rejected =
+        |reason| value(rejections, &[("operation", "issue_user_token"), ("reason", reason)]);
+    assert_eq!(rejected("wrong_password"), 1);
+    assert_eq!(rejected("throttled"), 1);
     assert_eq!(value("countersign_throttled_total", &[("limit", "name_and_address")]), 1);
     assert_eq!(value("countersign_throttle_keys", &[]), 3);
     assert_eq!(value("countersign_hashing_seconds", &[]), 3);
@@ -343,7 +343,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     fixture.user("ops@example.com", everything()).await;
     register_customer(&fixture, true).await;
     let imported = canaries.add("canary-imported-secret");
-    fixture.entity("aa-1", &imported).await;
+    fixture.machine("aa-1", &imported).await;
     let server = serve(&fixture).await;
 
     // Family 1, with right and wrong credentials, in both media types.
@@ -415,13 +415,13 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     let jane = EntityId::customer("jane@example.com").unwrap();
     let password = |text: &str| Password::new(text).unwrap();
     let new = canaries.add("canary-new-password");
-    let caller = Caller::default();
-    let refused =
-        fixture.tokens.change_password(&jane, password(&wrong), password(&new), &caller).await;
-    let errors = format!("{refused:?} {}", refused.as_ref().unwrap_err());
+    let context = RequestContext::default();
+    let rejected =
+        fixture.tokens.change_password(&jane, password(&wrong), password(&new), &context).await;
+    let errors = format!("{rejected:?} {}", rejected.as_ref().unwrap_err());
     fixture
         .tokens
-        .change_password(&jane, password(PASSWORD), password(&new), &caller)
+        .change_password(&jane, password(PASSWORD), password(&new), &context)
         .await
         .unwrap();
     for token in [&token, &vouched] {
@@ -453,7 +453,7 @@ async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
     }
     for id in [
         EntityId::user("ops@example.com"),
-        EntityId::entity("aa-1"),
+        EntityId::machine("aa-1"),
         EntityId::customer("jane@example.com"),
     ] {
         let entity = fixture.tokens.find_entity(&id.unwrap()).await.unwrap().unwrap();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use countersign::store::MemoryStore;
 use countersign::{
-    Caller, CustomerId, CustomerLogin, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest,
-    IssuedToken, Password, PasswordCost, PasswordHash, Policy,
+    CustomerId, CustomerLogin, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest,
+    IssuedToken, Password, PasswordCost, PasswordHash, Policy, RequestContext,
 };
 use serde_json::json;
 
@@ -29,9 +29,9 @@ async fn a_login_hashes_anew_where_the_cost_has_grown_and_a_wrong_password_does_
 
     let dearer = Policy::default().password_cost(PasswordCost::new(19 * 1024, 3, 1).unwrap());
     let after = Fixture::with(|builder| builder.entities(store.clone()).policy(dearer));
-    let caller = Caller::default();
+    let context = RequestContext::default();
     let login = |password: &str| {
-        after.tokens.issue_user_token("ops", Password::new(password).unwrap(), &caller)
+        after.tokens.issue_user_token("ops", Password::new(password).unwrap(), &context)
     };
     login("wrong").await.unwrap_err();
     assert_eq!(stored_hash(&after).await, cheap);
@@ -54,8 +54,8 @@ fn user() -> EntityId {
 }
 
 async fn login(fixture: &Fixture, text: &str) -> Result<IssuedToken, ErrorKind> {
-    let caller = Caller::default();
-    let issued = fixture.tokens.issue_user_token("ops", password(text), &caller).await;
+    let context = RequestContext::default();
+    let issued = fixture.tokens.issue_user_token("ops", password(text), &context).await;
     issued.map_err(|error| error.kind())
 }
 
@@ -66,7 +66,7 @@ async fn customer(fixture: &Fixture) -> (EntityId, String) {
     let jane = Entity::customer("jane", hash, id, false).unwrap();
     fixture.tokens.register(jane).await.unwrap();
     let login = CustomerLogin::new("jane", password(PASSWORD));
-    let started = fixture.tokens.log_in_customer(login, &Caller::default()).await.unwrap();
+    let started = fixture.tokens.log_in_customer(login, &RequestContext::default()).await.unwrap();
     (EntityId::customer("jane").unwrap(), started.token.expose().to_owned())
 }
 
@@ -80,10 +80,10 @@ async fn a_password_that_was_set_counts_and_the_one_before_it_does_not() {
     let nobody = EntityId::user("nobody").unwrap();
     let unknown = fixture.tokens.set_password(&nobody, password("another password")).await;
     assert_eq!(unknown.unwrap_err().kind(), ErrorKind::NotFound);
-    fixture.entity("aa-1", "a secret").await;
-    let machine = EntityId::entity("aa-1").unwrap();
-    let refused = fixture.tokens.set_password(&machine, password("another password")).await;
-    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    fixture.machine("aa-1", "a secret").await;
+    let machine = EntityId::machine("aa-1").unwrap();
+    let rejected = fixture.tokens.set_password(&machine, password("another password")).await;
+    assert_eq!(rejected.unwrap_err().kind(), ErrorKind::InvalidRequest);
 }
 
 #[tokio::test]
@@ -91,9 +91,9 @@ async fn a_password_is_changed_by_whoever_knows_the_old_one() {
     let fixture = Fixture::new();
     fixture.user("ops", json!([])).await;
     let change = async |old: &str, new: &str| {
-        let caller = Caller::default();
+        let context = RequestContext::default();
         let changed =
-            fixture.tokens.change_password(&user(), password(old), password(new), &caller).await;
+            fixture.tokens.change_password(&user(), password(old), password(new), &context).await;
         changed.map_err(|error| error.kind())
     };
     assert_eq!(change("a wrong one", "another password").await, Err(ErrorKind::InvalidCredentials));
@@ -116,8 +116,8 @@ async fn of_changes_at_once_one_wins_and_the_others_had_a_wrong_password() {
         let tokens = fixture.tokens.clone();
         changing.spawn(async move {
             let new = password(&format!("password number {number}"));
-            let caller = Caller::default();
-            let changed = tokens.change_password(&user(), password(PASSWORD), new, &caller).await;
+            let context = RequestContext::default();
+            let changed = tokens.change_password(&user(), password(PASSWORD), new, &context).await;
             (number, changed.map_err(|error| error.kind()))
         });
     }
@@ -158,8 +158,8 @@ async fn a_password_that_is_chosen_keeps_to_the_policy_and_one_that_is_presented
     // Registered under an older policy.
     let short = PasswordHash::create(&password("short"), PasswordCost::default()).unwrap();
     fixture.tokens.register(Entity::user("old", short).unwrap()).await.unwrap();
-    let caller = Caller::default();
-    fixture.tokens.issue_user_token("old", password("short"), &caller).await.unwrap();
+    let context = RequestContext::default();
+    fixture.tokens.issue_user_token("old", password("short"), &context).await.unwrap();
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_password_is_verified_exactly_as_it_was_received() {
 }
 
 #[tokio::test]
-async fn an_expired_password_is_refused_like_a_wrong_one_and_can_be_changed() {
+async fn an_expired_password_is_rejected_like_a_wrong_one_and_can_be_changed() {
     let day = Duration::from_secs(86_400);
     let policy = Policy::default().password_lifetime(Some(day * 90));
     let fixture = Fixture::with(|builder| builder.policy(policy));
@@ -184,15 +184,15 @@ async fn an_expired_password_is_refused_like_a_wrong_one_and_can_be_changed() {
     fixture.clock.advance(day * 90 - Duration::from_micros(1));
     login(&fixture, PASSWORD).await.unwrap();
     fixture.clock.advance(Duration::from_micros(1));
-    let caller = Caller::default();
+    let context = RequestContext::default();
     let tokens = &fixture.tokens;
     let [expired, wrong] = [
-        tokens.issue_user_token("ops", password(PASSWORD), &caller).await.unwrap_err(),
-        tokens.issue_user_token("ops", password("a wrong one"), &caller).await.unwrap_err(),
+        tokens.issue_user_token("ops", password(PASSWORD), &context).await.unwrap_err(),
+        tokens.issue_user_token("ops", password("a wrong one"), &context).await.unwrap_err(),
     ];
     assert_eq!((expired.kind(), expired.to_string()), (wrong.kind(), wrong.to_string()));
     let new = password("another password");
-    tokens.change_password(&user(), password(PASSWORD), new, &caller).await.unwrap();
+    tokens.change_password(&user(), password(PASSWORD), new, &context).await.unwrap();
     login(&fixture, "another password").await.unwrap();
 }
 
@@ -215,7 +215,8 @@ async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_say
         // Within the same second, the new one yields sessions and tokens that are good.
         fixture.clock.advance(Duration::from_millis(1));
         let login = CustomerLogin::new("jane", password("another password"));
-        let started = fixture.tokens.log_in_customer(login, &Caller::default()).await.unwrap();
+        let started =
+            fixture.tokens.log_in_customer(login, &RequestContext::default()).await.unwrap();
         let jwt =
             fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
         fixture.tokens.validator().validate(jwt.token.expose()).unwrap();

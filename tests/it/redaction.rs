@@ -2,8 +2,8 @@
 
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
-    Algorithm, AuthenticationToken, Caller, CustomerId, Entity, EntityId, ExchangeRequest,
-    NewSession, Password, SealingKey, Secret, SubjectType, TokenService, Validator,
+    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
+    Password, RequestContext, SealingKey, Secret, SubjectType, TokenService, Validator,
 };
 
 use crate::support::Fixture;
@@ -41,11 +41,11 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     fixture.user("ops", serde_json::json!([])).await;
     let password = Password::new(crate::support::PASSWORD).unwrap();
     let issued =
-        fixture.tokens.issue_user_token("ops", password, &Caller::default()).await.unwrap();
+        fixture.tokens.issue_user_token("ops", password, &RequestContext::default()).await.unwrap();
     assert_hidden(&issued, issued.access_token.expose());
 
-    fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
-    let id = EntityId::entity("aa-1").unwrap();
+    fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     let secret = Secret::dangerous_from_text(CANARY).unwrap();
     fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
     assert_hidden(&fixture.tokens.find_entity(&id).await.unwrap(), CANARY);
@@ -85,22 +85,22 @@ fn handles_can_be_shared_between_threads_and_cloned() {
 fn what_the_service_does_can_be_done_on_any_thread() {
     fn sendable<T: Send>(_never_polled: &T) {}
     let tokens = &Fixture::new().tokens;
-    let caller = &Caller::default();
+    let context = &RequestContext::default();
     let id = &EntityId::user("jane").unwrap();
     let token = &AuthenticationToken::from_text(CANARY).unwrap();
     let customer = || CustomerId::new("c").unwrap();
     let password = || Password::new(CANARY).unwrap();
-    sendable(&tokens.issue_user_token("jane", password(), caller));
-    sendable(&tokens.issue_entity_token("aa-1", &Secret::presented(CANARY), caller));
+    sendable(&tokens.issue_user_token("jane", password(), context));
+    sendable(&tokens.issue_machine_token("aa-1", &Secret::presented(CANARY), context));
     sendable(&tokens.set_password(id, password()));
-    sendable(&tokens.change_password(id, password(), password(), caller));
+    sendable(&tokens.change_password(id, password(), password(), context));
     sendable(&tokens.import_secret(id, &Secret::presented(CANARY), None));
     sendable(&tokens.exchange(token, ExchangeRequest::default()));
     sendable(&tokens.revoke_subject(SubjectType::User, "jane", tokens.now()));
     sendable(&tokens.disable_entity(id));
     sendable(&tokens.rotate_keys());
     sendable(&tokens.retire_key("kid"));
-    sendable(&tokens.log_out_customer(token, caller));
+    sendable(&tokens.log_out_customer(token, context));
     sendable(&tokens.start_session(NewSession::of(customer())));
-    sendable(&tokens.resend_one_time_password(token, caller));
+    sendable(&tokens.resend_one_time_password(token, context));
 }

@@ -235,8 +235,8 @@ async fn the_app_starts_while_the_issuer_is_down_and_its_tokens_are_503_until_it
         let app = Server::start(app(validator)).await;
         let token = server.token().sign();
         for _ in 0..CALLERS {
-            let refused = app.get("/me", Some(&token)).await.expect(503);
-            assert_eq!(refused.header("retry-after"), "1");
+            let rejected = app.get("/me", Some(&token)).await.expect(503);
+            assert_eq!(rejected.header("retry-after"), "1");
         }
         assert_eq!(server.fetches(), 1, "{down:?}: within the cooldown nobody asks again");
         app.get("/me", Some("a.forged.token")).await.expect(401);
@@ -296,7 +296,7 @@ async fn keys_that_are_known_serve_while_the_issuer_is_down_and_no_longer_than_t
 }
 
 #[tokio::test]
-async fn after_an_idle_spell_a_key_that_its_issuer_has_ended_is_refused() {
+async fn after_an_idle_spell_a_key_that_its_issuer_has_ended_is_rejected() {
     let mut server = KeyServer::start().await;
     let validator = server.validator(server.trusted());
     let old = server.token().expires_in(1_000 * MINUTE);
@@ -348,14 +348,14 @@ async fn looking_again_at_what_was_validated_has_keys_fetched_and_asks_all_that_
     server.issuer.clock().advance(60 * MINUTE);
     assert_eq!(validator.recheck(&validated).unwrap_err(), TokenFault::KeysUnavailable);
     server.fetched(2).await;
-    let refused = async || loop {
+    let rejected = async || loop {
         match validator.recheck(&validated) {
             Err(TokenFault::KeysUnavailable) => tokio::task::yield_now().await,
             outcome => return outcome.unwrap_err(),
         }
     };
-    let refused = tokio::time::timeout(MINUTE, refused()).await.unwrap();
-    assert_eq!(refused, TokenFault::UnknownKey);
+    let rejected = tokio::time::timeout(MINUTE, rejected()).await.unwrap();
+    assert_eq!(rejected, TokenFault::UnknownKey);
 
     let narrow = server.validator(server.trusted().algorithms([Algorithm::RS256]));
     assert!(narrow.recheck(&validated).is_err());
@@ -411,7 +411,7 @@ async fn keys_are_fetched_ahead_of_their_end_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_swapped_is_fetched_once_and_what_the_old_one_signed_is_refused() {
+async fn a_key_that_was_swapped_is_fetched_once_and_what_the_old_one_signed_is_rejected() {
     let mut server = KeyServer::start().await;
     let validator = server.validator(server.trusted());
     let old = server.token();
@@ -550,7 +550,7 @@ async fn each_issuers_keys_are_for_its_own_tokens_though_two_have_one_key_in_com
 }
 
 #[tokio::test]
-async fn a_bad_token_of_a_trusted_issuer_is_refused_as_ones_own_is() {
+async fn a_bad_token_of_a_trusted_issuer_is_rejected_as_ones_own_is() {
     let server = KeyServer::start().await;
     let validator = server.validator(server.trusted());
     let token = || server.token();
@@ -617,13 +617,17 @@ async fn claims_are_read_as_the_host_says() {
     };
     let by_closure = server.trusted().map_claims(move |claims| {
         let scope = claims.text("scope").unwrap_or_default();
-        let mapped = MappedClaims::new(SubjectType::Entity, claims.text("azp").unwrap_or_default());
+        let mapped =
+            MappedClaims::new(SubjectType::Machine, claims.text("azp").unwrap_or_default());
         Ok(mapped.acl(acl(scope)?).client_id("their-client"))
     });
     let token = server.token().claim("scope", "GetOrders").claim("azp", "machine-1");
     let validator = server.validator(by_closure);
     let validated = validator.validate_fetching(&token.sign()).await.unwrap();
-    assert_eq!((validated.subject(), validated.subject_type()), ("machine-1", SubjectType::Entity));
+    assert_eq!(
+        (validated.subject(), validated.subject_type()),
+        ("machine-1", SubjectType::Machine)
+    );
     assert_eq!(
         (validated.client_id(), validated.issuer()),
         ("their-client", "https://idp.example.com")
@@ -675,7 +679,7 @@ async fn a_subject_elsewhere_is_nobody_here() {
         .build()
         .unwrap();
     tokens.fetch_trusted_keys().await.unwrap();
-    tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+    tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
     let app = tokens.router().route("/me", me.layer(tokens.validate_layer()));
     let app = Server::start(app).await;
@@ -685,18 +689,19 @@ async fn a_subject_elsewhere_is_nobody_here() {
     app.get("/authentication-tokens", Some(&theirs)).await.expect(401);
     let reset = json!({"entityId": "aa-1", "id": "aa-1"});
     app.post("/entity/secret/reset", Some(&theirs), &reset).await.expect(401);
-    let fault = tokens.validator().validate(&theirs).unwrap_err();
+    let fault = tokens.own_tokens_validator().validate(&theirs).unwrap_err();
     assert_eq!(fault, TokenFault::UnknownKey);
 
     // Also where the host hands it on to what manages its own.
     let elsewhere = server.validator(server.trusted().map_claims(everything));
     let theirs_known = elsewhere.validate_fetching(&theirs).await.unwrap();
-    let caller = countersign::Caller::default();
-    let read = tokens.read_secret(&theirs_known, "aa-1", None, &caller).await.unwrap_err();
+    let context = countersign::RequestContext::default();
+    let read = tokens.read_secret(&theirs_known, "aa-1", None, &context).await.unwrap_err();
     assert_eq!(read.kind(), ErrorKind::InvalidEntity);
     let customer = countersign::CustomerId::new("cus_1").unwrap();
     let new = countersign::NewSession::of(customer);
-    let started = tokens.start_session_on_behalf_of(&theirs_known, new, &caller).await.unwrap_err();
+    let started =
+        tokens.start_session_on_behalf_of(&theirs_known, new, &context).await.unwrap_err();
     assert_eq!(started.kind(), ErrorKind::InsufficientPermission);
 
     // What is taken back here is one's own.

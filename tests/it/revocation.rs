@@ -1,4 +1,4 @@
-//! What was taken back is refused on the next request.
+//! What was taken back is rejected on the next request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use countersign::{
-    AuthenticationToken, Caller, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
-    ExchangeRequest, Grant, NewSession, Password, Policy, SubjectType, TokenFault,
+    AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Grant, NewSession, Password, Policy, RequestContext, SubjectType, TokenFault,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use crate::support::{Fixture, PASSWORD, Server, acl_of};
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn a_revoked_token_is_refused_for_as_long_as_it_lives_and_no_other_is() {
+async fn a_revoked_token_is_rejected_for_as_long_as_it_lives_and_no_other_is() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     let [revoked, other] = [0, 1].map(|_| tokens.issue(Grant::user("ops").lifetime(DAY)).unwrap());
@@ -70,10 +70,11 @@ async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
         let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
-        fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap();
+        fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
         assert_eq!(outcome.is_err(), taken_back);
-        let again = fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap_err();
+        let again =
+            fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 }
@@ -113,10 +114,10 @@ async fn a_list_that_leaves_no_room_in_a_token_is_not_the_callers_fault() {
 async fn a_machines_token_names_the_machine_as_its_client_however_it_was_issued() {
     let fixture = Fixture::new();
     let issue = |grant| fixture.tokens.issue(grant);
-    let token = issue(Grant::new(SubjectType::Entity, "aa-1")).unwrap();
+    let token = issue(Grant::new(SubjectType::Machine, "aa-1")).unwrap();
     let validated = fixture.tokens.validator().validate(token.access_token.expose()).unwrap();
     assert_eq!(validated.client_id(), "aa-1");
-    let taken = issue(Grant::new(SubjectType::Entity, "first-party")).unwrap_err();
+    let taken = issue(Grant::new(SubjectType::Machine, "first-party")).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::InvalidFields);
 }
 
@@ -176,12 +177,12 @@ async fn a_session_is_ended_by_its_public_id_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_is_refused_with_the_next_request_and_may_be_let_in_again() {
+async fn who_is_disabled_is_rejected_with_the_next_request_and_may_be_let_in_again() {
     let fixture = Fixture::new();
     fixture.user("ops", json!([])).await;
-    fixture.entity("aa-1", "a secret").await;
+    fixture.machine("aa-1", "a secret").await;
     let server = fixture.serve().await;
-    let (user, machine) = (EntityId::user("ops").unwrap(), EntityId::entity("aa-1").unwrap());
+    let (user, machine) = (EntityId::user("ops").unwrap(), EntityId::machine("aa-1").unwrap());
     let logins = [
         (user, "/user/token/generate", json!({"username": "ops", "password": PASSWORD})),
         (machine, "/entity/token/generate", json!({"id": "aa-1", "secret": "a secret"})),
@@ -262,12 +263,12 @@ async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
         let (first, second) = (tokens.clone(), tokens.clone());
         let logging_in = tokio::spawn(async move {
             let login = CustomerLogin::new("jane", Password::new(PASSWORD).unwrap());
-            first.log_in_customer(login, &Caller::default()).await
+            first.log_in_customer(login, &RequestContext::default()).await
         });
         gate.arrived.notified().await;
         let issuing = tokio::spawn(async move {
             let password = Password::new(PASSWORD).unwrap();
-            second.issue_user_token("jane", password, &Caller::default()).await
+            second.issue_user_token("jane", password, &RequestContext::default()).await
         });
         gate.arrived.notified().await;
 
@@ -293,8 +294,8 @@ async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
             work();
         }
         if let Ok(started) = logging_in.await.unwrap() {
-            let caller = Caller::default();
-            let live = tokens.find_session(&started.token, &caller).await;
+            let context = RequestContext::default();
+            let live = tokens.find_session(&started.token, &context).await;
             assert!(live.is_err(), "{what}: a session was started");
         }
         if let Ok(issued) = issuing.await.unwrap() {
@@ -318,7 +319,8 @@ async fn a_caller_who_hangs_up_makes_no_room_while_the_hash_is_still_being_compu
         let tokens = fixture.tokens.clone();
         tokio::spawn(async move {
             let password = Password::new(PASSWORD).unwrap();
-            let issued = tokens.issue_user_token("nobody", password, &Caller::default()).await;
+            let issued =
+                tokens.issue_user_token("nobody", password, &RequestContext::default()).await;
             issued.map(drop).map_err(|error| error.kind())
         })
     };

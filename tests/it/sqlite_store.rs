@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use countersign::store::{Cursor, FeedEvent, SessionStore, SqliteStore, TableNames, conformance};
 use countersign::{
-    Algorithm, AuthenticationToken, Caller, Clock as _, ErrorKind, ExchangeRequest, ManagedKeys,
-    Password, Secret, SystemClock, TokenService,
+    Algorithm, AuthenticationToken, Clock as _, ErrorKind, ExchangeRequest, ManagedKeys, Password,
+    RequestContext, Secret, SystemClock, TokenService,
 };
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
@@ -96,15 +96,15 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
     let token = {
         let first = fixture_over(file.node().await);
         first.user("ops", json!([])).await;
-        first.entity("aa-1", "the-secret-of-a-machine").await;
+        first.machine("aa-1", "the-secret-of-a-machine").await;
         first.session(|new| new).await
     };
     let second = fixture_over(file.node().await);
-    let caller = Caller::default();
+    let context = RequestContext::default();
     let password = Password::new(PASSWORD).unwrap();
-    second.tokens.issue_user_token("ops", password, &caller).await.unwrap();
+    second.tokens.issue_user_token("ops", password, &context).await.unwrap();
     let secret = Secret::presented("the-secret-of-a-machine");
-    second.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
+    second.tokens.issue_machine_token("aa-1", &secret, &context).await.unwrap();
     let token = AuthenticationToken::from_text(&token).unwrap();
     second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
 }
@@ -167,7 +167,7 @@ async fn sqlite(file: &File) -> sqlx::SqlitePool {
 }
 
 #[tokio::test]
-async fn names_that_are_no_names_are_refused_and_a_file_has_no_schema() {
+async fn names_that_are_no_names_are_rejected_and_a_file_has_no_schema() {
     let file = File::new();
     for names in
         [TableNames::default().prefix("x; DROP TABLE users"), TableNames::default().schema("auth")]

@@ -62,7 +62,7 @@ async fn a_reader_that_is_behind_what_was_purged_is_brought_up_to_date() {
 async fn a_replacement_that_races_a_removal_never_brings_the_entity_back() {
     let store = MemoryStore::new();
     for number in 0..2_000 {
-        let entity = Entity::entity(format!("e-{number}")).unwrap();
+        let entity = Entity::machine(format!("e-{number}")).unwrap();
         let id = entity.id().clone();
         EntityStore::insert(&store, entity.clone()).await.unwrap();
         let (writer, version) = (store.clone(), entity.version());
@@ -77,7 +77,7 @@ async fn a_replacement_that_races_a_removal_never_brings_the_entity_back() {
 
 #[tokio::test]
 async fn a_record_of_a_later_release_or_a_damaged_one_is_corrupt_and_quoted_nowhere() {
-    let entity = Entity::entity("canary-of-a-name").unwrap().with_acl(Acl::everything());
+    let entity = Entity::machine("canary-of-a-name").unwrap().with_acl(Acl::everything());
     let text = record::write_entity(&entity).unwrap();
     assert!(record::read_entity(&text).is_ok());
     for damaged in [

@@ -38,14 +38,14 @@ fn a_token_is_good_and_says_what_it_was_told() {
     assert!(!validated.allows("PostOrder", &[("productId", "prod_2")]));
     assert_eq!(validated.custom_claims()["tier"], json!("gold"));
     assert_eq!(validated.expires_at(), issuer.clock().now() + Duration::from_secs(60));
-    let entity = validator.validate(&issuer.token().entity("aa-1").sign()).unwrap();
+    let entity = validator.validate(&issuer.token().machine("aa-1").sign()).unwrap();
     assert_eq!((entity.subject(), entity.client_id()), ("aa-1", "aa-1"));
     let all = validator.validate(&issuer.token().acl(&Acl::everything()).sign()).unwrap();
     assert!(all.allows("Whatever", &[]));
 }
 
 #[test]
-fn a_broken_token_is_refused_for_what_is_broken_about_it() {
+fn a_broken_token_is_rejected_for_what_is_broken_about_it() {
     let issuer = TestIssuer::new();
     let token = || issuer.token().allow("GetOrders");
     let other = SigningKey::generate(Algorithm::EdDSA).unwrap();

@@ -82,7 +82,7 @@ fn known(fixture: &Fixture) -> String {
 }
 
 #[track_caller]
-fn refuses(validator: &Validator, token: &str, fault: TokenFault) {
+fn rejects(validator: &Validator, token: &str, fault: TokenFault) {
     assert_eq!(validator.validate(token).unwrap_err(), fault);
     assert_eq!(validator.validate(token).unwrap_err(), fault, "the second time, too");
 }
@@ -110,37 +110,37 @@ fn where_it_is_turned_off_each_request_is_a_check() {
 }
 
 #[test]
-fn a_known_token_is_refused_once_it_has_expired_or_the_clock_went_back() {
+fn a_known_token_is_rejected_once_it_has_expired_or_the_clock_went_back() {
     let fixture = Fixture::new();
     let token = known(&fixture);
     let began = fixture.clock.now();
     let validator = fixture.tokens.validator();
     fixture.clock.set(began - MINUTE * 2);
-    refuses(validator, &token, TokenFault::NotYetValid);
+    rejects(validator, &token, TokenFault::NotYetValid);
     fixture.clock.set(began + Duration::from_secs(86_400) + MINUTE - Duration::from_micros(1));
     validator.validate(&token).unwrap();
     fixture.clock.advance(Duration::from_micros(1));
-    refuses(validator, &token, TokenFault::Expired);
+    rejects(validator, &token, TokenFault::Expired);
 }
 
 #[tokio::test]
-async fn a_known_token_is_refused_once_it_or_its_subject_was_taken_back() {
+async fn a_known_token_is_rejected_once_it_or_its_subject_was_taken_back() {
     let fixture = Fixture::new();
     let validator = fixture.tokens.validator();
     let issued = fixture.tokens.issue(Grant::user("ops")).unwrap();
     let (first, second) = (issued.access_token.expose(), known(&fixture));
     validator.validate(first).unwrap();
     fixture.tokens.revoke_token(&issued.token_id).await.unwrap();
-    refuses(validator, first, TokenFault::Revoked);
+    rejects(validator, first, TokenFault::Revoked);
     validator.validate(&second).unwrap();
     fixture.clock.advance(MINUTE);
     let now = fixture.clock.now();
     fixture.tokens.revoke_subject(SubjectType::User, "ops", now).await.unwrap();
-    refuses(validator, &second, TokenFault::Revoked);
+    rejects(validator, &second, TokenFault::Revoked);
 }
 
 #[tokio::test]
-async fn a_known_token_is_refused_once_its_session_was_ended() {
+async fn a_known_token_is_rejected_once_its_session_was_ended() {
     let fixture = Fixture::new();
     let session = fixture.session(|new| new).await;
     let session = countersign::AuthenticationToken::from_text(&session).unwrap();
@@ -151,11 +151,11 @@ async fn a_known_token_is_refused_once_its_session_was_ended() {
     validator.validate(token).unwrap();
     let found = validator.validate(token).unwrap();
     fixture.tokens.end_session(found.session_id().unwrap()).await.unwrap();
-    refuses(validator, token, TokenFault::Revoked);
+    rejects(validator, token, TokenFault::Revoked);
 }
 
 #[test]
-fn a_known_token_is_refused_once_its_key_has_retired() {
+fn a_known_token_is_rejected_once_its_key_has_retired() {
     let clock = TestClock::new();
     let ring = KeyRing::generate(Algorithm::EdDSA).unwrap();
     let tokens = TokenService::builder()
@@ -175,7 +175,7 @@ fn a_known_token_is_refused_once_its_key_has_retired() {
     tokens.validator().validate(&new).unwrap();
     // By its time.
     clock.advance(MINUTE);
-    refuses(tokens.validator(), &old, TokenFault::UnknownKey);
+    rejects(tokens.validator(), &old, TokenFault::UnknownKey);
     tokens.validator().validate(&new).unwrap();
     assert!(!tokens.jwks().contains(&old_kid));
     // At once.
@@ -183,7 +183,7 @@ fn a_known_token_is_refused_once_its_key_has_retired() {
     ring.announce(&SigningKey::generate(Algorithm::EdDSA).unwrap()).unwrap();
     ring.rotate(clock.now() + MINUTE).unwrap();
     ring.retire(&compromised, clock.now()).unwrap();
-    refuses(tokens.validator(), &new, TokenFault::UnknownKey);
+    rejects(tokens.validator(), &new, TokenFault::UnknownKey);
 }
 
 #[test]
@@ -199,9 +199,9 @@ fn two_validators_with_different_rules_share_nothing() {
     };
     let same = other(ISSUER, AUDIENCE);
     same.validate(&token).unwrap();
-    refuses(&other(ISSUER, "https://other.example.com"), &token, TokenFault::Audience);
-    refuses(&other("https://other.example.com", AUDIENCE), &token, TokenFault::Issuer);
-    refuses(fixture.tokens.validator(), &token, TokenFault::UnknownKey);
+    rejects(&other(ISSUER, "https://other.example.com"), &token, TokenFault::Audience);
+    rejects(&other("https://other.example.com", AUDIENCE), &token, TokenFault::Issuer);
+    rejects(fixture.tokens.validator(), &token, TokenFault::UnknownKey);
 }
 
 #[test]
@@ -218,13 +218,13 @@ fn an_algorithm_that_is_not_allowed_here_stays_so_though_it_is_allowed_elsewhere
     };
     let (open, strict) =
         (building().build().unwrap(), building().algorithms([Algorithm::EdDSA]).build().unwrap());
-    refuses(&strict, &token, TokenFault::Algorithm);
+    rejects(&strict, &token, TokenFault::Algorithm);
     open.validate(&token).unwrap();
-    refuses(&strict, &token, TokenFault::Algorithm);
+    rejects(&strict, &token, TokenFault::Algorithm);
     let other = building().audience("https://other.example.com").build().unwrap();
     let validated = other.validate(&token).unwrap();
     open.recheck(&validated).unwrap();
-    refuses(&strict, &token, TokenFault::Algorithm);
+    rejects(&strict, &token, TokenFault::Algorithm);
 }
 
 #[test]
@@ -257,8 +257,8 @@ async fn what_another_validator_has_checked_is_not_taken_as_known() {
     second.tokens.revoke_token(&issued.token_id).await.unwrap();
     let validated = first.tokens.validator().validate(issued.access_token.expose()).unwrap();
     first.tokens.validator().recheck(&validated).unwrap();
-    let refused = second.tokens.validator().recheck(&validated).unwrap_err();
-    assert_eq!(refused, TokenFault::Revoked);
+    let rejected = second.tokens.validator().recheck(&validated).unwrap_err();
+    assert_eq!(rejected, TokenFault::Revoked);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_new_token_that_many_bring_at_once_is_checked_once() {
 }
 
 #[test]
-fn a_bad_token_that_many_bring_at_once_is_refused_to_all_of_them() {
+fn a_bad_token_that_many_bring_at_once_is_rejected_to_all_of_them() {
     let fixture = Fixture::new();
     let good = token(&fixture.tokens);
     let forged = format!("{}A", &good[..good.len() - 1]);

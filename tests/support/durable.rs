@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign::store::{Cursor, EntityStore, FeedEvent, FeedPage, SessionStore, record};
 use countersign::{
-    AuthenticationToken, Caller, Clock as _, CustomerId, ExchangeRequest, Password, Policy,
+    AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Password, Policy, RequestContext,
     Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
     TokenId,
 };
@@ -73,7 +73,7 @@ pub async fn each_session_is_taken_once(nodes: Vec<Arc<dyn SessionStore>>) {
 /// Has a service keep one of each, and looks for it in all that its store holds.
 pub async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>) {
     fixture.user("ops", json!([])).await;
-    fixture.entity("aa-1", "canary-of-a-secret").await;
+    fixture.machine("aa-1", "canary-of-a-secret").await;
     let token = fixture.session(|new| new.otp_required(true)).await;
     let code = fixture.outbox.last_code();
     let bytes = dump().await;
@@ -87,11 +87,11 @@ pub async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>)
 
 pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     fixture.clock.set(Timestamp::from_secs(START));
-    let caller = Caller::default();
+    let context = RequestContext::default();
     let password = Password::new(PASSWORD).unwrap();
-    fixture.tokens.issue_user_token("ops", password, &caller).await.unwrap();
+    fixture.tokens.issue_user_token("ops", password, &context).await.unwrap();
     let secret = Secret::presented("the-secret-of-the-first-release");
-    fixture.tokens.issue_entity_token("aa-1", &secret, &caller).await.unwrap();
+    fixture.tokens.issue_machine_token("aa-1", &secret, &context).await.unwrap();
     let token = AuthenticationToken::from_text("the-session-of-the-first-release").unwrap();
     let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
     assert_eq!(exchanged.customer_id.as_str(), "cus_1");

@@ -231,7 +231,7 @@ impl Cluster {
             let is_retired = self.retired.lock().unwrap().iter().any(|kid| *kid == kid_of(token));
             if !is_retired {
                 let status = self.validate(at % self.nodes.len(), token).await;
-                assert_eq!(status, StatusCode::OK, "a good token was refused");
+                assert_eq!(status, StatusCode::OK, "a good token was rejected");
                 self.accepted.fetch_add(1, Ordering::Relaxed);
             }
             drop(time);
@@ -240,7 +240,7 @@ impl Cluster {
     }
 }
 
-pub async fn fifty_rotations_under_load_refuse_no_good_token(stores: [impl KeyStore; 3]) {
+pub async fn fifty_rotations_under_load_reject_no_good_token(stores: [impl KeyStore; 3]) {
     let cluster = Arc::new(Cluster::start(stores).await);
     // All of these before the first begins: it goes on for as long as there are so many.
     let shares = [(); CLIENTS].map(|()| Arc::clone(&cluster));
@@ -280,7 +280,7 @@ pub async fn fifty_rotations_under_load_refuse_no_good_token(stores: [impl KeySt
 }
 
 /// A key that signed until a moment ago gets into wrong hands: what it signed has not expired, and is
-/// refused on every node that has looked.
+/// rejected on every node that has looked.
 async fn end(cluster: &Cluster, kid: &str, token: &str) {
     for node in 0..cluster.nodes.len() {
         assert_eq!(cluster.validate(node, token).await, StatusCode::OK);

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, Caller, CustomerId, Entity, EntityId, KeyRing, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, Secret, TokenService,
+    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, Secret, TokenService,
     TokenServiceBuilder,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -114,10 +114,10 @@ impl Fixture {
     }
 
     /// Registers an entity with a known secret.
-    pub async fn entity(&self, id: &str, secret: &str) {
-        self.tokens.register(Entity::entity(id).unwrap()).await.unwrap();
+    pub async fn machine(&self, id: &str, secret: &str) {
+        self.tokens.register(Entity::machine(id).unwrap()).await.unwrap();
         let secret = Secret::dangerous_from_text(secret).unwrap();
-        let id = EntityId::entity(id).unwrap();
+        let id = EntityId::machine(id).unwrap();
         self.tokens.import_secret(&id, &secret, None).await.unwrap();
     }
 
@@ -132,7 +132,7 @@ impl Fixture {
     pub async fn user_token(&self, name: &str) -> String {
         let password = Password::new(PASSWORD).unwrap();
         let issued =
-            self.tokens.issue_user_token(name, password, &Caller::default()).await.unwrap();
+            self.tokens.issue_user_token(name, password, &RequestContext::default()).await.unwrap();
         issued.access_token.expose().to_owned()
     }
 
@@ -222,7 +222,7 @@ pub async fn send(address: SocketAddr, request: Request<impl Into<Bytes>>) -> An
 #[allow(dead_code, reason = "the causes are there to be read when a test fails")]
 pub enum Unanswered {
     /// Nobody listened, so nothing was sent.
-    Refused(std::io::Error),
+    Rejected(std::io::Error),
     /// The connection ended. The request may have been carried out.
     Lost(hyper::Error),
 }
@@ -232,7 +232,7 @@ pub async fn try_send(
     address: SocketAddr,
     request: Request<impl Into<Bytes>>,
 ) -> Result<Answer, Unanswered> {
-    let stream = tokio::net::TcpStream::connect(address).await.map_err(Unanswered::Refused)?;
+    let stream = tokio::net::TcpStream::connect(address).await.map_err(Unanswered::Rejected)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(Unanswered::Lost)?;

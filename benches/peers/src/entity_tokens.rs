@@ -11,7 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign::{Acl, Algorithm, Caller, Entity, Grant, SubjectType, TokenService};
+use countersign::{Acl, Algorithm, RequestContext, Entity, Grant, SubjectType, TokenService};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
@@ -116,7 +116,7 @@ impl Prepared {
 
 /// Of a token that the service gives the machine.
 fn claims_of(setup: &Setup) -> Claims {
-    let grant = Grant::new(SubjectType::Entity, ID).acl(acl());
+    let grant = Grant::new(SubjectType::Machine, ID).acl(acl());
     let token = setup.service.issue(grant).expect("a token").access_token;
     let payload = token.expose().split('.').nth(1).expect("three segments").to_owned();
     let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
@@ -126,12 +126,12 @@ fn claims_of(setup: &Setup) -> Claims {
 /// The machine, and its secret, which the service makes for a user who may ask for it.
 fn register(service: &TokenService) -> String {
     runtime().block_on(async {
-        let machine = Entity::entity(ID).expect("an id").with_acl(acl());
+        let machine = Entity::machine(ID).expect("an id").with_acl(acl());
         service.register(machine).await.expect("a store in memory");
         let manager = Grant::user("ops@example.com").acl(Acl::everything());
         let manager = service.issue(manager).expect("a token").access_token;
         let manager = service.validator().validate(manager.expose()).expect("a good token");
-        let reset = service.reset_secret(&manager, ID, None, &Caller::default()).await;
+        let reset = service.reset_secret(&manager, ID, None, &RequestContext::default()).await;
         reset.expect("a secret").secret.expose().to_owned()
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use crate::guard::refusal::ProblemDetails;
+use crate::guard::rejection::ProblemDetails;
 use crate::guard::require::Require;
 
 /// Mounts [`Require`] on a service: only requests whose token grants a permission pass.
@@ -21,7 +21,7 @@ use crate::guard::require::Require;
 #[must_use]
 pub struct RequireLayer<R = ProblemDetails> {
     rule: Arc<Rule>,
-    refuse: R,
+    reject: R,
 }
 
 /// What is asked of a token.
@@ -38,7 +38,7 @@ impl RequireLayer {
     /// A layer that asks for `permission`.
     pub fn new(permission: impl Into<Arc<str>>) -> Self {
         let rule = Rule { permission: permission.into(), scope: Vec::new() };
-        Self { rule: Arc::new(rule), refuse: ProblemDetails }
+        Self { rule: Arc::new(rule), reject: ProblemDetails }
     }
 }
 
@@ -57,9 +57,9 @@ impl<R> RequireLayer<R> {
         self
     }
 
-    /// Shapes what is answered to requests that are refused; see [`Refuse`](crate::Refuse).
-    pub fn refuse_with<F>(self, refuse: F) -> RequireLayer<F> {
-        RequireLayer { rule: self.rule, refuse }
+    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
+    pub fn reject_with<F>(self, reject: F) -> RequireLayer<F> {
+        RequireLayer { rule: self.rule, reject }
     }
 }
 
@@ -67,7 +67,7 @@ impl<S, R: Clone> Layer<S> for RequireLayer<R> {
     type Service = Require<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Require { inner, rule: Arc::clone(&self.rule), refuse: self.refuse.clone() }
+        Require { inner, rule: Arc::clone(&self.rule), reject: self.reject.clone() }
     }
 }
 

@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::guard::authenticate::refuse_authorization;
-use crate::guard::future::RefusableFuture;
-use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::guard::authenticate::reject_authorization;
+use crate::guard::future::GuardFuture;
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::require::layer::Rule;
 use crate::guard::validate::Anonymous;
 use crate::token::claims::Validated;
@@ -18,15 +18,17 @@ use crate::token::claims::Validated;
 pub struct Require<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) rule: Arc<Rule>,
-    pub(super) refuse: R,
+    pub(super) reject: R,
 }
 
 impl Rule {
-    fn check(&self, parts: &mut Parts) -> Result<(), Refusal> {
+    fn check(&self, parts: &mut Parts) -> Result<(), Rejection> {
         let Some(validated) = parts.extensions.get::<Arc<Validated>>().map(Arc::clone) else {
             return Err(match parts.extensions.get::<Anonymous>() {
-                Some(Anonymous { realm }) => Refusal::new(RefusalReason::MissingCredentials, realm),
-                None => Refusal::forgotten("ValidateLayer", "RequireLayer"),
+                Some(Anonymous { realm }) => {
+                    Rejection::new(RejectionReason::MissingCredentials, realm)
+                }
+                None => Rejection::forgotten("ValidateLayer", "RequireLayer"),
             });
         };
         let values: Vec<_> = self
@@ -38,8 +40,8 @@ impl Rule {
         if validated.allows(&self.permission, &scope) {
             Ok(())
         } else {
-            refuse_authorization(&validated, RefusalReason::InsufficientPermission);
-            Err(Refusal::insufficient(&self.permission, validated.issuer()))
+            reject_authorization(&validated, RejectionReason::InsufficientPermission);
+            Err(Rejection::insufficient(&self.permission, validated.issuer()))
         }
     }
 }
@@ -47,11 +49,11 @@ impl Rule {
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Refuse<ResBody>,
+    R: Reject<ResBody>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = RefusableFuture<S::Future, ResBody>;
+    type Future = GuardFuture<S::Future, ResBody>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -60,10 +62,8 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         match self.rule.check(&mut parts) {
-            Ok(()) => {
-                RefusableFuture::let_through(self.inner.call(Request::from_parts(parts, body)))
-            }
-            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+            Ok(()) => GuardFuture::let_through(self.inner.call(Request::from_parts(parts, body))),
+            Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
         }
     }
 }

@@ -7,13 +7,13 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::guard::future::RefusableFuture;
-use crate::guard::refusal::Refuse;
+use crate::guard::future::GuardFuture;
+use crate::guard::rejection::Reject;
 use crate::guard::validate::Validate;
 use crate::validate::other_issuers::KeyFetch;
 
 pin_project! {
-    /// The response of a [`Validate`]: that of the service behind it, or a refusal. Where the keys of
+    /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the keys of
     /// an issuer elsewhere have to be fetched first, it waits for them.
     pub struct ValidateFuture<S, R, ReqBody, ResBody>
     where
@@ -31,7 +31,7 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         Waiting { waiting: Option<Box<Waiting<S, R, ReqBody>>> },
-        Decided { #[pin] response: RefusableFuture<S::Future, ResBody> },
+        Decided { #[pin] response: GuardFuture<S::Future, ResBody> },
     }
 }
 
@@ -46,7 +46,7 @@ impl<S, R, ReqBody, ResBody> ValidateFuture<S, R, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn decided(response: RefusableFuture<S::Future, ResBody>) -> Self {
+    pub(super) fn decided(response: GuardFuture<S::Future, ResBody>) -> Self {
         Self { state: State::Decided { response } }
     }
 
@@ -63,7 +63,7 @@ where
 impl<S, R, ReqBody, ResBody> Future for ValidateFuture<S, R, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Refuse<ResBody>,
+    R: Reject<ResBody>,
 {
     type Output = Result<S::Response, S::Error>;
 

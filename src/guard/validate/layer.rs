@@ -1,36 +1,36 @@
 use tower_layer::Layer;
 
-use crate::guard::refusal::ProblemDetails;
+use crate::guard::rejection::ProblemDetails;
 use crate::guard::validate::Validate;
 use crate::validate::Validator;
 
 /// Mounts [`Validate`] on a service: only requests with a good token pass. See the
-/// [module docs](crate::layers::validate) for what is let through and what is refused.
+/// [module docs](crate::layers::validate) for what is let through and what is rejected.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidateLayer<R = ProblemDetails> {
     validator: Validator,
     required: bool,
-    refuse: R,
+    reject: R,
 }
 
 impl ValidateLayer {
-    /// A layer that refuses requests without credentials, in problem details.
+    /// A layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
-        Self { validator, required: true, refuse: ProblemDetails }
+        Self { validator, required: true, reject: ProblemDetails }
     }
 }
 
 impl<R> ValidateLayer<R> {
-    /// Lets requests without credentials pass as anonymous. Bad credentials are refused still.
+    /// Lets requests without credentials pass as anonymous. Bad credentials are rejected still.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self
     }
 
-    /// Shapes what is answered to requests that are refused; see [`Refuse`](crate::Refuse).
-    pub fn refuse_with<F>(self, refuse: F) -> ValidateLayer<F> {
-        ValidateLayer { validator: self.validator, required: self.required, refuse }
+    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
+    pub fn reject_with<F>(self, reject: F) -> ValidateLayer<F> {
+        ValidateLayer { validator: self.validator, required: self.required, reject }
     }
 }
 
@@ -42,7 +42,7 @@ impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
             inner,
             validator: self.validator.clone(),
             required: self.required,
-            refuse: self.refuse.clone(),
+            reject: self.reject.clone(),
         }
     }
 }

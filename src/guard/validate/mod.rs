@@ -2,7 +2,7 @@
 //!
 //! 1. No credentials: 401, or, where the layer is [`optional`](ValidateLayer::optional), the
 //!    request passes as anonymous.
-//! 2. Credentials that are bad are always refused, optional or not: a caller who tries to be
+//! 2. Credentials that are bad are always rejected, optional or not: a caller who tries to be
 //!    somebody must not be served as nobody.
 //! 3. Good ones: the request passes with an `Arc<Validated>` in its extensions.
 //!
@@ -23,8 +23,8 @@
 //! });
 //!
 //! let closed = ValidateLayer::new(validator.clone()).layer(hello);
-//! let Ok(refused) = closed.oneshot(Request::new(String::new())).await;
-//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! let Ok(rejected) = closed.oneshot(Request::new(String::new())).await;
+//! assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
 //!
 //! let open = ValidateLayer::new(validator).optional().layer(hello);
 //! let Ok(served) = open.oneshot(Request::new(String::new())).await;

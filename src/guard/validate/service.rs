@@ -5,8 +5,8 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
-use crate::guard::future::RefusableFuture;
-use crate::guard::refusal::{ProblemDetails, Refusal, Refuse};
+use crate::guard::future::GuardFuture;
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::guard::validate::ValidateFuture;
 use crate::validate::Validator;
 
@@ -16,7 +16,7 @@ pub struct Validate<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) validator: Validator,
     pub(super) required: bool,
-    pub(super) refuse: R,
+    pub(super) reject: R,
 }
 
 /// Marks a request that was let through without credentials, so that an extractor can tell it from
@@ -31,17 +31,17 @@ impl<S, R> Validate<S, R> {
     pub(super) fn answer<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
-    ) -> RefusableFuture<S::Future, ResBody>
+    ) -> GuardFuture<S::Future, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        R: Refuse<ResBody>,
+        R: Reject<ResBody>,
     {
         let mut extensions = std::mem::take(request.extensions_mut());
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         match outcome {
-            Ok(()) => RefusableFuture::let_through(self.inner.call(request)),
-            Err(refusal) => RefusableFuture::refused(self.refuse.refuse(&refusal)),
+            Ok(()) => GuardFuture::let_through(self.inner.call(request)),
+            Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
         }
     }
 
@@ -49,7 +49,7 @@ impl<S, R> Validate<S, R> {
         &self,
         headers: &HeaderMap,
         extensions: &mut Extensions,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let validator = &self.validator;
         let realm = validator.issuer();
         let authenticator = Authenticator { validator, headers, extensions: &*extensions };
@@ -58,7 +58,7 @@ impl<S, R> Validate<S, R> {
         } else {
             authenticator.optional()
         };
-        match authenticated.map_err(|reason| Refusal::new(reason, realm))? {
+        match authenticated.map_err(|reason| Rejection::new(reason, realm))? {
             Some(validated) => {
                 extensions.insert(validated);
             }
@@ -73,7 +73,7 @@ impl<S, R> Validate<S, R> {
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Validate<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    R: Refuse<ResBody> + Clone,
+    R: Reject<ResBody> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;

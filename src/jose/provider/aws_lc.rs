@@ -20,7 +20,7 @@ use crate::jose::{Algorithm, CryptoProvider, PrivateKey, Signer, VerificationKey
 pub struct AwsLcRs;
 
 fn invalid<E>(_: E) -> Error {
-    Error::new(ErrorKind::InvalidKey, "AWS-LC refuses the key")
+    Error::new(ErrorKind::InvalidKey, "AWS-LC rejects the key")
 }
 
 fn failed<E>(_: E) -> Error {

@@ -16,7 +16,7 @@ use crate::jose::{Algorithm, CryptoProvider, PrivateKey, Signer, VerificationKey
 pub struct RustCrypto;
 
 fn invalid<E>(_: E) -> Error {
-    Error::new(ErrorKind::InvalidKey, "RustCrypto refuses the key")
+    Error::new(ErrorKind::InvalidKey, "RustCrypto rejects the key")
 }
 
 fn failed<E>(_: E) -> Error {

@@ -9,12 +9,12 @@ use crate::guard::require::RequireLayer;
 use crate::guard::validate::ValidateLayer;
 use crate::service::http::exchange::ExchangeLayer;
 use crate::service::http::issue::IssueLayer;
-use crate::service::{Caller, TokenService};
+use crate::service::{RequestContext, TokenService};
 
 impl TokenService {
     /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts.
     pub fn validate_layer(&self) -> ValidateLayer {
-        ValidateLayer::new(self.edge_validator().clone())
+        ValidateLayer::new(self.validator().clone())
     }
 
     /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.
@@ -40,19 +40,19 @@ impl TokenService {
     /// use countersign::{Password, TokenService};
     ///
     /// async fn login(State(tokens): State<TokenService>, request: Request) -> String {
-    ///     let caller = tokens.caller(request.headers(), request.extensions());
+    ///     let context = tokens.request_context(request.headers(), request.extensions());
     ///     // Here from a form; never from a path.
     ///     let Ok(password) = Password::new("correct-horse-battery-staple") else {
     ///         return "no password".to_owned();
     ///     };
-    ///     match tokens.issue_user_token("ops@example.com", password, &caller).await {
+    ///     match tokens.issue_user_token("ops@example.com", password, &context).await {
     ///         Ok(token) => token.access_token.expose().to_owned(),
     ///         Err(error) => error.message().to_owned(),
     ///     }
     /// }
     /// ```
-    pub fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Caller {
-        let proxies = self.validator().trusted_proxies();
-        Caller::default().address(client_address(proxies, headers, extensions))
+    pub fn request_context(&self, headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
+        let proxies = self.own_tokens_validator().trusted_proxies();
+        RequestContext::default().address(client_address(proxies, headers, extensions))
     }
 }

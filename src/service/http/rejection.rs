@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::error::{Error, ErrorKind};
-use crate::guard::refusal::{Refusal, RefusalReason};
+use crate::guard::rejection::{Rejection, RejectionReason};
 
 /// A status, and a problem of that status (RFC 9457): the end of its `type`, and its title.
 pub(super) type Answer = (StatusCode, &'static str, &'static str);
@@ -71,20 +71,20 @@ pub(super) fn log_fault(error: &Error, status: StatusCode) {
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// Returns the rejection of a request for which a layer has not got a token from the service.
     pub(super) fn of_error(error: &Error, realm: &str) -> Self {
         let reason = match (error.kind(), error.kind().answer().0) {
             // A session whose tokens were taken back is as good as none.
-            (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RefusalReason::UnknownSession,
-            (ErrorKind::OneTimePasswordRequired, _) => RefusalReason::OneTimePasswordRequired,
-            (_, StatusCode::SERVICE_UNAVAILABLE) => RefusalReason::Unavailable,
+            (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RejectionReason::UnknownSession,
+            (ErrorKind::OneTimePasswordRequired, _) => RejectionReason::OneTimePasswordRequired,
+            (_, StatusCode::SERVICE_UNAVAILABLE) => RejectionReason::Unavailable,
             // The caller has asked for nothing that could be wrong.
-            _ => RefusalReason::Internal,
+            _ => RejectionReason::Internal,
         };
-        let mut refusal = Self::new(reason, realm);
-        refusal.retry_after = error.retry_after();
-        log_fault(error, refusal.status());
-        refusal
+        let mut rejection = Self::new(reason, realm);
+        rejection.retry_after = error.retry_after();
+        log_fault(error, rejection.status());
+        rejection
     }
 }

@@ -25,7 +25,7 @@ impl TokenService {
         if let Some(fault) = policy.acl_fault(&grant.acl) {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
-        let is_machine = grant.subject_type == SubjectType::Entity;
+        let is_machine = grant.subject_type == SubjectType::Machine;
         if is_machine && grant.subject == policy.first_party_client_id {
             return Err(invalid(
                 "subject",

@@ -261,7 +261,7 @@ impl KeyManager {
     }
 
     /// The key that signs now, and those that verify, each until its time. One that does not open
-    /// fails it all: a node that had some of the keys would refuse good tokens.
+    /// fails it all: a node that had some of the keys would reject good tokens.
     fn open(&self, schedule: &KeySchedule, now: Timestamp) -> Result<OpenedKeys, Error> {
         let none = || Error::new(ErrorKind::Internal, "the shared keys have none that signs");
         let signing = schedule.signing(now).and_then(|index| schedule.keys.get(index));

@@ -55,8 +55,8 @@ impl EntityId {
     /// # Errors
     ///
     /// Those of [`new`](Self::new).
-    pub fn entity(id: impl Into<String>) -> Result<Self, Error> {
-        Self::new(SubjectType::Entity, id)
+    pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::Machine, id)
     }
 
     /// The name that a customer logs in with.
@@ -111,7 +111,7 @@ pub enum EntityKind {
         password: PasswordHash,
     },
     /// A machine with generated secrets.
-    Entity {
+    Machine {
         /// Its secrets; none before the first is made.
         secrets: Secrets,
     },
@@ -141,13 +141,9 @@ impl Entity {
     /// # Errors
     ///
     /// Those of [`EntityId::new`].
-    #[allow(
-        clippy::self_named_constructors,
-        reason = "the three sorts are called user, entity and customer"
-    )]
-    pub fn entity(id: impl Into<String>) -> Result<Self, Error> {
-        let kind = EntityKind::Entity { secrets: Secrets::default() };
-        Ok(Self::new(EntityId::entity(id)?, kind))
+    pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
+        let kind = EntityKind::Machine { secrets: Secrets::default() };
+        Ok(Self::new(EntityId::machine(id)?, kind))
     }
 
     /// A customer's credential.
@@ -199,7 +195,7 @@ impl Entity {
         self
     }
 
-    /// Whether it is shut out: registered, and refused like an unknown one.
+    /// Whether it is shut out: registered, and rejected like an unknown one.
     #[must_use]
     pub fn with_disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
@@ -254,14 +250,14 @@ impl Entity {
     pub(crate) fn password(&self) -> Option<&PasswordHash> {
         match &self.kind {
             EntityKind::User { password } | EntityKind::Customer { password, .. } => Some(password),
-            EntityKind::Entity { .. } => None,
+            EntityKind::Machine { .. } => None,
         }
     }
 
     /// Its secrets, where it is one that has secrets.
     pub(crate) fn secrets(&self) -> Option<&Secrets> {
         match &self.kind {
-            EntityKind::Entity { secrets } => Some(secrets),
+            EntityKind::Machine { secrets } => Some(secrets),
             EntityKind::User { .. } | EntityKind::Customer { .. } => None,
         }
     }
@@ -272,7 +268,7 @@ impl Entity {
             EntityKind::User { password } | EntityKind::Customer { password, .. } => {
                 *password = hash;
             }
-            EntityKind::Entity { .. } => {}
+            EntityKind::Machine { .. } => {}
         }
     }
 
@@ -286,7 +282,7 @@ impl Entity {
     pub(crate) fn subject(&self) -> &str {
         match &self.kind {
             EntityKind::Customer { customer_id, .. } => customer_id.as_str(),
-            EntityKind::User { .. } | EntityKind::Entity { .. } => self.id.name(),
+            EntityKind::User { .. } | EntityKind::Machine { .. } => self.id.name(),
         }
     }
 

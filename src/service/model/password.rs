@@ -15,7 +15,7 @@ secret_text! {
 }
 
 impl Password {
-    /// The longest password that is hashed, in bytes. Longer ones are refused before any work is
+    /// The longest password that is hashed, in bytes. Longer ones are rejected before any work is
     /// done, since hashing time would otherwise be the caller's to choose.
     pub const MAX_LEN: usize = 1024;
 
@@ -74,7 +74,7 @@ impl PasswordCost {
 
     fn argon2(self) -> Result<Argon2<'static>, Error> {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, None)
-            .map_err(|_| Error::new(ErrorKind::Internal, "argon2id refuses its parameters"))?;
+            .map_err(|_| Error::new(ErrorKind::Internal, "argon2id rejects its parameters"))?;
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
 }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_of_over_1024_bytes_is_refused() {
+    fn a_password_of_over_1024_bytes_is_rejected() {
         assert!(Password::new("x".repeat(1024)).is_ok());
         assert!(Password::new("x".repeat(1025)).is_err());
         assert!(Password::new("").is_err());

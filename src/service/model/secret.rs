@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn stored(secret: &Secret, now: Timestamp) -> StoredSecret {
-        let id = EntityId::entity("aa-1").unwrap();
+        let id = EntityId::machine("aa-1").unwrap();
         StoredSecret::seal(&keys(), &id, secret, true, now, now + DAY).unwrap()
     }
 

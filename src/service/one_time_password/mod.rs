@@ -8,11 +8,11 @@ use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::Seen;
-use crate::service::caller::Caller;
 use crate::service::detached::run_to_completion;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password_sender::OneTimePasswordMessage;
+use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
@@ -42,22 +42,22 @@ impl TokenService {
     pub async fn resend_one_time_password(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<(), Error> {
         let seen = Seen::default();
-        let attempt = caller.attempt(Operation::SEND_ONE_TIME_PASSWORD);
-        self.audited_with(attempt, &seen, self.try_resend(token, caller, &seen)).await
+        let attempt = context.attempt(Operation::SEND_ONE_TIME_PASSWORD);
+        self.audited_with(attempt, &seen, self.try_resend(token, context, &seen)).await
     }
 
     async fn try_resend(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
         seen: &Seen,
     ) -> Result<(), Error> {
         let now = self.now();
         retry_on_conflict!({
-            let session = self.find_live_session(token, caller).await?;
+            let session = self.find_live_session(token, context).await?;
             seen.session(&session);
             let before = self.may_be_sent_again(&session, now)?.clone();
             let (code, stored) = self.make_code(&session.id, now)?;
@@ -200,11 +200,11 @@ impl TokenService {
         code: &NewCode,
     ) -> Result<(), Error> {
         let throttle = &self.parts.throttle;
-        let suspect = throttle.suspect_of_sending(&session.customer_id);
-        let admission = throttle.admit(suspect, self.now())?;
+        let keys = throttle.keys_of_sending(&session.customer_id);
+        let permit = throttle.acquire(keys, self.now())?;
         let delivered = self.deliver(session, code).await;
         if delivered.is_err() {
-            throttle.give_back(&admission);
+            throttle.give_back(&permit);
         }
         delivered
     }

@@ -38,9 +38,9 @@ impl TokenService {
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
         let throttle = &self.parts.throttle;
-        let suspect = throttle.suspect_of_codes(&session.customer_id);
+        let keys = throttle.keys_of_codes(&session.customer_id);
         // Who has to wait uses no try up.
-        throttle.look(suspect, now)?;
+        throttle.check(keys, now)?;
         let version = session.version;
         let mut counted = session.next_version(now);
         if let Some(state) = &mut counted.one_time_password {
@@ -52,8 +52,8 @@ impl TokenService {
         let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
         // Not before: a round that is lost to another writer is no try, and however many are lost at
         // once, nobody has to wait for them.
-        let admission = match throttle.admit(suspect, now) {
-            Ok(admission) => admission,
+        let permit = match throttle.acquire(keys, now) {
+            Ok(permit) => permit,
             Err(error) => {
                 self.give_try_back(counted, now).await;
                 return Err(error);
@@ -64,7 +64,7 @@ impl TokenService {
             Some(code)
                 if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
             {
-                throttle.give_back(&admission);
+                throttle.give_back(&permit);
                 *accepted = Some(code);
                 Ok(CompareAndSet::Written(counted))
             }

@@ -9,8 +9,8 @@ use crate::token::acl::Acl;
 impl Policy {
     /// What is wrong with a list.
     pub(crate) fn acl_fault(&self, acl: &Acl) -> Option<InvalidField> {
-        let is_refused = acl.uses_trailing_wildcards() && !self.trailing_wildcards;
-        is_refused.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
+        let is_rejected = acl.uses_trailing_wildcards() && !self.trailing_wildcards;
+        is_rejected.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
     }
 
     /// What is wrong with custom claims.

@@ -90,7 +90,7 @@ setters! {
     /// [`Password::MAX_LEN`]. What is presented at a login is not held to it.
     min_password_len: usize;
     /// How long a password may be used after it was set: for ever, since whoever has to change it
-    /// often chooses a worse one (NIST SP 800-63B). An expired one is refused like a wrong one, and
+    /// often chooses a worse one (NIST SP 800-63B). An expired one is rejected like a wrong one, and
     /// can still be changed by its owner.
     password_lifetime: Option<Duration>;
     /// Whether changing a password ends the sessions and tokens that it yielded. On: it is changed

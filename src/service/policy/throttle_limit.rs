@@ -4,7 +4,7 @@ use std::time::Duration;
 ///
 /// Failures are counted over a sliding window. Up to `free` of them cost nothing; then the next
 /// attempt has to wait for the first delay, and twice as long after each further failure, up to
-/// the longest delay. Attempts that come too soon are refused and do not count.
+/// the longest delay. Attempts that come too soon are rejected and do not count.
 ///
 /// ```
 /// use std::time::Duration;

@@ -2,8 +2,8 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::audit::Seen;
-use crate::service::caller::Caller;
 use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
@@ -40,19 +40,19 @@ impl TokenService {
     pub async fn log_out_customer(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<(), Error> {
         let seen = Seen::default();
         let ending = async {
             retry_on_conflict!({
-                let session = self.find_kept_session(token, caller).await?;
+                let session = self.find_kept_session(token, context).await?;
                 seen.session(&session);
                 // Before the session is removed: who has to try again can still find what to revoke.
                 self.revoke_tokens_of(&session.id, session.expires_at).await?;
                 self.take_session(&session).await
             })
         };
-        self.audited_with(caller.attempt(Operation::END_SESSION), &seen, ending).await
+        self.audited_with(context.attempt(Operation::END_SESSION), &seen, ending).await
     }
 
     /// Takes a session out of the store as it was read.

@@ -6,9 +6,9 @@ mod start;
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
-use crate::service::caller::Caller;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
+use crate::service::request_context::RequestContext;
 use crate::service::store::{Page, SessionFilter, SessionPage};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
@@ -26,9 +26,9 @@ impl TokenService {
     pub async fn find_session(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Session, Error> {
-        let session = self.find_live_session(token, caller).await?;
+        let session = self.find_live_session(token, context).await?;
         let state = session.one_time_password.as_ref();
         if state.is_some_and(|state| state.tries_left == 0) {
             // Its last try is being compared, or its node died over it.
@@ -42,9 +42,9 @@ impl TokenService {
     pub(super) async fn find_live_session(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Session, Error> {
-        let session = self.find_kept_session(token, caller).await?;
+        let session = self.find_kept_session(token, context).await?;
         if self.was_ended(&session) { Err(no_session()) } else { Ok(session) }
     }
 
@@ -53,12 +53,12 @@ impl TokenService {
     async fn find_kept_session(
         &self,
         token: &AuthenticationToken,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<Session, Error> {
         let session = self.parts.stores.get_session(&token.key()).await?;
         session
             .filter(|session| session.expires_at > self.now())
-            .filter(|session| caller.may_see(session.organization_id()))
+            .filter(|session| context.may_see(session.organization_id()))
             .ok_or_else(no_session)
     }
 
@@ -84,18 +84,18 @@ impl TokenService {
         bearer: &Validated,
         customer_id: Option<CustomerId>,
         page: Page,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<SessionPage, Error> {
         let listing = async {
             let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
             if !self.is_own(bearer) {
                 return Err(insufficient());
             }
-            let organization_id = organization_for(bearer, caller, asked, customer_id.as_ref())?;
+            let organization_id = organization_for(bearer, context, asked, customer_id.as_ref())?;
             let filter = SessionFilter { customer_id, organization_id };
             self.parts.stores.list_sessions(&filter, page, self.now()).await
         };
-        self.audited(caller.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
+        self.audited(context.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
     }
 }
 
@@ -103,13 +103,13 @@ impl TokenService {
 /// An error where `bearer` is of another one, or may not do there what is asked for.
 fn organization_for(
     bearer: &Validated,
-    caller: &Caller,
+    context: &RequestContext,
     permission: &str,
     customer_id: Option<&CustomerId>,
 ) -> Result<Option<OrganizationId>, Error> {
-    let (theirs, ours) = (bearer.organization_id(), caller.organization.as_ref());
+    let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
     let is_elsewhere = theirs.is_some() && ours.is_some() && theirs != ours;
-    if is_elsewhere || caller.is_nowhere() {
+    if is_elsewhere || context.is_nowhere() {
         return Err(insufficient());
     }
     let organization = ours.or(theirs);

@@ -2,12 +2,12 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Seen;
-use crate::service::caller::Caller;
 use crate::service::model::entity::{Entity, EntityKind};
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
+use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, Ends, NewSession, StartedSession};
 use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
@@ -59,17 +59,17 @@ impl TokenService {
     pub async fn log_in_customer(
         &self,
         login: CustomerLogin,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let username = login.username.clone();
-        let attempt = caller.attempt(Operation::START_SESSION);
-        self.audited_start(attempt, Some(&username), self.try_log_in_customer(login, caller)).await
+        let attempt = context.attempt(Operation::START_SESSION);
+        self.audited_start(attempt, Some(&username), self.try_log_in_customer(login, context)).await
     }
 
     async fn try_log_in_customer(
         &self,
         login: CustomerLogin,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let ends = login.expires_at.map_or(Ends::AsThePolicySays, Ends::At);
         let mut invalid = login.invalid;
@@ -79,7 +79,7 @@ impl TokenService {
             return Err(Error::from_invalid_fields(invalid));
         };
         let name = &login.username;
-        let proven = self.verify_password(SubjectType::Customer, name, password, caller).await?;
+        let proven = self.verify_password(SubjectType::Customer, name, password, context).await?;
         let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
             return Err(Error::new(
                 ErrorKind::Internal,
@@ -128,10 +128,10 @@ impl TokenService {
         &self,
         bearer: &Validated,
         new: NewSession,
-        caller: &Caller,
+        context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
-        let attempt = caller.attempt(Operation::START_SESSION).by(bearer);
+        let attempt = context.attempt(Operation::START_SESSION).by(bearer);
         let starting = async {
             let now = self.now();
             let mut prepared = self.prepare_session(new, None, now).await?;
@@ -142,7 +142,7 @@ impl TokenService {
             }
             let asked = permission::POST_AUTHENTICATION_TOKEN;
             session.organization_id =
-                organization_for(bearer, caller, asked, Some(&session.customer_id))?;
+                organization_for(bearer, context, asked, Some(&session.customer_id))?;
             if let Some(entry) = session.acl.first_beyond([bearer.acl()]) {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,

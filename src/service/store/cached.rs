@@ -71,7 +71,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///   disabled. A token carries as its `iat` when the copy was read, so that what takes the entity's
 ///   tokens back after that takes this one back, too, on each node.
 /// - a new secret is good at once, and so is an entity that was just registered or enabled: what
-///   is refused by a copy is judged again by the store.
+///   is rejected by a copy is judged again by the store.
 /// - a new list or new custom claims are not in the tokens yet.
 ///
 /// A token's life is counted from its `iat`, which may lie in the past by the time-to-live.
@@ -82,7 +82,7 @@ pub struct Cached<S> {
     /// another, since the read may have seen the entity as it was before.
     flights: SingleFlight<(EntityId, u64), OnceCell<ReadResult>>,
     /// Whom nobody was found for, and as of which epoch. They are asked for anew each time, as
-    /// those are who were found and refused: so the time that it takes tells nothing.
+    /// those are who were found and rejected: so the time that it takes tells nothing.
     absences: Cache<EntityId, u64>,
     epochs: Epochs,
     time_to_live: Duration,

@@ -8,7 +8,7 @@
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
-//!    session that has not been purged may be answered, and the service refuses it. A store drops
+//!    session that has not been purged may be answered, and the service rejects it. A store drops
 //!    a session only once it is past its expiry.
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.

@@ -2,7 +2,7 @@
 //!
 //! Failures are counted for each name, for each client's network, and for each pair of the two,
 //! whether or not the name exists. Beyond what a limit lets pass, an attempt has to wait for
-//! longer after each failure; one that comes too soon is refused without being looked at, and
+//! longer after each failure; one that comes too soon is rejected without being looked at, and
 //! does not count.
 //!
 //! 1. **An attempt is counted before it is looked at**, and given back where it was right. A
@@ -40,9 +40,9 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::CustomerId;
 
 /// How long a network is remembered that somebody has logged in from.
-const FAMILIAR_FOR: Duration = Duration::from_secs(30 * 86_400);
-/// A login from a familiar network is noted anew after this long.
-const FAMILIAR_NOTED: Duration = Duration::from_secs(3_600);
+const KNOWN_NETWORK_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// A login from a known network is noted anew after this long.
+const KNOWN_NETWORK_NOTED: Duration = Duration::from_secs(3_600);
 
 /// Counts failures and says who has to wait.
 pub(crate) struct Throttle {
@@ -85,23 +85,23 @@ impl Limit {
 struct Ledgers {
     failures: Ledger,
     /// The pairs of name and network that a login has succeeded with.
-    familiar: Ledger,
+    known_networks: Ledger,
 }
 
 /// Whom an attempt counts against.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspect {
-    keys: [Option<(Limit, u64)>; 3],
+pub(crate) struct ThrottleKeys {
+    counted: [Option<(Limit, u64)>; 3],
     /// The pair of the network and the name as it was written: two names may look alike and be two
     /// people's.
-    familiar: Option<u64>,
+    known_network: Option<u64>,
 }
 
 /// An attempt that was let through, to be told what came of it. One that is dropped stays as it is:
 /// counted, unless it `counts_afterwards`.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    suspect: Suspect,
+pub(crate) struct Permit {
+    keys: ThrottleKeys,
     at: Timestamp,
     /// What was there before it, to be put back.
     before: [Option<(u64, Timestamp)>; 3],
@@ -122,56 +122,58 @@ impl Throttle {
         };
         let ledgers = Ledgers {
             failures: Ledger::new(capacity, limits.longest_memory()),
-            familiar: Ledger::new(capacity, FAMILIAR_FOR),
+            known_networks: Ledger::new(capacity, KNOWN_NETWORK_FOR),
         };
         Self { limits, hasher: RandomState::new(), ledgers: Mutex::new(ledgers) }
     }
 
     /// Whom an attempt with `name` from `address` counts against. Names that a person would take
     /// for one another count as one.
-    pub(crate) fn suspect(
+    pub(crate) fn keys(
         &self,
         subject_type: SubjectType,
         name: &str,
         address: Option<IpAddr>,
-    ) -> Suspect {
+    ) -> ThrottleKeys {
         let folded = self.hasher.hash_one((Limit::Name.as_str(), subject_type, fold(name)));
-        let mut suspect =
-            Suspect { keys: [Some((Limit::Name, folded)), None, None], familiar: None };
+        let mut keys = ThrottleKeys {
+            counted: [Some((Limit::Name, folded)), None, None],
+            known_network: None,
+        };
         if let Some(network) = address.map(network_of) {
             let key =
                 |limit: Limit, name: u64| self.hasher.hash_one((limit.as_str(), name, network));
-            suspect.keys[1] = Some((Limit::Address, key(Limit::Address, 0)));
-            suspect.keys[2] = Some((Limit::NameAndAddress, key(Limit::NameAndAddress, folded)));
-            suspect.familiar = Some(self.hasher.hash_one((subject_type, name, network)));
+            keys.counted[1] = Some((Limit::Address, key(Limit::Address, 0)));
+            keys.counted[2] = Some((Limit::NameAndAddress, key(Limit::NameAndAddress, folded)));
+            keys.known_network = Some(self.hasher.hash_one((subject_type, name, network)));
         }
-        suspect
+        keys
     }
 
     /// Whom wrong one-time passwords of a customer's sessions count against.
-    pub(crate) fn suspect_of_codes(&self, customer_id: &CustomerId) -> Suspect {
-        self.suspect_customer(Limit::WrongCodes, customer_id)
+    pub(crate) fn keys_of_codes(&self, customer_id: &CustomerId) -> ThrottleKeys {
+        self.customer_keys(Limit::WrongCodes, customer_id)
     }
 
     /// Whom one-time passwords count against that are sent to a customer.
-    pub(crate) fn suspect_of_sending(&self, customer_id: &CustomerId) -> Suspect {
-        self.suspect_customer(Limit::SentCodes, customer_id)
+    pub(crate) fn keys_of_sending(&self, customer_id: &CustomerId) -> ThrottleKeys {
+        self.customer_keys(Limit::SentCodes, customer_id)
     }
 
-    fn suspect_customer(&self, limit: Limit, customer_id: &CustomerId) -> Suspect {
+    fn customer_keys(&self, limit: Limit, customer_id: &CustomerId) -> ThrottleKeys {
         let key = self.hasher.hash_one((limit.as_str(), customer_id));
-        Suspect { keys: [Some((limit, key)), None, None], familiar: None }
+        ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 
     /// Looks whether an attempt would be let through, and counts nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`admit`](Self::admit).
-    pub(crate) fn look(&self, suspect: Suspect, now: Timestamp) -> Result<(), Error> {
+    /// Those of [`acquire`](Self::acquire).
+    pub(crate) fn check(&self, keys: ThrottleKeys, now: Timestamp) -> Result<(), Error> {
         let mut ledgers = self.lock();
-        let familiar = ledgers.is_familiar(suspect, now);
-        self.check(&mut ledgers, suspect, familiar, now)
+        let is_known_network = ledgers.is_known_network(keys, now);
+        self.check_limits(&mut ledgers, keys, is_known_network, now)
     }
 
     /// Lets an attempt through and counts it as a failure, until it is told otherwise.
@@ -179,41 +181,41 @@ impl Throttle {
     /// # Errors
     ///
     /// [`ErrorKind::Throttled`], with the time to wait, where it comes too soon.
-    pub(crate) fn admit(&self, suspect: Suspect, now: Timestamp) -> Result<Admission, Error> {
+    pub(crate) fn acquire(&self, keys: ThrottleKeys, now: Timestamp) -> Result<Permit, Error> {
         let mut ledgers = self.lock();
-        let counts_afterwards = ledgers.is_familiar(suspect, now);
-        self.check(&mut ledgers, suspect, counts_afterwards, now)?;
-        let mut admission = Admission { suspect, at: now, before: [None; 3], counts_afterwards };
+        let counts_afterwards = ledgers.is_known_network(keys, now);
+        self.check_limits(&mut ledgers, keys, counts_afterwards, now)?;
+        let mut permit = Permit { keys, at: now, before: [None; 3], counts_afterwards };
         if !counts_afterwards {
-            admission.before = self.count(&mut ledgers, suspect, now);
+            permit.before = self.count(&mut ledgers, keys, now);
         }
-        Ok(admission)
+        Ok(permit)
     }
 
     /// Tells that an attempt was wrong.
-    pub(crate) fn failed(&self, admission: &Admission) {
-        if admission.counts_afterwards {
-            self.count(&mut self.lock(), admission.suspect, admission.at);
+    pub(crate) fn failed(&self, permit: &Permit) {
+        if permit.counts_afterwards {
+            self.count(&mut self.lock(), permit.keys, permit.at);
         }
     }
 
     /// Tells that an attempt was right.
-    pub(crate) fn succeeded(&self, admission: &Admission) {
-        self.give_back(admission);
-        let Some(pair) = admission.suspect.familiar else { return };
-        let now = admission.at;
+    pub(crate) fn succeeded(&self, permit: &Permit) {
+        self.give_back(permit);
+        let Some(pair) = permit.keys.known_network else { return };
+        let now = permit.at;
         let mut ledgers = self.lock();
-        let known = ledgers.familiar.get(pair).map(|record| record.last);
-        if known.is_none_or(|last| now.saturating_since(last) >= FAMILIAR_NOTED) {
-            ledgers.familiar.note(pair, now);
+        let known = ledgers.known_networks.get(pair).map(|record| record.last);
+        if known.is_none_or(|last| now.saturating_since(last) >= KNOWN_NETWORK_NOTED) {
+            ledgers.known_networks.note(pair, now);
         }
     }
 
     /// Takes an attempt back that was right, or that nothing was compared for.
-    pub(crate) fn give_back(&self, admission: &Admission) {
+    pub(crate) fn give_back(&self, permit: &Permit) {
         let mut ledgers = self.lock();
-        for (key, before) in admission.before.iter().flatten() {
-            ledgers.failures.give_back(*key, admission.at, *before);
+        for (key, before) in permit.before.iter().flatten() {
+            ledgers.failures.give_back(*key, permit.at, *before);
         }
     }
 
@@ -221,17 +223,17 @@ impl Throttle {
     pub(crate) fn purge(&self, now: Timestamp) {
         let mut ledgers = self.lock();
         ledgers.failures.purge(now);
-        ledgers.familiar.purge(now);
+        ledgers.known_networks.purge(now);
         telemetry::throttle_keys(ledgers.failures.len());
     }
 
     fn count(
         &self,
         ledgers: &mut Ledgers,
-        suspect: Suspect,
+        keys: ThrottleKeys,
         now: Timestamp,
     ) -> [Option<(u64, Timestamp)>; 3] {
-        let before = suspect.keys.map(|key| {
+        let before = keys.counted.map(|key| {
             let (limit, key) = key?;
             Some((key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
         });
@@ -239,18 +241,18 @@ impl Throttle {
         before
     }
 
-    fn check(
+    fn check_limits(
         &self,
         ledgers: &mut Ledgers,
-        suspect: Suspect,
-        familiar: bool,
+        keys: ThrottleKeys,
+        is_known_network: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
         // What others do with the name, or from the address, is no matter of somebody's who has
         // logged in with the one from the other.
-        let asked = |limit: Limit| !familiar || limit == Limit::NameAndAddress;
-        let longest_wait = suspect
-            .keys
+        let asked = |limit: Limit| !is_known_network || limit == Limit::NameAndAddress;
+        let longest_wait = keys
+            .counted
             .into_iter()
             .flatten()
             .filter(|(limit, _)| asked(*limit))
@@ -276,9 +278,9 @@ impl Throttle {
 }
 
 impl Ledgers {
-    fn is_familiar(&self, suspect: Suspect, now: Timestamp) -> bool {
-        let known = suspect.familiar.and_then(|pair| self.familiar.get(pair));
-        known.is_some_and(|record| now.saturating_since(record.last) < FAMILIAR_FOR)
+    fn is_known_network(&self, keys: ThrottleKeys, now: Timestamp) -> bool {
+        let known = keys.known_network.and_then(|pair| self.known_networks.get(pair));
+        known.is_some_and(|record| now.saturating_since(record.last) < KNOWN_NETWORK_FOR)
     }
 }
 

@@ -19,16 +19,16 @@ fn throttle() -> Throttle {
     Throttle::new(&Policy::default())
 }
 
-fn suspect(throttle: &Throttle, name: &str, address: &str) -> Suspect {
-    throttle.suspect(SubjectType::User, name, Some(address.parse().unwrap()))
+fn keys(throttle: &Throttle, name: &str, address: &str) -> ThrottleKeys {
+    throttle.keys(SubjectType::User, name, Some(address.parse().unwrap()))
 }
 
 /// Guesses as fast as it is let, for `how_long`; answers how many guesses were let through.
-fn guess_for(throttle: &Throttle, suspect: Suspect, from: Timestamp, how_long: Duration) -> u32 {
+fn guess_for(throttle: &Throttle, keys: ThrottleKeys, from: Timestamp, how_long: Duration) -> u32 {
     let mut now = from;
     let mut guesses = 0;
     while now < from + how_long {
-        match throttle.admit(suspect, now) {
+        match throttle.acquire(keys, now) {
             Ok(_) => guesses += 1,
             Err(error) => now = now + error.retry_after().unwrap(),
         }
@@ -39,78 +39,78 @@ fn guess_for(throttle: &Throttle, suspect: Suspect, from: Timestamp, how_long: D
 #[test]
 fn the_first_failures_are_free_and_each_further_one_doubles_the_wait() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let ops = keys(&throttle, "ops", "192.0.2.1");
     let mut now = start();
     for _ in 0..FREE {
-        throttle.admit(ops, now).unwrap();
+        throttle.acquire(ops, now).unwrap();
     }
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 3_600, 3_600] {
-        let error = throttle.admit(ops, now).unwrap_err();
+        let error = throttle.acquire(ops, now).unwrap_err();
         assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds)));
         now = now + Duration::from_secs(seconds);
-        throttle.admit(ops, now).unwrap();
+        throttle.acquire(ops, now).unwrap();
     }
 }
 
 #[test]
 fn an_attempt_that_comes_too_soon_does_not_count() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let ops = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..FREE {
-        throttle.admit(ops, start()).unwrap();
+        throttle.acquire(ops, start()).unwrap();
     }
     for _ in 0..1_000 {
-        assert!(throttle.admit(ops, start()).is_err());
+        assert!(throttle.acquire(ops, start()).is_err());
     }
-    assert!(throttle.admit(ops, start() + Duration::from_secs(1)).is_ok());
+    assert!(throttle.acquire(ops, start() + Duration::from_secs(1)).is_ok());
 }
 
 #[test]
 fn a_day_of_guessing_from_one_address_yields_less_than_half_of_what_a_name_may_have() {
     let throttle = throttle();
-    let guesses = guess_for(&throttle, suspect(&throttle, "ops", "192.0.2.1"), start(), DAY);
+    let guesses = guess_for(&throttle, keys(&throttle, "ops", "192.0.2.1"), start(), DAY);
     assert!((FREE..FREE_BY_NAME / 2).contains(&guesses), "{guesses}");
 }
 
 #[test]
 fn what_is_forgotten_is_forgotten_a_window_later() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let ops = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..FREE {
-        throttle.admit(ops, start()).unwrap();
+        throttle.acquire(ops, start()).unwrap();
     }
     let later = start() + DAY * 2;
     for _ in 0..FREE {
-        throttle.admit(ops, later).unwrap();
+        throttle.acquire(ops, later).unwrap();
     }
-    assert!(throttle.admit(ops, later).is_err());
+    assert!(throttle.acquire(ops, later).is_err());
 }
 
 #[test]
 fn a_success_gives_back_itself_and_nothing_else() {
     let throttle = throttle();
-    let own = suspect(&throttle, "own", "192.0.2.1");
+    let own = keys(&throttle, "own", "192.0.2.1");
     for _ in 0..FREE - 1 {
-        throttle.admit(own, start()).unwrap();
+        throttle.acquire(own, start()).unwrap();
     }
-    let admission = throttle.admit(own, start()).unwrap();
-    throttle.succeeded(&admission);
-    let admission = throttle.admit(own, start()).unwrap();
-    throttle.failed(&admission);
-    assert!(throttle.admit(own, start()).is_err());
+    let permit = throttle.acquire(own, start()).unwrap();
+    throttle.succeeded(&permit);
+    let permit = throttle.acquire(own, start()).unwrap();
+    throttle.failed(&permit);
+    assert!(throttle.acquire(own, start()).is_err());
 }
 
 #[test]
-fn logging_in_to_a_name_that_looks_alike_neither_forgives_nor_makes_familiar() {
+fn logging_in_to_a_name_that_looks_alike_neither_forgives_nor_makes_its_network_known() {
     let throttle = throttle();
-    let victim = suspect(&throttle, "ops", "192.0.2.1");
-    let lookalike = suspect(&throttle, "OPS", "192.0.2.1");
+    let victim = keys(&throttle, "ops", "192.0.2.1");
+    let lookalike = keys(&throttle, "OPS", "192.0.2.1");
     let mut guesses = 0;
     for _ in 0..1_000 {
-        if let Ok(admission) = throttle.admit(lookalike, start()) {
-            throttle.succeeded(&admission);
+        if let Ok(permit) = throttle.acquire(lookalike, start()) {
+            throttle.succeeded(&permit);
         }
-        guesses += u32::from(throttle.admit(victim, start()).is_ok());
+        guesses += u32::from(throttle.acquire(victim, start()).is_ok());
     }
     assert_eq!(guesses, FREE);
 }
@@ -118,13 +118,13 @@ fn logging_in_to_a_name_that_looks_alike_neither_forgives_nor_makes_familiar() {
 #[test]
 fn from_where_they_have_logged_in_before_anybody_may_do_so_many_times_at_once() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
-    throttle.succeeded(&throttle.admit(ops, start()).unwrap());
-    let under_way: Vec<_> = (0..100).map(|_| throttle.admit(ops, start()).unwrap()).collect();
-    for admission in under_way {
-        throttle.failed(&admission);
+    let ops = keys(&throttle, "ops", "192.0.2.1");
+    throttle.succeeded(&throttle.acquire(ops, start()).unwrap());
+    let under_way: Vec<_> = (0..100).map(|_| throttle.acquire(ops, start()).unwrap()).collect();
+    for permit in under_way {
+        throttle.failed(&permit);
     }
-    assert!(throttle.admit(ops, start()).is_err(), "what was wrong with them counts");
+    assert!(throttle.acquire(ops, start()).is_err(), "what was wrong with them counts");
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn a_ledger_full_of_suspicious_keys_goes_on_counting_new_ones() {
     let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
     for number in 0..5_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
-        let junk = suspect(&throttle, &format!("junk {number}"), &address);
+        let junk = keys(&throttle, &format!("junk {number}"), &address);
         for _ in 0..3 {
-            throttle.admit(junk, start()).unwrap();
+            throttle.acquire(junk, start()).unwrap();
         }
     }
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
-    let guesses = (0..1_000).filter(|_| throttle.admit(ops, start()).is_ok()).count();
+    let ops = keys(&throttle, "ops", "192.0.2.1");
+    let guesses = (0..1_000).filter(|_| throttle.acquire(ops, start()).is_ok()).count();
     assert_eq!(guesses, FREE as usize);
 }
 
@@ -147,12 +147,12 @@ fn readings_of_the_clock_that_come_in_disorder_neither_add_to_a_count_nor_keep_i
     let throttle = Throttle::new(
         &Policy::default().throttle_by_name(ThrottleLimit::new(u32::MAX, Duration::from_secs(60))),
     );
-    let ops = throttle.suspect(SubjectType::User, "ops", None);
-    let key = ops.keys[0].unwrap().1;
+    let ops = throttle.keys(SubjectType::User, "ops", None);
+    let key = ops.counted[0].unwrap().1;
     for minute in 1..100 {
         let boundary = start() + MINUTE * minute;
-        throttle.admit(ops, boundary).unwrap();
-        throttle.admit(ops, boundary - Duration::from_micros(1)).unwrap();
+        throttle.acquire(ops, boundary).unwrap();
+        throttle.acquire(ops, boundary - Duration::from_micros(1)).unwrap();
     }
     let end = start() + MINUTE * 99;
     let record = throttle.lock().failures.as_of(key, end, MINUTE).unwrap();
@@ -164,24 +164,24 @@ fn wrong_codes_of_one_customer_count_together_and_others_have_their_own() {
     let throttle = throttle();
     let [jane, john] = ["cus_1", "cus_2"].map(|id| CustomerId::new(id).unwrap());
     for _ in 0..FREE {
-        throttle.admit(throttle.suspect_of_codes(&jane), start()).unwrap();
+        throttle.acquire(throttle.keys_of_codes(&jane), start()).unwrap();
     }
-    assert!(throttle.admit(throttle.suspect_of_codes(&jane), start()).is_err());
-    assert!(throttle.admit(throttle.suspect_of_codes(&john), start()).is_ok());
-    assert!(throttle.admit(throttle.suspect_of_sending(&jane), start()).is_ok());
+    assert!(throttle.acquire(throttle.keys_of_codes(&jane), start()).is_err());
+    assert!(throttle.acquire(throttle.keys_of_codes(&john), start()).is_ok());
+    assert!(throttle.acquire(throttle.keys_of_sending(&jane), start()).is_ok());
 }
 
 #[test]
 fn successes_of_ones_own_do_not_let_one_address_guess_more() {
     let throttle = throttle();
-    let own = suspect(&throttle, "own", "192.0.2.1");
+    let own = keys(&throttle, "own", "192.0.2.1");
     let mut guesses = 0;
     for number in 0..1_000 {
-        if let Ok(admission) = throttle.admit(own, start()) {
-            throttle.succeeded(&admission);
+        if let Ok(permit) = throttle.acquire(own, start()) {
+            throttle.succeeded(&permit);
         }
-        let victim = suspect(&throttle, &format!("victim {number}"), "192.0.2.1");
-        guesses += u32::from(throttle.admit(victim, start()).is_ok());
+        let victim = keys(&throttle, &format!("victim {number}"), "192.0.2.1");
+        guesses += u32::from(throttle.acquire(victim, start()).is_ok());
     }
     assert_eq!(guesses, FREE_BY_ADDRESS);
 }
@@ -191,43 +191,42 @@ fn a_success_makes_nobody_else_at_the_address_wait_longer() {
     let throttle = throttle();
     for number in 0..FREE_BY_ADDRESS {
         let name = format!("name {number}");
-        throttle.admit(suspect(&throttle, &name, "192.0.2.1"), start()).unwrap();
+        throttle.acquire(keys(&throttle, &name, "192.0.2.1"), start()).unwrap();
     }
     let later = start() + MINUTE;
-    let owner = suspect(&throttle, "owner", "192.0.2.1");
+    let owner = keys(&throttle, "owner", "192.0.2.1");
     for _ in 0..10 {
-        let admission = throttle.admit(owner, later).unwrap();
-        throttle.succeeded(&admission);
+        let permit = throttle.acquire(owner, later).unwrap();
+        throttle.succeeded(&permit);
     }
 }
 
 #[test]
 fn one_networks_guesses_do_not_shut_the_owner_out_elsewhere() {
     let throttle = throttle();
-    let attacker = suspect(&throttle, "ops", "2001:db8::1");
-    let owner = suspect(&throttle, "ops", "192.0.2.1");
+    let attacker = keys(&throttle, "ops", "2001:db8::1");
+    let owner = keys(&throttle, "ops", "192.0.2.1");
     for day in 0..5 {
         guess_for(&throttle, attacker, start() + DAY * day, DAY);
-        assert!(throttle.admit(owner, start() + DAY * (day + 1)).is_ok());
+        assert!(throttle.acquire(owner, start() + DAY * (day + 1)).is_ok());
     }
 }
 
 #[test]
 fn many_networks_guesses_do_not_shut_the_owner_out_where_they_have_logged_in_before() {
     let throttle = throttle();
-    let owner = suspect(&throttle, "ops", "192.0.2.1");
-    let admission = throttle.admit(owner, start()).unwrap();
-    throttle.succeeded(&admission);
+    let owner = keys(&throttle, "ops", "192.0.2.1");
+    let permit = throttle.acquire(owner, start()).unwrap();
+    throttle.succeeded(&permit);
     let mut guesses = 0;
     for number in 0..1_000 {
-        let attacker =
-            suspect(&throttle, "ops", &format!("198.51.{}.{}", number / 250, number % 250));
-        guesses += u32::from(throttle.admit(attacker, start()).is_ok());
+        let attacker = keys(&throttle, "ops", &format!("198.51.{}.{}", number / 250, number % 250));
+        guesses += u32::from(throttle.acquire(attacker, start()).is_ok());
     }
     assert_eq!(guesses, FREE_BY_NAME);
-    assert!(throttle.admit(owner, start()).is_ok());
-    let stranger = suspect(&throttle, "ops", "203.0.113.1");
-    assert!(throttle.admit(stranger, start()).is_err(), "they cannot be told from the attacker");
+    assert!(throttle.acquire(owner, start()).is_ok());
+    let stranger = keys(&throttle, "ops", "203.0.113.1");
+    assert!(throttle.acquire(stranger, start()).is_err(), "they cannot be told from the attacker");
 }
 
 #[test]
@@ -236,33 +235,33 @@ fn a_subnet_of_ipv6_is_one_address() {
     for number in 0..FREE_BY_ADDRESS {
         let name = format!("name {number}");
         let address = format!("2001:db8:1:2::{number:x}");
-        throttle.admit(suspect(&throttle, &name, &address), start()).unwrap();
+        throttle.acquire(keys(&throttle, &name, &address), start()).unwrap();
     }
-    assert!(throttle.admit(suspect(&throttle, "x", "2001:db8:1:2:3::"), start()).is_err());
-    assert!(throttle.admit(suspect(&throttle, "x", "2001:db8:1:3::"), start()).is_ok());
+    assert!(throttle.acquire(keys(&throttle, "x", "2001:db8:1:2:3::"), start()).is_err());
+    assert!(throttle.acquire(keys(&throttle, "x", "2001:db8:1:3::"), start()).is_ok());
 }
 
 #[test]
 fn a_clock_that_is_put_back_makes_nobody_wait_for_it() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let ops = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..=FREE {
         let now = start() + DAY * 365;
-        let _ = throttle.admit(ops, now);
+        let _ = throttle.acquire(ops, now);
     }
-    let error = throttle.admit(ops, start()).unwrap_err();
+    let error = throttle.acquire(ops, start()).unwrap_err();
     let wait = error.retry_after().unwrap();
     assert!(wait <= Duration::from_secs(3_600));
-    assert!(throttle.admit(ops, start() + wait).is_ok());
+    assert!(throttle.acquire(ops, start() + wait).is_ok());
 }
 
 #[test]
 fn what_nothing_was_compared_for_is_given_back_wherever_it_counted() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
+    let ops = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..100 {
-        let admission = throttle.admit(ops, start()).unwrap();
-        throttle.give_back(&admission);
+        let permit = throttle.acquire(ops, start()).unwrap();
+        throttle.give_back(&permit);
     }
     assert!(throttle.lock().failures.is_empty());
 }
@@ -270,26 +269,26 @@ fn what_nothing_was_compared_for_is_given_back_wherever_it_counted() {
 #[test]
 fn beyond_the_maximum_what_has_failed_least_goes_first() {
     let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
-    let guessed = suspect(&throttle, "ops", "192.0.2.1");
+    let guessed = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..FREE {
-        throttle.admit(guessed, start()).unwrap();
+        throttle.acquire(guessed, start()).unwrap();
     }
     for number in 0..10_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
-        let random = suspect(&throttle, &format!("random {number}"), &address);
-        throttle.admit(random, start()).unwrap();
+        let random = keys(&throttle, &format!("random {number}"), &address);
+        throttle.acquire(random, start()).unwrap();
     }
     let ledgers = throttle.lock();
     assert!(ledgers.failures.len() <= 1_000);
     drop(ledgers);
-    assert!(throttle.admit(guessed, start()).is_err());
+    assert!(throttle.acquire(guessed, start()).is_err());
 }
 
 #[test]
 fn purging_forgets_what_no_longer_counts() {
     let throttle = throttle();
-    let ops = suspect(&throttle, "ops", "192.0.2.1");
-    throttle.admit(ops, start()).unwrap();
+    let ops = keys(&throttle, "ops", "192.0.2.1");
+    throttle.acquire(ops, start()).unwrap();
     throttle.purge(start() + DAY);
     assert!(!throttle.lock().failures.is_empty());
     throttle.purge(start() + DAY * 3);

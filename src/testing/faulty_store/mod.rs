@@ -35,7 +35,7 @@ use self::script::Script;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let store = FaultyStore::new(MemoryStore::new());
-/// let id = EntityId::entity("machine-1")?;
+/// let id = EntityId::machine("machine-1")?;
 ///
 /// // Every read fails, until the faults are cleared.
 /// store.fail(StoreVerb::GetEntity, StoreFault::unavailable("connection refused"));
@@ -46,7 +46,7 @@ use self::script::Script;
 /// // The next insert is carried out, and its reply is lost.
 /// let next_insert = Calls::from(StoreVerb::InsertEntity).take(1);
 /// store.fail(next_insert, StoreFault::lost_reply("connection reset"));
-/// let inserted = EntityStore::insert(&store, Entity::entity("machine-1")?).await;
+/// let inserted = EntityStore::insert(&store, Entity::machine("machine-1")?).await;
 /// assert!(matches!(inserted, Err(StoreError::Unavailable(_))));
 /// assert!(EntityStore::get(&store, &id).await.unwrap().is_some());
 /// assert_eq!(store.calls(StoreVerb::GetEntity), 3);
@@ -72,12 +72,12 @@ use self::script::Script;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let store = FaultyStore::new(MemoryStore::new());
-/// let id = EntityId::entity("machine-1")?;
+/// let id = EntityId::machine("machine-1")?;
 ///
 /// let held = store.hold_replies(StoreVerb::GetEntity);
 /// let meanwhile = async {
 ///     held.wait_for(1).await;
-///     EntityStore::insert(&store, Entity::entity("machine-1")?).await.unwrap();
+///     EntityStore::insert(&store, Entity::machine("machine-1")?).await.unwrap();
 ///     held.release();
 ///     Ok::<(), countersign::Error>(())
 /// };

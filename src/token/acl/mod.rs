@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_that_only_look_like_patterns_are_refused() {
+    fn permissions_that_only_look_like_patterns_are_rejected() {
         for bad in ["", " ", "Store**", "a:*:b", "*Store", "**", "a\\*", "Get Orders", "é", "a\"b"]
         {
             let value = json!([{"scope": {}, "permissions": [bad]}]);

@@ -22,8 +22,9 @@ pub use self::validated::Validated;
 pub enum SubjectType {
     /// A person who logs in with a name and a password.
     User,
-    /// A machine with an id and a secret.
-    Entity,
+    /// A machine with an id and a secret; `entity` on the wire.
+    #[serde(rename = "entity")]
+    Machine,
     /// A customer, by way of a session.
     Customer,
 }
@@ -34,13 +35,13 @@ impl SubjectType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
-            Self::Entity => "entity",
+            Self::Machine => "entity",
             Self::Customer => "customer",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::User, Self::Entity, Self::Customer].into_iter().find(|kind| kind.as_str() == text)
+        [Self::User, Self::Machine, Self::Customer].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

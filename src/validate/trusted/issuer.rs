@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
-use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, refused};
+use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, rejected};
 use crate::validate::trusted::remote::{LONGEST, RemotePolicy, Source, without_secrets};
 
 /// An issuer elsewhere whose tokens are accepted beside one's own.
@@ -118,7 +118,7 @@ impl TrustedIssuer {
     }
 
     /// How its claims are read. By default `sub` is a user, who may do nothing, since what permissions
-    /// of another issuer mean here is the host's to say. A token whose claims are refused is a 401.
+    /// of another issuer mean here is the host's to say. A token whose claims are rejected is a 401.
     pub fn map_claims(
         mut self,
         map: impl Fn(&ForeignClaims) -> Result<MappedClaims, Error> + Send + Sync + 'static,
@@ -134,7 +134,7 @@ impl TrustedIssuer {
     ) -> Self {
         self.map_claims(move |claims| {
             let claims = Value::Object(claims.as_object().clone());
-            map(serde_json::from_value(claims).map_err(|_| refused("not of the host's type"))?)
+            map(serde_json::from_value(claims).map_err(|_| rejected("not of the host's type"))?)
         })
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use countersign::{Caller, EntityId, ErrorKind, Password, Policy, Secret, Timestamp};
+use countersign::{EntityId, ErrorKind, Password, Policy, RequestContext, Secret, Timestamp};
 
 use crate::attacks::service::{
     DAY, ELSEWHERE, ENTITY_TOKEN, HOME, HOUR, LOGINS, Login, MINUTE, NAME, PEER, at_once,
@@ -158,8 +158,8 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
         let change = async |old: &str| {
             let [old, new] =
                 [old, "another good password"].map(|text| Password::new(text).unwrap());
-            let caller = Caller::default().address(HOME.parse().ok());
-            let changed = fixture.tokens.change_password(&id, old, new, &caller).await;
+            let context = RequestContext::default().address(HOME.parse().ok());
+            let changed = fixture.tokens.change_password(&id, old, new, &context).await;
             changed.map_err(|error| error.kind())
         };
         let mounted = async |organization: &str| {
@@ -212,11 +212,11 @@ fn guesses_at_a_secret_from_several_threads_count_one_by_one() {
     let (fixture, _server) = runtime.block_on(populated_service(by_name_and_address(FREE)));
     // Each round is a race of its own, from an address that nobody has guessed from.
     for round in 0..100_u8 {
-        let caller = Caller::default().address(Some([192, 0, 2, round].into()));
+        let context = RequestContext::default().address(Some([192, 0, 2, round].into()));
         let guess = async || {
             let secret = Secret::presented("a guess");
-            let refused = fixture.tokens.issue_entity_token(NAME, &secret, &caller).await;
-            refused.unwrap_err().kind() == ErrorKind::InvalidCredentials
+            let rejected = fixture.tokens.issue_machine_token(NAME, &secret, &context).await;
+            rejected.unwrap_err().kind() == ErrorKind::InvalidCredentials
         };
         let barrier = Barrier::new(THREADS);
         let race = || {

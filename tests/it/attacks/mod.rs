@@ -3,16 +3,16 @@
 //!
 //! | a cached token | test |
 //! |---|---|
-//! | that was taken back | `token_cache::a_known_token_is_refused_once_it_or_its_subject_was_taken_back`, `token_cache::a_known_token_is_refused_once_its_session_was_ended` |
-//! | that has expired, or whose clock went back | `token_cache::a_known_token_is_refused_once_it_has_expired_or_the_clock_went_back` |
-//! | whose key has retired | `token_cache::a_known_token_is_refused_once_its_key_has_retired` |
+//! | that was taken back | `token_cache::a_known_token_is_rejected_once_it_or_its_subject_was_taken_back`, `token_cache::a_known_token_is_rejected_once_its_session_was_ended` |
+//! | that has expired, or whose clock went back | `token_cache::a_known_token_is_rejected_once_it_has_expired_or_the_clock_went_back` |
+//! | whose key has retired | `token_cache::a_known_token_is_rejected_once_its_key_has_retired` |
 //! | of two validators with different policies | `token_cache::two_validators_with_different_rules_share_nothing` |
 //! | that garbage is to flush out | `token_cache::garbage_pushes_no_good_token_out` |
 //!
 //! | guessing | test |
 //! |---|---|
 //! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::login::why_a_customer_is_not_logged_in_cannot_be_told` |
-//! | told by the time taken | `users_and_entities::hashing_queue::logins_of_unknown_names_wait_and_are_refused_like_all_others`; measured by the benchmark `abuse` |
+//! | told by the time taken | `users_and_entities::hashing_queue::logins_of_unknown_names_wait_and_are_rejected_like_all_others`; measured by the benchmark `abuse` |
 //! | another way of writing the name | `attacks::guessing::a_throttle_is_not_bypassed_by_case_blanks_normalisation_homoglyphs_or_nul` |
 //! | another address that the client claims | `attacks::guessing::a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address` |
 //! | another route that checks the same secret | `attacks::guessing::a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secret` |
@@ -37,7 +37,7 @@
 //! | using a token up by requests that fail | `exchange::a_request_that_fails_does_not_use_the_token_up` |
 //! | a wider list by `*`, case or another scope key | `exchange::without_a_bearer_the_list_may_only_be_narrowed`, `attacks::exchange::a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_keys` |
 //! | empty lists, and permissions that only look like patterns | `exchange::a_list_that_is_malformed_is_a_422_that_names_every_fault` |
-//! | 10,000 entries | `exchange::ten_thousand_entries_are_refused_by_size` |
+//! | 10,000 entries | `exchange::ten_thousand_entries_are_rejected_by_size` |
 //! | custom claims named like registered ones | `attacks::exchange::custom_claims_named_like_registered_ones_stand_under_custom_claims_alone` |
 //! | an expiry in the past, far away, or written oddly | `attacks::exchange::an_expiry_is_an_instant_within_bounds_however_it_is_written` |
 //!
@@ -54,8 +54,8 @@
 //! | a body of 16 KiB and a byte | `users_and_entities::bodies::a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked` |
 //! | a body that comes slowly | `users_and_entities::bodies::a_body_that_does_not_arrive_in_time_is_a_408` |
 //! | another media type or charset | `users_and_entities::bodies::another_media_type_is_a_415_in_the_familys_words`, `users_and_entities::bodies::a_media_type_has_no_case_and_may_say_that_it_is_utf_8` |
-//! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_form_with_a_field_twice_is_refused`, `users_and_entities::bodies::json_is_read_strictly` |
-//! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::tokens::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::bodies::a_form_that_is_no_utf_8_is_refused` |
+//! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_form_with_a_field_twice_is_rejected`, `users_and_entities::bodies::json_is_read_strictly` |
+//! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::tokens::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::bodies::a_form_that_is_no_utf_8_is_rejected` |
 //! | a password of a megabyte | `users_and_entities::bodies::a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413` |
 //! | two `Authorization` headers, other cases, tabs and blanks | `layers::validate::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |
 //! | a token in the query | `attacks::input::a_token_in_the_query_is_not_looked_at` |
@@ -67,7 +67,7 @@
 //! | a flood of logins | `users_and_entities::hashing_queue::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
 //! | random tokens, names and addresses | `token_cache::memory_is_bounded_and_what_has_no_room_is_checked_again`, `service::throttle::tests`; measured by the benchmark `abuse` |
 //! | a store that is down, slow, or fails half-way | `users_and_entities::store_faults::a_store_out_of_reach_is_a_503_and_when_it_is_back_all_goes_on`, `users_and_entities::store_faults::a_store_that_never_answers_is_a_503_at_the_deadline`, `attacks::exchange::a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up`, and against real engines `engine_faults` |
-//! | the feed of revocations cut | `housekeeping::tokens_are_refused_while_the_feed_has_been_silent_for_too_long_and_no_longer` |
+//! | the feed of revocations cut | `housekeeping::tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_longer` |
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
 

@@ -44,8 +44,8 @@ async fn the_code_of_one_session_is_nothing_to_another_of_the_same_customer() {
         (second, second_code) = session_with_code(&fixture).await;
     }
     for _ in 0..4 {
-        let refused = present_code(&server, &second, &first_code).await;
-        assert_problem(&refused, 401, "one-time-password-invalid");
+        let rejected = present_code(&server, &second, &first_code).await;
+        assert_problem(&rejected, 401, "one-time-password-invalid");
     }
     present_code(&server, &second, &second_code).await.expect(201);
     // What went wrong there has cost nothing here.
@@ -163,7 +163,7 @@ async fn a_customer_is_not_sent_codes_without_end() {
     start("cus_2").await.expect(201);
     assert_eq!(fixture.outbox.count(), 11);
     let listed = server.get(SESSIONS, Some(bearer)).await.expect(200);
-    assert_eq!(listed.header("pagination-total"), "11", "what was refused has left nothing");
+    assert_eq!(listed.header("pagination-total"), "11", "what was rejected has left nothing");
     fixture.clock.advance(Duration::from_secs(retry_after(&told)));
     start("cus_1").await.expect(201);
 }

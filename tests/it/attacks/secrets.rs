@@ -42,9 +42,9 @@ impl EntityStore for Swapped {
 async fn a_secret_that_was_moved_to_another_entity_is_of_no_use_there() {
     let cluster = Cluster::new();
     let honest = cluster.plain_node();
-    honest.entity("rich", SECRET).await;
-    honest.entity("poor", "what the poor one has").await;
-    let [own, other] = ["poor", "rich"].map(|id| EntityId::entity(id).unwrap());
+    honest.machine("rich", SECRET).await;
+    honest.machine("poor", "what the poor one has").await;
+    let [own, other] = ["poor", "rich"].map(|id| EntityId::machine(id).unwrap());
     let moved = Swapped { inner: cluster.store.clone(), own, other };
     let node = Fixture::with(|builder| {
         let key = SealingKey::from_bytes([1; 32]);
@@ -76,8 +76,8 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
     };
     let (before, during, after) = (node(&[1]), node(&[2, 1]), node(&[2]));
     let [old, both, new] = [serve(&before).await, serve(&during).await, serve(&after).await];
-    before.entity("aa-1", SECRET).await;
-    before.entity("aa-2", "another secret of the tests").await;
+    before.machine("aa-1", SECRET).await;
+    before.machine("aa-2", "another secret of the tests").await;
     let login = async |server: &Server, id: &str, secret: &str| {
         Login::Entity.attempt(server, HOME, id, secret).await.status().as_u16()
     };
@@ -107,7 +107,7 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
         assert_eq!(login(server, id, secret).await, 401);
     }
     let (token, code) = session_with_code(&before).await;
-    let refused = present_code(&new, &token, &code).await;
-    assert_problem(&refused, 401, "one-time-password-invalid");
+    let rejected = present_code(&new, &token, &code).await;
+    assert_problem(&rejected, 401, "one-time-password-invalid");
     present_code(&both, &token, &code).await.expect(201);
 }

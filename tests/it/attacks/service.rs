@@ -50,7 +50,7 @@ pub async fn serve(fixture: &Fixture) -> Server {
 pub async fn populated_service(policy: Policy) -> (Fixture, Server) {
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user(NAME, json!([])).await;
-    fixture.entity(NAME, SECRET).await;
+    fixture.machine(NAME, SECRET).await;
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let customer = CustomerId::new("cus_1").unwrap();
     let credential = Entity::customer(NAME, hash, customer, false).unwrap();

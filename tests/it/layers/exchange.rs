@@ -3,7 +3,9 @@ use std::time::Duration;
 use axum::Router;
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault};
-use countersign::{AuthenticationToken, Caller, ExchangeRequest, OrganizationId, Policy, Refusal};
+use countersign::{
+    AuthenticationToken, ExchangeRequest, OrganizationId, Policy, Rejection, RequestContext,
+};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -12,7 +14,7 @@ use serde_json::json;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{
-    ask, assert_refused, axum_whoami, bearer, challenge, cookie, extracting, issuing, post_to,
+    ask, assert_rejected, axum_whoami, bearer, challenge, cookie, extracting, issuing, post_to,
     request_with, session, user_token, whoami,
 };
 use crate::support::{Answer, Fixture, ISSUER, START, Server};
@@ -121,27 +123,27 @@ async fn the_jwt_never_outlives_its_session() {
 #[track_caller]
 fn assert_unknown_session(answer: &Answer) {
     let detail = "The authentication token is not valid";
-    assert_refused(answer, 401, detail, Some(&challenge("invalid_token", detail)));
+    assert_rejected(answer, 401, detail, Some(&challenge("invalid_token", detail)));
 }
 
 #[tokio::test]
-async fn a_session_that_was_ended_is_refused_from_the_next_request_on() {
+async fn a_session_that_was_ended_is_rejected_from_the_next_request_on() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
     let text = session(&fixture).await;
     let token = AuthenticationToken::from_text(&text).unwrap();
     let jwt = handed_on(server.get("/", Some(&text)).await);
-    fixture.tokens.log_out_customer(&token, &Caller::default()).await.unwrap();
+    fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
     let (name, value) = cookie(&text);
     assert_unknown_session(&server.get("/", Some(&text)).await);
     assert_unknown_session(&ask(&server, "/", &[(name, &value)]).await);
     let answer = server.get("/", Some(&jwt)).await;
     let detail = "The access token is not valid";
-    assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+    assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
 }
 
 #[tokio::test]
-async fn a_session_that_was_used_up_by_an_exchange_is_refused_from_the_next_request_on() {
+async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_request_on() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
     let text = session(&fixture).await;
@@ -168,7 +170,7 @@ async fn a_jwt_passes_through_the_exchange_layer_as_it_is() {
     let detail = "The access token is not valid";
     for (name, value) in [bearer(&stranger), cookie(&stranger), bearer("a.b.c"), bearer(".")] {
         let answer = ask(&server, "/", &[(name, &value)]).await;
-        assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+        assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
     }
 }
 
@@ -193,16 +195,16 @@ async fn an_authentication_token_that_no_session_answers_to_is_a_401() {
 }
 
 #[tokio::test]
-async fn a_session_that_needs_a_one_time_password_is_refused() {
+async fn a_session_that_needs_a_one_time_password_is_rejected() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
     let token = fixture.session(|new| new.otp_required(true)).await;
     let detail = "The session needs a one-time password first";
     for (name, value) in [bearer(&token), cookie(&token)] {
         let answer = ask(&server, "/", &[(name, &value)]).await;
-        assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+        assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
     }
-    // Being refused is no try: the right code still works.
+    // Being rejected is no try: the right code still works.
     let code = fixture.outbox.last_code();
     let token = AuthenticationToken::from_text(&token).unwrap();
     let request = ExchangeRequest::default().one_time_password(code);
@@ -210,14 +212,14 @@ async fn a_session_that_needs_a_one_time_password_is_refused() {
 }
 
 #[tokio::test]
-async fn without_credentials_the_exchange_layer_refuses_or_lets_pass_as_told() {
+async fn without_credentials_the_exchange_layer_rejects_or_lets_pass_as_told() {
     let fixture = Fixture::new();
     let required = exchanging(&fixture).await;
     let expected = format!("Bearer realm=\"{ISSUER}\"");
     let none = [vec![], vec![(COOKIE, "theme=dark")], vec![(AUTHORIZATION, "Basic b3BzOnB3")]];
     for headers in &none {
         let answer = ask(&required, "/", headers).await;
-        assert_refused(&answer, 401, "A bearer token is required", Some(&expected));
+        assert_rejected(&answer, 401, "A bearer token is required", Some(&expected));
     }
     let layer = fixture.tokens.exchange_layer().optional();
     let optional = Server::start(axum_whoami().merge(extracting_below("/extract")).layer(layer));
@@ -251,7 +253,7 @@ async fn two_opinions_about_who_is_asking_are_a_400() {
         vec![(AUTHORIZATION, "Bearer"), (COOKIE, first.as_str())],
     ] {
         let answer = ask(&server, "/", &headers).await;
-        assert_refused(&answer, 400, detail, Some(&challenge("invalid_request", detail)));
+        assert_rejected(&answer, 400, detail, Some(&challenge("invalid_request", detail)));
     }
     let same = format!("{first}; {first}");
     ask(&server, "/", &[(COOKIE, &same)]).await.expect(200);
@@ -321,14 +323,14 @@ async fn permissions_and_validation_work_behind_an_exchange_layer() {
 }
 
 #[tokio::test]
-async fn a_hook_shapes_the_refusals_of_an_exchange_layer() {
+async fn a_hook_shapes_the_rejections_of_an_exchange_layer() {
     let fixture = Fixture::new();
-    let hook = |refusal: &Refusal| {
-        let mut response = Response::new(format!("{:?}", refusal.reason()));
-        *response.status_mut() = refusal.status();
+    let hook = |rejection: &Rejection| {
+        let mut response = Response::new(format!("{:?}", rejection.reason()));
+        *response.status_mut() = rejection.status();
         response
     };
-    let layer = fixture.tokens.exchange_layer().cookie("shop").refuse_with(hook);
+    let layer = fixture.tokens.exchange_layer().cookie("shop").reject_with(hook);
     let service = layer.layer(service_fn(whoami::<String>));
     let (name, value) = bearer("unknown");
     for (headers, reason) in [
@@ -359,7 +361,7 @@ async fn an_exchange_layer_serves_plain_tower_with_any_body() {
 
 #[tokio::test]
 async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
-    let down = StoreFault::unavailable("connection to 10.0.0.7:6379 refused");
+    let down = StoreFault::unavailable("connection to 10.0.0.7:6379 rejected");
     for fault in [down, StoreFault::hang()] {
         let store = FaultyStore::new(MemoryStore::new());
         store.fail(Calls::all(), fault);
@@ -373,7 +375,7 @@ async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
         for (name, value) in [bearer(token.expose()), cookie(token.expose())] {
             let answer = ask(&server, "/", &[(name, &value)]).await;
             let detail = "The service is unavailable, try again later";
-            assert_refused(&answer, 503, detail, None);
+            assert_rejected(&answer, 503, detail, None);
             assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
         }
         // What needs no store goes on.

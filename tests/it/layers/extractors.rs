@@ -1,7 +1,7 @@
 use countersign::Grant;
 use serde_json::{Value, json};
 
-use crate::layers::{assert_refused, challenge, extracting, token_of, user_token};
+use crate::layers::{assert_rejected, challenge, extracting, token_of, user_token};
 use crate::support::log::Log;
 use crate::support::{Fixture, ISSUER, Server};
 
@@ -39,7 +39,7 @@ async fn claims_that_do_not_read_as_the_handlers_own_are_a_401() {
     {
         let token = with_claims(&fixture, claims);
         for path in ["/mine", "/maybe/mine"] {
-            assert_refused(&server.get(path, Some(&token)).await, 401, detail, Some(&expected));
+            assert_rejected(&server.get(path, Some(&token)).await, 401, detail, Some(&expected));
         }
         server.get("/", Some(&token)).await.expect(200);
     }
@@ -57,7 +57,7 @@ async fn behind_an_optional_layer_the_handler_says_whether_it_demands_a_token() 
     let expected = format!("Bearer realm=\"{ISSUER}\"");
     for path in ["/", "/mine"] {
         let answer = server.get(path, None).await;
-        assert_refused(&answer, 401, "A bearer token is required", Some(&expected));
+        assert_rejected(&answer, 401, "A bearer token is required", Some(&expected));
     }
 }
 
@@ -70,7 +70,7 @@ async fn an_extractor_without_its_layer_is_a_500_and_the_log_says_why() {
     let token = user_token(&fixture);
     for (count, path) in ["/", "/mine", "/maybe", "/maybe/mine"].into_iter().enumerate() {
         let answer = server.get(path, Some(&token)).await;
-        assert_refused(&answer, 500, "The server is not set up right", None);
+        assert_rejected(&answer, 500, "The server is not set up right", None);
         let errors = log.errors();
         assert_eq!(errors.len(), count + 1, "{errors:?}");
         let told = errors.last().unwrap();

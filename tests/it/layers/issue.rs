@@ -4,7 +4,8 @@ use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::post;
 use countersign::{
-    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, Refusal, SameSite, SubjectType, TokenService,
+    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, Rejection, SameSite, SubjectType,
+    TokenService,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -12,7 +13,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt as _, service_fn};
 
-use crate::layers::{assert_refused, issuing, post_to};
+use crate::layers::{assert_rejected, issuing, post_to};
 use crate::support::log::Log;
 use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server};
 
@@ -136,7 +137,7 @@ async fn a_grant_that_cannot_be_signed_is_a_500_and_the_log_says_why() {
     let _guard = log.listen();
     let server = Server::start(issuing().layer(fixture.tokens.issue_layer().as_cookie())).await;
     let answer = post_to(&server, "/blank").await;
-    assert_refused(&answer, 500, "The server is not set up right", None);
+    assert_rejected(&answer, 500, "The server is not set up right", None);
     assert!(!answer.headers().contains_key("set-cookie"));
     let errors = log.errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -192,9 +193,9 @@ async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
         let nobody = Issue(Grant::user(" ")).into_response();
         Ok::<_, Infallible>(nobody.map(|_| String::new()))
     });
-    let layer = fixture.tokens.issue_layer().refuse_with(|refusal: &Refusal| {
-        let mut response = Response::new(format!("oops: {}", refusal.reason().as_str()));
-        *response.status_mut() = refusal.status();
+    let layer = fixture.tokens.issue_layer().reject_with(|rejection: &Rejection| {
+        let mut response = Response::new(format!("oops: {}", rejection.reason().as_str()));
+        *response.status_mut() = rejection.status();
         response
     });
     let answer = layer.layer(unsignable).oneshot(Request::new(())).await.unwrap();

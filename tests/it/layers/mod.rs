@@ -78,9 +78,9 @@ fn challenge(error: &str, description: &str) -> String {
     format!("Bearer realm=\"{ISSUER}\", error=\"{error}\", error_description=\"{description}\"")
 }
 
-/// Checks a refusal in problem details.
+/// Checks a rejection in problem details.
 #[track_caller]
-fn assert_refused(answer: &Answer, status: u16, detail: &str, challenge: Option<&str>) {
+fn assert_rejected(answer: &Answer, status: u16, detail: &str, challenge: Option<&str>) {
     assert_eq!(answer.status().as_u16(), status, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!(answer.header("cache-control"), "no-store");

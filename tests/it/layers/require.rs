@@ -1,13 +1,13 @@
 use axum::Router;
 use axum::routing::get;
-use countersign::{Refusal, RequireLayer};
+use countersign::{Rejection, RequireLayer};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, Response, StatusCode};
 use serde_json::json;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{
-    ask, assert_refused, axum_whoami, bearer, challenge, request_with, user_token, user_with,
+    ask, assert_rejected, axum_whoami, bearer, challenge, request_with, user_token, user_with,
     whoami,
 };
 use crate::support::log::Log;
@@ -27,7 +27,7 @@ async fn a_token_without_the_permission_is_a_403_that_names_it() {
         user_with(&fixture, json!({}), &["PostOrder", "getorders", "GetOrdersAll"]),
         user_with(&fixture, json!({"organizationId": ["org_1"]}), &["GetOrders"]),
     ] {
-        assert_refused(&server.get("/", Some(&token)).await, 403, detail, Some(&scope));
+        assert_rejected(&server.get("/", Some(&token)).await, 403, detail, Some(&scope));
     }
     for permissions in [&["GetOrders"][..], &["*"], &["PostOrder", "GetOrders"]] {
         let token = user_with(&fixture, json!({}), permissions);
@@ -35,7 +35,7 @@ async fn a_token_without_the_permission_is_a_403_that_names_it() {
     }
     let nobody = server.get("/", None).await;
     let expected = format!("Bearer realm=\"{ISSUER}\"");
-    assert_refused(&nobody, 401, "A bearer token is required", Some(&expected));
+    assert_rejected(&nobody, 401, "A bearer token is required", Some(&expected));
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn an_anonymous_request_is_a_401_where_a_permission_is_required() {
     let server = Server::start(app).await;
     let expected = format!("Bearer realm=\"{ISSUER}\"");
     let answer = server.get("/", None).await;
-    assert_refused(&answer, 401, "A bearer token is required", Some(&expected));
+    assert_rejected(&answer, 401, "A bearer token is required", Some(&expected));
     let token = user_with(&fixture, json!({}), &["GetOrders"]);
     server.get("/", Some(&token)).await.expect(200);
 }
@@ -140,13 +140,13 @@ async fn permissions_add_up_where_layers_do() {
 #[tokio::test]
 async fn a_hook_of_a_require_layer_is_told_the_permission() {
     let fixture = Fixture::new();
-    let hook = |refusal: &Refusal| {
-        let text = format!("{:?} {:?}", refusal.reason(), refusal.permission());
+    let hook = |rejection: &Rejection| {
+        let text = format!("{:?} {:?}", rejection.reason(), rejection.permission());
         let mut response = Response::new(text);
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
     };
-    let layer = (fixture.tokens.validate_layer(), RequireLayer::new("GetOrders").refuse_with(hook));
+    let layer = (fixture.tokens.validate_layer(), RequireLayer::new("GetOrders").reject_with(hook));
     let service = layer.layer(service_fn(whoami::<String>));
     let (name, value) = bearer(&user_token(&fixture));
     let answer = service.oneshot(request_with(&[(name, &value)])).await.unwrap();
@@ -187,5 +187,5 @@ async fn layers_in_the_wrong_order_are_a_500() {
     let server = Server::start(app).await;
     let token = user_with(&fixture, json!({}), &["*"]);
     let answer = server.get("/", Some(&token)).await;
-    assert_refused(&answer, 500, "The server is not set up right", None);
+    assert_rejected(&answer, 500, "The server is not set up right", None);
 }

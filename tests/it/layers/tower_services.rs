@@ -3,7 +3,7 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use axum::response::IntoResponse as _;
-use countersign::layers::RefusableFuture;
+use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
 use countersign::layers::require::Require;
@@ -12,7 +12,7 @@ use countersign::store::{MemoryStore, StoreError};
 use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
-    ProblemDetails, Refusal, RequireLayer, Secret, Session, Timestamp, TokenFault, TokenService,
+    ProblemDetails, Rejection, RequireLayer, Secret, Session, Timestamp, TokenFault, TokenService,
     TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
 };
 use http::{HeaderName, Request, Response, StatusCode};
@@ -56,7 +56,7 @@ impl Service<Request<String>> for Wary {
     }
 }
 
-/// Calls a service many times, refused and let through, and clones of it in between.
+/// Calls a service many times, rejected and let through, and clones of it in between.
 async fn call_again_and_again<S>(mut service: S, headers: &[(HeaderName, &str)], good: StatusCode)
 where
     S: Service<Request<String>, Response = Response<String>, Error = Infallible> + Clone,
@@ -190,7 +190,7 @@ fn what_is_public_goes_across_threads_and_is_cloned_where_it_can_be() {
     cloned::<IssuedToken>();
     cloned::<IssuedSecret>();
     cloned::<Timestamp>();
-    cloned::<Refusal>();
+    cloned::<Rejection>();
     cloned::<Issue>();
     cloned::<Bearer<MyOwnClaims>>();
     shared::<Validated>();
@@ -205,7 +205,7 @@ fn what_is_public_goes_across_threads_and_is_cloned_where_it_can_be() {
     cloned::<Require<Wary>>();
     cloned::<IssueService<Wary>>();
     cloned::<Exchange<Wary>>();
-    sent::<RefusableFuture<Ready<Result<Response<String>, Infallible>>, String>>();
+    sent::<GuardFuture<Ready<Result<Response<String>, Infallible>>, String>>();
     sent::<IssueFuture<Ready<Result<Response<String>, Infallible>>>>();
 
     fn error<T: std::error::Error>() {}

@@ -2,7 +2,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::{Grant, KeyRing, Refusal, RefusalReason, TokenFault, ValidateLayer, Validator};
+use countersign::{
+    Grant, KeyRing, Rejection, RejectionReason, TokenFault, ValidateLayer, Validator,
+};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{
-    ask, assert_refused, axum_whoami, bearer, challenge, found, request_with, user_token, whoami,
+    ask, assert_rejected, axum_whoami, bearer, challenge, found, request_with, user_token, whoami,
 };
 use crate::support::{Fixture, ISSUER, Server};
 
@@ -41,12 +43,12 @@ async fn a_request_without_credentials_is_a_401_without_an_error_code() {
     answers.push(ask(&server, &format!("/?access_token={token}"), &[]).await);
     answers.push(ask(&server, "/", &[(COOKIE, &format!("__Host-session={token}"))]).await);
     for answer in answers {
-        assert_refused(&answer, 401, "A bearer token is required", Some(&expected));
+        assert_rejected(&answer, 401, "A bearer token is required", Some(&expected));
     }
 }
 
 #[tokio::test]
-async fn an_optional_layer_lets_anonymous_requests_pass_and_refuses_bad_ones_still() {
+async fn an_optional_layer_lets_anonymous_requests_pass_and_rejects_bad_ones_still() {
     let fixture = Fixture::new();
     let layer = fixture.tokens.validate_layer().optional();
     let server = Server::start(axum_whoami().layer(layer)).await;
@@ -59,7 +61,7 @@ async fn an_optional_layer_lets_anonymous_requests_pass_and_refuses_bad_ones_sti
     for bad in [&stranger, "a.b.c", "opaque"] {
         let answer = server.get("/", Some(bad)).await;
         let detail = "The access token is not valid";
-        assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+        assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
     }
     let malformed = ask(&server, "/", &[(AUTHORIZATION, "Bearer")]).await;
     malformed.expect(400);
@@ -75,11 +77,11 @@ async fn a_token_that_has_expired_is_told_so() {
     fixture.clock.advance(Duration::from_secs(1));
     let answer = server.get("/", Some(&token)).await;
     let detail = "The access token has expired";
-    assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+    assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
 }
 
 #[tokio::test]
-async fn a_token_that_was_taken_back_is_refused_from_then_on() {
+async fn a_token_that_was_taken_back_is_rejected_from_then_on() {
     let fixture = Fixture::new();
     let server = Server::start(axum_whoami().layer(fixture.tokens.validate_layer())).await;
     let issued = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
@@ -87,7 +89,7 @@ async fn a_token_that_was_taken_back_is_refused_from_then_on() {
     fixture.tokens.revoke_token(&issued.token_id).await.unwrap();
     let answer = server.get("/", Some(issued.access_token.expose())).await;
     let detail = "The access token is not valid";
-    assert_refused(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
+    assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
 }
 
 #[tokio::test]
@@ -113,27 +115,27 @@ async fn credentials_that_cannot_be_read_are_a_400() {
         ] {
             let headers: Vec<_> = values.iter().map(|value| (AUTHORIZATION, *value)).collect();
             let answer = ask(&server, "/", &headers).await;
-            assert_refused(&answer, 400, detail, Some(&challenge("invalid_request", detail)));
+            assert_rejected(&answer, 400, detail, Some(&challenge("invalid_request", detail)));
         }
     }
 }
 
 #[tokio::test]
-async fn a_hook_shapes_the_refusal_and_the_challenge_stays() {
+async fn a_hook_shapes_the_rejection_and_the_challenge_stays() {
     let fixture = Fixture::new();
-    let hook = |refusal: &Refusal| {
-        let reason = match refusal.reason() {
-            RefusalReason::MissingCredentials => "missing",
-            RefusalReason::InvalidToken(TokenFault::Malformed) => "malformed token",
+    let hook = |rejection: &Rejection| {
+        let reason = match rejection.reason() {
+            RejectionReason::MissingCredentials => "missing",
+            RejectionReason::InvalidToken(TokenFault::Malformed) => "malformed token",
             _ => "another",
         };
         let mut response = Response::new(axum::body::Body::from(format!("oops: {reason}")));
-        *response.status_mut() = refusal.status();
+        *response.status_mut() = rejection.status();
         response.headers_mut().insert("content-type", HeaderValue::from_static("text/oops"));
         response.headers_mut().insert("cache-control", HeaderValue::from_static("private"));
         response
     };
-    let layer = fixture.tokens.validate_layer().refuse_with(hook);
+    let layer = fixture.tokens.validate_layer().reject_with(hook);
     let server = Server::start(axum_whoami().layer(layer)).await;
     let answer = server.get("/", None).await.expect(401);
     assert_eq!(answer.text(), "oops: missing");
@@ -146,12 +148,12 @@ async fn a_hook_shapes_the_refusal_and_the_challenge_stays() {
     assert_eq!(answer.header("www-authenticate"), expected);
 
     // A hook that forgets all headers cannot forget these.
-    let bare = |refusal: &Refusal| {
+    let bare = |rejection: &Rejection| {
         let mut response = Response::new(String::new());
-        *response.status_mut() = refusal.status();
+        *response.status_mut() = rejection.status();
         response
     };
-    let service = fixture.tokens.validate_layer().refuse_with(bare).layer(service_fn(whoami));
+    let service = fixture.tokens.validate_layer().reject_with(bare).layer(service_fn(whoami));
     let response = service.oneshot(Request::new(String::new())).await.unwrap();
     assert!(response.headers().contains_key("www-authenticate"));
     assert_eq!(response.headers()["cache-control"], "no-store");

@@ -87,13 +87,13 @@ fn appendix_a_4_a_key_for_ecdsa_p521_is_none_of_ours() {
 }
 
 #[test]
-fn appendix_a_5_an_unsecured_jws_is_refused() {
+fn appendix_a_5_an_unsecured_jws_is_rejected() {
     let token = format!("eyJhbGciOiJub25lIn0.{PAYLOAD}.");
     assert_eq!(validator().validate(&token).unwrap_err(), TokenFault::Malformed);
 }
 
 #[test]
-fn appendix_a_6_and_a_7_the_json_serializations_are_refused() {
+fn appendix_a_6_and_a_7_the_json_serializations_are_rejected() {
     let signature =
         "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
     let signed = json!({
@@ -116,7 +116,7 @@ fn appendix_c_base64url_without_padding() {
 }
 
 #[test]
-fn appendix_e_an_unknown_critical_extension_is_refused() {
+fn appendix_e_an_unknown_critical_extension_is_rejected() {
     let header = base64url_encode(
         r#"{"alg":"none","crit":["http://example.invalid/UNDEFINED"],"http://example.invalid/UNDEFINED":true}"#,
     );

@@ -81,7 +81,7 @@ fn section_4_4_hmac_sha2_integrity_protection() {
 }
 
 #[test]
-fn section_4_5_a_signature_with_detached_content_is_refused() {
+fn section_4_5_a_signature_with_detached_content_is_rejected() {
     let header =
         base64url_encode(r#"{"alg":"HS256","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037"}"#);
     let token = format!("{header}..s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0");

@@ -157,7 +157,7 @@ async fn why_a_customer_is_not_logged_in_cannot_be_told() {
     let elsewhere = Some(OrganizationId::new("org_2").unwrap());
     register_credential(&fixture, "elsewhere", |entity| entity.with_organization(elsewhere)).await;
     fixture.user("a-user", json!([])).await;
-    fixture.entity("a-machine", PASSWORD).await;
+    fixture.machine("a-machine", PASSWORD).await;
 
     let long = "n".repeat(300);
     let mut answers = Vec::new();

@@ -23,7 +23,7 @@ fn retry_after(answer: &Answer) -> u64 {
 }
 
 #[tokio::test]
-async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_refuse() {
+async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_reject() {
     let (fixture, server) = fixture().await;
     register_guarded_credential(&fixture, NAME).await;
     register_credential(&fixture, "open", |entity| entity).await;
@@ -123,8 +123,8 @@ async fn wrong_tries_go_on_counting_over_codes_that_are_sent_again() {
     for tries in [2, 2, 1] {
         for _ in 0..tries {
             let code = wrong_code_for(&fixture.outbox.last_code());
-            let refused = present_code(&server, &token, &code).await;
-            assert_problem(&refused, 401, "one-time-password-invalid");
+            let rejected = present_code(&server, &token, &code).await;
+            assert_problem(&rejected, 401, "one-time-password-invalid");
         }
         fixture.clock.advance(MINUTE);
         let sent = send_again(&server, &token).await;

@@ -17,7 +17,7 @@ use crate::support::{ISSUER, acl_of};
 async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
     let (fixture, server) = fixture().await;
     let acl = acl_of(json!([{"scope": {}, "permissions": [START_PERMISSION]}]));
-    for subject_type in [SubjectType::User, SubjectType::Entity] {
+    for subject_type in [SubjectType::User, SubjectType::Machine] {
         let bearer = token_of(&fixture, Grant::new(subject_type, "ops").acl(acl.clone()));
         let answer =
             server.post(SESSIONS, Some(&bearer), &passwordless_for("cus 1/ü")).await.expect(201);
@@ -136,7 +136,7 @@ async fn a_session_is_given_no_more_than_its_bearer_holds() {
     assert_eq!(claims["acl"], json!([within]));
     assert_eq!(claims["customClaims"], json!({"locale": "de"}));
     let listed = server.get(SESSIONS, Some(&bearer_of_everything(&fixture))).await.expect(200);
-    assert_eq!(listed.json(), json!([]), "those that were refused have left nothing behind");
+    assert_eq!(listed.json(), json!([]), "those that were rejected have left nothing behind");
 }
 
 #[tokio::test]

@@ -137,8 +137,8 @@ async fn behind_the_exchange_layer_the_first_request_after_a_logout_is_a_401() {
         server.get("/orders", Some(&token)).await.expect(200);
     }
     assert_no_content(&log_out(&server, &token).await);
-    let refused = [by_cookie().await, server.get("/orders", Some(&token)).await];
-    for answer in refused {
+    let rejected = [by_cookie().await, server.get("/orders", Some(&token)).await];
+    for answer in rejected {
         assert!(answer.expect(401).header("www-authenticate").contains("invalid_token"));
     }
 }

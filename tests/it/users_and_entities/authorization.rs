@@ -19,7 +19,7 @@ async fn a_manager_of_one_organization_has_no_say_in_another() {
     let fixture = Fixture::new();
     let organization = |id: &str| OrganizationId::new(id).unwrap();
     for (id, of) in [("of-1", Some(organization("org_1"))), ("of-none", None)] {
-        let entity = Entity::entity(id).unwrap().with_organization(of);
+        let entity = Entity::machine(id).unwrap().with_organization(of);
         fixture.tokens.register(entity).await.unwrap();
     }
     let server = fixture.serve().await;
@@ -146,8 +146,8 @@ async fn a_token_that_is_not_accepted_is_a_401_invalid_token() {
 #[tokio::test]
 async fn who_may_not_manage_an_entity_is_not_told_whether_it_exists() {
     let (fixture, server) = service().await;
-    fixture.entity("aa-2", SECRET).await;
-    let disabled = Entity::entity("disabled").unwrap().with_disabled(true);
+    fixture.machine("aa-2", SECRET).await;
+    let disabled = Entity::machine("disabled").unwrap().with_disabled(true);
     fixture.tokens.register(disabled).await.unwrap();
     let everything =
         |kind, name: &str| token_of(&fixture, Grant::new(kind, name).acl(Acl::everything()));
@@ -160,8 +160,8 @@ async fn who_may_not_manage_an_entity_is_not_told_whether_it_exists() {
         ("a disabled entity", manager.clone(), "disabled"),
         ("another spelling", manager.clone(), "AA-1"),
         ("a name that cannot be", manager.clone(), "aa-1\u{0}"),
-        ("an entity's token", everything(SubjectType::Entity, "aa-1"), "aa-1"),
-        ("another entity's token", everything(SubjectType::Entity, "aa-2"), "aa-1"),
+        ("an entity's token", everything(SubjectType::Machine, "aa-1"), "aa-1"),
+        ("another entity's token", everything(SubjectType::Machine, "aa-2"), "aa-1"),
         ("a customer's token", everything(SubjectType::Customer, "cus_1"), "aa-1"),
         ("no list", token_of(&fixture, Grant::user("nobody")), "aa-1"),
         ("no permission", manager_with(&fixture, everywhere.clone(), &["GetOrders"]), "aa-1"),
@@ -214,7 +214,7 @@ async fn a_user_who_logs_in_manages_secrets_with_the_token_from_the_route() {
         "permissions": ["ReadEntitySecret", "ResetEntitySecret"],
     }]);
     fixture.user("ops@example.com", acl).await;
-    fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+    fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     let server = fixture.serve().await;
     let login = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);
     let token = text_in(&login.json(), "accessToken");

@@ -67,7 +67,7 @@ async fn unknown_fields_are_ignored() {
         let secret = server.post(READ, Some(&manager), &body).await.expect(200).json();
         body["secret"] = secret["secret"].clone();
     }
-    fixture.entity("aa-2", SECRET).await;
+    fixture.machine("aa-2", SECRET).await;
     for form in [
         "id=aa-2&secret=a+secret+that+the+tests+know&scope[a]=b",
         "scope[a]=b&scope[]=c&scope%5Ba%5D.b=d&&=&id=aa-2&secret=a+secret+that+the+tests+know&",
@@ -77,7 +77,7 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_form_with_a_field_twice_is_refused() {
+async fn a_form_with_a_field_twice_is_rejected() {
     let (_fixture, server) = service().await;
     for form in [
         "username=a&username=b&password=c",
@@ -91,7 +91,7 @@ async fn a_form_with_a_field_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_no_utf_8_is_refused() {
+async fn a_form_that_is_no_utf_8_is_rejected() {
     let (_fixture, server) = service().await;
     for form in [
         &b"username=a&password=%FF"[..],

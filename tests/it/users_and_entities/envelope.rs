@@ -15,8 +15,8 @@ async fn the_timestamp_of_an_answer_is_now_in_utc_with_milliseconds() {
     let (fixture, server) = service().await;
     fixture.clock.set("2024-07-16T11:33:34.509999Z".parse().unwrap());
     let granted = entity_login(&server, "aa-1", SECRET).await.expect(200);
-    let refused = entity_login(&server, "aa-1", "wrong").await.expect(401);
-    for answer in [granted, refused] {
+    let rejected = entity_login(&server, "aa-1", "wrong").await.expect(401);
+    for answer in [granted, rejected] {
         assert_eq!(answer.json()["timestamp"], "2024-07-16T11:33:34.509Z");
     }
 }

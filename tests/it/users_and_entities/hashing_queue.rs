@@ -37,7 +37,7 @@ async fn occupy_blocking_thread() -> std::sync::mpsc::Sender<()> {
 }
 
 /// Logs in so many times at once while nothing can be hashed, until all but `served` of them are
-/// refused; then lets the others go on, and answers what they got.
+/// rejected; then lets the others go on, and answers what they got.
 async fn flood(server: &Server, name: &str, logins: usize, served: usize) -> Vec<Answer> {
     let hold = occupy_blocking_thread().await;
     let mut requests = tokio::task::JoinSet::new();
@@ -52,10 +52,10 @@ async fn flood(server: &Server, name: &str, logins: usize, served: usize) -> Vec
         requests.spawn(crate::support::send(server.address, request));
     }
     for _ in 0..logins - served {
-        // Where too many were let in, none of those is ever refused.
-        let refused = tokio::time::timeout(Duration::from_secs(60), requests.join_next()).await;
-        let refused = refused.expect("no more than those that are served may wait");
-        assert_unavailable(&refused.unwrap().unwrap());
+        // Where too many were let in, none of those is ever rejected.
+        let rejected = tokio::time::timeout(Duration::from_secs(60), requests.join_next()).await;
+        let rejected = rejected.expect("no more than those that are served may wait");
+        assert_unavailable(&rejected.unwrap().unwrap());
     }
     drop(hold);
     requests.join_all().await
@@ -105,7 +105,7 @@ fn a_login_that_has_waited_too_long_for_its_turn_is_a_503() {
 }
 
 #[test]
-fn logins_of_unknown_names_wait_and_are_refused_like_all_others() {
+fn logins_of_unknown_names_wait_and_are_rejected_like_all_others() {
     with_one_blocking_thread(async {
         let (_fixture, server) = service_with(|policy| {
             policy.hashing_permits(1).hashing_queue(3).hashing_deadline(Duration::from_secs(3600))

@@ -68,7 +68,7 @@ async fn service_with(change: impl FnOnce(Policy) -> Policy) -> (Fixture, Server
         builder.policy(change(Policy::default())).hashing_executor(on_blocking_threads)
     });
     fixture.user("ops@example.com", json!([{"scope": {}, "permissions": ["GetOrders"]}])).await;
-    fixture.entity("aa-1", SECRET).await;
+    fixture.machine("aa-1", SECRET).await;
     let server = fixture.serve().await;
     (fixture, server)
 }

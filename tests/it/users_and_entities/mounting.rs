@@ -34,7 +34,7 @@ async fn another_method_is_a_405_that_names_the_one_there_is() {
 #[tokio::test]
 async fn an_unknown_path_is_the_hosts_to_answer() {
     let fixture = Fixture::new();
-    fixture.entity("aa-1", SECRET).await;
+    fixture.machine("aa-1", SECRET).await;
     let host = Router::new()
         .route("/orders", axum::routing::get(|| async { "the host's orders" }))
         .merge(fixture.tokens.router())
@@ -57,7 +57,7 @@ async fn an_unknown_path_is_the_hosts_to_answer() {
 #[tokio::test]
 async fn the_router_serves_in_a_host_that_has_a_state_of_its_own() {
     let fixture = Fixture::new();
-    fixture.entity("aa-1", SECRET).await;
+    fixture.machine("aa-1", SECRET).await;
     let greet = |axum::extract::State(name): axum::extract::State<Arc<str>>| async move {
         format!("hello {name}")
     };
@@ -76,7 +76,7 @@ async fn below_an_organization_only_its_own_entities_are_managed() {
     for (id, organization) in [("of-1", Some("org_1")), ("of-2", Some("org_2")), ("of-none", None)]
     {
         let organization = organization.map(|id| OrganizationId::new(id).unwrap());
-        let entity = Entity::entity(id).unwrap().with_organization(organization);
+        let entity = Entity::machine(id).unwrap().with_organization(organization);
         fixture.tokens.register(entity).await.unwrap();
     }
     let nested = Router::new().nest("/organizations/{organizationId}", fixture.tokens.router());

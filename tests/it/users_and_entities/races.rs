@@ -43,7 +43,7 @@ async fn of_resets_at_once_one_wins_and_all_callers_are_told_its_secret() {
     const CALLERS: usize = 8;
     let store = FaultyStore::new(MemoryStore::new());
     let fixture = Fixture::with(|builder| builder.entities(store.clone()));
-    fixture.entity("aa-1", SECRET).await;
+    fixture.machine("aa-1", SECRET).await;
     let server = fixture.serve().await;
     let manager = manager(&fixture);
     for _ in 0..5 {
@@ -64,7 +64,7 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
     const READERS: usize = 8;
     let store = FaultyStore::new(MemoryStore::new());
     let fixture = Fixture::with(|builder| builder.entities(store.clone()));
-    fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+    fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     let server = fixture.serve().await;
     let manager = manager(&fixture);
     let ((), read, reset) = tokio::join!(

@@ -135,7 +135,7 @@ async fn reading_answers_the_same_secret_as_often_as_asked_and_never_extends_it(
 async fn an_entity_gets_its_first_secret_by_reading_where_resetting_is_permitted_too() {
     let fixture = Fixture::new();
     for id in ["aa-1", "aa-2"] {
-        fixture.tokens.register(Entity::entity(id).unwrap()).await.unwrap();
+        fixture.tokens.register(Entity::machine(id).unwrap()).await.unwrap();
     }
     let server = fixture.serve().await;
     let reader = manager_with(&fixture, json!({}), &["ReadEntitySecret"]);
@@ -166,8 +166,8 @@ async fn a_reset_ends_the_old_secret_at_once() {
     let manager = manager(&fixture);
     entity_login(&server, "aa-1", SECRET).await.expect(200);
     let reset = server.post(RESET, Some(&manager), &complete()).await.expect(200).json();
-    let refused = entity_login(&server, "aa-1", SECRET).await;
-    assert_error(&refused, 401, "Unauthorized", WRONG_SECRET);
+    let rejected = entity_login(&server, "aa-1", SECRET).await;
+    assert_error(&rejected, 401, "Unauthorized", WRONG_SECRET);
     entity_login(&server, "aa-1", &text_in(&reset, "secret")).await.expect(200);
     let read = server.post(READ, Some(&manager), &complete()).await.expect(200).json();
     assert_eq!(read["secret"], reset["secret"]);
@@ -252,7 +252,7 @@ async fn tokens_that_were_issued_before_a_reset_stay_valid_to_their_end() {
 #[tokio::test]
 async fn a_policy_takes_issued_tokens_back_at_a_reset() {
     let (fixture, server) = service_with(|policy| policy.revoke_tokens_on_secret_reset(true)).await;
-    fixture.entity("aa-2", SECRET).await;
+    fixture.machine("aa-2", SECRET).await;
     fixture.clock.advance(Duration::from_secs(10));
     let login = async |id: &str, secret: &str| {
         let answer = entity_login(&server, id, secret).await.expect(200);
@@ -276,7 +276,7 @@ async fn a_policy_takes_issued_tokens_back_at_a_reset() {
 }
 
 #[tokio::test]
-async fn a_refused_reset_leaves_the_secret_as_it_was() {
+async fn a_rejected_reset_leaves_the_secret_as_it_was() {
     let (fixture, server) = service().await;
     let manager = manager(&fixture);
     for (field, value) in

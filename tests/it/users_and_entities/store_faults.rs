@@ -15,14 +15,14 @@ use crate::support::{Fixture, Server};
 
 type Store = FaultyStore<MemoryStore>;
 
-const DRIVERS_MESSAGE: &str = "connection to 10.0.0.7:5432 refused for user shop_rw";
+const DRIVERS_MESSAGE: &str = "connection to 10.0.0.7:5432 rejected for user shop_rw";
 
 /// A user and an entity, over a store that fails as it is told to.
 async fn service_over_faulty_store() -> (Store, Fixture, Server) {
     let store = FaultyStore::new(MemoryStore::new());
     let fixture = Fixture::with(|builder| builder.entities(store.clone()));
     fixture.user("ops@example.com", json!([])).await;
-    fixture.entity("aa-1", SECRET).await;
+    fixture.machine("aa-1", SECRET).await;
     let server = fixture.serve().await;
     (store, fixture, server)
 }

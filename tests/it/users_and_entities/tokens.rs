@@ -188,9 +188,9 @@ async fn names_and_passwords_are_taken_exactly_as_they_are_written() {
 #[tokio::test]
 async fn who_was_removed_is_unknown_and_whoever_gets_the_name_after_that_is_somebody_else() {
     let fixture = Fixture::new();
-    let id = EntityId::entity("aa-1").unwrap();
+    let id = EntityId::machine("aa-1").unwrap();
     let register = async || {
-        fixture.tokens.register(Entity::entity("aa-1").unwrap()).await.unwrap();
+        fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
         let secret = Secret::dangerous_from_text("a-known-secret".to_owned()).unwrap();
         fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
     };
@@ -230,7 +230,7 @@ async fn why_a_user_gets_no_token_cannot_be_told() {
     let elsewhere = Entity::user("elsewhere@example.com", hash().await.unwrap()).unwrap();
     let elsewhere = elsewhere.with_organization(Some(OrganizationId::new("org_2").unwrap()));
     fixture.tokens.register(elsewhere).await.unwrap();
-    fixture.entity("aa-1", PASSWORD).await;
+    fixture.machine("aa-1", PASSWORD).await;
     let routes = fixture.tokens.router();
     let host = Router::new().nest("/organizations/{organizationId}", routes.clone()).merge(routes);
     let server = Server::start(host).await;
@@ -271,21 +271,21 @@ async fn why_a_user_gets_no_token_cannot_be_told() {
 #[tokio::test]
 async fn why_an_entity_gets_no_token_cannot_be_told() {
     let fixture = Fixture::new();
-    fixture.entity("known", SECRET).await;
+    fixture.machine("known", SECRET).await;
     fixture.user("user@example.com", json!([])).await;
     let secret = Secret::dangerous_from_text(SECRET).unwrap();
     let elsewhere = Some(OrganizationId::new("org_2").unwrap());
     for (id, disabled, organization) in
         [("disabled", true, None), ("elsewhere", false, elsewhere.clone())]
     {
-        let entity = Entity::entity(id).unwrap().with_disabled(disabled);
+        let entity = Entity::machine(id).unwrap().with_disabled(disabled);
         fixture.tokens.register(entity.with_organization(organization)).await.unwrap();
-        let id = EntityId::entity(id).unwrap();
+        let id = EntityId::machine(id).unwrap();
         fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
     }
-    fixture.tokens.register(Entity::entity("without a secret").unwrap()).await.unwrap();
-    fixture.tokens.register(Entity::entity("expired").unwrap()).await.unwrap();
-    let expired = EntityId::entity("expired").unwrap();
+    fixture.tokens.register(Entity::machine("without a secret").unwrap()).await.unwrap();
+    fixture.tokens.register(Entity::machine("expired").unwrap()).await.unwrap();
+    let expired = EntityId::machine("expired").unwrap();
     fixture.tokens.import_secret(&expired, &secret, Some(1)).await.unwrap();
     fixture.clock.advance(DAY);
     let routes = fixture.tokens.router();

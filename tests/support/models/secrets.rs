@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::{Acl, Caller, Entity, Error, ErrorKind, Grant, Secret, Validated};
+use countersign::{Acl, Entity, Error, ErrorKind, Grant, RequestContext, Secret, Validated};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -137,7 +137,7 @@ impl Driven for Machine {
 
     async fn new(Fixture { tokens, .. }: &Fixture) -> Self {
         tokens.catch_up().await.unwrap();
-        tokens.register(Entity::entity(ID).unwrap()).await.unwrap();
+        tokens.register(Entity::machine(ID).unwrap()).await.unwrap();
         let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
         let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
         Self { secrets: Vec::new(), manager }
@@ -146,11 +146,11 @@ impl Driven for Machine {
     async fn step(&mut self, fixture: &Fixture, transition: Transition) -> Outcome {
         let Self { secrets, manager } = self;
         let tokens = &fixture.tokens;
-        let (caller, kind) = (Caller::default(), |error: Error| error.kind());
-        let id = Entity::entity(ID).unwrap().id().clone();
+        let (context, kind) = (RequestContext::default(), |error: Error| error.kind());
+        let id = Entity::machine(ID).unwrap().id().clone();
         let answered = match transition {
-            Transition::Read => tokens.read_secret(manager, ID, None, &caller).await,
-            Transition::Reset { days } => tokens.reset_secret(manager, ID, days, &caller).await,
+            Transition::Read => tokens.read_secret(manager, ID, None, &context).await,
+            Transition::Reset { days } => tokens.reset_secret(manager, ID, days, &context).await,
             Transition::Present { .. } | Transition::Guess => {
                 let guess = Secret::dangerous_from_text("a guess of 32 characters or more");
                 let secret = match transition {
@@ -159,7 +159,7 @@ impl Driven for Machine {
                     }
                     _ => &guess.unwrap(),
                 };
-                let issued = tokens.issue_entity_token(ID, secret, &caller).await;
+                let issued = tokens.issue_machine_token(ID, secret, &context).await;
                 return issued.map(|_| None).map_err(kind);
             }
             Transition::Disable => {

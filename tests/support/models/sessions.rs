@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign::{AuthenticationToken, Caller, Error, ErrorKind, ExchangeRequest};
+use countersign::{AuthenticationToken, Error, ErrorKind, ExchangeRequest, RequestContext};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
@@ -219,20 +219,21 @@ impl Driven for Customers {
             }
             Transition::SendAgain { session } => {
                 let customer = &mut customers[session];
-                let caller = Caller::default();
-                let sent = fixture.tokens.resend_one_time_password(&customer.token, &caller);
+                let context = RequestContext::default();
+                let sent = fixture.tokens.resend_one_time_password(&customer.token, &context);
                 sent.await.map_err(kind)?;
                 customer.code = Some(fixture.outbox.last_code());
                 Ok(())
             }
             Transition::Look { session } => {
                 let token = &customers[session].token;
-                let found = fixture.tokens.find_session(token, &Caller::default()).await;
+                let found = fixture.tokens.find_session(token, &RequestContext::default()).await;
                 found.map(drop).map_err(kind)
             }
             Transition::LogOut { session } => {
                 let token = &customers[session].token;
-                let ended = fixture.tokens.log_out_customer(token, &Caller::default()).await;
+                let ended =
+                    fixture.tokens.log_out_customer(token, &RequestContext::default()).await;
                 ended.map(drop).map_err(kind)
             }
             Transition::Wait { seconds } => {

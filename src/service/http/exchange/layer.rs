@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::guard::refusal::ProblemDetails;
+use crate::guard::rejection::ProblemDetails;
 use crate::service::TokenService;
 use crate::service::http::cookie::DEFAULT_COOKIE;
 use crate::service::http::exchange::Exchange;
@@ -25,13 +25,13 @@ pub struct ExchangeLayer<R = ProblemDetails> {
     tokens: TokenService,
     cookie: Arc<str>,
     required: bool,
-    refuse: R,
+    reject: R,
 }
 
 impl ExchangeLayer {
-    /// A layer that reads the cookie `__Host-session` and refuses requests without credentials.
+    /// A layer that reads the cookie `__Host-session` and rejects requests without credentials.
     pub fn new(tokens: TokenService) -> Self {
-        Self { tokens, cookie: DEFAULT_COOKIE.into(), required: true, refuse: ProblemDetails }
+        Self { tokens, cookie: DEFAULT_COOKIE.into(), required: true, reject: ProblemDetails }
     }
 }
 
@@ -42,16 +42,16 @@ impl<R> ExchangeLayer<R> {
         self
     }
 
-    /// Lets requests without credentials pass as anonymous. Bad credentials are refused still.
+    /// Lets requests without credentials pass as anonymous. Bad credentials are rejected still.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self
     }
 
-    /// Shapes what is answered to requests that are refused; see [`Refuse`](crate::Refuse).
-    pub fn refuse_with<F>(self, refuse: F) -> ExchangeLayer<F> {
+    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
+    pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
         let Self { tokens, cookie, required, .. } = self;
-        ExchangeLayer { tokens, cookie, required, refuse }
+        ExchangeLayer { tokens, cookie, required, reject }
     }
 }
 
@@ -64,7 +64,7 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
             tokens: self.tokens.clone(),
             cookie: Arc::clone(&self.cookie),
             required: self.required,
-            refuse: self.refuse.clone(),
+            reject: self.reject.clone(),
         }
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! 1. A bearer token goes before a cookie. One that is a JWT is validated as it is.
 //! 2. No credentials: 401, or, where the layer is [`optional`](ExchangeLayer::optional), the
-//!    request passes as anonymous. Bad ones are refused, optional or not.
-//! 3. A session that needs a one-time password is refused: its token has to be exchanged by the
+//!    request passes as anonymous. Bad ones are rejected, optional or not.
+//! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the
 //!    route first.
 //!
 //! A cookie comes along with forged requests, too. `SameSite` keeps most of them away; a host that

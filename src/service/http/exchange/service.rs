@@ -12,7 +12,7 @@ use crate::audit::{self, Attempt, Operation};
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
-use crate::guard::refusal::{ProblemDetails, Refusal, RefusalReason, Refuse};
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::validate::Anonymous;
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, find};
@@ -26,7 +26,7 @@ pub struct Exchange<S, R = ProblemDetails> {
     pub(super) tokens: TokenService,
     pub(super) cookie: Arc<str>,
     pub(super) required: bool,
-    pub(super) refuse: R,
+    pub(super) reject: R,
 }
 
 /// What a request brings.
@@ -44,11 +44,11 @@ struct Authenticated {
 
 impl<S, R> Exchange<S, R> {
     /// What a request brings. A JWT is checked at once: nothing has to be waited for.
-    fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RefusalReason> {
+    fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RejectionReason> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        let validator = self.tokens.validator();
+        let validator = self.tokens.own_tokens_validator();
         let authenticator = Authenticator { validator, headers, extensions };
-        let malformed = || Err(authenticator.refuse(RefusalReason::MalformedCredentials));
+        let malformed = || Err(authenticator.reject(RejectionReason::MalformedCredentials));
         let text = match credentials(headers) {
             Credentials::Malformed => return malformed(),
             Credentials::Bearer(bytes) => match token(bytes) {
@@ -59,7 +59,7 @@ impl<S, R> Exchange<S, R> {
                 Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
                 Cookie::Absent if self.required => {
-                    return Err(authenticator.refuse(RefusalReason::MissingCredentials));
+                    return Err(authenticator.reject(RejectionReason::MissingCredentials));
                 }
                 Cookie::Absent => return Ok(Presented::Nothing),
             },
@@ -70,7 +70,7 @@ impl<S, R> Exchange<S, R> {
             return Ok(Presented::Jwt(validated, text.to_owned()));
         }
         AuthenticationToken::from_text(text).map(Presented::Session).map_err(|_| {
-            authenticator.refuse_at(Operation::PHANTOM_TOKEN, RefusalReason::UnknownSession)
+            authenticator.reject_at(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession)
         })
     }
 }
@@ -82,39 +82,40 @@ struct Edge {
 }
 
 impl Edge {
-    async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Refusal> {
+    async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Rejection> {
         let realm = self.tokens.issuer();
         let (validated, jwt) = match presented {
             Presented::Nothing => return Ok(None),
             Presented::Jwt(validated, jwt) => (validated, jwt),
             Presented::Session(token) => {
                 let phantom = self.tokens.phantom_token(&token).await;
-                let refuse = |error| self.refuse(Refusal::of_error(&error, realm));
-                let phantom = phantom.map_err(refuse)?;
+                let reject = |error| self.reject(Rejection::of_error(&error, realm));
+                let phantom = phantom.map_err(reject)?;
                 let attempt = Attempt::with(Operation::PHANTOM_TOKEN, &phantom.validated);
                 let attempt = Attempt { address: self.address, ..attempt };
-                audit::accepted_quietly(self.tokens.validator().subjects(), &attempt);
+                audit::accepted_quietly(self.tokens.own_tokens_validator().subjects(), &attempt);
                 (Arc::clone(&phantom.validated), phantom.token.expose().to_owned())
             }
         };
         let authorization = HeaderValue::try_from(format!("Bearer {jwt}"));
         let mut authorization =
-            authorization.map_err(|_| Refusal::new(RefusalReason::Internal, realm))?;
+            authorization.map_err(|_| Rejection::new(RejectionReason::Internal, realm))?;
         authorization.set_sensitive(true);
         Ok(Some(Authenticated { validated, authorization }))
     }
 
-    /// Tells the audit log, and hands the refusal on.
-    fn refuse(&self, refusal: Refusal) -> Refusal {
+    /// Tells the audit log, and hands the rejection on.
+    fn reject(&self, rejection: Rejection) -> Rejection {
         let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PHANTOM_TOKEN) };
-        let (subjects, reason) = (self.tokens.validator().subjects(), refusal.reason());
+        let (subjects, reason) =
+            (self.tokens.own_tokens_validator().subjects(), rejection.reason());
         match reason {
-            RefusalReason::Unavailable | RefusalReason::Internal => {
+            RejectionReason::Unavailable | RejectionReason::Internal => {
                 audit::failed(subjects, &attempt, reason.as_str());
             }
-            _ => audit::refused(subjects, &attempt, reason.as_str()),
+            _ => audit::rejected(subjects, &attempt, reason.as_str()),
         }
-        refusal
+        rejection
     }
 }
 
@@ -122,7 +123,7 @@ impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Exchange<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
-    R: Refuse<ResBody> + Clone + Send + 'static,
+    R: Reject<ResBody> + Clone + Send + 'static,
     ReqBody: Send + 'static,
 {
     type Response = S::Response;
@@ -138,14 +139,14 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let presented = self.presented(&request);
-        let (tokens, refuse) = (self.tokens.clone(), self.refuse.clone());
-        let proxies = tokens.validator().trusted_proxies();
+        let (tokens, reject) = (self.tokens.clone(), self.reject.clone());
+        let proxies = tokens.own_tokens_validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
         let edge = Edge { tokens, address };
         Box::pin(async move {
             let outcome = match presented {
                 Ok(presented) => edge.authenticate(presented).await,
-                Err(reason) => Err(Refusal::new(reason, edge.tokens.issuer())),
+                Err(reason) => Err(Rejection::new(reason, edge.tokens.issuer())),
             };
             match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
@@ -156,7 +157,7 @@ where
                     let realm = edge.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
                 }
-                Err(refusal) => return Ok(refuse.refuse(&refusal)),
+                Err(rejection) => return Ok(reject.reject(&rejection)),
             }
             inner.call(request).await
         })

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use serde_json::json;
 
 use crate::error::{Error, ErrorKind};
-use crate::guard::refusal::{ProblemDetails, Refusal, Refuse};
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::service::http::cookie::set_cookie;
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::Pending;
@@ -25,20 +25,20 @@ pin_project! {
         inner: F,
         tokens: TokenService,
         delivery: Delivery,
-        refuse: R,
+        reject: R,
     }
 }
 
 impl<F, R> IssueFuture<F, R> {
-    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery, refuse: R) -> Self {
-        Self { inner, tokens, delivery, refuse }
+    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery, reject: R) -> Self {
+        Self { inner, tokens, delivery, reject }
     }
 }
 
 impl<F, R, B, E> Future for IssueFuture<F, R>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    R: Refuse<B>,
+    R: Reject<B>,
     B: From<String>,
 {
     type Output = F::Output;
@@ -55,7 +55,7 @@ where
             issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(B::from),
-            Err(error) => this.refuse.refuse(&Refusal::of_error(&error, this.tokens.issuer())),
+            Err(error) => this.reject.reject(&Rejection::of_error(&error, this.tokens.issuer())),
         }))
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::guard::refusal::ProblemDetails;
+use crate::guard::rejection::ProblemDetails;
 use crate::service::TokenService;
 use crate::service::http::cookie::{DEFAULT_COOKIE, SameSite};
 use crate::service::http::issue::IssueService;
@@ -27,7 +27,7 @@ use crate::service::http::issue::IssueService;
 pub struct IssueLayer<R = ProblemDetails> {
     tokens: TokenService,
     delivery: Delivery,
-    refuse: R,
+    reject: R,
 }
 
 /// How a token goes out.
@@ -41,7 +41,7 @@ pub(super) enum Delivery {
 impl IssueLayer {
     /// A layer that answers tokens as JSON: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
-        Self { tokens, delivery: Delivery::Json, refuse: ProblemDetails }
+        Self { tokens, delivery: Delivery::Json, reject: ProblemDetails }
     }
 }
 
@@ -64,9 +64,9 @@ impl<R> IssueLayer<R> {
         self
     }
 
-    /// Shapes what is answered where a token cannot be issued; see [`Refuse`](crate::Refuse).
-    pub fn refuse_with<F>(self, refuse: F) -> IssueLayer<F> {
-        IssueLayer { tokens: self.tokens, delivery: self.delivery, refuse }
+    /// Shapes what is answered where a token cannot be issued; see [`Reject`](crate::Reject).
+    pub fn reject_with<F>(self, reject: F) -> IssueLayer<F> {
+        IssueLayer { tokens: self.tokens, delivery: self.delivery, reject }
     }
 }
 
@@ -78,7 +78,7 @@ impl<S, R: Clone> Layer<S> for IssueLayer<R> {
             inner,
             tokens: self.tokens.clone(),
             delivery: self.delivery.clone(),
-            refuse: self.refuse.clone(),
+            reject: self.reject.clone(),
         }
     }
 }

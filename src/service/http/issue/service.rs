@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::guard::refusal::{ProblemDetails, Refuse};
+use crate::guard::rejection::{ProblemDetails, Reject};
 use crate::service::TokenService;
 use crate::service::http::issue::IssueFuture;
 use crate::service::http::issue::layer::Delivery;
@@ -14,13 +14,13 @@ pub struct IssueService<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
     pub(super) delivery: Delivery,
-    pub(super) refuse: R,
+    pub(super) reject: R,
 }
 
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for IssueService<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Refuse<ResBody> + Clone,
+    R: Reject<ResBody> + Clone,
     ResBody: From<String>,
 {
     type Response = S::Response;
@@ -36,7 +36,7 @@ where
             self.inner.call(request),
             self.tokens.clone(),
             self.delivery.clone(),
-            self.refuse.clone(),
+            self.reject.clone(),
         )
     }
 }

@@ -89,7 +89,7 @@ fn media_type(headers: &HeaderMap) -> Option<Media> {
     (!foreign_charset).then_some(media)
 }
 
-/// A form's fields. One that comes twice, or that is no UTF-8, is refused: the usual parsers take
+/// A form's fields. One that comes twice, or that is no UTF-8, is rejected: the usual parsers take
 /// the last one, or put a replacement character into a password.
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     let mut members = Map::new();
@@ -105,7 +105,7 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(members)
 }
 
-/// A form that really holds a replacement character writes it percent-encoded; it is refused, too,
+/// A form that really holds a replacement character writes it percent-encoded; it is rejected, too,
 /// since it cannot be told from one that was put there by decoding.
 fn was_replaced(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER)

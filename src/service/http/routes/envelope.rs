@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
 use crate::service::TokenService;
-use crate::service::http::routes::rejection::Rejection;
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::response;
 
 /// The version of the envelope.
@@ -31,7 +31,7 @@ impl Envelope {
     }
 
     /// Returns the response with these members, or what a rejected request is told.
-    pub(super) fn answer(&self, outcome: Result<Value, Rejection>) -> Response {
+    pub(super) fn answer(&self, outcome: Result<Value, RouteError>) -> Response {
         let mut body = self.members();
         let details = match outcome {
             Ok(members) => {
@@ -69,5 +69,5 @@ impl Envelope {
 
 /// A method that a path does not have.
 pub(super) async fn wrong_method(State(tokens): State<TokenService>) -> Response {
-    Envelope::new(&tokens, None).answer(Err(Rejection::Method("POST")))
+    Envelope::new(&tokens, None).answer(Err(RouteError::Method("POST")))
 }

@@ -9,14 +9,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::guard::refusal::RefusalReason;
+use crate::guard::rejection::RejectionReason;
 use crate::service::TokenService;
 use crate::service::http::routes::problem;
 
 pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
     if tokens.parts.keys.are_awaited() {
-        // Whoever keeps an empty set refuses good tokens for as long.
-        return problem::answer(&tokens, Err(RefusalReason::Unavailable.into()));
+        // Whoever keeps an empty set rejects good tokens for as long.
+        return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));
     }
     let set = tokens.jwks();
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(set.as_bytes())));

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::mount::Mount;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::model::password::Password;
 use crate::service::model::secret::Secret;
 use crate::service::{IssuedToken, TokenService};
@@ -21,13 +21,13 @@ pub(super) async fn user(State(tokens): State<TokenService>, request: Request) -
     envelope.answer(try_user(&tokens, request).await)
 }
 
-async fn try_user(tokens: &TokenService, request: Request) -> Result<Value, Rejection> {
+async fn try_user(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
     let missing = "User Id/Password is missing in the request";
     let names = ["username", "password"];
     let (mount, [username, password]) = pair(tokens, request, names, missing).await?;
     let too_long = |_| "password must be at most 1024 bytes long".to_owned();
     let password = Password::new(password).map_err(too_long)?;
-    let token = tokens.issue_user_token(&username, password, &mount.caller).await?;
+    let token = tokens.issue_user_token(&username, password, &mount.context).await?;
     Ok(members_of(&token))
 }
 
@@ -37,14 +37,14 @@ pub(super) async fn entity(State(tokens): State<TokenService>, request: Request)
     envelope.answer(try_entity(&tokens, request).await)
 }
 
-async fn try_entity(tokens: &TokenService, request: Request) -> Result<Value, Rejection> {
+async fn try_entity(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
     let missing = "Entity Id/Secret is missing in the request";
     let (mount, [id, secret]) = pair(tokens, request, ["id", "secret"], missing).await?;
     if secret.len() > Secret::MAX_LEN {
         return Err("secret must be at most 1024 bytes long".to_owned().into());
     }
     let secret = Secret::presented(secret);
-    let token = tokens.issue_entity_token(&id, &secret, &mount.caller).await?;
+    let token = tokens.issue_machine_token(&id, &secret, &mount.context).await?;
     Ok(members_of(&token))
 }
 
@@ -54,7 +54,7 @@ async fn pair(
     request: Request,
     names: [&str; 2],
     missing: &str,
-) -> Result<(Mount, [String; 2]), Rejection> {
+) -> Result<(Mount, [String; 2]), RouteError> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, FORMS, tokens.policy()).await?;

@@ -3,12 +3,12 @@
 mod authentication_tokens;
 mod body;
 mod envelope;
+mod error;
 mod fields;
 mod jwks;
 mod login;
 mod mount;
 mod problem;
-mod rejection;
 mod response;
 mod secrets;
 

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
 use http::request::Parts;
 
 use crate::service::model::session::AuthenticationToken;
-use crate::service::{Caller, TokenService};
+use crate::service::{RequestContext, TokenService};
 use crate::token::identifier::OrganizationId;
 
 /// Said once.
@@ -18,7 +18,7 @@ const COLLECTION: &str = "/authentication-tokens";
 pub(super) struct Mount {
     /// Who asks: from where, and below which organization. Where that is none that could exist,
     /// nothing is found there: the route answers as for an unknown principal or session.
-    pub(super) caller: Caller,
+    pub(super) context: RequestContext,
     /// The token in the path, if it could be one.
     pub(super) token: Option<AuthenticationToken>,
     /// The path that the router is mounted at, without a slash at its end.
@@ -33,8 +33,8 @@ impl Mount {
             .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
         let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
         let base = base.unwrap_or_default().to_owned();
-        let caller = tokens.caller(&parts.headers, &parts.extensions);
-        if caller.address.is_none() {
+        let context = tokens.request_context(&parts.headers, &parts.extensions);
+        if context.address.is_none() {
             NO_ADDRESS.call_once(|| {
                 tracing::warn!(
                     "nobody tells where requests come from, so that logins are throttled by name \
@@ -43,17 +43,17 @@ impl Mount {
                 );
             });
         }
-        let mut mount = Self { caller, token: None, base };
+        let mut mount = Self { context, token: None, base };
         // Parameters that are no UTF-8 name nothing that exists.
         let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
-            mount.caller.nowhere = true;
+            mount.context.nowhere = true;
             return mount;
         };
         for (name, value) in &parameters {
             match name {
                 "organizationId" => match OrganizationId::new(value) {
-                    Ok(id) => mount.caller.organization = Some(id),
-                    Err(_) => mount.caller.nowhere = true,
+                    Ok(id) => mount.context.organization = Some(id),
+                    Err(_) => mount.context.nowhere = true,
                 },
                 "token" => mount.token = AuthenticationToken::from_text(value).ok(),
                 _ => {}

@@ -8,10 +8,10 @@ use axum_core::response::Response;
 
 use crate::guard::problem::Problem;
 use crate::service::TokenService;
-use crate::service::http::routes::rejection::Rejection;
+use crate::service::http::routes::error::RouteError;
 
 /// Returns the response, or what a rejected request is told.
-pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, Rejection>) -> Response {
+pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError>) -> Response {
     outcome.unwrap_or_else(|rejection| {
         let details = rejection.into_details(tokens.issuer());
         let (status, kind, title) = details.answer;
@@ -31,5 +31,5 @@ pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, Rejection>
 pub(super) fn allow(
     methods: &'static str,
 ) -> impl Fn(State<TokenService>) -> Ready<Response> + Clone + Send + Sync + 'static {
-    move |State(tokens)| ready(answer(&tokens, Err(Rejection::Method(methods))))
+    move |State(tokens)| ready(answer(&tokens, Err(RouteError::Method(methods))))
 }

@@ -40,12 +40,12 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
     let answering = async {
-        let manager = Authenticator::of(tokens.validator(), &parts).required()?;
+        let manager = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
         let wanted = Wanted::read(&members?, tokens)?;
-        let (id, days, caller) = (&wanted.entity_id, wanted.expiry_days, &mount.caller);
+        let (id, days, context) = (&wanted.entity_id, wanted.expiry_days, &mount.context);
         let secret = match operation {
-            Operation::Read => tokens.read_secret(&manager, id, days, caller).await,
-            Operation::Reset => tokens.reset_secret(&manager, id, days, caller).await,
+            Operation::Read => tokens.read_secret(&manager, id, days, context).await,
+            Operation::Reset => tokens.reset_secret(&manager, id, days, context).await,
         };
         Ok(members_of(id, &secret?))
     };

@@ -105,7 +105,7 @@ fn unique() -> String {
 }
 
 fn entity() -> Entity {
-    Entity::entity(unique()).unwrap()
+    Entity::machine(unique()).unwrap()
 }
 
 fn session_of(customer: &CustomerId, created_at: Timestamp) -> Session {

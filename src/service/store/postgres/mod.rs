@@ -25,7 +25,7 @@ use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Outcome, retry};
 use crate::service::store::sql::{
     PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
-    refuse_later_schema, rows, statement,
+    reject_later_schema, rows, statement,
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
@@ -214,7 +214,7 @@ impl PostgresStore {
             transaction.commit().await
         };
         migration.await.map_err(not_migrated)?;
-        refuse_later_schema(known, MIGRATIONS.len())
+        reject_later_schema(known, MIGRATIONS.len())
     }
 
     fn reader(&self) -> &PgPool {

@@ -53,7 +53,7 @@ impl<'a> EntityForm<'a> {
     pub(super) fn of(entity: &'a Entity) -> Self {
         let credential = match &entity.kind {
             EntityKind::User { password } => CredentialForm::Password(password.as_phc().into()),
-            EntityKind::Entity { secrets } => CredentialForm::Secrets {
+            EntityKind::Machine { secrets } => CredentialForm::Secrets {
                 current: secrets.current.as_ref().map(SecretForm::of),
                 previous: secrets.previous.as_ref().map(SecretForm::of),
             },
@@ -88,10 +88,10 @@ impl<'a> EntityForm<'a> {
             (SubjectType::User, CredentialForm::Password(phc)) => {
                 EntityKind::User { password: hash(phc)? }
             }
-            (SubjectType::Entity, CredentialForm::Secrets { current, previous }) => {
+            (SubjectType::Machine, CredentialForm::Secrets { current, previous }) => {
                 let current = current.map(SecretForm::into_secret).transpose()?;
                 let previous = previous.map(SecretForm::into_secret).transpose()?;
-                EntityKind::Entity { secrets: Secrets { current, previous } }
+                EntityKind::Machine { secrets: Secrets { current, previous } }
             }
             (
                 SubjectType::Customer,

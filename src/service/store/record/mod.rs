@@ -12,7 +12,7 @@
 //! use countersign::store::record;
 //! use countersign::{Acl, Entity};
 //!
-//! let machine = Entity::entity("aa-1")?.with_acl(Acl::everything());
+//! let machine = Entity::machine("aa-1")?.with_acl(Acl::everything());
 //! let text = record::write_entity(&machine)?;
 //! assert_eq!(record::read_entity(&text)?.acl(), machine.acl());
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     /// What is said of a text that is no record.
-    fn refusal(text: &str) -> String {
+    fn rejection(text: &str) -> String {
         let Err(StoreError::Corrupt(source)) = read::<KeysForm<'_>>(text) else {
             panic!("{text} has to be corrupt")
         };
@@ -228,12 +228,12 @@ mod tests {
             r#"{"form":2,"keys":{},"more":[{"form":1}]}"#,
             r#"{"keys":null,"form":2}"#,
         ] {
-            assert!(refusal(later).starts_with("a record of form 2,"), "{}", refusal(later));
+            assert!(rejection(later).starts_with("a record of form 2,"), "{}", rejection(later));
         }
     }
 
     #[test]
-    fn what_is_no_record_is_refused_as_that() {
+    fn what_is_no_record_is_rejected_as_that() {
         for damaged in [
             "",
             "[]",
@@ -247,7 +247,7 @@ mod tests {
             r#"{"form":1,"keys":[],"version":1} x"#,
             r#"{"form":2,"keys":[],"version":1} x"#,
         ] {
-            assert!(refusal(damaged).starts_with("not a record: "), "{damaged}");
+            assert!(rejection(damaged).starts_with("not a record: "), "{damaged}");
         }
     }
 }

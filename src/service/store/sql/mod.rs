@@ -36,7 +36,7 @@ pub(super) fn not_migrated(error: sqlx::Error) -> Error {
 }
 
 /// Tables of a later release may mean something else by what this one would write.
-pub(super) fn refuse_later_schema(found: i64, known: usize) -> Result<(), Error> {
+pub(super) fn reject_later_schema(found: i64, known: usize) -> Result<(), Error> {
     if usize::try_from(found).is_ok_and(|found| found <= known) {
         return Ok(());
     }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_are_more_than_a_name_are_refused() {
+    fn names_that_are_more_than_a_name_are_rejected() {
         for bad in
             ["", "a b", "x; DROP TABLE users", "\"", "1st", "Ünder", "UPPER", &"a".repeat(33)]
         {

@@ -24,7 +24,7 @@ use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Outcome, retry};
 use crate::service::store::sql::{
     FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
-    not_migrated, refuse_later_schema, rows, statement,
+    not_migrated, reject_later_schema, rows, statement,
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
@@ -168,7 +168,7 @@ impl SqliteStore {
             transaction.commit().await
         };
         migration.await.map_err(not_migrated)?;
-        refuse_later_schema(known, MIGRATIONS.len())
+        reject_later_schema(known, MIGRATIONS.len())
     }
 
     fn reader(&self) -> &SqlitePool {

@@ -7,7 +7,7 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, Members, Target, accepts, claims, quoted, refuses, validator,
+    Forger, Members, Target, accepts, claims, quoted, rejects, validator,
 };
 use crate::support::jose::{
     ALGORITHMS, ED25519_SPKI, P256_ORDER, P256_SPKI, RSA_PUBLIC_PKCS1, RSA_SPKI, SMALL_ORDER,
@@ -16,7 +16,7 @@ use crate::support::jose::{
 use crate::support::{AUDIENCE, ISSUER, TestClock};
 
 #[test]
-fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
+fn none_in_any_spelling_and_with_trailing_blanks_is_rejected() {
     let target = Target::new();
     for none in [
         "none",
@@ -35,15 +35,15 @@ fn none_in_any_spelling_and_with_trailing_blanks_is_refused() {
         "",
     ] {
         let header = target.forger.header().with("alg", quoted(none));
-        target.refuses_header(&header, TokenFault::Algorithm);
+        target.rejects_header(&header, TokenFault::Algorithm);
         let unsigned =
             format!("{}.{}.", base64url_encode(header.text()), base64url_encode(claims().text()));
-        target.refuses(&unsigned, TokenFault::Malformed);
-        target.refuses(unsigned.trim_end_matches('.'), TokenFault::Malformed);
-        target.refuses(&format!("{unsigned}AAAA"), TokenFault::Algorithm);
+        target.rejects(&unsigned, TokenFault::Malformed);
+        target.rejects(unsigned.trim_end_matches('.'), TokenFault::Malformed);
+        target.rejects(&format!("{unsigned}AAAA"), TokenFault::Algorithm);
     }
     let escaped = target.forger.header().with("alg", r#""\u006e\u006fne""#);
-    target.refuses_header(&escaped, TokenFault::Algorithm);
+    target.rejects_header(&escaped, TokenFault::Algorithm);
 }
 
 #[test]
@@ -54,11 +54,11 @@ fn an_algorithm_is_named_to_the_letter_and_by_a_string() {
         "ES384", "RS512", "PS256", "HS512", "RSA-OAEP", "dir", "A128KW",
     ] {
         let header = target.forger.header().with("alg", quoted(name));
-        target.refuses_header(&header, TokenFault::Algorithm);
+        target.rejects_header(&header, TokenFault::Algorithm);
     }
-    target.refuses_header(&target.forger.header().without("alg"), TokenFault::Algorithm);
+    target.rejects_header(&target.forger.header().without("alg"), TokenFault::Algorithm);
     for raw in ["null", "true", "0", "[\"EdDSA\"]", "{}"] {
-        target.refuses_header(&target.forger.header().with("alg", raw), TokenFault::Malformed);
+        target.rejects_header(&target.forger.header().with("alg", raw), TokenFault::Malformed);
     }
 }
 
@@ -96,7 +96,7 @@ fn base64_of(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn hs256_keyed_with_any_form_of_the_public_key_behind_junk_too_is_refused() {
+fn hs256_keyed_with_any_form_of_the_public_key_behind_junk_too_is_rejected() {
     let secret = private_key(Algorithm::HS256);
     for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
         let target = Target::of(algorithm);
@@ -110,17 +110,17 @@ fn hs256_keyed_with_any_form_of_the_public_key_behind_junk_too_is_refused() {
         for form in public_forms(algorithm) {
             let forger = Forger::with_hmac(&form, target.key.kid());
             let token = forger.forge(&forger.header(), &claims());
-            target.refuses(&token, TokenFault::Algorithm);
-            refuses(&both, &token, TokenFault::UnknownKey);
+            target.rejects(&token, TokenFault::Algorithm);
+            rejects(&both, &token, TokenFault::UnknownKey);
             let forger = Forger::with_hmac(&form, shared.kid());
             let token = forger.forge(&forger.header(), &claims());
-            refuses(&both, &token, TokenFault::Signature);
+            rejects(&both, &token, TokenFault::Signature);
         }
     }
 }
 
 #[test]
-fn the_right_kid_with_another_algorithm_is_refused() {
+fn the_right_kid_with_another_algorithm_is_rejected() {
     let clock = TestClock::new();
     let keys = ALGORITHMS
         .map(|algorithm| SigningKey::new(&private_key(algorithm), &DefaultProvider).unwrap());
@@ -135,16 +135,16 @@ fn the_right_kid_with_another_algorithm_is_refused() {
                 accepts(&validator, &token);
                 continue;
             }
-            refuses(&validator, &token, TokenFault::UnknownKey);
+            rejects(&validator, &token, TokenFault::UnknownKey);
             let header = header.with("alg", quoted(key.algorithm().as_str()));
             let token = forger.forge(&header, &claims());
-            refuses(&validator, &token, TokenFault::Signature);
+            rejects(&validator, &token, TokenFault::Signature);
         }
     }
 }
 
 #[test]
-fn an_algorithm_that_is_not_on_the_list_is_refused_though_there_is_a_key_for_it() {
+fn an_algorithm_that_is_not_on_the_list_is_rejected_though_there_is_a_key_for_it() {
     let keys = [Algorithm::EdDSA, Algorithm::ES256]
         .map(|algorithm| SigningKey::new(&private_key(algorithm), &DefaultProvider).unwrap());
     let ring = KeyRing::verifying(keys.map(|key| key.verifying_key().clone())).unwrap();
@@ -159,11 +159,11 @@ fn an_algorithm_that_is_not_on_the_list_is_refused_though_there_is_a_key_for_it(
     let [allowed, other] =
         [Algorithm::EdDSA, Algorithm::ES256].map(|algorithm| Forger::of(&private_key(algorithm)));
     accepts(&validator, &allowed.forge(&allowed.header(), &claims()));
-    refuses(&validator, &other.forge(&other.header(), &claims()), TokenFault::Algorithm);
+    rejects(&validator, &other.forge(&other.header(), &claims()), TokenFault::Algorithm);
 }
 
 #[test]
-fn an_empty_or_short_hmac_key_is_refused_at_construction() {
+fn an_empty_or_short_hmac_key_is_rejected_at_construction() {
     for len in [0, 1, 31] {
         let jwk = json!({"kty": "oct", "k": base64url_encode(vec![0x5a; len])}).to_string();
         assert_invalid_key(PrivateKey::from_hmac_secret(&vec![0x5a; len]));
@@ -198,7 +198,7 @@ fn an_rsa_key_with_e_1_or_below_2048_bits_does_not_get_into_a_ring() {
         let input =
             format!("{}.{}", base64url_encode(header.text()), base64url_encode(claims().text()));
         let token = format!("{input}.{}", base64url_encode(padded_digest(input.as_bytes())));
-        refuses(&validator, &token, TokenFault::Algorithm);
+        rejects(&validator, &token, TokenFault::Algorithm);
     }
 }
 
@@ -215,12 +215,12 @@ fn padded_digest(message: &[u8]) -> Vec<u8> {
 
 /// A token with that signature, judged with each of the providers.
 #[track_caller]
-fn refuses_signature(algorithm: Algorithm, input: &str, signature: &[u8]) {
+fn rejects_signature(algorithm: Algorithm, input: &str, signature: &[u8]) {
     for provider in providers() {
         let key = SigningKey::new(&private_key(algorithm), provider).unwrap();
         let validator = validator(KeyRing::new(key), &TestClock::new());
         let token = format!("{input}.{}", base64url_encode(signature));
-        refuses(&validator, &token, TokenFault::Signature);
+        rejects(&validator, &token, TokenFault::Signature);
     }
 }
 
@@ -236,12 +236,12 @@ fn good_signature(algorithm: Algorithm) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn an_es256_signature_in_der_is_refused() {
+fn an_es256_signature_in_der_is_rejected() {
     let (input, good) = good_signature(Algorithm::ES256);
     let (r, s) = good.split_at(32);
     let numbers = [der_integer(r), der_integer(s)].concat();
     let der = [&[0x30, u8::try_from(numbers.len()).unwrap()], &*numbers].concat();
-    refuses_signature(Algorithm::ES256, &input, &der);
+    rejects_signature(Algorithm::ES256, &input, &der);
 }
 
 fn der_integer(number: &[u8]) -> Vec<u8> {
@@ -254,27 +254,27 @@ fn der_integer(number: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_es256_signature_with_r_or_s_zero_or_not_below_the_order_is_refused() {
+fn an_es256_signature_with_r_or_s_zero_or_not_below_the_order_is_rejected() {
     let (input, good) = good_signature(Algorithm::ES256);
     let (r, s) = good.split_at(32);
     let (zero, one, ones) = ([0; 32], [&[0; 31][..], &[1]].concat(), [0xff; 32]);
     let order = base64url_decode(P256_ORDER);
     let above = [&order[..31], &[order[31] + 1]].concat();
     for bad in [&zero[..], &order, &above, &ones] {
-        refuses_signature(Algorithm::ES256, &input, &[bad, s].concat());
-        refuses_signature(Algorithm::ES256, &input, &[r, bad].concat());
-        refuses_signature(Algorithm::ES256, &input, &[bad, bad].concat());
+        rejects_signature(Algorithm::ES256, &input, &[bad, s].concat());
+        rejects_signature(Algorithm::ES256, &input, &[r, bad].concat());
+        rejects_signature(Algorithm::ES256, &input, &[bad, bad].concat());
     }
-    refuses_signature(Algorithm::ES256, &input, &[&*one, &*one].concat());
-    refuses_signature(Algorithm::ES256, &input, &[s, r].concat());
-    refuses_signature(Algorithm::ES256, &input, &good[..63]);
-    refuses_signature(Algorithm::ES256, &input, &[&good[..], &[0]].concat());
+    rejects_signature(Algorithm::ES256, &input, &[&*one, &*one].concat());
+    rejects_signature(Algorithm::ES256, &input, &[s, r].concat());
+    rejects_signature(Algorithm::ES256, &input, &good[..63]);
+    rejects_signature(Algorithm::ES256, &input, &[&good[..], &[0]].concat());
     let wide = [&[0], r, &[0], s].concat();
-    refuses_signature(Algorithm::ES256, &input, &wide);
+    rejects_signature(Algorithm::ES256, &input, &wide);
 }
 
 #[test]
-fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
+fn an_ed25519_signature_whose_s_is_not_below_the_order_is_rejected() {
     /// L (RFC 8032 §5.1), little-endian.
     const ORDER: &str = "7dP1XBpjEljWnPei3vneFAAAAAAAAAAAAAAAAAAAABA";
     let (input, good) = good_signature(Algorithm::EdDSA);
@@ -287,14 +287,14 @@ fn an_ed25519_signature_whose_s_is_not_below_the_order_is_refused() {
             (*digit, carry) = (total as u8, total >> 8);
         }
         assert_eq!(carry, 0);
-        refuses_signature(Algorithm::EdDSA, &input, &[r, &*sum].concat());
+        rejects_signature(Algorithm::EdDSA, &input, &[r, &*sum].concat());
     }
     for high in [0x20, 0x40, 0x80, 0xe0] {
         let mut bad = good.clone();
         bad[63] |= high;
-        refuses_signature(Algorithm::EdDSA, &input, &bad);
+        rejects_signature(Algorithm::EdDSA, &input, &bad);
     }
-    refuses_signature(Algorithm::EdDSA, &input, &[r, &base64url_decode(ORDER)].concat());
+    rejects_signature(Algorithm::EdDSA, &input, &[r, &base64url_decode(ORDER)].concat());
 }
 
 /// Under the neutral element as a key, R = the neutral element and S = 0 sign every message.
@@ -320,7 +320,7 @@ fn an_ed25519_key_of_small_order_does_not_get_into_a_ring() {
                 base64url_encode(claims().text())
             );
             let token = format!("{input}.{}", base64url_encode(&signature));
-            refuses(&validator, &token, TokenFault::UnknownKey);
+            rejects(&validator, &token, TokenFault::UnknownKey);
         }
     }
 }
@@ -333,5 +333,5 @@ fn ed25519_and_eddsa_name_the_same_algorithm() {
     }
     let p256 = Target::of(Algorithm::ES256);
     let header = p256.forger.header().with("alg", "\"Ed25519\"");
-    p256.refuses_header(&header, TokenFault::Algorithm);
+    p256.rejects_header(&header, TokenFault::Algorithm);
 }

@@ -10,7 +10,7 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, Members, Target, accepts, assert_challenged, claims, guarded_host, quoted, refuses,
+    Forger, Members, Target, accepts, assert_challenged, claims, guarded_host, quoted, rejects,
 };
 use crate::support::jose::private_key;
 use crate::support::{AUDIENCE, Fixture, ISSUER, START, Server};
@@ -18,7 +18,7 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, START, Server};
 const TIMES: [&str; 3] = ["exp", "nbf", "iat"];
 
 #[test]
-fn a_time_that_is_no_integer_from_0_to_2_to_the_53_is_refused() {
+fn a_time_that_is_no_integer_from_0_to_2_to_the_53_is_rejected() {
     let target = Target::new();
     let at = START + 10;
     for raw in [
@@ -56,7 +56,7 @@ fn a_time_that_is_no_integer_from_0_to_2_to_the_53_is_refused() {
         "",
     ] {
         for name in TIMES {
-            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.rejects_claims(&claims().with(name, raw), TokenFault::Claims);
         }
     }
     for name in TIMES {
@@ -70,15 +70,15 @@ fn the_largest_and_the_smallest_times_are_read_without_overflow_at_any_hour() {
     let target = Target::new();
     let forever = target.accepts_claims(&claims().with("exp", LARGEST));
     assert_eq!(forever.expires_at(), Timestamp::MAX);
-    target.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
+    target.rejects_claims(&claims().with("exp", "0"), TokenFault::Expired);
     for name in ["nbf", "iat"] {
-        target.refuses_claims(&claims().with(name, LARGEST), TokenFault::NotYetValid);
+        target.rejects_claims(&claims().with(name, LARGEST), TokenFault::NotYetValid);
         target.accepts_claims(&claims().with(name, "0"));
     }
     target.clock.set(Timestamp::from_micros(Timestamp::MAX.as_micros() - 1));
     target.accepts_claims(&claims().with("exp", LARGEST));
-    target.refuses_claims(&claims(), TokenFault::Expired);
-    target.refuses_claims(&claims().with("exp", "0"), TokenFault::Expired);
+    target.rejects_claims(&claims(), TokenFault::Expired);
+    target.rejects_claims(&claims().with("exp", "0"), TokenFault::Expired);
     target.clock.set(Timestamp::MAX);
     for exp in ["0", LARGEST] {
         let token = target.with_claims(&claims().with("exp", exp));
@@ -88,41 +88,41 @@ fn the_largest_and_the_smallest_times_are_read_without_overflow_at_any_hour() {
     let from_zero = claims().with("iat", "0").with("nbf", "0");
     target.accepts_claims(&from_zero);
     target.accepts_claims(&from_zero.clone().with("exp", LARGEST));
-    target.refuses_claims(&from_zero.with("nbf", LARGEST), TokenFault::NotYetValid);
+    target.rejects_claims(&from_zero.with("nbf", LARGEST), TokenFault::NotYetValid);
 }
 
 #[test]
-fn a_claim_that_is_needed_and_missing_or_null_is_refused() {
+fn a_claim_that_is_needed_and_missing_or_null_is_rejected() {
     let target = Target::new();
     for name in ["exp", "iss", "aud", "sub", "iat", "jti", "subject_type", "client_id", "acl"] {
-        target.refuses_claims(&claims().without(name), TokenFault::Claims);
-        target.refuses_claims(&claims().with(name, "null"), TokenFault::Claims);
+        target.rejects_claims(&claims().without(name), TokenFault::Claims);
+        target.rejects_claims(&claims().with(name, "null"), TokenFault::Claims);
     }
-    target.refuses_claims(&Members::of(&[]), TokenFault::Claims);
+    target.rejects_claims(&Members::of(&[]), TokenFault::Claims);
     target.accepts_claims(&claims().without("nbf"));
 }
 
 #[test]
-fn a_claim_that_is_empty_or_of_another_type_is_refused() {
+fn a_claim_that_is_empty_or_of_another_type_is_rejected() {
     let target = Target::new();
     for name in ["sub", "jti", "client_id"] {
         for raw in ["\"\"", "0", "true", "[\"cus_1\"]", "{}"] {
-            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.rejects_claims(&claims().with(name, raw), TokenFault::Claims);
         }
     }
     for name in ["sid", "organizationId"] {
         for raw in ["\"\"", "\" \"", "null", "0", "[\"x\"]"] {
-            target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+            target.rejects_claims(&claims().with(name, raw), TokenFault::Claims);
         }
         target.accepts_claims(&claims().with(name, "\"x\""));
     }
     for raw in ["null", "[]", "\"{}\"", "0"] {
-        target.refuses_claims(&claims().with("customClaims", raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("customClaims", raw), TokenFault::Claims);
     }
 }
 
 #[test]
-fn an_acl_that_is_not_well_formed_is_refused() {
+fn an_acl_that_is_not_well_formed_is_rejected() {
     let target = Target::new();
     for raw in [
         "{}",
@@ -140,7 +140,7 @@ fn an_acl_that_is_not_well_formed_is_refused() {
         r#"[{"scope":{"productId":"p1"},"permissions":["*"]}]"#,
         r#"[{"scope":{"productId":null},"permissions":["*"]}]"#,
     ] {
-        target.refuses_claims(&claims().with("acl", raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("acl", raw), TokenFault::Claims);
     }
     target.accepts_claims(&claims().with("acl", r#"[{"scope":{},"permissions":["*"]}]"#));
 }
@@ -149,7 +149,7 @@ fn an_acl_that_is_not_well_formed_is_refused() {
 fn an_nbf_that_is_a_string_does_not_read_as_absent() {
     let target = Target::new();
     for raw in [quoted(&START.to_string()), quoted("never"), quoted(""), "null".into()] {
-        target.refuses_claims(&claims().with("nbf", &*raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("nbf", &*raw), TokenFault::Claims);
     }
     target.accepts_claims(&claims().without("nbf"));
 }
@@ -175,11 +175,11 @@ fn an_issuer_equals_to_the_letter() {
         "*",
         "",
     ] {
-        target.refuses_claims(&claims().with("iss", quoted(issuer)), TokenFault::Issuer);
+        target.rejects_claims(&claims().with("iss", quoted(issuer)), TokenFault::Issuer);
     }
     let array = format!("[{}]", quoted(ISSUER));
     for raw in [&*array, "0", "true", "{}"] {
-        target.refuses_claims(&claims().with("iss", raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("iss", raw), TokenFault::Claims);
     }
     target.accepts_claims(&claims().with("iss", r#""\u0068ttps:\/\/auth.example.com""#));
 }
@@ -200,10 +200,10 @@ fn an_audience_is_contained_to_the_letter() {
         "",
     ] {
         let audience = quoted(audience);
-        target.refuses_claims(&claims().with("aud", &*audience), TokenFault::Audience);
-        target.refuses_claims(&claims().with("aud", format!("[{audience}]")), TokenFault::Audience);
+        target.rejects_claims(&claims().with("aud", &*audience), TokenFault::Audience);
+        target.rejects_claims(&claims().with("aud", format!("[{audience}]")), TokenFault::Audience);
     }
-    target.refuses_claims(&claims().with("aud", "[]"), TokenFault::Audience);
+    target.rejects_claims(&claims().with("aud", "[]"), TokenFault::Audience);
     let ours = quoted(AUDIENCE);
     for raw in [
         &*format!("[[{ours}]]"),
@@ -216,7 +216,7 @@ fn an_audience_is_contained_to_the_letter() {
         "0",
         "true",
     ] {
-        target.refuses_claims(&claims().with("aud", raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("aud", raw), TokenFault::Claims);
     }
     for raw in [format!("[{ours}]"), format!("[\"x\",{ours}]"), format!("[{ours},{ours}]")] {
         target.accepts_claims(&claims().with("aud", raw));
@@ -224,7 +224,7 @@ fn an_audience_is_contained_to_the_letter() {
 }
 
 #[test]
-fn a_typ_of_another_kind_of_token_is_refused() {
+fn a_typ_of_another_kind_of_token_is_rejected() {
     let target = Target::new();
     for typ in [
         "JWT",
@@ -247,11 +247,11 @@ fn a_typ_of_another_kind_of_token_is_refused() {
         "at+sd-jwt",
         "",
     ] {
-        target.refuses_header(&target.forger.header().with("typ", quoted(typ)), TokenFault::Type);
+        target.rejects_header(&target.forger.header().with("typ", quoted(typ)), TokenFault::Type);
     }
-    target.refuses_header(&target.forger.header().without("typ"), TokenFault::Type);
+    target.rejects_header(&target.forger.header().without("typ"), TokenFault::Type);
     for raw in ["null", "0", "true", "[\"at+jwt\"]", "{}"] {
-        target.refuses_header(&target.forger.header().with("typ", raw), TokenFault::Malformed);
+        target.rejects_header(&target.forger.header().with("typ", raw), TokenFault::Malformed);
     }
 }
 
@@ -273,17 +273,17 @@ fn a_subject_type_is_one_of_three_to_the_letter() {
         "[\"user\"]",
         "{\"user\":true}",
     ] {
-        target.refuses_claims(&claims().with("subject_type", raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with("subject_type", raw), TokenFault::Claims);
     }
 }
 
 #[tokio::test]
-async fn a_customers_or_an_entitys_token_is_refused_where_a_users_is_needed() {
+async fn a_customers_or_an_entitys_token_is_rejected_where_a_users_is_needed() {
     const ALL: &str = r#"[{"scope":{},"permissions":["*"]}]"#;
     let private = private_key(Algorithm::EdDSA);
     let key = SigningKey::new(&private, &DefaultProvider).unwrap();
     let fixture = Fixture::with(|builder| builder.keys(KeyRing::new(key)));
-    fixture.entity("aa-1", "a secret that the test knows").await;
+    fixture.machine("aa-1", "a secret that the test knows").await;
     let server = fixture.serve().await;
     let forger = Forger::of(&private);
     let body = json!({
@@ -336,7 +336,7 @@ fn a_token_ends_at_exp_plus_the_leeway_to_the_microsecond() {
     target.accepts(&token);
     target.validator.recheck(&validated).unwrap();
     target.clock.set(Timestamp::from_secs(end));
-    target.refuses(&token, TokenFault::Expired);
+    target.rejects(&token, TokenFault::Expired);
     assert_eq!(target.validator.recheck(&validated), Err(TokenFault::Expired));
 }
 
@@ -348,9 +348,9 @@ fn a_token_begins_at_nbf_and_iat_less_the_leeway_to_the_microsecond() {
         let later = target.with_claims(&claims().with(name, (START + 61).to_string()));
         target.clock.set(Timestamp::from_secs(START));
         let validated = target.accepts(&token);
-        target.refuses(&later, TokenFault::NotYetValid);
+        target.rejects(&later, TokenFault::NotYetValid);
         target.clock.set(Timestamp::from_micros(START * 1_000_000 - 1));
-        target.refuses(&token, TokenFault::NotYetValid);
+        target.rejects(&token, TokenFault::NotYetValid);
         assert_eq!(target.validator.recheck(&validated), Err(TokenFault::NotYetValid));
         target.clock.set(Timestamp::from_secs(START + 1));
         target.accepts(&later);
@@ -358,7 +358,7 @@ fn a_token_begins_at_nbf_and_iat_less_the_leeway_to_the_microsecond() {
 }
 
 #[test]
-fn exp_is_refused_at_now_less_the_leeway_and_accepted_a_second_later() {
+fn exp_is_rejected_at_now_less_the_leeway_and_accepted_a_second_later() {
     let target = Target::new();
     for (exp, good) in [
         (START, true),
@@ -370,7 +370,7 @@ fn exp_is_refused_at_now_less_the_leeway_and_accepted_a_second_later() {
         let token = target.with_claims(&claims().with("exp", exp.to_string()));
         assert_eq!(target.validator.validate(&token).is_ok(), good, "{exp}");
         if !good {
-            target.refuses(&token, TokenFault::Expired);
+            target.rejects(&token, TokenFault::Expired);
         }
     }
 }
@@ -387,16 +387,16 @@ fn with_leeway(target: &Target, leeway: Duration) -> Validator {
 }
 
 #[test]
-fn without_leeway_a_token_that_expires_exactly_now_is_refused() {
+fn without_leeway_a_token_that_expires_exactly_now_is_rejected() {
     let target = Target::new();
     let validator = with_leeway(&target, Duration::ZERO);
     let expiring = |exp: u64| target.with_claims(&claims().with("exp", exp.to_string()));
-    refuses(&validator, &expiring(START), TokenFault::Expired);
+    rejects(&validator, &expiring(START), TokenFault::Expired);
     accepts(&validator, &expiring(START + 1));
     for name in ["nbf", "iat"] {
         let beginning = |at: u64| target.with_claims(&claims().with(name, at.to_string()));
         accepts(&validator, &beginning(START));
-        refuses(&validator, &beginning(START + 1), TokenFault::NotYetValid);
+        rejects(&validator, &beginning(START + 1), TokenFault::NotYetValid);
     }
 }
 
@@ -426,27 +426,27 @@ fn the_leeway_is_300_seconds_at_most() {
 }
 
 #[tokio::test]
-async fn claims_that_are_refused_are_a_401_over_http_and_only_expiry_is_told() {
+async fn claims_that_are_rejected_are_a_401_over_http_and_only_expiry_is_told() {
     let (forger, server) = guarded_host().await;
-    let refused = |header: &Members, claims: &Members| forger.forge(header, claims);
+    let rejected = |header: &Members, claims: &Members| forger.forge(header, claims);
     let header = forger.header();
-    let expired = refused(&header, &claims().with("exp", "0"));
+    let expired = rejected(&header, &claims().with("exp", "0"));
     let answer = server.get("/", Some(&expired)).await;
     assert_challenged(&answer, 401, "invalid_token");
     assert_eq!(answer.json()["detail"], "The access token has expired");
     for token in [
-        refused(&header.clone().with("alg", "\"none\""), &claims()),
-        refused(&header.clone().with("kid", "\"other\""), &claims()),
-        refused(&header.clone().with("typ", "\"JWT\""), &claims()),
-        refused(&header.clone().with("crit", "[]"), &claims()),
-        refused(&header, &claims().with("exp", "18446744073709551615")),
-        refused(&header, &claims().with("exp", "1e400")),
-        refused(&header, &claims().with("nbf", quoted("0"))),
-        refused(&header, &claims().with("iat", (START + 61).to_string())),
-        refused(&header, &claims().with("iss", "\"https://other.example.com\"")),
-        refused(&header, &claims().with("aud", "[]")),
-        refused(&header, &claims().without("jti")),
-        refused(&header, &claims().and("sub", "\"cus_2\"")),
+        rejected(&header.clone().with("alg", "\"none\""), &claims()),
+        rejected(&header.clone().with("kid", "\"other\""), &claims()),
+        rejected(&header.clone().with("typ", "\"JWT\""), &claims()),
+        rejected(&header.clone().with("crit", "[]"), &claims()),
+        rejected(&header, &claims().with("exp", "18446744073709551615")),
+        rejected(&header, &claims().with("exp", "1e400")),
+        rejected(&header, &claims().with("nbf", quoted("0"))),
+        rejected(&header, &claims().with("iat", (START + 61).to_string())),
+        rejected(&header, &claims().with("iss", "\"https://other.example.com\"")),
+        rejected(&header, &claims().with("aud", "[]")),
+        rejected(&header, &claims().without("jti")),
+        rejected(&header, &claims().and("sub", "\"cus_2\"")),
     ] {
         let answer = server.get("/", Some(&token)).await;
         assert_challenged(&answer, 401, "invalid_token");

@@ -9,7 +9,7 @@ use crate::attacks::tokens::{Members, Target, assert_challenged, claims, guarded
 use crate::support::jose::base64url_encode;
 
 #[test]
-fn any_number_of_segments_but_three_is_refused() {
+fn any_number_of_segments_but_three_is_rejected() {
     let target = Target::new();
     let good = target.good();
     let [header, payload, signature]: [&str; 3] =
@@ -32,16 +32,16 @@ fn any_number_of_segments_but_three_is_refused() {
         format!("{header}..{payload}.{signature}"),
         format!("{good}.."),
     ] {
-        target.refuses(&token, TokenFault::Malformed);
+        target.rejects(&token, TokenFault::Malformed);
     }
 }
 
 #[test]
 fn of_megabytes_of_dots_nothing_is_looked_at_but_the_length() {
     let target = Target::new();
-    target.refuses(&".".repeat(8 * 1024), TokenFault::Malformed);
-    target.refuses(&".".repeat(8 * 1024 + 1), TokenFault::TooLong);
-    target.refuses(&".".repeat(4 * 1024 * 1024), TokenFault::TooLong);
+    target.rejects(&".".repeat(8 * 1024), TokenFault::Malformed);
+    target.rejects(&".".repeat(8 * 1024 + 1), TokenFault::TooLong);
+    target.rejects(&".".repeat(4 * 1024 * 1024), TokenFault::TooLong);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn segments_and_dots_that_make_no_token_are_a_401_over_http() {
 }
 
 #[test]
-fn the_json_serialisations_are_refused() {
+fn the_json_serialisations_are_rejected() {
     let target = Target::new();
     let good = target.good();
     let [header, payload, signature]: [&str; 3] =
@@ -77,8 +77,8 @@ fn the_json_serialisations_are_refused() {
         json!([good]),
         json!(good),
     ] {
-        target.refuses(&token.to_string(), TokenFault::Malformed);
-        target.refuses(&base64url_encode(token.to_string()), TokenFault::Malformed);
+        target.rejects(&token.to_string(), TokenFault::Malformed);
+        target.rejects(&base64url_encode(token.to_string()), TokenFault::Malformed);
     }
 }
 
@@ -115,7 +115,7 @@ fn claims_with_remainder(remainder: usize) -> Members {
 }
 
 #[test]
-fn padding_in_any_segment_is_refused() {
+fn padding_in_any_segment_is_rejected() {
     let target = Target::new();
     for remainder in [1, 2] {
         let claims = claims_with_remainder(remainder);
@@ -134,13 +134,13 @@ fn padding_in_any_segment_is_refused() {
             format!("{good}="),
             format!("{good}%3D%3D"),
         ] {
-            target.refuses(&token, TokenFault::Malformed);
+            target.rejects(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
-fn white_space_and_other_bytes_in_any_segment_are_refused() {
+fn white_space_and_other_bytes_in_any_segment_are_rejected() {
     let target = Target::new();
     let (header, payload) =
         (base64url_encode(target.forger.header().text()), base64url_encode(claims().text()));
@@ -156,13 +156,13 @@ fn white_space_and_other_bytes_in_any_segment_are_refused() {
             format!("{blank}{good}"),
             format!("{input}{blank}.{signature}"),
         ] {
-            target.refuses(&token, TokenFault::Malformed);
+            target.rejects(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
-fn the_plus_and_slash_of_other_base64_are_refused() {
+fn the_plus_and_slash_of_other_base64_are_rejected() {
     let target = Target::new();
     // "?~" and "?\x7f" at every offset make both characters.
     let odd = quoted("???~~~>>>???~~~>>>");
@@ -176,19 +176,19 @@ fn the_plus_and_slash_of_other_base64_are_refused() {
         assert_ne!(other, segment);
         other
     };
-    target.refuses(&target.forger.forge_segments(&other(&header), &payload), TokenFault::Malformed);
-    target.refuses(&target.forger.forge_segments(&header, &other(&payload)), TokenFault::Malformed);
+    target.rejects(&target.forger.forge_segments(&other(&header), &payload), TokenFault::Malformed);
+    target.rejects(&target.forger.forge_segments(&header, &other(&payload)), TokenFault::Malformed);
     let signed = (0..200)
         .map(|number| target.with_claims(&claims.clone().with("jti", quoted(&number.to_string()))))
         .find(|token| token.rsplit('.').next().unwrap().contains(['-', '_']))
         .unwrap();
     target.accepts(&signed);
     let (input, signature) = signed.rsplit_once('.').unwrap();
-    target.refuses(&format!("{input}.{}", other(signature)), TokenFault::Malformed);
+    target.rejects(&format!("{input}.{}", other(signature)), TokenFault::Malformed);
 }
 
 #[test]
-fn trailing_bits_that_are_not_zero_are_refused_in_any_segment() {
+fn trailing_bits_that_are_not_zero_are_rejected_in_any_segment() {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let target = Target::new();
     let with_bit = |segment: &str| {
@@ -214,13 +214,13 @@ fn trailing_bits_that_are_not_zero_are_refused_in_any_segment() {
             target.forger.forge_segments(&header, &with_bit(&payload)),
             format!("{input}.{}", with_bit(signature)),
         ] {
-            target.refuses(&token, TokenFault::Malformed);
+            target.rejects(&token, TokenFault::Malformed);
         }
     }
 }
 
 #[test]
-fn a_header_name_that_comes_twice_is_refused_behind_escapes_too() {
+fn a_header_name_that_comes_twice_is_rejected_behind_escapes_too() {
     let target = Target::new();
     let header = || target.forger.header();
     target.accepts_header(&header().with("x", r#"{"a":1,"b":2}"#));
@@ -230,25 +230,25 @@ fn a_header_name_that_comes_twice_is_refused_behind_escapes_too() {
         ("kid", r"k\u0069d", &*own_kid),
         ("typ", r"ty\u0070", "\"at+jwt\""),
     ] {
-        target.refuses_header(&header().and(name, raw), TokenFault::Malformed);
-        target.refuses_header(&header().and(name, "\"other\""), TokenFault::Malformed);
-        target.refuses_header(&header().and(escaped, raw), TokenFault::Malformed);
+        target.rejects_header(&header().and(name, raw), TokenFault::Malformed);
+        target.rejects_header(&header().and(name, "\"other\""), TokenFault::Malformed);
+        target.rejects_header(&header().and(escaped, raw), TokenFault::Malformed);
         let only_escaped = header().without(name).and(escaped, raw);
         target.accepts_header(&only_escaped);
     }
-    target.refuses_header(&header().with("x", "1").and("x", "1"), TokenFault::Malformed);
-    target.refuses_header(&header().with("x", "1").and(r"\u0078", "1"), TokenFault::Malformed);
-    target.refuses_header(&header().with("x", r#"{"a":1,"a":1}"#), TokenFault::Malformed);
-    target.refuses_header(&header().with("x", r#"[[{"a":1,"\u0061":1}]]"#), TokenFault::Malformed);
+    target.rejects_header(&header().with("x", "1").and("x", "1"), TokenFault::Malformed);
+    target.rejects_header(&header().with("x", "1").and(r"\u0078", "1"), TokenFault::Malformed);
+    target.rejects_header(&header().with("x", r#"{"a":1,"a":1}"#), TokenFault::Malformed);
+    target.rejects_header(&header().with("x", r#"[[{"a":1,"\u0061":1}]]"#), TokenFault::Malformed);
 }
 
 #[test]
-fn a_claims_name_that_comes_twice_is_refused_behind_escapes_too() {
+fn a_claims_name_that_comes_twice_is_rejected_behind_escapes_too() {
     let target = Target::new();
     for (name, raw) in claims().0 {
-        target.refuses_claims(&claims().and(&name, &*raw), TokenFault::Claims);
+        target.rejects_claims(&claims().and(&name, &*raw), TokenFault::Claims);
         let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
-        target.refuses_claims(&claims().and(&escaped, &*raw), TokenFault::Claims);
+        target.rejects_claims(&claims().and(&escaped, &*raw), TokenFault::Claims);
         target.accepts_claims(&claims().without(&name).and(&escaped, &*raw));
     }
     for (name, raw) in [
@@ -260,7 +260,7 @@ fn a_claims_name_that_comes_twice_is_refused_behind_escapes_too() {
         ("acl", r#"[{"scope":{"p":["1"],"p":["2"]},"permissions":["GetOrders"]}]"#),
         ("acl", r#"[{"scope":{},"permissions":["A"],"permi\u0073sions":["*"]}]"#),
     ] {
-        target.refuses_claims(&claims().with(name, raw), TokenFault::Claims);
+        target.rejects_claims(&claims().with(name, raw), TokenFault::Claims);
     }
     for (name, raw) in
         [("customClaims", r#"{"a":1,"A":1}"#), ("nobody_reads", r#"[{"a":1},{"a":1}]"#)]
@@ -270,12 +270,12 @@ fn a_claims_name_that_comes_twice_is_refused_behind_escapes_too() {
     for name in ["nobody_reads", "customClaims", "sid", "organizationId"] {
         let raw = if name == "customClaims" { "{}" } else { "\"x\"" };
         target.accepts_claims(&claims().and(name, raw));
-        target.refuses_claims(&claims().and(name, raw).and(name, raw), TokenFault::Claims);
+        target.rejects_claims(&claims().and(name, raw).and(name, raw), TokenFault::Claims);
     }
     let many = (0..40).fold(claims(), |claims, n| claims.and(&format!("n{n}"), "0"));
     target.accepts_claims(&many);
-    target.refuses_claims(&many.clone().and("n3", "0"), TokenFault::Claims);
-    target.refuses_claims(&many.and("exp", "0"), TokenFault::Claims);
+    target.rejects_claims(&many.clone().and("n3", "0"), TokenFault::Claims);
+    target.rejects_claims(&many.and("exp", "0"), TokenFault::Claims);
 }
 
 #[test]
@@ -286,26 +286,26 @@ fn nesting_of_32_is_read_and_a_nesting_bomb_is_not() {
     let header = |raw: String| target.forger.header().with("x", raw);
     for (good, bad) in [(arrays(31), arrays(32)), (objects(31), objects(32))] {
         target.accepts_header(&header(good.clone()));
-        target.refuses_header(&header(bad.clone()), TokenFault::Malformed);
+        target.rejects_header(&header(bad.clone()), TokenFault::Malformed);
         target.accepts_claims(&claims().with("nobody_reads", &*good));
-        target.refuses_claims(&claims().with("nobody_reads", &*bad), TokenFault::Claims);
+        target.rejects_claims(&claims().with("nobody_reads", &*bad), TokenFault::Claims);
     }
     target.accepts_claims(&claims().with("customClaims", objects(31)));
-    target.refuses_claims(&claims().with("customClaims", objects(32)), TokenFault::Claims);
+    target.rejects_claims(&claims().with("customClaims", objects(32)), TokenFault::Claims);
     for bomb in ["[".repeat(5_000), "{\"a\":".repeat(1_000), arrays(2_500), objects(800)] {
-        target.refuses_header(&header(bomb.clone()), TokenFault::Malformed);
+        target.rejects_header(&header(bomb.clone()), TokenFault::Malformed);
         for name in ["nobody_reads", "customClaims", "acl", "aud", "exp", "iss"] {
-            target.refuses_claims(&claims().with(name, &*bomb), TokenFault::Claims);
+            target.rejects_claims(&claims().with(name, &*bomb), TokenFault::Claims);
         }
         let token = target.forger.forge_bytes(&bomb, claims().text());
-        target.refuses(&token, TokenFault::Malformed);
+        target.rejects(&token, TokenFault::Malformed);
         let token = target.forger.forge_bytes(target.forger.header().text(), &bomb);
-        target.refuses(&token, TokenFault::Claims);
+        target.rejects(&token, TokenFault::Claims);
     }
 }
 
 #[test]
-fn json_in_utf_16_or_behind_a_byte_order_mark_is_refused() {
+fn json_in_utf_16_or_behind_a_byte_order_mark_is_rejected() {
     let target = Target::new();
     let in_utf_16 = |text: &str, write: fn(u16) -> [u8; 2]| {
         text.encode_utf16().flat_map(write).collect::<Vec<u8>>()
@@ -322,15 +322,15 @@ fn json_in_utf_16_or_behind_a_byte_order_mark_is_refused() {
     };
     let (header, claims) = (target.forger.header().text(), claims().text());
     for form in forms(&header) {
-        target.refuses(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
+        target.rejects(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
     }
     for form in forms(&claims) {
-        target.refuses(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
+        target.rejects(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
     }
 }
 
 #[test]
-fn lone_surrogates_and_what_is_no_utf_8_are_refused_where_nobody_reads_too() {
+fn lone_surrogates_and_what_is_no_utf_8_are_rejected_where_nobody_reads_too() {
     let target = Target::new();
     let raw = |text: &[u8]| [&b"\""[..], text, b"\""].concat();
     let good = [&br"\ud83d\ude00"[..], "\u{1f600}".as_bytes(), br"\u00e9"];
@@ -363,9 +363,9 @@ fn lone_surrogates_and_what_is_no_utf_8_are_refused_where_nobody_reads_too() {
     for text in bad {
         for (name, value) in [(text, &b"x"[..]), (b"x", text)] {
             let token = target.forger.forge_bytes(insert(&header, name, value), &claims);
-            target.refuses(&token, TokenFault::Malformed);
+            target.rejects(&token, TokenFault::Malformed);
             let token = target.forger.forge_bytes(&header, insert(&claims, name, value));
-            target.refuses(&token, TokenFault::Claims);
+            target.rejects(&token, TokenFault::Claims);
         }
     }
 }
@@ -395,25 +395,25 @@ fn header_and_claims_are_one_json_object_each_and_nothing_more() {
         ]
     };
     for form in forms(&header) {
-        target.refuses(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
+        target.rejects(&target.forger.forge_bytes(form, &claims), TokenFault::Malformed);
     }
     for form in forms(&claims) {
-        target.refuses(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
+        target.rejects(&target.forger.forge_bytes(&header, form), TokenFault::Claims);
     }
     let spaced = |object: &str| format!(" \r\n\t{object}\n ");
     target.accepts(&target.forger.forge_bytes(spaced(&header), spaced(&claims)));
 }
 
 #[test]
-fn a_header_with_zip_enc_or_b64_of_any_value_is_refused() {
+fn a_header_with_zip_enc_or_b64_of_any_value_is_rejected() {
     let target = Target::new();
     for name in ["zip", "enc", "b64"] {
         for raw in ["null", "true", "false", "0", "\"DEF\"", "\"\"", "[]", "{}"] {
             let header = target.forger.header().with(name, raw);
-            target.refuses_header(&header, TokenFault::UnsupportedHeader);
+            target.rejects_header(&header, TokenFault::UnsupportedHeader);
             let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
             let header = target.forger.header().with(&escaped, raw);
-            target.refuses_header(&header, TokenFault::UnsupportedHeader);
+            target.rejects_header(&header, TokenFault::UnsupportedHeader);
         }
         target.accepts_claims(&claims().with(name, "false"));
         target.accepts_header(&target.forger.header().with("x", format!("{{\"{name}\":false}}")));
@@ -422,19 +422,19 @@ fn a_header_with_zip_enc_or_b64_of_any_value_is_refused() {
 }
 
 #[test]
-fn a_payload_that_is_not_encoded_is_refused() {
+fn a_payload_that_is_not_encoded_is_rejected() {
     let target = Target::new();
     let header = target.forger.header().with("b64", "false").with("crit", "[\"b64\"]");
     let plain = target.forger.forge_segments(&base64url_encode(header.text()), &claims().text());
-    target.refuses(&plain, TokenFault::UnsupportedHeader);
+    target.rejects(&plain, TokenFault::UnsupportedHeader);
     let plain = target
         .forger
         .forge_segments(&base64url_encode(target.forger.header().text()), &claims().text());
-    target.refuses(&plain, TokenFault::Malformed);
+    target.rejects(&plain, TokenFault::Malformed);
 }
 
 #[test]
-fn an_encrypted_token_is_refused() {
+fn an_encrypted_token_is_rejected() {
     let target = Target::new();
     for algorithm in ["dir", "RSA-OAEP", "ECDH-ES", "EdDSA"] {
         let header = target.forger.header().with("alg", quoted(algorithm));
@@ -442,15 +442,15 @@ fn an_encrypted_token_is_refused() {
         for key in ["", "a2V5"] {
             let token =
                 format!("{header}.{key}.bm9uY2U.{}.dGFn", base64url_encode(claims().text()));
-            target.refuses(&token, TokenFault::UnsupportedHeader);
+            target.rejects(&token, TokenFault::UnsupportedHeader);
         }
         let token = target.forger.forge_segments(&header, &base64url_encode(claims().text()));
-        target.refuses(&token, TokenFault::UnsupportedHeader);
+        target.rejects(&token, TokenFault::UnsupportedHeader);
     }
 }
 
 #[test]
-fn a_crit_that_is_unknown_known_empty_or_no_list_is_refused() {
+fn a_crit_that_is_unknown_known_empty_or_no_list_is_rejected() {
     let target = Target::new();
     for raw in [
         r#"["exp"]"#,
@@ -469,18 +469,18 @@ fn a_crit_that_is_unknown_known_empty_or_no_list_is_refused() {
         "{}",
     ] {
         let header = target.forger.header().with("x", "1").with("exp", "1").with("crit", raw);
-        target.refuses_header(&header, TokenFault::UnsupportedHeader);
+        target.rejects_header(&header, TokenFault::UnsupportedHeader);
         let header = target.forger.header().with(r"\u0063rit", raw);
-        target.refuses_header(&header, TokenFault::UnsupportedHeader);
+        target.rejects_header(&header, TokenFault::UnsupportedHeader);
     }
 }
 
 #[test]
-fn a_crit_that_comes_twice_is_refused() {
+fn a_crit_that_comes_twice_is_rejected() {
     let target = Target::new();
     for (first, second) in [("[\"x\"]", "[\"x\"]"), ("[]", "[\"x\"]"), ("null", "null")] {
         let header = target.forger.header().with("crit", first).and("crit", second);
-        target.refuses_header(&header, TokenFault::Malformed);
+        target.rejects_header(&header, TokenFault::Malformed);
     }
 }
 
@@ -529,9 +529,9 @@ fn token_of_len(target: &Target, len: usize) -> String {
 fn a_token_of_8_kibibytes_is_accepted_and_one_byte_more_is_not() {
     let target = Target::new();
     target.accepts(&token_of_len(&target, 8 * 1024));
-    target.refuses(&token_of_len(&target, 8 * 1024 + 1), TokenFault::TooLong);
-    target.refuses(&token_of_len(&target, 8 * 1024 + 2), TokenFault::TooLong);
-    target.refuses(&token_of_len(&target, 100 * 1024), TokenFault::TooLong);
+    target.rejects(&token_of_len(&target, 8 * 1024 + 1), TokenFault::TooLong);
+    target.rejects(&token_of_len(&target, 8 * 1024 + 2), TokenFault::TooLong);
+    target.rejects(&token_of_len(&target, 100 * 1024), TokenFault::TooLong);
 }
 
 #[tokio::test]

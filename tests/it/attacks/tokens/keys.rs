@@ -7,7 +7,7 @@ use countersign::{Algorithm, KeyRing, Timestamp, TokenFault};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, Target, accepts, assert_challenged, claims, guarded_host, quoted, refuses, validator,
+    Forger, Target, accepts, assert_challenged, claims, guarded_host, quoted, rejects, validator,
 };
 use crate::support::START;
 use crate::support::jose::{assert_invalid_key, private_key};
@@ -32,11 +32,11 @@ fn a_key_that_the_header_brings_or_points_to_is_never_used() {
         ("x5t#S256", "\"dGh1bWI\""),
     ] {
         let header = stranger.header().with(name, raw);
-        target.refuses(&stranger.forge(&header, &claims()), TokenFault::UnknownKey);
+        target.rejects(&stranger.forge(&header, &claims()), TokenFault::UnknownKey);
         let ours = header.clone().with("kid", quoted(target.key.kid()));
-        target.refuses(&stranger.forge(&ours, &claims()), TokenFault::Signature);
+        target.rejects(&stranger.forge(&ours, &claims()), TokenFault::Signature);
         let nameless = header.without("kid");
-        target.refuses(&stranger.forge(&nameless, &claims()), TokenFault::UnknownKey);
+        target.rejects(&stranger.forge(&nameless, &claims()), TokenFault::UnknownKey);
         target.accepts_header(&target.forger.header().with(name, raw));
     }
     let asked = listener.accept().map(|_| ()).unwrap_err();
@@ -75,11 +75,11 @@ fn a_kid_with_a_path_sql_nul_or_line_ends_is_the_kid_of_nobody() {
         &"k".repeat(4_096),
     ] {
         let header = target.forger.header().with("kid", quoted(kid));
-        target.refuses_header(&header, TokenFault::UnknownKey);
+        target.rejects_header(&header, TokenFault::UnknownKey);
     }
-    target.refuses_header(&target.forger.header().without("kid"), TokenFault::UnknownKey);
+    target.rejects_header(&target.forger.header().without("kid"), TokenFault::UnknownKey);
     for raw in ["null", "0", "true", "[]", "{}", &format!("[{}]", quoted(own))] {
-        target.refuses_header(&target.forger.header().with("kid", raw), TokenFault::Malformed);
+        target.rejects_header(&target.forger.header().with("kid", raw), TokenFault::Malformed);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_kid_with_a_path_sql_nul_or_line_ends_is_the_kid_of_nobody() {
 fn a_kid_of_64_kibibytes_is_not_read() {
     let target = Target::new();
     let header = target.forger.header().with("kid", quoted(&"k".repeat(64 * 1024)));
-    target.refuses_header(&header, TokenFault::TooLong);
+    target.rejects_header(&header, TokenFault::TooLong);
 }
 
 #[tokio::test]
@@ -107,16 +107,16 @@ fn a_kid_of_another_issuer_is_unknown_and_a_shared_key_does_not_make_its_tokens_
     let target = Target::new();
     let theirs = Forger::of(&private_key(Algorithm::ES256));
     let other = claims().with("iss", "\"https://other.example.com\"");
-    target.refuses(&theirs.forge(&theirs.header(), &claims()), TokenFault::Algorithm);
+    target.rejects(&theirs.forge(&theirs.header(), &claims()), TokenFault::Algorithm);
     let neighbour = Forger::of(&DefaultProvider.generate(Algorithm::EdDSA).unwrap());
-    target.refuses(&neighbour.forge(&neighbour.header(), &claims()), TokenFault::UnknownKey);
+    target.rejects(&neighbour.forge(&neighbour.header(), &claims()), TokenFault::UnknownKey);
     let our_kid = neighbour.header().with("kid", quoted(target.key.kid()));
-    target.refuses(&neighbour.forge(&our_kid, &claims()), TokenFault::Signature);
-    target.refuses_claims(&other, TokenFault::Issuer);
+    target.rejects(&neighbour.forge(&our_kid, &claims()), TokenFault::Signature);
+    target.rejects_claims(&other, TokenFault::Issuer);
 }
 
 #[test]
-fn a_retired_key_is_refused_after_its_time_without_any_leeway() {
+fn a_retired_key_is_rejected_after_its_time_without_any_leeway() {
     let target = Target::new();
     let until = Timestamp::from_secs(START + 100);
     let ring = KeyRing::generate(Algorithm::ES256).unwrap();
@@ -126,9 +126,9 @@ fn a_retired_key_is_refused_after_its_time_without_any_leeway() {
     target.clock.set(Timestamp::from_micros(until.as_micros() - 1));
     accepts(&validator, &token);
     target.clock.set(until);
-    refuses(&validator, &token, TokenFault::UnknownKey);
+    rejects(&validator, &token, TokenFault::UnknownKey);
     target.clock.advance(Duration::from_secs(1));
-    refuses(&validator, &token, TokenFault::UnknownKey);
+    rejects(&validator, &token, TokenFault::UnknownKey);
 }
 
 #[test]

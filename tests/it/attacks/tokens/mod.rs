@@ -1,4 +1,4 @@
-//! Tokens that a validator refuses. Each is forged by hand, and differs in one thing from a token
+//! Tokens that a validator rejects. Each is forged by hand, and differs in one thing from a token
 //! that is accepted.
 
 mod algorithms;
@@ -171,10 +171,10 @@ impl Target {
     }
 
     #[track_caller]
-    fn refuses(&self, token: &str, fault: TokenFault) {
-        refuses(&self.forgetful, token, fault);
-        refuses(&self.validator, token, fault);
-        refuses(&self.validator, token, fault);
+    fn rejects(&self, token: &str, fault: TokenFault) {
+        rejects(&self.forgetful, token, fault);
+        rejects(&self.validator, token, fault);
+        rejects(&self.validator, token, fault);
     }
 
     #[track_caller]
@@ -183,8 +183,8 @@ impl Target {
     }
 
     #[track_caller]
-    fn refuses_header(&self, header: &Members, fault: TokenFault) {
-        self.refuses(&self.with_header(header), fault);
+    fn rejects_header(&self, header: &Members, fault: TokenFault) {
+        self.rejects(&self.with_header(header), fault);
     }
 
     #[track_caller]
@@ -193,8 +193,8 @@ impl Target {
     }
 
     #[track_caller]
-    fn refuses_claims(&self, claims: &Members, fault: TokenFault) {
-        self.refuses(&self.with_claims(claims), fault);
+    fn rejects_claims(&self, claims: &Members, fault: TokenFault) {
+        self.rejects(&self.with_claims(claims), fault);
     }
 }
 
@@ -212,7 +212,7 @@ fn accepts(validator: &Validator, token: &str) -> Arc<Validated> {
 }
 
 #[track_caller]
-fn refuses(validator: &Validator, token: &str, fault: TokenFault) {
+fn rejects(validator: &Validator, token: &str, fault: TokenFault) {
     match validator.validate(token) {
         Ok(_) => panic!("accepted: {}", readable(token)),
         Err(found) => assert_eq!(found, fault, "{}", readable(token)),

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::guard::authenticate::Authenticator;
 use crate::service::http::routes::authentication_tokens::links;
 use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
 use crate::service::http::routes::mount::Mount;
 use crate::service::http::routes::problem;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
@@ -24,14 +24,14 @@ pub(in crate::service::http::routes) async fn exchange(
     problem::answer(&tokens, try_exchange(&tokens, request).await)
 }
 
-async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     // A bearer is not needed; one that is there has to be good.
-    let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
+    let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
-    let asked = ExchangeRequest { bearer, caller: mount.caller, ..asked };
+    let asked = ExchangeRequest { bearer, context: mount.context, ..asked };
     let exchanged = tokens.exchange_presented(mount.token.as_ref(), asked).await?;
     Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &mount.base)))
 }

@@ -9,9 +9,9 @@ use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::mount::Mount;
 use crate::service::http::routes::problem;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::store::Page;
 use crate::token::identifier::CustomerId;
@@ -30,12 +30,12 @@ pub(in crate::service::http::routes) async fn list(
     problem::answer(&tokens, try_list(&tokens, request).await)
 }
 
-async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
-    let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
+    let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
-    let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.caller).await?;
+    let listed = tokens.list_sessions(&bearer, customer_id, page, &mount.context).await?;
     let sessions = listed.sessions.iter();
     let body = sessions.map(|session| body_of(session, None, &mount.base)).collect();
     let mut response = response::json(StatusCode::OK, &Value::Array(body));

@@ -5,9 +5,9 @@ use axum_core::response::Response;
 
 use crate::service::TokenService;
 use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::mount::Mount;
 use crate::service::http::routes::problem;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::session::no_session;
 
@@ -19,11 +19,11 @@ pub(in crate::service::http::routes) async fn resend(
     problem::answer(&tokens, try_resend(&tokens, request).await)
 }
 
-async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
     let token = mount.token.ok_or_else(no_session)?;
-    tokens.resend_one_time_password(&token, &mount.caller).await?;
+    tokens.resend_one_time_password(&token, &mount.context).await?;
     Ok(response::no_content())
 }

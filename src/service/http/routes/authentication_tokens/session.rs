@@ -6,9 +6,9 @@ use http::StatusCode;
 
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::mount::Mount;
 use crate::service::http::routes::problem;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::session::no_session;
 
@@ -20,11 +20,11 @@ pub(in crate::service::http::routes) async fn verify(
     problem::answer(&tokens, try_verify(&tokens, request).await)
 }
 
-async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let token = mount.token.ok_or_else(no_session)?;
-    let session = tokens.find_session(&token, &mount.caller).await?;
+    let session = tokens.find_session(&token, &mount.context).await?;
     Ok(response::json(StatusCode::OK, &body_of(&session, None, &mount.base)))
 }
 
@@ -36,10 +36,10 @@ pub(in crate::service::http::routes) async fn end(
     problem::answer(&tokens, try_end(&tokens, request).await)
 }
 
-async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let token = mount.token.ok_or_else(no_session)?;
-    tokens.log_out_customer(&token, &mount.caller).await?;
+    tokens.log_out_customer(&token, &mount.context).await?;
     Ok(response::no_content())
 }

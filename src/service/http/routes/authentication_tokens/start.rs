@@ -9,10 +9,10 @@ use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::body::{Media, receive};
+use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
 use crate::service::http::routes::mount::Mount;
 use crate::service::http::routes::problem;
-use crate::service::http::routes::rejection::Rejection;
 use crate::service::http::routes::response;
 use crate::service::model::password::Password;
 use crate::service::session::new::Ends;
@@ -27,7 +27,7 @@ pub(in crate::service::http::routes) async fn start(
     problem::answer(&tokens, try_start(&tokens, request).await)
 }
 
-async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, Rejection> {
+async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
     let mount = Mount::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
@@ -35,13 +35,13 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
     let StartedSession { token, session } = match Mode::read(&members)? {
         Mode::Password => {
             let login = read_login(&members)?;
-            tokens.log_in_customer(login, &mount.caller).await?
+            tokens.log_in_customer(login, &mount.context).await?
         }
         Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
-            let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
+            let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
             let new = read_session(&members)?;
-            tokens.start_session_on_behalf_of(&bearer, new, &mount.caller).await?
+            tokens.start_session_on_behalf_of(&bearer, new, &mount.context).await?
         }
     };
     Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &mount.base)))
@@ -55,7 +55,7 @@ enum Mode {
 }
 
 impl Mode {
-    fn read(members: &Map<String, Value>) -> Result<Self, Rejection> {
+    fn read(members: &Map<String, Value>) -> Result<Self, RouteError> {
         match Fields::of(members).text("mode")? {
             None | Some("password") => Ok(Self::Password),
             Some("passwordless") => Ok(Self::Passwordless),

@@ -8,25 +8,25 @@ use crate::token::identifier::OrganizationId;
 /// organization that it is confined to. The routes fill it in; a host that calls the service
 /// itself says what it knows.
 ///
-/// A handler of the host's own gets it from [`TokenService::caller`](crate::TokenService::caller).
+/// A handler of the host's own gets it from [`TokenService::request_context`](crate::TokenService::request_context).
 /// The default one is of an unknown address: only names are throttled then.
 ///
 /// ```
 /// use std::net::IpAddr;
 ///
-/// use countersign::Caller;
+/// use countersign::RequestContext;
 ///
-/// let caller = Caller::default().address(Some(IpAddr::from([192, 0, 2, 1])));
+/// let context = RequestContext::default().address(Some(IpAddr::from([192, 0, 2, 1])));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Caller {
+pub struct RequestContext {
     pub(crate) organization: Option<OrganizationId>,
     pub(crate) address: Option<IpAddr>,
     pub(in crate::service) nowhere: bool,
 }
 
-impl Caller {
+impl RequestContext {
     /// The organization that the call is confined to: what belongs to another one, or to none, is
     /// not found. Without one, everything is.
     pub fn organization(mut self, organization: Option<OrganizationId>) -> Self {

@@ -4,17 +4,17 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::guard::refusal::{Refusal, RefusalReason, challenge, retry_after};
+use crate::guard::rejection::{Rejection, RejectionReason, challenge, retry_after};
 use crate::service::http::rejection::{Answer, log_fault};
 use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
-pub(super) enum Rejection {
+pub(super) enum RouteError {
     /// The path has these methods alone.
     Method(&'static str),
     Body(BodyFault),
     /// The bearer token is missing or not accepted.
-    Bearer(RefusalReason),
+    Bearer(RejectionReason),
     Service(Error),
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Details {
     pub(super) invalid_fields: Vec<InvalidField>,
 }
 
-impl Rejection {
+impl RouteError {
     pub(super) fn into_details(self, realm: &str) -> Details {
         match self {
             Self::Method(allowed) => {
@@ -38,13 +38,13 @@ impl Rejection {
             }
             Self::Body(fault) => Details::of_body_fault(fault),
             Self::Bearer(reason) => {
-                let refusal = Refusal::new(reason, realm);
+                let rejection = Rejection::new(reason, realm);
                 let (_, kind, title) = match reason {
-                    RefusalReason::Unavailable => ErrorKind::Unavailable.answer(),
+                    RejectionReason::Unavailable => ErrorKind::Unavailable.answer(),
                     _ => ErrorKind::InvalidToken.answer(),
                 };
-                let details = Details::new((refusal.status(), kind, title), refusal.message());
-                Details { headers: refusal.headers(), ..details }
+                let details = Details::new((rejection.status(), kind, title), rejection.message());
+                Details { headers: rejection.headers(), ..details }
             }
             Self::Service(error) => Details::of_error(&error, realm),
         }
@@ -109,32 +109,32 @@ impl Details {
     }
 }
 
-impl From<BodyFault> for Rejection {
+impl From<BodyFault> for RouteError {
     fn from(fault: BodyFault) -> Self {
         Self::Body(fault)
     }
 }
 
 /// A body that is no strict JSON, or a field that is of a wrong type.
-impl From<String> for Rejection {
+impl From<String> for RouteError {
     fn from(message: String) -> Self {
         Self::Service(Error::new(ErrorKind::InvalidRequest, message))
     }
 }
 
-impl From<RefusalReason> for Rejection {
-    fn from(reason: RefusalReason) -> Self {
+impl From<RejectionReason> for RouteError {
+    fn from(reason: RejectionReason) -> Self {
         Self::Bearer(reason)
     }
 }
 
-impl From<Vec<InvalidField>> for Rejection {
+impl From<Vec<InvalidField>> for RouteError {
     fn from(invalid: Vec<InvalidField>) -> Self {
         Self::Service(Error::from_invalid_fields(invalid))
     }
 }
 
-impl From<Error> for Rejection {
+impl From<Error> for RouteError {
     fn from(error: Error) -> Self {
         Self::Service(error)
     }

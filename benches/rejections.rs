@@ -1,8 +1,8 @@
-//! What those can cost who are refused: for each route and layer the dearest request that is not let
+//! What those can cost who are rejected: for each route and layer the dearest request that is not let
 //! in, before a throttle holds its sender back and after.
 //!
 //! ```text
-//! cargo bench -p countersign-benches --bench refusals
+//! cargo bench -p countersign-benches --bench rejections
 //! ```
 //!
 //! It takes a minute and prints one table. Times are of the processor, on all threads together: medians
@@ -51,16 +51,16 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("| to | request | bytes | status | µs | throttled | µs | ratio | bytes answered |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    for refused in refusals() {
-        let scene = runtime.block_on(Scene::new(refused.algorithm));
-        runtime.block_on(scene.measure(&refused));
+    for rejected in rejections() {
+        let scene = runtime.block_on(Scene::new(rejected.algorithm));
+        runtime.block_on(scene.measure(&rejected));
     }
 }
 
 type Fields = &'static [(&'static str, fn(usize) -> String)];
 
-/// A request that is refused. `#` stands for the number of its sender, `$` for a forged token.
-struct Refused {
+/// A request that is rejected. `#` stands for the number of its sender, `$` for a forged token.
+struct Rejected {
     route: &'static str,
     what: &'static str,
     algorithm: Algorithm,
@@ -71,7 +71,7 @@ struct Refused {
     filler: Filler,
 }
 
-impl Refused {
+impl Rejected {
     fn get(route: &'static str, path: &str, what: &'static str) -> Self {
         Self {
             route,
@@ -114,15 +114,16 @@ impl Refused {
     }
 }
 
-fn refusals() -> Vec<Refused> {
-    let get = Refused::get;
+fn rejections() -> Vec<Rejected> {
+    let get = Rejected::get;
     let (session, forged) = ("unknown session", "bad signature");
     let sessions = "/authentication-tokens";
     let of_session = |token, what| format!("{sessions}/{token}/{what}");
     let (unknown, one) = (of_session("x", "exchange"), of_session("s#", "exchange"));
     let escaped = |letters| format!("{sessions}/{}", "%41".repeat(letters));
     let longest = AuthenticationToken::MAX_LEN;
-    let layer = |name, algorithm| Refused { algorithm, ..get(name, "/protected", forged).forged() };
+    let layer =
+        |name, algorithm| Rejected { algorithm, ..get(name, "/protected", forged).forged() };
     vec![
         get("user's login", "/user/token/generate", "wrong password").post(FORM, USER),
         get("machine's login", "/entity/token/generate", "wrong secret").post(FORM, MACHINE),
@@ -133,7 +134,7 @@ fn refusals() -> Vec<Refused> {
         get("listing sessions", sessions, forged).forged(),
         get("verifying a session", &escaped(longest), session),
         get("verifying a session", &escaped(HEAD / 3), "the longest path"),
-        Refused { method: "DELETE", ..get("ending a session", &escaped(longest), session) },
+        Rejected { method: "DELETE", ..get("ending a session", &escaped(longest), session) },
         get("exchange", &unknown, session).post(MEMBERS, &[]),
         get("exchange", &unknown, "a list of permissions").post(PERMISSIONS, &[]),
         get("exchange", &unknown, "a list of blank permissions").post(BLANKS, &[]),
@@ -142,7 +143,7 @@ fn refusals() -> Vec<Refused> {
         get("exchange", &one, "wrong code, a list of permissions").post(PERMISSIONS, CODE),
         get("another one-time password", &of_session("x", "one-time-password"), session)
             .post(MEMBERS, &[]),
-        get("JWKS, which refuses nobody", "/.well-known/jwks.json", "a header of 64,000 tags")
+        get("JWKS, which rejects nobody", "/.well-known/jwks.json", "a header of 64,000 tags")
             .header(IF_NONE_MATCH, ",".repeat(HEAD)),
         layer("`ValidateLayer`, EdDSA", Algorithm::EdDSA),
         layer("`ValidateLayer`, ES256", Algorithm::ES256),
@@ -245,8 +246,8 @@ impl Scene {
             tokens.register(Entity::user(&name, hash.clone()).unwrap()).await.unwrap();
             let credential = Entity::customer(&name, hash, customer(number), false).unwrap();
             tokens.register(credential).await.unwrap();
-            tokens.register(Entity::entity(&name).unwrap()).await.unwrap();
-            let id = EntityId::entity(&name).unwrap();
+            tokens.register(Entity::machine(&name).unwrap()).await.unwrap();
+            let id = EntityId::machine(&name).unwrap();
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         for number in 0..=THROTTLED + FREE / TRIES {
@@ -263,8 +264,8 @@ impl Scene {
     }
 
     /// Prints what a request costs, and what it costs of somebody who is throttled, if they are.
-    async fn measure(&self, refused: &Refused) {
-        let make = |number| refused.request(self, number);
+    async fn measure(&self, rejected: &Rejected) {
+        let make = |number| rejected.request(self, number);
         let request = make(0);
         let headers = request.headers().iter().map(|(k, v)| k.as_str().len() + v.len() + 4);
         let head = request.uri().to_string().len() + headers.sum::<usize>();
@@ -280,7 +281,7 @@ impl Scene {
             }
             _ => "never | |".to_owned(),
         };
-        let Refused { route, what, .. } = refused;
+        let Rejected { route, what, .. } = rejected;
         let Cost { status, micros, answered } = before;
         let figures = format!("{sent} | {status} | {micros:.0} | {throttled} | {answered}");
         println!("| {route} | {what} | {figures} |");

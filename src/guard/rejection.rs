@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::guard::problem::Problem;
 use crate::validate::TokenFault;
 
-/// Why a layer or an extractor refuses a request: its status and challenge are chosen here, its
-/// body by whoever mounts the layer ([`Refuse`]).
+/// Why a layer or an extractor rejects a request: its status and challenge are chosen here, its
+/// body by whoever mounts the layer ([`Reject`]).
 ///
 /// | reason | status | challenge (RFC 6750 §3) |
 /// |---|---|---|
@@ -25,17 +25,17 @@ use crate::validate::TokenFault;
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
 /// | a layer that was forgotten, or a grant that cannot be issued | 500 | |
 #[derive(Clone, Debug)]
-pub struct Refusal {
-    reason: RefusalReason,
+pub struct Rejection {
+    reason: RejectionReason,
     realm: Arc<str>,
     permission: Option<Arc<str>>,
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// The reasons of a [`Refusal`].
+/// The reasons of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RefusalReason {
+pub enum RejectionReason {
     /// No credentials came, or those of another scheme.
     MissingCredentials,
     /// Several `Authorization` headers, or one that is no bearer token.
@@ -56,7 +56,7 @@ pub enum RefusalReason {
     Internal,
 }
 
-impl RefusalReason {
+impl RejectionReason {
     /// A short name for metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -74,14 +74,14 @@ impl RefusalReason {
     }
 }
 
-impl Refusal {
-    pub(crate) fn new(reason: RefusalReason, realm: &str) -> Self {
+impl Rejection {
+    pub(crate) fn new(reason: RejectionReason, realm: &str) -> Self {
         Self { reason, realm: realm.into(), permission: None, retry_after: None }
     }
 
     pub(crate) fn insufficient(permission: &Arc<str>, realm: &str) -> Self {
         let permission = Some(Arc::clone(permission));
-        Self { permission, ..Self::new(RefusalReason::InsufficientPermission, realm) }
+        Self { permission, ..Self::new(RejectionReason::InsufficientPermission, realm) }
     }
 
     /// Says in the log which layer is missing, once a request.
@@ -90,12 +90,12 @@ impl Refusal {
             "{user} needs {layer} in front of it, and no {layer} has seen this request: mount \
              one with `Router::layer`, outside of what needs it"
         );
-        Self::new(RefusalReason::Internal, "")
+        Self::new(RejectionReason::Internal, "")
     }
 
     /// Why.
     #[must_use]
-    pub fn reason(&self) -> RefusalReason {
+    pub fn reason(&self) -> RejectionReason {
         self.reason
     }
 
@@ -109,15 +109,15 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.reason {
-            RefusalReason::MissingCredentials
-            | RefusalReason::InvalidToken(_)
-            | RefusalReason::UnknownSession
-            | RefusalReason::OneTimePasswordRequired
-            | RefusalReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
-            RefusalReason::MalformedCredentials => StatusCode::BAD_REQUEST,
-            RefusalReason::InsufficientPermission => StatusCode::FORBIDDEN,
-            RefusalReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RefusalReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            RejectionReason::MissingCredentials
+            | RejectionReason::InvalidToken(_)
+            | RejectionReason::UnknownSession
+            | RejectionReason::OneTimePasswordRequired
+            | RejectionReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
+            RejectionReason::MalformedCredentials => StatusCode::BAD_REQUEST,
+            RejectionReason::InsufficientPermission => StatusCode::FORBIDDEN,
+            RejectionReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -125,14 +125,14 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         let error = match self.reason {
-            RefusalReason::MissingCredentials => None,
-            RefusalReason::MalformedCredentials => Some("invalid_request"),
-            RefusalReason::InvalidToken(_)
-            | RefusalReason::UnknownSession
-            | RefusalReason::OneTimePasswordRequired
-            | RefusalReason::UnexpectedCustomClaims => Some("invalid_token"),
-            RefusalReason::InsufficientPermission => Some("insufficient_scope"),
-            RefusalReason::Unavailable | RefusalReason::Internal => return None,
+            RejectionReason::MissingCredentials => None,
+            RejectionReason::MalformedCredentials => Some("invalid_request"),
+            RejectionReason::InvalidToken(_)
+            | RejectionReason::UnknownSession
+            | RejectionReason::OneTimePasswordRequired
+            | RejectionReason::UnexpectedCustomClaims => Some("invalid_token"),
+            RejectionReason::InsufficientPermission => Some("insufficient_scope"),
+            RejectionReason::Unavailable | RejectionReason::Internal => return None,
         };
         Some(challenge(&self.realm, error, error.map(|_| self.message()), self.permission()))
     }
@@ -141,20 +141,22 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> &'static str {
         match self.reason {
-            RefusalReason::MissingCredentials => "A bearer token is required",
-            RefusalReason::MalformedCredentials => {
+            RejectionReason::MissingCredentials => "A bearer token is required",
+            RejectionReason::MalformedCredentials => {
                 "There must be one Authorization header, holding one bearer token"
             }
-            RefusalReason::InvalidToken(TokenFault::Expired) => "The access token has expired",
-            RefusalReason::InvalidToken(_) => "The access token is not valid",
-            RefusalReason::UnknownSession => "The authentication token is not valid",
-            RefusalReason::OneTimePasswordRequired => "The session needs a one-time password first",
-            RefusalReason::UnexpectedCustomClaims => "The access token lacks custom claims",
-            RefusalReason::InsufficientPermission => {
+            RejectionReason::InvalidToken(TokenFault::Expired) => "The access token has expired",
+            RejectionReason::InvalidToken(_) => "The access token is not valid",
+            RejectionReason::UnknownSession => "The authentication token is not valid",
+            RejectionReason::OneTimePasswordRequired => {
+                "The session needs a one-time password first"
+            }
+            RejectionReason::UnexpectedCustomClaims => "The access token lacks custom claims",
+            RejectionReason::InsufficientPermission => {
                 "The access token does not grant the permission"
             }
-            RefusalReason::Unavailable => "The service is unavailable, try again later",
-            RefusalReason::Internal => "The server is not set up right",
+            RejectionReason::Unavailable => "The service is unavailable, try again later",
+            RejectionReason::Internal => "The server is not set up right",
         }
     }
 
@@ -167,7 +169,7 @@ impl Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if self.reason == RefusalReason::Unavailable {
+        if self.reason == RejectionReason::Unavailable {
             headers.insert(RETRY_AFTER, retry_after(self.retry_after));
         }
         headers
@@ -186,7 +188,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response<Body> {
         self.to_problem().map(Body::from)
     }
@@ -224,42 +226,42 @@ pub(crate) fn challenge(
         .unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"\""))
 }
 
-/// Shapes the response of a refusal: the hook by which a layer speaks the host's own error format.
+/// Shapes the response of a rejection: the hook by which a layer speaks the host's own error format.
 ///
-/// Any `Fn(&Refusal) -> Response<B>` is one. Its answer goes out with [`Refusal::headers`] added
+/// Any `Fn(&Rejection) -> Response<B>` is one. Its answer goes out with [`Rejection::headers`] added
 /// where it has not set them itself, so that the challenge cannot be forgotten.
 ///
 /// ```
-/// use countersign::{Refusal, ValidateLayer, Validator};
+/// use countersign::{Rejection, ValidateLayer, Validator};
 /// use http::Response;
 ///
-/// fn protect(validator: Validator) -> ValidateLayer<impl Fn(&Refusal) -> Response<String> + Clone> {
-///     ValidateLayer::new(validator).refuse_with(|refusal: &Refusal| {
-///         let mut response = Response::new(format!("{{\"oops\":\"{}\"}}", refusal.message()));
-///         *response.status_mut() = refusal.status();
+/// fn protect(validator: Validator) -> ValidateLayer<impl Fn(&Rejection) -> Response<String> + Clone> {
+///     ValidateLayer::new(validator).reject_with(|rejection: &Rejection| {
+///         let mut response = Response::new(format!("{{\"oops\":\"{}\"}}", rejection.message()));
+///         *response.status_mut() = rejection.status();
 ///         response
 ///     })
 /// }
 /// ```
-pub trait Refuse<B> {
-    /// The response to `refusal`.
-    fn refuse(&self, refusal: &Refusal) -> Response<B>;
+pub trait Reject<B> {
+    /// The response to `rejection`.
+    fn reject(&self, rejection: &Rejection) -> Response<B>;
 }
 
 /// The default shape: problem details (RFC 9457), for any body that a `String` can become.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemDetails;
 
-impl<B: From<String>> Refuse<B> for ProblemDetails {
-    fn refuse(&self, refusal: &Refusal) -> Response<B> {
-        refusal.to_problem().map(B::from)
+impl<B: From<String>> Reject<B> for ProblemDetails {
+    fn reject(&self, rejection: &Rejection) -> Response<B> {
+        rejection.to_problem().map(B::from)
     }
 }
 
-impl<B, F: Fn(&Refusal) -> Response<B>> Refuse<B> for F {
-    fn refuse(&self, refusal: &Refusal) -> Response<B> {
-        let mut response = self(refusal);
-        for (name, value) in &refusal.headers() {
+impl<B, F: Fn(&Rejection) -> Response<B>> Reject<B> for F {
+    fn reject(&self, rejection: &Rejection) -> Response<B> {
+        let mut response = self(rejection);
+        for (name, value) in &rejection.headers() {
             if !response.headers().contains_key(name) {
                 response.headers_mut().insert(name, value.clone());
             }
