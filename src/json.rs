@@ -225,14 +225,15 @@ const FEW: usize = 16;
 
 /// The names of one object, to find the one that comes twice.
 struct Names<'de> {
-    few: [Cow<'de, str>; FEW],
+    few: [&'de str; FEW],
     count: usize,
+    /// The rest, and those with escapes.
     many: HashSet<Cow<'de, str>>,
 }
 
 impl<'de> Names<'de> {
     fn new() -> Self {
-        Self { few: [const { Cow::Borrowed("") }; FEW], count: 0, many: HashSet::new() }
+        Self { few: [""; FEW], count: 0, many: HashSet::new() }
     }
 
     /// Notes `name`.
@@ -241,17 +242,20 @@ impl<'de> Names<'de> {
     ///
     /// Where it has been noted before.
     fn insert<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
-        let (noted, free) = self.few.split_at_mut(self.count);
-        let is_fresh = !noted.contains(&name)
-            && match free.first_mut() {
-                Some(place) => {
-                    *place = name;
-                    self.count += 1;
-                    true
-                }
-                None => self.many.insert(name),
-            };
-        if is_fresh { Ok(()) } else { Err(E::custom("has a duplicate member name")) }
+        let (few, free) = self.few.split_at_mut(self.count);
+        if few.contains(&&*name) || self.many.contains(&*name) {
+            return Err(E::custom("has a duplicate member name"));
+        }
+        match (name, free.first_mut()) {
+            (Cow::Borrowed(name), Some(place)) => {
+                *place = name;
+                self.count += 1;
+            }
+            (name, _) => {
+                self.many.insert(name);
+            }
+        }
+        Ok(())
     }
 }
 
