@@ -3,17 +3,23 @@
 //! A parser that takes the last of two equal names, and another behind it that takes the first,
 //! are two opinions about one signed text. So: valid UTF-8 throughout, no name twice in an object
 //! at any depth (after unescaping), nesting of at most [`MAX_DEPTH`], nothing after the value. The
-//! rules hold for members nobody reads, too.
+//! rules hold for members nobody reads, too. `null` is a value: it does not stand for a member
+//! that is left out.
+//!
+//! [`Strict`] applies the rules in the one pass that reads the text, so a type that is read needs
+//! to know none of them: `#[derive(Deserialize)]` will do.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// How many arrays and objects may stand within one another.
-pub(crate) const MAX_DEPTH: u8 = 32;
+const MAX_DEPTH: u8 = 32;
 
 /// Why a text is not JSON that is accepted here; never quotes a value.
 #[derive(Debug)]
@@ -29,25 +35,30 @@ impl fmt::Display for JsonError {
 
 /// Reads `bytes` as one object.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
-    match parse_with(bytes, StrictValue::root())? {
-        Value::Object(members) => Ok(members),
-        _ => Err(JsonError { message: "must be a JSON object".into() }),
+    match from_slice(bytes)? {
+        AnyValue(Value::Object(members)) => Ok(members),
+        AnyValue(_) => Err(JsonError { message: "must be a JSON object".into() }),
     }
 }
 
-/// Reads `bytes` with a seed of one's own, which has to apply the rules below its first level
-/// itself: see [`StrictValue`] and [`StrictIgnored`].
-pub(crate) fn parse_with<'de, S: DeserializeSeed<'de>>(
-    bytes: &'de [u8],
-    seed: S,
-) -> Result<S::Value, JsonError> {
+/// Reads `bytes` as a `T`.
+pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
     // serde_json leaves strings it skips unchecked; from_utf8 looks at all of them.
     let text = std::str::from_utf8(bytes)
         .map_err(|_| JsonError { message: "must be valid UTF-8".into() })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = seed.deserialize(&mut deserializer).map_err(|error| describe(&error))?;
+    let strict = Strict { inner: &mut deserializer, depth: 0 };
+    let value = T::deserialize(strict).map_err(|error| describe(&error))?;
     deserializer.end().map_err(|error| describe(&error))?;
     Ok(value)
+}
+
+/// Reads a member that has to be an object: for `#[serde(deserialize_with)]`.
+pub(crate) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    match AnyValue::deserialize(from)? {
+        AnyValue(Value::Object(members)) => Ok(members),
+        AnyValue(_) => Err(D::Error::custom("has a member that is no object")),
+    }
 }
 
 /// serde_json quotes what it found ("invalid type: string \"hunter2\""), which may be a secret.
@@ -69,233 +80,239 @@ fn describe(error: &serde_json::Error) -> JsonError {
     JsonError { message }
 }
 
-/// The names of one object, to find the one that comes twice.
-pub(crate) struct Names<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
+/// serde_json's deserializer, a visitor, a seed or the elements of an array, under the rules of this
+/// module.
+struct Strict<T> {
+    inner: T,
+    /// How many arrays and objects stand around the value.
+    depth: u8,
 }
 
-impl Default for Names<'_> {
-    fn default() -> Self {
-        Self { few: Vec::with_capacity(Self::FEW), many: HashSet::new() }
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_any(Strict { inner: visitor, depth: self.depth })
+    }
+
+    /// Asks for a number, which is a map to those who ask for anything where a host turns
+    /// serde_json's `arbitrary_precision` on.
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_u64(visitor)
+    }
+
+    /// A member that is there has a value: `null` is not taken for one that is left out.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_some(self)
+    }
+
+    /// Asks for an object. What is derived would read the values of an array in order, too.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_map(Strict { inner: visitor, depth: self.depth })
+    }
+
+    // What is ignored is walked over like all else: serde_json would skip it unchecked.
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
+impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<V::Value, E> {
+        self.inner.visit_bool(value)
+    }
+    fn visit_i64<E: Error>(self, value: i64) -> Result<V::Value, E> {
+        self.inner.visit_i64(value)
+    }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<V::Value, E> {
+        self.inner.visit_u64(value)
+    }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        self.inner.visit_f64(value)
+    }
+    fn visit_str<E: Error>(self, value: &str) -> Result<V::Value, E> {
+        self.inner.visit_str(value)
+    }
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<V::Value, E> {
+        self.inner.visit_borrowed_str(value)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_seq(Strict { inner: elements, depth: deeper(self.depth)? })
+    }
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
+        let depth = deeper(self.depth)?;
+        self.inner.visit_map(Members { inner: members, depth, name: None, names: Names::new() })
+    }
+}
+
+fn deeper<E: Error>(depth: u8) -> Result<u8, E> {
+    if depth >= MAX_DEPTH { Err(E::custom("is nested too deeply")) } else { Ok(depth + 1) }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(Strict { inner: from, depth: self.depth })
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.inner.next_element_seed(Strict { inner: seed, depth: self.depth })
+    }
+}
+
+/// The members of an object, under the rules of this module.
+struct Members<'de, A> {
+    inner: A,
+    depth: u8,
+    /// Of the member whose value comes next.
+    name: Option<Cow<'de, str>>,
+    names: Names<'de>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let Some(Name(name)) = self.inner.next_key()? else { return Ok(None) };
+        let key = match &name {
+            Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
+            Cow::Owned(name) => seed.deserialize(StrDeserializer::new(name)),
+        };
+        self.name = Some(name);
+        key.map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let value = self.inner.next_value_seed(Strict { inner: seed, depth: self.depth })?;
+        // After the value, so that a fault within it is the one that is told.
+        self.name.take().map_or(Ok(()), |name| self.names.insert(name))?;
+        Ok(value)
+    }
+}
+
+/// A member's name, borrowed from the text where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// Up to here a list of names is searched, which is faster than hashing and never quadratic.
+const FEW: usize = 16;
+
+/// The names of one object, to find the one that comes twice.
+struct Names<'de> {
+    few: [&'de str; FEW],
+    count: usize,
+    /// The rest, and those with escapes.
+    many: HashSet<Cow<'de, str>>,
+}
+
 impl<'de> Names<'de> {
-    /// Up to here a list is searched, which is faster than hashing and never quadratic.
-    const FEW: usize = 16;
+    fn new() -> Self {
+        Self { few: [""; FEW], count: 0, many: HashSet::new() }
+    }
 
     /// Notes `name`.
     ///
     /// # Errors
     ///
     /// Where it has been noted before.
-    pub(crate) fn insert<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
-        let fresh = if self.many.is_empty() && self.few.len() < Self::FEW {
-            let fresh = !self.few.contains(&name);
-            self.few.push(name);
-            fresh
-        } else {
-            self.many.extend(self.few.drain(..));
-            self.many.insert(name)
-        };
-        if fresh { Ok(()) } else { Err(E::custom("has a duplicate member name")) }
+    fn insert<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        let (few, free) = self.few.split_at_mut(self.count);
+        if few.contains(&&*name) || self.many.contains(&*name) {
+            return Err(E::custom("has a duplicate member name"));
+        }
+        match (name, free.first_mut()) {
+            (Cow::Borrowed(name), Some(place)) => {
+                *place = name;
+                self.count += 1;
+            }
+            (name, _) => {
+                self.many.insert(name);
+            }
+        }
+        Ok(())
     }
 }
 
-/// A member's name, borrowed from the text where it has no escapes.
-pub(crate) struct Name;
+/// Any value, for which no name has a meaning. The `Deserialize` of [`Value`] takes some names for
+/// marks of serde_json's own, where a feature of it is on, and reads what is in such a text leniently.
+struct AnyValue(Value);
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Cow<'de, str>;
+impl<'de> Deserialize<'de> for AnyValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct AnyVisitor;
+        impl<'de> Visitor<'de> for AnyVisitor {
+            type Value = Value;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
+                f.write_str("a JSON value")
             }
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(name))
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
             }
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(name.to_owned()))
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Bool(value))
             }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-/// Builds a [`Value`] under the rules of this module.
-#[derive(Clone, Copy)]
-pub(crate) struct StrictValue {
-    depth: u8,
-}
-
-impl StrictValue {
-    pub(crate) fn root() -> Self {
-        Self { depth: 0 }
-    }
-
-    /// For a value that is a member of an object read by hand.
-    pub(crate) fn member() -> Self {
-        Self { depth: 1 }
-    }
-
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        deeper(self.depth).map(|depth| Self { depth })
-    }
-}
-
-fn deeper<E: serde::de::Error>(depth: u8) -> Result<u8, E> {
-    if depth >= MAX_DEPTH { Err(E::custom("is nested too deeply")) } else { Ok(depth + 1) }
-}
-
-impl<'de> DeserializeSeed<'de> for StrictValue {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictValue {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let below = self.deeper()?;
-        let mut array = Vec::new();
-        while let Some(element) = elements.next_element_seed(below)? {
-            array.push(element);
-        }
-        Ok(Value::Array(array))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let below = self.deeper()?;
-        let mut object = Map::new();
-        while let Some(name) = members.next_key_seed(Name)? {
-            let value = members.next_value_seed(below)?;
-            if object.insert(name.into_owned(), value).is_some() {
-                return Err(A::Error::custom("has a duplicate member name"));
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(Value::from(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(Value::from(value))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(Value::from(value))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(Value::from(value))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+                let mut array = Vec::new();
+                while let Some(AnyValue(element)) = elements.next_element()? {
+                    array.push(element);
+                }
+                Ok(Value::Array(array))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, AnyValue(value))) = members.next_entry()? {
+                    object.insert(name, value);
+                }
+                Ok(Value::Object(object))
             }
         }
-        Ok(Value::Object(object))
-    }
-}
-
-/// Walks over a value that nobody reads, under the rules of this module, keeping nothing.
-#[derive(Clone, Copy)]
-pub(crate) struct StrictIgnored {
-    depth: u8,
-}
-
-impl StrictIgnored {
-    /// For a value that is a member of an object read by hand.
-    pub(crate) fn member() -> Self {
-        Self::at(1)
-    }
-
-    /// For a value within so many arrays and objects that are read by hand.
-    pub(crate) fn at(depth: u8) -> Self {
-        Self { depth }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for StrictIgnored {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictIgnored {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let below = Self { depth: deeper(self.depth)? };
-        while elements.next_element_seed(below)?.is_some() {}
-        Ok(())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let below = Self { depth: deeper(self.depth)? };
-        let mut names = Names::default();
-        while let Some(name) = members.next_key_seed(Name)? {
-            names.insert(name)?;
-            members.next_value_seed(below)?;
-        }
-        Ok(())
-    }
-}
-
-/// A string, and nothing that could be made into one.
-pub(crate) struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        struct TextVisitor;
-        impl Visitor<'_> for TextVisitor {
-            type Value = String;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<String, E> {
-                Ok(text.to_owned())
-            }
-        }
-        deserializer.deserialize_any(TextVisitor)
+        from.deserialize_any(AnyVisitor).map(Self)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IgnoredAny;
+
     use super::*;
 
     #[test]
@@ -303,11 +320,11 @@ mod tests {
         for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"{"x":[{"b":{"a":1,"a":1}}]}"#]
         {
             assert!(parse_object(text.as_bytes()).is_err(), "{text}");
-            assert!(parse_with(text.as_bytes(), StrictIgnored { depth: 0 }).is_err(), "{text}");
+            assert!(from_slice::<IgnoredAny>(text.as_bytes()).is_err(), "{text}");
         }
         let many: String = (0..100).map(|n| format!("\"n{n}\":1,")).collect();
         let twice = format!("{{{many}\"n50\":1}}");
-        assert!(parse_with(twice.as_bytes(), StrictIgnored { depth: 0 }).is_err());
+        assert!(from_slice::<IgnoredAny>(twice.as_bytes()).is_err());
     }
 
     #[test]
@@ -342,9 +359,52 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_without_quoting_the_value() {
-        let error = parse_with(br#"{"password":"hunter2","#, StrictValue::root()).unwrap_err();
+        let error = from_slice::<IgnoredAny>(br#"{"password":"hunter2","#).unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
-        let error = parse_with(br#"{"a":"hunter2"}"#, Text).unwrap_err();
+        let error = from_slice::<String>(br#"{"a":"hunter2"}"#).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_not_one_that_is_left_out() {
+        #[derive(Debug, Deserialize)]
+        struct Form {
+            text: Option<String>,
+            number: Option<u64>,
+            ignored: Option<IgnoredAny>,
+        }
+        let left_out: Form = from_slice(b"{}").unwrap();
+        assert!(left_out.text.is_none() && left_out.number.is_none());
+        assert!(left_out.ignored.is_none());
+        for null in [r#"{"text":null}"#, r#"{"number":null}"#] {
+            assert!(from_slice::<Form>(null.as_bytes()).is_err(), "{null}");
+        }
+        assert!(from_slice::<Form>(br#"{"ignored":null}"#).unwrap().ignored.is_some());
+        assert!(from_slice::<Form>(b"[]").is_err());
+        assert!(from_slice::<Form>(br#"["a",1,null]"#).is_err());
+    }
+
+    #[test]
+    fn a_fault_of_a_value_is_told_before_the_name_that_comes_twice() {
+        for (text, told) in [
+            (r#"{"a":1,"a":2}"#, "has a duplicate member name"),
+            (r#"{"a":1,"a":"#, "ends too early"),
+            (r#"{"a":1,"a":[}"#, "is not valid JSON at line 1 column 13"),
+            (r#"{"a":1,"a":{"b":1,"b":1}"#, "has a duplicate member name"),
+            (r#"{"a":1,"a":2} x"#, "has a duplicate member name"),
+            (r#"[1] x"#, "is not valid JSON at line 1 column 5"),
+            (r#"[1]"#, "must be a JSON object"),
+        ] {
+            assert_eq!(parse_object(text.as_bytes()).unwrap_err().to_string(), told, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_serde_json_marks_its_own_with_are_names_like_others() {
+        for mark in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            let text = format!(r#"{{"a":{{"{mark}":"{{\"b\":1,\"b\":2}}"}}}}"#);
+            let members = parse_object(text.as_bytes()).unwrap();
+            assert_eq!(members["a"][mark], r#"{"b":1,"b":2}"#);
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! The compact serialisation of RFC 7515 §7.1, taken apart strictly.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::jose::Algorithm;
-use crate::json::{self, Name, Names, StrictIgnored, Text};
+use crate::json;
 
 /// The three segments of a token, of which nothing has been decoded.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +77,9 @@ impl JoseHeader {
         is_right: impl Fn(Option<&str>) -> bool,
     ) -> Result<Self, JwsFault> {
         let header = decode(segment)?;
-        let header = json::parse_with(&header, ReadHeader).map_err(|_| JwsFault::Malformed)?;
-        if header.unsupported {
+        let header: Header = json::from_slice(&header).map_err(|_| JwsFault::Malformed)?;
+        let unsupported = [header.crit, header.b64, header.zip, header.enc];
+        if unsupported.iter().any(Option::is_some) {
             return Err(JwsFault::UnsupportedHeader);
         }
         let algorithm = header.alg.as_deref().and_then(|alg| alg.parse().ok());
@@ -109,49 +109,15 @@ pub(crate) fn is_media_type(typ: &str, name: &str) -> bool {
     typ[short(typ)..].eq_ignore_ascii_case(&name[short(name)..])
 }
 
-#[derive(Default)]
+/// Parameters in `crit`, `b64`, `zip` and `enc` (RFC 7515 §4.1.11, RFC 7797, RFC 7516 §4.1): none
+/// of it is understood here, so none of it may be ignored.
+#[derive(Deserialize)]
 struct Header {
     alg: Option<String>,
     kid: Option<String>,
     typ: Option<String>,
-    /// RFC 7515 §4.1.11, RFC 7797, RFC 7516 §4.1: none of it is understood here, so none of it
-    /// may be ignored.
-    unsupported: bool,
-}
-
-struct ReadHeader;
-
-impl<'de> DeserializeSeed<'de> for ReadHeader {
-    type Value = Header;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Header, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadHeader {
-    type Value = Header;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JOSE header")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Header, A::Error> {
-        let mut names = Names::default();
-        let mut header = Header::default();
-        while let Some(name) = members.next_key_seed(Name)? {
-            match &*name {
-                "alg" => header.alg = Some(members.next_value_seed(Text)?),
-                "kid" => header.kid = Some(members.next_value_seed(Text)?),
-                "typ" => header.typ = Some(members.next_value_seed(Text)?),
-                "crit" | "b64" | "zip" | "enc" => {
-                    header.unsupported = true;
-                    members.next_value_seed(StrictIgnored::member())?;
-                }
-                _ => members.next_value_seed(StrictIgnored::member())?,
-            }
-            names.insert(name)?;
-        }
-        Ok(header)
-    }
+    crit: Option<IgnoredAny>,
+    b64: Option<IgnoredAny>,
+    zip: Option<IgnoredAny>,
+    enc: Option<IgnoredAny>,
 }

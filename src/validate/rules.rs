@@ -6,7 +6,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::jose::{Algorithm, CompactJws, ExpiringKey, JoseHeader, JwsFault, KeyRing};
 use crate::json;
 use crate::sync::CheckedEpoch;
-use crate::token::claims::{Claims, ReadClaims, Validated};
+use crate::token::claims::{Claims, Validated};
 use crate::validate::cache::TokenCache;
 use crate::validate::checked::{Checked, Origin, Validity, memory_of};
 use crate::validate::other_issuers::{ForeignToken, OtherIssuers};
@@ -100,8 +100,7 @@ impl Rules {
         let (claims, origin) = match signed_by {
             SignedBy::Own { found, .. } => {
                 key.remember_header(jws.header);
-                let claims = json::parse_with(payload, ReadClaims);
-                let claims = claims.map_err(|_| TokenFault::Claims)?;
+                let claims: Claims = json::from_slice(payload).map_err(|_| TokenFault::Claims)?;
                 self.check_claims(&claims)?;
                 let not_revoked = CheckedEpoch::new(self.revocation_epoch());
                 (claims, Origin::Own { key_until: found.until, not_revoked })

@@ -1,13 +1,14 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use crate::error::{Error, InvalidField};
 use crate::token::acl::Acl;
 use crate::token::acl::permission::Permission;
+use crate::token::acl::raw::Raw;
 use crate::token::acl::read::{Fault, Faults, read_permissions, read_scope};
 
 /// One grant: permissions within a scope; see the [module docs](crate::acl).
@@ -35,16 +36,12 @@ impl AclEntry {
         V::Item: Into<String>,
         P: Into<String>,
     {
-        let texts = |values: V| values.into_iter().map(|v| Value::String(v.into())).collect();
-        let scope: serde_json::Map<_, _> = scope
-            .into_iter()
-            .map(|(key, values)| (key.into(), Value::Array(texts(values))))
-            .collect();
-        let permissions: Vec<_> =
-            permissions.into_iter().map(|permission| Value::String(permission.into())).collect();
+        let scope = scope.into_iter();
+        let scope = scope.map(|(key, values)| (Cow::Owned(key.into()), Raw::texts(values)));
         let mut faults = Faults::default();
-        let scope = read_scope(&Value::Object(scope), "scope", &mut faults);
-        let permissions = read_permissions(&Value::Array(permissions), "permissions", &mut faults);
+        let scope = read_scope(&Raw::object(scope.collect()), format_args!("scope"), &mut faults);
+        let permissions =
+            read_permissions(&Raw::texts(permissions), format_args!("permissions"), &mut faults);
         let fields = |faults: Vec<Fault>| {
             faults.into_iter().map(|fault| InvalidField::new(fault.path, fault.message)).collect()
         };

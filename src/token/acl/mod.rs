@@ -29,10 +29,10 @@
 //! # Ok::<(), countersign::Error>(())
 //! ```
 
-mod claim;
 mod entry;
 mod index;
 mod permission;
+mod raw;
 mod read;
 
 use std::fmt;
@@ -45,9 +45,9 @@ use crate::error::{Error, ErrorKind};
 use crate::token::acl::entry::Scope;
 use crate::token::acl::index::Index;
 use crate::token::acl::permission::Permission;
-use crate::token::acl::read::{Faults, read_entry};
+use crate::token::acl::raw::Raw;
+use crate::token::acl::read::read_list;
 
-pub(crate) use self::claim::ReadAcl;
 pub use self::entry::AclEntry;
 pub(crate) use self::read::Fault;
 
@@ -153,19 +153,7 @@ impl Acl {
 
     /// Reads a list from JSON, telling all that is wrong with it at once.
     pub(crate) fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults::default();
-        let entries: Vec<_> = match value.as_array() {
-            Some(array) => array
-                .iter()
-                .enumerate()
-                .filter_map(|(index, entry)| read_entry(entry, &index.to_string(), &mut faults))
-                .collect(),
-            None => {
-                faults.wrong_type("", "must be an array");
-                Vec::new()
-            }
-        };
-        faults.or(Self::new(entries))
+        read_list(&Raw::deserialize(value).unwrap_or(Raw::Other))
     }
 }
 
@@ -184,13 +172,8 @@ impl Serialize for Acl {
 /// For a host's own configuration: the form of the [module docs](self), an empty list allowed.
 impl<'de> Deserialize<'de> for Acl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Self::from_json(&value).map_err(|faults| {
-            let first = faults.into_iter().next();
-            let first = first.map(|fault| fault.into_field().0);
-            let text = first.map(|invalid| format!("{} {}", invalid.field, invalid.message));
-            serde::de::Error::custom(text.unwrap_or_default())
-        })
+        read_list(&Raw::deserialize(deserializer)?)
+            .map_err(|faults| serde::de::Error::custom(text_of_first(faults)))
     }
 }
 
@@ -198,9 +181,14 @@ impl TryFrom<&Value> for Acl {
     type Error = Error;
 
     fn try_from(value: &Value) -> Result<Self, Error> {
-        Self::deserialize(value)
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.to_string()))
+        Self::from_json(value)
+            .map_err(|faults| Error::new(ErrorKind::InvalidRequest, text_of_first(faults)))
     }
+}
+
+fn text_of_first(faults: Vec<Fault>) -> String {
+    let first = faults.into_iter().next().map(|fault| fault.into_field().0);
+    first.map(|invalid| format!("{} {}", invalid.field, invalid.message)).unwrap_or_default()
 }
 
 #[cfg(test)]

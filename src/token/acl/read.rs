@@ -1,13 +1,13 @@
-//! Reading a list out of a request: what is wrong with it is told at once, and where.
+//! Reading a list, wherever it comes from: all that is wrong with it is told at once, and where.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Arguments;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::error::InvalidField;
-use crate::token::acl::{AclEntry, MAX_SCOPE_KEY_LEN, Permission, Scope};
+use crate::token::acl::raw::Raw;
+use crate::token::acl::{Acl, AclEntry, MAX_SCOPE_KEY_LEN, Permission, Scope};
 use crate::token::text::{self, is_text};
 
 /// One thing that is wrong with a value, and where.
@@ -41,17 +41,17 @@ const MAX_FAULTS: usize = 32;
 pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
-    pub(super) fn wrong_type(&mut self, path: &str, message: &str) {
+    fn wrong_type(&mut self, path: Arguments<'_>, message: &str) {
         self.add(path, message, true);
     }
 
-    fn invalid(&mut self, path: &str, message: &str) {
+    fn invalid(&mut self, path: Arguments<'_>, message: &str) {
         self.add(path, message, false);
     }
 
-    fn add(&mut self, path: &str, message: &str, wrong_type: bool) {
+    fn add(&mut self, path: Arguments<'_>, message: &str, wrong_type: bool) {
         if self.0.len() < MAX_FAULTS {
-            self.0.push(Fault { path: path.into(), message: message.into(), wrong_type });
+            self.0.push(Fault { path: path.to_string(), message: message.into(), wrong_type });
         }
     }
 
@@ -60,29 +60,46 @@ impl Faults {
     }
 }
 
-pub(super) fn read_entry(entry: &Value, path: &str, faults: &mut Faults) -> Option<AclEntry> {
-    let Some(members) = entry.as_object() else {
+/// Reads a list, and returns all that is wrong with it at once.
+pub(super) fn read_list(list: &Raw<'_>) -> Result<Acl, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let Raw::Array(array) = list else {
+        faults.wrong_type(format_args!(""), "must be an array");
+        return faults.or(Acl::default());
+    };
+    let entries = array.iter().enumerate();
+    let acl = Acl::new(
+        entries
+            .filter_map(|(index, entry)| read_entry(entry, format_args!("{index}"), &mut faults)),
+    );
+    faults.or(acl)
+}
+
+/// Reads one entry. Its path is formatted only for a fault, which most lists do not have.
+fn read_entry(entry: &Raw<'_>, path: Arguments<'_>, faults: &mut Faults) -> Option<AclEntry> {
+    let Raw::Object(members) = entry else {
         faults.wrong_type(path, "must be an object");
         return None;
     };
-    for name in ["scope", "permissions"] {
-        if !members.contains_key(name) {
-            faults.invalid(&format!("{path}.{name}"), "is required");
+    let mut required = |name| {
+        let found = members.iter().find(|(key, _)| key == name);
+        if found.is_none() {
+            faults.invalid(format_args!("{path}.{name}"), "is required");
         }
-    }
-    let scope = members
-        .get("scope")
-        .map(|value| read_scope(value, &format!("{path}.scope"), faults))
+        found.map(|(_, value)| value)
+    };
+    let (scope, permissions) = (required("scope"), required("permissions"));
+    let scope = scope
+        .map(|scope| read_scope(scope, format_args!("{path}.scope"), faults))
         .unwrap_or_default();
-    let permissions = members
-        .get("permissions")
-        .map(|value| read_permissions(value, &format!("{path}.permissions"), faults))
+    let permissions = permissions
+        .map(|list| read_permissions(list, format_args!("{path}.permissions"), faults))
         .unwrap_or_default();
     Some(AclEntry { scope, permissions: permissions.into() })
 }
 
-pub(super) fn read_scope(value: &Value, path: &str, faults: &mut Faults) -> Scope {
-    let Some(members) = value.as_object() else {
+pub(super) fn read_scope(scope: &Raw<'_>, path: Arguments<'_>, faults: &mut Faults) -> Scope {
+    let Raw::Object(members) = scope else {
         faults.wrong_type(path, "must be an object");
         return Scope::default();
     };
@@ -92,27 +109,30 @@ pub(super) fn read_scope(value: &Value, path: &str, faults: &mut Faults) -> Scop
             faults.invalid(path, "has a key that is blank, too long or holds control characters");
             continue;
         }
-        let path = format!("{path}.{key}");
-        let values = read_list(values, &path, faults, |text| {
+        let values = read_texts(values, format_args!("{path}.{key}"), faults, |text| {
             is_text(text, text::MAX_LEN).then(|| text.to_owned()).ok_or(text::RULE)
         });
-        scope.insert(key.clone(), values);
+        scope.insert(key.clone().into_owned(), values);
     }
     Scope(Arc::new(scope))
 }
 
-pub(super) fn read_permissions(value: &Value, path: &str, faults: &mut Faults) -> Vec<Permission> {
-    read_list(value, path, faults, Permission::parse)
+pub(super) fn read_permissions(
+    list: &Raw<'_>,
+    path: Arguments<'_>,
+    faults: &mut Faults,
+) -> Vec<Permission> {
+    read_texts(list, path, faults, Permission::parse)
 }
 
-/// A list of texts that is not empty; what stands in it twice is kept once.
-fn read_list<T: Eq + Hash>(
-    value: &Value,
-    path: &str,
+/// Reads texts, at least one; what stands among them twice is kept once.
+fn read_texts<T: Eq + Hash>(
+    list: &Raw<'_>,
+    path: Arguments<'_>,
     faults: &mut Faults,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Vec<T> {
-    let Some(array) = value.as_array() else {
+    let Raw::Array(array) = list else {
         faults.wrong_type(path, "must be an array of strings");
         return Vec::new();
     };
@@ -121,28 +141,33 @@ fn read_list<T: Eq + Hash>(
     }
     let mut list = Vec::with_capacity(array.len());
     for (index, element) in array.iter().enumerate() {
-        match element.as_str().map(&parse) {
-            Some(Ok(item)) => list.push(item),
-            Some(Err(message)) => faults.invalid(&format!("{path}.{index}"), message),
-            None => faults.wrong_type(&format!("{path}.{index}"), "must be a string"),
+        let Raw::Text(text) = element else {
+            faults.wrong_type(format_args!("{path}.{index}"), "must be a string");
+            continue;
+        };
+        match parse(text) {
+            Ok(item) => list.push(item),
+            Err(message) => faults.invalid(format_args!("{path}.{index}"), message),
         }
     }
     without_repetitions(list)
 }
 
-/// The list, with what stands in it twice kept where it stood first.
-pub(super) fn without_repetitions<T: Eq + Hash>(list: Vec<T>) -> Vec<T> {
+/// Returns the list, with what stands in it twice kept where it stood first.
+fn without_repetitions<T: Eq + Hash>(mut list: Vec<T>) -> Vec<T> {
     /// Up to here the list is searched, which is faster than hashing. A longer one would take a time
     /// that grows with its square, and anybody may send one.
     const FEW: usize = 16;
     if list.len() <= FEW {
-        let mut kept = Vec::with_capacity(list.len());
-        for item in list {
-            if !kept.contains(&item) {
-                kept.push(item);
+        let mut kept = 0;
+        for at in 0..list.len() {
+            if !list[..kept].contains(&list[at]) {
+                list.swap(kept, at);
+                kept += 1;
             }
         }
-        return kept;
+        list.truncate(kept);
+        return list;
     }
     let mut seen = HashSet::with_capacity(list.len());
     let is_first: Vec<_> = list.iter().map(|item| seen.insert(item)).collect();
@@ -185,5 +210,59 @@ mod tests {
         let list: Vec<_> = (0..4_000).map(|number| Counting(number, &compared)).collect();
         assert_eq!(without_repetitions(list).len(), 4_000);
         assert!(compared.get() < 4_000, "it was compared {} times", compared.get());
+    }
+
+    #[test]
+    fn a_claim_is_read_as_a_request_is() {
+        for text in [
+            r#"[]"#,
+            r#"[{"scope":{},"permissions":["*"]}]"#,
+            r#"[{"scope":{"b":["x","x"],"a":["1"]},"permissions":["Get","Get","Put*"]}]"#,
+            r#"[{"permissions":["Get"],"more":[1,{"x":null}],"scope":{}}]"#,
+            r#"{}"#,
+            r#"null"#,
+            r#"[null]"#,
+            r#"[{"scope":{}}]"#,
+            r#"[{"permissions":["Get"]}]"#,
+            r#"[{"scope":[],"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":[]},"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":"1"},"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":[1]},"permissions":["Get"]}]"#,
+            r#"[{"scope":{" ":["1"]},"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":[" "]},"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":["\u0000"]},"permissions":["Get"]}]"#,
+            r#"[{"scope":{},"permissions":[]}]"#,
+            r#"[{"scope":{},"permissions":"Get"}]"#,
+            r#"[{"scope":{},"permissions":["Get",1]}]"#,
+            r#"[{"scope":{},"permissions":["Get Orders"]}]"#,
+            r#"[{"scope":{},"permissions":["**"]}]"#,
+        ] {
+            let of_request = serde_json::from_str(text).ok();
+            let of_request = of_request.and_then(|value| Acl::from_json(&value).ok());
+            let of_claim = crate::json::from_slice(text.as_bytes()).ok();
+            assert_eq!(of_claim, of_request, "{text}");
+        }
+        let many: Vec<_> = (0..100).map(|number| format!("Get{}", number % 40)).collect();
+        let many = serde_json::json!([{"scope": {"a": many}, "permissions": many}]);
+        let of_request = Acl::from_json(&many).unwrap();
+        assert_eq!(of_request.entries()[0].permissions.len(), 40);
+        let of_claim = crate::json::from_slice::<Acl>(many.to_string().as_bytes()).unwrap();
+        assert_eq!(of_claim, of_request);
+        for twice in [
+            r#"[{"scope":{},"scope":{},"permissions":["Get"]}]"#,
+            r#"[{"scope":{"a":["1"],"\u0061":["1"]},"permissions":["Get"]}]"#,
+        ] {
+            assert!(crate::json::from_slice::<Acl>(twice.as_bytes()).is_err(), "{twice}");
+        }
+    }
+
+    #[test]
+    fn of_members_with_the_same_name_a_configuration_has_the_last_one() {
+        let text = r#"[{"scope": {"a": ["1"]}, "permissions": [], "permissions": ["Get"],
+                        "scope": {"b": [], "b": ["2"]}}]"#;
+        let acl: Acl = serde_json::from_str(text).unwrap();
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(acl, Acl::from_json(&value).unwrap());
+        assert!(acl.allows("Get", &[("b", "2")]));
     }
 }

@@ -5,15 +5,15 @@ mod validated;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::token::acl::Acl;
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 
-pub(crate) use self::read::ReadClaims;
 #[cfg(feature = "remote-jwks")]
-pub(crate) use self::read::{Audience, NumericDate};
+pub(crate) use self::read::{audience, numeric_date};
 pub use self::validated::Validated;
 
 /// What sort of principal a token speaks for: the claim `subject_type`.
@@ -52,25 +52,36 @@ impl fmt::Display for SubjectType {
 }
 
 /// The claims of an access token.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) iss: String,
+    #[serde(deserialize_with = "read::filled")]
     pub(crate) sub: String,
+    #[serde(deserialize_with = "read::subject_type")]
     pub(crate) subject_type: SubjectType,
-    #[serde(serialize_with = "write_audience")]
+    #[serde(serialize_with = "write_audience", deserialize_with = "read::audience")]
     pub(crate) aud: Vec<String>,
+    #[serde(deserialize_with = "read::numeric_date")]
     pub(crate) iat: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::some_date"
+    )]
     pub(crate) nbf: Option<u64>,
+    #[serde(deserialize_with = "read::numeric_date")]
     pub(crate) exp: u64,
+    #[serde(deserialize_with = "read::token_id")]
     pub(crate) jti: TokenId,
+    #[serde(deserialize_with = "read::filled")]
     pub(crate) client_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sid: Option<SessionId>,
     #[serde(rename = "organizationId", skip_serializing_if = "Option::is_none")]
     pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) acl: Acl,
-    #[serde(rename = "customClaims", skip_serializing_if = "Map::is_empty")]
+    #[serde(rename = "customClaims", default, skip_serializing_if = "Map::is_empty")]
+    #[serde(deserialize_with = "json::object")]
     pub(crate) custom_claims: Map<String, Value>,
 }
 

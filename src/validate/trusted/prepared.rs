@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
-use serde::de::DeserializeSeed as _;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::{JoseHeader, VerifyingKey};
-use crate::token::claims::{Audience, Claims, NumericDate, Validated};
+use crate::token::claims::{self, Claims, Validated};
 use crate::token::identifier::TokenId;
 use crate::validate::other_issuers::{ForeignToken, IssuerSettings, KeyFetch, OtherIssuer};
 use crate::validate::trusted::TrustedIssuer;
@@ -131,7 +130,7 @@ impl ForeignToken for NamedToken {
 
     fn claims(&self, text: &str) -> Result<Claims, TokenFault> {
         let (terms, claims) = (&self.terms, &self.claims);
-        let aud = claims.get("aud").and_then(|aud| Audience.deserialize(aud).ok());
+        let aud = claims.get("aud").and_then(|aud| claims::audience(aud).ok());
         let aud = aud.ok_or(TokenFault::Claims)?;
         terms.check_audience(&aud)?;
         let exp = numeric_date(claims.get("exp"))?.ok_or(TokenFault::Claims)?;
@@ -173,6 +172,6 @@ impl ForeignToken for NamedToken {
 }
 
 fn numeric_date(claim: Option<&Value>) -> Result<Option<u64>, TokenFault> {
-    let seconds = claim.map(|claim| NumericDate.deserialize(claim));
+    let seconds = claim.map(claims::numeric_date);
     seconds.transpose().map_err(|_| TokenFault::Claims)
 }
