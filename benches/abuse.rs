@@ -287,7 +287,7 @@ impl Flood {
         Self { over, answers, thread }
     }
 
-    /// Answers how many passwords were hashed, and how many logins rejected.
+    /// Returns how many passwords were hashed, and how many logins rejected.
     fn stop(self) -> [u64; 2] {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();

@@ -15,9 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::nodes::Cluster;
 use crate::{People, Problem};
 
-/// How long an answer may take, and a node may go on accepting what was taken back.
+/// How long an answer may take, and a node may go on accepting what was revoked.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a node is asked for a token that is being taken back. Without a pause, the asking would
+/// How often a node is asked for a token that is being revoked. Without a pause, the asking would
 /// take the time that the taking back needs.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
@@ -48,7 +48,7 @@ impl Callers {
     }
 
     /// Ends a session on one node, while all are asked for its token until each has rejected it.
-    pub(crate) async fn take_back(
+    pub(crate) async fn revoke(
         &mut self,
         at: usize,
         session: &str,
@@ -120,7 +120,7 @@ impl Client {
         self.ask("an exchange", StatusCode::CREATED, request, Some(&kept)).await?.text("token")
     }
 
-    /// Answers when it was answered.
+    /// Returns when it was answered.
     async fn end_session(&mut self, session: &str) -> Result<Instant, Problem> {
         let request = Request::delete(format!("/authentication-tokens/{session}"));
         self.ask("a log-out", StatusCode::NO_CONTENT, request, None).await?;
@@ -146,10 +146,10 @@ impl Client {
                     let first = Instant::now();
                     return Ok(Rejected { first, unsure: first - accepted });
                 }
-                _ => return Err(answer.unexpected("a token that is taken back")),
+                _ => return Err(answer.unexpected("a token that is revoked")),
             }
         }
-        Err(format!("a token that was taken back is still good after {PATIENCE:?}").into())
+        Err(format!("a token that was revoked is still good after {PATIENCE:?}").into())
     }
 
     async fn ask(

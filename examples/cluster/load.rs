@@ -1,4 +1,4 @@
-//! How long it takes until a token that was taken back is rejected, while the nodes are busy.
+//! How long it takes until a token that was revoked is rejected, while the nodes are busy.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::callers::{Callers, Client, TakenBack};
 use crate::nodes::Cluster;
 use crate::{Problem, millis};
 
-/// How often a token is taken back.
+/// How often a token is revoked.
 const REVOKE_EVERY: Duration = Duration::from_millis(50);
 /// How many validations are asked of each node in a second, over how many connections.
 const RATE: u32 = 1_000;
 const CONNECTIONS: u32 = 8;
 
-/// Tokens that are taken back while each node has others to validate.
+/// Tokens that are revoked while each node has others to validate.
 pub(crate) struct Load<'a> {
     pub(crate) seconds: u32,
     pub(crate) user: &'a str,
@@ -45,13 +45,13 @@ impl Load<'_> {
             let requests = self.seconds * RATE / CONNECTIONS;
             validating.spawn(validate(index, client, token, first, requests));
         }
-        let taken_back = self.take_back(callers, begin).await?;
+        let revoked = self.revoke(callers, begin).await?;
         let mut validated: [Validated; 3] = Default::default();
         while let Some(done) = validating.join_next().await {
             let (index, done) = done??;
             validated[index].add(done);
         }
-        report(engine, begin, &taken_back, validated);
+        report(engine, begin, &revoked, validated);
         Ok(())
     }
 
@@ -68,8 +68,8 @@ impl Load<'_> {
         Ok((session, token))
     }
 
-    /// What was taken back, and on which node.
-    async fn take_back(
+    /// What was revoked, and on which node.
+    async fn revoke(
         &self,
         callers: &mut Callers,
         begin: Instant,
@@ -80,7 +80,7 @@ impl Load<'_> {
         while pace.tick().await < begin + Duration::from_secs(self.seconds.into()) {
             let at = all.len() % 3;
             let (session, token) = self.log_in(callers, at + 1).await?;
-            all.push((at, callers.take_back(at, &session, &token).await?));
+            all.push((at, callers.revoke(at, &session, &token).await?));
         }
         Ok(all)
     }
@@ -120,22 +120,17 @@ async fn validate(
     Ok((node, validated))
 }
 
-fn report(
-    engine: &str,
-    begin: Instant,
-    taken_back: &[(usize, TakenBack)],
-    validated: [Validated; 3],
-) {
+fn report(engine: &str, begin: Instant, revoked: &[(usize, TakenBack)], validated: [Validated; 3]) {
     let (mut from_request, mut from_answer, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, taken_back) in taken_back {
-        for (_, rejected) in taken_back.rejected.iter().enumerate().filter(|(node, _)| node != at) {
-            from_request.push(rejected.first - taken_back.asked);
+    for (at, revoked) in revoked {
+        for (_, rejected) in revoked.rejected.iter().enumerate().filter(|(node, _)| node != at) {
+            from_request.push(rejected.first - revoked.asked);
             // None, where it was rejected before.
-            from_answer.push(rejected.first.saturating_duration_since(taken_back.answered));
+            from_answer.push(rejected.first.saturating_duration_since(revoked.answered));
             unsure.push(rejected.unsure);
         }
     }
-    println!("\n{} revocations, until each other node rejected, in ms:\n", taken_back.len());
+    println!("\n{} revocations, until each other node rejected, in ms:\n", revoked.len());
     println!("| {engine} | p50 | p90 | p99 | slowest |");
     println!("|---|---|---|---|---|");
     println!("| from the request to revoke | {} |", quantiles(from_request));

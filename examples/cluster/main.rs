@@ -1,4 +1,4 @@
-//! Three token servers over one store: what one of them hands out is good on all, and what is taken
+//! Three token servers over one store: what one of them issues is good on all, and what is taken
 //! back on one is rejected by all.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //!
 //! The nodes are the example `token_server`, each on a free port of the loopback, with one store,
 //! issuer, audience, signing key and sealing key. With `-- --load SECONDS` it goes on to measure, of
-//! tokens that are taken back on one node, when the others reject them, while each node validates
+//! tokens that are revoked on one node, when the others reject them, while each node validates
 //! 1,000 other tokens a second. Build with `--release` for that.
 //!
 //! `COUNTERSIGN_STORE` is as of `token_server`: `postgres://…`, `redis://…` or
@@ -141,14 +141,14 @@ async fn walk(callers: &mut Callers, people: &People) -> Result<String, Problem>
         "A customer logged in on node 1, exchanged on node 2: the token is good on all three."
     );
 
-    let taken_back = callers.take_back(2, &session, &token).await?;
+    let revoked = callers.revoke(2, &session, &token).await?;
     println!("The customer logged out on node 3. From that request on, the token was rejected");
-    for (number, rejected) in (1..).zip(&taken_back.rejected) {
-        let answer = match rejected.first.checked_duration_since(taken_back.answered) {
+    for (number, rejected) in (1..).zip(&revoked.rejected) {
+        let answer = match rejected.first.checked_duration_since(revoked.answered) {
             Some(after) => format!("{:.1} ms after the answer", millis(after)),
             None => "before the answer".to_owned(),
         };
-        let took = millis(rejected.first - taken_back.asked);
+        let took = millis(rejected.first - revoked.asked);
         println!("  by node {number} after {took:.1} ms, {answer}");
     }
     callers.must_be_accepted(&user).await?;

@@ -463,7 +463,7 @@ async fn hash(password: String) -> Result<PasswordHash, Problem> {
     Ok(tokio::task::spawn_blocking(hashing).await??)
 }
 
-/// Answers whether it is new.
+/// Returns whether it is new.
 async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
     unless_there(tokens.register(entity).await)
 }

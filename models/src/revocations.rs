@@ -1,4 +1,4 @@
-//! A token that is taken back while it is known to be good.
+//! A token that is revoked while it is known to be good.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use loom::thread;
 use crate::epoch_lock::EpochLock;
 use crate::sync::CheckedEpoch;
 
-/// What a validator has of a token that it has checked, and what may be taken back.
+/// What a validator has of a token that it has checked, and what may be revoked.
 struct Known {
     is_revoked: EpochLock<bool>,
     not_revoked: CheckedEpoch,
@@ -24,7 +24,7 @@ impl Known {
         Self { is_revoked, not_revoked, is_done: AtomicBool::new(false) }
     }
 
-    fn take_back(&self) {
+    fn revoke(&self) {
         self.is_revoked.change(|is_revoked| *is_revoked = true);
         self.is_done.store(true, Ordering::Release);
     }
@@ -38,7 +38,7 @@ impl Known {
     fn validate_and_judge(&self) {
         let was_done = self.is_done.load(Ordering::Acquire);
         let outcome = self.validate();
-        assert!(!was_done || outcome.is_err(), "a token was accepted that had been taken back");
+        assert!(!was_done || outcome.is_err(), "a token was accepted that had been revoked");
     }
 }
 
@@ -52,7 +52,7 @@ fn once_a_revocation_is_done_nobody_accepts_the_token() {
                 known.validate_and_judge();
             })
         });
-        known.take_back();
+        known.revoke();
         for validator in validators {
             validator.join().unwrap();
         }
@@ -65,7 +65,7 @@ fn a_token_is_rejected_from_the_first_rejection_on() {
     loom::model(|| {
         let known = Arc::new(Known::new());
         let revoker = Arc::clone(&known);
-        let revoker = thread::spawn(move || revoker.take_back());
+        let revoker = thread::spawn(move || revoker.revoke());
         let first = known.validate();
         let second = known.validate();
         assert!(first.is_ok() || second.is_err());
@@ -74,7 +74,7 @@ fn a_token_is_rejected_from_the_first_rejection_on() {
 }
 
 #[test]
-fn a_token_that_is_checked_while_another_is_taken_back_stays_good() {
+fn a_token_that_is_checked_while_another_is_revoked_stays_good() {
     loom::model(|| {
         let known = Arc::new(Known::new());
         let other = Arc::clone(&known);
@@ -87,7 +87,7 @@ fn a_token_that_is_checked_while_another_is_taken_back_stays_good() {
 }
 
 #[test]
-fn two_that_take_back_at_once_are_both_seen() {
+fn two_that_revoke_at_once_are_both_seen() {
     loom::model(|| {
         let set = Arc::new(EpochLock::new(0));
         let before = set.epoch();

@@ -16,7 +16,7 @@ use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
 use crate::service::stores::Stores;
 use crate::service::telemetry;
 use crate::service::throttle::Throttle;
-use crate::service::token_service::{Parts, TokenService};
+use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::validators::Validators;
 use crate::validate::ValidatorBuilder;
 
@@ -120,7 +120,7 @@ impl TokenServiceBuilder {
     /// default threads of the service's own, as many as the policy's `hashing_permits`, with a
     /// lower priority than the host's, so that a flood of logins does not slow everything else.
     ///
-    /// No more work is handed out at once than the policy's `hashing_permits`; work that is dropped
+    /// No more work is issued at once than the policy's `hashing_permits`; work that is dropped
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```
@@ -165,7 +165,7 @@ impl TokenServiceBuilder {
         let stores =
             Stores { entities, cache: self.cache, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
-        // What other nodes have taken back so far is still to be heard.
+        // What other nodes have revoked so far is still to be heard.
         revocations
             .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
         let validators = Validators {
@@ -183,7 +183,7 @@ impl TokenServiceBuilder {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
             KeyManager::new(managed, clock, stores, sealing, ring.clone(), &self.policy)
         };
-        let parts = Parts {
+        let inner = TokenServiceInner {
             issuer: validator.issuer().to_owned(),
             audiences: self.audiences,
             key_manager: managed.map(manage).transpose()?,
@@ -201,7 +201,7 @@ impl TokenServiceBuilder {
             revocations,
             last_heard: LastHeard::default(),
         };
-        Ok(TokenService { parts: Arc::new(parts) })
+        Ok(TokenService { inner: Arc::new(inner) })
     }
 }
 

@@ -170,7 +170,7 @@ impl TokenService {
         let token = token.ok_or_else(no_session)?;
         let mut accepted = None;
         let exchanged = retry_on_conflict!({
-            // Before the session is read: what ends it after that takes the token back, too.
+            // Before the session is read: what ends it after that revokes the token, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.context).await?;
             seen.session(&session);
@@ -199,7 +199,7 @@ impl TokenService {
 
     /// Returns all that is wrong with a request, whatever the session.
     fn exchange_faults(&self, request: &ExchangeRequest) -> Vec<InvalidField> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let now = self.now();
         let mut invalid = request.invalid.clone();
         if let Some(code) = &request.one_time_password
@@ -234,7 +234,7 @@ impl TokenService {
         request: &ExchangeRequest,
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let widening = request
             .bearer
             .as_deref()
@@ -292,7 +292,7 @@ impl TokenService {
         asked: Option<&Map<String, Value>>,
         widening: bool,
     ) -> Result<Map<String, Value>, Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let mut merged = session.custom_claims.clone();
         for (name, value) in asked.into_iter().flatten() {
             if !widening && !policy.open_custom_claims.contains(name) {
@@ -323,13 +323,13 @@ impl TokenService {
             return Ok(CompareAndSet::Written(()));
         }
         let version = session.version;
-        let limit = self.parts.policy.one_time_password_tries;
+        let limit = self.inner.policy.one_time_password_tries;
         let mut spent = session.next_version(now);
         if let Some(state) = &mut spent.one_time_password {
             state.code = None;
             state.tries_left = limit.min(state.tries_left + 1);
         }
-        self.parts.stores.replace_session(spent, version, now).await
+        self.inner.stores.replace_session(spent, version, now).await
     }
 }
 

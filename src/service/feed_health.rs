@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// When it was heard last what other nodes take back.
+/// When it was heard last what other nodes revoke.
 #[derive(Debug, Default)]
 pub(super) struct LastHeard(Mutex<Heard>);
 

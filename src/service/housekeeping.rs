@@ -10,7 +10,7 @@ use crate::service::backoff::Backoff;
 use crate::service::revocations::RevocationSet;
 use crate::service::store::{Cursor, FeedPage};
 use crate::service::telemetry;
-use crate::service::token_service::{Parts, TokenService};
+use crate::service::token_service::{TokenService, TokenServiceInner};
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 impl TokenService {
-    /// Keeps the service in order for as long as it lives: hears of what other nodes take back,
+    /// Keeps the service in order for as long as it lives: hears of what other nodes revoke,
     /// changes [`ManagedKeys`](crate::ManagedKeys) by their schedule, removes what has ended from
     /// the store, and forgets revocations and failed logins that no longer matter. The host spawns
     /// it once:
@@ -39,19 +39,19 @@ impl TokenService {
     /// that is used.
     ///
     /// Without it, the store is never purged, managed keys are never changed, and what other nodes
-    /// take back is not heard of: over a store that lasts, no token is accepted then, unless the
+    /// revoke is not heard of: over a store that lasts, no token is accepted then, unless the
     /// policy says so.
     pub fn run_housekeeping(&self) -> impl Future<Output = ()> + Send + 'static {
-        let parts = Arc::downgrade(&self.parts);
+        let inner = Arc::downgrade(&self.inner);
         async move {
-            let feed = follow_feed(parts.clone());
-            let keys = keep_keys(parts.clone());
-            let purging = purge_periodically(parts);
+            let feed = follow_feed(inner.clone());
+            let keys = keep_keys(inner.clone());
+            let purging = purge_periodically(inner);
             tokio::join!(feed, keys, purging);
         }
     }
 
-    /// Hears of what other nodes have taken back so far, and has the managed keys come.
+    /// Hears of what other nodes have revoked so far, and has the managed keys come.
     /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
     /// served, it spares that one a 503. What it has heard is gone by for the policy's
     /// `max_revocation_staleness`.
@@ -62,15 +62,15 @@ impl TokenService {
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
     /// key that was not given, or were, and are no longer there.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        if let Some(keys) = &self.parts.key_manager {
+        if let Some(keys) = &self.inner.key_manager {
             keys.refresh().await?;
         }
         let mut cursor = Cursor::START;
         loop {
-            let read = self.parts.stores.read_feed(&cursor, Duration::ZERO).await?;
-            apply(&self.parts, &read);
+            let read = self.inner.stores.read_feed(&cursor, Duration::ZERO).await?;
+            apply(&self.inner, &read);
             if read.is_complete {
-                watch_staleness(&self.parts);
+                watch_staleness(&self.inner);
                 return Ok(());
             }
             cursor = read.next;
@@ -86,13 +86,13 @@ impl TokenService {
     /// what is in memory is tidied up all the same.
     pub async fn purge_expired(&self) -> Result<(), Error> {
         let now = self.now();
-        self.parts.throttle.purge(now);
-        self.parts.keys.forget_retired(now);
-        self.parts.revocations.purge(now);
-        telemetry::revocations_held(self.parts.revocations.len());
+        self.inner.throttle.purge(now);
+        self.inner.keys.forget_retired(now);
+        self.inner.revocations.purge(now);
+        telemetry::revocations_held(self.inner.revocations.len());
         // A store may purge in parts, so that nobody has to wait for it.
         for _ in 0..MAX_PARTS {
-            if self.parts.stores.purge_expired(now).await? == 0 {
+            if self.inner.stores.purge_expired(now).await? == 0 {
                 break;
             }
         }
@@ -100,11 +100,11 @@ impl TokenService {
     }
 }
 
-async fn purge_periodically(parts: Weak<Parts>) {
+async fn purge_periodically(inner: Weak<TokenServiceInner>) {
     loop {
-        let Some(parts_now) = parts.upgrade() else { return };
-        let interval = parts_now.policy.housekeeping_interval;
-        let tokens = TokenService { parts: parts_now };
+        let Some(alive) = inner.upgrade() else { return };
+        let interval = alive.policy.housekeeping_interval;
+        let tokens = TokenService { inner: alive };
         if let Err(error) = tokens.purge_expired().await {
             tracing::warn!(error = ?error, "the store could not be purged; trying again later");
         }
@@ -114,11 +114,11 @@ async fn purge_periodically(parts: Weak<Parts>) {
 }
 
 /// Reads the shared keys now and then, and turns to each when its time comes.
-async fn keep_keys(parts: Weak<Parts>) {
+async fn keep_keys(inner: Weak<TokenServiceInner>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let Some(parts_now) = parts.upgrade() else { return };
-        let Some(keys) = &parts_now.key_manager else { return };
+        let Some(alive) = inner.upgrade() else { return };
+        let Some(keys) = &alive.key_manager else { return };
         // First what is known already, which the store cannot hold up.
         if let Err(error) = keys.apply_known().await {
             tracing::error!(error = ?error, "the shared keys that are known cannot be installed");
@@ -133,55 +133,55 @@ async fn keep_keys(parts: Weak<Parts>) {
                 backoff.failed()
             }
         };
-        drop(parts_now);
+        drop(alive);
         tokio::time::sleep(pause).await;
     }
 }
 
-fn apply(parts: &Parts, read: &FeedPage) {
+fn apply(inner: &TokenServiceInner, read: &FeedPage) {
     for event in &read.events {
-        parts.apply(event);
+        inner.apply(event);
     }
-    telemetry::revocations_held(parts.revocations.len());
+    telemetry::revocations_held(inner.revocations.len());
     if read.is_complete {
-        let mut heard = parts.last_heard.lock();
+        let mut heard = inner.last_heard.lock();
         heard.at = Some(Instant::now());
-        if parts.revocations.set_stale(false) {
-            tracing::info!("it is known what other nodes take back");
+        if inner.revocations.set_stale(false) {
+            tracing::info!("it is known what other nodes revoke");
         }
     }
 }
 
 /// Sees to it that what was heard once is not gone by for ever, where nobody follows the feed.
-fn watch_staleness(parts: &Arc<Parts>) {
-    if !staleness_is_binding(parts)
-        || std::mem::replace(&mut parts.last_heard.lock().is_watched, true)
+fn watch_staleness(inner: &Arc<TokenServiceInner>) {
+    if !staleness_is_binding(inner)
+        || std::mem::replace(&mut inner.last_heard.lock().is_watched, true)
     {
         return;
     }
-    let parts = Arc::downgrade(parts);
+    let inner = Arc::downgrade(inner);
     tokio::spawn(async move {
         loop {
-            let Some(parts_now) = parts.upgrade() else { return };
+            let Some(alive) = inner.upgrade() else { return };
             let until = {
-                let mut heard = parts_now.last_heard.lock();
+                let mut heard = alive.last_heard.lock();
                 let now = Instant::now();
-                let until = heard.at.unwrap_or(now) + parts_now.policy.max_revocation_staleness;
+                let until = heard.at.unwrap_or(now) + alive.policy.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
-                    reject_for_staleness(&parts_now.revocations);
+                    reject_for_staleness(&alive.revocations);
                     return;
                 }
                 until
             };
-            drop(parts_now);
+            drop(alive);
             tokio::time::sleep_until(until).await;
         }
     });
 }
 
-fn staleness_is_binding(parts: &Parts) -> bool {
-    parts.stores.are_shared() && !parts.policy.dangerous_accept_stale_revocations
+fn staleness_is_binding(inner: &TokenServiceInner) -> bool {
+    inner.stores.are_shared() && !inner.policy.dangerous_accept_stale_revocations
 }
 
 fn reject_for_staleness(revocations: &RevocationSet) {
@@ -196,20 +196,20 @@ fn reject_for_staleness(revocations: &RevocationSet) {
 
 /// Takes over what was revoked anywhere, from the beginning on: this node may have been started
 /// anew, and what it revoked itself is harmless twice.
-async fn follow_feed(parts: Weak<Parts>) {
-    let Some(parts_now) = parts.upgrade() else { return };
-    let staleness = StalenessGuard::new(&parts_now);
-    drop(parts_now);
+async fn follow_feed(inner: Weak<TokenServiceInner>) {
+    let Some(alive) = inner.upgrade() else { return };
+    let staleness = StalenessGuard::new(&alive);
+    drop(alive);
     let mut cursor = Cursor::START;
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut heard_at = Instant::now();
     // Until it has answered, it is asked for what there is, and not for what is to come.
     let mut wait = Duration::ZERO;
     loop {
-        let Some(parts_now) = parts.upgrade() else { return };
-        let stores = parts_now.stores.clone();
+        let Some(alive) = inner.upgrade() else { return };
+        let stores = alive.stores.clone();
         // Who waits here must not keep the service alive.
-        drop(parts_now);
+        drop(alive);
         let read = stores.read_feed(&cursor, wait);
         let read = match timeout_at(heard_at + staleness.allowed, read).await {
             Ok(read) => read,
@@ -222,8 +222,8 @@ async fn follow_feed(parts: Weak<Parts>) {
         };
         match read {
             Ok(read) => {
-                let Some(parts_now) = parts.upgrade() else { return };
-                apply(&parts_now, &read);
+                let Some(alive) = inner.upgrade() else { return };
+                apply(&alive, &read);
                 cursor = read.next;
                 backoff.succeeded();
                 // What is there already is not waited for, and until all of it was read, nobody
@@ -237,7 +237,7 @@ async fn follow_feed(parts: Weak<Parts>) {
             Err(error) => {
                 tracing::warn!(
                     error = ?error,
-                    "what other nodes take back is not heard of; trying again"
+                    "what other nodes revoke is not heard of; trying again"
                 );
                 if Instant::now() >= heard_at + staleness.allowed {
                     staleness.reject_tokens();
@@ -249,7 +249,7 @@ async fn follow_feed(parts: Weak<Parts>) {
     }
 }
 
-/// Has tokens rejected where it has not been heard for too long what other nodes take back. Nor is it
+/// Has tokens rejected where it has not been heard for too long what other nodes revoke. Nor is it
 /// once housekeeping has ended.
 struct StalenessGuard {
     revocations: Arc<RevocationSet>,
@@ -259,11 +259,11 @@ struct StalenessGuard {
 }
 
 impl StalenessGuard {
-    fn new(parts: &Parts) -> Self {
+    fn new(inner: &TokenServiceInner) -> Self {
         Self {
-            revocations: Arc::clone(&parts.revocations),
-            allowed: parts.policy.max_revocation_staleness,
-            is_binding: staleness_is_binding(parts),
+            revocations: Arc::clone(&inner.revocations),
+            allowed: inner.policy.max_revocation_staleness,
+            is_binding: staleness_is_binding(inner),
         }
     }
 

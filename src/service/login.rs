@@ -87,7 +87,7 @@ impl TokenService {
                 | SecretVerdict::WithinGrace { is_generated: true }
         );
         if entity.is_err() || !is_generated {
-            let throttle = &self.parts.throttle;
+            let throttle = &self.inner.throttle;
             let keys = throttle.keys(SubjectType::Machine, id, context.address);
             let permit = throttle.acquire(keys, began_at)?;
             if is_good {
@@ -125,14 +125,14 @@ impl TokenService {
         context: &RequestContext,
         began_at: Timestamp,
     ) -> Result<JudgedSecret, Error> {
-        let stores = &self.parts.stores;
+        let stores = &self.inner.stores;
         let recent = stores.get_recent_entity(id, began_at).await?;
         let judged = self.verify_secret_against(recent.clone(), secret, context);
         if judged.is_good() {
             let ended = |copy: &RecentEntity| {
-                self.parts.revocations.ended(SubjectType::Machine, id.name(), copy.read_at)
+                self.inner.revocations.ended(SubjectType::Machine, id.name(), copy.read_at)
             };
-            // A token that came of it would have been taken back before it was issued.
+            // A token that came of it would have been revoked before it was issued.
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
                 return Ok(judged);
             }
@@ -160,7 +160,7 @@ impl TokenService {
         let entity = found.and_then(|found| usable(&found.entity, context).map(|()| found));
         let nobodys = Secrets::default();
         let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
-        let (sealing, grace) = (&self.parts.sealing, self.parts.policy.secret_grace);
+        let (sealing, grace) = (&self.inner.sealing, self.inner.policy.secret_grace);
         let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);
         JudgedSecret { entity, verdict }
     }

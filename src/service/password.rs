@@ -33,7 +33,7 @@ impl TokenService {
     /// at once.
     pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
         self.check_choice(&password, "password")?;
-        self.parts.hashing.create(password).await
+        self.inner.hashing.create(password).await
     }
 
     /// Gives a user or a customer's credential another password. For the host's own use, as behind
@@ -51,7 +51,7 @@ impl TokenService {
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let setting = async {
             self.check_choice(&password, "password")?;
-            let hash = self.parts.hashing.create(password).await?;
+            let hash = self.inner.hashing.create(password).await?;
             self.write_password(id.clone(), hash, None).await
         };
         self.audited(Attempt::new(Operation::SET_PASSWORD).of_entity(id), setting).await
@@ -83,7 +83,7 @@ impl TokenService {
             }
             let (subject_type, name) = (id.subject_type(), id.name());
             let proven = self.prove(subject_type, name, old, context, |_| Ok(())).await?;
-            let hash = self.parts.hashing.create(new).await?;
+            let hash = self.inner.hashing.create(new).await?;
             self.write_password(id.clone(), hash, Some(proven.entity)).await
         };
         self.audited(context.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
@@ -91,7 +91,7 @@ impl TokenService {
 
     /// Whether a password may be chosen.
     fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
-        match self.parts.policy.password_fault(password) {
+        match self.inner.policy.password_fault(password) {
             None => Ok(()),
             Some(fault) => Err(Error::from_invalid_fields(vec![InvalidField::new(field, fault)])),
         }
@@ -123,7 +123,7 @@ impl TokenService {
                 Ok(())
             });
             let entity = changed.await?;
-            let ended = if tokens.parts.policy.end_sessions_on_password_change {
+            let ended = if tokens.inner.policy.end_sessions_on_password_change {
                 tokens.end_tokens_and_sessions(&entity).await
             } else {
                 Ok(())
@@ -163,7 +163,7 @@ impl TokenService {
         context: &RequestContext,
         requires: impl Fn(&Entity) -> Result<(), Error>,
     ) -> Result<Proven, Error> {
-        let throttle = &self.parts.throttle;
+        let throttle = &self.inner.throttle;
         let at = self.now();
         let permit = throttle.acquire(throttle.keys(subject_type, name, context.address), at)?;
         let checked = self.check_password(subject_type, name, password, context).await;
@@ -198,7 +198,7 @@ impl TokenService {
             Err(_) => Err("unknown_name"),
         };
         let hash = entity.as_ref().ok().and_then(Entity::password).cloned();
-        let is_right = self.parts.hashing.verify(password, hash).await?;
+        let is_right = self.inner.hashing.verify(password, hash).await?;
         match entity {
             Ok(entity) if is_right => Ok(entity),
             Ok(_) => Err(invalid_credentials("wrong_password")),
@@ -207,7 +207,7 @@ impl TokenService {
     }
 
     fn has_expired_password(&self, entity: &Entity) -> bool {
-        let Some(lifetime) = self.parts.policy.password_lifetime else { return false };
+        let Some(lifetime) = self.inner.policy.password_lifetime else { return false };
         // Nobody knows since when: one that was registered before there was a limit.
         let set_at = entity.password_set_at().unwrap_or(Timestamp::MIN);
         set_at + lifetime <= self.now()
@@ -216,16 +216,16 @@ impl TokenService {
     /// Hashes a password anew at the policy's cost, where that has grown. A login does not fail for
     /// it.
     async fn rehash_if_weaker(&self, entity: &Entity, password: Password) {
-        let cost = self.parts.policy.password_cost;
+        let cost = self.inner.policy.password_cost;
         if !entity.password().is_some_and(|hash| hash.is_weaker_than(cost)) {
             return;
         }
         let written = async {
-            let stronger = self.parts.hashing.create(password).await?;
+            let stronger = self.inner.hashing.create(password).await?;
             let mut entity = entity.clone();
             let version = entity.version();
             entity.replace_password(stronger);
-            self.parts.stores.replace_entity(entity.next_version(), version).await
+            self.inner.stores.replace_entity(entity.next_version(), version).await
         };
         match written.await {
             Ok(CompareAndSet::Written(())) => {}

@@ -28,7 +28,7 @@ impl TokenService {
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
         let key = token.key();
-        let phantom_tokens = &self.parts.phantom_tokens;
+        let phantom_tokens = &self.inner.phantom_tokens;
         let ready = self.ready_phantom_token(&key).await;
         if let Some(ready) = ready.filter(|ready| ready.confirmed.load(Ordering::Acquire)) {
             return Ok(ready);
@@ -48,9 +48,9 @@ impl TokenService {
     }
 
     async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
-        let ready = self.parts.phantom_tokens.ready.get(key).await?;
+        let ready = self.inner.phantom_tokens.ready.get(key).await?;
         let is_usable = self.now() < ready.use_until
-            && self.parts.own_tokens_validator.recheck(&ready.validated).is_ok();
+            && self.inner.own_tokens_validator.recheck(&ready.validated).is_ok();
         is_usable.then_some(ready)
     }
 
@@ -63,7 +63,7 @@ impl TokenService {
         if let Some(ready) = self.ready_phantom_token(&key).await {
             return Ok(ready);
         }
-        // Before the session is read: what ends it after that takes the token back, too.
+        // Before the session is read: what ends it after that revokes the token, too.
         let now = self.now();
         let session = self.find_session(token, &RequestContext::default()).await?;
         if session.otp_required() {
@@ -73,12 +73,12 @@ impl TokenService {
             ));
         }
         let made = Arc::new(self.sign_phantom_token(&session, now)?);
-        self.parts.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
+        self.inner.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
         Ok(made)
     }
 
     fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
-        let lifetime = self.parts.policy.phantom_token_lifetime;
+        let lifetime = self.inner.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
         let grant = Grant::of_session(session);
@@ -86,7 +86,7 @@ impl TokenService {
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
         let validated =
-            self.parts.own_tokens_validator.validate(token.expose()).map_err(|fault| {
+            self.inner.own_tokens_validator.validate(token.expose()).map_err(|fault| {
                 let kind = match fault {
                     TokenFault::Revoked => ErrorKind::InvalidToken,
                     fault if fault.is_temporary() => ErrorKind::Unavailable,

@@ -19,7 +19,7 @@ impl TokenService {
     /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`;
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
         let id = entity.id();
         if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
@@ -34,7 +34,7 @@ impl TokenService {
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
         }
-        self.parts.stores.insert_entity(entity).await
+        self.inner.stores.insert_entity(entity).await
     }
 
     /// The registered principal of that id.
@@ -43,11 +43,11 @@ impl TokenService {
     ///
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn find_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
-        self.parts.stores.get_entity(id).await
+        self.inner.stores.get_entity(id).await
     }
 
     /// Shuts a registered principal out: from now on it is rejected like an unknown one, its tokens
-    /// are taken back, and, of a customer's credential, the customer's sessions end.
+    /// are revoked, and, of a customer's credential, the customer's sessions end.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl TokenService {
         self.audited(Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), disabling).await
     }
 
-    /// Lets a principal in again that was [shut out](Self::disable_entity). What was taken back
+    /// Lets a principal in again that was [shut out](Self::disable_entity). What was revoked
     /// stays so.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl TokenService {
 
     /// Removes a registered principal, and ends what it holds as
     /// [`disable_entity`](Self::disable_entity) does. Whoever is registered by its name after that is
-    /// somebody else: what was issued to the one before stays taken back.
+    /// somebody else: what was issued to the one before stays revoked.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl TokenService {
             let entity = tokens.set_disabled(&owned, true).await?;
             tokens.end_tokens_and_sessions(&entity).await?;
             tokens.publish_change(&owned).await?;
-            tokens.parts.stores.remove_entity(&owned).await.map(drop)
+            tokens.inner.stores.remove_entity(&owned).await.map(drop)
         });
         self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
     }
@@ -113,7 +113,7 @@ impl TokenService {
         id: &EntityId,
         change: impl Fn(&mut Entity) -> Result<(), Error>,
     ) -> Result<Entity, Error> {
-        let stores = &self.parts.stores;
+        let stores = &self.inner.stores;
         retry_on_conflict!({
             let mut entity = stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
             let version = entity.version();
@@ -130,7 +130,7 @@ impl TokenService {
         id: &EntityId,
         context: &RequestContext,
     ) -> Result<Result<Entity, &'static str>, Error> {
-        let entity = self.parts.stores.get_entity(id).await?;
+        let entity = self.inner.stores.get_entity(id).await?;
         Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, context).map(|()| entity)))
     }
 }

@@ -1,4 +1,4 @@
-//! Taking back what was handed out.
+//! Taking back what was issued.
 //!
 //! A JWT is valid until it expires, unless every node that checks it knows better. So each node
 //! keeps all revocations that still matter in a [`RevocationSet`], and a check is a look-up in
@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// All live revocations, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct RevocationSet {
-    /// Counts what was added: what was looked up before may have been taken back since.
+    /// Counts what was added: what was looked up before may have been revoked since.
     live: EpochLock<Live>,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
@@ -38,10 +38,10 @@ struct Live {
 
 /// A token's `iat` has whole seconds, so that one which was issued after a revocation, and in the
 /// same second, cannot be told by it from one before. It therefore carries the next second, up to
-/// which all are taken back.
+/// which all are revoked.
 #[derive(Clone, Copy, Debug)]
 struct RevokedSubject {
-    /// What was begun before this instant is taken back.
+    /// What was begun before this instant is revoked.
     before: Timestamp,
     /// Tokens are, whose `iat` is earlier than this second.
     issued_before: Timestamp,
@@ -54,7 +54,7 @@ impl RevokedSubject {
     }
 
     /// The same twice changes nothing. One that is later, and in a second that tokens may already
-    /// have been issued for in advance, takes that second back, too.
+    /// have been issued for in advance, revokes that second, too.
     fn extend(&mut self, before: Timestamp, until: Timestamp) {
         if before > self.before {
             let in_advance = self.issued_before;
@@ -81,7 +81,7 @@ impl RevocationSet {
     }
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
-    /// their tokens were taken back earlier in it, the first one whose tokens are not.
+    /// their tokens were revoked earlier in it, the first one whose tokens are not.
     pub(crate) fn issue_time(
         &self,
         subject_type: SubjectType,
@@ -96,19 +96,19 @@ impl RevocationSet {
         }
     }
 
-    /// Whether what a subject began at an instant has been taken back since.
+    /// Whether what a subject began at an instant has been revoked since.
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
         let live = self.live.read();
         live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
     }
 
-    /// Whether the tokens of a session have been taken back.
+    /// Whether the tokens of a session have been revoked.
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
         let live = self.live.read();
         live.sessions.contains_key(id)
     }
 
-    /// Answers what it was before.
+    /// Returns what it was before.
     pub(crate) fn set_stale(&self, is_stale: bool) -> bool {
         self.is_stale.swap(is_stale, Ordering::AcqRel)
     }
@@ -205,7 +205,7 @@ mod tests {
         Timestamp::from_secs(1_767_225_600)
     }
 
-    fn take_back(set: &RevocationSet, before: Timestamp) {
+    fn revoke(set: &RevocationSet, before: Timestamp) {
         let (subject_type, subject) = (SubjectType::User, "ops".to_owned());
         let target = RevocationTarget::SubjectBefore { subject_type, subject, before };
         set.insert(&Revocation { target, until: Timestamp::MAX });
@@ -217,32 +217,32 @@ mod tests {
     }
 
     #[test]
-    fn each_of_two_revocations_in_one_second_takes_back_what_was_issued_before_it() {
+    fn each_of_two_revocations_in_one_second_revokes_what_was_issued_before_it() {
         let set = RevocationSet::default();
         let issue = |at| set.issue_time(SubjectType::User, "ops", at);
         let first = issue(start() + MILLI * 200);
-        take_back(&set, start() + MILLI * 300);
+        revoke(&set, start() + MILLI * 300);
         let second = issue(start() + MILLI * 500);
         assert!(!is_good(&set, first) && is_good(&set, second));
-        take_back(&set, start() + MILLI * 800);
+        revoke(&set, start() + MILLI * 800);
         let third = issue(start() + MILLI * 900);
         assert!(!is_good(&set, second) && is_good(&set, third));
     }
 
     #[test]
-    fn the_same_revocation_twice_or_an_older_one_takes_back_nothing_more() {
+    fn the_same_revocation_twice_or_an_older_one_revokes_nothing_more() {
         let set = RevocationSet::default();
-        take_back(&set, start() + MILLI * 300);
+        revoke(&set, start() + MILLI * 300);
         let issued = set.issue_time(SubjectType::User, "ops", start() + MILLI * 500);
-        take_back(&set, start() + MILLI * 300);
-        take_back(&set, start() + MILLI * 100);
+        revoke(&set, start() + MILLI * 300);
+        revoke(&set, start() + MILLI * 100);
         assert!(is_good(&set, issued));
     }
 
     #[test]
-    fn who_proved_it_before_the_revocation_gets_a_token_that_is_taken_back() {
+    fn who_proved_it_before_the_revocation_gets_a_token_that_is_revoked() {
         let set = RevocationSet::default();
-        take_back(&set, start() + MILLI * 300);
+        revoke(&set, start() + MILLI * 300);
         let late = set.issue_time(SubjectType::User, "ops", start() + MILLI * 299);
         assert!(!is_good(&set, late));
     }

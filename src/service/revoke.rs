@@ -1,4 +1,4 @@
-//! Taking back what was handed out, before it expires.
+//! Taking back what was issued, before it expires.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::store::FeedEvent;
 use crate::service::telemetry;
-use crate::service::token_service::{Parts, TokenService};
+use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, SessionId, TokenId};
 
@@ -31,7 +31,7 @@ impl TokenService {
         self.audited(attempt, self.revoke(RevocationTarget::Token(id.clone()))).await
     }
 
-    /// Logs a subject out everywhere: takes back all of its tokens that were issued before an
+    /// Logs a subject out everywhere: revokes all of its tokens that were issued before an
     /// instant, and ends a customer's sessions that were started before it. Of a customer, the
     /// subject is the customer's id.
     ///
@@ -82,9 +82,9 @@ impl TokenService {
         let SubjectType::Customer = subject_type else { return published };
         let Ok(customer_id) = CustomerId::new(subject) else { return published };
         let ended =
-            self.parts.stores.remove_subject(&customer_id, cutoff.sessions_started_before).await?;
+            self.inner.stores.remove_subject(&customer_id, cutoff.sessions_started_before).await?;
         for session in &ended {
-            self.parts.phantom_tokens.remove(&session.key).await;
+            self.inner.phantom_tokens.remove(&session.key).await;
         }
         published
     }
@@ -99,7 +99,7 @@ impl TokenService {
         let target = RevocationTarget::Session(id.clone());
         // Tokens of it are issued no longer than it lives, and it knows by this that it has ended.
         let longest = self.remembered_until(&target, now);
-        let until = expires_at.max(now + self.parts.policy.longest_token_lifetime());
+        let until = expires_at.max(now + self.inner.policy.longest_token_lifetime());
         self.remember(target, until.min(longest), now).await
     }
 
@@ -123,29 +123,29 @@ impl TokenService {
     /// Tells all nodes that keep a copy of a principal to read it anew.
     pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
         let now = self.now();
-        let until = self.kept_until(now + self.parts.policy.longest_token_lifetime());
+        let until = self.kept_until(now + self.inner.policy.longest_token_lifetime());
         self.publish(FeedEvent::EntityChanged { id: id.clone(), until }, now).await
     }
 
     /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
     /// that is to come.
     fn kept_until(&self, until: Timestamp) -> Timestamp {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let clocks = policy.rotation_schedule.clock_tolerance + Duration::from_secs(1);
         until + policy.leeway + clocks
     }
 
     /// Applies an event on this node, then publishes it.
     async fn publish(&self, event: FeedEvent, now: Timestamp) -> Result<(), Error> {
-        self.parts.apply(&event);
-        self.parts.revocations.purge_if_due(now);
-        telemetry::revocations_held(self.parts.revocations.len());
-        self.parts.stores.publish(event).await
+        self.inner.apply(&event);
+        self.inner.revocations.purge_if_due(now);
+        telemetry::revocations_held(self.inner.revocations.len());
+        self.inner.stores.publish(event).await
     }
 
     /// When the last token, or session, that a revocation can hit has ended.
     fn remembered_until(&self, target: &RevocationTarget, now: Timestamp) -> Timestamp {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let tokens = policy.longest_token_lifetime();
         // A session that could not be removed, or was being written, is known by it while it lives.
         let sessions = policy.max_session_lifetime.max(tokens);
@@ -160,7 +160,7 @@ impl TokenService {
     }
 }
 
-impl Parts {
+impl TokenServiceInner {
     /// Applies an event of this node or another.
     ///
     /// Copies are invalidated after the revocation is known. In the other order, a copy that is read

@@ -48,6 +48,6 @@ impl TokenService {
     fn key_manager(&self) -> Result<&KeyManager, Error> {
         let problem = "the keys are not managed by the service: change their ring";
         let none = || Error::new(ErrorKind::Configuration, problem);
-        self.parts.key_manager.as_ref().ok_or_else(none)
+        self.inner.key_manager.as_ref().ok_or_else(none)
     }
 }

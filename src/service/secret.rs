@@ -18,7 +18,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where a secret comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum SecretOrigin {
     Generated,
     Imported,
 }
@@ -36,7 +36,7 @@ pub struct IssuedSecret {
 }
 
 impl TokenService {
-    /// Answers the current secret of an entity, as often as asked, on behalf of `manager`: a user
+    /// Returns the current secret of an entity, as often as asked, on behalf of `manager`: a user
     /// whose list grants `ReadEntitySecret` for this `entityId`. An entity that never had one gets
     /// its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
     ///
@@ -109,7 +109,7 @@ impl TokenService {
             let (lifetime, _) = self.secret_lifetime(expiry_days)?;
             let replaced = retry_on_conflict!({
                 let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
-                self.try_replace_secret(entity, secret, Origin::Imported, lifetime).await
+                self.try_replace_secret(entity, secret, SecretOrigin::Imported, lifetime).await
             });
             replaced.map(drop)
         };
@@ -119,7 +119,7 @@ impl TokenService {
 
     /// Above the maximum it is cut, and the caller is told.
     fn secret_lifetime(&self, days: Option<u64>) -> Result<(Duration, Option<String>), Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let maximum = policy.max_secret_lifetime_days;
         let (days, message) = match days {
             None => (policy.secret_lifetime_days, None),
@@ -166,7 +166,7 @@ impl TokenService {
         let secret = Secret::generate()?;
         retry_on_conflict!({
             let written =
-                self.try_replace_secret(entity.clone(), &secret, Origin::Generated, lifetime);
+                self.try_replace_secret(entity.clone(), &secret, SecretOrigin::Generated, lifetime);
             if let CompareAndSet::Written(expires_at) = written.await? {
                 let (secret, message) = (secret.clone(), message.clone());
                 let issued = IssuedSecret { secret, expires_at, message };
@@ -187,28 +187,28 @@ impl TokenService {
         &self,
         mut entity: Entity,
         secret: &Secret,
-        origin: Origin,
+        origin: SecretOrigin,
         lifetime: Duration,
     ) -> Result<CompareAndSet<Timestamp>, Error> {
         let now = self.now();
         let expires_at = now + lifetime;
         let version = entity.version();
-        let is_generated = origin == Origin::Generated;
-        let sealing = &self.parts.sealing;
+        let is_generated = origin == SecretOrigin::Generated;
+        let sealing = &self.inner.sealing;
         let sealed =
             StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
         let EntityKind::Machine { secrets } = &mut entity.kind else {
             return Err(invalid_entity());
         };
-        secrets.replace(sealed, now, self.parts.policy.secret_overlap);
+        secrets.replace(sealed, now, self.inner.policy.secret_overlap);
         let (tokens, id) = (self.clone(), entity.id().clone());
         // Once it is written, others have to hear of it, also where the caller has hung up.
         run_to_completion(async move {
             let written =
-                tokens.parts.stores.replace_entity(entity.next_version(), version).await?;
+                tokens.inner.stores.replace_entity(entity.next_version(), version).await?;
             let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
             let published = tokens.publish_change(&id).await;
-            if tokens.parts.policy.revoke_tokens_on_secret_reset {
+            if tokens.inner.policy.revoke_tokens_on_secret_reset {
                 // As of now, not as of before the write: the old secret was good until then.
                 tokens.end_tokens_before(SubjectType::Machine, id.name(), tokens.now()).await?;
             }
@@ -236,7 +236,7 @@ impl TokenService {
     }
 
     fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {
-        let secret = stored.open(&self.parts.sealing, entity.id())?;
+        let secret = stored.open(&self.inner.sealing, entity.id())?;
         Ok(IssuedSecret { secret, expires_at: stored.expires_at(), message: None })
     }
 }

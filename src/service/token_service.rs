@@ -35,10 +35,10 @@ use crate::validate::Validator;
 /// ```
 #[derive(Clone)]
 pub struct TokenService {
-    pub(in crate::service) parts: Arc<Parts>,
+    pub(in crate::service) inner: Arc<TokenServiceInner>,
 }
 
-pub(in crate::service) struct Parts {
+pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) issuer: String,
     pub(in crate::service) audiences: Vec<String>,
     pub(in crate::service) keys: KeyRing,
@@ -65,13 +65,13 @@ impl TokenService {
     /// messages of a WebSocket.
     #[must_use]
     pub fn validator(&self) -> &Validator {
-        &self.parts.validator
+        &self.inner.validator
     }
 
     /// Returns a validator that accepts the tokens of this service alone, as the documented routes do.
     #[must_use]
     pub fn own_tokens_validator(&self) -> &Validator {
-        &self.parts.own_tokens_validator
+        &self.inner.own_tokens_validator
     }
 
     /// Fetches the keys of the issuers that it trusts; see
@@ -82,37 +82,37 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the keys of one cannot be
     /// fetched now.
     pub async fn fetch_trusted_keys(&self) -> Result<(), Error> {
-        self.parts.validator.fetch_keys().await
+        self.inner.validator.fetch_keys().await
     }
 
     /// Whether a token is of this service: what others say of their subjects means nothing to its
     /// own principals.
     pub(in crate::service) fn is_own(&self, bearer: &Validated) -> bool {
-        bearer.issuer() == self.parts.issuer
+        bearer.issuer() == self.inner.issuer
     }
 
     /// Its policy.
     pub fn policy(&self) -> &Policy {
-        &self.parts.policy
+        &self.inner.policy
     }
 
     /// Its `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.parts.issuer
+        &self.inner.issuer
     }
 
     /// The JWK Set that others check its tokens with (RFC 7517 §5). It has no keys while
     /// [`ManagedKeys`](crate::ManagedKeys) have not come.
     #[must_use]
     pub fn jwks(&self) -> String {
-        self.parts.keys.to_jwks(self.now())
+        self.inner.keys.to_jwks(self.now())
     }
 
     /// The time by its clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.inner.clock.now()
     }
 
     /// Does some work, and writes an event about what was attempted and what came of it.
@@ -143,16 +143,16 @@ impl TokenService {
         seen: &Seen,
         outcome: &Result<T, Error>,
     ) {
-        audit::concluded(self.parts.own_tokens_validator.subjects(), attempt, seen, outcome);
+        audit::concluded(self.inner.own_tokens_validator.subjects(), attempt, seen, outcome);
     }
 }
 
 impl fmt::Debug for TokenService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenService")
-            .field("issuer", &self.parts.issuer)
-            .field("audiences", &self.parts.audiences)
-            .field("keys", &self.parts.keys)
+            .field("issuer", &self.inner.issuer)
+            .field("audiences", &self.inner.audiences)
+            .field("keys", &self.inner.keys)
             .finish_non_exhaustive()
     }
 }

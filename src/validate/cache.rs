@@ -17,14 +17,14 @@ const TYPICAL_SIZE: usize = 6 * 1024;
 /// The end of a signature, which nobody can choose: enough to find a token by.
 const HASHED_SUFFIX_LEN: usize = 32;
 
-type Outcome = Result<Arc<Checked>, TokenFault>;
+type CheckResult = Result<Arc<Checked>, TokenFault>;
 
 /// Tokens that passed, by their whole text. Only they get in, so whoever sends garbage pushes
 /// nothing out. What may have changed since is for the caller to check.
 pub(crate) struct TokenCache {
     tokens: Cache<CacheKey, Arc<Checked>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: SingleFlight<WholeText, OnceLock<Outcome>>,
+    flights: SingleFlight<WholeText, OnceLock<CheckResult>>,
 }
 
 impl TokenCache {
@@ -59,8 +59,8 @@ impl TokenCache {
         &self,
         token: &[u8],
         is_still_good: impl Fn(&Checked) -> bool,
-        check: impl Fn() -> Outcome,
-    ) -> Outcome {
+        check: impl Fn() -> CheckResult,
+    ) -> CheckResult {
         let text = WholeText(Zeroizing::new(token.into()));
         let landed = self.flights.join_blocking(text.clone(), || {
             // It may have landed since it was looked for.

@@ -8,7 +8,7 @@ use crate::token::claims::{Claims, Validated};
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) validity: Validity,
-    pub(super) origin: Origin,
+    pub(super) issuer: CheckedIssuer,
     /// The epoch of its issuer's keys in which its key was found.
     pub(super) key_epoch: u64,
     /// About how much memory it takes, in bytes.
@@ -27,7 +27,7 @@ pub(super) fn memory_of(token: &str, payload: &[u8]) -> usize {
 
 /// The issuer of a token, and what applies to the tokens of that issuer only.
 #[derive(Debug)]
-pub(super) enum Origin {
+pub(super) enum CheckedIssuer {
     Own {
         /// When its key stops verifying.
         key_until: Timestamp,

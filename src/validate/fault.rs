@@ -31,9 +31,9 @@ pub enum TokenFault {
     NotYetValid,
     /// It has expired.
     Expired,
-    /// It has been taken back.
+    /// It has been revoked.
     Revoked,
-    /// Nothing is wrong with it, but whether it has been taken back elsewhere cannot be told: the
+    /// Nothing is wrong with it, but whether it has been revoked elsewhere cannot be told: the
     /// store has been out of reach for longer than the policy's `max_revocation_staleness`. No
     /// fault of the caller's, who is told to try again.
     RevocationsUnavailable,
@@ -77,9 +77,7 @@ impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "the access token has expired",
-            Self::RevocationsUnavailable => {
-                "whether the access token was taken back cannot be told"
-            }
+            Self::RevocationsUnavailable => "whether the access token was revoked cannot be told",
             Self::KeysUnavailable => "whether the access token is valid cannot be told yet",
             _ => "the access token is not valid",
         })

@@ -8,7 +8,7 @@ use crate::json;
 use crate::sync::CheckedEpoch;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::cache::TokenCache;
-use crate::validate::checked::{Checked, Origin, Validity, memory_of};
+use crate::validate::checked::{Checked, CheckedIssuer, Validity, memory_of};
 use crate::validate::other_issuers::{ForeignToken, OtherIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
@@ -97,29 +97,29 @@ impl Rules {
         if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
         }
-        let (claims, origin) = match signed_by {
+        let (claims, issuer) = match signed_by {
             SignedBy::Own { found, .. } => {
                 key.remember_header(jws.header);
                 let claims: Claims = json::from_slice(payload).map_err(|_| TokenFault::Claims)?;
                 self.check_claims(&claims)?;
                 let not_revoked = CheckedEpoch::new(self.revocation_epoch());
-                (claims, Origin::Own { key_until: found.until, not_revoked })
+                (claims, CheckedIssuer::Own { key_until: found.until, not_revoked })
             }
             SignedBy::Other { issuer, token: foreign } => {
                 let claims = foreign.claims(token)?;
                 self.check_list(&claims)?;
-                (claims, Origin::Trusted(*issuer))
+                (claims, CheckedIssuer::Trusted(*issuer))
             }
         };
         let validity = Validity::of(&claims);
         self.check_times(&validity, now)?;
-        let is_mapped = matches!(origin, Origin::Trusted(_));
+        let is_mapped = matches!(issuer, CheckedIssuer::Trusted(_));
         let validated = Arc::new(Validated::new(claims, key.identity(), is_mapped));
         if !is_mapped {
             self.check_revocations(&validated)?;
         }
         let size = memory_of(token, payload);
-        Ok(Checked { validity, origin, key_epoch, size, validated })
+        Ok(Checked { validity, issuer, key_epoch, size, validated })
     }
 
     /// Whether nothing has changed that a token was checked by.
@@ -128,11 +128,11 @@ impl Rules {
     }
 
     pub(super) fn keys_are_unchanged(&self, checked: &Checked, now: Timestamp) -> bool {
-        match checked.origin {
-            Origin::Own { key_until, .. } => {
+        match checked.issuer {
+            CheckedIssuer::Own { key_until, .. } => {
                 checked.key_epoch == self.keys.epoch() && now < key_until
             }
-            Origin::Trusted(issuer) => {
+            CheckedIssuer::Trusted(issuer) => {
                 let issuer = self.other_issuers.get(issuer);
                 issuer.is_some_and(|issuer| issuer.keys_are_unchanged(checked.key_epoch, now))
             }
@@ -168,7 +168,7 @@ impl Rules {
         now: Timestamp,
     ) -> Result<(), TokenFault> {
         self.check_times(&checked.validity, now)?;
-        let Origin::Own { not_revoked, .. } = &checked.origin else { return Ok(()) };
+        let CheckedIssuer::Own { not_revoked, .. } = &checked.issuer else { return Ok(()) };
         not_revoked.check(self.revocation_epoch(), || self.check_revoked(&checked.validated))?;
         self.check_staleness()
     }

@@ -4,7 +4,7 @@ use crate::servers::{EngineServer, postgres_url};
 use crate::support::programs::example;
 use crate::support::unique;
 
-/// A token that is handed out and taken back in the cluster over a store.
+/// A token that is issued and revoked in the cluster over a store.
 #[track_caller]
 fn three_nodes_accept_and_reject_alike(store: &str) {
     let output = example("cluster").env("COUNTERSIGN_STORE", store).output().unwrap();
@@ -23,7 +23,7 @@ fn three_nodes_accept_and_reject_alike(store: &str) {
 }
 
 #[tokio::test]
-async fn a_cluster_over_one_database_rejects_what_was_taken_back_on_any_node() {
+async fn a_cluster_over_one_database_rejects_what_was_revoked_on_any_node() {
     let pool = sqlx::PgPool::connect(&postgres_url()).await.unwrap();
     let name = unique("d");
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -36,7 +36,7 @@ async fn a_cluster_over_one_database_rejects_what_was_taken_back_on_any_node() {
 }
 
 #[test]
-fn a_cluster_over_one_redis_rejects_what_was_taken_back_on_any_node() {
+fn a_cluster_over_one_redis_rejects_what_was_revoked_on_any_node() {
     let server = EngineServer::redis();
     three_nodes_accept_and_reject_alike(&server.url());
 }

@@ -45,18 +45,18 @@ async fn over_a_redis_cluster_a_session_is_exchanged_once_though_nodes_are_kille
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_issued_and_taken_back_over_redis_outlives_every_node() {
-    what_was_issued_and_taken_back_outlives_every_node(Engine::redis().await).await;
+async fn what_was_issued_and_revoked_over_redis_outlives_every_node() {
+    what_was_issued_and_revoked_outlives_every_node(Engine::redis().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_issued_and_taken_back_over_postgres_outlives_every_node() {
-    what_was_issued_and_taken_back_outlives_every_node(Engine::postgres().await).await;
+async fn what_was_issued_and_revoked_over_postgres_outlives_every_node() {
+    what_was_issued_and_revoked_outlives_every_node(Engine::postgres().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_issued_and_taken_back_over_a_sqlite_file_outlives_every_process() {
-    what_was_issued_and_taken_back_outlives_every_node(Engine::sqlite().await).await;
+async fn what_was_issued_and_revoked_over_a_sqlite_file_outlives_every_process() {
+    what_was_issued_and_revoked_outlives_every_node(Engine::sqlite().await).await;
 }
 
 async fn each_session_is_exchanged_once_though_nodes_are_killed(engine: Engine) {
@@ -186,7 +186,7 @@ async fn race(cluster: Arc<Cluster>, token: String) -> Race {
     race
 }
 
-async fn what_was_issued_and_taken_back_outlives_every_node(engine: Engine) {
+async fn what_was_issued_and_revoked_outlives_every_node(engine: Engine) {
     let cluster = Cluster::with_seed(2, engine, Some(seed().to_string()));
     let login = async |node| {
         let form = "username=ops%40example.com&password=pass-word";

@@ -358,7 +358,7 @@ impl Nodes {
         Self { engine, clock, here, there }
     }
 
-    /// From now on the other node hears what is taken back, and it has heard all up to now.
+    /// From now on the other node hears what is revoked, and it has heard all up to now.
     async fn listen_there(&mut self) {
         let tokens = &self.there.fixture.tokens;
         self.there.housekeeping = Some(tokio::spawn(tokens.run_housekeeping()));

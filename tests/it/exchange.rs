@@ -435,7 +435,7 @@ async fn the_fifth_wrong_code_is_a_401_and_ends_the_session() {
 }
 
 #[tokio::test]
-async fn the_last_wrong_code_takes_back_what_a_right_one_was_exchanged_for() {
+async fn the_last_wrong_code_revokes_what_a_right_one_was_exchanged_for() {
     let (fixture, server) = fixture().await;
     let (token, code) = session_with_code(&fixture).await;
     let body = json!({"oneTimePassword": code, "invalidate": false});

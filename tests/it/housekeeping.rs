@@ -29,7 +29,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_one_node_takes_back_is_rejected_by_another_that_shares_the_store() {
+async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
     let store = MemoryStore::new();
     let node = || Fixture::with(|builder| builder.sessions(store.clone()));
     let (here, there) = (node(), node());
@@ -46,7 +46,7 @@ async fn what_one_node_takes_back_is_rejected_by_another_that_shares_the_store()
 }
 
 #[tokio::test]
-async fn a_node_that_was_started_anew_hears_of_all_that_was_taken_back_before() {
+async fn a_node_that_was_started_anew_hears_of_all_that_was_revoked_before() {
     let store = MemoryStore::new();
     let before = Fixture::with(|builder| builder.sessions(store.clone()));
     let after = Fixture::with(|builder| builder.sessions(store.clone()));
@@ -105,7 +105,7 @@ fn shared(store: &Store, policy: Policy) -> Fixture {
 }
 
 #[tokio::test]
-async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_taken_back() {
+async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_revoked() {
     let fixture = shared(&durable_store(), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());

@@ -704,7 +704,7 @@ async fn a_subject_elsewhere_is_nobody_here() {
         tokens.start_session_on_behalf_of(&theirs_known, new, &context).await.unwrap_err();
     assert_eq!(started.kind(), ErrorKind::InsufficientPermission);
 
-    // What is taken back here is one's own.
+    // What is revoked here is one's own.
     let soon = tokens.now() + MINUTE;
     tokens.revoke_subject(SubjectType::User, "jane", soon).await.unwrap();
     app.get("/me", Some(&theirs)).await.expect(200);

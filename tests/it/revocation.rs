@@ -1,4 +1,4 @@
-//! What was taken back is rejected on the next request.
+//! What was revoked is rejected on the next request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,7 @@ async fn no_token_lives_longer_than_its_revocation_is_remembered() {
 }
 
 #[tokio::test]
-async fn all_earlier_tokens_of_a_subject_are_taken_back_and_later_ones_are_good() {
+async fn all_earlier_tokens_of_a_subject_are_revoked_and_later_ones_are_good() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     let early = tokens.issue(Grant::user("ops")).unwrap();
@@ -62,9 +62,9 @@ async fn all_earlier_tokens_of_a_subject_are_taken_back_and_later_ones_are_good(
 }
 
 #[tokio::test]
-async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise() {
-    for taken_back in [true, false] {
-        let policy = Policy::default().revoke_tokens_on_session_end(taken_back);
+async fn ending_a_session_revokes_its_tokens_unless_the_policy_says_otherwise() {
+    for revoked in [true, false] {
+        let policy = Policy::default().revoke_tokens_on_session_end(revoked);
         let fixture = Fixture::with(|builder| builder.policy(policy));
         let token = fixture.session(|new| new.acl(acl_of(json!([])))).await;
         let token = AuthenticationToken::from_text(&token).unwrap();
@@ -72,7 +72,7 @@ async fn ending_a_session_takes_back_its_tokens_unless_the_policy_says_otherwise
         let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
         fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
-        assert_eq!(outcome.is_err(), taken_back);
+        assert_eq!(outcome.is_err(), revoked);
         let again =
             fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
@@ -197,7 +197,7 @@ async fn who_is_disabled_is_rejected_with_the_next_request_and_may_be_let_in_aga
         server.post(route, None, &credentials).await.expect(401);
         fixture.tokens.enable_entity(&id).await.unwrap();
         let fault = fixture.tokens.validator().validate(token).unwrap_err();
-        assert_eq!(fault, TokenFault::Revoked, "what was taken back stays so");
+        assert_eq!(fault, TokenFault::Revoked, "what was revoked stays so");
         let issued = server.post(route, None, &credentials).await.expect(200).json();
         fixture.tokens.validator().validate(issued["accessToken"].as_str().unwrap()).unwrap();
     }

@@ -124,7 +124,7 @@ fn a_known_token_is_rejected_once_it_has_expired_or_the_clock_went_back() {
 }
 
 #[tokio::test]
-async fn a_known_token_is_rejected_once_it_or_its_subject_was_taken_back() {
+async fn a_known_token_is_rejected_once_it_or_its_subject_was_revoked() {
     let fixture = Fixture::new();
     let validator = fixture.tokens.validator();
     let issued = fixture.tokens.issue(Grant::user("ops")).unwrap();

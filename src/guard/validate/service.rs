@@ -27,7 +27,7 @@ pub(crate) struct Anonymous {
 }
 
 impl<S, R> Validate<S, R> {
-    /// Answers a request for which the service behind this one is ready.
+    /// Returns a request for which the service behind this one is ready.
     pub(super) fn answer<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,

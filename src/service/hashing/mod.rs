@@ -81,10 +81,10 @@ impl HashingPool {
         };
         let begun = Instant::now();
         let places = self.queue.saturating_add(self.permits.available_permits());
-        let place = Place::take(&self.waiting, places).ok_or_else(overloaded)?;
+        let slot = QueueSlot::take(&self.waiting, places).ok_or_else(overloaded)?;
         let permit = tokio::time::timeout(self.deadline, self.permits.clone().acquire_owned());
         let permit = permit.await.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
-        drop(place);
+        drop(slot);
         telemetry::hashing_waited(begun.elapsed());
         // The permit goes with the work: a caller who hangs up does not make room while its hash
         // is still being computed.
@@ -94,7 +94,7 @@ impl HashingPool {
             let begun = Instant::now();
             let done = work();
             let took = begun.elapsed();
-            // Before whoever waits is told: their next password finds the place free.
+            // Before whoever waits is told: their next password finds the slot free.
             drop(permit);
             let _ = sender.send((done, took));
         }));
@@ -106,19 +106,19 @@ impl HashingPool {
     }
 }
 
-/// A place in the queue, given back on drop.
-struct Place(Arc<AtomicUsize>);
+/// A slot in the queue, given back on drop.
+struct QueueSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl QueueSlot {
     fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let place = Self(Arc::clone(waiting));
+        let slot = Self(Arc::clone(waiting));
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         telemetry::hashing_waiting(before + 1);
-        (before < limit).then_some(place)
+        (before < limit).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
         telemetry::hashing_waiting(before.saturating_sub(1));

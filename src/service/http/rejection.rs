@@ -75,7 +75,7 @@ impl Rejection {
     /// Returns the rejection of a request for which a layer has not got a token from the service.
     pub(super) fn of_error(error: &Error, realm: &str) -> Self {
         let reason = match (error.kind(), error.kind().answer().0) {
-            // A session whose tokens were taken back is as good as none.
+            // A session whose tokens were revoked is as good as none.
             (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RejectionReason::UnknownSession,
             (ErrorKind::OneTimePasswordRequired, _) => RejectionReason::OneTimePasswordRequired,
             (_, StatusCode::SERVICE_UNAVAILABLE) => RejectionReason::Unavailable,

@@ -53,7 +53,7 @@ impl TokenService {
     pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());
         let (organization, session) = (grant.organization_id.clone(), grant.session_id.clone());
-        let issued = match self.parts.policy.custom_claims_fault(&grant.custom_claims) {
+        let issued = match self.inner.policy.custom_claims_fault(&grant.custom_claims) {
             Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
             None => self.issue_at(grant, self.now()),
         };
@@ -70,13 +70,13 @@ impl TokenService {
     }
 
     /// Issues a token to somebody whose credential was read at `proven_at`. What takes their tokens
-    /// back after that takes this one back, too, though it is signed later.
+    /// back after that revokes this one, too, though it is signed later.
     pub(super) fn issue_at(
         &self,
         grant: Grant,
         proven_at: Timestamp,
     ) -> Result<IssuedToken, Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
         if lifetime > policy.longest_token_lifetime() {
             // A revocation is remembered for as long as the policy lets tokens live.
@@ -95,6 +95,6 @@ impl TokenService {
 
     /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
-        self.parts.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
+        self.inner.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
     }
 }

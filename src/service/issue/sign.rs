@@ -15,7 +15,7 @@ impl TokenService {
         issued_at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<AccessToken, Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let invalid = |field: &str, message: &str| {
             Error::from_invalid_fields(vec![InvalidField::new(field, message)])
         };
@@ -35,10 +35,10 @@ impl TokenService {
         let client_id =
             if is_machine { grant.subject.clone() } else { policy.first_party_client_id.clone() };
         let claims = Claims {
-            iss: self.parts.issuer.clone(),
+            iss: self.inner.issuer.clone(),
             sub: grant.subject,
             subject_type: grant.subject_type,
-            aud: self.parts.audiences.clone(),
+            aud: self.inner.audiences.clone(),
             iat: issued_at.as_secs(),
             nbf: Some(issued_at.as_secs()),
             exp: expires_at.as_secs(),
@@ -53,19 +53,19 @@ impl TokenService {
             Error::new(ErrorKind::Internal, "claims cannot be written").with_source(error)
         })?;
         let none = || {
-            if self.parts.keys.are_awaited() {
+            if self.inner.keys.are_awaited() {
                 unavailable("the signing keys have not come yet")
             } else {
                 Error::new(ErrorKind::Internal, "no key signs")
             }
         };
-        let key = self.parts.keys.active().ok_or_else(none)?;
+        let key = self.inner.keys.active().ok_or_else(none)?;
         key.sign_compact(&payload).map(AccessToken::new)
     }
 
     /// Whether a token is short enough to be accepted again.
     pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
-        token.expose().len() <= self.parts.policy.max_token_len
+        token.expose().len() <= self.inner.policy.max_token_len
     }
 }
 

@@ -72,7 +72,7 @@ impl TokenService {
             // Seen through, so that whoever hangs up does not lose the code that was good before.
             let tokens = self.clone();
             let sent = run_to_completion(async move {
-                let stores = &tokens.parts.stores;
+                let stores = &tokens.inner.stores;
                 let written = stores.replace_session(renewed.clone(), version, now).await?;
                 let CompareAndSet::Written(()) = written else { return Ok(written) };
                 let delivered = tokens.deliver_throttled(&renewed, &code).await;
@@ -106,7 +106,7 @@ impl TokenService {
             return Err(throttled(message, rest));
         }
         // One that seems to be sent later was sent before the clock was put back.
-        let cooldown = self.parts.policy.one_time_password_cooldown;
+        let cooldown = self.inner.policy.one_time_password_cooldown;
         let rest = cooldown.saturating_sub(now.saturating_since(state.sent_at));
         if state.sent_at > now || rest.is_zero() {
             Ok(state)
@@ -145,7 +145,7 @@ impl TokenService {
         now: Timestamp,
         edit: impl Fn(&mut OneTimePasswordState) -> bool,
     ) -> Result<(), Error> {
-        let stores = &self.parts.stores;
+        let stores = &self.inner.stores;
         let mut current = Some(session);
         retry_on_conflict!({
             let nothing_to_write = Ok(CompareAndSet::Written(()));
@@ -170,7 +170,7 @@ impl TokenService {
         session: &SessionId,
         now: Timestamp,
     ) -> Result<(NewCode, OneTimePasswordState), Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let (code, stored) = self.make_code(session, now)?;
         let state = OneTimePasswordState {
             code: Some(stored),
@@ -186,10 +186,10 @@ impl TokenService {
         session: &SessionId,
         now: Timestamp,
     ) -> Result<(NewCode, StoredCode), Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let code = OneTimePassword::generate(policy.one_time_password_digits)?;
         let expires_at = now + policy.one_time_password_lifetime;
-        let digest = self.parts.sealing.digest_code(session.as_str(), code.expose());
+        let digest = self.inner.sealing.digest_code(session.as_str(), code.expose());
         Ok((NewCode { code, expires_at }, StoredCode { digest, expires_at }))
     }
 
@@ -199,7 +199,7 @@ impl TokenService {
         session: &Session,
         code: &NewCode,
     ) -> Result<(), Error> {
-        let throttle = &self.parts.throttle;
+        let throttle = &self.inner.throttle;
         let keys = throttle.keys_of_sending(&session.customer_id);
         let permit = throttle.acquire(keys, self.now())?;
         let delivered = self.deliver(session, code).await;
@@ -215,7 +215,7 @@ impl TokenService {
                 .with_reason("not_delivered")
                 .with_retry_after(Duration::from_secs(5))
         };
-        let sender = self.parts.sender.as_ref().ok_or_else(no_sender)?;
+        let sender = self.inner.sender.as_ref().ok_or_else(no_sender)?;
         let message = OneTimePasswordMessage {
             customer_id: session.customer_id.clone(),
             username: session.credential.as_ref().map(|id| id.name().to_owned()),
@@ -224,7 +224,7 @@ impl TokenService {
             one_time_password: code.code.clone(),
             expires_at: code.expires_at,
         };
-        match tokio::time::timeout(self.parts.policy.sender_deadline, sender.send(message)).await {
+        match tokio::time::timeout(self.inner.policy.sender_deadline, sender.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed().with_source(error)),
             Err(_) => Err(failed().with_source("delivering it took too long")),

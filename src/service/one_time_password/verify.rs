@@ -37,7 +37,7 @@ impl TokenService {
         let now = self.now();
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
-        let throttle = &self.parts.throttle;
+        let throttle = &self.inner.throttle;
         let keys = throttle.keys_of_codes(&session.customer_id);
         // Who has to wait uses no try up.
         throttle.check(keys, now)?;
@@ -48,7 +48,7 @@ impl TokenService {
             // A clock that is put back must not bring an expired code to life again.
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
-        let written = self.parts.stores.replace_session(counted.clone(), version, now).await?;
+        let written = self.inner.stores.replace_session(counted.clone(), version, now).await?;
         let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
         // Not before: a round that is lost to another writer is no try, and however many are lost at
         // once, nobody has to wait for them.
@@ -62,7 +62,7 @@ impl TokenService {
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         match code {
             Some(code)
-                if code.matches(&self.parts.sealing, counted.id.as_str(), presented, now) =>
+                if code.matches(&self.inner.sealing, counted.id.as_str(), presented, now) =>
             {
                 throttle.give_back(&permit);
                 *accepted = Some(code);
@@ -84,7 +84,7 @@ impl TokenService {
         if let Some(session) = &session {
             self.revoke_tokens_of(&session.id, session.expires_at).await?;
         }
-        let stores = &self.parts.stores;
+        let stores = &self.inner.stores;
         retry_on_conflict!({
             let Some(current) = session.take() else { return Ok(CompareAndSet::Written(())) };
             let taken = stores.take_session(&current.key, current.version).await?;
@@ -98,7 +98,7 @@ impl TokenService {
     /// A right code is no wrong try, though the request fails for another reason. If this fails,
     /// the session has one try less than it should: never one more.
     pub(in crate::service) async fn give_try_back(&self, session: Session, now: Timestamp) {
-        let limit = self.parts.policy.one_time_password_tries;
+        let limit = self.inner.policy.one_time_password_tries;
         let given_back = self.edit_one_time_password(session, now, |state| {
             state.tries_left = limit.min(state.tries_left + 1);
             true

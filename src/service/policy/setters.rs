@@ -53,13 +53,13 @@ setters! {
     /// How long an expired secret still yields a token, with a warning: not at all. The documented
     /// service gives 5 days.
     secret_grace: Duration;
-    /// Whether a reset also takes back the tokens that the old secret yielded. Off, as documented.
+    /// Whether a reset also revokes the tokens that the old secret yielded. Off, as documented.
     revoke_tokens_on_secret_reset: bool;
     /// How long a session lives that asks for nothing: 24 hours.
     session_lifetime: Duration;
     /// The longest life that a session may ask for: 30 days.
     max_session_lifetime: Duration;
-    /// Whether ending a session takes back the tokens exchanged from it. On: who logs out means it.
+    /// Whether ending a session revokes the tokens exchanged from it. On: who logs out means it.
     revoke_tokens_on_session_end: bool;
     /// How many digits a one-time password has: 6. From 6 to 10.
     one_time_password_digits: usize;
@@ -123,7 +123,7 @@ setters! {
     /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
     /// minute.
     housekeeping_interval: Duration;
-    /// For how long tokens are accepted where the store cannot be asked what other nodes took back:
+    /// For how long tokens are accepted where the store cannot be asked what other nodes revoked:
     /// a minute. Longer than a restart of the store, and not as long as an outage. Then they are
     /// answered 503, as they are before the store was asked for the first time. It is for stores
     /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
@@ -131,7 +131,7 @@ setters! {
     /// Whether tokens are accepted for as long as the store cannot be asked what other nodes took
     /// back, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
     ///
-    /// Dangerous: what was taken back on another node is let through until the store is there again.
+    /// Dangerous: what was revoked on another node is let through until the store is there again.
     dangerous_accept_stale_revocations: bool;
     /// What a password hash costs: 19 MiB and two passes (OWASP).
     password_cost: PasswordCost;

@@ -22,8 +22,8 @@ impl TokenService {
         let ending = async {
             // How long it would have lived is not known.
             self.revoke_tokens_of(id, Timestamp::MAX).await?;
-            if let Some(session) = self.parts.stores.remove_session(id).await? {
-                self.parts.phantom_tokens.remove(&session.key).await;
+            if let Some(session) = self.inner.stores.remove_session(id).await? {
+                self.inner.phantom_tokens.remove(&session.key).await;
             }
             Ok(())
         };
@@ -64,9 +64,9 @@ impl TokenService {
         &self,
         session: &Session,
     ) -> Result<CompareAndSet<()>, Error> {
-        let taken = self.parts.stores.take_session(&session.key, session.version).await;
+        let taken = self.inner.stores.take_session(&session.key, session.version).await;
         // A store that answers too late may have taken it all the same.
-        self.parts.phantom_tokens.remove(&session.key).await;
+        self.inner.phantom_tokens.remove(&session.key).await;
         match taken? {
             CompareAndSet::Written(Some(_)) => Ok(CompareAndSet::Written(())),
             CompareAndSet::Written(None) => Err(no_session()),
@@ -81,7 +81,7 @@ impl TokenService {
         id: &SessionId,
         expires_at: Timestamp,
     ) -> Result<(), Error> {
-        if self.parts.policy.revoke_tokens_on_session_end {
+        if self.inner.policy.revoke_tokens_on_session_end {
             self.revoke_session(id, expires_at).await?;
         }
         Ok(())

@@ -55,7 +55,7 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<Session, Error> {
-        let session = self.parts.stores.get_session(&token.key()).await?;
+        let session = self.inner.stores.get_session(&token.key()).await?;
         session
             .filter(|session| session.expires_at > self.now())
             .filter(|session| context.may_see(session.organization_id()))
@@ -65,7 +65,7 @@ impl TokenService {
     /// Whether it was ended and is still there: because it was being written at that moment, or
     /// because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
-        let revocations = &self.parts.revocations;
+        let revocations = &self.inner.revocations;
         let customer_id = session.customer_id.as_str();
         revocations.contains_session(&session.id)
             || revocations.ended(SubjectType::Customer, customer_id, session.created_at)
@@ -93,7 +93,7 @@ impl TokenService {
             }
             let organization_id = organization_for(bearer, context, asked, customer_id.as_ref())?;
             let filter = SessionFilter { customer_id, organization_id };
-            self.parts.stores.list_sessions(&filter, page, self.now()).await
+            self.inner.stores.list_sessions(&filter, page, self.now()).await
         };
         self.audited(context.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
     }

@@ -105,11 +105,11 @@ impl TokenService {
         };
         // What ends the sessions of a credential changes it first: it has either done so by now, and
         // is seen here, or will find this session.
-        let current = self.parts.stores.get_entity(proven.entity.id()).await;
+        let current = self.inner.stores.get_entity(proven.entity.id()).await;
         match current {
             Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
             outcome => {
-                let removing = self.parts.stores.remove_session(&started.session.id).await;
+                let removing = self.inner.stores.remove_session(&started.session.id).await;
                 outcome.and(removing)?;
                 Err(invalid_credentials("changed_meanwhile"))
             }
@@ -161,18 +161,18 @@ impl TokenService {
     /// Returns what is wrong with a caller's wish for a one-time password.
     fn sender_fault(&self, otp_required: bool) -> Option<InvalidField> {
         let message = "must not be asked for here: nobody sends one-time passwords";
-        let is_fault = otp_required && self.parts.sender.is_none();
+        let is_fault = otp_required && self.inner.sender.is_none();
         is_fault.then(|| InvalidField::new("otpRequired", message))
     }
 
     /// Checks that a one-time password that the host wants can be sent.
     fn check_sender(&self, otp_required: bool) -> Result<(), Error> {
-        if otp_required && self.parts.sender.is_none() { Err(no_sender()) } else { Ok(()) }
+        if otp_required && self.inner.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
 
     fn end_fault(&self, ends: Ends, now: Timestamp) -> Option<InvalidField> {
         let end = self.end_of(ends, now);
-        let longest = self.parts.policy.max_session_lifetime;
+        let longest = self.inner.policy.max_session_lifetime;
         if end <= now {
             Some(InvalidField::new("expiredTime", "must be later than now"))
         } else if end > now + longest {
@@ -185,7 +185,7 @@ impl TokenService {
 
     fn end_of(&self, ends: Ends, now: Timestamp) -> Timestamp {
         match ends {
-            Ends::AsThePolicySays => now + self.parts.policy.session_lifetime,
+            Ends::AsThePolicySays => now + self.inner.policy.session_lifetime,
             Ends::After(lifetime) => now + lifetime,
             Ends::At(end) => end,
         }
@@ -198,7 +198,7 @@ impl TokenService {
         credential: Option<&Entity>,
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
-        let policy = &self.parts.policy;
+        let policy = &self.inner.policy;
         let mut invalid = new.invalid;
         invalid.extend(self.end_fault(new.ends, now));
         invalid.extend(self.sender_fault(new.otp_required));
@@ -211,7 +211,7 @@ impl TokenService {
         let token = match new.token {
             Some(token) => {
                 // Nobody is sent a code for a session that is there already.
-                if self.parts.stores.get_session(&token.key()).await?.is_some() {
+                if self.inner.stores.get_session(&token.key()).await?.is_some() {
                     return Err(Error::new(ErrorKind::Conflict, "the token has its session"));
                 }
                 token
@@ -241,9 +241,9 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<StartedSession, Error> {
         let PreparedSession { token, session, .. } = prepared;
-        self.parts.stores.insert_session(session.clone(), now).await?;
+        self.inner.stores.insert_session(session.clone(), now).await?;
         if self.was_ended(&session) {
-            self.parts.stores.remove_session(&session.id).await?;
+            self.inner.stores.remove_session(&session.id).await?;
             let message = "the customer was logged out everywhere while the session was started";
             return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
         }

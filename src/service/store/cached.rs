@@ -69,7 +69,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// - a secret that was replaced elsewhere is still good here, as is that of an entity that was
 ///   disabled. A token carries as its `iat` when the copy was read, so that what takes the entity's
-///   tokens back after that takes this one back, too, on each node.
+///   tokens back after that revokes this one, too, on each node.
 /// - a new secret is good at once, and so is an entity that was just registered or enabled: what
 ///   is rejected by a copy is judged again by the store.
 /// - a new list or new custom claims are not in the tokens yet.
@@ -77,7 +77,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// A token's life is counted from its `iat`, which may lie in the past by the time-to-live.
 pub struct Cached<S> {
     store: S,
-    copies: Cache<EntityId, Kept>,
+    copies: Cache<EntityId, CachedEntity>,
     /// A read under way is shared by those who came as of the same epoch: after a change it is
     /// another, since the read may have seen the entity as it was before.
     flights: SingleFlight<(EntityId, u64), OnceCell<ReadResult>>,
@@ -146,7 +146,7 @@ impl<S: EntityStore> Cached<S> {
         // What was read before a change must not take the place of what was read after it.
         if epoch == self.epochs.of(id) {
             let copy = RecentEntity { is_copy: true, ..recent.clone() };
-            self.copies.insert(id.clone(), Kept { copy, epoch, read_began }).await;
+            self.copies.insert(id.clone(), CachedEntity { copy, epoch, read_began }).await;
         }
         Ok(Some(recent))
     }
@@ -247,7 +247,7 @@ impl<S: fmt::Debug> fmt::Debug for Cached<S> {
 type ReadResult = Result<Option<RecentEntity>, Arc<StoreError>>;
 
 #[derive(Clone)]
-struct Kept {
+struct CachedEntity {
     copy: RecentEntity,
     /// That of its stripe before it was read.
     epoch: u64,

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-type Source = Box<dyn StdError + Send + Sync>;
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a store did not do as it was told.
 #[derive(Debug)]
@@ -13,19 +13,19 @@ pub enum StoreError {
     /// The record is there already, of another version, or gone.
     Conflict,
     /// The engine is out of reach, too slow, or answered with an error of its own.
-    Unavailable(Source),
+    Unavailable(BoxError),
     /// A record is there and cannot be read.
-    Corrupt(Source),
+    Corrupt(BoxError),
 }
 
 impl StoreError {
     /// An engine out of reach, with what it said.
-    pub fn unavailable(source: impl Into<Source>) -> Self {
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::Unavailable(source.into())
     }
 
     /// A record that cannot be read, with the reason.
-    pub fn corrupt(source: impl Into<Source>) -> Self {
+    pub fn corrupt(source: impl Into<BoxError>) -> Self {
         Self::Corrupt(source.into())
     }
 

@@ -10,18 +10,18 @@ use crate::service::store::{Cursor, FeedPage, StoreError};
 
 /// Rung when something was, or may have been, published. Who hears it looks for themselves.
 #[derive(Debug)]
-pub(super) struct Bell(watch::Sender<()>);
+pub(super) struct Notifier(watch::Sender<()>);
 
-impl Bell {
+impl Notifier {
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(()))
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn notify(&self) {
         self.0.send_replace(());
     }
 
-    /// Reads until there is something, the bell rings or not: every `poll` at the least, so that a
+    /// Reads until there is something, the notifier notifications or not: every `poll` at the least, so that a
     /// ring that got lost costs no more than that.
     pub(super) async fn read_or_wait<F>(
         &self,
@@ -33,12 +33,12 @@ impl Bell {
     where
         F: Future<Output = Result<FeedPage, StoreError>>,
     {
-        let mut rings = self.0.subscribe();
+        let mut notifications = self.0.subscribe();
         let mut after = after.clone();
         let end = sleep(wait);
         tokio::pin!(end);
         loop {
-            rings.mark_unchanged();
+            notifications.mark_unchanged();
             let news = read(after).await?;
             // What is there already is not waited for, be it that this part of it was empty.
             if !news.events.is_empty() || !news.is_complete {
@@ -46,7 +46,7 @@ impl Bell {
             }
             tokio::select! {
                 () = &mut end => return Ok(news),
-                _ = rings.changed() => {}
+                _ = notifications.changed() => {}
                 () = sleep(poll) => {}
             }
             after = news.next;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 /// How long to wait where the engine cannot be listened to. The feed is polled meanwhile.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The task that turns an engine's notifications into rings. It ends with the store.
+/// The task that turns an engine's notifications into notifications. It ends with the store.
 #[derive(Default)]
 pub(super) struct Listener {
     task: Mutex<Option<JoinHandle<()>>>,

@@ -22,7 +22,7 @@ use crate::service::store::{
 };
 use crate::token::identifier::{CustomerId, SessionId};
 
-/// How much longer than its life an ended session is kept: moka has a clock of its own, and the
+/// How much longer than its life an ended session is stored: moka has a clock of its own, and the
 /// service's may run a little slower.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -33,19 +33,19 @@ const LINGER: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct MemoryStore {
     entities: Cache<EntityId, Entity>,
-    sessions: Cache<SessionKey, Kept>,
+    sessions: Cache<SessionKey, StoredSession>,
     feed: Arc<Feed>,
     keys: Arc<Mutex<Option<KeySchedule>>>,
 }
 
 /// A session, and for how long moka has to keep it from when it was written.
 #[derive(Clone)]
-struct Kept {
+struct StoredSession {
     session: Arc<Session>,
     remaining: Duration,
 }
 
-impl Kept {
+impl StoredSession {
     fn new(session: Session, now: Timestamp) -> Self {
         let remaining = session.expires_at().saturating_since(now) + LINGER;
         Self { session: Arc::new(session), remaining }
@@ -54,19 +54,24 @@ impl Kept {
 
 struct UntilSessionEnds;
 
-impl Expiry<SessionKey, Kept> for UntilSessionEnds {
-    fn expire_after_create(&self, _: &SessionKey, kept: &Kept, _: Instant) -> Option<Duration> {
-        Some(kept.remaining)
+impl Expiry<SessionKey, StoredSession> for UntilSessionEnds {
+    fn expire_after_create(
+        &self,
+        _: &SessionKey,
+        stored: &StoredSession,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(stored.remaining)
     }
 
     fn expire_after_update(
         &self,
         _: &SessionKey,
-        kept: &Kept,
+        stored: &StoredSession,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(kept.remaining)
+        Some(stored.remaining)
     }
 }
 
@@ -194,7 +199,7 @@ impl SessionStore for MemoryStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
         let entry = self.sessions.entry(session.key());
         let insertion = entry.and_compute_with(|there| {
-            ready(if there.is_some() { Op::Nop } else { Op::Put(Kept::new(session, now)) })
+            ready(if there.is_some() { Op::Nop } else { Op::Put(StoredSession::new(session, now)) })
         });
         match insertion.await {
             CompResult::Inserted(_) => Ok(()),
@@ -216,7 +221,7 @@ impl SessionStore for MemoryStore {
         let replacement = entry.and_compute_with(|there| {
             let current =
                 there.is_some_and(|there| there.value().session.version() == expected_version);
-            ready(if current { Op::Put(Kept::new(session, now)) } else { Op::Nop })
+            ready(if current { Op::Put(StoredSession::new(session, now)) } else { Op::Nop })
         });
         match replacement.await {
             CompResult::ReplacedWith(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Who is registered and what was handed out: two traits, and what keeps their promises. A third,
+//! Who is registered and what was issued: two traits, and what keeps their promises. A third,
 //! [`KeyStore`], is for nodes that share their signing keys.
 //!
 //! # Contract
@@ -176,7 +176,7 @@ impl RecentEntity {
     }
 }
 
-/// What was handed out, and what was taken back. See the [module docs](self) for the contract.
+/// What was issued, and what was revoked. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
@@ -276,7 +276,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too, and accepts tokens only while it hears what other nodes take back.
+    /// key that does, too, and accepts tokens only while it hears what other nodes revoke.
     fn is_durable(&self) -> bool;
 }
 

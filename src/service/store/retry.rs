@@ -11,7 +11,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 
 /// What a call came to, and whether it was made more than once: the first may have been carried
 /// out, and only its answer have been lost.
-pub(super) struct Outcome<T> {
+pub(super) struct Retried<T> {
     pub(super) value: T,
     pub(super) is_repeated: bool,
 }
@@ -21,7 +21,7 @@ pub(super) struct Outcome<T> {
 pub(super) async fn retry<T, E, F>(
     is_lost: impl Fn(&E) -> bool,
     mut call: impl FnMut() -> F,
-) -> Result<Outcome<T>, StoreError>
+) -> Result<Retried<T>, StoreError>
 where
     E: StdError + Send + Sync + 'static,
     F: Future<Output = Result<T, E>>,
@@ -29,7 +29,7 @@ where
     let mut is_repeated = false;
     for pause in PAUSES {
         match call().await {
-            Ok(value) => return Ok(Outcome { value, is_repeated }),
+            Ok(value) => return Ok(Retried { value, is_repeated }),
             Err(error) if is_lost(&error) => {
                 tokio::time::sleep(pause).await;
                 is_repeated = true;
@@ -38,7 +38,7 @@ where
         }
     }
     let value = call().await.map_err(StoreError::unavailable)?;
-    Ok(Outcome { value, is_repeated })
+    Ok(Retried { value, is_repeated })
 }
 
 /// The error of a call that was made twice: the store cannot tell whether the first one was

@@ -10,7 +10,7 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Readings of one clock come in another order than they were taken by this much at most. What is
 /// further off was taken before the clock was put back.
 const DISORDER: Duration = Duration::from_secs(60);
-/// One place in so many is for those that have not failed more than once.
+/// One tier in so many is for those that have not failed more than once.
 const RECENT_SHARE: usize = 4;
 
 /// The failures of one key, in two windows that lie side by side: the share of the earlier one that
@@ -26,19 +26,19 @@ pub(super) struct Record {
     /// The number of that count among all.
     sequence: u64,
     /// Where it is kept; see [`Ledger`].
-    place: Place,
+    tier: Tier,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Tier {
     Recent,
-    Suspicious,
+    Failing,
 }
 
 impl Record {
     fn new(now: Timestamp, window: Duration) -> Self {
         let window = window_index(now, window);
-        Self { window, previous: 0, current: 0, last: now, sequence: 0, place: Place::Recent }
+        Self { window, previous: 0, current: 0, last: now, sequence: 0, tier: Tier::Recent }
     }
 
     /// Moves its windows to the present. A clock that was put back must not make anyone wait for
@@ -86,7 +86,7 @@ fn window_index(now: Timestamp, window: Duration) -> u64 {
 /// Records by key, in two places. A new one is kept among the *recent* ones, of which the one goes
 /// first that was counted longest ago. One that is counted again is *suspicious*; of those, the
 /// one goes first that has failed least, and back among the recent ones, so that whoever fills
-/// this place with keys that have failed a little cannot keep a new one from being counted.
+/// this tier with keys that have failed a little cannot keep a new one from being counted.
 pub(super) struct Ledger {
     records: HashMap<u64, Record>,
     /// By number and key.
@@ -174,9 +174,9 @@ impl Ledger {
 
     fn remove(&mut self, key: u64) -> Option<Record> {
         let record = self.records.remove(&key)?;
-        match record.place {
-            Place::Recent => self.recent.remove(&(record.sequence, key)),
-            Place::Suspicious => self.suspicious.remove(&(record.total(), record.sequence, key)),
+        match record.tier {
+            Tier::Recent => self.recent.remove(&(record.sequence, key)),
+            Tier::Failing => self.suspicious.remove(&(record.total(), record.sequence, key)),
         };
         Some(record)
     }
@@ -217,11 +217,11 @@ impl Ledger {
 
     fn insert(&mut self, key: u64, mut record: Record) {
         if record.total() > 1 {
-            record.place = Place::Suspicious;
+            record.tier = Tier::Failing;
         }
-        match record.place {
-            Place::Recent => self.recent.insert((record.sequence, key)),
-            Place::Suspicious => self.suspicious.insert((record.total(), record.sequence, key)),
+        match record.tier {
+            Tier::Recent => self.recent.insert((record.sequence, key)),
+            Tier::Failing => self.suspicious.insert((record.total(), record.sequence, key)),
         };
         self.records.insert(key, record);
         self.keep_to_the_shares();
@@ -233,7 +233,7 @@ impl Ledger {
         while self.suspicious.len() > self.capacity.saturating_sub(recent_share) {
             let Some((_, sequence, least)) = self.suspicious.pop_first() else { return };
             if let Some(record) = self.records.get_mut(&least) {
-                record.place = Place::Recent;
+                record.tier = Tier::Recent;
                 self.recent.insert((sequence, least));
             }
         }

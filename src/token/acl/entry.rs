@@ -9,7 +9,7 @@ use crate::error::{Error, InvalidField};
 use crate::token::acl::Acl;
 use crate::token::acl::permission::Permission;
 use crate::token::acl::raw::Raw;
-use crate::token::acl::read::{Fault, Faults, read_permissions, read_scope};
+use crate::token::acl::read::{AclFault, Faults, read_permissions, read_scope};
 
 /// One grant: permissions within a scope; see the [module docs](crate::acl).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl AclEntry {
         let scope = read_scope(&Raw::object(scope.collect()), format_args!("scope"), &mut faults);
         let permissions =
             read_permissions(&Raw::texts(permissions), format_args!("permissions"), &mut faults);
-        let fields = |faults: Vec<Fault>| {
+        let fields = |faults: Vec<AclFault>| {
             faults.into_iter().map(|fault| InvalidField::new(fault.path, fault.message)).collect()
         };
         faults

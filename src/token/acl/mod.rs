@@ -49,7 +49,7 @@ use crate::token::acl::raw::Raw;
 use crate::token::acl::read::read_list;
 
 pub use self::entry::AclEntry;
-pub(crate) use self::read::Fault;
+pub(crate) use self::read::AclFault;
 
 /// Up to so many permissions, looking at each is faster than an index.
 const FEW: usize = 8;
@@ -152,7 +152,7 @@ impl Acl {
     }
 
     /// Reads a list from JSON, telling all that is wrong with it at once.
-    pub(crate) fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn from_json(value: &Value) -> Result<Self, Vec<AclFault>> {
         read_list(&Raw::deserialize(value).unwrap_or(Raw::Other))
     }
 }
@@ -186,7 +186,7 @@ impl TryFrom<&Value> for Acl {
     }
 }
 
-fn text_of_first(faults: Vec<Fault>) -> String {
+fn text_of_first(faults: Vec<AclFault>) -> String {
     let first = faults.into_iter().next().map(|fault| fault.into_field().0);
     first.map(|invalid| format!("{} {}", invalid.field, invalid.message)).unwrap_or_default()
 }

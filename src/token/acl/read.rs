@@ -12,7 +12,7 @@ use crate::token::text::{self, is_text};
 
 /// One thing that is wrong with a value, and where.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct AclFault {
     /// In dot notation, without the field's own name; empty for the value itself.
     pub(crate) path: String,
     pub(crate) message: String,
@@ -20,7 +20,7 @@ pub(crate) struct Fault {
     wrong_type: bool,
 }
 
-impl Fault {
+impl AclFault {
     /// Where it is, with the field's own name in front: `acl.0.scope`.
     fn field(&self) -> String {
         if self.path.is_empty() { "acl".to_owned() } else { format!("acl.{}", self.path) }
@@ -38,7 +38,7 @@ impl Fault {
 const MAX_FAULTS: usize = 32;
 
 #[derive(Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(super) struct Faults(Vec<AclFault>);
 
 impl Faults {
     fn wrong_type(&mut self, path: Arguments<'_>, message: &str) {
@@ -51,17 +51,17 @@ impl Faults {
 
     fn add(&mut self, path: Arguments<'_>, message: &str, wrong_type: bool) {
         if self.0.len() < MAX_FAULTS {
-            self.0.push(Fault { path: path.to_string(), message: message.into(), wrong_type });
+            self.0.push(AclFault { path: path.to_string(), message: message.into(), wrong_type });
         }
     }
 
-    pub(super) fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
+    pub(super) fn or<T>(self, value: T) -> Result<T, Vec<AclFault>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
 
 /// Reads a list, and returns all that is wrong with it at once.
-pub(super) fn read_list(list: &Raw<'_>) -> Result<Acl, Vec<Fault>> {
+pub(super) fn read_list(list: &Raw<'_>) -> Result<Acl, Vec<AclFault>> {
     let mut faults = Faults::default();
     let Raw::Array(array) = list else {
         faults.wrong_type(format_args!(""), "must be an array");

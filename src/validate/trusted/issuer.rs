@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, rejected};
-use crate::validate::trusted::remote::{LONGEST, RemotePolicy, Source, without_secrets};
+use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
 /// An issuer elsewhere whose tokens are accepted beside one's own.
 ///
@@ -180,10 +180,10 @@ impl TrustedIssuer {
         self
     }
 
-    pub(super) fn source(&self) -> Result<Source, Error> {
+    pub(super) fn source(&self) -> Result<KeyLocation, Error> {
         match &self.jwks_url {
-            Some(url) => Source::jwks(url),
-            None => Source::metadata_of(&self.issuer),
+            Some(url) => KeyLocation::jwks(url),
+            None => KeyLocation::metadata_of(&self.issuer),
         }
     }
 

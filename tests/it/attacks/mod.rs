@@ -3,7 +3,7 @@
 //!
 //! | a cached token | test |
 //! |---|---|
-//! | that was taken back | `token_cache::a_known_token_is_rejected_once_it_or_its_subject_was_taken_back`, `token_cache::a_known_token_is_rejected_once_its_session_was_ended` |
+//! | that was revoked | `token_cache::a_known_token_is_rejected_once_it_or_its_subject_was_revoked`, `token_cache::a_known_token_is_rejected_once_its_session_was_ended` |
 //! | that has expired, or whose clock went back | `token_cache::a_known_token_is_rejected_once_it_has_expired_or_the_clock_went_back` |
 //! | whose key has retired | `token_cache::a_known_token_is_rejected_once_its_key_has_retired` |
 //! | of two validators with different policies | `token_cache::two_validators_with_different_rules_share_nothing` |

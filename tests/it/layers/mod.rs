@@ -41,7 +41,7 @@ fn found<B>(request: &Request<B>) -> String {
     }
 }
 
-/// Answers who is asking, with the `Authorization` that arrived.
+/// Returns who is asking, with the `Authorization` that arrived.
 async fn whoami<B>(request: Request<B>) -> Result<Response<String>, Infallible> {
     let mut response = Response::new(found(&request));
     if let Some(value) = request.headers().get(AUTHORIZATION) {

@@ -81,7 +81,7 @@ async fn a_token_that_has_expired_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_taken_back_is_rejected_from_then_on() {
+async fn a_token_that_was_revoked_is_rejected_from_then_on() {
     let fixture = Fixture::new();
     let server = Server::start(axum_whoami().layer(fixture.tokens.validate_layer())).await;
     let issued = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();

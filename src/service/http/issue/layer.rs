@@ -46,13 +46,13 @@ impl IssueLayer {
 }
 
 impl<R> IssueLayer<R> {
-    /// Answers tokens in a header of that name, with no body: 204.
+    /// Returns tokens in a header of that name, with no body: 204.
     pub fn as_header(mut self, name: HeaderName) -> Self {
         self.delivery = Delivery::Header(name);
         self
     }
 
-    /// Answers tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
+    /// Returns tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
     /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     pub fn as_cookie(self) -> Self {
         self.as_cookie_named(DEFAULT_COOKIE, SameSite::default())

@@ -35,7 +35,7 @@ pub(super) struct Pending {
 }
 
 impl Issue {
-    /// Answers a token, and then on to another page: 303 See Other (RFC 9110 §15.4.4), for a form
+    /// Returns a token, and then on to another page: 303 See Other (RFC 9110 §15.4.4), for a form
     /// that was posted. For layers that issue as a header or a cookie.
     ///
     /// ```

@@ -14,7 +14,7 @@ use crate::service::TokenService;
 use crate::service::http::routes::problem;
 
 pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
-    if tokens.parts.keys.are_awaited() {
+    if tokens.inner.keys.are_awaited() {
         // Whoever keeps an empty set rejects good tokens for as long.
         return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));
     }

@@ -7,7 +7,7 @@ mod error;
 mod fields;
 mod jwks;
 mod login;
-mod mount;
+mod path_context;
 mod problem;
 mod response;
 mod secrets;

@@ -9,28 +9,28 @@ use crate::guard::authenticate::Authenticator;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
-use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::path_context::PathContext;
 use crate::service::{IssuedSecret, TokenService};
 
 /// `POST /entity/secret/read`
 pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -> Response {
-    answer(&tokens, request, Operation::Read).await
+    answer(&tokens, request, SecretOperation::Read).await
 }
 
 /// `POST /entity/secret/reset`
 pub(super) async fn reset(State(tokens): State<TokenService>, request: Request) -> Response {
-    answer(&tokens, request, Operation::Reset).await
+    answer(&tokens, request, SecretOperation::Reset).await
 }
 
 #[derive(Clone, Copy)]
-enum Operation {
+enum SecretOperation {
     Read,
     Reset,
 }
 
-async fn answer(tokens: &TokenService, request: Request, operation: Operation) -> Response {
+async fn answer(tokens: &TokenService, request: Request, operation: SecretOperation) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(tokens, &mut parts).await;
+    let path = PathContext::read(tokens, &mut parts).await;
     let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
         Ok(received) => received,
         Err(fault) => return Envelope::new(tokens, None).answer(Err(fault.into())),
@@ -42,10 +42,10 @@ async fn answer(tokens: &TokenService, request: Request, operation: Operation) -
     let answering = async {
         let manager = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
         let wanted = Wanted::read(&members?, tokens)?;
-        let (id, days, context) = (&wanted.entity_id, wanted.expiry_days, &mount.context);
+        let (id, days, context) = (&wanted.entity_id, wanted.expiry_days, &path.context);
         let secret = match operation {
-            Operation::Read => tokens.read_secret(&manager, id, days, context).await,
-            Operation::Reset => tokens.reset_secret(&manager, id, days, context).await,
+            SecretOperation::Read => tokens.read_secret(&manager, id, days, context).await,
+            SecretOperation::Reset => tokens.reset_secret(&manager, id, days, context).await,
         };
         Ok(members_of(id, &secret?))
     };

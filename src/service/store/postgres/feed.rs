@@ -16,7 +16,7 @@ type Row = (String, bool, Option<String>, Option<i64>, Option<String>);
 /// How far a reader has come: the snapshot whose revocations it has read, none at the start, and,
 /// where a pass is under way, where that one is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Position<'a> {
+struct SnapshotPosition<'a> {
     seen: Option<&'a str>,
     pass: Option<Pass<'a>>,
 }
@@ -28,7 +28,7 @@ struct Pass<'a> {
     last: (u64, i64),
 }
 
-impl<'a> Position<'a> {
+impl<'a> SnapshotPosition<'a> {
     fn parse(cursor: &'a Cursor) -> Result<Self, StoreError> {
         let Some(mark) = cursor.mark() else { return Ok(Self::default()) };
         let mut parts = mark.split('/');
@@ -85,13 +85,20 @@ pub(super) fn read_statement(revocations: &str) -> sqlx::SqlStr {
 
 impl PostgresStore {
     pub(super) async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
-        let (is_other_cluster, news) = self.read_part(Position::parse(&after)?).await?;
-        if is_other_cluster { Ok(self.read_part(Position::default()).await?.1) } else { Ok(news) }
+        let (is_other_cluster, news) = self.read_part(SnapshotPosition::parse(&after)?).await?;
+        if is_other_cluster {
+            Ok(self.read_part(SnapshotPosition::default()).await?.1)
+        } else {
+            Ok(news)
+        }
     }
 
     /// The next part, and whether the position is from a future that this cluster does not know:
     /// then it is of another one, and its numbers mean nothing.
-    async fn read_part(&self, position: Position<'_>) -> Result<(bool, FeedPage), StoreError> {
+    async fn read_part(
+        &self,
+        position: SnapshotPosition<'_>,
+    ) -> Result<(bool, FeedPage), StoreError> {
         let (xid, id) = position.last()?;
         let xid = xid.to_string();
         let reading = self.retry(|| {
@@ -117,9 +124,9 @@ impl PostgresStore {
         let bound = position.pass.map_or(now.as_str(), |pass| pass.bound);
         let next = match last {
             Some(last) if events.len() >= FEED_LIMIT => {
-                Position { seen: position.seen, pass: Some(Pass { bound, last }) }
+                SnapshotPosition { seen: position.seen, pass: Some(Pass { bound, last }) }
             }
-            _ => Position { seen: Some(bound), pass: None },
+            _ => SnapshotPosition { seen: Some(bound), pass: None },
         };
         // What was published since a pass began is not known at its end, unless it began just now.
         let is_complete = next.pass.is_none() && position.pass.is_none();
@@ -136,15 +143,15 @@ mod tests {
     fn a_position_is_read_back_as_it_was_written() {
         let pass = Some(Pass { bound: "10:20:10,15", last: (12, 3) });
         for position in [
-            Position { seen: Some("1:1:"), pass: None },
-            Position { seen: Some("1:1:"), pass },
-            Position { seen: None, pass },
+            SnapshotPosition { seen: Some("1:1:"), pass: None },
+            SnapshotPosition { seen: Some("1:1:"), pass },
+            SnapshotPosition { seen: None, pass },
         ] {
-            assert_eq!(Position::parse(&position.to_cursor()).unwrap(), position);
+            assert_eq!(SnapshotPosition::parse(&position.to_cursor()).unwrap(), position);
         }
-        assert_eq!(Position::parse(&Cursor::START).unwrap(), Position::default());
+        assert_eq!(SnapshotPosition::parse(&Cursor::START).unwrap(), SnapshotPosition::default());
         for mark in ["1:1:/1:1:", "1:1:/1:1:/x/1", "1:1:/1:1:/1/"] {
-            assert!(Position::parse(&Cursor::new(mark)).is_err(), "{mark}");
+            assert!(SnapshotPosition::parse(&Cursor::new(mark)).is_err(), "{mark}");
         }
     }
 }

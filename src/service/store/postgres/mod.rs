@@ -17,12 +17,12 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::feed::Bell;
+use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
 use crate::service::store::postgres::notifications::ring_for_notifications;
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
-use crate::service::store::retry::{Outcome, retry};
+use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
     PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
     reject_later_schema, rows, statement,
@@ -81,7 +81,7 @@ struct Inner {
     publish: SqlStr,
     read_feed: SqlStr,
     channel: String,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     listener: Listener,
 }
 
@@ -165,7 +165,7 @@ impl PostgresStore {
                     tables.prefix
                 ),
                 tables,
-                bell: Arc::new(Bell::new()),
+                notifier: Arc::new(Notifier::new()),
                 listener: Listener::default(),
             }),
         })
@@ -243,9 +243,9 @@ impl PostgresStore {
     fn prepare_to_wait(&self) {
         let inner = &self.inner;
         let (database, channel) = (inner.pool.connect_options(), inner.channel.clone());
-        let bell = Arc::clone(&inner.bell);
+        let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&bell))
+            ring_for_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&notifier))
         });
     }
 

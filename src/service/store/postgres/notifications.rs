@@ -1,4 +1,4 @@
-//! Notifications of what was published, and the bell that they ring.
+//! Notifications of what was published, and the notifier that they ring.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::timeout;
 
-use crate::service::store::feed::Bell;
+use crate::service::store::feed::Notifier;
 
 /// After so long without a notification, the connection is asked whether it still leads somewhere.
 const QUIET: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn ring_for_notifications(
     database: Arc<PgConnectOptions>,
     channel: String,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 ) -> Result<(), sqlx::Error> {
     let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*database).clone());
     let mut listener = PgListener::connect_with(&own).await?;
@@ -27,7 +27,7 @@ pub(super) async fn ring_for_notifications(
     loop {
         // Before the first, too, and where the connection was lost in between: something may have
         // been published while nobody listened.
-        bell.ring();
+        notifier.notify();
         if let Ok(heard) = timeout(QUIET, listener.try_recv()).await {
             heard?;
             continue;

@@ -8,7 +8,7 @@ use crate::service::model::entity::{Entity, EntityKind};
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::Sealed;
 use crate::service::model::secret::{Secrets, StoredSecret};
-use crate::service::store::record::{FORM, Fault, Form, base64, entity_id, keyed_digest};
+use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -79,10 +79,10 @@ impl<'a> EntityForm<'a> {
         }
     }
 
-    pub(super) fn into_entity(self) -> Result<Entity, Fault> {
+    pub(super) fn into_entity(self) -> Result<Entity, RecordFault> {
         let id = entity_id(&self.subject_type, self.name)?;
         let hash = |phc: Cow<'_, str>| {
-            PasswordHash::from_phc(phc).map_err(|_| Fault::Value("a password's hash"))
+            PasswordHash::from_phc(phc).map_err(|_| RecordFault::Value("a password's hash"))
         };
         let kind = match (id.subject_type(), self.credential) {
             (SubjectType::User, CredentialForm::Password(phc)) => {
@@ -100,7 +100,7 @@ impl<'a> EntityForm<'a> {
                 let customer_id = customer_id.into_owned();
                 EntityKind::Customer { password: hash(password)?, customer_id, otp_required }
             }
-            _ => return Err(Fault::Value("the credential")),
+            _ => return Err(RecordFault::Value("the credential")),
         };
         Ok(Entity {
             id,
@@ -127,7 +127,7 @@ impl<'a> SecretForm<'a> {
         }
     }
 
-    fn into_secret(self) -> Result<StoredSecret, Fault> {
+    fn into_secret(self) -> Result<StoredSecret, RecordFault> {
         Ok(StoredSecret {
             id: self.id.into_owned(),
             sealed: Sealed::from_bytes(self.sealed),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::store::FeedEvent;
-use crate::service::store::record::{FORM, Fault, Form, entity_id, read_subject_type};
+use crate::service::store::record::{FORM, Form, RecordFault, entity_id, read_subject_type};
 use crate::token::identifier::{SessionId, TokenId};
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl<'a> EventForm<'a> {
         Self { form: FORM, target, until: event.until().as_micros() }
     }
 
-    pub(super) fn into_event(self) -> Result<FeedEvent, Fault> {
+    pub(super) fn into_event(self) -> Result<FeedEvent, RecordFault> {
         let until = Timestamp::from_micros(self.until);
         let target = match self.target {
             // A token of somebody else's making may have any `jti`.

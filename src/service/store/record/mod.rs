@@ -118,13 +118,13 @@ pub fn read_keys(text: &str) -> Result<KeySchedule, StoreError> {
 }
 
 fn write(form: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(form).map_err(|error| StoreError::corrupt(Fault::of_json(&error)))
+    serde_json::to_string(form).map_err(|error| StoreError::corrupt(RecordFault::of_json(&error)))
 }
 
 /// What is read is of a number that is known. Only what cannot be read is read for its number alone:
 /// it may be of a later form, which is to be told.
 fn read<F: Form>(text: &str) -> Result<F, StoreError> {
-    let corrupt = |error| StoreError::corrupt(Fault::of_json(&error));
+    let corrupt = |error| StoreError::corrupt(RecordFault::of_json(&error));
     let (number, read) = match serde_json::from_str::<F>(text) {
         Ok(form) => (form.number(), Ok(form)),
         Err(error) => {
@@ -134,7 +134,7 @@ fn read<F: Form>(text: &str) -> Result<F, StoreError> {
     };
     match number {
         FORM => read.map_err(corrupt),
-        unknown => Err(StoreError::corrupt(Fault::UnknownForm(unknown))),
+        unknown => Err(StoreError::corrupt(RecordFault::UnknownForm(unknown))),
     }
 }
 
@@ -150,19 +150,19 @@ struct Numbered {
 
 /// Why a record cannot be read. It quotes nothing of the record, which may end up in a log.
 #[derive(Debug)]
-enum Fault {
+enum RecordFault {
     Json { category: serde_json::error::Category, line: usize, column: usize },
     UnknownForm(u32),
     Value(&'static str),
 }
 
-impl Fault {
+impl RecordFault {
     fn of_json(error: &serde_json::Error) -> Self {
         Self::Json { category: error.classify(), line: error.line(), column: error.column() }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RecordFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json { category, line, column } => {
@@ -176,18 +176,18 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for RecordFault {}
 
-fn read_subject_type(text: &str) -> Result<SubjectType, Fault> {
-    SubjectType::parse(text).ok_or(Fault::Value("a subject type"))
+fn read_subject_type(text: &str) -> Result<SubjectType, RecordFault> {
+    SubjectType::parse(text).ok_or(RecordFault::Value("a subject type"))
 }
 
-fn entity_id(subject_type: &str, name: Cow<'_, str>) -> Result<EntityId, Fault> {
-    EntityId::new(read_subject_type(subject_type)?, name).map_err(|_| Fault::Value("a name"))
+fn entity_id(subject_type: &str, name: Cow<'_, str>) -> Result<EntityId, RecordFault> {
+    EntityId::new(read_subject_type(subject_type)?, name).map_err(|_| RecordFault::Value("a name"))
 }
 
-fn keyed_digest(bytes: Vec<u8>) -> Result<KeyedDigest, Fault> {
-    let bytes = bytes.try_into().map_err(|_| Fault::Value("a digest"))?;
+fn keyed_digest(bytes: Vec<u8>) -> Result<KeyedDigest, RecordFault> {
+    let bytes = bytes.try_into().map_err(|_| RecordFault::Value("a digest"))?;
     Ok(KeyedDigest::from_bytes(bytes))
 }
 

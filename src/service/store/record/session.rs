@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::record::{FORM, Fault, Form, base64, entity_id, keyed_digest};
+use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
 use crate::token::acl::Acl;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
@@ -76,8 +76,8 @@ impl<'a> SessionForm<'a> {
         }
     }
 
-    pub(super) fn into_session(self) -> Result<Session, Fault> {
-        let key = self.key.try_into().map_err(|_| Fault::Value("the key"))?;
+    pub(super) fn into_session(self) -> Result<Session, RecordFault> {
+        let key = self.key.try_into().map_err(|_| RecordFault::Value("the key"))?;
         let credential = self.credential.map(|id| entity_id(&id.subject_type, id.name));
         Ok(Session {
             key: SessionKey::from_bytes(key),
@@ -113,7 +113,7 @@ impl OneTimePasswordForm {
         }
     }
 
-    fn into_state(self) -> Result<OneTimePasswordState, Fault> {
+    fn into_state(self) -> Result<OneTimePasswordState, RecordFault> {
         let code = self.code.map(|code| {
             let expires_at = Timestamp::from_micros(code.expires_at);
             keyed_digest(code.digest).map(|digest| StoredCode { digest, expires_at })

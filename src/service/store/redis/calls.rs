@@ -13,7 +13,7 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, S
 
 use crate::service::store::StoreError;
 use crate::service::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
-use crate::service::store::retry::{Outcome, retry};
+use crate::service::store::retry::{Retried, retry};
 
 /// How many replicas have to have a write before it is answered, and how long that may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,18 +50,18 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
 
 pub(super) struct Calls {
     servers: Servers,
-    line: Line,
+    connection: SharedConnection,
     /// For writes that wait for replicas: whatever is sent over the same connection waits with them.
-    waiting_line: Option<(Line, Acknowledgement)>,
+    waiting_connection: Option<(SharedConnection, Acknowledgement)>,
 }
 
 /// A connection that is replaced where it does not mend itself.
-struct Line(Mutex<Current>);
+struct SharedConnection(Mutex<Current>);
 
 /// The connection that is used now, and how many there were before it.
 #[derive(Clone)]
 struct Current {
-    generation: u64,
+    epoch: u64,
     connection: Connection,
 }
 
@@ -70,10 +70,12 @@ impl Calls {
         servers: Servers,
         acknowledgement: Option<Acknowledgement>,
     ) -> RedisResult<Self> {
-        let line = Line::new(&servers)?;
-        let waiting = |acknowledgement| Line::new(&servers).map(|line| (line, acknowledgement));
-        let waiting_line = acknowledgement.map(waiting).transpose()?;
-        Ok(Self { servers, line, waiting_line })
+        let connection = SharedConnection::new(&servers)?;
+        let waiting = |acknowledgement| {
+            SharedConnection::new(&servers).map(|connection| (connection, acknowledgement))
+        };
+        let waiting_connection = acknowledgement.map(waiting).transpose()?;
+        Ok(Self { servers, connection, waiting_connection })
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -81,7 +83,7 @@ impl Calls {
     }
 
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let calling = self.line.call(&self.servers, |mut connection| async move {
+        let calling = self.connection.call(&self.servers, |mut connection| async move {
             command.query_async(&mut connection).await
         });
         Ok(calling.await?.value)
@@ -98,7 +100,7 @@ impl Calls {
         keys: &[&str],
         arguments: &[String],
     ) -> Result<T, StoreError> {
-        Ok(self.evaluate(&self.line, script, keys, arguments, None).await?.value)
+        Ok(self.evaluate(&self.connection, script, keys, arguments, None).await?.value)
     }
 
     /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run more than
@@ -108,24 +110,24 @@ impl Calls {
         script: &Script,
         keys: &[&str],
         arguments: &[String],
-    ) -> Result<Outcome<T>, StoreError> {
-        match &self.waiting_line {
-            Some((line, acknowledgement)) => {
-                self.evaluate(line, script, keys, arguments, Some(*acknowledgement)).await
+    ) -> Result<Retried<T>, StoreError> {
+        match &self.waiting_connection {
+            Some((connection, acknowledgement)) => {
+                self.evaluate(connection, script, keys, arguments, Some(*acknowledgement)).await
             }
-            None => self.evaluate(&self.line, script, keys, arguments, None).await,
+            None => self.evaluate(&self.connection, script, keys, arguments, None).await,
         }
     }
 
     async fn evaluate<T: FromRedisValue>(
         &self,
-        line: &Line,
+        connection: &SharedConnection,
         script: &Script,
         keys: &[&str],
         arguments: &[String],
         acknowledgement: Option<Acknowledgement>,
-    ) -> Result<Outcome<T>, StoreError> {
-        let running = line.call(&self.servers, |mut connection| async move {
+    ) -> Result<Retried<T>, StoreError> {
+        let running = connection.call(&self.servers, |mut connection| async move {
             let known = script.by_digest(keys, arguments);
             match send(&mut connection, known, acknowledgement).await {
                 Err(error) if is_unknown_script(&error) => {
@@ -135,33 +137,33 @@ impl Calls {
                 answer => answer,
             }
         });
-        let Outcome { value: (answer, is_acknowledged), is_repeated } = running.await?;
+        let Retried { value: (answer, is_acknowledged), is_repeated } = running.await?;
         if is_acknowledged {
-            return Ok(Outcome { value: answer, is_repeated });
+            return Ok(Retried { value: answer, is_repeated });
         }
         Err(StoreError::unavailable("too few replicas acknowledged a write in time"))
     }
 }
 
-impl Line {
+impl SharedConnection {
     fn new(servers: &Servers) -> RedisResult<Self> {
         let connection = servers.connect(RESPONSE_TIMEOUT)?;
-        Ok(Self(Mutex::new(Current { generation: 0, connection })))
+        Ok(Self(Mutex::new(Current { epoch: 0, connection })))
     }
 
     async fn call<T, F>(
         &self,
         servers: &Servers,
         call: impl Fn(Connection) -> F,
-    ) -> Result<Outcome<T>, StoreError>
+    ) -> Result<Retried<T>, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
         retry(Failure::is_lost, || async {
-            let Current { generation, connection } = self.current().clone();
+            let Current { epoch, connection } = self.current().clone();
             let answer = call(connection).await.map_err(Failure);
             if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(generation, servers).map_err(Failure)?;
+                self.replace(epoch, servers).map_err(Failure)?;
             }
             answer
         })
@@ -173,11 +175,11 @@ impl Line {
     }
 
     /// Replaces a connection, unless somebody has done so.
-    fn replace(&self, generation: u64, servers: &Servers) -> RedisResult<()> {
+    fn replace(&self, epoch: u64, servers: &Servers) -> RedisResult<()> {
         let mut current = self.current();
-        if current.generation == generation {
+        if current.epoch == epoch {
             let connection = servers.connect(RESPONSE_TIMEOUT)?;
-            *current = Current { generation: generation + 1, connection };
+            *current = Current { epoch: epoch + 1, connection };
         }
         Ok(())
     }

@@ -4,28 +4,28 @@ use async_trait::async_trait;
 
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::redis::RedisStore;
-use crate::service::store::redis::documents::{Document, Taken};
+use crate::service::store::redis::records::{Taken, VersionedRecord};
 use crate::service::store::{EntityStore, StoreError, record};
 
 #[async_trait]
 impl EntityStore for RedisStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        self.inner.documents.insert(&self.entity_document(&entity)?).await
+        self.inner.records.insert(&self.entity_record(&entity)?).await
     }
 
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        let record = self.inner.documents.record(&self.inner.keys.entity(id)).await?;
+        let record = self.inner.records.record(&self.inner.keys.entity(id)).await?;
         record.as_deref().map(record::read_entity).transpose()
     }
 
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
-        let document = self.entity_document(&entity)?;
-        self.inner.documents.replace(&document, expected_version).await.map(drop)
+        let record = self.entity_record(&entity)?;
+        self.inner.records.replace(&record, expected_version).await.map(drop)
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         let key = self.inner.keys.entity(id);
-        let taken = self.inner.documents.take(&key, None, None).await?;
+        let taken = self.inner.records.take(&key, None, None).await?;
         Ok(matches!(taken, Taken::Record(_)))
     }
 
@@ -35,8 +35,8 @@ impl EntityStore for RedisStore {
 }
 
 impl RedisStore {
-    fn entity_document(&self, entity: &Entity) -> Result<Document<'static>, StoreError> {
-        Ok(Document {
+    fn entity_record(&self, entity: &Entity) -> Result<VersionedRecord<'static>, StoreError> {
+        Ok(VersionedRecord {
             key: self.inner.keys.entity(entity.id()),
             version: entity.version(),
             record: record::write_entity(entity)?,

@@ -8,7 +8,7 @@ use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Cmd, RedisResult};
 
 use crate::clock::Timestamp;
-use crate::service::store::feed::Bell;
+use crate::service::store::feed::Notifier;
 use crate::service::store::redis::RedisStore;
 use crate::service::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
 use crate::service::store::{Cursor, FeedEvent, FeedPage, StoreError, record};
@@ -34,12 +34,12 @@ impl EntryId {
 }
 
 /// A cursor: the last entry that was read, and in which history.
-struct Position<'a> {
+struct StreamPosition<'a> {
     history: &'a str,
     last: &'a str,
 }
 
-impl<'a> Position<'a> {
+impl<'a> StreamPosition<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (history, last) = text.split_once('/')?;
         EntryId::parse(last).map(|_| Self { history, last })
@@ -74,17 +74,17 @@ impl RedisStore {
     ) -> Result<FeedPage, StoreError> {
         let inner = &self.inner;
         let (servers, feed) = (inner.calls.servers().clone(), inner.keys.feed());
-        let bell = Arc::clone(&inner.bell);
+        let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_entries(servers.clone(), feed.clone(), Arc::clone(&bell))
+            ring_for_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
         });
-        inner.bell.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
+        inner.notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
     }
 
     /// All that was published after the cursor; everything, where that is of another history, or
     /// of a future that this one does not have.
     async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
-        let position = after.mark().and_then(Position::parse);
+        let position = after.mark().and_then(StreamPosition::parse);
         let mut first = position
             .as_ref()
             .map_or_else(|| "-".to_owned(), |position| format!("({}", position.last));
@@ -130,14 +130,18 @@ impl RedisStore {
 
 /// Rings for as long as the server can be listened to, over a connection of its own: who waits in
 /// a server keeps its whole connection waiting.
-async fn ring_for_entries(servers: Servers, feed: String, bell: Arc<Bell>) -> RedisResult<()> {
+async fn ring_for_entries(
+    servers: Servers,
+    feed: String,
+    notifier: Arc<Notifier>,
+) -> RedisResult<()> {
     let mut connection: Connection = servers.connect(BLOCK + RESPONSE_TIMEOUT)?;
     let mut after = "$".to_owned();
     let millis = usize::try_from(BLOCK.as_millis()).unwrap_or(usize::MAX);
     let options = StreamReadOptions::default().block(millis);
     loop {
         // Before the first, too: something may have been published while nobody listened.
-        bell.ring();
+        notifier.notify();
         let read = Cmd::xread_options(&[&feed], &[&after], &options);
         let heard: Option<StreamReadReply> = read.query_async(&mut connection).await?;
         let entries = heard.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);

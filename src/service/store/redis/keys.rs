@@ -10,11 +10,11 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
 /// The names of all keys, which begin with the host's prefix.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct RedisKeys {
     pub(super) prefix: String,
 }
 
-impl Keys {
+impl RedisKeys {
     pub(super) fn entity(&self, id: &EntityId) -> String {
         format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
     }

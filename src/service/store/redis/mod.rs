@@ -2,10 +2,10 @@
 
 mod calls;
 mod connection;
-mod documents;
 mod entities;
 mod feed;
 mod keys;
+mod records;
 mod sessions;
 mod signing_keys;
 
@@ -17,12 +17,12 @@ use redis::Cmd;
 
 use crate::error::{Error, ErrorKind};
 use crate::service::store::StoreError;
-use crate::service::store::feed::Bell;
+use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
 use crate::service::store::redis::calls::{Acknowledgement, Calls, Script};
 use crate::service::store::redis::connection::Servers;
-use crate::service::store::redis::documents::Documents;
-use crate::service::store::redis::keys::Keys;
+use crate::service::store::redis::keys::RedisKeys;
+use crate::service::store::redis::records::VersionedRecords;
 use crate::service::store::redis::sessions::TakenSessions;
 
 /// The version of the keys and of what is under them.
@@ -109,15 +109,15 @@ pub struct RedisStore {
 }
 
 struct Inner {
-    keys: Keys,
+    keys: RedisKeys,
     calls: Arc<Calls>,
-    documents: Documents,
+    records: VersionedRecords,
     purge: Script,
     publish: Script,
     read_feed: Script,
     trim_feed: Script,
     taken: Mutex<TakenSessions>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     listener: Listener,
 }
 
@@ -190,15 +190,15 @@ impl RedisStore {
         let calls = Arc::new(calls);
         Ok(Self {
             inner: Arc::new(Inner {
-                keys: Keys { prefix },
-                documents: Documents::new(Arc::clone(&calls)),
+                keys: RedisKeys { prefix },
+                records: VersionedRecords::new(Arc::clone(&calls)),
                 calls,
                 purge: Script::new(include_str!("scripts/purge.lua")),
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
                 taken: Mutex::default(),
-                bell: Arc::new(Bell::new()),
+                notifier: Arc::new(Notifier::new()),
                 listener: Listener::default(),
             }),
         })

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::redis::documents::{Document, SessionFields, Taken};
 use crate::service::store::redis::keys::{Indexed, Listed, text_of};
+use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
     Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError, record,
@@ -23,7 +23,7 @@ use crate::service::store::{
 use crate::token::identifier::{CustomerId, SessionId};
 
 /// How long the server keeps a session past its end, so that purging is what removes it.
-const LINGER: Duration = Duration::from_secs(3_600);
+const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 /// How many records are asked for at once.
 const AT_ONCE: usize = 64;
 /// How many sessions one call purges.
@@ -42,13 +42,13 @@ pub(super) struct TakenSessions {
 impl SessionStore for RedisStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
         let keep_for = time_to_keep(&session, now);
-        let document = self.session_document(&session, keep_for)?;
+        let record = self.session_record(&session, keep_for)?;
         self.index(&session, keep_for).await?;
-        self.inner.documents.insert(&document).await
+        self.inner.records.insert(&record).await
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        let record = self.inner.documents.record(&self.inner.keys.session(&text_of(key))).await?;
+        let record = self.inner.records.record(&self.inner.keys.session(&text_of(key))).await?;
         record.as_deref().map(record::read_session).transpose()
     }
 
@@ -59,8 +59,8 @@ impl SessionStore for RedisStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let keep_for = time_to_keep(&session, now);
-        let document = self.session_document(&session, keep_for)?;
-        let end = self.inner.documents.replace(&document, expected_version).await?;
+        let record = self.session_record(&session, keep_for)?;
+        let end = self.inner.records.replace(&record, expected_version).await?;
         if end != Some(session.expires_at.as_micros()) {
             self.index(&session, keep_for).await?;
         }
@@ -136,7 +136,7 @@ impl SessionStore for RedisStore {
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
         self.append_to_feed(&event).await?;
-        self.inner.bell.ring();
+        self.inner.notifier.notify();
         Ok(())
     }
 
@@ -168,12 +168,12 @@ impl SessionStore for RedisStore {
 }
 
 impl RedisStore {
-    fn session_document<'a>(
+    fn session_record<'a>(
         &self,
         session: &'a Session,
         keep_for: Duration,
-    ) -> Result<Document<'a>, StoreError> {
-        Ok(Document {
+    ) -> Result<VersionedRecord<'a>, StoreError> {
+        Ok(VersionedRecord {
             key: self.inner.keys.session(&text_of(&session.key)),
             version: session.version,
             record: record::write_session(session)?,
@@ -239,7 +239,7 @@ impl RedisStore {
         version: Option<u64>,
         id: Option<&str>,
     ) -> Result<Option<Session>, StoreError> {
-        match self.inner.documents.take(key, version, id).await? {
+        match self.inner.records.take(key, version, id).await? {
             Taken::Record(record) => record::read_session(&record).map(Some),
             Taken::Nothing => Ok(None),
             Taken::OtherVersion => Err(StoreError::Conflict),
@@ -284,7 +284,7 @@ impl RedisStore {
     /// The session that a hint leads to.
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
         let Some(listed) = Listed::parse(&member) else { return Ok(None) };
-        let record = self.inner.documents.record(&self.inner.keys.session(&listed.key)).await?;
+        let record = self.inner.records.record(&self.inner.keys.session(&listed.key)).await?;
         let session = record.as_deref().map(record::read_session).transpose()?;
         Ok(session.filter(|session| session.id.as_str() == listed.id))
     }
@@ -319,5 +319,5 @@ impl RedisStore {
 
 /// For how long the server is to keep a session.
 fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
-    session.expires_at.saturating_since(now) + LINGER
+    session.expires_at.saturating_since(now) + RETENTION_AFTER_EXPIRY
 }

@@ -4,23 +4,23 @@ use async_trait::async_trait;
 
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::store::redis::RedisStore;
-use crate::service::store::redis::documents::Document;
+use crate::service::store::redis::records::VersionedRecord;
 use crate::service::store::{KeyStore, StoreError, record};
 
 #[async_trait]
 impl KeyStore for RedisStore {
     async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        let record = self.inner.documents.record(&self.inner.keys.signing_keys()).await?;
+        let record = self.inner.records.record(&self.inner.keys.signing_keys()).await?;
         record.as_deref().map(record::read_keys).transpose()
     }
 
     async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        self.inner.documents.insert(&self.keys_document(&keys)?).await
+        self.inner.records.insert(&self.keys_document(&keys)?).await
     }
 
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        let document = self.keys_document(&keys)?;
-        self.inner.documents.replace(&document, expected_version).await.map(drop)
+        let record = self.keys_document(&keys)?;
+        self.inner.records.replace(&record, expected_version).await.map(drop)
     }
 
     fn is_durable(&self) -> bool {
@@ -29,8 +29,8 @@ impl KeyStore for RedisStore {
 }
 
 impl RedisStore {
-    fn keys_document(&self, keys: &KeySchedule) -> Result<Document<'static>, StoreError> {
-        Ok(Document {
+    fn keys_document(&self, keys: &KeySchedule) -> Result<VersionedRecord<'static>, StoreError> {
+        Ok(VersionedRecord {
             key: self.inner.keys.signing_keys(),
             version: keys.version(),
             record: record::write_keys(keys)?,

@@ -37,7 +37,7 @@ macro_rules! implement_stores {
                     entity_row(&self.inner.statements.insert_entity, &entity, &record)
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = insertion.await?;
+                let Retried { value, is_repeated } = insertion.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -60,7 +60,7 @@ macro_rules! implement_stores {
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = replacement.await?;
+                let Retried { value, is_repeated } = replacement.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -74,7 +74,7 @@ macro_rules! implement_stores {
                         .bind(id.name())
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = removal.await?;
+                let Retried { value, is_repeated } = removal.await?;
                 match value.rows_affected() {
                     0 if is_repeated => Err(answer_lost()),
                     removed => Ok(removed > 0),
@@ -94,7 +94,7 @@ macro_rules! implement_stores {
                     session_row(&self.inner.statements.insert_session, &session, &record)
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = insertion.await?;
+                let Retried { value, is_repeated } = insertion.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -118,7 +118,7 @@ macro_rules! implement_stores {
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = replacement.await?;
+                let Retried { value, is_repeated } = replacement.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -136,7 +136,7 @@ macro_rules! implement_stores {
                         .bind(expected_version.cast_signed())
                         .fetch_optional(self.writer())
                 });
-                let Outcome { value, is_repeated } = taking.await?;
+                let Retried { value, is_repeated } = taking.await?;
                 if let Some(record) = value {
                     return record::read_session(&record).map(Some);
                 }
@@ -153,7 +153,7 @@ macro_rules! implement_stores {
                         .bind(id.as_str())
                         .fetch_optional(self.writer())
                 });
-                let Outcome { value, is_repeated } = removal.await?;
+                let Retried { value, is_repeated } = removal.await?;
                 match value {
                     None if is_repeated => Err(answer_lost()),
                     removed => removed.as_deref().map(record::read_session).transpose(),
@@ -193,7 +193,7 @@ macro_rules! implement_stores {
                         .bind(micros(before))
                         .fetch_all(self.writer())
                 });
-                let Outcome { value, is_repeated } = removal.await?;
+                let Retried { value, is_repeated } = removal.await?;
                 if value.is_empty() && is_repeated {
                     return Err(answer_lost());
                 }
@@ -203,7 +203,7 @@ macro_rules! implement_stores {
             async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
                 let record = record::write_event(&event)?;
                 self.append_to_feed(micros(event.until()), &record).await?;
-                self.inner.bell.ring();
+                self.inner.notifier.notify();
                 Ok(())
             }
 
@@ -213,8 +213,8 @@ macro_rules! implement_stores {
                 wait: Duration,
             ) -> Result<FeedPage, StoreError> {
                 self.prepare_to_wait();
-                let bell = &self.inner.bell;
-                bell.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
+                let notifier = &self.inner.notifier;
+                notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
             }
 
             async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
@@ -252,7 +252,7 @@ macro_rules! implement_stores {
                         .bind(&record)
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = insertion.await?;
+                let Retried { value, is_repeated } = insertion.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -272,7 +272,7 @@ macro_rules! implement_stores {
                         .bind(expected_version.cast_signed())
                         .execute(self.writer())
                 });
-                let Outcome { value, is_repeated } = replacement.await?;
+                let Retried { value, is_repeated } = replacement.await?;
                 if value.rows_affected() > 0 {
                     return Ok(());
                 }
@@ -288,7 +288,7 @@ macro_rules! implement_stores {
             async fn retry<T, F>(
                 &self,
                 mut call: impl FnMut() -> F,
-            ) -> Result<Outcome<T>, StoreError>
+            ) -> Result<Retried<T>, StoreError>
             where
                 F: Future<Output = Result<T, sqlx::Error>>,
             {

@@ -18,10 +18,10 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::feed::Bell;
+use crate::service::store::feed::Notifier;
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
-use crate::service::store::retry::{Outcome, retry};
+use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
     FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
     not_migrated, reject_later_schema, rows, statement,
@@ -34,7 +34,7 @@ use crate::token::identifier::{CustomerId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
 const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
-/// How often the feed is looked at: another process's write rings no bell here.
+/// How often the feed is looked at: another process's write notifications no notifier here.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -68,7 +68,7 @@ struct Inner {
     statements: Statements,
     publish: SqlStr,
     read_feed: SqlStr,
-    bell: Bell,
+    notifier: Notifier,
 }
 
 impl SqliteStore {
@@ -135,7 +135,7 @@ impl SqliteStore {
                      ORDER BY id LIMIT $2) AS published ON true"
                 )),
                 tables,
-                bell: Bell::new(),
+                notifier: Notifier::new(),
             }),
         })
     }

@@ -18,14 +18,14 @@ const LONGEST_MAX_AGE: Duration = Duration::from_secs(86_400);
 
 /// Where a JWK Set is.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub(crate) enum KeyLocation {
     /// At a URL.
     Jwks(Url),
     /// Where the metadata of an issuer say, which are at one of these.
     Metadata { issuer: String, urls: [Url; 2] },
 }
 
-impl Source {
+impl KeyLocation {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where it is no URL.
@@ -54,7 +54,7 @@ impl Source {
 /// Asks for the JWK Set of an issuer.
 pub(crate) struct Fetcher {
     client: Client,
-    source: Source,
+    source: KeyLocation,
     max_bytes: usize,
     allows_http: bool,
 }
@@ -77,7 +77,7 @@ impl Fetcher {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where a URL is not of `https`, or there is no TLS.
-    pub(crate) fn new(source: Source, policy: &RemotePolicy) -> Result<Self, Error> {
+    pub(crate) fn new(source: KeyLocation, policy: &RemotePolicy) -> Result<Self, Error> {
         // No proxy from the environment, no redirect, no cookie; a connection is not kept, since it
         // would belong to the runtime that it was made in.
         let client = Client::builder()
@@ -103,8 +103,8 @@ impl Fetcher {
 
     pub(super) async fn fetch(&self) -> Result<Fetched, Error> {
         let (set, headers) = match &self.source {
-            Source::Jwks(url) => self.get(url).await?,
-            Source::Metadata { issuer, urls } => {
+            KeyLocation::Jwks(url) => self.get(url).await?,
+            KeyLocation::Metadata { issuer, urls } => {
                 self.get(&self.discover(issuer, urls).await?).await?
             }
         };
@@ -165,8 +165,8 @@ impl Fetcher {
 impl fmt::Display for Fetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Jwks(url) => f.write_str(&without_secrets(url.as_str())),
-            Source::Metadata { issuer, .. } => f.write_str(&without_secrets(issuer)),
+            KeyLocation::Jwks(url) => f.write_str(&without_secrets(url.as_str())),
+            KeyLocation::Metadata { issuer, .. } => f.write_str(&without_secrets(issuer)),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::validate::other_issuers::KeyFetch;
 
 use self::freshness::Freshness;
 
-pub(crate) use self::fetch::{Fetcher, Source, without_secrets};
+pub(crate) use self::fetch::{Fetcher, KeyLocation, without_secrets};
 
 /// How soon keys that have never come are asked for again: doubled with each failure, up to the
 /// cooldown.

@@ -11,7 +11,7 @@ impl KeyRing {
     }
 
     /// Puts keys that only verify in the place of all keys. One that is there already stays as it is.
-    /// Answers whether that is a change.
+    /// Returns whether that is a change.
     pub(crate) fn replace_verifying(&self, keys: &[VerifyingKey]) -> bool {
         self.keys.update(|known| {
             let mut is_same = keys.len() == known.verifying.len();

@@ -6,7 +6,7 @@ use axum_core::response::Response;
 use crate::service::TokenService;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
-use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::session::no_session;
@@ -21,9 +21,9 @@ pub(in crate::service::http::routes) async fn resend(
 
 async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(tokens, &mut parts).await;
+    let path = PathContext::read(tokens, &mut parts).await;
     receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
-    let token = mount.token.ok_or_else(no_session)?;
-    tokens.resend_one_time_password(&token, &mount.context).await?;
+    let token = path.token.ok_or_else(no_session)?;
+    tokens.resend_one_time_password(&token, &path.context).await?;
     Ok(response::no_content())
 }

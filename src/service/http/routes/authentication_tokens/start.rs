@@ -11,7 +11,7 @@ use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
-use crate::service::http::routes::mount::Mount;
+use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::model::password::Password;
@@ -29,22 +29,22 @@ pub(in crate::service::http::routes) async fn start(
 
 async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let mount = Mount::read(tokens, &mut parts).await;
+    let path = PathContext::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     let members = received.members()?;
     let StartedSession { token, session } = match Mode::read(&members)? {
         Mode::Password => {
             let login = read_login(&members)?;
-            tokens.log_in_customer(login, &mount.context).await?
+            tokens.log_in_customer(login, &path.context).await?
         }
         Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
             let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
             let new = read_session(&members)?;
-            tokens.start_session_on_behalf_of(&bearer, new, &mount.context).await?
+            tokens.start_session_on_behalf_of(&bearer, new, &path.context).await?
         }
     };
-    Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &mount.base)))
+    Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &path.base)))
 }
 
 /// What proves who the customer is.

@@ -11,15 +11,15 @@ use redis::Cmd;
 
 use crate::service::store::StoreError;
 use crate::service::store::redis::calls::{Calls, Script};
-use crate::service::store::retry::Outcome;
+use crate::service::store::retry::Retried;
 use crate::service::store::retry::answer_lost;
 
 /// How long what was taken is kept aside for its taker. Longer than a call is made again.
-const ASIDE: Duration = Duration::from_secs(10);
+const TAKEN_RECORD_TTL: Duration = Duration::from_secs(10);
 
 /// A record to be written.
 #[derive(Debug)]
-pub(super) struct Document<'a> {
+pub(super) struct VersionedRecord<'a> {
     pub(super) key: String,
     pub(super) version: u64,
     pub(super) record: String,
@@ -45,14 +45,14 @@ pub(super) enum Taken {
     OtherVersion,
 }
 
-pub(super) struct Documents {
+pub(super) struct VersionedRecords {
     calls: Arc<Calls>,
     insert: Script,
     replace: Script,
     take: Script,
 }
 
-impl Documents {
+impl VersionedRecords {
     pub(super) fn new(calls: Arc<Calls>) -> Self {
         Self {
             calls,
@@ -62,24 +62,24 @@ impl Documents {
         }
     }
 
-    pub(super) async fn insert(&self, document: &Document<'_>) -> Result<(), StoreError> {
-        let arguments = written(document);
-        let keys = [&*document.key];
-        let Outcome { value: inserted, is_repeated } =
+    pub(super) async fn insert(&self, record: &VersionedRecord<'_>) -> Result<(), StoreError> {
+        let arguments = written(record);
+        let keys = [&*record.key];
+        let Retried { value: inserted, is_repeated } =
             self.calls.run_and_wait(&self.insert, &keys, &arguments).await?;
         if inserted { Ok(()) } else { Err(conflict(is_repeated)) }
     }
 
-    /// Answers the end that was replaced, where it is known.
+    /// Returns the end that was replaced, where it is known.
     pub(super) async fn replace(
         &self,
-        document: &Document<'_>,
+        record: &VersionedRecord<'_>,
         expected_version: u64,
     ) -> Result<Option<u64>, StoreError> {
-        let mut arguments = written(document);
+        let mut arguments = written(record);
         arguments.push(expected_version.to_string());
-        let keys = [&*document.key];
-        let Outcome { value, is_repeated } =
+        let keys = [&*record.key];
+        let Retried { value, is_repeated } =
             self.calls.run_and_wait(&self.replace, &keys, &arguments).await?;
         let (replaced, end): (bool, String) = value;
         if replaced { Ok(end.parse().ok()) } else { Err(conflict(is_repeated)) }
@@ -96,7 +96,7 @@ impl Documents {
             writer(),
             version.map(|version| version.to_string()).unwrap_or_default(),
             id.unwrap_or_default().to_owned(),
-            ASIDE.as_millis().to_string(),
+            TAKEN_RECORD_TTL.as_millis().to_string(),
         ];
         let taken = self.calls.run_and_wait(&self.take, &[key], &arguments).await?;
         let (found, record): (i64, Option<String>) = taken.value;
@@ -119,15 +119,15 @@ fn conflict(is_repeated: bool) -> StoreError {
 }
 
 /// What a script that writes is told.
-fn written(document: &Document<'_>) -> Vec<String> {
-    let (id, end, keep_for) = match &document.session {
+fn written(record: &VersionedRecord<'_>) -> Vec<String> {
+    let (id, end, keep_for) = match &record.session {
         Some(session) => (session.id, session.end, session.keep_for.as_millis().to_string()),
         None => ("", 0, String::new()),
     };
     vec![
         writer(),
-        document.version.to_string(),
-        document.record.clone(),
+        record.version.to_string(),
+        record.record.clone(),
         id.to_owned(),
         end.to_string(),
         keep_for,

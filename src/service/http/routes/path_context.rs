@@ -15,7 +15,7 @@ static NO_ADDRESS: Once = Once::new();
 const COLLECTION: &str = "/authentication-tokens";
 
 /// What a route knows of a request before it reads its body.
-pub(super) struct Mount {
+pub(super) struct PathContext {
     /// Who asks: from where, and below which organization. Where that is none that could exist,
     /// nothing is found there: the route answers as for an unknown principal or session.
     pub(super) context: RequestContext,
@@ -25,7 +25,7 @@ pub(super) struct Mount {
     pub(super) base: String,
 }
 
-impl Mount {
+impl PathContext {
     pub(super) async fn read(tokens: &TokenService, parts: &mut Parts) -> Self {
         let path = parts
             .extensions
@@ -43,22 +43,22 @@ impl Mount {
                 );
             });
         }
-        let mut mount = Self { context, token: None, base };
+        let mut path = Self { context, token: None, base };
         // Parameters that are no UTF-8 name nothing that exists.
         let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
-            mount.context.nowhere = true;
-            return mount;
+            path.context.nowhere = true;
+            return path;
         };
         for (name, value) in &parameters {
             match name {
                 "organizationId" => match OrganizationId::new(value) {
-                    Ok(id) => mount.context.organization = Some(id),
-                    Err(_) => mount.context.nowhere = true,
+                    Ok(id) => path.context.organization = Some(id),
+                    Err(_) => path.context.nowhere = true,
                 },
-                "token" => mount.token = AuthenticationToken::from_text(value).ok(),
+                "token" => path.token = AuthenticationToken::from_text(value).ok(),
                 _ => {}
             }
         }
-        mount
+        path
     }
 }
