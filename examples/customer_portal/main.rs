@@ -144,7 +144,7 @@ async fn enter_code(
     let token = AuthenticationToken::from_text(held(&parts.headers))?;
     let request = ExchangeRequest::default().one_time_password(code).context(context);
     let exchanged = tokens.exchange(&token, request).await?;
-    Ok(holding(exchanged.token.expose()))
+    Ok(holding(exchanged.token.access_token.expose()))
 }
 
 /// Whatever the cookie holds, nobody gets anything for it after this.

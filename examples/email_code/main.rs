@@ -97,7 +97,7 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
     let code = code_in(&email).ok_or("the message has no code")?;
     let request = ExchangeRequest::default().one_time_password(code);
     let jwt = tokens.exchange(&started.token, request).await?;
-    writeln!(out, "With it, it is: Jane has the token {}.", jwt.id)?;
+    writeln!(out, "With it, it is: Jane has the token {}.", jwt.token.token_id)?;
     Ok(())
 }
 

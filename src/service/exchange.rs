@@ -13,8 +13,7 @@ use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::Seen;
-use crate::service::issue::{Grant, too_long};
-use crate::service::model::access_token::AccessToken;
+use crate::service::issue::{Grant, IssuedToken, too_long};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
@@ -105,20 +104,16 @@ impl ExchangeRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ExchangedToken {
-    /// Its `jti`.
-    pub id: TokenId,
     /// The JWT.
-    pub token: AccessToken,
+    pub token: IssuedToken,
     /// Whose it is.
     pub customer_id: CustomerId,
     /// What it allows.
     pub acl: Acl,
     /// What it carries under `customClaims`.
     pub custom_claims: Map<String, Value>,
-    /// When it was made.
+    /// When it was exchanged.
     pub created_at: Timestamp,
-    /// When it ends, to the second.
-    pub expires_at: Timestamp,
 }
 
 impl TokenService {
@@ -194,7 +189,7 @@ impl TokenService {
             }
             Ok(used_up?.map(|()| exchanged))
         });
-        exchanged.inspect(|exchanged| seen.issued(&exchanged.id))
+        exchanged.inspect(|exchanged| seen.issued(&exchanged.token.token_id))
     }
 
     /// Returns all that is wrong with a request, whatever the session.
@@ -256,15 +251,15 @@ impl TokenService {
             self.merge_custom_claims(session, request.custom_claims.as_ref(), widening.is_some())?;
         let expires_at =
             request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
-        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let token_id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
         let grant = Grant {
             acl: acl.clone(),
             custom_claims: custom_claims.clone(),
             ..Grant::of_session(session)
         };
         let issued_at = self.issue_time(&grant, now);
-        let token = self.sign(grant, id.clone(), issued_at, expires_at)?;
-        if !self.fits(&token) {
+        let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
+        if !self.fits(&access_token) {
             let asked = request.acl.is_some() || request.custom_claims.is_some();
             let field = if request.acl.is_some() { "acl" } else { "customClaims" };
             let message = "makes the token longer than the policy allows";
@@ -275,15 +270,8 @@ impl TokenService {
             });
         }
         let customer_id = session.customer_id.clone();
-        Ok(ExchangedToken {
-            id,
-            token,
-            customer_id,
-            acl,
-            custom_claims,
-            created_at: now,
-            expires_at,
-        })
+        let token = IssuedToken { access_token, token_id, issued_at, expires_at, message: None };
+        Ok(ExchangedToken { token, customer_id, acl, custom_claims, created_at: now })
     }
 
     fn merge_custom_claims(

@@ -404,12 +404,12 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     assert_eq!(store.list(&all, everything, now).await.unwrap().total, 10);
     let much_later = now + MINUTE * 60 * 24 * 365;
     while store.purge_expired(much_later).await.unwrap() > 0 {}
-    // Hints to what was taken are cleaned in the background, or else by the purge.
+    // Index entries of what was taken are cleaned in the background, or else by the purge.
     assert_eq!(left_over(&server).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hints_that_lead_to_nothing_are_passed_over_and_purged() {
+async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
     let server = EngineServer::redis();
     let store = server.redis_node();
     let now = SystemClock.now();
@@ -417,7 +417,7 @@ async fn hints_that_lead_to_nothing_are_passed_over_and_purged() {
     for session in [&kept, &lost] {
         SessionStore::insert(&store, session.clone(), now).await.unwrap();
     }
-    // As where a node dies between the record and its hints.
+    // As where a node dies between the record and its index entries.
     let keys: Vec<String> = server.redis_command(&["KEYS", "countersign:session:*"]).await;
     for key in keys {
         let id: String = server.redis_command(&["HGET", &key, "id"]).await;

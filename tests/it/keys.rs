@@ -47,7 +47,7 @@ async fn token_by(keys: KeyRing) -> (Fixture, String) {
     let fixture = Fixture::with(|builder| builder.keys(keys));
     let session = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
     let exchanged = fixture.tokens.exchange(&session, ExchangeRequest::default()).await.unwrap();
-    (fixture, exchanged.token.expose().to_owned())
+    (fixture, exchanged.token.access_token.expose().to_owned())
 }
 
 fn validator(keys: KeyRing, clock: &TestClock) -> Validator {

@@ -219,6 +219,6 @@ async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_say
             fixture.tokens.log_in_customer(login, &RequestContext::default()).await.unwrap();
         let jwt =
             fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
-        fixture.tokens.validator().validate(jwt.token.expose()).unwrap();
+        fixture.tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
     }
 }

@@ -57,7 +57,7 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     assert_hidden(&started, started.token.expose());
     let exchanged =
         fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
-    assert_hidden(&exchanged, exchanged.token.expose());
+    assert_hidden(&exchanged, exchanged.token.access_token.expose());
     let request = ExchangeRequest::default().one_time_password("424242");
     assert_hidden(&request, "424242");
 }

@@ -69,7 +69,7 @@ async fn ending_a_session_revokes_its_tokens_unless_the_policy_says_otherwise() 
         let token = fixture.session(|new| new.acl(acl_of(json!([])))).await;
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
-        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
+        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token.access_token;
         fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
         assert_eq!(outcome.is_err(), revoked);
@@ -91,7 +91,7 @@ async fn a_session_that_was_ended_by_its_id_is_a_401_behind_the_exchange_layer_w
     let claims = {
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
-        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token;
+        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token.access_token;
         fixture.tokens.validator().validate(jwt.expose()).unwrap()
     };
     fixture.tokens.end_session(claims.session_id().unwrap()).await.unwrap();

@@ -146,7 +146,7 @@ async fn a_known_token_is_rejected_once_its_session_was_ended() {
     let session = countersign::AuthenticationToken::from_text(&session).unwrap();
     let request = countersign::ExchangeRequest::default().invalidate(false);
     let exchanged = fixture.tokens.exchange(&session, request).await.unwrap();
-    let token = exchanged.token.expose();
+    let token = exchanged.token.access_token.expose();
     let validator = fixture.tokens.validator();
     validator.validate(token).unwrap();
     let found = validator.validate(token).unwrap();

@@ -1,7 +1,7 @@
 //! Sessions, and the indexes that they are found by.
 //!
-//! The record is the truth, and the indexes are hints: they are written before it and cleaned after
-//! it, each by a command of its own, so whatever dies in between leaves a hint that leads to
+//! The record is the truth, and the indexes are derived from it: they are written before it and cleaned after
+//! it, each by a command of its own, so whatever dies in between leaves an index entry that leads to
 //! nothing. Whoever reads them looks at the records, and purging removes what is left over.
 
 use std::sync::{MutexGuard, PoisonError};
@@ -28,10 +28,10 @@ const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 const AT_ONCE: usize = 64;
 /// How many sessions one call purges.
 const PURGE_LIMIT: isize = 1_000;
-/// How long the hints to a session that was taken are left.
+/// How long the index entries of a session that was taken are left.
 const CLEANING_PAUSE: Duration = Duration::from_millis(20);
 
-/// Sessions that were taken, whose hints are still to be cleaned, and who does it.
+/// Sessions that were taken, whose index entries are still to be cleaned, and who does it.
 #[derive(Default)]
 pub(super) struct TakenSessions {
     sessions: Vec<Indexed>,
@@ -190,36 +190,36 @@ impl RedisStore {
         let indexed = Indexed::of(session);
         let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
         let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
-        let mut hints = vec![
+        let mut commands = vec![
             Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
             Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
             Cmd::zadd(keys.sessions(), &member, created_at),
             Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros()),
         ];
         if let Some(organization_id) = &session.organization_id {
-            hints.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
+            commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
         }
-        self.inner.calls.query_all(&hints).await
+        self.inner.calls.query_all(&commands).await
     }
 
-    /// Removes the hints to a session that is gone, that by its end last: where this dies halfway,
+    /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,
     /// purging finds the rest.
     async fn clean(&self, indexed: &Indexed) -> Result<(), StoreError> {
         let (keys, calls) = (&self.inner.keys, &self.inner.calls);
         let member = indexed.listed().to_member();
-        let mut hints = vec![
+        let mut commands = vec![
             Cmd::del(keys.session_id(&indexed.session_id)),
             Cmd::zrem(keys.customer(&indexed.customer_id), &member),
             Cmd::zrem(keys.sessions(), &member),
         ];
         if let Some(organization_id) = &indexed.organization_id {
-            hints.push(Cmd::zrem(keys.organization(organization_id), &member));
+            commands.push(Cmd::zrem(keys.organization(organization_id), &member));
         }
-        calls.query_all(&hints).await?;
+        calls.query_all(&commands).await?;
         calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
 
-    /// Takes a session, whose hints are cleaned later.
+    /// Takes a session, whose index entries are cleaned later.
     async fn take_and_clean_later(
         &self,
         key: &str,
@@ -246,7 +246,7 @@ impl RedisStore {
         }
     }
 
-    /// Cleans the hints to a session with those of others, in a little while: whoever took it does
+    /// Cleans the index entries of a session with those of others, in a little while: whoever took it does
     /// not wait for that, nor for the thread that would do it at once.
     fn clean_later(&self, indexed: Indexed) {
         let mut taken = self.taken();
@@ -277,11 +277,11 @@ impl RedisStore {
 
     async fn clean_or_leave(&self, indexed: &Indexed) {
         if let Err(error) = self.clean(indexed).await {
-            tracing::debug!(%error, "hints to a session are left for purging");
+            tracing::debug!(%error, "index entries of a session are left for purging");
         }
     }
 
-    /// The session that a hint leads to.
+    /// The session that an index entry leads to.
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
         let Some(listed) = Listed::parse(&member) else { return Ok(None) };
         let record = self.inner.records.record(&self.inner.keys.session(&listed.key)).await?;
@@ -289,7 +289,7 @@ impl RedisStore {
         Ok(session.filter(|session| session.id.as_str() == listed.id))
     }
 
-    /// Removes a session that has ended, and its hints.
+    /// Removes a session that has ended, and its index entries.
     async fn purge(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
         let Inner { keys, calls, purge, .. } = &*self.inner;
         let later = match Indexed::parse(&member) {

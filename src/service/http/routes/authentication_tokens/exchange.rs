@@ -53,15 +53,15 @@ fn read_request(members: &Map<String, Value>) -> Result<ExchangeRequest, String>
 fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {
     let created = exchanged.created_at.to_string();
     json!({
-        "id": exchanged.id.as_str(),
+        "id": exchanged.token.token_id.as_str(),
         "type": "customer",
-        "token": exchanged.token.expose(),
+        "token": exchanged.token.access_token.expose(),
         "customerId": exchanged.customer_id,
         "acl": exchanged.acl,
         "customClaims": exchanged.custom_claims,
         "createdTime": created,
         "updatedTime": created,
-        "expiredTime": exchanged.expires_at.to_string(),
+        "expiredTime": exchanged.token.expires_at.to_string(),
         "_links": links(&exchanged.customer_id, base),
     })
 }
