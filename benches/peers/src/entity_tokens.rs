@@ -11,7 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign::{Acl, Algorithm, RequestContext, Entity, Grant, SubjectType, TokenService};
+use countersign::{Acl, Algorithm, Entity, Grant, RequestContext, SubjectType, TokenService};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
