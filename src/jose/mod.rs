@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of claims, sessions or HTTP: bytes in, bytes out. The arithmetic is done by a
 //! [`CryptoProvider`]; with the features `aws-lc-rs` and `rust-crypto` there are two of them, and
-//! where both are on, the first is the [`DefaultProvider`].
+//! where both are on, the first is `DefaultProvider`.
 
 mod algorithm;
 mod compact;
