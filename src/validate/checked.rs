@@ -16,13 +16,18 @@ pub(super) struct Checked {
     pub(super) validated: Arc<Validated>,
 }
 
-/// Returns about how much memory a token takes with what was read from it, in bytes. However its claims
-/// are made, it takes no more than four times that: a list of very short permissions does.
-pub(super) fn memory_of(token: &str, payload: &[u8]) -> usize {
-    /// A node of a tree, though an object or a list holds little.
+/// Returns a bound of the memory that a token takes with its claims, in bytes: by the length of both,
+/// and by how many objects, lists and elements the claims have, each of which takes the more the
+/// shorter it is written.
+pub(super) fn memory_of(token: &str, claims: &[u8]) -> usize {
     const CONTAINER: usize = 640;
-    let containers = payload.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    3 * token.len() + CONTAINER * containers
+    const ELEMENT: usize = 160;
+    let structure = claims.iter().map(|byte| match byte {
+        b'{' | b'[' => CONTAINER,
+        b',' => ELEMENT,
+        _ => 0,
+    });
+    token.len() + claims.len() + structure.sum::<usize>()
 }
 
 /// The issuer of a token, and what applies to the tokens of that issuer only.

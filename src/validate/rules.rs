@@ -97,18 +97,22 @@ impl Rules {
         if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
         }
-        let (claims, issuer) = match signed_by {
+        let (claims, issuer, size) = match signed_by {
             SignedBy::Own { found, .. } => {
                 key.remember_header(jws.header);
                 let claims: Claims = json::from_slice(payload).map_err(|_| TokenFault::Claims)?;
                 self.check_claims(&claims)?;
                 let not_revoked = CheckedEpoch::new(self.revocation_epoch());
-                (claims, CheckedIssuer::Own { key_until: found.until, not_revoked })
+                let issuer = CheckedIssuer::Own { key_until: found.until, not_revoked };
+                (claims, issuer, memory_of(token, payload))
             }
             SignedBy::Other { issuer, token: foreign } => {
                 let claims = foreign.claims(token)?;
                 self.check_list(&claims)?;
-                (claims, CheckedIssuer::Trusted(*issuer))
+                // What it was mapped to, which may be more than it says.
+                let mapped = serde_json::to_vec(&claims).map_err(|_| TokenFault::Claims)?;
+                let size = memory_of(token, &mapped);
+                (claims, CheckedIssuer::Trusted(*issuer), size)
             }
         };
         let validity = Validity::of(&claims);
@@ -118,7 +122,6 @@ impl Rules {
         if !is_mapped {
             self.check_revocations(&validated)?;
         }
-        let size = memory_of(token, payload);
         Ok(Checked { validity, issuer, key_epoch, size, validated })
     }
 

@@ -9,9 +9,11 @@ use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, SigningKey, VerificationKey, Verifier,
 };
 use countersign::{
-    Algorithm, Clock as _, Error, Grant, KeyRing, Policy, SubjectType, TokenFault, TokenService,
-    Validator,
+    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Policy, SubjectType, TokenFault,
+    TokenService, Validator,
 };
+
+use serde_json::{Map, Value, json};
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, TestClock};
 
@@ -229,20 +231,29 @@ fn an_algorithm_that_is_not_allowed_here_stays_so_though_it_is_allowed_elsewhere
 
 #[test]
 fn what_a_token_carries_counts_for_the_memory_that_it_takes() {
-    let (fixture, counting) = counted(Policy::default().token_cache_bytes(256 * 1024));
-    let objects: Vec<_> = (0..300).map(|_| serde_json::json!({"": 0})).collect();
-    let custom = serde_json::json!({"a": objects}).as_object().unwrap().clone();
-    let validator = fixture.tokens.validator();
-    let heavy: Vec<_> = (0..20)
-        .map(|_| {
-            let grant = Grant::user("ops").custom_claims(custom.clone());
-            fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
-        })
-        .collect();
-    for token in heavy.iter().chain(&heavy) {
-        validator.validate(token).unwrap();
+    // Of a few kilobytes each, and more than fifty in memory.
+    let custom =
+        |claims: Value| Grant::user("ops").custom_claims(claims.as_object().unwrap().clone());
+    let members: Map<_, _> = (0..400).map(|number| (format!("{number:x}"), json!(0))).collect();
+    let permissions = (0..500).map(|number| format!("p{number:x}"));
+    let shapes = [
+        custom(json!({"objects": vec![json!({"": 0}); 300]})),
+        custom(json!({"numbers": vec![0; 1_500]})),
+        custom(json!({"texts": vec![""; 1_000]})),
+        custom(json!({"members": members})),
+        Grant::user("ops").acl(Acl::new([AclEntry::anywhere(permissions).unwrap()])),
+    ];
+    for grant in shapes {
+        let (fixture, counting) = counted(Policy::default().token_cache_bytes(256 * 1024));
+        let validator = fixture.tokens.validator();
+        let issue = || fixture.tokens.issue(grant.clone()).unwrap();
+        let heavy: Vec<_> = (0..20).map(|_| issue().access_token.expose().to_owned()).collect();
+        for token in heavy.iter().chain(&heavy) {
+            validator.validate(token).unwrap();
+        }
+        let count = counting.count();
+        assert!(count > 30, "{count} of 40 were checked: they have no room");
     }
-    assert!(counting.count() > 30, "{} of 40 were checked: they have no room", counting.count());
 }
 
 #[tokio::test]
