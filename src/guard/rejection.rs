@@ -231,17 +231,19 @@ pub(crate) fn challenge(
 /// Any `Fn(&Rejection) -> Response<B>` is one. Its answer goes out with [`Rejection::headers`] added
 /// where it has not set them itself, so that the challenge cannot be forgotten.
 ///
-/// ```
-/// use countersign::{Rejection, ValidateLayer, Validator};
-/// use http::Response;
+/// The closure names the type of its argument. In an axum app, `B` is axum's `Body`:
 ///
-/// fn protect(validator: Validator) -> ValidateLayer<impl Fn(&Rejection) -> Response<String> + Clone> {
-///     ValidateLayer::new(validator).reject_with(|rejection: &Rejection| {
-///         let mut response = Response::new(format!("{{\"oops\":\"{}\"}}", rejection.message()));
-///         *response.status_mut() = rejection.status();
-///         response
-///     })
-/// }
+/// ```
+/// # use axum::{Json, Router, response::IntoResponse, routing::get};
+/// use countersign::{Rejection, ValidateLayer, Validator};
+///
+/// # fn app(validator: Validator) -> Router {
+/// let layer = ValidateLayer::new(validator).reject_with(|rejection: &Rejection| {
+///     let body = Json(serde_json::json!({"error": rejection.message()}));
+///     (rejection.status(), body).into_response()
+/// });
+/// Router::new().route("/", get(|| async { "hello" })).layer(layer)
+/// # }
 /// ```
 pub trait Reject<B> {
     /// The response to `rejection`.

@@ -29,7 +29,8 @@ use crate::testing::TestIssuer;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let server = IssuerServer::start().await;
 /// let token = server.issuer().token().sign();
-/// // An app that trusts `server.url()`, with the keys at `server.jwks_url()`, accepts the token.
+/// // An app accepts the token where it trusts `server.url()`, with the keys at `server.jwks_url()` and
+/// // `dangerous_allow_http()`, by the clock of `server.issuer().clock()`.
 /// assert_eq!(server.issuer().issuer(), server.url());
 /// assert_eq!(server.fetches(), 0);
 /// # });

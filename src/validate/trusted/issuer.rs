@@ -18,7 +18,7 @@ use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, witho
 /// are known serve on. Until they have come, its tokens are answered 503; the app starts without.
 ///
 /// Its keys verify its tokens alone, whatever `kid` others name. Its subjects are nobody's here:
-/// the routes of a [`TokenService`](crate::TokenService), which manage its own principals, accept
+/// the routes of a `TokenService`, which manage its own principals, accept
 /// none of its tokens, and revocations do not reach them.
 ///
 /// ```
