@@ -120,7 +120,7 @@ impl TokenServiceBuilder {
     /// default threads of the service's own, as many as the policy's `hashing_permits`, with a
     /// lower priority than the host's, so that a flood of logins does not slow everything else.
     ///
-    /// No more work is issued at once than the policy's `hashing_permits`; work that is dropped
+    /// No more work is submitted at once than the policy's `hashing_permits`; work that is dropped
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```

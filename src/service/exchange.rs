@@ -93,7 +93,7 @@ impl ExchangeRequest {
         self
     }
 
-    /// Where the request comes from; the session has to belong to the caller's organization.
+    /// `context`: where the request comes from; the session has to belong to its organization.
     pub fn context(mut self, context: RequestContext) -> Self {
         self.context = context;
         self

@@ -53,7 +53,7 @@ impl TokenService {
 
     /// Hears of what other nodes have revoked so far, and has the managed keys come.
     /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
-    /// served, it spares that one a 503. What it has heard is gone by for the policy's
+    /// served, it spares that one a 503. What it has heard is relied on for the policy's
     /// `max_revocation_staleness`.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
     }
 }
 
-/// Sees to it that what was heard once is not gone by for ever, where nobody follows the feed.
+/// Makes sure that what was heard once is not relied on for ever, where nobody follows the feed.
 fn watch_staleness(inner: &Arc<TokenServiceInner>) {
     if !staleness_is_binding(inner)
         || std::mem::replace(&mut inner.last_heard.lock().is_watched, true)
@@ -187,9 +187,9 @@ fn staleness_is_binding(inner: &TokenServiceInner) -> bool {
 fn reject_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
-            "it has not been known for longer than max_revocation_staleness what other nodes take \
-             back: tokens are answered 503 until it is; the store has to be in reach, and \
-             `run_housekeeping` has to run"
+            "revocations: feed not read for longer than max_revocation_staleness, tokens are \
+             answered 503 until it is read; make the store reachable and keep `run_housekeeping` \
+             running"
         );
     }
 }

@@ -20,7 +20,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
-    /// disabled user or one of another organization than the caller's: which of them cannot be
+    /// disabled user or one of another organization than `context`'s: which of them cannot be
     /// told, by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
     /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where the
     /// store is out of reach.

@@ -1,4 +1,4 @@
-//! Taking back what was issued.
+//! The revocations of all nodes, in memory.
 //!
 //! A JWT is valid until it expires, unless every node that checks it knows better. So each node
 //! keeps all revocations that still matter in a [`RevocationSet`], and a check is a look-up in

@@ -1,4 +1,4 @@
-//! Taking back what was issued, before it expires.
+//! Revoking what was issued, before it expires.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct Cutoff {
 }
 
 impl TokenService {
-    /// Takes back one token by its `jti`.
+    /// Revokes one token by its `jti`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl TokenService {
         self.end_all(entity.id().subject_type(), entity.subject(), cutoff).await
     }
 
-    /// Takes back the tokens that a subject was issued before an instant.
+    /// Revokes the tokens that a subject was issued before an instant.
     pub(super) async fn end_tokens_before(
         &self,
         subject_type: SubjectType,
@@ -89,7 +89,7 @@ impl TokenService {
         published
     }
 
-    /// Takes back what was exchanged from a session that would have lived until then.
+    /// Revokes what was exchanged from a session that would have lived until then.
     pub(super) async fn revoke_session(
         &self,
         id: &SessionId,

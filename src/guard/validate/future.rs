@@ -74,7 +74,7 @@ where
                 ready!(waiting.fetch.as_mut().poll(context));
             }
             if let Some(Waiting { mut validate, request, .. }) = waiting.take().map(|it| *it) {
-                state.set(State::Decided { response: validate.answer(request) });
+                state.set(State::Decided { response: validate.respond(request) });
             }
         }
         match state.project() {

@@ -34,7 +34,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
-    /// organization than the caller's; [`ErrorKind::Conflict`] where the session needs no one-time
+    /// organization than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time
     /// password; [`ErrorKind::Throttled`] within the cool-down, where the policy's
     /// `one_time_password_resends` have been sent, and where the customer has been sent too many in
     /// all sessions together; [`ErrorKind::Unavailable`] where the code cannot be delivered, or the

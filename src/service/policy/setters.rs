@@ -128,8 +128,8 @@ setters! {
     /// answered 503, as they are before the store was asked for the first time. It is for stores
     /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
     max_revocation_staleness: Duration;
-    /// Whether tokens are accepted for as long as the store cannot be asked what other nodes took
-    /// back, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
+    /// Whether tokens are accepted for as long as the store cannot be asked what other nodes
+    /// revoked, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
     ///
     /// Dangerous: what was revoked on another node is let through until the store is there again.
     dangerous_accept_stale_revocations: bool;

@@ -35,7 +35,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such session, or it is of another
-    /// organization than the caller's; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is
+    /// organization than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is
     /// out of reach.
     pub async fn log_out_customer(
         &self,
@@ -74,7 +74,7 @@ impl TokenService {
         }
     }
 
-    /// Takes back, where the policy says so, what was exchanged from a session that would have lived
+    /// Revokes, where the policy says so, what was exchanged from a session that would have lived
     /// until then.
     pub(in crate::service) async fn revoke_tokens_of(
         &self,

@@ -21,8 +21,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than the
-    /// caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than
+    /// `context`'s; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn find_session(
         &self,
         token: &AuthenticationToken,
@@ -73,7 +73,7 @@ impl TokenService {
 
     /// Lists live sessions on behalf of `bearer`, whose list has to grant
     /// `GetAuthenticationTokenCollection` for all that are asked for: those of one customer, or all
-    /// that `bearer` and the caller are not kept from by an organization.
+    /// that `bearer` and `context` are not kept from by an organization.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl TokenService {
     }
 }
 
-/// The organization that `bearer` acts in: the caller's, or, where that has none, the bearer's own.
+/// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's own.
 /// An error where `bearer` is of another one, or may not do there what is asked for.
 fn organization_for(
     bearer: &Validated,

@@ -68,8 +68,8 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// While a copy is old,
 ///
 /// - a secret that was replaced elsewhere is still good here, as is that of an entity that was
-///   disabled. A token carries as its `iat` when the copy was read, so that what takes the entity's
-///   tokens back after that revokes this one, too, on each node.
+///   disabled. A token carries as its `iat` when the copy was read, so that what revokes the entity's
+///   tokens after that revokes this one, too, on each node.
 /// - a new secret is good at once, and so is an entity that was just registered or enabled: what
 ///   is rejected by a copy is judged again by the store.
 /// - a new list or new custom claims are not in the tokens yet.

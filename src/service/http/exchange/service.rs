@@ -76,12 +76,12 @@ impl<S, R> Exchange<S, R> {
 }
 
 /// What a request is authenticated with, and where it comes from.
-struct Edge {
+struct ExchangeAuthenticator {
     tokens: TokenService,
     address: Option<IpAddr>,
 }
 
-impl Edge {
+impl ExchangeAuthenticator {
     async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Rejection> {
         let realm = self.tokens.issuer();
         let (validated, jwt) = match presented {
@@ -142,11 +142,11 @@ where
         let (tokens, reject) = (self.tokens.clone(), self.reject.clone());
         let proxies = tokens.own_tokens_validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
-        let edge = Edge { tokens, address };
+        let authenticator = ExchangeAuthenticator { tokens, address };
         Box::pin(async move {
             let outcome = match presented {
-                Ok(presented) => edge.authenticate(presented).await,
-                Err(reason) => Err(Rejection::new(reason, edge.tokens.issuer())),
+                Ok(presented) => authenticator.authenticate(presented).await,
+                Err(reason) => Err(Rejection::new(reason, authenticator.tokens.issuer())),
             };
             match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
@@ -154,7 +154,7 @@ where
                     request.headers_mut().insert(AUTHORIZATION, authorization);
                 }
                 Ok(None) => {
-                    let realm = edge.tokens.issuer().into();
+                    let realm = authenticator.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
                 }
                 Err(rejection) => return Ok(reject.reject(&rejection)),

@@ -44,7 +44,7 @@ impl Envelope {
         };
         let (status, _, title) = details.answer;
         let (status, message) = match status {
-            // The documents know no other status for what is wrong with fields.
+            // The documented routes have no other status for what is wrong with fields.
             StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, details.message),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 (status, format!("{title}, try again later"))

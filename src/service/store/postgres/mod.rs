@@ -19,7 +19,7 @@ use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
-use crate::service::store::postgres::notifications::ring_for_notifications;
+use crate::service::store::postgres::notifications::forward_notifications;
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
@@ -245,7 +245,7 @@ impl PostgresStore {
         let (database, channel) = (inner.pool.connect_options(), inner.channel.clone());
         let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&notifier))
+            forward_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&notifier))
         });
     }
 

@@ -229,7 +229,7 @@ impl Failure {
     }
 
     /// Whether the connection would go on failing by itself: it is to a server that has vanished
-    /// without a word, to one that is the primary no more, or was rejected when it was made, which
+    /// without a word, to one that is the primary no more, or was refused when it was opened, which
     /// the driver does not try again; or the runtime that drove it has ended.
     fn needs_a_new_connection(&self) -> bool {
         match self.0.kind() {

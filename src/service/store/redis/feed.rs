@@ -76,7 +76,7 @@ impl RedisStore {
         let (servers, feed) = (inner.calls.servers().clone(), inner.keys.feed());
         let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
+            notify_of_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
         });
         inner.notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
     }
@@ -128,9 +128,9 @@ impl RedisStore {
     }
 }
 
-/// Rings for as long as the server can be listened to, over a connection of its own: who waits in
+/// Notifies for as long as the server can be listened to, over a connection of its own: who waits in
 /// a server keeps its whole connection waiting.
-async fn ring_for_entries(
+async fn notify_of_entries(
     servers: Servers,
     feed: String,
     notifier: Arc<Notifier>,

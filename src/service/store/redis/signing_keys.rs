@@ -15,11 +15,11 @@ impl KeyStore for RedisStore {
     }
 
     async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        self.inner.records.insert(&self.keys_document(&keys)?).await
+        self.inner.records.insert(&self.keys_record(&keys)?).await
     }
 
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        let record = self.keys_document(&keys)?;
+        let record = self.keys_record(&keys)?;
         self.inner.records.replace(&record, expected_version).await.map(drop)
     }
 
@@ -29,7 +29,7 @@ impl KeyStore for RedisStore {
 }
 
 impl RedisStore {
-    fn keys_document(&self, keys: &KeySchedule) -> Result<VersionedRecord<'static>, StoreError> {
+    fn keys_record(&self, keys: &KeySchedule) -> Result<VersionedRecord<'static>, StoreError> {
         Ok(VersionedRecord {
             key: self.inner.keys.signing_keys(),
             version: keys.version(),

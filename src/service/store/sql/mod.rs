@@ -1,6 +1,6 @@
 //! What the two SQL engines share: names, statements, how a call is made again, and the verbs.
 //!
-//! A record is a document ([`super::record`]); beside it stand the columns that are searched by.
+//! A record is JSON text ([`super::record`]); beside it stand the columns that are searched by.
 //! Each verb is one statement, so that the engine makes it atomic and durable.
 
 mod names;

@@ -45,7 +45,7 @@ pub(crate) struct RemotePolicy {
 /// The keys of an issuer elsewhere.
 ///
 /// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their
-/// end, and before those are gone by that nobody has asked for since. Of any number who need them at
+/// end, and before those are used that nobody has asked for since. Of any number who need them at
 /// once one has them fetched, and none within the cooldown of the last time, which begins before the
 /// fetch does.
 pub(crate) struct RemoteKeys {
@@ -140,7 +140,7 @@ impl RemoteKeys {
         }
     }
 
-    /// Whether the keys that are known may be gone by.
+    /// Returns whether the known keys may be relied on.
     pub(crate) fn are_good(&self, now: Timestamp) -> bool {
         self.freshness.are_good(now)
     }
