@@ -39,7 +39,7 @@ pub enum ErrorKind {
     /// A name and a password, or an id and a secret, that do not fit, have expired, or belong to
     /// nobody.
     InvalidCredentials,
-    /// An entity that does not exist, or that the caller may not manage.
+    /// A machine client that does not exist, or that the caller may not manage.
     InvalidEntity,
     /// There is no such thing, or it is no more.
     NotFound,

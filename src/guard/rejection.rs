@@ -84,10 +84,10 @@ impl Rejection {
         Self { permission, ..Self::new(RejectionReason::InsufficientPermission, realm) }
     }
 
-    /// Says in the log which layer is missing, once a request.
-    pub(crate) fn forgotten(layer: &'static str, user: &'static str) -> Self {
+    /// Logs which layer is missing, and returns a 500.
+    pub(crate) fn missing_layer(layer: &'static str, needed_by: &'static str) -> Self {
         tracing::error!(
-            "{user} needs {layer} in front of it, and no {layer} has seen this request: mount \
+            "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
              one with `Router::layer`, outside of what needs it"
         );
         Self::new(RejectionReason::Internal, "")

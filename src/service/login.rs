@@ -38,10 +38,10 @@ impl TokenService {
         self.audited_login(attempt, login).await
     }
 
-    /// Logs an entity in by id and secret.
+    /// Logs a machine client in by id and secret.
     ///
     /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the copy
-    /// of the entity was read.
+    /// of the client was read.
     ///
     /// # Errors
     ///
@@ -113,11 +113,11 @@ impl TokenService {
         Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
     }
 
-    /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
+    /// Judges a secret by a copy of its client, where there is one and it is good by that. All else
     /// is judged by what the store says now: nobody is rejected for a copy that is old.
     ///
     /// A secret that is rejected costs as many reads of the store, and two judgements, whether or not
-    /// there is such an entity, or a copy of it.
+    /// there is such a client, or a copy of it.
     async fn verify_machine_secret(
         &self,
         id: &EntityId,
@@ -166,7 +166,7 @@ impl TokenService {
     }
 }
 
-/// What was said of a secret, and by which reading of its entity; or why that is treated as unknown.
+/// What was said of a secret, and by which reading of its client; or why that is treated as unknown.
 struct JudgedSecret {
     entity: Result<RecentEntity, &'static str>,
     verdict: SecretVerdict,

@@ -63,9 +63,9 @@ pub use self::token_service::TokenService;
 
 /// The operations that this crate guards itself, as access-control lists name them.
 pub mod permission {
-    /// Reading an entity's secret.
+    /// Reading a machine client's secret.
     pub const READ_ENTITY_SECRET: &str = "ReadEntitySecret";
-    /// Resetting an entity's secret, and making its first one.
+    /// Resetting a machine client's secret, and making its first one.
     pub const RESET_ENTITY_SECRET: &str = "ResetEntitySecret";
     /// Starting a session of a customer without the customer's password.
     pub const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";

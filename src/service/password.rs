@@ -45,8 +45,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
-    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for an entity, which
-    /// has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
+    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for a machine client,
+    /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
     /// it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let setting = async {
@@ -110,7 +110,7 @@ impl TokenService {
         run_to_completion(async move {
             let changed = tokens.change_entity(&id, |entity| {
                 if entity.password().is_none() {
-                    let problem = "an entity has secrets, and no password";
+                    let problem = "a machine client has secrets, and no password";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));
                 }
                 if proven.as_ref().is_some_and(|proven| !proven.has_the_credential_of(entity)) {

@@ -13,7 +13,7 @@ use crate::service::phantom_tokens::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
-use crate::sync::Flown;
+use crate::sync::FlightResult;
 use crate::token::identifier::TokenId;
 use crate::validate::TokenFault;
 
@@ -34,7 +34,7 @@ impl TokenService {
             return Ok(ready);
         }
         let making = async { self.make_phantom_token(token).await.map_err(Arc::new) };
-        let (Flown::Own(made) | Flown::Others(made)) =
+        let (FlightResult::Own(made) | FlightResult::Shared(made)) =
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever

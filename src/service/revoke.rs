@@ -178,7 +178,7 @@ impl TokenServiceInner {
     }
 }
 
-/// Returns the entity whose tokens are all revoked. Its copy is invalidated, too: a token is as old
+/// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token is as old
 /// as the copy that it was issued from.
 fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
     match target {

@@ -1,4 +1,4 @@
-//! Reading and resetting the secrets of entities.
+//! Reading and resetting the secrets of machine clients.
 
 use std::time::Duration;
 
@@ -36,13 +36,13 @@ pub struct IssuedSecret {
 }
 
 impl TokenService {
-    /// Returns the current secret of an entity, as often as asked, on behalf of `manager`: a user
-    /// whose list grants `ReadEntitySecret` for this `entityId`. An entity that never had one gets
-    /// its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
+    /// Returns the current secret of a machine client, as often as asked, on behalf of `manager`: a user
+    /// whose list grants `ReadEntitySecret` for this `entityId`. A machine client that never
+    /// had one gets its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] for an unknown entity and for one that `manager` may not
+    /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may not
     /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn read_secret(
@@ -66,7 +66,7 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
     }
 
-    /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
+    /// Makes a new secret for a machine client, on behalf of `manager`: a user whose list grants
     /// `ResetEntitySecret` for this `entityId`. The old one ends at once, or after the policy's
     /// overlap.
     ///
@@ -92,12 +92,12 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
-    /// Gives an entity a secret that another system made, in place of the one that it has. For the
+    /// Gives a machine client a secret that another system made, in place of the one that it has. For the
     /// host's own use: nobody's permission is checked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] where there is no such entity, [`ErrorKind::InvalidFields`]
+    /// [`ErrorKind::InvalidEntity`] where there is no such machine client, [`ErrorKind::InvalidFields`]
     /// for zero days, [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn import_secret(
         &self,
@@ -217,7 +217,7 @@ impl TokenService {
         .await
     }
 
-    /// One answer for all reasons: who may not manage an entity is not told whether it exists.
+    /// One answer for all reasons: who may not manage a machine client is not told whether it exists.
     fn check_manager(
         &self,
         manager: &Validated,

@@ -2,7 +2,7 @@ use crate::service::TokenServiceBuilder;
 use crate::validate::trusted::TrustedIssuer;
 
 impl TokenServiceBuilder {
-    /// Accepts the tokens of an issuer elsewhere, too, where the host's handlers are:
+    /// Accepts the tokens of a trusted issuer, too, where the host's handlers are:
     /// behind `TokenService::validate_layer`. The routes of the service, and its layer that exchanges,
     /// go on accepting its own alone.
     pub fn trusted_issuer(mut self, issuer: TrustedIssuer) -> Self {

@@ -8,7 +8,7 @@ use crate::jose::{Algorithm, KeyRing};
 use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
-use crate::validate::other_issuers::{IssuerSettings, OtherIssuers};
+use crate::validate::issuers::{IssuerSettings, TrustedIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
@@ -37,7 +37,7 @@ pub struct ValidatorBuilder {
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
     trusted_proxies: Vec<String>,
-    pub(crate) other_issuers: Vec<Arc<dyn IssuerSettings>>,
+    pub(crate) trusted_issuers: Vec<Arc<dyn IssuerSettings>>,
 }
 
 impl ValidatorBuilder {
@@ -134,7 +134,7 @@ impl ValidatorBuilder {
             return Err(missing("an algorithm is allowed that no key is for"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let other_issuers = OtherIssuers::new(&self.other_issuers, &issuer, &clock)?;
+        let trusted_issuers = TrustedIssuers::new(&self.trusted_issuers, &issuer, &clock)?;
         let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
         telemetry::describe();
         Ok(Validator {
@@ -147,7 +147,7 @@ impl ValidatorBuilder {
                 leeway,
                 max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
                 trailing_wildcards: self.trailing_wildcards,
-                other_issuers,
+                trusted_issuers,
                 clock,
                 revocations: self.revocations,
                 subjects: self.subjects,

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::jose::JwsFault;
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 
 /// Why a token is rejected. For logs and metrics: a caller is told only whether it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ pub(crate) mod builder;
 mod cache;
 mod checked;
 mod fault;
-pub(crate) mod other_issuers;
+pub(crate) mod issuers;
 pub(crate) mod proxies;
 pub(crate) mod revocations;
 mod rules;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry;
 use crate::token::claims::Validated;
 use crate::validate::checked::{Checked, Validity};
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::rules::Rules;
 
@@ -118,14 +118,14 @@ impl Validator {
         let now = || rules.clock.now();
         // All begin before the first is waited for.
         let fetches: Vec<_> = rules
-            .other_issuers
+            .trusted_issuers
             .without_keys(now())
             .filter_map(|(_, issuer)| issuer.fetch_keys(now()))
             .collect();
         for fetch in fetches {
             fetch.await;
         }
-        match rules.other_issuers.without_keys(now()).next() {
+        match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
             Some((_, issuer)) => {
                 let problem = "the keys of a trusted issuer cannot be had";
@@ -136,7 +136,7 @@ impl Validator {
 
     /// Whether there are issuers whose keys may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
-        !self.rules.other_issuers.is_empty()
+        !self.rules.trusted_issuers.is_empty()
     }
 
     /// Returns the fetch of keys that has to complete before a token can be checked. Starts it where
@@ -201,7 +201,7 @@ impl Validator {
         let now = rules.clock.now();
         let validity = Validity::of(validated.claims());
         if validated.is_mapped() {
-            let issuer = rules.other_issuers.by_name(validated.issuer());
+            let issuer = rules.trusted_issuers.by_name(validated.issuer());
             issuer.ok_or(TokenFault::Issuer)?.recheck(validated, now)?;
             rules.check_list(validated.claims())?;
             return rules.check_times(&validity, now);

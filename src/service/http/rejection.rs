@@ -6,12 +6,11 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::rejection::{Rejection, RejectionReason};
 
 /// A status, and a problem of that status (RFC 9457): the end of its `type`, and its title.
-pub(super) type Answer = (StatusCode, &'static str, &'static str);
+pub(super) type ProblemType = (StatusCode, &'static str, &'static str);
 
 impl ErrorKind {
-    /// Returns how errors of this kind are answered. The documentation of the router lists the
-    /// problems.
-    pub(super) fn answer(self) -> Answer {
+    /// Returns the problem type of this kind of error. The documentation of the router lists them.
+    pub(super) fn problem_type(self) -> ProblemType {
         use StatusCode as Status;
 
         match self {
@@ -74,7 +73,7 @@ pub(super) fn log_fault(error: &Error, status: StatusCode) {
 impl Rejection {
     /// Returns the rejection of a request for which a layer has not got a token from the service.
     pub(super) fn of_error(error: &Error, realm: &str) -> Self {
-        let reason = match (error.kind(), error.kind().answer().0) {
+        let reason = match (error.kind(), error.kind().problem_type().0) {
             // A session whose tokens were revoked is as good as none.
             (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RejectionReason::UnknownSession,
             (ErrorKind::OneTimePasswordRequired, _) => RejectionReason::OneTimePasswordRequired,

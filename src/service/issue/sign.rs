@@ -29,7 +29,7 @@ impl TokenService {
         if is_machine && grant.subject == policy.first_party_client_id {
             return Err(invalid(
                 "subject",
-                "is the first-party client id, which no entity may take",
+                "is the first-party client id, which no machine client may take",
             ));
         }
         let client_id =

@@ -1,4 +1,6 @@
-//! Who is registered: users, entities and customers' credentials.
+//! Who is registered: users, machine clients and customers' credentials.
+//!
+//! `entity` on the wire is a machine client; [`Entity`] is any registered principal.
 
 use std::fmt;
 
@@ -105,7 +107,7 @@ pub struct Entity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EntityKind {
-    /// A person with a password, who gets tokens and may manage entities' secrets.
+    /// A person with a password, who gets tokens and may manage machine clients' secrets.
     User {
         /// The hash of the password.
         password: PasswordHash,

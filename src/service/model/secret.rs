@@ -1,4 +1,4 @@
-//! Secrets of entities: made here, never chosen, readable, with an end.
+//! Secrets of machine clients: made here, never chosen, readable, with an end.
 //!
 //! A secret has 256 random bits, so that recognising it takes a keyed digest and not a slow hash;
 //! and since it can be read again, it is sealed at rest ([`super::sealing`]).
@@ -15,7 +15,7 @@ use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys, random_bytes};
 
 secret_text! {
-    /// The secret of an entity.
+    /// The secret of a machine client.
     Secret
 }
 
@@ -32,7 +32,7 @@ impl Secret {
         Ok(Self(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?).into()))
     }
 
-    /// A secret that another system made, to move its entities over, or one for a demo.
+    /// A secret that another system made, to move its machine clients over, or one for a demo.
     ///
     /// Dangerous: secrets are kept behind a fast digest, which is safe for 256 random bits and
     /// for nothing that a person would think of.
@@ -100,7 +100,7 @@ impl StoredSecret {
     }
 }
 
-/// The secrets of one entity: the current one, and the one before it for as long as the policy's
+/// The secrets of one machine client: the current one, and the one before it for as long as the policy's
 /// overlap lets it live on.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {

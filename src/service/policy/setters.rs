@@ -21,7 +21,7 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long tokens of users and entities live: 24 hours, as documented clients expect.
+    /// How long tokens of users and machine clients live: 24 hours, as documented clients expect.
     access_token_lifetime: Duration;
     /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
     exchanged_token_lifetime: Duration;
@@ -149,7 +149,8 @@ setters! {
 }
 
 impl Policy {
-    /// `client_id` of the tokens of users and customers: `first-party`. No entity may take it.
+    /// `client_id` of the tokens of users and customers: `first-party`. No machine client may
+    /// take it.
     pub fn first_party_client_id(mut self, id: impl Into<String>) -> Self {
         self.first_party_client_id = id.into();
         self

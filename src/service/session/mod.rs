@@ -109,7 +109,7 @@ fn organization_for(
 ) -> Result<Option<OrganizationId>, Error> {
     let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
     let is_elsewhere = theirs.is_some() && ours.is_some() && theirs != ours;
-    if is_elsewhere || context.is_nowhere() {
+    if is_elsewhere || context.has_invalid_organization() {
         return Err(insufficient());
     }
     let organization = ours.or(theirs);

@@ -97,7 +97,7 @@ impl NewSession {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StartedSession {
-    /// The authentication token. It is nowhere to be had again.
+    /// The authentication token. It cannot be read again.
     pub token: AuthenticationToken,
     /// The session.
     pub session: Session,

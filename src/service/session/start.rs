@@ -116,7 +116,8 @@ impl TokenService {
         }
     }
 
-    /// Starts a session of a customer on behalf of `bearer`: a user or an entity whose list grants
+    /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
+    /// grants
     /// `PostAuthenticationToken` for this `customerId`, and all that the session is to carry.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 //! 4. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
 //!    longest ago.
 //!
-//! An entity's secret is checked first, in microseconds: who has a generated one is let through,
+//! A machine client's secret is checked first, in microseconds: who has a generated one is let through,
 //! since nobody guesses it, and all others are held to the limits.
 //!
 //! One-time passwords have limits of their own, by customer: whoever knows the password starts

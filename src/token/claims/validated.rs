@@ -49,7 +49,7 @@ impl Validated {
         &self.claims.iss
     }
 
-    /// `sub`: the user's name, the entity's id or the customer's id, as
+    /// `sub`: the user's name, the machine client's id or the customer's id, as
     /// [`subject_type`](Self::subject_type) says.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -92,7 +92,7 @@ impl Validated {
         &self.claims.jti
     }
 
-    /// `client_id`: the entity's id, or the policy's id of first-party clients; of another issuer's
+    /// `client_id`: the machine client's id, or the policy's id of first-party clients; of another issuer's
     /// token, what the host makes of it.
     #[must_use]
     pub fn client_id(&self) -> &str {

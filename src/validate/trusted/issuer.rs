@@ -10,7 +10,7 @@ use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, rejected};
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
-/// An issuer elsewhere whose tokens are accepted beside one's own.
+/// A trusted issuer: its tokens are accepted beside one's own.
 ///
 /// Its keys are fetched when a token of its needs them, and kept. They are fetched again ahead of
 /// their end and for a `kid` that is unknown, never more often than the cooldown allows, and one
@@ -180,7 +180,7 @@ impl TrustedIssuer {
         self
     }
 
-    pub(super) fn source(&self) -> Result<KeyLocation, Error> {
+    pub(super) fn key_location(&self) -> Result<KeyLocation, Error> {
         match &self.jwks_url {
             Some(url) => KeyLocation::jwks(url),
             None => KeyLocation::metadata_of(&self.issuer),

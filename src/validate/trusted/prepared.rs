@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::jose::{JoseHeader, VerifyingKey};
 use crate::token::claims::{self, Claims, Validated};
 use crate::token::identifier::TokenId;
-use crate::validate::other_issuers::{ForeignToken, IssuerSettings, KeyFetch, OtherIssuer};
+use crate::validate::issuers::{ForeignToken, IssuerSettings, IssuerVerifier, KeyFetch};
 use crate::validate::trusted::TrustedIssuer;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
 use crate::validate::trusted::issuer::TokenTypes;
@@ -44,9 +44,9 @@ impl IssuerSettings for TrustedIssuer {
         &self.issuer
     }
 
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error> {
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error> {
         self.check()?;
-        let fetcher = Fetcher::new(self.source()?, &self.policy)?;
+        let fetcher = Fetcher::new(self.key_location()?, &self.policy)?;
         let (provider, policy) = (Arc::clone(&self.provider), self.policy.clone());
         Ok(Box::new(PreparedIssuer {
             keys: Arc::new(RemoteKeys::new(fetcher, provider, policy, Arc::clone(clock))),
@@ -60,7 +60,7 @@ impl IssuerSettings for TrustedIssuer {
     }
 }
 
-impl OtherIssuer for PreparedIssuer {
+impl IssuerVerifier for PreparedIssuer {
     fn find_key(
         &self,
         header: &str,

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::{Algorithm, CryptoProvider, KeyRing, VerifyingKey, jwk};
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 
 use self::freshness::Freshness;
 
@@ -42,7 +42,7 @@ pub(crate) struct RemotePolicy {
     pub(crate) allows_http: bool,
 }
 
-/// The keys of an issuer elsewhere.
+/// The keys of a trusted issuer.
 ///
 /// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their
 /// end, and before those are used that nobody has asked for since. Of any number who need them at
@@ -128,13 +128,13 @@ impl RemoteKeys {
                 return RemoteKey::Known(found.key);
             }
         }
-        let flight = self.fetch(now);
-        // One may have landed just now.
+        let fetch = self.fetch(now);
+        // One may have ended just now.
         if let Some(found) = self.ring.find(kid, algorithm, now).filter(|_| self.are_good(now)) {
             return RemoteKey::Known(found.key);
         }
-        match flight {
-            Some(flight) => RemoteKey::UnderWay(flight),
+        match fetch {
+            Some(fetch) => RemoteKey::UnderWay(fetch),
             None if self.freshness.are_complete(now) => RemoteKey::Unknown,
             None => RemoteKey::OutOfReach,
         }
@@ -170,9 +170,9 @@ impl RemoteKeys {
     /// The fetch that is under way, or one that begins now. None within the cooldown.
     pub(crate) fn fetch(self: &Arc<Self>, now: Timestamp) -> Option<FetchInProgress> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        // One whose runtime has ended has landed, too.
-        if let Some(flight) = attempts.under_way.as_ref().filter(|flight| !flight.has_ended()) {
-            return Some(flight.clone());
+        // One whose runtime has ended has ended, too.
+        if let Some(fetch) = attempts.under_way.as_ref().filter(|fetch| !fetch.has_ended()) {
+            return Some(fetch.clone());
         }
         if attempts.cooldown.as_ref().is_some_and(|cooldown| cooldown.contains(&now)) {
             return None;
@@ -191,15 +191,15 @@ impl RemoteKeys {
         let until = now + cooldown;
         attempts.cooldown = Some(now..until);
         self.freshness.begun(until);
-        let (under_way, landed) = watch::channel(());
-        let flight = FetchInProgress(landed);
-        attempts.under_way = Some(flight.clone());
+        let (under_way, ended) = watch::channel(());
+        let fetch = FetchInProgress(ended);
+        attempts.under_way = Some(fetch.clone());
         let keys = Arc::clone(self);
         runtime.spawn(async move {
             keys.fetch_now().await;
             drop(under_way);
         });
-        Some(flight)
+        Some(fetch)
     }
 
     async fn fetch_now(&self) {

@@ -1,4 +1,4 @@
-//! Issuers elsewhere whose tokens are accepted beside the validator's own.
+//! Trusted issuers: their tokens are accepted beside the validator's own.
 //!
 //! This file knows neither how their keys are fetched nor what their claims mean: the module
 //! `trusted` does, with the feature `remote-jwks`. Without it there are none.
@@ -26,11 +26,11 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where the settings contradict each other.
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error>;
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error>;
 }
 
 /// One issuer, ready to check its tokens.
-pub(crate) trait OtherIssuer: fmt::Debug + Send + Sync {
+pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
     /// Returns the token with the key that its header names. Its signature is still to be checked.
     fn find_key(
         &self,
@@ -66,13 +66,13 @@ pub(crate) trait ForeignToken {
 /// A token of another issuer, with the index of that issuer.
 pub(crate) type Recognized = (usize, Box<dyn ForeignToken>);
 
-/// All issuers elsewhere.
+/// All trusted issuers.
 #[derive(Debug)]
-pub(crate) struct OtherIssuers {
-    issuers: Vec<(String, Box<dyn OtherIssuer>)>,
+pub(crate) struct TrustedIssuers {
+    issuers: Vec<(String, Box<dyn IssuerVerifier>)>,
 }
 
-impl OtherIssuers {
+impl TrustedIssuers {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] where one contradicts itself, or two have the same name.
@@ -81,7 +81,7 @@ impl OtherIssuers {
         own: &str,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let mut issuers: Vec<(String, Box<dyn OtherIssuer>)> = Vec::new();
+        let mut issuers: Vec<(String, Box<dyn IssuerVerifier>)> = Vec::new();
         for settings in settings {
             let name = settings.issuer();
             if name == own || issuers.iter().any(|(known, _)| known == name) {
@@ -120,12 +120,12 @@ impl OtherIssuers {
         Some((index, claims))
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&dyn OtherIssuer> {
+    pub(crate) fn get(&self, index: usize) -> Option<&dyn IssuerVerifier> {
         self.issuers.get(index).map(|(_, issuer)| &**issuer)
     }
 
     /// Returns the issuer of that `iss`.
-    pub(crate) fn by_name(&self, name: &str) -> Option<&dyn OtherIssuer> {
+    pub(crate) fn by_name(&self, name: &str) -> Option<&dyn IssuerVerifier> {
         self.issuers.iter().find(|(known, _)| known == name).map(|(_, issuer)| &**issuer)
     }
 
@@ -133,7 +133,7 @@ impl OtherIssuers {
     pub(crate) fn without_keys(
         &self,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&str, &dyn OtherIssuer)> {
+    ) -> impl Iterator<Item = (&str, &dyn IssuerVerifier)> {
         let all = self.issuers.iter().map(|(name, issuer)| (name.as_str(), &**issuer));
         all.filter(move |(_, issuer)| !issuer.has_usable_keys(now))
     }
