@@ -62,7 +62,7 @@ impl RedisStore {
         let arguments = [until, record::write_event(event)?];
         // Twice, where an answer was lost, is harmless.
         let published =
-            inner.calls.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
+            inner.client.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
         let _id: String = published.value;
         Ok(())
     }
@@ -73,7 +73,7 @@ impl RedisStore {
         wait: Duration,
     ) -> Result<FeedPage, StoreError> {
         let inner = &self.inner;
-        let (servers, feed) = (inner.calls.servers().clone(), inner.keys.feed());
+        let (servers, feed) = (inner.client.servers().clone(), inner.keys.feed());
         let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
             notify_of_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
@@ -116,7 +116,7 @@ impl RedisStore {
         let inner = &self.inner;
         let arguments = [first.to_owned(), BATCH_LEN.to_string()];
         let (history, last, ids, records) =
-            inner.calls.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
+            inner.client.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
         Ok(Batch { history, last, ids, records })
     }
 
@@ -124,7 +124,7 @@ impl RedisStore {
         let inner = &self.inner;
         let arguments = [now.as_micros().to_string(), BATCH_LEN.to_string()];
         let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
-        inner.calls.run(&inner.trim_feed, &[&feed, &ends], &arguments).await
+        inner.client.run(&inner.trim_feed, &[&feed, &ends], &arguments).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! All stores in Redis or Valkey: any number of machines, over one server or a cluster.
 
-mod calls;
+mod client;
 mod connection;
 mod entities;
 mod feed;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::store::StoreError;
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
-use crate::service::store::redis::calls::{Acknowledgement, Calls, Script};
+use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script};
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
@@ -110,7 +110,7 @@ pub struct RedisStore {
 
 struct Inner {
     keys: RedisKeys,
-    calls: Arc<Calls>,
+    client: Arc<RedisClient>,
     records: VersionedRecords,
     purge: Script,
     publish: Script,
@@ -184,15 +184,15 @@ impl RedisStore {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(configuration("a Redis store is made within a tokio runtime"));
         }
-        let calls = Calls::new(servers, options.acknowledgement).map_err(|error| {
+        let client = RedisClient::new(servers, options.acknowledgement).map_err(|error| {
             configuration("a Redis server cannot be connected to like this").with_source(error)
         })?;
-        let calls = Arc::new(calls);
+        let client = Arc::new(client);
         Ok(Self {
             inner: Arc::new(Inner {
                 keys: RedisKeys { prefix },
-                records: VersionedRecords::new(Arc::clone(&calls)),
-                calls,
+                records: VersionedRecords::new(Arc::clone(&client)),
+                client,
                 purge: Script::new(include_str!("scripts/purge.lua")),
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
@@ -224,19 +224,19 @@ impl RedisStore {
     }
 
     async fn mark_version(&self) -> Result<u32, StoreError> {
-        let Inner { keys, calls, .. } = &*self.inner;
-        let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        calls.query(&Cmd::get(keys.version())).await
+        let Inner { keys, client, .. } = &*self.inner;
+        let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
+        client.query(&Cmd::get(keys.version())).await
     }
 
     async fn warn_of_eviction(&self) {
-        let calls = &self.inner.calls;
-        if calls.servers().are_a_cluster() {
+        let client = &self.inner.client;
+        if client.servers().are_a_cluster() {
             // Its servers answer each for itself.
             return;
         }
         // Not every user may ask.
-        let memory: Result<String, _> = calls.query(redis::cmd("INFO").arg("memory")).await;
+        let memory: Result<String, _> = client.query(redis::cmd("INFO").arg("memory")).await;
         if memory.is_ok_and(|memory| may_evict(&memory)) {
             tracing::warn!(
                 "the Redis server throws out what it holds where memory runs short: sessions get \

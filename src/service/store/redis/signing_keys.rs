@@ -10,7 +10,7 @@ use crate::service::store::{KeyStore, StoreError, record};
 #[async_trait]
 impl KeyStore for RedisStore {
     async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        let record = self.inner.records.record(&self.inner.keys.signing_keys()).await?;
+        let record = self.inner.records.get(&self.inner.keys.signing_keys()).await?;
         record.as_deref().map(record::read_keys).transpose()
     }
 
@@ -33,7 +33,7 @@ impl RedisStore {
         Ok(VersionedRecord {
             key: self.inner.keys.signing_keys(),
             version: keys.version(),
-            record: record::write_keys(keys)?,
+            text: record::write_keys(keys)?,
             session: None,
         })
     }

@@ -48,7 +48,7 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
     command
 }
 
-pub(super) struct Calls {
+pub(super) struct RedisClient {
     servers: Servers,
     connection: SharedConnection,
     /// For writes that wait for replicas: whatever is sent over the same connection waits with them.
@@ -56,16 +56,16 @@ pub(super) struct Calls {
 }
 
 /// A connection that is replaced where it does not mend itself.
-struct SharedConnection(Mutex<Current>);
+struct SharedConnection(Mutex<CurrentConnection>);
 
 /// The connection that is used now, and how many there were before it.
 #[derive(Clone)]
-struct Current {
-    epoch: u64,
+struct CurrentConnection {
+    generation: u64,
     connection: Connection,
 }
 
-impl Calls {
+impl RedisClient {
     pub(super) fn new(
         servers: Servers,
         acknowledgement: Option<Acknowledgement>,
@@ -148,7 +148,7 @@ impl Calls {
 impl SharedConnection {
     fn new(servers: &Servers) -> RedisResult<Self> {
         let connection = servers.connect(RESPONSE_TIMEOUT)?;
-        Ok(Self(Mutex::new(Current { epoch: 0, connection })))
+        Ok(Self(Mutex::new(CurrentConnection { generation: 0, connection })))
     }
 
     async fn call<T, F>(
@@ -160,26 +160,26 @@ impl SharedConnection {
         F: Future<Output = RedisResult<T>>,
     {
         retry(Failure::is_lost, || async {
-            let Current { epoch, connection } = self.current().clone();
+            let CurrentConnection { generation, connection } = self.current().clone();
             let answer = call(connection).await.map_err(Failure);
             if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(epoch, servers).map_err(Failure)?;
+                self.replace(generation, servers).map_err(Failure)?;
             }
             answer
         })
         .await
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn current(&self) -> MutexGuard<'_, CurrentConnection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces a connection, unless somebody has done so.
-    fn replace(&self, epoch: u64, servers: &Servers) -> RedisResult<()> {
+    fn replace(&self, generation: u64, servers: &Servers) -> RedisResult<()> {
         let mut current = self.current();
-        if current.epoch == epoch {
+        if current.generation == generation {
             let connection = servers.connect(RESPONSE_TIMEOUT)?;
-            *current = Current { epoch: epoch + 1, connection };
+            *current = CurrentConnection { generation: generation + 1, connection };
         }
         Ok(())
     }
