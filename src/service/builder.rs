@@ -4,12 +4,12 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::jose::KeyRing;
-use crate::service::feed_health::LastHeard;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource};
+use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
-use crate::service::phantom_tokens::PhantomTokens;
+use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
 use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
@@ -193,7 +193,7 @@ impl TokenServiceBuilder {
             clock,
             hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
-            phantom_tokens: PhantomTokens::new(self.policy.phantom_token_lifetime),
+            phantom_tokens: PhantomTokenCache::new(self.policy.phantom_token_lifetime),
             policy: self.policy,
             sender: self.sender,
             validator,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken, too_long};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -148,15 +148,15 @@ impl TokenService {
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
-        let seen = Seen::default();
-        self.audited_with(attempt, &seen, self.try_exchange(token, &request, &seen)).await
+        let details = AuditDetails::default();
+        self.audited_with(attempt, &details, self.try_exchange(token, &request, &details)).await
     }
 
     async fn try_exchange(
         &self,
         token: Option<&AuthenticationToken>,
         request: &ExchangeRequest,
-        seen: &Seen,
+        details: &AuditDetails,
     ) -> Result<ExchangedToken, Error> {
         let invalid = self.exchange_faults(request);
         if !invalid.is_empty() {
@@ -168,7 +168,7 @@ impl TokenService {
             // Before the session is read: what ends it after that revokes the token, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.context).await?;
-            seen.session(&session);
+            details.session(&session);
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
@@ -189,7 +189,7 @@ impl TokenService {
             }
             Ok(used_up?.map(|()| exchanged))
         });
-        exchanged.inspect(|exchanged| seen.issued(&exchanged.token.token_id))
+        exchanged.inspect(|exchanged| details.issued(&exchanged.token.token_id))
     }
 
     /// Returns all that is wrong with a request, whatever the session.

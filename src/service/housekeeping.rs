@@ -45,7 +45,7 @@ impl TokenService {
         let inner = Arc::downgrade(&self.inner);
         async move {
             let feed = follow_feed(inner.clone());
-            let keys = keep_keys(inner.clone());
+            let keys = follow_key_schedule(inner.clone());
             let purging = purge_periodically(inner);
             tokio::join!(feed, keys, purging);
         }
@@ -114,7 +114,7 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>) {
 }
 
 /// Reads the shared keys now and then, and turns to each when its time comes.
-async fn keep_keys(inner: Weak<TokenServiceInner>) {
+async fn follow_key_schedule(inner: Weak<TokenServiceInner>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let Some(alive) = inner.upgrade() else { return };
@@ -145,7 +145,7 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
     telemetry::revocations_held(inner.revocations.len());
     if read.is_complete {
         let mut heard = inner.last_heard.lock();
-        heard.at = Some(Instant::now());
+        heard.last_read_at = Some(Instant::now());
         if inner.revocations.set_stale(false) {
             tracing::info!("it is known what other nodes revoke");
         }
@@ -166,7 +166,8 @@ fn watch_staleness(inner: &Arc<TokenServiceInner>) {
             let until = {
                 let mut heard = alive.last_heard.lock();
                 let now = Instant::now();
-                let until = heard.at.unwrap_or(now) + alive.policy.max_revocation_staleness;
+                let until =
+                    heard.last_read_at.unwrap_or(now) + alive.policy.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
                     reject_for_staleness(&alive.revocations);

@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken};
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
@@ -61,9 +61,9 @@ impl TokenService {
         attempt: Attempt<'_>,
         login: impl Future<Output = Result<IssuedToken, Error>>,
     ) -> Result<IssuedToken, Error> {
-        let seen = Seen::default();
-        let login = async { login.await.inspect(|issued| seen.issued(&issued.token_id)) };
-        self.audited_with(attempt, &seen, login).await
+        let details = AuditDetails::default();
+        let login = async { login.await.inspect(|issued| details.issued(&issued.token_id)) };
+        self.audited_with(attempt, &details, login).await
     }
 
     async fn try_issue_machine_token(

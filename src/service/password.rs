@@ -16,7 +16,7 @@ use crate::token::claims::SubjectType;
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Somebody who has proven by a password who they are.
-pub(super) struct Proven {
+pub(super) struct ProvenIdentity {
     pub(super) entity: Entity,
     /// When the credential was read that they have proven it by.
     pub(super) at: Timestamp,
@@ -142,7 +142,7 @@ impl TokenService {
         name: &str,
         password: Password,
         context: &RequestContext,
-    ) -> Result<Proven, Error> {
+    ) -> Result<ProvenIdentity, Error> {
         let proven = self.prove(subject_type, name, password.clone(), context, |entity| {
             if self.has_expired_password(entity) {
                 return Err(invalid_credentials("expired_password"));
@@ -162,7 +162,7 @@ impl TokenService {
         password: Password,
         context: &RequestContext,
         requires: impl Fn(&Entity) -> Result<(), Error>,
-    ) -> Result<Proven, Error> {
+    ) -> Result<ProvenIdentity, Error> {
         let throttle = &self.inner.throttle;
         let at = self.now();
         let permit = throttle.acquire(throttle.keys(subject_type, name, context.address), at)?;
@@ -171,7 +171,7 @@ impl TokenService {
         match checked {
             Ok(entity) => {
                 throttle.succeeded(&permit);
-                Ok(Proven { entity, at })
+                Ok(ProvenIdentity { entity, at })
             }
             // A right password that has expired counts as a wrong one does: it must not be told
             // from one by how long its owner is let try.

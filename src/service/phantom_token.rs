@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::issue::Grant;
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
-use crate::service::phantom_tokens::PhantomToken;
+use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;

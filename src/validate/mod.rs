@@ -89,7 +89,7 @@ impl Validator {
 
     /// Checks a token that is not remembered.
     pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
-        let outcome = self.check(token).map_err(|rejected| rejected.fault);
+        let outcome = self.check(token).map_err(|not_accepted| not_accepted.fault);
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
     }
@@ -148,7 +148,7 @@ impl Validator {
         if is_known || token.len() > rules.max_token_len {
             return None;
         }
-        rules.examine(token).err().and_then(|rejected| rejected.fetch)
+        rules.examine(token).err().and_then(|not_accepted| not_accepted.fetch)
     }
 
     fn check(&self, token: &str) -> Result<Arc<Validated>, NotAccepted> {

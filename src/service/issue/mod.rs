@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
 use crate::service::token_service::TokenService;
 use crate::token::identifier::TokenId;
@@ -63,9 +63,9 @@ impl TokenService {
             session: session.as_ref(),
             ..Attempt::new(Operation::ISSUE_TOKEN)
         };
-        let seen = Seen::default();
-        let issued = issued.inspect(|issued| seen.issued(&issued.token_id));
-        self.audit(attempt, &seen, &issued);
+        let details = AuditDetails::default();
+        let issued = issued.inspect(|issued| details.issued(&issued.token_id));
+        self.audit(attempt, &details, &issued);
         issued
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::detached::run_to_completion;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -44,21 +44,21 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let seen = Seen::default();
+        let details = AuditDetails::default();
         let attempt = context.attempt(Operation::SEND_ONE_TIME_PASSWORD);
-        self.audited_with(attempt, &seen, self.try_resend(token, context, &seen)).await
+        self.audited_with(attempt, &details, self.try_resend(token, context, &details)).await
     }
 
     async fn try_resend(
         &self,
         token: &AuthenticationToken,
         context: &RequestContext,
-        seen: &Seen,
+        details: &AuditDetails,
     ) -> Result<(), Error> {
         let now = self.now();
         retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
-            seen.session(&session);
+            details.session(&session);
             let before = self.may_be_sent_again(&session, now)?.clone();
             let (code, stored) = self.make_code(&session.id, now)?;
             let version = session.version;

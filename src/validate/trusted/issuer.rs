@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
-use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, rejected};
+use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
 /// A trusted issuer: its tokens are accepted beside one's own.
@@ -134,7 +134,8 @@ impl TrustedIssuer {
     ) -> Self {
         self.map_claims(move |claims| {
             let claims = Value::Object(claims.as_object().clone());
-            map(serde_json::from_value(claims).map_err(|_| rejected("not of the host's type"))?)
+            map(serde_json::from_value(claims)
+                .map_err(|_| invalid_token("not of the host's type"))?)
         })
     }
 

@@ -29,7 +29,7 @@ pub struct Issue(pub Grant);
 
 /// What the layer finds in a response's extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingIssue {
     pub(super) grant: Grant,
     pub(super) location: Option<HeaderValue>,
 }
@@ -49,18 +49,18 @@ impl Issue {
     /// ```
     #[must_use]
     pub fn see_other(self, location: HeaderValue) -> Response<Body> {
-        placeholder(Pending { grant: self.0, location: Some(location) })
+        placeholder(PendingIssue { grant: self.0, location: Some(location) })
     }
 }
 
 impl IntoResponse for Issue {
     fn into_response(self) -> Response<Body> {
-        placeholder(Pending { grant: self.0, location: None })
+        placeholder(PendingIssue { grant: self.0, location: None })
     }
 }
 
 /// What goes out where no layer replaces it.
-fn placeholder(pending: Pending) -> Response<Body> {
+fn placeholder(pending: PendingIssue) -> Response<Body> {
     let mut response = Response::new(Body::new(ForgottenLayer { told: false }));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

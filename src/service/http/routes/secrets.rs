@@ -41,8 +41,8 @@ async fn answer(tokens: &TokenService, request: Request, operation: SecretOperat
     let envelope = Envelope::new(tokens, transaction_id);
     let answering = async {
         let manager = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
-        let wanted = Wanted::read(&members?, tokens)?;
-        let (id, days, context) = (&wanted.entity_id, wanted.expiry_days, &route.request);
+        let asked = SecretRequest::read(&members?, tokens)?;
+        let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route.request);
         let secret = match operation {
             SecretOperation::Read => tokens.read_secret(&manager, id, days, context).await,
             SecretOperation::Reset => tokens.reset_secret(&manager, id, days, context).await,
@@ -67,13 +67,13 @@ fn local_time(time: Timestamp) -> String {
     time.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
 
-/// What is asked for.
-struct Wanted {
+/// The body of a request, checked.
+struct SecretRequest {
     entity_id: String,
     expiry_days: Option<u64>,
 }
 
-impl Wanted {
+impl SecretRequest {
     fn read(members: &Map<String, Value>, tokens: &TokenService) -> Result<Self, String> {
         let required = |name: &str| {
             fields::text(members, name)?.ok_or_else(|| format!("{name} is missing in the request"))

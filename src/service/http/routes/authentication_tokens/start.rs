@@ -15,7 +15,7 @@ use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::password::Password;
-use crate::service::session::new::Ends;
+use crate::service::session::new::SessionEnd;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
 
@@ -85,7 +85,7 @@ fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
         customer_id: fields.required("customerId", CustomerId::new)?,
         organization_id: None,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
-        ends: fields.time("expiredTime")?.map_or(Ends::AsThePolicySays, Ends::At),
+        ends: fields.time("expiredTime")?.map_or(SessionEnd::ByPolicy, SessionEnd::At),
         acl: fields.acl()?.unwrap_or_default(),
         custom_claims: fields.object("customClaims")?.cloned().unwrap_or_default(),
         token: None,
