@@ -134,6 +134,10 @@ impl Error {
         self
     }
 
+    pub(crate) fn configuration(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Configuration, problem)
+    }
+
     pub(crate) fn from_invalid_fields(invalid_fields: Vec<InvalidField>) -> Self {
         let mut error = Self::new(ErrorKind::InvalidFields, "some fields are invalid");
         error.details.invalid_fields = invalid_fields;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::KeyRing;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource};
@@ -142,18 +142,18 @@ impl TokenServiceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys are missing, the keys do not
     /// sign or would before everybody has them, a store lasts and the sealing key would not, a
     /// trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let (ring, managed) = match self.keys.clone() {
             Some(KeySource::Ring(ring)) if ring.active().is_none() => {
-                return Err(configuration("the keys only verify: one has to sign"));
+                return Err(Error::configuration("the keys only verify: one has to sign"));
             }
             Some(KeySource::Ring(ring)) => (ring, None),
             Some(KeySource::Managed(managed)) => (KeyRing::awaited(), Some(managed)),
-            None => return Err(configuration("keys have to be given")),
+            None => return Err(Error::configuration("keys have to be given")),
         };
         let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let entities = self.entities.clone().unwrap_or_else(store::default_entities);
@@ -221,7 +221,7 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
     let first = match keys.next() {
         Some(first) => first,
         None if durable => {
-            return Err(configuration(
+            return Err(Error::configuration(
                 "a store that lasts needs a sealing key that does, too: give one by `sealing_key`",
             ));
         }
@@ -234,8 +234,4 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
         }
     };
     Ok(SealingKeys::new(first, keys.collect()))
-}
-
-fn configuration(problem: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, problem)
 }

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::issue::Grant;
+use crate::service::issue::{Grant, new_session_token_id};
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
-use crate::token::identifier::TokenId;
 use crate::validate::TokenFault;
 
 /// The share of its life that a phantom token is used for.
@@ -80,7 +79,7 @@ impl TokenService {
     fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
         let lifetime = self.inner.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
-        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let id = new_session_token_id()?;
         let grant = Grant::of_session(session);
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;

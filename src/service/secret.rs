@@ -226,11 +226,9 @@ impl TokenService {
     ) -> Result<(), Error> {
         let mut scope = vec![("entityId", entity.id().name())];
         scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
-        let same_organization = manager.organization_id().is_none()
-            || manager.organization_id() == entity.organization_id();
         let allowed = self.is_own(manager)
             && manager.subject_type() == SubjectType::User
-            && same_organization
+            && manager.may_act_in(entity.organization_id())
             && permissions.iter().all(|permission| manager.allows(permission, &scope));
         if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
     }

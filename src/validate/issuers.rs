@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::VerifyingKey;
 use crate::json;
 use crate::token::claims::{Claims, Validated};
@@ -25,7 +25,7 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where the settings contradict each other.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the settings contradict each other.
     fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error>;
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct TrustedIssuers {
 impl TrustedIssuers {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where one contradicts itself, or two have the same name.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where one contradicts itself, or two have the same name.
     pub(crate) fn new(
         settings: &[Arc<dyn IssuerSettings>],
         own: &str,
@@ -86,7 +86,7 @@ impl TrustedIssuers {
             let name = settings.issuer();
             if name == own || issuers.iter().any(|(known, _)| known == name) {
                 let problem = "a trusted issuer is given twice, or is the service itself";
-                return Err(Error::new(ErrorKind::Configuration, problem));
+                return Err(Error::configuration(problem));
             }
             issuers.push((name.to_owned(), settings.prepare(clock)?));
         }

@@ -98,3 +98,8 @@ impl TokenService {
         self.inner.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
     }
 }
+
+/// Returns a new id for a JWT that an authentication token is exchanged for.
+pub(in crate::service) fn new_session_token_id() -> Result<TokenId, Error> {
+    TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))
+}

@@ -64,7 +64,7 @@ impl KeyManager {
     ) -> Result<Self, Error> {
         let timing = policy.rotation_schedule;
         if let Some(problem) = timing.problem(policy.jwks_max_age) {
-            return Err(Error::new(ErrorKind::Configuration, problem));
+            return Err(Error::configuration(problem));
         }
         Ok(Self {
             algorithm: managed.algorithm,

@@ -65,8 +65,7 @@ impl PasswordCost {
         if fits {
             Ok(Self { memory_kib, passes, lanes })
         } else {
-            Err(Error::new(
-                ErrorKind::Configuration,
+            Err(Error::configuration(
                 "argon2id needs 19 MiB to 4 GiB of memory, 2 to 64 passes and 1 to 64 lanes",
             ))
         }

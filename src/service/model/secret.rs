@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys, random_bytes};
@@ -29,7 +27,7 @@ impl Secret {
     ///
     /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
     pub fn generate() -> Result<Self, Error> {
-        Ok(Self(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?).into()))
+        Ok(Self(base64url(&*random_bytes::<32>()?).into()))
     }
 
     /// A secret that another system made, to move its machine clients over, or one for a demo.

@@ -233,8 +233,7 @@ impl TokenService {
 }
 
 pub(super) fn no_sender() -> Error {
-    Error::new(
-        ErrorKind::Configuration,
+    Error::configuration(
         "a one-time password is wanted, and the service has no one_time_password_sender",
     )
 }

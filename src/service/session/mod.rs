@@ -108,7 +108,7 @@ fn organization_for(
     customer_id: Option<&CustomerId>,
 ) -> Result<Option<OrganizationId>, Error> {
     let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
-    let is_elsewhere = theirs.is_some() && ours.is_some() && theirs != ours;
+    let is_elsewhere = ours.is_some() && !bearer.may_act_in(ours);
     if is_elsewhere || context.has_invalid_organization() {
         return Err(insufficient());
     }

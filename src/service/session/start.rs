@@ -7,6 +7,7 @@ use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
+use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::session::{insufficient, organization_for};
@@ -173,15 +174,7 @@ impl TokenService {
 
     fn end_fault(&self, ends: SessionEnd, now: Timestamp) -> Option<InvalidField> {
         let end = self.end_of(ends, now);
-        let longest = self.inner.policy.max_session_lifetime;
-        if end <= now {
-            Some(InvalidField::new("expiredTime", "must be later than now"))
-        } else if end > now + longest {
-            let message = format!("must be at most {} seconds from now", longest.as_secs());
-            Some(InvalidField::new("expiredTime", message))
-        } else {
-            None
-        }
+        expiry_fault(end, end, now, self.inner.policy.max_session_lifetime)
     }
 
     fn end_of(&self, ends: SessionEnd, now: Timestamp) -> Timestamp {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
@@ -222,7 +222,7 @@ impl TrustedIssuer {
             ),
         ];
         match problems.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),
+            Some((_, problem)) => Err(Error::configuration(problem)),
             None => Ok(()),
         }
     }

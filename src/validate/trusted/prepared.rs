@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
+use crate::jose::material::base64url;
 use crate::jose::{JoseHeader, VerifyingKey};
 use crate::token::claims::{self, Claims, Validated};
 use crate::token::identifier::TokenId;
@@ -140,7 +141,7 @@ impl ForeignToken for NamedToken {
             Some(_) => return Err(TokenFault::Claims),
             // A digest of the token stands in for the id.
             None => {
-                let digest = crate::jose::base64url(&Sha256::digest(text.as_bytes()));
+                let digest = base64url(&Sha256::digest(text.as_bytes()));
                 TokenId::from_signed_claim(&format!("sha256-{digest}"))
             }
         };

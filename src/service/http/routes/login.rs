@@ -59,7 +59,7 @@ async fn pair(
     let route = RouteContext::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, FORMS, tokens.policy()).await?;
     let members = received.members()?;
-    let [first, second] = names.map(|name| fields::text(&members, name));
+    let [first, second] = names.map(|name| fields::nonblank_text(&members, name));
     match (first?, second?) {
         (Some(first), Some(second)) => Ok((route, [first, second])),
         _ => Err(missing.to_owned().into()),

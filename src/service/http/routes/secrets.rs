@@ -76,9 +76,10 @@ struct SecretRequest {
 impl SecretRequest {
     fn read(members: &Map<String, Value>, tokens: &TokenService) -> Result<Self, String> {
         let required = |name: &str| {
-            fields::text(members, name)?.ok_or_else(|| format!("{name} is missing in the request"))
+            fields::nonblank_text(members, name)?
+                .ok_or_else(|| format!("{name} is missing in the request"))
         };
-        let entity_id = fields::text(members, "entityId")?
+        let entity_id = fields::nonblank_text(members, "entityId")?
             .ok_or_else(|| "Entity Id is missing in the request".to_owned())?;
         if !is_version_one(&required("ver")?) {
             return Err("ver must be 1.x.y".to_owned());

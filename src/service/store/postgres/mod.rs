@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnection, PgPoolOptions};
 use sqlx::{Connection as _, SqlStr};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
@@ -95,7 +95,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where it is no URL of a Postgres database.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no URL of a Postgres database.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, &TableNames::default())
     }
@@ -104,9 +104,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for names that are none.
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
-        let invalid = || Error::new(ErrorKind::Configuration, "not a URL of a Postgres database");
+        let invalid = || Error::configuration("not a URL of a Postgres database");
         // The driver takes a URL of whatever scheme.
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(invalid());
@@ -145,7 +145,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for names that are none.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
         let tables = names.check()?;
         let revocations = tables.table("revocations");
@@ -176,8 +176,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the database is out of reach or does not allow it,
-    /// [`ErrorKind::Configuration`] where its tables are of a later release.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach or does not allow it,
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut known = 0;
         let migration = async {

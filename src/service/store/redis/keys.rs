@@ -1,8 +1,6 @@
 //! What is kept under which key.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
+use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::StoreError;
@@ -71,7 +69,7 @@ impl RedisKeys {
 
 /// A session's key as text. All are of one length.
 pub(super) fn text_of(key: &SessionKey) -> String {
-    URL_SAFE_NO_PAD.encode(key.as_bytes())
+    base64url(key.as_bytes())
 }
 
 /// Length of 32 bytes in base64.

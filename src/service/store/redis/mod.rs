@@ -164,7 +164,9 @@ impl RedisStore {
         options: RedisOptions,
     ) -> Result<Self, Error> {
         if options.acknowledgement.is_some() {
-            return Err(configuration("a cluster waits for replicas by min-replicas-to-write"));
+            return Err(Error::configuration(
+                "a cluster waits for replicas by min-replicas-to-write",
+            ));
         }
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         Self::new(Servers::cluster(&urls)?, options)
@@ -173,19 +175,22 @@ impl RedisStore {
     fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
         let prefix = options.prefix;
         if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
-            return Err(configuration("a prefix of keys is 1 to 64 bytes, without braces"));
+            return Err(Error::configuration("a prefix of keys is 1 to 64 bytes, without braces"));
         }
         let waits_well = |acknowledgement: &Acknowledgement| {
             (SHORTEST_WAIT..=LONGEST_WAIT).contains(&acknowledgement.timeout)
         };
         if !options.acknowledgement.as_ref().is_none_or(waits_well) {
-            return Err(configuration("replicas are waited for from a millisecond to a second"));
+            return Err(Error::configuration(
+                "replicas are waited for from a millisecond to a second",
+            ));
         }
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(configuration("a Redis store is made within a tokio runtime"));
+            return Err(Error::configuration("a Redis store is made within a tokio runtime"));
         }
         let client = RedisClient::new(servers, options.acknowledgement).map_err(|error| {
-            configuration("a Redis server cannot be connected to like this").with_source(error)
+            Error::configuration("a Redis server cannot be connected to like this")
+                .with_source(error)
         })?;
         let client = Arc::new(client);
         Ok(Self {
@@ -217,7 +222,7 @@ impl RedisStore {
                 .with_source(error)
         })?;
         if found > VERSION {
-            return Err(configuration("what the Redis server holds is of a later release"));
+            return Err(Error::configuration("what the Redis server holds is of a later release"));
         }
         self.warn_of_eviction().await;
         Ok(())
@@ -249,10 +254,6 @@ impl RedisStore {
 /// Whether a server may throw out what it holds, by what it answers to `INFO memory`.
 fn may_evict(memory: &str) -> bool {
     !memory.contains("\nmaxmemory:0\r") && !memory.contains("maxmemory_policy:noeviction")
-}
-
-fn configuration(problem: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, problem)
 }
 
 /// Shows the prefix. What is under it is not known without asking.

@@ -40,5 +40,5 @@ pub(super) fn reject_later_schema(found: i64, known: usize) -> Result<(), Error>
     if usize::try_from(found).is_ok_and(|found| found <= known) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Configuration, "the tables are of a later release"))
+    Err(Error::configuration("the tables are of a later release"))
 }

@@ -91,7 +91,7 @@ impl SqliteStore {
     pub async fn open_with(path: impl AsRef<Path>, names: &TableNames) -> Result<Self, Error> {
         let tables = names.check()?;
         if tables.schema.is_some() {
-            return Err(Error::new(ErrorKind::Configuration, "SQLite has no schemas"));
+            return Err(Error::configuration("SQLite has no schemas"));
         }
         let unopened = |error| {
             Error::new(ErrorKind::Unavailable, "the SQLite file cannot be opened")
