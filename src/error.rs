@@ -26,7 +26,7 @@ pub(crate) struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is missing or contradicts another. Constructors answer it, and calls that need
+    /// A setting is missing or contradicts another. Constructors return it, and calls that need
     /// what was not set.
     Configuration,
     /// A key is malformed, too weak, or not of the algorithm it is meant for.

@@ -244,7 +244,7 @@ pub(crate) fn challenge(
 /// }
 /// ```
 pub trait Reject<B> {
-    /// The response to `rejection`.
+    /// Returns the response to `rejection`.
     fn reject(&self, rejection: &Rejection) -> Response<B>;
 }
 

@@ -89,7 +89,7 @@ impl TokenService {
         self.audited(context.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
     }
 
-    /// Whether a password may be chosen.
+    /// Checks that a password may be chosen.
     fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
         match self.inner.policy.password_fault(password) {
             None => Ok(()),

@@ -100,7 +100,7 @@ impl TokenService {
     }
 }
 
-/// Requests that waited for one and the same token share its error; each answers a copy.
+/// Requests that waited for one and the same token share its error; each returns a copy.
 fn copy_of(error: &Arc<Error>) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned());
     let copy = match error.retry_after() {

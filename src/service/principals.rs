@@ -106,7 +106,7 @@ impl TokenService {
         .await
     }
 
-    /// Changes a registered principal, whoever else does so at the same time, and answers it as it
+    /// Changes a registered principal, whoever else does so at the same time, and returns it as it
     /// was written.
     pub(super) async fn change_entity(
         &self,

@@ -40,13 +40,13 @@ impl RequestContext {
         self
     }
 
-    /// Whether it may see what belongs to `owner`.
+    /// Returns whether it may see what belongs to `owner`.
     pub(crate) fn may_see(&self, owner: Option<&OrganizationId>) -> bool {
         let is_theirs = self.organization.is_none() || self.organization.as_ref() == owner;
         is_theirs && !self.organization_is_invalid
     }
 
-    /// Whether it is confined to an organization that cannot exist.
+    /// Returns whether it is confined to an organization that cannot exist.
     pub(crate) fn has_invalid_organization(&self) -> bool {
         self.organization_is_invalid
     }

@@ -96,13 +96,13 @@ impl RevocationSet {
         }
     }
 
-    /// Whether what a subject began at an instant has been revoked since.
+    /// Returns whether what a subject began at an instant has been revoked since.
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
         let live = self.live.read();
         live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
     }
 
-    /// Whether the tokens of a session have been revoked.
+    /// Returns whether the tokens of a session have been revoked.
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
         let live = self.live.read();
         live.sessions.contains_key(id)

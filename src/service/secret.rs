@@ -70,7 +70,7 @@ impl TokenService {
     /// `ResetEntitySecret` for this `entityId`. The old one ends at once, or after the policy's
     /// overlap.
     ///
-    /// Of resets at the same time one wins, and all of them answer its secret.
+    /// Of resets at the same time one wins, and all of them return its secret.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// Whether other nodes may revoke what this one has to reject.
+    /// Returns whether other nodes may revoke what this one has to reject.
     pub(super) fn are_shared(&self) -> bool {
         self.sessions.is_durable()
     }

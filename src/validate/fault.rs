@@ -43,7 +43,7 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// Whether nothing may be wrong with the token, and the same one may be accepted later: a 503,
+    /// Returns whether nothing may be wrong with the token, and the same one may be accepted later: a 503,
     /// and not a 401.
     #[must_use]
     pub fn is_temporary(self) -> bool {

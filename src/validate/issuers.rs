@@ -39,13 +39,13 @@ pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Box<dyn ForeignToken>, NotAccepted>;
 
-    /// Whether the keys are those of that epoch, and usable. Starts a fetch that is due.
+    /// Returns whether the keys are those of that epoch, and usable. Starts a fetch that is due.
     fn keys_are_unchanged(&self, epoch: u64, now: Timestamp) -> bool;
 
-    /// Whether a token that some validator has checked would be accepted, but for its times and list.
+    /// Checks whether a token that some validator has checked would be accepted, but for its times and list.
     fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault>;
 
-    /// Whether the keys are known and may be relied on.
+    /// Returns whether the keys are known and may be relied on.
     fn has_usable_keys(&self, now: Timestamp) -> bool;
 
     /// Returns the fetch in progress, or starts one where the cooldown allows it.

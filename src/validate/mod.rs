@@ -74,7 +74,7 @@ impl Validator {
     }
 
     /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
-    /// fetched first, it has that begun, within a tokio runtime, and answers
+    /// fetched first, it has that begun, within a tokio runtime, and returns
     /// [`TokenFault::KeysUnavailable`] until they have come.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Validator {
         }
     }
 
-    /// Whether there are issuers whose keys may have to be waited for.
+    /// Returns whether there are issuers whose keys may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
         !self.rules.trusted_issuers.is_empty()
     }
@@ -187,7 +187,7 @@ impl Validator {
         Some(outcome)
     }
 
-    /// Whether a token that was checked before, by whatever validator, would still be accepted by
+    /// Checks whether a token that was checked before, by whatever validator, would still be accepted by
     /// this one.
     ///
     /// # Errors

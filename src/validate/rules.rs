@@ -122,7 +122,7 @@ impl Rules {
         Ok(Checked { validity, issuer, key_epoch, size, validated })
     }
 
-    /// Whether nothing has changed that a token was checked by.
+    /// Returns whether nothing has changed that a token was checked by.
     pub(super) fn is_still_good(&self, checked: &Checked, now: Timestamp) -> bool {
         self.keys_are_unchanged(checked, now) && self.check_changes(checked, now).is_ok()
     }

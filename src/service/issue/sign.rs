@@ -63,7 +63,7 @@ impl TokenService {
         key.sign_compact(&payload).map(AccessToken::new)
     }
 
-    /// Whether a token is short enough to be accepted again.
+    /// Returns whether a token is short enough to be accepted again.
     pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
         token.expose().len() <= self.inner.policy.max_token_len
     }

@@ -13,7 +13,7 @@ impl KeyRing {
         Self::of(RingKeys { are_awaited: true, ..RingKeys::default() })
     }
 
-    /// Puts these in the place of all keys: the one that signs, and all that verify. Answers whether
+    /// Puts these in the place of all keys: the one that signs, and all that verify. Returns whether
     /// that is a change.
     pub(crate) fn install(&self, active: &SigningKey, verifying: &[ExpiringKey]) -> bool {
         self.keys.update(|known| {

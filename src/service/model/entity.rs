@@ -274,7 +274,7 @@ impl Entity {
         }
     }
 
-    /// Whether `other`, a later reading of the same principal, may still log in by the password that
+    /// Returns whether `other`, a later reading of the same principal, may still log in by the password that
     /// this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
         !other.disabled && other.password_set_at == self.password_set_at
@@ -288,7 +288,7 @@ impl Entity {
         }
     }
 
-    /// Whether it is shut out.
+    /// Returns whether it is shut out.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled

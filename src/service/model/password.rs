@@ -126,7 +126,7 @@ impl PasswordHash {
         &self.0
     }
 
-    /// Whether `password` is the one. As costly as [`create`](Self::create).
+    /// Returns whether `password` is the one. As costly as [`create`](Self::create).
     #[must_use]
     pub fn verify(&self, password: &Password) -> bool {
         Phc::new(&self.0).is_ok_and(|hash| {
@@ -134,7 +134,7 @@ impl PasswordHash {
         })
     }
 
-    /// Whether it was made at less than `cost`, so that the next login should hash anew.
+    /// Returns whether it was made at less than `cost`, so that the next login should hash anew.
     #[must_use]
     pub fn is_weaker_than(&self, cost: PasswordCost) -> bool {
         let params = Phc::new(&self.0).ok().and_then(|hash| Params::try_from(&hash).ok());

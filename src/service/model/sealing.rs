@@ -211,7 +211,7 @@ impl SealingKeys {
         String::from_utf8(opened).map(Zeroizing::new).map_err(|_| corrupt())
     }
 
-    /// Whether it was sealed with the key that seals now.
+    /// Returns whether it was sealed with the key that seals now.
     pub(crate) fn is_current(&self, sealed: &Sealed) -> bool {
         sealed.0.starts_with(&self.first.id)
     }

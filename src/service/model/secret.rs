@@ -122,7 +122,7 @@ pub(crate) enum SecretVerdict {
 }
 
 impl SecretVerdict {
-    /// Whether a token may be had for it.
+    /// Returns whether a token may be had for it.
     pub(crate) fn is_good(self) -> bool {
         matches!(self, Self::Valid { .. } | Self::WithinGrace { .. })
     }

@@ -176,7 +176,7 @@ impl Session {
         &self.custom_claims
     }
 
-    /// Whether an exchange needs a one-time password.
+    /// Returns whether an exchange needs a one-time password.
     #[must_use]
     pub fn otp_required(&self) -> bool {
         self.one_time_password.is_some()

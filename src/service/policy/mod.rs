@@ -93,7 +93,7 @@ pub struct Policy {
     pub(crate) problem_type_base: String,
 }
 
-/// What a host asks of a password beyond its length; answers what is wrong with it.
+/// What a host asks of a password beyond its length; returns what is wrong with it.
 #[derive(Clone)]
 pub(crate) struct PasswordRule(Arc<JudgePassword>);
 

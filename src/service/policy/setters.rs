@@ -166,7 +166,7 @@ impl Policy {
     }
 
     /// What the host asks of a password beyond its length, as that it is not in a list of known
-    /// ones. The answer is what is wrong with it, and is told to whoever chose it. Nothing, by
+    /// ones. The error is what is wrong with it, and is told to whoever chose it. Nothing, by
     /// default.
     ///
     /// ```

@@ -62,7 +62,7 @@ impl TokenService {
             .ok_or_else(no_session)
     }
 
-    /// Whether it was ended and is still there: because it was being written at that moment, or
+    /// Returns whether it was ended and is still there: because it was being written at that moment, or
     /// because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
         let revocations = &self.inner.revocations;

@@ -139,7 +139,7 @@ impl Ledger {
         Some(turned)
     }
 
-    /// Counts a failure; answers when the one before it was.
+    /// Counts a failure; returns when the one before it was.
     pub(super) fn count(&mut self, key: u64, now: Timestamp, window: Duration) -> Timestamp {
         let mut before = now;
         self.change(key, now, window, |record| {

@@ -28,7 +28,7 @@ impl Validated {
         Self { claims, key, is_mapped }
     }
 
-    /// Whether the claims are what a host made of another issuer's token. Where they are, they mean
+    /// Returns whether the claims are what a host made of another issuer's token. Where they are, they mean
     /// nothing to the issuer itself; where they are not, they mean nothing to who maps them.
     pub(crate) fn is_mapped(&self) -> bool {
         self.is_mapped
@@ -123,7 +123,7 @@ impl Validated {
         &self.claims.custom_claims
     }
 
-    /// Whether [`acl`](Self::acl) grants `permission` at these scope values.
+    /// Returns whether [`acl`](Self::acl) grants `permission` at these scope values.
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         self.claims.acl.allows(permission, scope)

@@ -10,7 +10,7 @@ use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
 pub(super) enum RouteError {
-    /// The path has these methods alone.
+    /// The path does not have the request's method; it has these.
     Method(&'static str),
     Body(BodyFault),
     /// The bearer token is missing or not accepted.

@@ -225,7 +225,7 @@ impl PostgresStore {
         &self.inner.pool
     }
 
-    /// Whether the call is worth making again.
+    /// Returns whether the call is worth making again.
     fn is_lost(error: &sqlx::Error) -> bool {
         is_gone(error) || is_transaction_conflict(error)
     }
@@ -269,7 +269,7 @@ async fn answers_within(limit: Duration, connection: &mut PgConnection) -> Resul
     }
 }
 
-/// Whether the connection is gone.
+/// Returns whether the connection is gone.
 fn is_gone(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
@@ -281,7 +281,7 @@ fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether transactions were in each other's way, so that the server undid this one.
+/// Returns whether transactions were in each other's way, so that the server undid this one.
 fn is_transaction_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))

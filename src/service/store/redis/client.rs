@@ -202,7 +202,7 @@ async fn send<T: FromRedisValue>(
     Ok((answer, acknowledged >= replicas))
 }
 
-/// Whether the server has not seen a script yet, as after its restart.
+/// Returns whether the server has not seen a script yet, as after its restart.
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
@@ -211,7 +211,7 @@ fn is_unknown_script(error: &RedisError) -> bool {
 struct Failure(RedisError);
 
 impl Failure {
-    /// Whether the connection is gone, or the server is not itself for a moment: it is worth asking
+    /// Returns whether the connection is gone, or the server is not itself for a moment: it is worth asking
     /// again.
     fn is_lost(&self) -> bool {
         match self.0.kind() {
@@ -228,7 +228,7 @@ impl Failure {
         }
     }
 
-    /// Whether the connection would go on failing by itself: it is to a server that has vanished
+    /// Returns whether the connection would go on failing by itself: it is to a server that has vanished
     /// without a word, to one that is the primary no more, or was refused when it was opened, which
     /// the driver does not try again; or the runtime that drove it has ended.
     fn needs_a_new_connection(&self) -> bool {

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 const BLOCK: Duration = Duration::from_secs(5);
 /// How many entries are read at a time, and removed at a time.
 const BATCH_LEN: usize = 1_000;
-/// How many entries one read answers, about: all that it has to do before its deadline.
+/// About how many entries one read returns: all that it has to do before its deadline.
 const MOST_AT_ONCE: usize = 5_000;
 
 /// Where an entry stands in the stream: milliseconds, and a count within them.

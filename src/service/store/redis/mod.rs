@@ -251,7 +251,7 @@ impl RedisStore {
     }
 }
 
-/// Whether a server may throw out what it holds, by what it answers to `INFO memory`.
+/// Returns whether a server may throw out what it holds, by what it answers to `INFO memory`.
 fn may_evict(memory: &str) -> bool {
     !memory.contains("\nmaxmemory:0\r") && !memory.contains("maxmemory_policy:noeviction")
 }

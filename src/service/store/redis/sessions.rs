@@ -281,7 +281,7 @@ impl RedisStore {
         }
     }
 
-    /// The session that an index entry leads to.
+    /// Returns the session that an index entry leads to.
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
         let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
         let record = self.inner.records.get(&self.inner.keys.session(&listed.key)).await?;

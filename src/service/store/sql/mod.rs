@@ -17,7 +17,7 @@ pub(super) use self::verbs::implement_stores;
 
 /// How many of what has ended one call removes: a long transaction would keep others waiting.
 pub(super) const PURGE_LIMIT: i64 = 1_000;
-/// How much of the feed one read answers: what it can do well before its deadline, also where the
+/// How much of the feed one read returns: what it can do well before its deadline, also where the
 /// engine is busy.
 pub(super) const FEED_LIMIT: usize = 5_000;
 

@@ -35,12 +35,12 @@ impl Freshness {
         self.are_fresh(now) || (self.is_down(now) && now < self.stale_until.load())
     }
 
-    /// Whether a key that is not among them is unknown to their issuer, too.
+    /// Returns whether a key that is not among them is unknown to their issuer, too.
     pub(super) fn are_complete(&self, now: Timestamp) -> bool {
         self.are_fresh(now) && !self.is_down(now)
     }
 
-    /// Whether it is time to fetch them again.
+    /// Returns whether it is time to fetch them again.
     pub(super) fn are_due(&self, now: Timestamp) -> bool {
         self.refresh_at.load() <= now || self.was_set_back(now)
     }
@@ -74,7 +74,7 @@ impl Freshness {
         now < self.down_until.load()
     }
 
-    /// Whether the clock has been set back since they came: then nobody knows how old they are.
+    /// Returns whether the clock has been set back since they came: then nobody knows how old they are.
     fn was_set_back(&self, now: Timestamp) -> bool {
         now + SET_BACK < self.fetched_at.load()
     }

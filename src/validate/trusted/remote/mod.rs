@@ -145,7 +145,7 @@ impl RemoteKeys {
         self.freshness.are_good(now)
     }
 
-    /// Whether its keys may be for that.
+    /// Returns whether its keys may be for that.
     pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
         self.policy.algorithms.contains(&algorithm)
     }

@@ -12,7 +12,7 @@ use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::no_session;
 
-/// Whether the token is good, and what it stands for.
+/// Returns the session that the token stands for.
 pub(in crate::service::http::routes) async fn verify(
     State(tokens): State<TokenService>,
     request: Request,
