@@ -106,7 +106,7 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>) {
         let interval = alive.policy.housekeeping_interval;
         let tokens = TokenService { inner: alive };
         if let Err(error) = tokens.purge_expired().await {
-            tracing::warn!(error = ?error, "the store could not be purged; trying again later");
+            tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");
         }
         drop(tokens);
         tokio::time::sleep(interval).await;
@@ -121,7 +121,7 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>) {
         let Some(keys) = &alive.key_manager else { return };
         // First what is known already, which the store cannot hold up.
         if let Err(error) = keys.apply_known().await {
-            tracing::error!(error = ?error, "the shared keys that are known cannot be installed");
+            tracing::error!(error = ?error, "signing keys: known keys cannot be installed");
         }
         let pause = match keys.refresh().await {
             Ok(pause) => {
@@ -129,7 +129,7 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>) {
                 pause.max(SHORTEST_PAUSE)
             }
             Err(error) => {
-                tracing::warn!(error = ?error, "the shared keys cannot be read; trying again");
+                tracing::warn!(error = ?error, "signing keys: reading the store failed, trying again");
                 backoff.failed()
             }
         };
@@ -147,7 +147,7 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
         let mut heard = inner.last_heard.lock();
         heard.last_read_at = Some(Instant::now());
         if inner.revocations.set_stale(false) {
-            tracing::info!("it is known what other nodes revoke");
+            tracing::info!("revocations: feed read, tokens are accepted");
         }
     }
 }
@@ -238,7 +238,7 @@ async fn follow_feed(inner: Weak<TokenServiceInner>) {
             Err(error) => {
                 tracing::warn!(
                     error = ?error,
-                    "what other nodes revoke is not heard of; trying again"
+                    "revocations: reading the feed failed, trying again"
                 );
                 if Instant::now() >= heard_at + staleness.allowed {
                     staleness.reject_tokens();
@@ -279,7 +279,7 @@ impl Drop for StalenessGuard {
     fn drop(&mut self) {
         if self.is_binding {
             self.revocations.set_stale(true);
-            tracing::info!("housekeeping has ended: tokens are answered 503 until it runs again");
+            tracing::info!("housekeeping: ended, tokens are answered 503 until it runs again");
         }
     }
 }

@@ -46,7 +46,7 @@ impl TokenService {
     }
 
     fn key_manager(&self) -> Result<&KeyManager, Error> {
-        let problem = "the keys are not managed by the service: change their ring";
+        let problem = "the keys are not managed by the service: change the KeyRing";
         let none = || Error::configuration(problem);
         self.inner.key_manager.as_ref().ok_or_else(none)
     }

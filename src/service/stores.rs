@@ -181,7 +181,7 @@ impl Stores {
     }
 
     pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
-        self.call("revoke", self.sessions.publish(event)).await
+        self.call("publish", self.sessions.publish(event)).await
     }
 
     /// The feed, which is waited on for longer than other calls.

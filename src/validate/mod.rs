@@ -128,7 +128,7 @@ impl Validator {
         match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
             Some((_, issuer)) => {
-                let problem = "the keys of a trusted issuer cannot be had";
+                let problem = "the keys of a trusted issuer cannot be fetched";
                 Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{issuer:?}")))
             }
         }

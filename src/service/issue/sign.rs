@@ -54,7 +54,7 @@ impl TokenService {
         })?;
         let none = || {
             if self.inner.keys.are_awaited() {
-                unavailable("the signing keys have not come yet")
+                unavailable("the signing keys have not been loaded yet")
             } else {
                 Error::new(ErrorKind::Internal, "no key signs")
             }

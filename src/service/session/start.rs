@@ -162,7 +162,7 @@ impl TokenService {
 
     /// Returns what is wrong with a caller's wish for a one-time password.
     fn sender_fault(&self, otp_required: bool) -> Option<InvalidField> {
-        let message = "must not be asked for here: nobody sends one-time passwords";
+        let message = "must not be true: this service sends no one-time passwords";
         let is_fault = otp_required && self.inner.sender.is_none();
         is_fault.then(|| InvalidField::new("otpRequired", message))
     }

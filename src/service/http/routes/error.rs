@@ -33,7 +33,7 @@ impl RouteError {
                 let title = "The method is not allowed";
                 let problem_type = (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
                 let mut details =
-                    Details::new(problem_type, format!("This route takes {allowed} alone"));
+                    Details::new(problem_type, format!("This route allows only {allowed}"));
                 details.headers.insert(ALLOW, HeaderValue::from_static(allowed));
                 details
             }
@@ -76,7 +76,7 @@ impl Details {
                 "The request's body took too long",
             ),
             BodyFault::Aborted => {
-                (ErrorKind::InvalidRequest.problem_type(), "The request's body broke off")
+                (ErrorKind::InvalidRequest.problem_type(), "The request's body is incomplete")
             }
         };
         Self::new(problem_type, message)

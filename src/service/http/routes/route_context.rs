@@ -37,9 +37,9 @@ impl RouteContext {
         if request.address.is_none() {
             NO_ADDRESS.call_once(|| {
                 tracing::warn!(
-                    "nobody tells where requests come from, so that logins are throttled by name \
-                     alone: serve with `into_make_service_with_connect_info::<SocketAddr>()`, or \
-                     put a `ClientAddress` into their extensions"
+                    "throttle: client addresses are unknown, logins are throttled by name alone; \
+                     serve with `into_make_service_with_connect_info::<SocketAddr>()`, or insert \
+                     a `ClientAddress` into the request's extensions"
                 );
             });
         }

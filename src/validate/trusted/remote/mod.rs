@@ -178,7 +178,7 @@ impl RemoteKeys {
             return None;
         }
         let Ok(runtime) = Handle::try_current() else {
-            tracing::warn!(source = %self.fetcher, "keys are fetched within a tokio runtime alone");
+            tracing::warn!(source = %self.fetcher, "jwks: no tokio runtime, keys cannot be fetched");
             return None;
         };
         let have_come = self.freshness.have_come();
@@ -222,7 +222,7 @@ impl RemoteKeys {
                 self.freshness.succeeded(now, max_age, &self.policy);
                 attempts.failures = 0;
                 let count = keys.len();
-                tracing::info!(source = %self.fetcher, keys = count, has_changed, "keys were fetched");
+                tracing::info!(source = %self.fetcher, keys = count, has_changed, "jwks: keys fetched");
             }
             Err(error) => {
                 self.freshness.failed(now, &self.policy);
@@ -230,7 +230,7 @@ impl RemoteKeys {
                     source = %self.fetcher,
                     error = ?error,
                     known = self.freshness.have_come(),
-                    "keys could not be fetched; those that are known are gone by for a while"
+                    "jwks: fetch failed, cached keys are used while they may be"
                 );
             }
         }
