@@ -142,9 +142,9 @@ impl TokenServiceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys are missing, the keys do not
-    /// sign or would before everybody has them, a store lasts and the sealing key would not, a
-    /// trusted proxy is no network, or the policy contradicts itself.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
+    /// are missing, the keys do not sign or would before everybody has them, a store lasts and the
+    /// sealing key would not, a trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let (ring, managed) = match self.keys.clone() {

@@ -52,8 +52,8 @@ impl TokenService {
     }
 
     /// Hears of what other nodes have revoked so far, and has the managed keys come.
-    /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
-    /// served, it spares that one a 503. What it has heard is relied on for the policy's
+    /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request
+    /// is served, it spares that one a 503. What it has heard is relied on for the policy's
     /// `max_revocation_staleness`.
     ///
     /// # Errors

@@ -20,10 +20,10 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
-    /// disabled user or one of another organization than `context`'s: which of them cannot be
-    /// told, by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
-    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where the
-    /// store is out of reach.
+    /// disabled user or one of another organization than `context`'s: which of them cannot be told,
+    /// by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
+    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where
+    /// the store is out of reach.
     pub async fn issue_user_token(
         &self,
         name: &str,
@@ -40,8 +40,8 @@ impl TokenService {
 
     /// Logs a machine client in by id and secret.
     ///
-    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the copy
-    /// of the client was read.
+    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the
+    /// copy of the client was read.
     ///
     /// # Errors
     ///
@@ -116,8 +116,8 @@ impl TokenService {
     /// Judges a secret by a copy of its client, where there is one and it is good by that. All else
     /// is judged by what the store says now: nobody is rejected for a copy that is old.
     ///
-    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or not
-    /// there is such a client, or a copy of it.
+    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or
+    /// not there is such a client, or a copy of it.
     async fn verify_machine_secret(
         &self,
         id: &EntityId,
@@ -166,7 +166,8 @@ impl TokenService {
     }
 }
 
-/// What was said of a secret, and by which reading of its client; or why that is treated as unknown.
+/// What was said of a secret, and by which reading of its client; or why that is treated as
+/// unknown.
 struct JudgedSecret {
     entity: Result<RecentEntity, &'static str>,
     verdict: SecretVerdict,

@@ -46,8 +46,8 @@ impl TokenService {
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
     /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for a machine client,
-    /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
-    /// it is unavailable, the new password may have been set already: set it again.
+    /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`].
+    /// Where it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let setting = async {
             self.check_choice(&password, "password")?;

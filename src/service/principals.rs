@@ -15,9 +15,9 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
-    /// where a machine client takes the first-party client id, the list uses wildcards that the policy does
-    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`;
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// where a machine client takes the first-party client id, the list uses wildcards that the
+    /// policy does not allow, or its custom claims are longer than the policy's
+    /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         let policy = &self.inner.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);

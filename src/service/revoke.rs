@@ -178,8 +178,8 @@ impl TokenServiceInner {
     }
 }
 
-/// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token is as old
-/// as the copy that it was issued from.
+/// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token
+/// is as old as the copy that it was issued from.
 fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
     match target {
         RevocationTarget::SubjectBefore { subject_type: SubjectType::Machine, subject, .. } => {

@@ -17,9 +17,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed: rotate their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of
-    /// reach.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
+    /// rotate their [`KeyRing`](crate::KeyRing) instead.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
         let tokens = self.clone();
         let rotating = run_to_completion(async move { tokens.key_manager()?.rotate_early().await });
@@ -33,8 +33,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed: retire one of their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where no key has that `kid`.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
+    /// retire one of their [`KeyRing`](crate::KeyRing) instead.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where no key has that `kid`.
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
         let (tokens, key) = (self.clone(), kid.to_owned());

@@ -36,14 +36,15 @@ pub struct IssuedSecret {
 }
 
 impl TokenService {
-    /// Returns the current secret of a machine client, as often as asked, on behalf of `manager`: a user
-    /// whose list grants `ReadEntitySecret` for this `entityId`. A machine client that never
-    /// had one gets its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
+    /// Returns the current secret of a machine client, as often as asked, on behalf of `manager`: a
+    /// user whose list grants `ReadEntitySecret` for this `entityId`. A machine client that never
+    /// had one gets its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for
+    /// that alone.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may not
-    /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
+    /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may
+    /// not manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn read_secret(
         &self,
@@ -92,13 +93,14 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
-    /// Gives a machine client a secret that another system made, in place of the one that it has. For the
-    /// host's own use: nobody's permission is checked.
+    /// Gives a machine client a secret that another system made, in place of the one that it has.
+    /// For the host's own use: nobody's permission is checked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] where there is no such machine client, [`ErrorKind::InvalidFields`]
-    /// for zero days, [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::InvalidEntity`] where there is no such machine client,
+    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is
+    /// out of reach.
     pub async fn import_secret(
         &self,
         entity_id: &EntityId,
@@ -217,7 +219,8 @@ impl TokenService {
         .await
     }
 
-    /// One answer for all reasons: who may not manage a machine client is not told whether it exists.
+    /// One answer for all reasons: who may not manage a machine client is not told whether it
+    /// exists.
     fn check_manager(
         &self,
         manager: &Validated,

@@ -85,8 +85,8 @@ impl TokenService {
         self.inner.validator.fetch_keys().await
     }
 
-    /// Returns whether a token is of this service: what others say of their subjects means nothing to its
-    /// own principals.
+    /// Returns whether a token is of this service: what others say of their subjects means nothing
+    /// to its own principals.
     pub(in crate::service) fn is_own(&self, bearer: &Validated) -> bool {
         bearer.issuer() == self.inner.issuer
     }

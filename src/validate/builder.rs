@@ -114,9 +114,9 @@ impl ValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys are missing or blank, the
-    /// leeway is above 300 seconds, an algorithm is allowed that no key is for, or a trusted proxy
-    /// is no network.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
+    /// are missing or blank, the leeway is above 300 seconds, an algorithm is allowed that no key
+    /// is for, or a trusted proxy is no network.
     pub fn build(self) -> Result<Validator, Error> {
         let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
         let issuer = issuer.ok_or_else(|| Error::configuration("an issuer has to be given"))?;

@@ -43,8 +43,8 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// Returns whether nothing may be wrong with the token, and the same one may be accepted later: a 503,
-    /// and not a 401.
+    /// Returns whether nothing may be wrong with the token, and the same one may be accepted later:
+    /// a 503, and not a 401.
     #[must_use]
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::KeysUnavailable | Self::RevocationsUnavailable)

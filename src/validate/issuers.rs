@@ -16,7 +16,8 @@ use crate::json;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::{NotAccepted, TokenFault};
 
-/// A fetch of keys that is in progress. It completes when the fetch has ended, with or without keys.
+/// A fetch of keys that is in progress. It completes when the fetch has ended, with or without
+/// keys.
 pub(crate) type KeyFetch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The settings of one issuer.
@@ -25,7 +26,8 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the settings contradict each other.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the settings contradict
+    /// each other.
     fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error>;
 }
 
@@ -42,7 +44,8 @@ pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
     /// Returns whether the keys are those of that epoch, and usable. Starts a fetch that is due.
     fn keys_are_unchanged(&self, epoch: u64, now: Timestamp) -> bool;
 
-    /// Checks whether a token that some validator has checked would be accepted, but for its times and list.
+    /// Checks whether a token that some validator has checked would be accepted, but for its times
+    /// and list.
     fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault>;
 
     /// Returns whether the keys are known and may be relied on.
@@ -75,7 +78,8 @@ pub(crate) struct TrustedIssuers {
 impl TrustedIssuers {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where one contradicts itself, or two have the same name.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where one contradicts itself,
+    /// or two have the same name.
     pub(crate) fn new(
         settings: &[Arc<dyn IssuerSettings>],
         own: &str,

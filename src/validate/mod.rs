@@ -187,8 +187,8 @@ impl Validator {
         Some(outcome)
     }
 
-    /// Checks whether a token that was checked before, by whatever validator, would still be accepted by
-    /// this one.
+    /// Checks whether a token that was checked before, by whatever validator, would still be
+    /// accepted by this one.
     ///
     /// # Errors
     ///

@@ -12,6 +12,7 @@ pub(crate) trait Revocations: fmt::Debug + Send + Sync {
     /// Returns whether `token` is revoked.
     fn contains(&self, token: &Validated) -> bool;
 
-    /// Returns whether revocations of other nodes may have been missed for longer than the policy allows.
+    /// Returns whether revocations of other nodes may have been missed for longer than the policy
+    /// allows.
     fn is_stale(&self) -> bool;
 }

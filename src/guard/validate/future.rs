@@ -13,8 +13,8 @@ use crate::guard::validate::Validate;
 use crate::validate::issuers::KeyFetch;
 
 pin_project! {
-    /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the keys of
-    /// a trusted issuer have to be fetched first, it waits for them.
+    /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the
+    /// keys of a trusted issuer have to be fetched first, it waits for them.
     pub struct ValidateFuture<S, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>>,

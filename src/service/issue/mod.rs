@@ -69,8 +69,8 @@ impl TokenService {
         issued
     }
 
-    /// Issues a token to somebody whose credential was read at `proven_at`. What revokes their tokens
-    /// after that revokes this one, too, though it is signed later.
+    /// Issues a token to somebody whose credential was read at `proven_at`. What revokes their
+    /// tokens after that revokes this one, too, though it is signed later.
     pub(super) fn issue_at(
         &self,
         grant: Grant,

@@ -13,8 +13,8 @@ impl KeyRing {
         Self::of(RingKeys { are_awaited: true, ..RingKeys::default() })
     }
 
-    /// Puts these in the place of all keys: the one that signs, and all that verify. Returns whether
-    /// that is a change.
+    /// Puts these in the place of all keys: the one that signs, and all that verify. Returns
+    /// whether that is a change.
     pub(crate) fn install(&self, active: &SigningKey, verifying: &[ExpiringKey]) -> bool {
         self.keys.update(|known| {
             let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());

@@ -274,8 +274,8 @@ impl Entity {
         }
     }
 
-    /// Returns whether `other`, a later reading of the same principal, may still log in by the password that
-    /// this one has.
+    /// Returns whether `other`, a later reading of the same principal, may still log in by the
+    /// password that this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
         !other.disabled && other.password_set_at == self.password_set_at
     }

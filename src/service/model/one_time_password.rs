@@ -34,7 +34,8 @@ impl OneTimePassword {
         Self(text.into().into())
     }
 
-    /// Returns whether it is made of exactly `length` ASCII digits, as those are that are generated here.
+    /// Returns whether it is made of exactly `length` ASCII digits, as those are that are generated
+    /// here.
     pub(crate) fn has_form(&self, length: usize) -> bool {
         let text = self.expose();
         text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())

@@ -98,8 +98,8 @@ impl StoredSecret {
     }
 }
 
-/// The secrets of one machine client: the current one, and the one before it for as long as the policy's
-/// overlap lets it live on.
+/// The secrets of one machine client: the current one, and the one before it for as long as the
+/// policy's overlap lets it live on.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     pub(crate) current: Option<StoredSecret>,

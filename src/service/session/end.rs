@@ -35,8 +35,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such session, or it is of another
-    /// organization than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is
-    /// out of reach.
+    /// organization than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) where the
+    /// store is out of reach.
     pub async fn log_out_customer(
         &self,
         token: &AuthenticationToken,

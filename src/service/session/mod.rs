@@ -62,8 +62,8 @@ impl TokenService {
             .ok_or_else(no_session)
     }
 
-    /// Returns whether it was ended and is still there: because it was being written at that moment, or
-    /// because the store could not be reached.
+    /// Returns whether it was ended and is still there: because it was being written at that
+    /// moment, or because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
         let revocations = &self.inner.revocations;
         let customer_id = session.customer_id.as_str();

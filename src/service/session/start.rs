@@ -118,8 +118,8 @@ impl TokenService {
     }
 
     /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
-    /// grants
-    /// `PostAuthenticationToken` for this `customerId`, and all that the session is to carry.
+    /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
+    /// carry.
     ///
     /// # Errors
     ///

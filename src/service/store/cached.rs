@@ -46,9 +46,10 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
 /// calls when a machine client logs in with its secret. It has to be given by
 /// [`cached_entities`](crate::TokenServiceBuilder::cached_entities): given as plain
-/// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read. [`get`](EntityStore::get) always asks the store: it
-/// is what everything goes by that changes or manages somebody. Passwords are not checked against
-/// copies either: hashing one takes a hundred times as long as the read that a copy would save.
+/// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read.
+/// [`get`](EntityStore::get) always asks the store: it is what everything goes by that changes or
+/// manages somebody. Passwords are not checked against copies either: hashing one takes a hundred
+/// times as long as the read that a copy would save.
 ///
 /// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time
 /// share one read. A store that is out of reach fails no request that a copy can answer.

@@ -128,8 +128,8 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
 
-    /// Returns whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too.
     fn is_durable(&self) -> bool;
 }
 
@@ -275,8 +275,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Returns whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too, and accepts tokens only while it hears what other nodes revoke.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too, and accepts tokens only while it hears what other nodes revoke.
     fn is_durable(&self) -> bool;
 }
 
@@ -305,7 +305,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Conflict`] where they are of another version, or gone.
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Returns whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too.
     fn is_durable(&self) -> bool;
 }

@@ -227,7 +227,8 @@ impl Ledger {
         self.keep_to_the_shares();
     }
 
-    /// Moves those that have failed least back among the recent ones, where there are too many of them.
+    /// Moves those that have failed least back among the recent ones, where there are too many of
+    /// them.
     fn keep_to_the_shares(&mut self) {
         let recent_share = (self.capacity / RECENT_SHARE).max(1);
         while self.failing.len() > self.capacity.saturating_sub(recent_share) {

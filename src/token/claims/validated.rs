@@ -28,8 +28,9 @@ impl Validated {
         Self { claims, key, is_mapped }
     }
 
-    /// Returns whether the claims are what a host made of another issuer's token. Where they are, they mean
-    /// nothing to the issuer itself; where they are not, they mean nothing to who maps them.
+    /// Returns whether the claims are what a host made of another issuer's token. Where they are,
+    /// they mean nothing to the issuer itself; where they are not, they mean nothing to who maps
+    /// them.
     pub(crate) fn is_mapped(&self) -> bool {
         self.is_mapped
     }
@@ -92,8 +93,8 @@ impl Validated {
         &self.claims.jti
     }
 
-    /// `client_id`: the machine client's id, or the policy's id of first-party clients; of another issuer's
-    /// token, what the host makes of it.
+    /// `client_id`: the machine client's id, or the policy's id of first-party clients; of another
+    /// issuer's token, what the host makes of it.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.claims.client_id

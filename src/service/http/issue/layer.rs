@@ -39,7 +39,8 @@ pub(super) enum Delivery {
 }
 
 impl IssueLayer {
-    /// Returns a layer that sends tokens as JSON: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
+    /// Returns a layer that sends tokens as JSON:
+    /// `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
         Self { tokens, delivery: Delivery::Json, reject: ProblemDetails }
     }

@@ -35,8 +35,8 @@ pub(super) struct PendingIssue {
 }
 
 impl Issue {
-    /// Returns a response that issues the token and redirects: 303 See Other (RFC 9110 §15.4.4), for
-    /// a form that was posted. For layers that issue as a header or a cookie.
+    /// Returns a response that issues the token and redirects: 303 See Other (RFC 9110 §15.4.4),
+    /// for a form that was posted. For layers that issue as a header or a cookie.
     ///
     /// ```
     /// use axum::response::Response;

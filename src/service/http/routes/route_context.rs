@@ -1,4 +1,5 @@
-//! What the path says: where the router is mounted, and the token in it.
+//! What a route knows of a request before its body: where it comes from, where the router is mounted,
+//! and the token in the path.
 
 use std::sync::Once;
 

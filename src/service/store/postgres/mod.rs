@@ -95,7 +95,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no URL of a Postgres database.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no URL of a
+    /// Postgres database.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, &TableNames::default())
     }
@@ -104,7 +105,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
+    /// Those of [`connect`](Self::connect), and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
         let invalid = || Error::configuration("not a URL of a Postgres database");
         // The driver takes a URL of whatever scheme.
@@ -176,8 +178,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach or does not allow it,
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where its tables are of a later release.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach
+    /// or does not allow it, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
+    /// its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut known = 0;
         let migration = async {

@@ -14,8 +14,8 @@ const QUIET: Duration = Duration::from_secs(30);
 /// How long that may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Notifies for as long as the database can be listened to, over a connection of its own: one that is
-/// waited on for ever must not take a place among the others.
+/// Notifies for as long as the database can be listened to, over a connection of its own: one that
+/// is waited on for ever must not take a place among the others.
 pub(super) async fn forward_notifications(
     database: Arc<PgConnectOptions>,
     channel: String,

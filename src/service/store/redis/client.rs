@@ -1,7 +1,8 @@
 //! How the server is called: again, where that is safe, over a connection that is replaced where it
 //! does not mend itself, and with replicas waited for.
 //!
-//! Everything that goes through here may be carried out twice: the answer to the first may get lost.
+//! Everything that goes through here may be carried out twice: the answer to the first may get
+//! lost.
 
 use std::fmt;
 use std::future::Future;
@@ -51,7 +52,8 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
 pub(super) struct RedisClient {
     servers: Servers,
     connection: SharedConnection,
-    /// For writes that wait for replicas: whatever is sent over the same connection waits with them.
+    /// For writes that wait for replicas: whatever is sent over the same connection waits with
+    /// them.
     waiting_connection: Option<(SharedConnection, Acknowledgement)>,
 }
 
@@ -103,8 +105,8 @@ impl RedisClient {
         Ok(self.evaluate(&self.connection, script, keys, arguments, None).await?.value)
     }
 
-    /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run more than
-    /// once.
+    /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run
+    /// more than once.
     pub(super) async fn run_and_wait<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -185,8 +187,8 @@ impl SharedConnection {
     }
 }
 
-/// The answer, and whether as many replicas have what was written as are asked for. In one pipeline:
-/// `WAIT` is about what its own connection wrote.
+/// The answer, and whether as many replicas have what was written as are asked for. In one
+/// pipeline: `WAIT` is about what its own connection wrote.
 async fn send<T: FromRedisValue>(
     connection: &mut Connection,
     command: Cmd,
@@ -211,8 +213,8 @@ fn is_unknown_script(error: &RedisError) -> bool {
 struct Failure(RedisError);
 
 impl Failure {
-    /// Returns whether the connection is gone, or the server is not itself for a moment: it is worth asking
-    /// again.
+    /// Returns whether the connection is gone, or the server is not itself for a moment: it is
+    /// worth asking again.
     fn is_lost(&self) -> bool {
         match self.0.kind() {
             ErrorKind::Server(kind) => matches!(
@@ -228,9 +230,9 @@ impl Failure {
         }
     }
 
-    /// Returns whether the connection would go on failing by itself: it is to a server that has vanished
-    /// without a word, to one that is the primary no more, or was refused when it was opened, which
-    /// the driver does not try again; or the runtime that drove it has ended.
+    /// Returns whether the connection would go on failing by itself: it is to a server that has
+    /// vanished without a word, to one that is the primary no more, or was refused when it was
+    /// opened, which the driver does not try again; or the runtime that drove it has ended.
     fn needs_a_new_connection(&self) -> bool {
         match self.0.kind() {
             ErrorKind::Server(kind) => {

@@ -49,8 +49,8 @@ impl Servers {
             .map_err(|_| invalid())
     }
 
-    /// A connection that is shared by all callers, and is made when it is first used. It finds
-    /// most of its losses out by itself; see [`RedisClient`](super::client::RedisClient) for the others.
+    /// A connection that is shared by all callers, and is made when it is first used. It finds most
+    /// of its losses out by itself; see [`RedisClient`](super::client::RedisClient) for the others.
     pub(super) fn connect(&self, response_timeout: Duration) -> RedisResult<Connection> {
         match self {
             Self::Single(client) => {

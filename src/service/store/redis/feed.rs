@@ -128,8 +128,8 @@ impl RedisStore {
     }
 }
 
-/// Notifies for as long as the server can be listened to, over a connection of its own: who waits in
-/// a server keeps its whole connection waiting.
+/// Notifies for as long as the server can be listened to, over a connection of its own: who waits
+/// in a server keeps its whole connection waiting.
 async fn notify_of_entries(
     servers: Servers,
     feed: String,

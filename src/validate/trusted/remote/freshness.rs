@@ -74,7 +74,8 @@ impl Freshness {
         now < self.down_until.load()
     }
 
-    /// Returns whether the clock has been set back since they came: then nobody knows how old they are.
+    /// Returns whether the clock has been set back since they came: then nobody knows how old they
+    /// are.
     fn was_set_back(&self, now: Timestamp) -> bool {
         now + SET_BACK < self.fetched_at.load()
     }

@@ -46,8 +46,8 @@ pub(crate) struct RemotePolicy {
 ///
 /// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their
 /// end, and before those are used that nobody has asked for since. Of any number who need them at
-/// once one has them fetched, and none within the cooldown of the last time, which begins before the
-/// fetch does.
+/// once one has them fetched, and none within the cooldown of the last time, which begins before
+/// the fetch does.
 pub(crate) struct RemoteKeys {
     fetcher: Fetcher,
     provider: Arc<dyn CryptoProvider>,
