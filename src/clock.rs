@@ -171,8 +171,8 @@ impl FromStr for Timestamp {
 
 const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
-/// Whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to judge, but
-/// for those of the offset, where it takes more.
+/// Returns whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to
+/// judge, but for those of the offset, where it takes more.
 fn is_rfc3339(text: &[u8]) -> bool {
     let Some((head, mut rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
     if !has_shape(head, DATE_TIME) {

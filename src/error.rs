@@ -26,7 +26,7 @@ pub(crate) struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is missing or contradicts another. Constructors answer it, and calls that need
+    /// A setting is missing or contradicts another. Constructors return it, and calls that need
     /// what was not set.
     Configuration,
     /// A key is malformed, too weak, or not of the algorithm it is meant for.
@@ -39,7 +39,7 @@ pub enum ErrorKind {
     /// A name and a password, or an id and a secret, that do not fit, have expired, or belong to
     /// nobody.
     InvalidCredentials,
-    /// An entity that does not exist, or that the caller may not manage.
+    /// A machine client that does not exist, or that the caller may not manage.
     InvalidEntity,
     /// There is no such thing, or it is no more.
     NotFound,
@@ -132,6 +132,10 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.details.source = Some(source.into());
         self
+    }
+
+    pub(crate) fn configuration(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Configuration, problem)
     }
 
     pub(crate) fn from_invalid_fields(invalid_fields: Vec<InvalidField>) -> Self {

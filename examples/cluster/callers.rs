@@ -18,7 +18,7 @@ use crate::{People, Problem};
 /// How long an answer may take, and a node may go on accepting what was revoked.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a node is asked for a token that is being revoked. Without a pause, the asking would
-/// take the time that the taking back needs.
+/// take the time that the revocation needs.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
 /// Two connections to each node: one to call it, one to ask it whether a token is still good.
@@ -53,7 +53,7 @@ impl Callers {
         at: usize,
         session: &str,
         token: &str,
-    ) -> Result<TakenBack, Problem> {
+    ) -> Result<RevocationTimes, Problem> {
         self.must_be_accepted(token).await?;
         let asked = Instant::now();
         let [one, two, three] = &mut self.probes;
@@ -63,11 +63,11 @@ impl Callers {
             two.until_rejected(token),
             three.until_rejected(token),
         )?;
-        Ok(TakenBack { asked, answered, rejected: [one, two, three] })
+        Ok(RevocationTimes { asked, answered, rejected: [one, two, three] })
     }
 }
 
-pub(crate) struct TakenBack {
+pub(crate) struct RevocationTimes {
     pub(crate) asked: Instant,
     pub(crate) answered: Instant,
     pub(crate) rejected: [Rejected; 3],

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use crate::callers::{Callers, Client, TakenBack};
+use crate::callers::{Callers, Client, RevocationTimes};
 use crate::nodes::Cluster;
 use crate::{Problem, millis};
 
@@ -73,7 +73,7 @@ impl Load<'_> {
         &self,
         callers: &mut Callers,
         begin: Instant,
-    ) -> Result<Vec<(usize, TakenBack)>, Problem> {
+    ) -> Result<Vec<(usize, RevocationTimes)>, Problem> {
         let mut all = Vec::new();
         let mut pace = interval(REVOKE_EVERY);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,7 +120,12 @@ async fn validate(
     Ok((node, validated))
 }
 
-fn report(engine: &str, begin: Instant, revoked: &[(usize, TakenBack)], validated: [Validated; 3]) {
+fn report(
+    engine: &str,
+    begin: Instant,
+    revoked: &[(usize, RevocationTimes)],
+    validated: [Validated; 3],
+) {
     let (mut from_request, mut from_answer, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
     for (at, revoked) in revoked {
         for (_, rejected) in revoked.rejected.iter().enumerate().filter(|(node, _)| node != at) {

@@ -1,5 +1,5 @@
-//! Three token servers over one store: what one of them issues is good on all, and what is taken
-//! back on one is rejected by all.
+//! Three token servers over one store: what one of them issues is good on all, and what is
+//! revoked on one is rejected by all.
 //!
 //! ```text
 //! cargo build --all-features --examples

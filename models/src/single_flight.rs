@@ -9,7 +9,7 @@ use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 
 use crate::stand_ins::OnceLock;
-use crate::sync::{Flown, SingleFlight};
+use crate::sync::{FlightResult, SingleFlight};
 
 /// One for all runs of a model, which have to be alike.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -30,7 +30,7 @@ impl Work {
         }
     }
 
-    fn join(&self, key: u8) -> Flown<usize> {
+    fn join(&self, key: u8) -> FlightResult<usize> {
         self.flights.join_blocking(key, || {
             assert_eq!(self.under_way.fetch_add(1, Ordering::AcqRel), 0, "two do the same work");
             thread::yield_now();
@@ -40,9 +40,9 @@ impl Work {
     }
 }
 
-fn value(landed: &Flown<usize>) -> usize {
-    match landed {
-        Flown::Own(value) | Flown::Others(value) => *value,
+fn value(result: &FlightResult<usize>) -> usize {
+    match result {
+        FlightResult::Own(value) | FlightResult::Shared(value) => *value,
     }
 }
 
@@ -59,15 +59,15 @@ fn work_is_done_by_one_at_a_time_and_nothing_of_it_is_left_behind() {
         });
         let mut outcomes = vec![work.join(7)];
         outcomes.extend(others.map(|other| other.join().unwrap()));
-        let own = outcomes.iter().filter(|landed| matches!(landed, Flown::Own(_))).count();
+        let own = outcomes.iter().filter(|result| matches!(result, FlightResult::Own(_))).count();
         assert_eq!(own, work.done.load(Ordering::Acquire), "who did it is told so");
-        assert!(outcomes.iter().all(|landed| value(landed) < own));
-        assert_eq!(work.flights.len(), 0, "a flight that landed is still listed");
+        assert!(outcomes.iter().all(|result| value(result) < own));
+        assert_eq!(work.flights.len(), 0, "a finished flight is still listed");
     });
 }
 
 #[test]
-fn what_landed_before_is_handed_to_nobody_who_comes_later() {
+fn what_was_finished_before_is_handed_to_nobody_who_comes_later() {
     loom::model(|| {
         let work = Arc::new(Work::new());
         let other = Arc::clone(&work);

@@ -52,7 +52,7 @@ impl<T> ArcSwap<T> {
 pub(crate) struct OnceLock<T> {
     value: sync::OnceLock<T>,
     is_under_way: Mutex<bool>,
-    landed: Condvar,
+    finished: Condvar,
 }
 
 impl<T> Default for OnceLock<T> {
@@ -60,7 +60,7 @@ impl<T> Default for OnceLock<T> {
         Self {
             value: sync::OnceLock::new(),
             is_under_way: Mutex::new(false),
-            landed: Condvar::new(),
+            finished: Condvar::new(),
         }
     }
 }
@@ -69,7 +69,7 @@ impl<T> OnceLock<T> {
     pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
         let mut is_under_way = self.is_under_way.lock().unwrap();
         while *is_under_way {
-            is_under_way = self.landed.wait(is_under_way).unwrap();
+            is_under_way = self.finished.wait(is_under_way).unwrap();
         }
         if self.value.get().is_none() {
             *is_under_way = true;
@@ -77,7 +77,7 @@ impl<T> OnceLock<T> {
             let value = init();
             assert!(self.value.set(value).is_ok(), "one initialises it");
             *self.is_under_way.lock().unwrap() = false;
-            self.landed.notify_all();
+            self.finished.notify_all();
         }
         self.value.get().unwrap()
     }

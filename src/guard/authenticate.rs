@@ -1,4 +1,4 @@
-//! Checking the bearer token of a request, and telling the audit log what came of it.
+//! Checking the bearer token of a request, and auditing the outcome.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
 use crate::guard::rejection::RejectionReason;
 use crate::token::claims::Validated;
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 use crate::validate::{TokenFault, Validator};
 
 /// What a request is authenticated by.
@@ -25,14 +25,16 @@ impl<'a> Authenticator<'a> {
     pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RejectionReason> {
         match credentials(self.headers) {
             Credentials::Absent => Ok(None),
-            Credentials::Malformed => Err(self.reject(RejectionReason::MalformedCredentials)),
+            Credentials::Malformed => {
+                Err(self.audit_rejection(RejectionReason::MalformedCredentials))
+            }
             Credentials::Bearer(bytes) => self.presented(bytes).map(Some),
         }
     }
 
     /// The token that has to come.
     pub(crate) fn required(self) -> Result<Arc<Validated>, RejectionReason> {
-        self.optional()?.ok_or_else(|| self.reject(RejectionReason::MissingCredentials))
+        self.optional()?.ok_or_else(|| self.audit_rejection(RejectionReason::MissingCredentials))
     }
 
     /// What was presented as a token. One that is known is not looked at letter by letter.
@@ -42,7 +44,7 @@ impl<'a> Authenticator<'a> {
         }
         match token(bytes) {
             Some(token) => self.conclude(self.validator.validate_anew(token)),
-            None => Err(self.reject(RejectionReason::MalformedCredentials)),
+            None => Err(self.audit_rejection(RejectionReason::MalformedCredentials)),
         }
     }
 
@@ -56,19 +58,19 @@ impl<'a> Authenticator<'a> {
                 audit::accepted_quietly(self.validator.subjects(), &attempt);
                 Ok(validated)
             }
-            Err(fault) if fault.is_temporary() => Err(self.fail(fault)),
-            Err(fault) => Err(self.reject(RejectionReason::InvalidToken(fault))),
+            Err(fault) if fault.is_temporary() => Err(self.audit_failure(fault)),
+            Err(fault) => Err(self.audit_rejection(RejectionReason::InvalidToken(fault))),
         }
     }
 
-    /// Tells the audit log, and hands the reason on.
-    pub(crate) fn reject(self, reason: RejectionReason) -> RejectionReason {
-        self.reject_at(Operation::VALIDATE, reason)
+    /// Writes the audit event of a rejection, and returns the reason.
+    pub(crate) fn audit_rejection(self, reason: RejectionReason) -> RejectionReason {
+        self.audit_rejection_of(Operation::VALIDATE, reason)
     }
 
-    /// Tells the audit log, as of another operation than the checking of access tokens, and hands the
-    /// reason on.
-    pub(crate) fn reject_at(
+    /// Writes the audit event of a rejection in an operation other than the checking of access
+    /// tokens, and returns the reason.
+    pub(crate) fn audit_rejection_of(
         self,
         operation: Operation,
         reason: RejectionReason,
@@ -77,8 +79,8 @@ impl<'a> Authenticator<'a> {
         reason
     }
 
-    /// Tells the audit log that it could not be told whether a token is good.
-    fn fail(self, fault: TokenFault) -> RejectionReason {
+    /// Writes the audit event of a token that could not be checked, and returns the reason.
+    fn audit_failure(self, fault: TokenFault) -> RejectionReason {
         let attempt = self.attempt(Operation::VALIDATE);
         audit::failed(self.validator.subjects(), &attempt, fault.as_str());
         RejectionReason::Unavailable
@@ -100,8 +102,8 @@ pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Op
     validator.fetch_for(token(bytes)?)
 }
 
-/// Tells the audit log that a good token was not enough.
-pub(crate) fn reject_authorization(
+/// Writes the audit event of a good token that does not grant enough, and returns the reason.
+pub(crate) fn audit_authorization_rejection(
     validated: &Validated,
     reason: RejectionReason,
 ) -> RejectionReason {

@@ -7,7 +7,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::guard::authenticate::reject_authorization;
+use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::rejection::{Rejection, RejectionReason};
 use crate::guard::validate::Anonymous;
 use crate::token::claims::Validated;
@@ -74,7 +74,7 @@ fn find(parts: &Parts) -> Result<Option<Arc<Validated>>, Rejection> {
     }
     match parts.extensions.get::<Anonymous>() {
         Some(_) => Ok(None),
-        None => Err(Rejection::forgotten("ValidateLayer", "the extractor Bearer")),
+        None => Err(Rejection::missing_layer("ValidateLayer", "the extractor Bearer")),
     }
 }
 
@@ -83,7 +83,10 @@ fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Rej
         Ok(custom) => Ok(Bearer(BearerClaims { validated, custom })),
         Err(_) => {
             let reason = RejectionReason::UnexpectedCustomClaims;
-            Err(Rejection::new(reject_authorization(&validated, reason), validated.issuer()))
+            Err(Rejection::new(
+                audit_authorization_rejection(&validated, reason),
+                validated.issuer(),
+            ))
         }
     }
 }

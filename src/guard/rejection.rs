@@ -84,10 +84,10 @@ impl Rejection {
         Self { permission, ..Self::new(RejectionReason::InsufficientPermission, realm) }
     }
 
-    /// Says in the log which layer is missing, once a request.
-    pub(crate) fn forgotten(layer: &'static str, user: &'static str) -> Self {
+    /// Logs which layer is missing, and returns a 500.
+    pub(crate) fn missing_layer(layer: &'static str, needed_by: &'static str) -> Self {
         tracing::error!(
-            "{user} needs {layer} in front of it, and no {layer} has seen this request: mount \
+            "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
              one with `Router::layer`, outside of what needs it"
         );
         Self::new(RejectionReason::Internal, "")
@@ -156,7 +156,7 @@ impl Rejection {
                 "The access token does not grant the permission"
             }
             RejectionReason::Unavailable => "The service is unavailable, try again later",
-            RejectionReason::Internal => "The server is not set up right",
+            RejectionReason::Internal => "The server is misconfigured",
         }
     }
 
@@ -246,7 +246,7 @@ pub(crate) fn challenge(
 /// # }
 /// ```
 pub trait Reject<B> {
-    /// The response to `rejection`.
+    /// Returns the response to `rejection`.
     fn reject(&self, rejection: &Rejection) -> Response<B>;
 }
 

@@ -97,7 +97,7 @@ fn is_access_token_type(typ: &str) -> bool {
     is_media_type(typ, "at+jwt")
 }
 
-/// Whether a `typ` names a media type, which has no case and may leave `application/` out
+/// Returns whether a `typ` names a media type, which has no case and may leave `application/` out
 /// (RFC 7515 §4.1.9).
 pub(crate) fn is_media_type(typ: &str, name: &str) -> bool {
     const PREFIX: &str = "application/";

@@ -233,7 +233,7 @@ impl VerifyingKey {
         self.prepared.identity
     }
 
-    /// Whether a token with this header, a segment of base64url, was good before.
+    /// Returns whether a token with this header, a segment of base64url, was good before.
     pub(crate) fn knows_header(&self, header: &str) -> bool {
         self.prepared.known_header.get().is_some_and(|known| **known == *header)
     }

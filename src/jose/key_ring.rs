@@ -195,12 +195,12 @@ impl KeyRing {
         });
     }
 
-    /// Whether a key that is not among them may be good all the same.
+    /// Returns whether a key that is not among them may be good all the same.
     pub(crate) fn may_lack_keys(&self) -> bool {
         self.may_lack_keys.load(Ordering::Relaxed)
     }
 
-    /// Whether its keys have not come yet.
+    /// Returns whether its keys have not come yet.
     pub(crate) fn are_awaited(&self) -> bool {
         self.keys.load().are_awaited
     }
@@ -255,7 +255,7 @@ impl KeyRing {
         (now < known.until).then(|| known.key.clone())
     }
 
-    /// Whether one of its keys verifies that.
+    /// Returns whether one of its keys verifies that.
     pub(crate) fn has_algorithm(&self, algorithm: Algorithm) -> bool {
         self.keys.load().verifying.iter().any(|known| known.key.algorithm() == algorithm)
     }

@@ -293,8 +293,8 @@ fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), Error> {
     if odd && in_range { Ok(()) } else { Err(invalid("an RSA exponent must be odd, 3 to 2^33")) }
 }
 
-/// Whether y is below the field's prime (RFC 8032 §5.1.3) and the point not one of the eight of
-/// small order, which have five different y.
+/// Returns whether y is below the field's prime (RFC 8032 §5.1.3) and the point not one of the
+/// eight of small order, which have five different y.
 fn is_canonical_and_not_of_small_order(key: &[u8; 32]) -> bool {
     /// y of the points of order 8, little-endian.
     const ORDER_EIGHT: [[u8; 32]; 2] = [

@@ -9,7 +9,7 @@ mod compact;
 pub(crate) mod jwk;
 mod key;
 pub(crate) mod key_ring;
-mod material;
+pub(crate) mod material;
 mod provider;
 
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -35,5 +35,3 @@ pub use self::provider::rust_crypto::RustCrypto as DefaultProvider;
 #[cfg(feature = "remote-jwks")]
 pub(crate) use self::compact::is_media_type;
 pub(crate) use self::compact::{CompactJws, JoseHeader, JwsFault};
-#[cfg(feature = "remote-jwks")]
-pub(crate) use self::material::base64url;

@@ -98,41 +98,41 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Names what was seen since it began. A subject that is named already stays: it is how the
+    /// Adds what became known since it began. A subject that is named already stays: it is how the
     /// customer came in.
-    fn having(self, seen: &'a Seen) -> Self {
-        let session = seen.session.get();
+    fn with_details(self, details: &'a AuditDetails) -> Self {
+        let session = details.session.get();
         let customer = session.map(|session| (SubjectType::Customer, session.customer.as_str()));
         let organization = session.and_then(|session| session.organization.as_ref());
         Self {
             subject: self.subject.or(customer),
             organization: organization.or(self.organization),
             session: session.map(|session| &session.id).or(self.session),
-            token: seen.issued.get().or(self.token),
+            token: details.issued.get().or(self.token),
             ..self
         }
     }
 }
 
-/// What an operation comes upon while it runs, also where it fails later, for its event to name.
+/// What becomes known while an operation runs, for its audit event, whether or not it succeeds.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Seen {
-    session: OnceLock<SeenSession>,
+pub(in crate::service) struct AuditDetails {
+    session: OnceLock<AuditedSession>,
     issued: OnceLock<TokenId>,
 }
 
 /// What of a session stays the same, however often it is written.
 #[derive(Debug)]
-struct SeenSession {
+struct AuditedSession {
     id: SessionId,
     customer: CustomerId,
     organization: Option<OrganizationId>,
 }
 
-impl Seen {
+impl AuditDetails {
     /// Notes the session that was found or started.
     pub(in crate::service) fn session(&self, session: &Session) {
-        self.session.get_or_init(|| SeenSession {
+        self.session.get_or_init(|| AuditedSession {
             id: session.id.clone(),
             customer: session.customer_id.clone(),
             organization: session.organization_id.clone(),
@@ -149,11 +149,11 @@ impl Seen {
 pub(in crate::service) fn concluded<T>(
     subjects: &Subjects,
     attempt: Attempt<'_>,
-    seen: &Seen,
+    details: &AuditDetails,
     outcome: &Result<T, Error>,
 ) {
-    let attempt = &attempt.having(seen);
-    if outcome.is_ok() && seen.issued.get().is_some() {
+    let attempt = &attempt.with_details(details);
+    if outcome.is_ok() && details.issued.get().is_some() {
         telemetry::issued(attempt.operation.as_str());
     }
     let no_reason: Option<&str> = None;

@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::KeyRing;
-use crate::service::feed_health::LastHeard;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource};
+use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
-use crate::service::phantom_tokens::PhantomTokens;
+use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
 use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
@@ -120,7 +120,7 @@ impl TokenServiceBuilder {
     /// default threads of the service's own, as many as the policy's `hashing_permits`, with a
     /// lower priority than the host's, so that a flood of logins does not slow everything else.
     ///
-    /// No more work is issued at once than the policy's `hashing_permits`; work that is dropped
+    /// No more work is submitted at once than the policy's `hashing_permits`; work that is dropped
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```
@@ -142,18 +142,18 @@ impl TokenServiceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing, the keys do not
-    /// sign or would before everybody has them, a store lasts and the sealing key would not, a
-    /// trusted proxy is no network, or the policy contradicts itself.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
+    /// are missing, the keys do not sign or would before everybody has them, a store lasts and the
+    /// sealing key would not, a trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let (ring, managed) = match self.keys.clone() {
             Some(KeySource::Ring(ring)) if ring.active().is_none() => {
-                return Err(configuration("the keys only verify: one has to sign"));
+                return Err(Error::configuration("the keys only verify: one has to sign"));
             }
             Some(KeySource::Ring(ring)) => (ring, None),
             Some(KeySource::Managed(managed)) => (KeyRing::awaited(), Some(managed)),
-            None => return Err(configuration("keys have to be given")),
+            None => return Err(Error::configuration("keys have to be given")),
         };
         let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let entities = self.entities.clone().unwrap_or_else(store::default_entities);
@@ -193,7 +193,7 @@ impl TokenServiceBuilder {
             clock,
             hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
-            phantom_tokens: PhantomTokens::new(self.policy.phantom_token_lifetime),
+            phantom_tokens: PhantomTokenCache::new(self.policy.phantom_token_lifetime),
             policy: self.policy,
             sender: self.sender,
             validator,
@@ -221,7 +221,7 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
     let first = match keys.next() {
         Some(first) => first,
         None if durable => {
-            return Err(configuration(
+            return Err(Error::configuration(
                 "a store that lasts needs a sealing key that does, too: give one by `sealing_key`",
             ));
         }
@@ -234,8 +234,4 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
         }
     };
     Ok(SealingKeys::new(first, keys.collect()))
-}
-
-fn configuration(problem: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, problem)
 }

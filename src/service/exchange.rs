@@ -12,18 +12,19 @@ use serde_json::{Map, Value};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::Seen;
-use crate::service::issue::{Grant, IssuedToken, too_long};
+use crate::service::audit::AuditDetails;
+use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
+use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
-use crate::token::identifier::{CustomerId, TokenId};
+use crate::token::identifier::CustomerId;
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
 /// authentication token is used up.
@@ -93,7 +94,7 @@ impl ExchangeRequest {
         self
     }
 
-    /// Where the request comes from; the session has to belong to the caller's organization.
+    /// `context`: where the request comes from; the session has to belong to its organization.
     pub fn context(mut self, context: RequestContext) -> Self {
         self.context = context;
         self
@@ -148,15 +149,15 @@ impl TokenService {
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
-        let seen = Seen::default();
-        self.audited_with(attempt, &seen, self.try_exchange(token, &request, &seen)).await
+        let details = AuditDetails::default();
+        self.audited_with(attempt, &details, self.try_exchange(token, &request, &details)).await
     }
 
     async fn try_exchange(
         &self,
         token: Option<&AuthenticationToken>,
         request: &ExchangeRequest,
-        seen: &Seen,
+        details: &AuditDetails,
     ) -> Result<ExchangedToken, Error> {
         let invalid = self.exchange_faults(request);
         if !invalid.is_empty() {
@@ -168,7 +169,7 @@ impl TokenService {
             // Before the session is read: what ends it after that revokes the token, too.
             let now = self.now();
             let session = self.find_live_session(token, &request.context).await?;
-            seen.session(&session);
+            details.session(&session);
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
@@ -189,7 +190,7 @@ impl TokenService {
             }
             Ok(used_up?.map(|()| exchanged))
         });
-        exchanged.inspect(|exchanged| seen.issued(&exchanged.token.token_id))
+        exchanged.inspect(|exchanged| details.issued(&exchanged.token.token_id))
     }
 
     /// Returns all that is wrong with a request, whatever the session.
@@ -204,13 +205,9 @@ impl TokenService {
             invalid.push(InvalidField::new("oneTimePassword", format!("must be {digits} digits")));
         }
         if let Some(expires_at) = request.expires_at {
-            if expires_at.floor_to_second() <= now {
-                invalid.push(InvalidField::new("expiredTime", "must be later than now"));
-            } else if expires_at > now + policy.max_exchanged_token_lifetime {
-                let seconds = policy.max_exchanged_token_lifetime.as_secs();
-                let message = format!("must be at most {seconds} seconds from now");
-                invalid.push(InvalidField::new("expiredTime", message));
-            }
+            let (end, longest) =
+                (expires_at.floor_to_second(), policy.max_exchanged_token_lifetime);
+            invalid.extend(expiry_fault(expires_at, end, now, longest));
         }
         if let Some(acl) = &request.acl {
             if acl.is_empty() {
@@ -251,7 +248,7 @@ impl TokenService {
             self.merge_custom_claims(session, request.custom_claims.as_ref(), widening.is_some())?;
         let expires_at =
             request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
-        let token_id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let token_id = new_session_token_id()?;
         let grant = Grant {
             acl: acl.clone(),
             custom_claims: custom_claims.clone(),
@@ -323,13 +320,11 @@ impl TokenService {
 
 /// A bearer of another organization holds nothing here.
 fn may_widen(bearer: &Validated, session: &Session) -> bool {
-    let same_organization =
-        bearer.organization_id().is_none() || bearer.organization_id() == session.organization_id();
     let mut scope = vec![("customerId", session.customer_id().as_str())];
     scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
     // A customer's token came from a session: what it holds is what that session gave.
     let is_customer = bearer.subject_type() == SubjectType::Customer;
     !is_customer
-        && same_organization
+        && bearer.may_act_in(session.organization_id())
         && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
 }

@@ -45,15 +45,15 @@ impl TokenService {
         let inner = Arc::downgrade(&self.inner);
         async move {
             let feed = follow_feed(inner.clone());
-            let keys = keep_keys(inner.clone());
+            let keys = follow_key_schedule(inner.clone());
             let purging = purge_periodically(inner);
             tokio::join!(feed, keys, purging);
         }
     }
 
     /// Hears of what other nodes have revoked so far, and has the managed keys come.
-    /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request is
-    /// served, it spares that one a 503. What it has heard is gone by for the policy's
+    /// [`run_housekeeping`](Self::run_housekeeping) does it, too; called before the first request
+    /// is served, it spares that one a 503. What it has heard is relied on for the policy's
     /// `max_revocation_staleness`.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>) {
         let interval = alive.policy.housekeeping_interval;
         let tokens = TokenService { inner: alive };
         if let Err(error) = tokens.purge_expired().await {
-            tracing::warn!(error = ?error, "the store could not be purged; trying again later");
+            tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");
         }
         drop(tokens);
         tokio::time::sleep(interval).await;
@@ -114,14 +114,14 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>) {
 }
 
 /// Reads the shared keys now and then, and turns to each when its time comes.
-async fn keep_keys(inner: Weak<TokenServiceInner>) {
+async fn follow_key_schedule(inner: Weak<TokenServiceInner>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let Some(alive) = inner.upgrade() else { return };
         let Some(keys) = &alive.key_manager else { return };
         // First what is known already, which the store cannot hold up.
         if let Err(error) = keys.apply_known().await {
-            tracing::error!(error = ?error, "the shared keys that are known cannot be installed");
+            tracing::error!(error = ?error, "signing keys: known keys cannot be installed");
         }
         let pause = match keys.refresh().await {
             Ok(pause) => {
@@ -129,7 +129,7 @@ async fn keep_keys(inner: Weak<TokenServiceInner>) {
                 pause.max(SHORTEST_PAUSE)
             }
             Err(error) => {
-                tracing::warn!(error = ?error, "the shared keys cannot be read; trying again");
+                tracing::warn!(error = ?error, "signing keys: reading the store failed, trying again");
                 backoff.failed()
             }
         };
@@ -145,14 +145,14 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
     telemetry::revocations_held(inner.revocations.len());
     if read.is_complete {
         let mut heard = inner.last_heard.lock();
-        heard.at = Some(Instant::now());
+        heard.last_read_at = Some(Instant::now());
         if inner.revocations.set_stale(false) {
-            tracing::info!("it is known what other nodes revoke");
+            tracing::info!("revocations: feed read, tokens are accepted");
         }
     }
 }
 
-/// Sees to it that what was heard once is not gone by for ever, where nobody follows the feed.
+/// Makes sure that what was heard once is not relied on for ever, where nobody follows the feed.
 fn watch_staleness(inner: &Arc<TokenServiceInner>) {
     if !staleness_is_binding(inner)
         || std::mem::replace(&mut inner.last_heard.lock().is_watched, true)
@@ -166,7 +166,8 @@ fn watch_staleness(inner: &Arc<TokenServiceInner>) {
             let until = {
                 let mut heard = alive.last_heard.lock();
                 let now = Instant::now();
-                let until = heard.at.unwrap_or(now) + alive.policy.max_revocation_staleness;
+                let until =
+                    heard.last_read_at.unwrap_or(now) + alive.policy.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
                     reject_for_staleness(&alive.revocations);
@@ -187,9 +188,9 @@ fn staleness_is_binding(inner: &TokenServiceInner) -> bool {
 fn reject_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
-            "it has not been known for longer than max_revocation_staleness what other nodes take \
-             back: tokens are answered 503 until it is; the store has to be in reach, and \
-             `run_housekeeping` has to run"
+            "revocations: feed not read for longer than max_revocation_staleness, tokens are \
+             answered 503 until it is read; make the store reachable and keep `run_housekeeping` \
+             running"
         );
     }
 }
@@ -237,7 +238,7 @@ async fn follow_feed(inner: Weak<TokenServiceInner>) {
             Err(error) => {
                 tracing::warn!(
                     error = ?error,
-                    "what other nodes revoke is not heard of; trying again"
+                    "revocations: reading the feed failed, trying again"
                 );
                 if Instant::now() >= heard_at + staleness.allowed {
                     staleness.reject_tokens();
@@ -278,7 +279,7 @@ impl Drop for StalenessGuard {
     fn drop(&mut self) {
         if self.is_binding {
             self.revocations.set_stale(true);
-            tracing::info!("housekeeping has ended: tokens are answered 503 until it runs again");
+            tracing::info!("housekeeping: ended, tokens are answered 503 until it runs again");
         }
     }
 }

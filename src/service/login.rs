@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken};
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
@@ -20,10 +20,10 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
-    /// disabled user or one of another organization than the caller's: which of them cannot be
-    /// told, by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
-    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where the
-    /// store is out of reach.
+    /// disabled user or one of another organization than `context`'s: which of them cannot be told,
+    /// by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
+    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where
+    /// the store is out of reach.
     pub async fn issue_user_token(
         &self,
         name: &str,
@@ -38,10 +38,10 @@ impl TokenService {
         self.audited_login(attempt, login).await
     }
 
-    /// Logs an entity in by id and secret.
+    /// Logs a machine client in by id and secret.
     ///
-    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the copy
-    /// of the entity was read.
+    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the
+    /// copy of the client was read.
     ///
     /// # Errors
     ///
@@ -61,9 +61,9 @@ impl TokenService {
         attempt: Attempt<'_>,
         login: impl Future<Output = Result<IssuedToken, Error>>,
     ) -> Result<IssuedToken, Error> {
-        let seen = Seen::default();
-        let login = async { login.await.inspect(|issued| seen.issued(&issued.token_id)) };
-        self.audited_with(attempt, &seen, login).await
+        let details = AuditDetails::default();
+        let login = async { login.await.inspect(|issued| details.issued(&issued.token_id)) };
+        self.audited_with(attempt, &details, login).await
     }
 
     async fn try_issue_machine_token(
@@ -113,11 +113,11 @@ impl TokenService {
         Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
     }
 
-    /// Judges a secret by a copy of its entity, where there is one and it is good by that. All else
+    /// Judges a secret by a copy of its client, where there is one and it is good by that. All else
     /// is judged by what the store says now: nobody is rejected for a copy that is old.
     ///
-    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or not
-    /// there is such an entity, or a copy of it.
+    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or
+    /// not there is such a client, or a copy of it.
     async fn verify_machine_secret(
         &self,
         id: &EntityId,
@@ -166,7 +166,8 @@ impl TokenService {
     }
 }
 
-/// What was said of a secret, and by which reading of its entity; or why that is treated as unknown.
+/// What was said of a secret, and by which reading of its client; or why that is treated as
+/// unknown.
 struct JudgedSecret {
     entity: Result<RecentEntity, &'static str>,
     verdict: SecretVerdict,

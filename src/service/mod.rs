@@ -7,19 +7,20 @@ mod detached;
 mod epoch_lock;
 mod error;
 mod exchange;
-mod feed_health;
 mod hashing;
 mod housekeeping;
 pub(crate) mod http;
 mod issue;
 mod keys;
+mod last_heard;
 mod login;
 mod model;
 mod one_time_password;
 mod one_time_password_sender;
 mod password;
+pub mod permission;
 mod phantom_token;
-mod phantom_tokens;
+mod phantom_token_cache;
 mod policy;
 mod principals;
 mod request_context;
@@ -60,17 +61,3 @@ pub use self::request_context::RequestContext;
 pub use self::secret::IssuedSecret;
 pub use self::session::{CustomerLogin, NewSession, StartedSession};
 pub use self::token_service::TokenService;
-
-/// The operations that this crate guards itself, as access-control lists name them.
-pub mod permission {
-    /// Reading an entity's secret.
-    pub const READ_ENTITY_SECRET: &str = "ReadEntitySecret";
-    /// Resetting an entity's secret, and making its first one.
-    pub const RESET_ENTITY_SECRET: &str = "ResetEntitySecret";
-    /// Starting a session of a customer without the customer's password.
-    pub const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";
-    /// Listing sessions.
-    pub const GET_AUTHENTICATION_TOKEN_COLLECTION: &str = "GetAuthenticationTokenCollection";
-    /// Asking, at an exchange, for what the bearer holds beyond the session's own list.
-    pub const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str = "PostAuthenticationTokenExchange";
-}

@@ -16,7 +16,7 @@ use crate::token::claims::SubjectType;
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Somebody who has proven by a password who they are.
-pub(super) struct Proven {
+pub(super) struct ProvenIdentity {
     pub(super) entity: Entity,
     /// When the credential was read that they have proven it by.
     pub(super) at: Timestamp,
@@ -45,9 +45,9 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
-    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for an entity, which
-    /// has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. Where
-    /// it is unavailable, the new password may have been set already: set it again.
+    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for a machine client,
+    /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`].
+    /// Where it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let setting = async {
             self.check_choice(&password, "password")?;
@@ -89,7 +89,7 @@ impl TokenService {
         self.audited(context.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
     }
 
-    /// Whether a password may be chosen.
+    /// Checks that a password may be chosen.
     fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
         match self.inner.policy.password_fault(password) {
             None => Ok(()),
@@ -110,7 +110,7 @@ impl TokenService {
         run_to_completion(async move {
             let changed = tokens.change_entity(&id, |entity| {
                 if entity.password().is_none() {
-                    let problem = "an entity has secrets, and no password";
+                    let problem = "a machine client has secrets, and no password";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));
                 }
                 if proven.as_ref().is_some_and(|proven| !proven.has_the_credential_of(entity)) {
@@ -142,7 +142,7 @@ impl TokenService {
         name: &str,
         password: Password,
         context: &RequestContext,
-    ) -> Result<Proven, Error> {
+    ) -> Result<ProvenIdentity, Error> {
         let proven = self.prove(subject_type, name, password.clone(), context, |entity| {
             if self.has_expired_password(entity) {
                 return Err(invalid_credentials("expired_password"));
@@ -162,7 +162,7 @@ impl TokenService {
         password: Password,
         context: &RequestContext,
         requires: impl Fn(&Entity) -> Result<(), Error>,
-    ) -> Result<Proven, Error> {
+    ) -> Result<ProvenIdentity, Error> {
         let throttle = &self.inner.throttle;
         let at = self.now();
         let permit = throttle.acquire(throttle.keys(subject_type, name, context.address), at)?;
@@ -171,7 +171,7 @@ impl TokenService {
         match checked {
             Ok(entity) => {
                 throttle.succeeded(&permit);
-                Ok(Proven { entity, at })
+                Ok(ProvenIdentity { entity, at })
             }
             // A right password that has expired counts as a wrong one does: it must not be told
             // from one by how long its owner is let try.

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::issue::Grant;
+use crate::service::issue::{Grant, new_session_token_id};
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
-use crate::service::phantom_tokens::PhantomToken;
+use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
-use crate::sync::Flown;
-use crate::token::identifier::TokenId;
+use crate::sync::FlightResult;
 use crate::validate::TokenFault;
 
 /// The share of its life that a phantom token is used for.
@@ -34,7 +33,7 @@ impl TokenService {
             return Ok(ready);
         }
         let making = async { self.make_phantom_token(token).await.map_err(Arc::new) };
-        let (Flown::Own(made) | Flown::Others(made)) =
+        let (FlightResult::Own(made) | FlightResult::Shared(made)) =
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token; whoever
@@ -80,7 +79,7 @@ impl TokenService {
     fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
         let lifetime = self.inner.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
-        let id = TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))?;
+        let id = new_session_token_id()?;
         let grant = Grant::of_session(session);
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
@@ -101,7 +100,7 @@ impl TokenService {
     }
 }
 
-/// Requests that waited for one and the same token share its error; each answers a copy.
+/// Requests that waited for one and the same token share its error; each returns a copy.
 fn copy_of(error: &Arc<Error>) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned());
     let copy = match error.retry_after() {

@@ -10,20 +10,20 @@ use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 
 impl TokenService {
-    /// Registers a user, an entity or a customer's credential.
+    /// Registers a user, a machine client or a customer's credential.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
-    /// where an entity takes the first-party client id, the list uses wildcards that the policy does
-    /// not allow, or its custom claims are longer than the policy's `max_custom_claims_len`;
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// where a machine client takes the first-party client id, the list uses wildcards that the
+    /// policy does not allow, or its custom claims are longer than the policy's
+    /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         let policy = &self.inner.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
         let id = entity.id();
         if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
-            return Err(invalid("no entity may take the first-party client id"));
+            return Err(invalid("no machine client may take the first-party client id"));
         }
         if policy.acl_fault(entity.acl()).is_some() {
             return Err(invalid("the policy allows no wildcards but `*` alone"));
@@ -106,7 +106,7 @@ impl TokenService {
         .await
     }
 
-    /// Changes a registered principal, whoever else does so at the same time, and answers it as it
+    /// Changes a registered principal, whoever else does so at the same time, and returns it as it
     /// was written.
     pub(super) async fn change_entity(
         &self,
@@ -137,7 +137,7 @@ impl TokenService {
 
 pub(super) const UNKNOWN: &str = "unknown_name";
 
-/// Whether an entity may log in here; or why it is treated as unknown.
+/// Checks that a principal may log in here; an error says why it is treated as unknown.
 pub(super) fn usable(entity: &Entity, context: &RequestContext) -> Result<(), &'static str> {
     if entity.disabled {
         Err("disabled")

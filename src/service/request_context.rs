@@ -23,7 +23,7 @@ use crate::token::identifier::OrganizationId;
 pub struct RequestContext {
     pub(crate) organization: Option<OrganizationId>,
     pub(crate) address: Option<IpAddr>,
-    pub(in crate::service) nowhere: bool,
+    pub(in crate::service) organization_is_invalid: bool,
 }
 
 impl RequestContext {
@@ -40,14 +40,14 @@ impl RequestContext {
         self
     }
 
-    /// Whether it may see what belongs to `owner`.
+    /// Returns whether it may see what belongs to `owner`.
     pub(crate) fn may_see(&self, owner: Option<&OrganizationId>) -> bool {
         let is_theirs = self.organization.is_none() || self.organization.as_ref() == owner;
-        is_theirs && !self.nowhere
+        is_theirs && !self.organization_is_invalid
     }
 
-    /// Whether it is confined to an organization that cannot exist.
-    pub(crate) fn is_nowhere(&self) -> bool {
-        self.nowhere
+    /// Returns whether it is confined to an organization that cannot exist.
+    pub(crate) fn has_invalid_organization(&self) -> bool {
+        self.organization_is_invalid
     }
 }

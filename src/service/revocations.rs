@@ -1,4 +1,4 @@
-//! Taking back what was issued.
+//! The revocations of all nodes, in memory.
 //!
 //! A JWT is valid until it expires, unless every node that checks it knows better. So each node
 //! keeps all revocations that still matter in a [`RevocationSet`], and a check is a look-up in
@@ -96,13 +96,13 @@ impl RevocationSet {
         }
     }
 
-    /// Whether what a subject began at an instant has been revoked since.
+    /// Returns whether what a subject began at an instant has been revoked since.
     pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
         let live = self.live.read();
         live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
     }
 
-    /// Whether the tokens of a session have been revoked.
+    /// Returns whether the tokens of a session have been revoked.
     pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
         let live = self.live.read();
         live.sessions.contains_key(id)

@@ -1,4 +1,4 @@
-//! Taking back what was issued, before it expires.
+//! Revoking what was issued, before it expires.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct Cutoff {
 }
 
 impl TokenService {
-    /// Takes back one token by its `jti`.
+    /// Revokes one token by its `jti`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl TokenService {
         self.end_all(entity.id().subject_type(), entity.subject(), cutoff).await
     }
 
-    /// Takes back the tokens that a subject was issued before an instant.
+    /// Revokes the tokens that a subject was issued before an instant.
     pub(super) async fn end_tokens_before(
         &self,
         subject_type: SubjectType,
@@ -89,7 +89,7 @@ impl TokenService {
         published
     }
 
-    /// Takes back what was exchanged from a session that would have lived until then.
+    /// Revokes what was exchanged from a session that would have lived until then.
     pub(super) async fn revoke_session(
         &self,
         id: &SessionId,
@@ -178,8 +178,8 @@ impl TokenServiceInner {
     }
 }
 
-/// Returns the entity whose tokens are all revoked. Its copy is invalidated, too: a token is as old
-/// as the copy that it was issued from.
+/// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token
+/// is as old as the copy that it was issued from.
 fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
     match target {
         RevocationTarget::SubjectBefore { subject_type: SubjectType::Machine, subject, .. } => {

@@ -2,7 +2,7 @@
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::service::detached::run_to_completion;
 use crate::service::keys::KeyManager;
 use crate::service::token_service::TokenService;
@@ -17,9 +17,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for keys that are not managed: rotate their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::Unavailable`] where the store is out of
-    /// reach.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
+    /// rotate their [`KeyRing`](crate::KeyRing) instead.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
         let tokens = self.clone();
         let rotating = run_to_completion(async move { tokens.key_manager()?.rotate_early().await });
@@ -33,9 +33,10 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for keys that are not managed: retire one of their
-    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::NotFound`] where no key has that `kid`.
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
+    /// retire one of their [`KeyRing`](crate::KeyRing) instead.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where no key has that `kid`.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
         let (tokens, key) = (self.clone(), kid.to_owned());
         // Once others reject what it signs, this node has to: also where the caller has hung up.
@@ -46,8 +47,8 @@ impl TokenService {
     }
 
     fn key_manager(&self) -> Result<&KeyManager, Error> {
-        let problem = "the keys are not managed by the service: change their ring";
-        let none = || Error::new(ErrorKind::Configuration, problem);
+        let problem = "the keys are not managed by the service: change the KeyRing";
+        let none = || Error::configuration(problem);
         self.inner.key_manager.as_ref().ok_or_else(none)
     }
 }

@@ -1,4 +1,4 @@
-//! Reading and resetting the secrets of entities.
+//! Reading and resetting the secrets of machine clients.
 
 use std::time::Duration;
 
@@ -36,14 +36,15 @@ pub struct IssuedSecret {
 }
 
 impl TokenService {
-    /// Returns the current secret of an entity, as often as asked, on behalf of `manager`: a user
-    /// whose list grants `ReadEntitySecret` for this `entityId`. An entity that never had one gets
-    /// its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for that alone.
+    /// Returns the current secret of a machine client, as often as asked, on behalf of `manager`: a
+    /// user whose list grants `ReadEntitySecret` for this `entityId`. A machine client that never
+    /// had one gets its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for
+    /// that alone.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] for an unknown entity and for one that `manager` may not
-    /// manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
+    /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may
+    /// not manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn read_secret(
         &self,
@@ -66,11 +67,11 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
     }
 
-    /// Makes a new secret for an entity, on behalf of `manager`: a user whose list grants
+    /// Makes a new secret for a machine client, on behalf of `manager`: a user whose list grants
     /// `ResetEntitySecret` for this `entityId`. The old one ends at once, or after the policy's
     /// overlap.
     ///
-    /// Of resets at the same time one wins, and all of them answer its secret.
+    /// Of resets at the same time one wins, and all of them return its secret.
     ///
     /// # Errors
     ///
@@ -92,13 +93,14 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
-    /// Gives an entity a secret that another system made, in place of the one that it has. For the
-    /// host's own use: nobody's permission is checked.
+    /// Gives a machine client a secret that another system made, in place of the one that it has.
+    /// For the host's own use: nobody's permission is checked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] where there is no such entity, [`ErrorKind::InvalidFields`]
-    /// for zero days, [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::InvalidEntity`] where there is no such machine client,
+    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is
+    /// out of reach.
     pub async fn import_secret(
         &self,
         entity_id: &EntityId,
@@ -217,7 +219,8 @@ impl TokenService {
         .await
     }
 
-    /// One answer for all reasons: who may not manage an entity is not told whether it exists.
+    /// One answer for all reasons: who may not manage a machine client is not told whether it
+    /// exists.
     fn check_manager(
         &self,
         manager: &Validated,
@@ -226,11 +229,9 @@ impl TokenService {
     ) -> Result<(), Error> {
         let mut scope = vec![("entityId", entity.id().name())];
         scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
-        let same_organization = manager.organization_id().is_none()
-            || manager.organization_id() == entity.organization_id();
         let allowed = self.is_own(manager)
             && manager.subject_type() == SubjectType::User
-            && same_organization
+            && manager.may_act_in(entity.organization_id())
             && permissions.iter().all(|permission| manager.allows(permission, &scope));
         if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
     }

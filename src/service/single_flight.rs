@@ -4,20 +4,24 @@ use std::hash::Hash;
 
 use tokio::sync::OnceCell;
 
-use crate::sync::{Flown, SingleFlight};
+use crate::sync::{FlightResult, SingleFlight};
 
 impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, OnceCell<V>> {
     /// Does the work, or waits for who is doing it. Where that one gives up, the next one does it,
     /// however many have before.
-    pub(in crate::service) async fn join(&self, key: K, work: impl Future<Output = V>) -> Flown<V> {
-        let flight = self.board(key);
+    pub(in crate::service) async fn join(
+        &self,
+        key: K,
+        work: impl Future<Output = V>,
+    ) -> FlightResult<V> {
+        let flight = self.join_flight(key);
         let mut is_own = false;
         let outcome = flight.cell.get_or_init(|| {
             is_own = true;
             work
         });
         let outcome = outcome.await.clone();
-        flight.land(is_own, outcome)
+        flight.finish(is_own, outcome)
     }
 }
 
@@ -40,7 +44,7 @@ mod tests {
         flights: &'a Flights,
         key: &Arc<str>,
         work: impl Future<Output = u8> + 'a,
-    ) -> Pin<Box<dyn Future<Output = Flown<u8>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = FlightResult<u8>> + 'a>> {
         let mut joining: Pin<Box<dyn Future<Output = _>>> =
             Box::pin(flights.join(Arc::clone(key), work));
         assert!((&mut joining).now_or_never().is_none());
@@ -53,7 +57,7 @@ mod tests {
         let hanging_up: Vec<_> = (0..300).map(|_| join(&flights, &key, pending())).collect();
         let patient = join(&flights, &key, async { 7 });
         drop(hanging_up);
-        assert!(matches!(patient.await, Flown::Own(7)));
+        assert!(matches!(patient.await, FlightResult::Own(7)));
         assert_eq!(Arc::strong_count(&key), 1, "nothing of it is left");
         drop([join(&flights, &key, pending()), join(&flights, &key, pending())]);
         assert_eq!(Arc::strong_count(&key), 1, "nor where all hang up");
@@ -67,8 +71,8 @@ mod tests {
         drop(join(&flights, &key, pending()));
         let third = join(&flights, &key, pending());
         sender.send(7).unwrap();
-        assert!(matches!(first.await, Flown::Own(7)));
-        assert!(matches!(third.await, Flown::Others(7)));
+        assert!(matches!(first.await, FlightResult::Own(7)));
+        assert!(matches!(third.await, FlightResult::Shared(7)));
         assert_eq!(Arc::strong_count(&key), 1, "nothing of it is left");
     }
 }

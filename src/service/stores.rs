@@ -83,7 +83,7 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// Whether other nodes may revoke what this one has to reject.
+    /// Returns whether other nodes may revoke what this one has to reject.
     pub(super) fn are_shared(&self) -> bool {
         self.sessions.is_durable()
     }
@@ -181,7 +181,7 @@ impl Stores {
     }
 
     pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
-        self.call("revoke", self.sessions.publish(event)).await
+        self.call("publish", self.sessions.publish(event)).await
     }
 
     /// The feed, which is waited on for longer than other calls.

@@ -5,13 +5,13 @@ use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::KeyRing;
-use crate::service::audit::{self, Seen};
-use crate::service::feed_health::LastHeard;
+use crate::service::audit::{self, AuditDetails};
 use crate::service::hashing::HashingPool;
 use crate::service::keys::KeyManager;
+use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::SealingKeys;
 use crate::service::one_time_password_sender::OneTimePasswordSender;
-use crate::service::phantom_tokens::PhantomTokens;
+use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
 use crate::service::stores::Stores;
@@ -56,7 +56,7 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) validator: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: LastHeard,
-    pub(in crate::service) phantom_tokens: PhantomTokens,
+    pub(in crate::service) phantom_tokens: PhantomTokenCache,
 }
 
 impl TokenService {
@@ -85,8 +85,8 @@ impl TokenService {
         self.inner.validator.fetch_keys().await
     }
 
-    /// Whether a token is of this service: what others say of their subjects means nothing to its
-    /// own principals.
+    /// Returns whether a token is of this service: what others say of their subjects means nothing
+    /// to its own principals.
     pub(in crate::service) fn is_own(&self, bearer: &Validated) -> bool {
         bearer.issuer() == self.inner.issuer
     }
@@ -121,18 +121,18 @@ impl TokenService {
         attempt: Attempt<'_>,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.audited_with(attempt, &Seen::default(), work).await
+        self.audited_with(attempt, &AuditDetails::default(), work).await
     }
 
-    /// [`audited`](Self::audited), for work that notes in `seen` what it comes upon.
+    /// Audits work like [`audited`](Self::audited), and adds what it notes in `details`.
     pub(in crate::service) async fn audited_with<T>(
         &self,
         attempt: Attempt<'_>,
-        seen: &Seen,
+        details: &AuditDetails,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let outcome = work.await;
-        self.audit(attempt, seen, &outcome);
+        self.audit(attempt, details, &outcome);
         outcome
     }
 
@@ -140,10 +140,10 @@ impl TokenService {
     pub(in crate::service) fn audit<T>(
         &self,
         attempt: Attempt<'_>,
-        seen: &Seen,
+        details: &AuditDetails,
         outcome: &Result<T, Error>,
     ) {
-        audit::concluded(self.inner.own_tokens_validator.subjects(), attempt, seen, outcome);
+        audit::concluded(self.inner.own_tokens_validator.subjects(), attempt, details, outcome);
     }
 }
 

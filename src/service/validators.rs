@@ -33,7 +33,7 @@ impl Validators<'_> {
         audit_key: Zeroizing<[u8; 32]>,
     ) -> Result<(Validator, Validator), Error> {
         let policy = self.policy;
-        let has_others = !self.settings.other_issuers.is_empty();
+        let has_others = !self.settings.trusted_issuers.is_empty();
         // Two validators share the memory for tokens that were checked.
         let caches = if has_others { 2 } else { 1 };
         let mut builder = self
@@ -56,7 +56,7 @@ impl Validators<'_> {
             Subjects::digested(audit_key)
         };
         let mut own = builder.clone();
-        own.other_issuers.clear();
+        own.trusted_issuers.clear();
         let own = own.build()?;
         if has_others { Ok((own, builder.build()?)) } else { Ok((own.clone(), own)) }
     }

@@ -26,14 +26,14 @@ impl<T> EpochSwap<T> {
     }
 
     /// Puts what `change` makes of the value in its place, whoever else does so: then it is made
-    /// anew, of theirs. None leaves it as it is. Once this has returned, a thread that reads the epoch
-    /// and then the value sees both anew. Answers whether it is another.
+    /// anew, of theirs. None leaves it as it is. Once this has returned, a thread that reads the
+    /// epoch and then the value sees both anew. Returns whether it is another.
     pub(crate) fn update(&self, change: impl Fn(&T) -> Option<T>) -> bool {
         let changed: Result<bool, Infallible> = self.try_update(|value| Ok(change(value)));
         changed.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`update`](Self::update), for a change that may be rejected.
+    /// Like [`update`](Self::update), for a change that may fail.
     pub(crate) fn try_update<E>(
         &self,
         change: impl Fn(&T) -> Result<Option<T>, E>,

@@ -10,4 +10,4 @@ mod single_flight;
 
 pub(crate) use self::epoch::CheckedEpoch;
 pub(crate) use self::epoch_swap::EpochSwap;
-pub(crate) use self::single_flight::{Flown, SingleFlight};
+pub(crate) use self::single_flight::{FlightResult, SingleFlight};

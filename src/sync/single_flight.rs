@@ -19,12 +19,12 @@ pub(crate) struct SingleFlight<K, C> {
     hasher: RandomState,
 }
 
-/// What came of it.
-pub(crate) enum Flown<V> {
+/// The result of the work.
+pub(crate) enum FlightResult<V> {
     /// The caller did it.
     Own(V),
     /// The caller waited for it, and came after it had begun.
-    Others(V),
+    Shared(V),
 }
 
 impl<K: Clone + Eq + Hash, C: Default> SingleFlight<K, C> {
@@ -33,13 +33,13 @@ impl<K: Clone + Eq + Hash, C: Default> SingleFlight<K, C> {
         Self { maps: std::array::from_fn(map), hasher }
     }
 
-    /// Boards the flight that is under way for a key, or begins one.
-    pub(crate) fn board(&self, key: K) -> Flight<'_, K, C> {
+    /// Joins the flight that is under way for a key, or begins one.
+    pub(crate) fn join_flight(&self, key: K) -> Flight<'_, K, C> {
         let map = self.map_of(&key);
         let mut under_way = map.lock().unwrap_or_else(PoisonError::into_inner);
-        let (cell, aboard) = under_way.entry(key.clone()).or_default();
-        *aboard += 1;
-        Flight { map, key, cell: Arc::clone(cell), has_landed: false }
+        let (cell, participants) = under_way.entry(key.clone()).or_default();
+        *participants += 1;
+        Flight { map, key, cell: Arc::clone(cell), is_finished: false }
     }
 
     fn map_of(&self, key: &K) -> &Mutex<UnderWay<K, C>> {
@@ -57,15 +57,15 @@ impl<K: Clone + Eq + Hash, C: Default> SingleFlight<K, C> {
 impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, OnceLock<V>> {
     /// Does the work, or blocks until who is doing it has done it. Where that one panics, another
     /// does it.
-    pub(crate) fn join_blocking(&self, key: K, work: impl FnOnce() -> V) -> Flown<V> {
-        let flight = self.board(key);
+    pub(crate) fn join_blocking(&self, key: K, work: impl FnOnce() -> V) -> FlightResult<V> {
+        let flight = self.join_flight(key);
         let mut is_own = false;
         let outcome = flight.cell.get_or_init(|| {
             is_own = true;
             work()
         });
         let outcome = outcome.clone();
-        flight.land(is_own, outcome)
+        flight.finish(is_own, outcome)
     }
 }
 
@@ -75,27 +75,27 @@ pub(crate) struct Flight<'a, K: Eq + Hash, C> {
     map: &'a Mutex<UnderWay<K, C>>,
     key: K,
     pub(crate) cell: Arc<C>,
-    has_landed: bool,
+    is_finished: bool,
 }
 
 impl<K: Eq + Hash, C> Flight<'_, K, C> {
     /// Leaves with the outcome, after which whoever asks for the work begins another flight.
-    pub(crate) fn land<V>(mut self, is_own: bool, outcome: V) -> Flown<V> {
-        self.has_landed = true;
-        if is_own { Flown::Own(outcome) } else { Flown::Others(outcome) }
+    pub(crate) fn finish<V>(mut self, is_own: bool, outcome: V) -> FlightResult<V> {
+        self.is_finished = true;
+        if is_own { FlightResult::Own(outcome) } else { FlightResult::Shared(outcome) }
     }
 }
 
 impl<K: Eq + Hash, C> Drop for Flight<'_, K, C> {
     fn drop(&mut self) {
         let mut under_way = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((cell, aboard)) = under_way.get_mut(&self.key) else { return };
+        let Some((cell, participants)) = under_way.get_mut(&self.key) else { return };
         // A later one may be of another flight.
         if !Arc::ptr_eq(cell, &self.cell) {
             return;
         }
-        *aboard -= 1;
-        if self.has_landed || *aboard == 0 {
+        *participants -= 1;
+        if self.is_finished || *participants == 0 {
             let over = under_way.remove_entry(&self.key);
             drop(under_way);
             drop(over);

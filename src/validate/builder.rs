@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use crate::audit::Subjects;
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::{Algorithm, KeyRing};
 use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
-use crate::validate::other_issuers::{IssuerSettings, OtherIssuers};
+use crate::validate::issuers::{IssuerSettings, TrustedIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
@@ -37,7 +37,7 @@ pub struct ValidatorBuilder {
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
     trusted_proxies: Vec<String>,
-    pub(crate) other_issuers: Vec<Arc<dyn IssuerSettings>>,
+    pub(crate) trusted_issuers: Vec<Arc<dyn IssuerSettings>>,
 }
 
 impl ValidatorBuilder {
@@ -114,27 +114,26 @@ impl ValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where issuer, audience or keys are missing or blank, the
-    /// leeway is above 300 seconds, an algorithm is allowed that no key is for, or a trusted proxy
-    /// is no network.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
+    /// are missing or blank, the leeway is above 300 seconds, an algorithm is allowed that no key
+    /// is for, or a trusted proxy is no network.
     pub fn build(self) -> Result<Validator, Error> {
-        let missing = |problem: &'static str| Error::new(ErrorKind::Configuration, problem);
         let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
-        let issuer = issuer.ok_or_else(|| missing("an issuer has to be given"))?;
+        let issuer = issuer.ok_or_else(|| Error::configuration("an issuer has to be given"))?;
         if self.audiences.is_empty() || self.audiences.iter().any(|name| name.trim().is_empty()) {
-            return Err(missing("an audience has to be given, and none may be blank"));
+            return Err(Error::configuration("an audience has to be given, and none may be blank"));
         }
-        let keys = self.keys.ok_or_else(|| missing("keys have to be given"))?;
+        let keys = self.keys.ok_or_else(|| Error::configuration("keys have to be given"))?;
         let leeway = self.leeway.unwrap_or(DEFAULT_LEEWAY);
         if leeway > MAX_LEEWAY {
-            return Err(missing("the leeway may be 300 seconds at most"));
+            return Err(Error::configuration("the leeway may be 300 seconds at most"));
         }
         let known = keys.algorithms();
         if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
-            return Err(missing("an algorithm is allowed that no key is for"));
+            return Err(Error::configuration("an algorithm is allowed that no key is for"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let other_issuers = OtherIssuers::new(&self.other_issuers, &issuer, &clock)?;
+        let trusted_issuers = TrustedIssuers::new(&self.trusted_issuers, &issuer, &clock)?;
         let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
         telemetry::describe();
         Ok(Validator {
@@ -147,7 +146,7 @@ impl ValidatorBuilder {
                 leeway,
                 max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
                 trailing_wildcards: self.trailing_wildcards,
-                other_issuers,
+                trusted_issuers,
                 clock,
                 revocations: self.revocations,
                 subjects: self.subjects,

@@ -8,7 +8,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 use zeroize::Zeroizing;
 
-use crate::sync::{Flown, SingleFlight};
+use crate::sync::{FlightResult, SingleFlight};
 use crate::validate::TokenFault;
 use crate::validate::checked::Checked;
 
@@ -62,8 +62,8 @@ impl TokenCache {
         check: impl Fn() -> CheckResult,
     ) -> CheckResult {
         let text = WholeText(Zeroizing::new(token.into()));
-        let landed = self.flights.join_blocking(text.clone(), || {
-            // It may have landed since it was looked for.
+        let result = self.flights.join_blocking(text.clone(), || {
+            // It may have been checked since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
                 return Ok(known);
             }
@@ -73,10 +73,10 @@ impl TokenCache {
             }
             outcome
         });
-        match landed {
-            Flown::Own(outcome) => outcome,
-            Flown::Others(Ok(checked)) if is_still_good(&checked) => Ok(checked),
-            Flown::Others(_) => check(),
+        match result {
+            FlightResult::Own(outcome) => outcome,
+            FlightResult::Shared(Ok(checked)) if is_still_good(&checked) => Ok(checked),
+            FlightResult::Shared(_) => check(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::jose::JwsFault;
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 
 /// Why a token is rejected. For logs and metrics: a caller is told only whether it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +43,8 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// Whether nothing may be wrong with the token, and the same one may be accepted later: a 503,
-    /// and not a 401.
+    /// Returns whether nothing may be wrong with the token, and the same one may be accepted later:
+    /// a 503, and not a 401.
     #[must_use]
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::KeysUnavailable | Self::RevocationsUnavailable)

@@ -4,7 +4,7 @@ pub(crate) mod builder;
 mod cache;
 mod checked;
 mod fault;
-pub(crate) mod other_issuers;
+pub(crate) mod issuers;
 pub(crate) mod proxies;
 pub(crate) mod revocations;
 mod rules;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry;
 use crate::token::claims::Validated;
 use crate::validate::checked::{Checked, Validity};
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::rules::Rules;
 
@@ -74,7 +74,7 @@ impl Validator {
     }
 
     /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
-    /// fetched first, it has that begun, within a tokio runtime, and answers
+    /// fetched first, it has that begun, within a tokio runtime, and returns
     /// [`TokenFault::KeysUnavailable`] until they have come.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Validator {
 
     /// Checks a token that is not remembered.
     pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
-        let outcome = self.check(token).map_err(|rejected| rejected.fault);
+        let outcome = self.check(token).map_err(|not_accepted| not_accepted.fault);
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
     }
@@ -118,25 +118,25 @@ impl Validator {
         let now = || rules.clock.now();
         // All begin before the first is waited for.
         let fetches: Vec<_> = rules
-            .other_issuers
+            .trusted_issuers
             .without_keys(now())
             .filter_map(|(_, issuer)| issuer.fetch_keys(now()))
             .collect();
         for fetch in fetches {
             fetch.await;
         }
-        match rules.other_issuers.without_keys(now()).next() {
+        match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
             Some((_, issuer)) => {
-                let problem = "the keys of a trusted issuer cannot be had";
+                let problem = "the keys of a trusted issuer cannot be fetched";
                 Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{issuer:?}")))
             }
         }
     }
 
-    /// Whether there are issuers whose keys may have to be waited for.
+    /// Returns whether there are issuers whose keys may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
-        !self.rules.other_issuers.is_empty()
+        !self.rules.trusted_issuers.is_empty()
     }
 
     /// Returns the fetch of keys that has to complete before a token can be checked. Starts it where
@@ -148,7 +148,7 @@ impl Validator {
         if is_known || token.len() > rules.max_token_len {
             return None;
         }
-        rules.examine(token).err().and_then(|rejected| rejected.fetch)
+        rules.examine(token).err().and_then(|not_accepted| not_accepted.fetch)
     }
 
     fn check(&self, token: &str) -> Result<Arc<Validated>, NotAccepted> {
@@ -187,8 +187,8 @@ impl Validator {
         Some(outcome)
     }
 
-    /// Whether a token that was checked before, by whatever validator, would still be accepted by
-    /// this one.
+    /// Checks whether a token that was checked before, by whatever validator, would still be
+    /// accepted by this one.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Validator {
         let now = rules.clock.now();
         let validity = Validity::of(validated.claims());
         if validated.is_mapped() {
-            let issuer = rules.other_issuers.by_name(validated.issuer());
+            let issuer = rules.trusted_issuers.by_name(validated.issuer());
             issuer.ok_or(TokenFault::Issuer)?.recheck(validated, now)?;
             rules.check_list(validated.claims())?;
             return rules.check_times(&validity, now);

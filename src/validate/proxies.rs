@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// The proxies whose word about where a request comes from is taken.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ impl TrustedProxies {
             let network = text.parse::<IpNet>();
             network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
                 let problem = format!("the trusted proxy {text:?} is no network in CIDR notation");
-                Error::new(ErrorKind::Configuration, problem)
+                Error::configuration(problem)
             })
         };
         networks.iter().map(parse).collect::<Result<_, _>>().map(Self)
@@ -62,6 +62,7 @@ fn read_hop(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn proxies() -> TrustedProxies {
         TrustedProxies::parse(&["10.0.0.0/8".to_owned(), "fd00::/8".to_owned()]).unwrap()

@@ -9,9 +9,10 @@ pub(crate) trait Revocations: fmt::Debug + Send + Sync {
     /// epoch has to be looked up again at the next.
     fn epoch(&self) -> u64;
 
-    /// Whether `token` is revoked.
+    /// Returns whether `token` is revoked.
     fn contains(&self, token: &Validated) -> bool;
 
-    /// Whether revocations of other nodes may have been missed for longer than the policy allows.
+    /// Returns whether revocations of other nodes may have been missed for longer than the policy
+    /// allows.
     fn is_stale(&self) -> bool;
 }

@@ -9,7 +9,7 @@ use crate::sync::CheckedEpoch;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::cache::TokenCache;
 use crate::validate::checked::{Checked, CheckedIssuer, Validity, memory_of};
-use crate::validate::other_issuers::{ForeignToken, OtherIssuers};
+use crate::validate::issuers::{ForeignToken, TrustedIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::{NotAccepted, TokenFault};
@@ -23,7 +23,7 @@ pub(super) struct Rules {
     /// Those of the keys, where none are named.
     pub(super) algorithms: Option<Vec<Algorithm>>,
     pub(super) cache: Option<TokenCache>,
-    pub(super) other_issuers: OtherIssuers,
+    pub(super) trusted_issuers: TrustedIssuers,
     pub(super) leeway: Duration,
     pub(super) max_token_len: usize,
     pub(super) trailing_wildcards: bool,
@@ -52,7 +52,7 @@ enum Header {
 /// Whose key a token names.
 enum SignedBy {
     Own { found: ExpiringKey, epoch: u64 },
-    Other { issuer: usize, token: Box<dyn ForeignToken> },
+    Trusted { issuer: usize, token: Box<dyn ForeignToken> },
 }
 
 impl Rules {
@@ -74,8 +74,8 @@ impl Rules {
         }
         let (payload, signature) = (jws.payload()?, jws.signature()?);
         // Others may call their keys what one's own are called: whose it is, its `iss` says.
-        let signed_by = match self.other_issuers.recognize(jws.header, &payload, now)? {
-            Some((issuer, token)) => SignedBy::Other { issuer, token },
+        let signed_by = match self.trusted_issuers.recognize(jws.header, &payload, now)? {
+            Some((issuer, token)) => SignedBy::Trusted { issuer, token },
             None => {
                 let found = match header {
                     Header::Known(found) => found,
@@ -92,7 +92,7 @@ impl Rules {
         let Candidate { token, jws, payload, signature, signed_by } = candidate;
         let (key, key_epoch) = match signed_by {
             SignedBy::Own { found, epoch } => (&found.key, *epoch),
-            SignedBy::Other { token, .. } => (token.key(), token.key_epoch()),
+            SignedBy::Trusted { token, .. } => (token.key(), token.key_epoch()),
         };
         if !key.verify(jws.signing_input.as_bytes(), signature) {
             return Err(TokenFault::Signature);
@@ -106,7 +106,7 @@ impl Rules {
                 let issuer = CheckedIssuer::Own { key_until: found.until, not_revoked };
                 (claims, issuer, memory_of(token, payload))
             }
-            SignedBy::Other { issuer, token: foreign } => {
+            SignedBy::Trusted { issuer, token: foreign } => {
                 let claims = foreign.claims(token)?;
                 self.check_list(&claims)?;
                 // What it was mapped to, which may be more than it says.
@@ -125,7 +125,7 @@ impl Rules {
         Ok(Checked { validity, issuer, key_epoch, size, validated })
     }
 
-    /// Whether nothing has changed that a token was checked by.
+    /// Returns whether nothing has changed that a token was checked by.
     pub(super) fn is_still_good(&self, checked: &Checked, now: Timestamp) -> bool {
         self.keys_are_unchanged(checked, now) && self.check_changes(checked, now).is_ok()
     }
@@ -136,7 +136,7 @@ impl Rules {
                 checked.key_epoch == self.keys.epoch() && now < key_until
             }
             CheckedIssuer::Trusted(issuer) => {
-                let issuer = self.other_issuers.get(issuer);
+                let issuer = self.trusted_issuers.get(issuer);
                 issuer.is_some_and(|issuer| issuer.keys_are_unchanged(checked.key_epoch, now))
             }
         }

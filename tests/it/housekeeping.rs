@@ -141,7 +141,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_heard_once_is_gone_by_for_a_while_where_nobody_does_the_housekeeping() {
+async fn what_was_heard_once_is_relied_on_for_a_while_where_nobody_does_the_housekeeping() {
     let fixture = shared(&durable_store(), Policy::default());
     let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());

@@ -35,7 +35,7 @@ pub(super) struct Rule {
 pub(super) type ReadScope = Arc<dyn Fn(&mut Parts) -> Option<String> + Send + Sync>;
 
 impl RequireLayer {
-    /// A layer that asks for `permission`.
+    /// Creates a layer that asks for `permission`.
     pub fn new(permission: impl Into<Arc<str>>) -> Self {
         let rule = Rule { permission: permission.into(), scope: Vec::new() };
         Self { rule: Arc::new(rule), reject: ProblemDetails }

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::guard::authenticate::reject_authorization;
+use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::future::GuardFuture;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::require::layer::Rule;
@@ -28,7 +28,7 @@ impl Rule {
                 Some(Anonymous { realm }) => {
                     Rejection::new(RejectionReason::MissingCredentials, realm)
                 }
-                None => Rejection::forgotten("ValidateLayer", "RequireLayer"),
+                None => Rejection::missing_layer("ValidateLayer", "RequireLayer"),
             });
         };
         let values: Vec<_> = self
@@ -40,7 +40,7 @@ impl Rule {
         if validated.allows(&self.permission, &scope) {
             Ok(())
         } else {
-            reject_authorization(&validated, RejectionReason::InsufficientPermission);
+            audit_authorization_rejection(&validated, RejectionReason::InsufficientPermission);
             Err(Rejection::insufficient(&self.permission, validated.issuer()))
         }
     }

@@ -10,11 +10,11 @@ use tower_service::Service;
 use crate::guard::future::GuardFuture;
 use crate::guard::rejection::Reject;
 use crate::guard::validate::Validate;
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 
 pin_project! {
-    /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the keys of
-    /// an issuer elsewhere have to be fetched first, it waits for them.
+    /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the
+    /// keys of a trusted issuer have to be fetched first, it waits for them.
     pub struct ValidateFuture<S, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>>,
@@ -74,7 +74,7 @@ where
                 ready!(waiting.fetch.as_mut().poll(context));
             }
             if let Some(Waiting { mut validate, request, .. }) = waiting.take().map(|it| *it) {
-                state.set(State::Decided { response: validate.answer(request) });
+                state.set(State::Decided { response: validate.respond(request) });
             }
         }
         match state.project() {

@@ -15,7 +15,7 @@ pub struct ValidateLayer<R = ProblemDetails> {
 }
 
 impl ValidateLayer {
-    /// A layer that rejects requests without credentials, in problem details.
+    /// Creates a layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
         Self { validator, required: true, reject: ProblemDetails }
     }

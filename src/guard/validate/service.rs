@@ -27,8 +27,8 @@ pub(crate) struct Anonymous {
 }
 
 impl<S, R> Validate<S, R> {
-    /// Returns a request for which the service behind this one is ready.
-    pub(super) fn answer<ReqBody, ResBody>(
+    /// Responds to a request for which the inner service is ready: forwards or rejects it.
+    pub(super) fn respond<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
     ) -> GuardFuture<S::Future, ResBody>
@@ -85,12 +85,12 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let validator = &self.validator;
-        if let Some(flight) = keys_to_wait_for(validator, request.headers()) {
+        if let Some(fetch) = keys_to_wait_for(validator, request.headers()) {
             // The service that `poll_ready` made ready is the one to call; its clone stays behind.
             let clone = self.clone();
-            return ValidateFuture::waiting(flight, std::mem::replace(self, clone), request);
+            return ValidateFuture::waiting(fetch, std::mem::replace(self, clone), request);
         }
         // Nothing has been awaited since `poll_ready`: the service that was ready is called.
-        ValidateFuture::decided(self.answer(request))
+        ValidateFuture::decided(self.respond(request))
     }
 }

@@ -57,7 +57,7 @@ pub trait Signer: Send + Sync {
 
 /// A key prepared for verifying.
 pub trait Verifier: Send + Sync {
-    /// Whether `signature`, in the form of RFC 7518 §3 and no other, is that of `message`.
+    /// Returns whether `signature`, in the form of RFC 7518 §3 and no other, is that of `message`.
     #[must_use]
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool;
 }

@@ -54,7 +54,8 @@ impl HashingPool {
         })
     }
 
-    /// Whether `password` has that hash; where there is no hash, it takes as long to say no.
+    /// Returns whether `password` has that hash; where there is no hash, it takes as long to say
+    /// no.
     pub(crate) async fn verify(
         &self,
         password: Password,

@@ -1,4 +1,4 @@
-//! What a service has for the edge of a host: its layers, and who calls.
+//! The layers of a service, and the context of a request.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl TokenService {
         ExchangeLayer::new(self.clone())
     }
 
-    /// Who sent a request, for a handler of the host's own that logs somebody in: its client's
-    /// address, as the routes find it. See [`ClientAddress`](crate::ClientAddress).
+    /// Returns where a request comes from, for a handler of the host's own that logs somebody in:
+    /// its client's address, as the routes find it. See [`ClientAddress`](crate::ClientAddress).
     ///
     /// ```
     /// use axum::extract::{Request, State};

@@ -6,12 +6,11 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::rejection::{Rejection, RejectionReason};
 
 /// A status, and a problem of that status (RFC 9457): the end of its `type`, and its title.
-pub(super) type Answer = (StatusCode, &'static str, &'static str);
+pub(super) type ProblemType = (StatusCode, &'static str, &'static str);
 
 impl ErrorKind {
-    /// Returns how errors of this kind are answered. The documentation of the router lists the
-    /// problems.
-    pub(super) fn answer(self) -> Answer {
+    /// Returns the problem type of this kind of error. The documentation of the router lists them.
+    pub(super) fn problem_type(self) -> ProblemType {
         use StatusCode as Status;
 
         match self {
@@ -22,7 +21,7 @@ impl ErrorKind {
                 (Status::UNPROCESSABLE_ENTITY, "invalid-fields", "Some fields are invalid")
             }
             Self::InvalidCredentials | Self::InvalidEntity => {
-                let title = "The name and the password are not valid";
+                let title = "The credentials are not valid";
                 (Status::UNAUTHORIZED, "invalid-credentials", title)
             }
             Self::OneTimePasswordRequired => {
@@ -37,7 +36,7 @@ impl ErrorKind {
                 (Status::UNAUTHORIZED, "invalid-token", "The bearer token is not accepted")
             }
             Self::AclExceedsGrant => {
-                (Status::FORBIDDEN, "acl-exceeds-grant", "More is asked for than is held")
+                (Status::FORBIDDEN, "acl-exceeds-grant", "The request exceeds what was granted")
             }
             Self::CustomClaimsNotAllowed => {
                 (Status::FORBIDDEN, "custom-claims-not-allowed", "Custom claims are not allowed")
@@ -45,12 +44,12 @@ impl ErrorKind {
             Self::InsufficientPermission => {
                 (Status::FORBIDDEN, "insufficient-permission", "The permission is missing")
             }
-            Self::NotFound => (Status::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::NotFound => (Status::NOT_FOUND, "not-found", "Not found"),
             Self::Conflict => {
                 (Status::CONFLICT, "conflict", "The state of the session does not allow it")
             }
             Self::Throttled => {
-                (Status::TOO_MANY_REQUESTS, "too-many-requests", "There were too many attempts")
+                (Status::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts")
             }
             Self::Unavailable | Self::Overloaded => {
                 (Status::SERVICE_UNAVAILABLE, "unavailable", "The service is unavailable")
@@ -74,7 +73,7 @@ pub(super) fn log_fault(error: &Error, status: StatusCode) {
 impl Rejection {
     /// Returns the rejection of a request for which a layer has not got a token from the service.
     pub(super) fn of_error(error: &Error, realm: &str) -> Self {
-        let reason = match (error.kind(), error.kind().answer().0) {
+        let reason = match (error.kind(), error.kind().problem_type().0) {
             // A session whose tokens were revoked is as good as none.
             (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RejectionReason::UnknownSession,
             (ErrorKind::OneTimePasswordRequired, _) => RejectionReason::OneTimePasswordRequired,

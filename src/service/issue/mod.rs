@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
 use crate::service::token_service::TokenService;
 use crate::token::identifier::TokenId;
@@ -63,14 +63,14 @@ impl TokenService {
             session: session.as_ref(),
             ..Attempt::new(Operation::ISSUE_TOKEN)
         };
-        let seen = Seen::default();
-        let issued = issued.inspect(|issued| seen.issued(&issued.token_id));
-        self.audit(attempt, &seen, &issued);
+        let details = AuditDetails::default();
+        let issued = issued.inspect(|issued| details.issued(&issued.token_id));
+        self.audit(attempt, &details, &issued);
         issued
     }
 
-    /// Issues a token to somebody whose credential was read at `proven_at`. What takes their tokens
-    /// back after that revokes this one, too, though it is signed later.
+    /// Issues a token to somebody whose credential was read at `proven_at`. What revokes their
+    /// tokens after that revokes this one, too, though it is signed later.
     pub(super) fn issue_at(
         &self,
         grant: Grant,
@@ -97,4 +97,9 @@ impl TokenService {
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
         self.inner.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
     }
+}
+
+/// Returns a new id for a JWT that an authentication token is exchanged for.
+pub(in crate::service) fn new_session_token_id() -> Result<TokenId, Error> {
+    TokenId::new(format!("jwt_{}", uuid::Uuid::new_v4().simple()))
 }

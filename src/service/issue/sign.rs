@@ -29,7 +29,7 @@ impl TokenService {
         if is_machine && grant.subject == policy.first_party_client_id {
             return Err(invalid(
                 "subject",
-                "is the first-party client id, which no entity may take",
+                "is the first-party client id, which no machine client may take",
             ));
         }
         let client_id =
@@ -54,7 +54,7 @@ impl TokenService {
         })?;
         let none = || {
             if self.inner.keys.are_awaited() {
-                unavailable("the signing keys have not come yet")
+                unavailable("the signing keys have not been loaded yet")
             } else {
                 Error::new(ErrorKind::Internal, "no key signs")
             }
@@ -63,7 +63,7 @@ impl TokenService {
         key.sign_compact(&payload).map(AccessToken::new)
     }
 
-    /// Whether a token is short enough to be accepted again.
+    /// Returns whether a token is short enough to be accepted again.
     pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
         token.expose().len() <= self.inner.policy.max_token_len
     }

@@ -64,7 +64,7 @@ impl KeyManager {
     ) -> Result<Self, Error> {
         let timing = policy.rotation_schedule;
         if let Some(problem) = timing.problem(policy.jwks_max_age) {
-            return Err(Error::new(ErrorKind::Configuration, problem));
+            return Err(Error::configuration(problem));
         }
         Ok(Self {
             algorithm: managed.algorithm,
@@ -84,7 +84,7 @@ impl KeyManager {
         })
     }
 
-    /// Reads the shared keys, does what is due, and installs them. Answers when to do so again.
+    /// Reads the shared keys, does what is due, and installs them. Returns when to do so again.
     pub(in crate::service) async fn refresh(&self) -> Result<Duration, Error> {
         let read = self.update(|_, now| Ok(now)).await;
         // Others may have written keys that this node cannot read.
@@ -97,7 +97,7 @@ impl KeyManager {
         Ok(until_change.min(self.timing.refresh_interval))
     }
 
-    /// Has the next key sign as soon as all have it. Answers when that is.
+    /// Has the next key sign as soon as all have it. Returns when that is.
     pub(in crate::service) async fn rotate_early(&self) -> Result<Timestamp, Error> {
         self.update(|schedule, now| {
             schedule.rotate_early(now, self.propagation, |from| self.generate(now, from))
@@ -120,7 +120,7 @@ impl KeyManager {
     }
 
     /// Reads the shared keys, edits them, does what is then due, writes the outcome over what was
-    /// read, and installs it. Answers what the edit does.
+    /// read, and installs it. Returns what the edit does.
     async fn update<T>(
         &self,
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,

@@ -13,12 +13,12 @@ impl KeyRing {
         Self::of(RingKeys { are_awaited: true, ..RingKeys::default() })
     }
 
-    /// Puts these in the place of all keys: the one that signs, and all that verify. Answers whether
-    /// that is a change.
+    /// Puts these in the place of all keys: the one that signs, and all that verify. Returns
+    /// whether that is a change.
     pub(crate) fn install(&self, active: &SigningKey, verifying: &[ExpiringKey]) -> bool {
         self.keys.update(|known| {
             let signs = known.active.as_ref().is_some_and(|known| known.kid() == active.kid());
-            let are_same = terms(&known.verifying).eq(terms(verifying));
+            let are_same = kids_and_ends(&known.verifying).eq(kids_and_ends(verifying));
             let (active, verifying) = (Some(active.clone()), verifying.to_vec());
             (!signs || !are_same).then(|| RingKeys { active, verifying, ..RingKeys::default() })
         })
@@ -30,7 +30,7 @@ impl KeyRing {
     }
 }
 
-/// What keys are called, and until when they verify.
-fn terms(keys: &[ExpiringKey]) -> impl Iterator<Item = (&str, Timestamp)> {
+/// Returns the `kid` of each key, and until when it verifies.
+fn kids_and_ends(keys: &[ExpiringKey]) -> impl Iterator<Item = (&str, Timestamp)> {
     keys.iter().map(|known| (known.key.kid(), known.until))
 }

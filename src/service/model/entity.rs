@@ -1,4 +1,6 @@
-//! Who is registered: users, entities and customers' credentials.
+//! Who is registered: users, machine clients and customers' credentials.
+//!
+//! `entity` on the wire is a machine client; [`Entity`] is any registered principal.
 
 use std::fmt;
 
@@ -105,7 +107,7 @@ pub struct Entity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EntityKind {
-    /// A person with a password, who gets tokens and may manage entities' secrets.
+    /// A person with a password, who gets tokens and may manage machine clients' secrets.
     User {
         /// The hash of the password.
         password: PasswordHash,
@@ -272,8 +274,8 @@ impl Entity {
         }
     }
 
-    /// Whether `other`, a later reading of the same principal, may still log in by the password that
-    /// this one has.
+    /// Returns whether `other`, a later reading of the same principal, may still log in by the
+    /// password that this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
         !other.disabled && other.password_set_at == self.password_set_at
     }
@@ -286,7 +288,7 @@ impl Entity {
         }
     }
 
-    /// Whether it is shut out.
+    /// Returns whether it is shut out.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled

@@ -135,7 +135,7 @@ impl KeySchedule {
     }
 
     /// Has the next key sign as soon as all have it, which is `propagation` after it was announced.
-    /// Where none is announced, it is one that `make` makes, given when it signs. Answers when that
+    /// Where none is announced, it is one that `make` makes, given when it signs. Returns when that
     /// is.
     pub(crate) fn rotate_early(
         &mut self,

@@ -34,7 +34,8 @@ impl OneTimePassword {
         Self(text.into().into())
     }
 
-    /// Whether it is made of exactly `length` ASCII digits, as those are that are generated here.
+    /// Returns whether it is made of exactly `length` ASCII digits, as those are that are generated
+    /// here.
     pub(crate) fn has_form(&self, length: usize) -> bool {
         let text = self.expose();
         text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -63,7 +64,7 @@ pub(crate) struct StoredCode {
 }
 
 impl StoredCode {
-    /// Whether it is the same code of the same session.
+    /// Returns whether it is the same code of the same session.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.digest.to_bytes() == other.digest.to_bytes()
     }

@@ -65,8 +65,7 @@ impl PasswordCost {
         if fits {
             Ok(Self { memory_kib, passes, lanes })
         } else {
-            Err(Error::new(
-                ErrorKind::Configuration,
+            Err(Error::configuration(
                 "argon2id needs 19 MiB to 4 GiB of memory, 2 to 64 passes and 1 to 64 lanes",
             ))
         }
@@ -127,7 +126,7 @@ impl PasswordHash {
         &self.0
     }
 
-    /// Whether `password` is the one. As costly as [`create`](Self::create).
+    /// Returns whether `password` is the one. As costly as [`create`](Self::create).
     #[must_use]
     pub fn verify(&self, password: &Password) -> bool {
         Phc::new(&self.0).is_ok_and(|hash| {
@@ -135,7 +134,7 @@ impl PasswordHash {
         })
     }
 
-    /// Whether it was made at less than `cost`, so that the next login should hash anew.
+    /// Returns whether it was made at less than `cost`, so that the next login should hash anew.
     #[must_use]
     pub fn is_weaker_than(&self, cost: PasswordCost) -> bool {
         let params = Phc::new(&self.0).ok().and_then(|hash| Params::try_from(&hash).ok());

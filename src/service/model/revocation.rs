@@ -21,7 +21,7 @@ pub enum RevocationTarget {
     Session(SessionId),
     /// All tokens of a subject that were issued before an instant.
     SubjectBefore {
-        /// What sort of principal it is: a user and an entity may share a name.
+        /// What sort of principal it is: a user and a machine client may share a name.
         subject_type: SubjectType,
         /// The tokens' `sub`.
         subject: String,

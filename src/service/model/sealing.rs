@@ -92,9 +92,9 @@ impl SealingKey {
     /// [`ErrorKind::Configuration`] where the variable is not set, [`ErrorKind::InvalidKey`] where
     /// it does not hold base64 of 32 bytes.
     pub fn from_env(variable: &str) -> Result<Self, Error> {
-        let text = std::env::var(variable).map(Zeroizing::new).map_err(|_| {
-            Error::new(ErrorKind::Configuration, format!("{variable} is not set, or not as text"))
-        })?;
+        let text = std::env::var(variable)
+            .map(Zeroizing::new)
+            .map_err(|_| Error::configuration(format!("{variable} is not set, or not as text")))?;
         Self::from_base64(&text)
     }
 
@@ -211,7 +211,7 @@ impl SealingKeys {
         String::from_utf8(opened).map(Zeroizing::new).map_err(|_| corrupt())
     }
 
-    /// Whether it was sealed with the key that seals now.
+    /// Returns whether it was sealed with the key that seals now.
     pub(crate) fn is_current(&self, sealed: &Sealed) -> bool {
         sealed.0.starts_with(&self.first.id)
     }

@@ -1,21 +1,19 @@
-//! Secrets of entities: made here, never chosen, readable, with an end.
+//! Secrets of machine clients: made here, never chosen, readable, with an end.
 //!
 //! A secret has 256 random bits, so that recognising it takes a keyed digest and not a slow hash;
 //! and since it can be read again, it is sealed at rest ([`super::sealing`]).
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys, random_bytes};
 
 secret_text! {
-    /// The secret of an entity.
+    /// The secret of a machine client.
     Secret
 }
 
@@ -29,10 +27,10 @@ impl Secret {
     ///
     /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
     pub fn generate() -> Result<Self, Error> {
-        Ok(Self(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?).into()))
+        Ok(Self(base64url(&*random_bytes::<32>()?).into()))
     }
 
-    /// A secret that another system made, to move its entities over, or one for a demo.
+    /// A secret that another system made, to move its machine clients over, or one for a demo.
     ///
     /// Dangerous: secrets are kept behind a fast digest, which is safe for 256 random bits and
     /// for nothing that a person would think of.
@@ -100,8 +98,8 @@ impl StoredSecret {
     }
 }
 
-/// The secrets of one entity: the current one, and the one before it for as long as the policy's
-/// overlap lets it live on.
+/// The secrets of one machine client: the current one, and the one before it for as long as the
+/// policy's overlap lets it live on.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     pub(crate) current: Option<StoredSecret>,
@@ -124,7 +122,7 @@ pub(crate) enum SecretVerdict {
 }
 
 impl SecretVerdict {
-    /// Whether a token may be had for it.
+    /// Returns whether a token may be had for it.
     pub(crate) fn is_good(self) -> bool {
         matches!(self, Self::Valid { .. } | Self::WithinGrace { .. })
     }

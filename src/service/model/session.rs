@@ -3,13 +3,12 @@
 use std::fmt;
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::secret_text;
@@ -32,7 +31,7 @@ impl AuthenticationToken {
     ///
     /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
     pub fn generate() -> Result<Self, Error> {
-        Ok(Self(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?).into()))
+        Ok(Self(base64url(&*random_bytes::<32>()?).into()))
     }
 
     /// A token as a caller presents it, or one that is known beforehand for trying things out.
@@ -177,7 +176,7 @@ impl Session {
         &self.custom_claims
     }
 
-    /// Whether an exchange needs a one-time password.
+    /// Returns whether an exchange needs a one-time password.
     #[must_use]
     pub fn otp_required(&self) -> bool {
         self.one_time_password.is_some()

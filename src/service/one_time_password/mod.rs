@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::detached::run_to_completion;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -34,7 +34,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
-    /// organization than the caller's; [`ErrorKind::Conflict`] where the session needs no one-time
+    /// organization than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time
     /// password; [`ErrorKind::Throttled`] within the cool-down, where the policy's
     /// `one_time_password_resends` have been sent, and where the customer has been sent too many in
     /// all sessions together; [`ErrorKind::Unavailable`] where the code cannot be delivered, or the
@@ -44,21 +44,21 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let seen = Seen::default();
+        let details = AuditDetails::default();
         let attempt = context.attempt(Operation::SEND_ONE_TIME_PASSWORD);
-        self.audited_with(attempt, &seen, self.try_resend(token, context, &seen)).await
+        self.audited_with(attempt, &details, self.try_resend(token, context, &details)).await
     }
 
     async fn try_resend(
         &self,
         token: &AuthenticationToken,
         context: &RequestContext,
-        seen: &Seen,
+        details: &AuditDetails,
     ) -> Result<(), Error> {
         let now = self.now();
         retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
-            seen.session(&session);
+            details.session(&session);
             let before = self.may_be_sent_again(&session, now)?.clone();
             let (code, stored) = self.make_code(&session.id, now)?;
             let version = session.version;
@@ -233,8 +233,7 @@ impl TokenService {
 }
 
 pub(super) fn no_sender() -> Error {
-    Error::new(
-        ErrorKind::Configuration,
+    Error::configuration(
         "a one-time password is wanted, and the service has no one_time_password_sender",
     )
 }

@@ -1,7 +1,10 @@
-//! Limits that hold for every list and all claims that are to be in a token.
+//! Limits that hold for every list, all claims and the end of what is asked for.
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::clock::Timestamp;
 use crate::error::InvalidField;
 use crate::service::policy::Policy;
 use crate::token::acl::Acl;
@@ -20,4 +23,22 @@ impl Policy {
         let message = || format!("must be at most {limit} bytes of JSON");
         (len > limit).then(|| InvalidField::new("customClaims", message()))
     }
+}
+
+/// Returns what is wrong with an `expiredTime`. `asked` may be rounded down to `end`, which has to
+/// be later than now.
+pub(in crate::service) fn expiry_fault(
+    asked: Timestamp,
+    end: Timestamp,
+    now: Timestamp,
+    longest: Duration,
+) -> Option<InvalidField> {
+    let message = if end <= now {
+        "must be later than now".to_owned()
+    } else if asked > now + longest {
+        format!("must be at most {} seconds from now", longest.as_secs())
+    } else {
+        return None;
+    };
+    Some(InvalidField::new("expiredTime", message))
 }

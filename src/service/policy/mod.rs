@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::service::model::password::{Password, PasswordCost};
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
+pub(in crate::service) use self::limits::expiry_fault;
 pub use self::rotation_schedule::RotationSchedule;
 pub use self::throttle_limit::ThrottleLimit;
 
@@ -92,7 +93,7 @@ pub struct Policy {
     pub(crate) problem_type_base: String,
 }
 
-/// What a host asks of a password beyond its length; answers what is wrong with it.
+/// What a host asks of a password beyond its length; returns what is wrong with it.
 #[derive(Clone)]
 pub(crate) struct PasswordRule(Arc<JudgePassword>);
 
@@ -270,7 +271,7 @@ impl Policy {
         ];
         if let Some((name, _)) = self.durations().into_iter().find(|(_, set)| *set > LONGEST) {
             let problem = format!("{name} is longer than a hundred years");
-            return Err(Error::new(ErrorKind::Configuration, problem));
+            return Err(Error::configuration(problem));
         }
         let limits = [
             ("throttle_by_name", self.throttle_by_name),
@@ -281,11 +282,11 @@ impl Policy {
         ];
         for (name, limit) in limits {
             if let Some(problem) = limit.problem() {
-                return Err(Error::new(ErrorKind::Configuration, format!("{name}: {problem}")));
+                return Err(Error::configuration(format!("{name}: {problem}")));
             }
         }
         match problems.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),
+            Some((_, problem)) => Err(Error::configuration(problem)),
             None => Ok(()),
         }
     }

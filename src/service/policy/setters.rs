@@ -21,7 +21,7 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long tokens of users and entities live: 24 hours, as documented clients expect.
+    /// How long tokens of users and machine clients live: 24 hours, as documented clients expect.
     access_token_lifetime: Duration;
     /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
     exchanged_token_lifetime: Duration;
@@ -128,8 +128,8 @@ setters! {
     /// answered 503, as they are before the store was asked for the first time. It is for stores
     /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
     max_revocation_staleness: Duration;
-    /// Whether tokens are accepted for as long as the store cannot be asked what other nodes took
-    /// back, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
+    /// Whether tokens are accepted for as long as the store cannot be asked what other nodes
+    /// revoked, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.
     ///
     /// Dangerous: what was revoked on another node is let through until the store is there again.
     dangerous_accept_stale_revocations: bool;
@@ -149,7 +149,8 @@ setters! {
 }
 
 impl Policy {
-    /// `client_id` of the tokens of users and customers: `first-party`. No entity may take it.
+    /// `client_id` of the tokens of users and customers: `first-party`. No machine client may
+    /// take it.
     pub fn first_party_client_id(mut self, id: impl Into<String>) -> Self {
         self.first_party_client_id = id.into();
         self
@@ -165,7 +166,7 @@ impl Policy {
     }
 
     /// What the host asks of a password beyond its length, as that it is not in a list of known
-    /// ones. The answer is what is wrong with it, and is told to whoever chose it. Nothing, by
+    /// ones. The error is what is wrong with it, and is told to whoever chose it. Nothing, by
     /// default.
     ///
     /// ```

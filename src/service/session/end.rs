@@ -1,7 +1,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
@@ -35,24 +35,24 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such session, or it is of another
-    /// organization than the caller's; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is
-    /// out of reach.
+    /// organization than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) where the
+    /// store is out of reach.
     pub async fn log_out_customer(
         &self,
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let seen = Seen::default();
+        let details = AuditDetails::default();
         let ending = async {
             retry_on_conflict!({
                 let session = self.find_kept_session(token, context).await?;
-                seen.session(&session);
+                details.session(&session);
                 // Before the session is removed: who has to try again can still find what to revoke.
                 self.revoke_tokens_of(&session.id, session.expires_at).await?;
                 self.take_session(&session).await
             })
         };
-        self.audited_with(context.attempt(Operation::END_SESSION), &seen, ending).await
+        self.audited_with(context.attempt(Operation::END_SESSION), &details, ending).await
     }
 
     /// Takes a session out of the store as it was read.
@@ -74,7 +74,7 @@ impl TokenService {
         }
     }
 
-    /// Takes back, where the policy says so, what was exchanged from a session that would have lived
+    /// Revokes, where the policy says so, what was exchanged from a session that would have lived
     /// until then.
     pub(in crate::service) async fn revoke_tokens_of(
         &self,

@@ -21,8 +21,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than the
-    /// caller's; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than
+    /// `context`'s; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn find_session(
         &self,
         token: &AuthenticationToken,
@@ -62,8 +62,8 @@ impl TokenService {
             .ok_or_else(no_session)
     }
 
-    /// Whether it was ended and is still there: because it was being written at that moment, or
-    /// because the store could not be reached.
+    /// Returns whether it was ended and is still there: because it was being written at that
+    /// moment, or because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
         let revocations = &self.inner.revocations;
         let customer_id = session.customer_id.as_str();
@@ -73,7 +73,7 @@ impl TokenService {
 
     /// Lists live sessions on behalf of `bearer`, whose list has to grant
     /// `GetAuthenticationTokenCollection` for all that are asked for: those of one customer, or all
-    /// that `bearer` and the caller are not kept from by an organization.
+    /// that `bearer` and `context` are not kept from by an organization.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl TokenService {
     }
 }
 
-/// The organization that `bearer` acts in: the caller's, or, where that has none, the bearer's own.
+/// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's own.
 /// An error where `bearer` is of another one, or may not do there what is asked for.
 fn organization_for(
     bearer: &Validated,
@@ -108,8 +108,8 @@ fn organization_for(
     customer_id: Option<&CustomerId>,
 ) -> Result<Option<OrganizationId>, Error> {
     let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
-    let is_elsewhere = theirs.is_some() && ours.is_some() && theirs != ours;
-    if is_elsewhere || context.is_nowhere() {
+    let is_elsewhere = ours.is_some() && !bearer.may_act_in(ours);
+    if is_elsewhere || context.has_invalid_organization() {
         return Err(insufficient());
     }
     let organization = ours.or(theirs);

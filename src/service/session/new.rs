@@ -18,7 +18,7 @@ pub struct NewSession {
     pub(in crate::service) acl: Acl,
     pub(in crate::service) custom_claims: Map<String, Value>,
     pub(in crate::service) otp_required: bool,
-    pub(in crate::service) ends: Ends,
+    pub(in crate::service) ends: SessionEnd,
     pub(in crate::service) token: Option<AuthenticationToken>,
     /// What a route found wrong with the fields that it read, to be told along with the rest. The
     /// customer may be missing then.
@@ -27,8 +27,8 @@ pub struct NewSession {
 
 /// When a session is to end.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::service) enum Ends {
-    AsThePolicySays,
+pub(in crate::service) enum SessionEnd {
+    ByPolicy,
     After(Duration),
     At(Timestamp),
 }
@@ -42,7 +42,7 @@ impl NewSession {
             acl: Acl::default(),
             custom_claims: Map::new(),
             otp_required: false,
-            ends: Ends::AsThePolicySays,
+            ends: SessionEnd::ByPolicy,
             token: None,
             invalid: Vec::new(),
         }
@@ -74,13 +74,13 @@ impl NewSession {
 
     /// How long it lives; by default as the policy says.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.ends = Ends::After(lifetime);
+        self.ends = SessionEnd::After(lifetime);
         self
     }
 
     /// When it ends; by default as the policy says.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
-        self.ends = Ends::At(expires_at);
+        self.ends = SessionEnd::At(expires_at);
         self
     }
 
@@ -97,7 +97,7 @@ impl NewSession {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StartedSession {
-    /// The authentication token. It is nowhere to be had again.
+    /// The authentication token. It cannot be read again.
     pub token: AuthenticationToken,
     /// The session.
     pub session: Session,

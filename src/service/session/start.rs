@@ -1,14 +1,15 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::Seen;
+use crate::service::audit::AuditDetails;
 use crate::service::model::entity::{Entity, EntityKind};
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
+use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
-use crate::service::session::new::{CustomerLogin, Ends, NewSession, StartedSession};
+use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
@@ -71,7 +72,7 @@ impl TokenService {
         login: CustomerLogin,
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
-        let ends = login.expires_at.map_or(Ends::AsThePolicySays, Ends::At);
+        let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
         let mut invalid = login.invalid;
         invalid.extend(self.end_fault(ends, self.now()));
         invalid.extend(self.sender_fault(login.otp_required));
@@ -116,8 +117,9 @@ impl TokenService {
         }
     }
 
-    /// Starts a session of a customer on behalf of `bearer`: a user or an entity whose list grants
-    /// `PostAuthenticationToken` for this `customerId`, and all that the session is to carry.
+    /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
+    /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
+    /// carry.
     ///
     /// # Errors
     ///
@@ -160,7 +162,7 @@ impl TokenService {
 
     /// Returns what is wrong with a caller's wish for a one-time password.
     fn sender_fault(&self, otp_required: bool) -> Option<InvalidField> {
-        let message = "must not be asked for here: nobody sends one-time passwords";
+        let message = "must not be true: this service sends no one-time passwords";
         let is_fault = otp_required && self.inner.sender.is_none();
         is_fault.then(|| InvalidField::new("otpRequired", message))
     }
@@ -170,24 +172,16 @@ impl TokenService {
         if otp_required && self.inner.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
 
-    fn end_fault(&self, ends: Ends, now: Timestamp) -> Option<InvalidField> {
+    fn end_fault(&self, ends: SessionEnd, now: Timestamp) -> Option<InvalidField> {
         let end = self.end_of(ends, now);
-        let longest = self.inner.policy.max_session_lifetime;
-        if end <= now {
-            Some(InvalidField::new("expiredTime", "must be later than now"))
-        } else if end > now + longest {
-            let message = format!("must be at most {} seconds from now", longest.as_secs());
-            Some(InvalidField::new("expiredTime", message))
-        } else {
-            None
-        }
+        expiry_fault(end, end, now, self.inner.policy.max_session_lifetime)
     }
 
-    fn end_of(&self, ends: Ends, now: Timestamp) -> Timestamp {
+    fn end_of(&self, ends: SessionEnd, now: Timestamp) -> Timestamp {
         match ends {
-            Ends::AsThePolicySays => now + self.inner.policy.session_lifetime,
-            Ends::After(lifetime) => now + lifetime,
-            Ends::At(end) => end,
+            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime,
+            SessionEnd::After(lifetime) => now + lifetime,
+            SessionEnd::At(end) => end,
         }
     }
 
@@ -257,9 +251,10 @@ impl TokenService {
         customer: Option<&str>,
         starting: impl Future<Output = Result<StartedSession, Error>>,
     ) -> Result<StartedSession, Error> {
-        let seen = Seen::default();
-        let starting = async { starting.await.inspect(|started| seen.session(&started.session)) };
+        let details = AuditDetails::default();
+        let starting =
+            async { starting.await.inspect(|started| details.session(&started.session)) };
         let subject = customer.map(|customer| (SubjectType::Customer, customer));
-        self.audited_with(Attempt { subject, ..attempt }, &seen, starting).await
+        self.audited_with(Attempt { subject, ..attempt }, &details, starting).await
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::{EntityCache, EntityStore, RecentEntity, StoreError};
 use crate::sync::epoch::Epoch;
-use crate::sync::{Flown, SingleFlight};
+use crate::sync::{FlightResult, SingleFlight};
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 const CAPACITY: u64 = 10_000;
@@ -44,11 +44,12 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// # What is answered from a copy
 ///
 /// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
-/// calls when an entity logs in with its secret. It has to be given by
+/// calls when a machine client logs in with its secret. It has to be given by
 /// [`cached_entities`](crate::TokenServiceBuilder::cached_entities): given as plain
-/// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read. [`get`](EntityStore::get) always asks the store: it
-/// is what everything goes by that changes or manages somebody. Passwords are not checked against
-/// copies either: hashing one takes a hundred times as long as the read that a copy would save.
+/// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read.
+/// [`get`](EntityStore::get) always asks the store: it is what everything goes by that changes or
+/// manages somebody. Passwords are not checked against copies either: hashing one takes a hundred
+/// times as long as the read that a copy would save.
 ///
 /// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time
 /// share one read. A store that is out of reach fails no request that a copy can answer.
@@ -67,10 +68,10 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// While a copy is old,
 ///
-/// - a secret that was replaced elsewhere is still good here, as is that of an entity that was
-///   disabled. A token carries as its `iat` when the copy was read, so that what takes the entity's
-///   tokens back after that revokes this one, too, on each node.
-/// - a new secret is good at once, and so is an entity that was just registered or enabled: what
+/// - a secret that was replaced elsewhere is still good here, as is that of a machine client
+///   that was disabled. A token carries as its `iat` when the copy was read, so that what revokes the
+///   client's tokens after that revokes this one, too, on each node.
+/// - a new secret is good at once, and so is a machine client that was just registered or enabled: what
 ///   is rejected by a copy is judged again by the store.
 /// - a new list or new custom claims are not in the tokens yet.
 ///
@@ -218,11 +219,13 @@ impl<S: EntityStore> EntityCache for Cached<S> {
             return Ok(Some(copy));
         }
         match self.flights.join((id.clone(), epoch), self.read(id, epoch, now)).await {
-            Flown::Own(Ok(found)) => Ok(found),
-            Flown::Others(Ok(Some(read))) => Ok(Some(RecentEntity { is_copy: true, ..read })),
+            FlightResult::Own(Ok(found)) => Ok(found),
+            FlightResult::Shared(Ok(Some(read))) => {
+                Ok(Some(RecentEntity { is_copy: true, ..read }))
+            }
             // Whoever looked may have done so before it was registered, and this caller come after.
-            Flown::Others(Ok(None)) => self.read_past_copies(id, now).await,
-            Flown::Own(Err(error)) | Flown::Others(Err(error)) => Err(error.shared()),
+            FlightResult::Shared(Ok(None)) => self.read_past_copies(id, now).await,
+            FlightResult::Own(Err(error)) | FlightResult::Shared(Err(error)) => Err(error.shared()),
         }
     }
 

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use crate::service::store::{Cursor, FeedPage, StoreError};
 
-/// Rung when something was, or may have been, published. Who hears it looks for themselves.
+/// Wakes those who wait for the feed, after something was, or may have been, published. They then
+/// read it.
 #[derive(Debug)]
 pub(super) struct Notifier(watch::Sender<()>);
 
@@ -21,8 +22,8 @@ impl Notifier {
         self.0.send_replace(());
     }
 
-    /// Reads until there is something, the notifier notifications or not: every `poll` at the least, so that a
-    /// ring that got lost costs no more than that.
+    /// Reads until there is an event, notified or not: at least every `poll`, so that a lost
+    /// notification costs no more than that.
     pub(super) async fn read_or_wait<F>(
         &self,
         after: &Cursor,

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 /// How long to wait where the engine cannot be listened to. The feed is polled meanwhile.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The task that turns an engine's notifications into notifications. It ends with the store.
+/// The task that passes an engine's notifications on to the notifier. It ends with the store.
 #[derive(Default)]
 pub(super) struct Listener {
     task: Mutex<Option<JoinHandle<()>>>,
@@ -18,15 +18,15 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Starts the task where it does not run: at first, and where its runtime is gone. It calls
-    /// `ring`, which listens for as long as its connection lasts, again and again.
-    pub(super) fn ensure_listening<F, E>(&self, ring: impl FnMut() -> F + Send + 'static)
+    /// `listen_once`, which listens for as long as its connection lasts, again and again.
+    pub(super) fn ensure_listening<F, E>(&self, listen_once: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + 'static,
     {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            *task = Some(tokio::spawn(listen(ring)));
+            *task = Some(tokio::spawn(listen(listen_once)));
         }
     }
 }
@@ -40,13 +40,13 @@ impl Drop for Listener {
     }
 }
 
-async fn listen<F, E>(mut ring: impl FnMut() -> F)
+async fn listen<F, E>(mut listen_once: impl FnMut() -> F)
 where
     F: Future<Output = Result<(), E>>,
     E: fmt::Display,
 {
     loop {
-        if let Err(error) = ring().await {
+        if let Err(error) = listen_once().await {
             tracing::debug!(%error, "the engine cannot be listened to; trying again");
         }
         tokio::time::sleep(PAUSE).await;

@@ -24,7 +24,7 @@ use crate::token::identifier::{CustomerId, SessionId};
 
 /// How much longer than its life an ended session is stored: moka has a clock of its own, and the
 /// service's may run a little slower.
-const LINGER: Duration = Duration::from_secs(60);
+const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(60);
 
 /// All stores in the memory of one process: fast, atomic, and gone with it.
 ///
@@ -47,7 +47,7 @@ struct StoredSession {
 
 impl StoredSession {
     fn new(session: Session, now: Timestamp) -> Self {
-        let remaining = session.expires_at().saturating_since(now) + LINGER;
+        let remaining = session.expires_at().saturating_since(now) + RETENTION_AFTER_EXPIRY;
         Self { session: Arc::new(session), remaining }
     }
 }

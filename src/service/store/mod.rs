@@ -1,4 +1,4 @@
-//! Who is registered and what was issued: two traits, and what keeps their promises. A third,
+//! Storage traits for principals and sessions, and their contract. A third,
 //! [`KeyStore`], is for nodes that share their signing keys.
 //!
 //! # Contract
@@ -8,7 +8,7 @@
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
-//!    session that has not been purged may be answered, and the service rejects it. A store drops
+//!    session that has not been purged may be returned, and the service rejects it. A store drops
 //!    a session only once it is past its expiry.
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
@@ -97,7 +97,7 @@ pub(super) fn default_keys() -> Arc<dyn KeyStore> {
     Arc::new(MemoryStore::new())
 }
 
-/// Who is registered. See the [module docs](self) for the contract.
+/// Stores registered principals. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// Registers an entity.
@@ -121,15 +121,15 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Conflict`] where it is of another version, or gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Removes the entity of that id; answers whether it was there.
+    /// Removes the entity of that id; returns whether it was there.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
 
-    /// Whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too.
     fn is_durable(&self) -> bool;
 }
 
@@ -176,7 +176,7 @@ impl RecentEntity {
     }
 }
 
-/// What was issued, and what was revoked. See the [module docs](self) for the contract.
+/// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
@@ -217,7 +217,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Removes the session of that public id, whatever its version; answers it where it was there.
+    /// Removes the session of that public id, whatever its version; returns it where it was there.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 
-    /// Removes all sessions of a customer that were created before an instant; answers those that
+    /// Removes all sessions of a customer that were created before an instant; returns those that
     /// it removed.
     ///
     /// # Errors
@@ -266,17 +266,17 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
-    /// Removes sessions and revocations that ended by `now`; answers how many.
+    /// Removes sessions and revocations that ended by `now`; returns how many.
     ///
-    /// It may do so in parts: whoever is answered more than zero calls again.
+    /// It may do so in parts: a caller that gets more than zero calls again.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too, and accepts tokens only while it hears what other nodes revoke.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too, and accepts tokens only while it hears what other nodes revoke.
     fn is_durable(&self) -> bool;
 }
 
@@ -305,7 +305,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Conflict`] where they are of another version, or gone.
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Whether what it holds outlives the process. A service over one that does needs a sealing
-    /// key that does, too.
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too.
     fn is_durable(&self) -> bool;
 }

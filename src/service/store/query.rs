@@ -1,4 +1,4 @@
-//! What a store of sessions is asked, and what it answers.
+//! What a store of sessions is asked, and what it returns.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl SessionFilter {
         self
     }
 
-    /// Whether `session` is one of them.
+    /// Returns whether `session` is one of them.
     #[must_use]
     pub fn matches(&self, session: &Session) -> bool {
         self.customer_id.as_ref().is_none_or(|id| id == session.customer_id())
@@ -47,12 +47,12 @@ impl SessionFilter {
     }
 }
 
-/// Which part of a list to answer.
+/// Which part of a list to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// How many to skip.
     pub offset: usize,
-    /// How many to answer at most.
+    /// How many to return at most.
     pub limit: usize,
 }
 

@@ -10,7 +10,7 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Readings of one clock come in another order than they were taken by this much at most. What is
 /// further off was taken before the clock was put back.
 const DISORDER: Duration = Duration::from_secs(60);
-/// One tier in so many is for those that have not failed more than once.
+/// One record in this many is reserved for keys that have not failed more than once.
 const RECENT_SHARE: usize = 4;
 
 /// The failures of one key, in two windows that lie side by side: the share of the earlier one that
@@ -83,8 +83,8 @@ fn window_index(now: Timestamp, window: Duration) -> u64 {
     now.as_micros() / micros(window)
 }
 
-/// Records by key, in two places. A new one is kept among the *recent* ones, of which the one goes
-/// first that was counted longest ago. One that is counted again is *suspicious*; of those, the
+/// Records by key, in two tiers. A new one is kept among the *recent* ones, of which the one goes
+/// first that was counted longest ago. One that is counted again is *failing*; of those, the
 /// one goes first that has failed least, and back among the recent ones, so that whoever fills
 /// this tier with keys that have failed a little cannot keep a new one from being counted.
 pub(super) struct Ledger {
@@ -92,7 +92,7 @@ pub(super) struct Ledger {
     /// By number and key.
     recent: BTreeSet<(u64, u64)>,
     /// By total, number and key.
-    suspicious: BTreeSet<(u32, u64, u64)>,
+    failing: BTreeSet<(u32, u64, u64)>,
     /// How often it has counted.
     counts: u64,
     capacity: usize,
@@ -106,7 +106,7 @@ impl Ledger {
         Self {
             records: HashMap::new(),
             recent: BTreeSet::new(),
-            suspicious: BTreeSet::new(),
+            failing: BTreeSet::new(),
             counts: 0,
             capacity,
             memory,
@@ -139,7 +139,7 @@ impl Ledger {
         Some(turned)
     }
 
-    /// Counts a failure; answers when the one before it was.
+    /// Counts a failure; returns when the one before it was.
     pub(super) fn count(&mut self, key: u64, now: Timestamp, window: Duration) -> Timestamp {
         let mut before = now;
         self.change(key, now, window, |record| {
@@ -176,7 +176,7 @@ impl Ledger {
         let record = self.records.remove(&key)?;
         match record.tier {
             Tier::Recent => self.recent.remove(&(record.sequence, key)),
-            Tier::Failing => self.suspicious.remove(&(record.total(), record.sequence, key)),
+            Tier::Failing => self.failing.remove(&(record.total(), record.sequence, key)),
         };
         Some(record)
     }
@@ -188,7 +188,7 @@ impl Ledger {
         self.records.retain(|_, record| !forgotten(record));
         let records = &self.records;
         self.recent.retain(|(_, key)| records.contains_key(key));
-        self.suspicious.retain(|(_, _, key)| records.contains_key(key));
+        self.failing.retain(|(_, _, key)| records.contains_key(key));
         self.purged_at = Some(now);
     }
 
@@ -221,17 +221,18 @@ impl Ledger {
         }
         match record.tier {
             Tier::Recent => self.recent.insert((record.sequence, key)),
-            Tier::Failing => self.suspicious.insert((record.total(), record.sequence, key)),
+            Tier::Failing => self.failing.insert((record.total(), record.sequence, key)),
         };
         self.records.insert(key, record);
         self.keep_to_the_shares();
     }
 
-    /// Moves the least suspicious back among the recent ones, where there are too many of them.
+    /// Moves those that have failed least back among the recent ones, where there are too many of
+    /// them.
     fn keep_to_the_shares(&mut self) {
         let recent_share = (self.capacity / RECENT_SHARE).max(1);
-        while self.suspicious.len() > self.capacity.saturating_sub(recent_share) {
-            let Some((_, sequence, least)) = self.suspicious.pop_first() else { return };
+        while self.failing.len() > self.capacity.saturating_sub(recent_share) {
+            let Some((_, sequence, least)) = self.failing.pop_first() else { return };
             if let Some(record) = self.records.get_mut(&least) {
                 record.tier = Tier::Recent;
                 self.recent.insert((sequence, least));

@@ -15,8 +15,8 @@
 //! 4. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
 //!    longest ago.
 //!
-//! An entity's secret is checked first, in microseconds: who has a generated one is let through,
-//! since nobody guesses it, and all others are held to the limits.
+//! A machine client's secret is checked first, in microseconds: who has a generated one is let
+//! through, since nobody guesses it, and all others are held to the limits.
 //!
 //! One-time passwords have limits of their own, by customer: whoever knows the password starts
 //! sessions as often as they like, and each of them stands a few tries.

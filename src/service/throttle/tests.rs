@@ -128,7 +128,7 @@ fn from_where_they_have_logged_in_before_anybody_may_do_so_many_times_at_once() 
 }
 
 #[test]
-fn a_ledger_full_of_suspicious_keys_goes_on_counting_new_ones() {
+fn a_ledger_full_of_failing_keys_goes_on_counting_new_ones() {
     let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
     for number in 0..5_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();

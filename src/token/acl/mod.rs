@@ -99,13 +99,13 @@ impl Acl {
         &self.list.entries
     }
 
-    /// Whether it grants nothing at all.
+    /// Returns whether it grants nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
     }
 
-    /// Whether one entry grants `permission` where the scope has these values.
+    /// Returns whether one entry grants `permission` where the scope has these values.
     ///
     /// A key that an entry restricts and that `scope` does not name is not allowed: what is
     /// unknown is not inside.
@@ -121,7 +121,7 @@ impl Acl {
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
     }
 
-    /// Whether every entry lies within `wider`.
+    /// Returns whether every entry lies within `wider`.
     #[must_use]
     pub fn narrows(&self, wider: &Self) -> bool {
         self.first_beyond([wider]).is_none()
@@ -144,7 +144,7 @@ impl Acl {
         )
     }
 
-    /// Whether a permission other than `*` ends in a wildcard.
+    /// Returns whether a permission other than `*` ends in a wildcard.
     #[must_use]
     pub fn uses_trailing_wildcards(&self) -> bool {
         let trailing = |permission: &Permission| matches!(permission, Permission::StartsWith(_));

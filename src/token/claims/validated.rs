@@ -28,8 +28,9 @@ impl Validated {
         Self { claims, key, is_mapped }
     }
 
-    /// Whether the claims are what a host made of another issuer's token. Where they are, they mean
-    /// nothing to the issuer itself; where they are not, they mean nothing to who maps them.
+    /// Returns whether the claims are what a host made of another issuer's token. Where they are,
+    /// they mean nothing to the issuer itself; where they are not, they mean nothing to who maps
+    /// them.
     pub(crate) fn is_mapped(&self) -> bool {
         self.is_mapped
     }
@@ -49,7 +50,7 @@ impl Validated {
         &self.claims.iss
     }
 
-    /// `sub`: the user's name, the entity's id or the customer's id, as
+    /// `sub`: the user's name, the machine client's id or the customer's id, as
     /// [`subject_type`](Self::subject_type) says.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -92,8 +93,8 @@ impl Validated {
         &self.claims.jti
     }
 
-    /// `client_id`: the entity's id, or the policy's id of first-party clients; of another issuer's
-    /// token, what the host makes of it.
+    /// `client_id`: the machine client's id, or the policy's id of first-party clients; of another
+    /// issuer's token, what the host makes of it.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.claims.client_id
@@ -123,7 +124,7 @@ impl Validated {
         &self.claims.custom_claims
     }
 
-    /// Whether [`acl`](Self::acl) grants `permission` at these scope values.
+    /// Returns whether [`acl`](Self::acl) grants `permission` at these scope values.
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         self.claims.acl.allows(permission, scope)

@@ -105,7 +105,7 @@ impl MapClaims {
     pub(super) fn map(&self, claims: &ForeignClaims) -> Result<MappedClaims, Error> {
         let mapped = (self.0)(claims)?;
         let is_blank = mapped.subject.trim().is_empty() || mapped.client_id.trim().is_empty();
-        if is_blank { Err(rejected("the subject or the client is blank")) } else { Ok(mapped) }
+        if is_blank { Err(invalid_token("the subject or the client is blank")) } else { Ok(mapped) }
     }
 }
 
@@ -113,7 +113,7 @@ impl MapClaims {
 impl Default for MapClaims {
     fn default() -> Self {
         Self::new(|claims| {
-            let subject = claims.text("sub").ok_or_else(|| rejected("there is no subject"))?;
+            let subject = claims.text("sub").ok_or_else(|| invalid_token("there is no subject"))?;
             let client = claims.text("client_id").or_else(|| claims.text("azp"));
             let mapped = MappedClaims::new(SubjectType::User, subject);
             Ok(mapped.client_id(client.unwrap_or(subject)))
@@ -127,6 +127,6 @@ impl fmt::Debug for MapClaims {
     }
 }
 
-pub(super) fn rejected(problem: &'static str) -> Error {
+pub(super) fn invalid_token(problem: &'static str) -> Error {
     Error::new(ErrorKind::InvalidToken, problem)
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
-use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, rejected};
+use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
-/// An issuer elsewhere whose tokens are accepted beside one's own.
+/// A trusted issuer: its tokens are accepted beside one's own.
 ///
 /// Its keys are fetched when a token of its needs them, and kept. They are fetched again ahead of
 /// their end and for a `kid` that is unknown, never more often than the cooldown allows, and one
@@ -134,7 +134,8 @@ impl TrustedIssuer {
     ) -> Self {
         self.map_claims(move |claims| {
             let claims = Value::Object(claims.as_object().clone());
-            map(serde_json::from_value(claims).map_err(|_| rejected("not of the host's type"))?)
+            map(serde_json::from_value(claims)
+                .map_err(|_| invalid_token("not of the host's type"))?)
         })
     }
 
@@ -180,7 +181,7 @@ impl TrustedIssuer {
         self
     }
 
-    pub(super) fn source(&self) -> Result<KeyLocation, Error> {
+    pub(super) fn key_location(&self) -> Result<KeyLocation, Error> {
         match &self.jwks_url {
             Some(url) => KeyLocation::jwks(url),
             None => KeyLocation::metadata_of(&self.issuer),
@@ -221,7 +222,7 @@ impl TrustedIssuer {
             ),
         ];
         match problems.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, problem)) => Err(Error::new(ErrorKind::Configuration, problem)),
+            Some((_, problem)) => Err(Error::configuration(problem)),
             None => Ok(()),
         }
     }

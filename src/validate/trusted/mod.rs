@@ -1,4 +1,4 @@
-//! Issuers elsewhere whose tokens are accepted beside the validator's own: what their claims mean,
+//! Trusted issuers, whose tokens are accepted beside the validator's own: what their claims mean,
 //! and their keys, which are fetched.
 
 mod claims;
@@ -16,9 +16,9 @@ pub use self::claims::{ForeignClaims, MappedClaims};
 pub use self::issuer::TrustedIssuer;
 
 impl ValidatorBuilder {
-    /// Accepts the tokens of an issuer elsewhere, too. Given several times, those of all of them.
+    /// Accepts the tokens of a trusted issuer, too. Given several times, those of all of them.
     pub fn trusted_issuer(mut self, issuer: TrustedIssuer) -> Self {
-        self.other_issuers.push(Arc::new(issuer));
+        self.trusted_issuers.push(Arc::new(issuer));
         self
     }
 }

@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
+use crate::jose::material::base64url;
 use crate::jose::{JoseHeader, VerifyingKey};
 use crate::token::claims::{self, Claims, Validated};
 use crate::token::identifier::TokenId;
-use crate::validate::other_issuers::{ForeignToken, IssuerSettings, KeyFetch, OtherIssuer};
+use crate::validate::issuers::{ForeignToken, IssuerSettings, IssuerVerifier, KeyFetch};
 use crate::validate::trusted::TrustedIssuer;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
 use crate::validate::trusted::issuer::TokenTypes;
@@ -44,9 +45,9 @@ impl IssuerSettings for TrustedIssuer {
         &self.issuer
     }
 
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error> {
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error> {
         self.check()?;
-        let fetcher = Fetcher::new(self.source()?, &self.policy)?;
+        let fetcher = Fetcher::new(self.key_location()?, &self.policy)?;
         let (provider, policy) = (Arc::clone(&self.provider), self.policy.clone());
         Ok(Box::new(PreparedIssuer {
             keys: Arc::new(RemoteKeys::new(fetcher, provider, policy, Arc::clone(clock))),
@@ -60,7 +61,7 @@ impl IssuerSettings for TrustedIssuer {
     }
 }
 
-impl OtherIssuer for PreparedIssuer {
+impl IssuerVerifier for PreparedIssuer {
     fn find_key(
         &self,
         header: &str,
@@ -140,7 +141,7 @@ impl ForeignToken for NamedToken {
             Some(_) => return Err(TokenFault::Claims),
             // A digest of the token stands in for the id.
             None => {
-                let digest = crate::jose::base64url(&Sha256::digest(text.as_bytes()));
+                let digest = base64url(&Sha256::digest(text.as_bytes()));
                 TokenId::from_signed_claim(&format!("sha256-{digest}"))
             }
         };

@@ -231,7 +231,7 @@ async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
     let jane = Entity::customer("jane", hash, CustomerId::new("cus_1").unwrap(), false).unwrap();
     let id = jane.id().clone();
     node.tokens.register(jane).await.unwrap();
-    // Taking back, removing the sessions, and telling those who keep copies of the credential.
+    // Revoking, removing the sessions, and telling those who keep copies of the credential.
     for step in 0..3 {
         let path = session_path(&node.session(|new| new).await);
         cluster.clock.advance(Duration::from_millis(1));

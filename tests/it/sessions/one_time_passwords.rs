@@ -23,7 +23,7 @@ fn retry_after(answer: &Answer) -> u64 {
 }
 
 #[tokio::test]
-async fn a_code_that_the_credential_asks_for_is_not_the_callers_to_reject() {
+async fn a_code_that_the_credential_asks_for_cannot_be_declined_by_the_caller() {
     let (fixture, server) = fixture().await;
     register_guarded_credential(&fixture, NAME).await;
     register_credential(&fixture, "open", |entity| entity).await;

@@ -29,7 +29,8 @@ pub struct ExchangeLayer<R = ProblemDetails> {
 }
 
 impl ExchangeLayer {
-    /// A layer that reads the cookie `__Host-session` and rejects requests without credentials.
+    /// Creates a layer that reads the cookie `__Host-session` and rejects requests without
+    /// credentials.
     pub fn new(tokens: TokenService) -> Self {
         Self { tokens, cookie: DEFAULT_COOKIE.into(), required: true, reject: ProblemDetails }
     }

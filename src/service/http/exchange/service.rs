@@ -48,7 +48,8 @@ impl<S, R> Exchange<S, R> {
         let (headers, extensions) = (request.headers(), request.extensions());
         let validator = self.tokens.own_tokens_validator();
         let authenticator = Authenticator { validator, headers, extensions };
-        let malformed = || Err(authenticator.reject(RejectionReason::MalformedCredentials));
+        let malformed =
+            || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials));
         let text = match credentials(headers) {
             Credentials::Malformed => return malformed(),
             Credentials::Bearer(bytes) => match token(bytes) {
@@ -59,7 +60,7 @@ impl<S, R> Exchange<S, R> {
                 Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
                 Cookie::Absent if self.required => {
-                    return Err(authenticator.reject(RejectionReason::MissingCredentials));
+                    return Err(authenticator.audit_rejection(RejectionReason::MissingCredentials));
                 }
                 Cookie::Absent => return Ok(Presented::Nothing),
             },
@@ -70,18 +71,19 @@ impl<S, R> Exchange<S, R> {
             return Ok(Presented::Jwt(validated, text.to_owned()));
         }
         AuthenticationToken::from_text(text).map(Presented::Session).map_err(|_| {
-            authenticator.reject_at(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession)
+            authenticator
+                .audit_rejection_of(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession)
         })
     }
 }
 
 /// What a request is authenticated with, and where it comes from.
-struct Edge {
+struct ExchangeAuthenticator {
     tokens: TokenService,
     address: Option<IpAddr>,
 }
 
-impl Edge {
+impl ExchangeAuthenticator {
     async fn authenticate(&self, presented: Presented) -> Result<Option<Authenticated>, Rejection> {
         let realm = self.tokens.issuer();
         let (validated, jwt) = match presented {
@@ -89,8 +91,8 @@ impl Edge {
             Presented::Jwt(validated, jwt) => (validated, jwt),
             Presented::Session(token) => {
                 let phantom = self.tokens.phantom_token(&token).await;
-                let reject = |error| self.reject(Rejection::of_error(&error, realm));
-                let phantom = phantom.map_err(reject)?;
+                let audited = |error| self.audit_rejection(Rejection::of_error(&error, realm));
+                let phantom = phantom.map_err(audited)?;
                 let attempt = Attempt::with(Operation::PHANTOM_TOKEN, &phantom.validated);
                 let attempt = Attempt { address: self.address, ..attempt };
                 audit::accepted_quietly(self.tokens.own_tokens_validator().subjects(), &attempt);
@@ -104,8 +106,8 @@ impl Edge {
         Ok(Some(Authenticated { validated, authorization }))
     }
 
-    /// Tells the audit log, and hands the rejection on.
-    fn reject(&self, rejection: Rejection) -> Rejection {
+    /// Writes the audit event of a rejection, and returns the rejection.
+    fn audit_rejection(&self, rejection: Rejection) -> Rejection {
         let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PHANTOM_TOKEN) };
         let (subjects, reason) =
             (self.tokens.own_tokens_validator().subjects(), rejection.reason());
@@ -142,11 +144,11 @@ where
         let (tokens, reject) = (self.tokens.clone(), self.reject.clone());
         let proxies = tokens.own_tokens_validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
-        let edge = Edge { tokens, address };
+        let authenticator = ExchangeAuthenticator { tokens, address };
         Box::pin(async move {
             let outcome = match presented {
-                Ok(presented) => edge.authenticate(presented).await,
-                Err(reason) => Err(Rejection::new(reason, edge.tokens.issuer())),
+                Ok(presented) => authenticator.authenticate(presented).await,
+                Err(reason) => Err(Rejection::new(reason, authenticator.tokens.issuer())),
             };
             match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
@@ -154,7 +156,7 @@ where
                     request.headers_mut().insert(AUTHORIZATION, authorization);
                 }
                 Ok(None) => {
-                    let realm = edge.tokens.issuer().into();
+                    let realm = authenticator.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
                 }
                 Err(rejection) => return Ok(reject.reject(&rejection)),

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::service::http::cookie::set_cookie;
 use crate::service::http::issue::layer::Delivery;
-use crate::service::http::issue::response::Pending;
+use crate::service::http::issue::response::PendingIssue;
 use crate::service::{IssuedToken, TokenService};
 
 pin_project! {
@@ -46,7 +46,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(context))?;
-        let Some(pending) = response.extensions_mut().remove::<Pending>() else {
+        let Some(pending) = response.extensions_mut().remove::<PendingIssue>() else {
             return Poll::Ready(Ok(response));
         };
         let issued = this.tokens.issue(pending.grant);

@@ -39,20 +39,21 @@ pub(super) enum Delivery {
 }
 
 impl IssueLayer {
-    /// A layer that answers tokens as JSON: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
+    /// Returns a layer that sends tokens as JSON:
+    /// `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
         Self { tokens, delivery: Delivery::Json, reject: ProblemDetails }
     }
 }
 
 impl<R> IssueLayer<R> {
-    /// Returns tokens in a header of that name, with no body: 204.
+    /// Sends tokens in a header of that name, with no body: 204.
     pub fn as_header(mut self, name: HeaderName) -> Self {
         self.delivery = Delivery::Header(name);
         self
     }
 
-    /// Returns tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
+    /// Sends tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
     /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     pub fn as_cookie(self) -> Self {
         self.as_cookie_named(DEFAULT_COOKIE, SameSite::default())

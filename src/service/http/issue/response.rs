@@ -29,14 +29,14 @@ pub struct Issue(pub Grant);
 
 /// What the layer finds in a response's extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingIssue {
     pub(super) grant: Grant,
     pub(super) location: Option<HeaderValue>,
 }
 
 impl Issue {
-    /// Returns a token, and then on to another page: 303 See Other (RFC 9110 §15.4.4), for a form
-    /// that was posted. For layers that issue as a header or a cookie.
+    /// Returns a response that issues the token and redirects: 303 See Other (RFC 9110 §15.4.4),
+    /// for a form that was posted. For layers that issue as a header or a cookie.
     ///
     /// ```
     /// use axum::response::Response;
@@ -49,18 +49,18 @@ impl Issue {
     /// ```
     #[must_use]
     pub fn see_other(self, location: HeaderValue) -> Response<Body> {
-        placeholder(Pending { grant: self.0, location: Some(location) })
+        placeholder(PendingIssue { grant: self.0, location: Some(location) })
     }
 }
 
 impl IntoResponse for Issue {
     fn into_response(self) -> Response<Body> {
-        placeholder(Pending { grant: self.0, location: None })
+        placeholder(PendingIssue { grant: self.0, location: None })
     }
 }
 
 /// What goes out where no layer replaces it.
-fn placeholder(pending: Pending) -> Response<Body> {
+fn placeholder(pending: PendingIssue) -> Response<Body> {
     let mut response = Response::new(Body::new(ForgottenLayer { told: false }));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -88,7 +88,7 @@ impl HttpBody for ForgottenLayer {
             "a handler answered `Issue`, and no IssueLayer has turned it into a token: mount one \
              with `Router::layer`, outside of the handler"
         );
-        let text = Bytes::from_static(b"The server is not set up right\n");
+        let text = Bytes::from_static(b"The server is misconfigured\n");
         Poll::Ready(Some(Ok(Frame::data(text))))
     }
 

@@ -1,4 +1,4 @@
-//! The answers of the routes for users and entities: one envelope, errors included.
+//! The answers of the routes for users and machine clients: one envelope, errors included.
 
 use axum::extract::State;
 use axum_core::response::Response;
@@ -40,11 +40,11 @@ impl Envelope {
                 }
                 return response::json(StatusCode::OK, &body);
             }
-            Err(rejection) => rejection.into_details(&self.realm),
+            Err(error) => error.into_details(&self.realm),
         };
-        let (status, _, title) = details.answer;
+        let (status, _, title) = details.problem_type;
         let (status, message) = match status {
-            // The documents know no other status for what is wrong with fields.
+            // The documented routes have no other status for what is wrong with fields.
             StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, details.message),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 (status, format!("{title}, try again later"))

@@ -5,12 +5,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::guard::rejection::{Rejection, RejectionReason, challenge, retry_after};
-use crate::service::http::rejection::{Answer, log_fault};
+use crate::service::http::rejection::{ProblemType, log_fault};
 use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
 pub(super) enum RouteError {
-    /// The path has these methods alone.
+    /// The path does not have the request's method; it has these.
     Method(&'static str),
     Body(BodyFault),
     /// The bearer token is missing or not accepted.
@@ -20,7 +20,7 @@ pub(super) enum RouteError {
 
 /// What a rejected request is told.
 pub(super) struct Details {
-    pub(super) answer: Answer,
+    pub(super) problem_type: ProblemType,
     pub(super) message: String,
     pub(super) headers: HeaderMap,
     pub(super) invalid_fields: Vec<InvalidField>,
@@ -31,8 +31,9 @@ impl RouteError {
         match self {
             Self::Method(allowed) => {
                 let title = "The method is not allowed";
-                let answer = (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
-                let mut details = Details::new(answer, format!("This route takes {allowed} alone"));
+                let problem_type = (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
+                let mut details =
+                    Details::new(problem_type, format!("This route allows only {allowed}"));
                 details.headers.insert(ALLOW, HeaderValue::from_static(allowed));
                 details
             }
@@ -40,8 +41,8 @@ impl RouteError {
             Self::Bearer(reason) => {
                 let rejection = Rejection::new(reason, realm);
                 let (_, kind, title) = match reason {
-                    RejectionReason::Unavailable => ErrorKind::Unavailable.answer(),
-                    _ => ErrorKind::InvalidToken.answer(),
+                    RejectionReason::Unavailable => ErrorKind::Unavailable.problem_type(),
+                    _ => ErrorKind::InvalidToken.problem_type(),
                 };
                 let details = Details::new((rejection.status(), kind, title), rejection.message());
                 Details { headers: rejection.headers(), ..details }
@@ -52,13 +53,13 @@ impl RouteError {
 }
 
 impl Details {
-    fn new(answer: Answer, message: impl Into<String>) -> Self {
+    fn new(problem_type: ProblemType, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { answer, message, headers: HeaderMap::new(), invalid_fields: Vec::new() }
+        Self { problem_type, message, headers: HeaderMap::new(), invalid_fields: Vec::new() }
     }
 
     fn of_body_fault(fault: BodyFault) -> Self {
-        let (answer, message) = match fault {
+        let (problem_type, message) = match fault {
             BodyFault::UnsupportedMediaType => {
                 let title = "The media type is not supported";
                 (
@@ -75,14 +76,14 @@ impl Details {
                 "The request's body took too long",
             ),
             BodyFault::Aborted => {
-                (ErrorKind::InvalidRequest.answer(), "The request's body broke off")
+                (ErrorKind::InvalidRequest.problem_type(), "The request's body is incomplete")
             }
         };
-        Self::new(answer, message)
+        Self::new(problem_type, message)
     }
 
     fn of_error(error: &Error, realm: &str) -> Self {
-        let answer @ (status, ..) = error.kind().answer();
+        let problem_type @ (status, ..) = error.kind().problem_type();
         log_fault(error, status);
         let message = match status {
             StatusCode::NOT_FOUND => "There is no such authentication token".to_owned(),
@@ -105,7 +106,7 @@ impl Details {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(RETRY_AFTER, retry_after(error.retry_after()));
         }
-        Self { answer, message, headers, invalid_fields: error.invalid_fields().to_vec() }
+        Self { problem_type, message, headers, invalid_fields: error.invalid_fields().to_vec() }
     }
 }
 

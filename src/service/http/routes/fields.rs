@@ -6,12 +6,19 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
 use crate::token::acl::Acl;
 
-/// A text that is there and not blank.
-pub(super) fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+/// Returns a text that is there and not blank.
+pub(super) fn nonblank_text(
+    members: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<String>, String> {
+    let text = text(members, name)?.filter(|text| !text.trim().is_empty());
+    Ok(text.map(str::to_owned))
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
     match members.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(wrong_type(name, "a string")),
     }
 }
@@ -38,11 +45,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
-        match self.members.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(wrong_type(name, "a string")),
-        }
+        text(self.members, name)
     }
 
     /// Reads a text that has to be there and not blank.

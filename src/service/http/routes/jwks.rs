@@ -3,13 +3,12 @@
 use axum::extract::{Request, State};
 use axum_core::body::Body;
 use axum_core::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::guard::rejection::RejectionReason;
+use crate::jose::material::base64url;
 use crate::service::TokenService;
 use crate::service::http::routes::problem;
 
@@ -19,7 +18,7 @@ pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -
         return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));
     }
     let set = tokens.jwks();
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(set.as_bytes())));
+    let etag = format!("\"{}\"", base64url(&Sha256::digest(set.as_bytes())));
     let known = request.headers().get_all(IF_NONE_MATCH).iter().any(|value| {
         // RFC 9110 §13.1.2: compared weakly.
         let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

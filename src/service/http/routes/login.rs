@@ -8,7 +8,7 @@ use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields;
-use crate::service::http::routes::path_context::PathContext;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::password::Password;
 use crate::service::model::secret::Secret;
 use crate::service::{IssuedToken, TokenService};
@@ -24,10 +24,10 @@ pub(super) async fn user(State(tokens): State<TokenService>, request: Request) -
 async fn try_user(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
     let missing = "User Id/Password is missing in the request";
     let names = ["username", "password"];
-    let (path, [username, password]) = pair(tokens, request, names, missing).await?;
+    let (route, [username, password]) = pair(tokens, request, names, missing).await?;
     let too_long = |_| "password must be at most 1024 bytes long".to_owned();
     let password = Password::new(password).map_err(too_long)?;
-    let token = tokens.issue_user_token(&username, password, &path.context).await?;
+    let token = tokens.issue_user_token(&username, password, &route.request).await?;
     Ok(members_of(&token))
 }
 
@@ -39,12 +39,12 @@ pub(super) async fn entity(State(tokens): State<TokenService>, request: Request)
 
 async fn try_entity(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
     let missing = "Entity Id/Secret is missing in the request";
-    let (path, [id, secret]) = pair(tokens, request, ["id", "secret"], missing).await?;
+    let (route, [id, secret]) = pair(tokens, request, ["id", "secret"], missing).await?;
     if secret.len() > Secret::MAX_LEN {
         return Err("secret must be at most 1024 bytes long".to_owned().into());
     }
     let secret = Secret::presented(secret);
-    let token = tokens.issue_machine_token(&id, &secret, &path.context).await?;
+    let token = tokens.issue_machine_token(&id, &secret, &route.request).await?;
     Ok(members_of(&token))
 }
 
@@ -54,14 +54,14 @@ async fn pair(
     request: Request,
     names: [&str; 2],
     missing: &str,
-) -> Result<(PathContext, [String; 2]), RouteError> {
+) -> Result<(RouteContext, [String; 2]), RouteError> {
     let (mut parts, body) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, FORMS, tokens.policy()).await?;
     let members = received.members()?;
-    let [first, second] = names.map(|name| fields::text(&members, name));
+    let [first, second] = names.map(|name| fields::nonblank_text(&members, name));
     match (first?, second?) {
-        (Some(first), Some(second)) => Ok((path, [first, second])),
+        (Some(first), Some(second)) => Ok((route, [first, second])),
         _ => Err(missing.to_owned().into()),
     }
 }

@@ -7,9 +7,9 @@ mod error;
 mod fields;
 mod jwks;
 mod login;
-mod path_context;
 mod problem;
 mod response;
+mod route_context;
 mod secrets;
 
 use axum::Router;
@@ -28,8 +28,8 @@ impl TokenService {
     /// | method and path | what it does |
     /// |---|---|
     /// | `POST /user/token/generate` | a user's token for name and password |
-    /// | `POST /entity/token/generate` | an entity's token for id and secret |
-    /// | `POST /entity/secret/read` | an entity's secret, for a user who may read it |
+    /// | `POST /entity/token/generate` | a machine client's token for id and secret |
+    /// | `POST /entity/secret/read` | a machine client's secret, for a user who may read it |
     /// | `POST /entity/secret/reset` | a new secret, for a user who may reset it |
     /// | `POST /authentication-tokens` | a session of a customer, for name and password or on a bearer's word |
     /// | `GET /authentication-tokens` | the live sessions, for a bearer who may list them |
@@ -39,8 +39,8 @@ impl TokenService {
     /// | `POST /authentication-tokens/{token}/one-time-password` | another one-time password |
     /// | `GET /.well-known/jwks.json` | the public keys (RFC 7517) |
     ///
-    /// Errors of the routes for users and entities are in the envelope of their answers; those for
-    /// authentication tokens are problem details (RFC 9457), whose `type` is the policy's
+    /// Errors of the routes for users and machine clients are in the envelope of their answers;
+    /// those for authentication tokens are problem details (RFC 9457), whose `type` is the policy's
     /// `problem_type_base` and then one of these:
     ///
     /// | `type` ends in | status | when |

@@ -12,9 +12,9 @@ use crate::service::http::routes::error::RouteError;
 
 /// Returns the response, or what a rejected request is told.
 pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError>) -> Response {
-    outcome.unwrap_or_else(|rejection| {
-        let details = rejection.into_details(tokens.issuer());
-        let (status, kind, title) = details.answer;
+    outcome.unwrap_or_else(|error| {
+        let details = error.into_details(tokens.issuer());
+        let (status, kind, title) = details.problem_type;
         let is_of_fields = !details.invalid_fields.is_empty();
         let problem = Problem {
             kind: &format!("{}{kind}", tokens.policy().problem_type_base),

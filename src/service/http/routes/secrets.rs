@@ -1,4 +1,4 @@
-//! Reading and resetting an entity's secret.
+//! Reading and resetting a machine client's secret.
 
 use axum::extract::{Request, State};
 use axum_core::response::Response;
@@ -9,7 +9,7 @@ use crate::guard::authenticate::Authenticator;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
-use crate::service::http::routes::path_context::PathContext;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::{IssuedSecret, TokenService};
 
 /// `POST /entity/secret/read`
@@ -30,7 +30,7 @@ enum SecretOperation {
 
 async fn answer(tokens: &TokenService, request: Request, operation: SecretOperation) -> Response {
     let (mut parts, body) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
         Ok(received) => received,
         Err(fault) => return Envelope::new(tokens, None).answer(Err(fault.into())),
@@ -41,8 +41,8 @@ async fn answer(tokens: &TokenService, request: Request, operation: SecretOperat
     let envelope = Envelope::new(tokens, transaction_id);
     let answering = async {
         let manager = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
-        let wanted = Wanted::read(&members?, tokens)?;
-        let (id, days, context) = (&wanted.entity_id, wanted.expiry_days, &path.context);
+        let asked = SecretRequest::read(&members?, tokens)?;
+        let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route.request);
         let secret = match operation {
             SecretOperation::Read => tokens.read_secret(&manager, id, days, context).await,
             SecretOperation::Reset => tokens.reset_secret(&manager, id, days, context).await,
@@ -67,18 +67,19 @@ fn local_time(time: Timestamp) -> String {
     time.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
 
-/// What is asked for.
-struct Wanted {
+/// The body of a request, checked.
+struct SecretRequest {
     entity_id: String,
     expiry_days: Option<u64>,
 }
 
-impl Wanted {
+impl SecretRequest {
     fn read(members: &Map<String, Value>, tokens: &TokenService) -> Result<Self, String> {
         let required = |name: &str| {
-            fields::text(members, name)?.ok_or_else(|| format!("{name} is missing in the request"))
+            fields::nonblank_text(members, name)?
+                .ok_or_else(|| format!("{name} is missing in the request"))
         };
-        let entity_id = fields::text(members, "entityId")?
+        let entity_id = fields::nonblank_text(members, "entityId")?
             .ok_or_else(|| "Entity Id is missing in the request".to_owned())?;
         if !is_version_one(&required("ver")?) {
             return Err("ver must be 1.x.y".to_owned());

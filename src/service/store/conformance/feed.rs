@@ -72,7 +72,7 @@ pub(super) async fn the_feed_gives_everything_to_each_reader(store: &dyn Session
     }
 }
 
-/// How much one read answers is the store's own business: whoever goes on until that was all has
+/// How much one read returns is the store's own business: whoever goes on until that was all has
 /// everything that was published before.
 pub(super) async fn a_feed_that_is_followed_while_others_publish_loses_nothing(
     store: &Arc<dyn SessionStore>,

@@ -118,7 +118,7 @@ fn session() -> Session {
     session_of(&CustomerId::new(unique()).unwrap(), now())
 }
 
-/// Runs as many futures at once as there are racers, and answers how many were true.
+/// Runs as many futures at once as there are racers, and returns how many were true.
 async fn race<F>(mut runner: impl FnMut() -> F) -> usize
 where
     F: Future<Output = bool> + Send + 'static,
@@ -131,7 +131,7 @@ where
     winners
 }
 
-/// Whether it succeeded; losing is a conflict and nothing else.
+/// Returns whether it succeeded; losing is a conflict and nothing else.
 #[track_caller]
 fn won(outcome: Result<(), StoreError>) -> bool {
     match outcome {

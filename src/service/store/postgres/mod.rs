@@ -13,13 +13,13 @@ use sqlx::postgres::{PgConnection, PgPoolOptions};
 use sqlx::{Connection as _, SqlStr};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
-use crate::service::store::postgres::notifications::ring_for_notifications;
+use crate::service::store::postgres::notifications::forward_notifications;
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
@@ -95,7 +95,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where it is no URL of a Postgres database.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no URL of a
+    /// Postgres database.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, &TableNames::default())
     }
@@ -104,9 +105,10 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for names that are none.
+    /// Those of [`connect`](Self::connect), and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
-        let invalid = || Error::new(ErrorKind::Configuration, "not a URL of a Postgres database");
+        let invalid = || Error::configuration("not a URL of a Postgres database");
         // The driver takes a URL of whatever scheme.
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(invalid());
@@ -145,7 +147,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for names that are none.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
         let tables = names.check()?;
         let revocations = tables.table("revocations");
@@ -176,8 +178,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the database is out of reach or does not allow it,
-    /// [`ErrorKind::Configuration`] where its tables are of a later release.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach
+    /// or does not allow it, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
+    /// its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut known = 0;
         let migration = async {
@@ -225,7 +228,7 @@ impl PostgresStore {
         &self.inner.pool
     }
 
-    /// Whether the call is worth making again.
+    /// Returns whether the call is worth making again.
     fn is_lost(error: &sqlx::Error) -> bool {
         is_gone(error) || is_transaction_conflict(error)
     }
@@ -245,7 +248,7 @@ impl PostgresStore {
         let (database, channel) = (inner.pool.connect_options(), inner.channel.clone());
         let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&notifier))
+            forward_notifications(Arc::clone(&database), channel.clone(), Arc::clone(&notifier))
         });
     }
 
@@ -269,7 +272,7 @@ async fn answers_within(limit: Duration, connection: &mut PgConnection) -> Resul
     }
 }
 
-/// Whether the connection is gone.
+/// Returns whether the connection is gone.
 fn is_gone(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
@@ -281,7 +284,7 @@ fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether transactions were in each other's way, so that the server undid this one.
+/// Returns whether transactions were in each other's way, so that the server undid this one.
 fn is_transaction_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))

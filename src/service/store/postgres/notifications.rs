@@ -1,4 +1,4 @@
-//! Notifications of what was published, and the notifier that they ring.
+//! Listens to the database for what was published, and wakes the notifier.
 
 use std::io;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ const QUIET: Duration = Duration::from_secs(30);
 /// How long that may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Rings for as long as the database can be listened to, over a connection of its own: one that is
-/// waited on for ever must not take a place among the others.
-pub(super) async fn ring_for_notifications(
+/// Notifies for as long as the database can be listened to, over a connection of its own: one that
+/// is waited on for ever must not take a place among the others.
+pub(super) async fn forward_notifications(
     database: Arc<PgConnectOptions>,
     channel: String,
     notifier: Arc<Notifier>,

@@ -1,4 +1,4 @@
-//! Entities, sessions, revocations and signing keys as text, for stores that keep them as documents.
+//! Entities, sessions, revocations and signing keys as text, for stores that last.
 //!
 //! The form is JSON and private: what is in it may change with any release, and is read by this
 //! module alone. Every record carries the number of its form. A release reads all forms that there

@@ -10,7 +10,7 @@ use redis::{
     Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisFuture, RedisResult, Value,
 };
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a command is waited for. Less than the service's deadline.
@@ -49,8 +49,8 @@ impl Servers {
             .map_err(|_| invalid())
     }
 
-    /// A connection that is shared by all callers, and is made when it is first used. It finds
-    /// most of its losses out by itself; see [`Calls`](super::calls::Calls) for the others.
+    /// A connection that is shared by all callers, and is made when it is first used. It finds most
+    /// of its losses out by itself; see [`RedisClient`](super::client::RedisClient) for the others.
     pub(super) fn connect(&self, response_timeout: Duration) -> RedisResult<Connection> {
         match self {
             Self::Single(client) => {
@@ -89,7 +89,7 @@ fn tcp_settings() -> TcpSettings {
 
 /// The URL is not quoted: it may hold a password.
 fn invalid() -> Error {
-    Error::new(ErrorKind::Configuration, "not a URL of a Redis server")
+    Error::configuration("not a URL of a Redis server")
 }
 
 #[derive(Clone)]

@@ -14,7 +14,7 @@ impl EntityStore for RedisStore {
     }
 
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        let record = self.inner.records.record(&self.inner.keys.entity(id)).await?;
+        let record = self.inner.records.get(&self.inner.keys.entity(id)).await?;
         record.as_deref().map(record::read_entity).transpose()
     }
 
@@ -39,7 +39,7 @@ impl RedisStore {
         Ok(VersionedRecord {
             key: self.inner.keys.entity(entity.id()),
             version: entity.version(),
-            record: record::write_entity(entity)?,
+            text: record::write_entity(entity)?,
             session: None,
         })
     }

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 const BLOCK: Duration = Duration::from_secs(5);
 /// How many entries are read at a time, and removed at a time.
 const BATCH_LEN: usize = 1_000;
-/// How many entries one read answers, about: all that it has to do before its deadline.
+/// About how many entries one read returns: all that it has to do before its deadline.
 const MOST_AT_ONCE: usize = 5_000;
 
 /// Where an entry stands in the stream: milliseconds, and a count within them.
@@ -62,7 +62,7 @@ impl RedisStore {
         let arguments = [until, record::write_event(event)?];
         // Twice, where an answer was lost, is harmless.
         let published =
-            inner.calls.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
+            inner.client.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
         let _id: String = published.value;
         Ok(())
     }
@@ -73,10 +73,10 @@ impl RedisStore {
         wait: Duration,
     ) -> Result<FeedPage, StoreError> {
         let inner = &self.inner;
-        let (servers, feed) = (inner.calls.servers().clone(), inner.keys.feed());
+        let (servers, feed) = (inner.client.servers().clone(), inner.keys.feed());
         let notifier = Arc::clone(&inner.notifier);
         inner.listener.ensure_listening(move || {
-            ring_for_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
+            notify_of_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
         });
         inner.notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
     }
@@ -116,7 +116,7 @@ impl RedisStore {
         let inner = &self.inner;
         let arguments = [first.to_owned(), BATCH_LEN.to_string()];
         let (history, last, ids, records) =
-            inner.calls.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
+            inner.client.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
         Ok(Batch { history, last, ids, records })
     }
 
@@ -124,13 +124,13 @@ impl RedisStore {
         let inner = &self.inner;
         let arguments = [now.as_micros().to_string(), BATCH_LEN.to_string()];
         let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
-        inner.calls.run(&inner.trim_feed, &[&feed, &ends], &arguments).await
+        inner.client.run(&inner.trim_feed, &[&feed, &ends], &arguments).await
     }
 }
 
-/// Rings for as long as the server can be listened to, over a connection of its own: who waits in
-/// a server keeps its whole connection waiting.
-async fn ring_for_entries(
+/// Notifies for as long as the server can be listened to, over a connection of its own: who waits
+/// in a server keeps its whole connection waiting.
+async fn notify_of_entries(
     servers: Servers,
     feed: String,
     notifier: Arc<Notifier>,

@@ -1,8 +1,6 @@
 //! What is kept under which key.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
+use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::StoreError;
@@ -71,7 +69,7 @@ impl RedisKeys {
 
 /// A session's key as text. All are of one length.
 pub(super) fn text_of(key: &SessionKey) -> String {
-    URL_SAFE_NO_PAD.encode(key.as_bytes())
+    base64url(key.as_bytes())
 }
 
 /// Length of 32 bytes in base64.
@@ -79,12 +77,12 @@ const KEY_LEN: usize = 43;
 
 /// A session as the indexes by age have it: its key, and its public id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct AgeIndexEntry {
     pub(super) key: String,
     pub(super) id: String,
 }
 
-impl Listed {
+impl AgeIndexEntry {
     pub(super) fn parse(member: &str) -> Option<Self> {
         let (key, id) = member.split_at_checked(KEY_LEN)?;
         Some(Self { key: key.to_owned(), id: id.to_owned() })
@@ -98,14 +96,14 @@ impl Listed {
 /// A session as the index of ends has it: with all that is needed to clean the other indexes,
 /// although the session itself is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Indexed {
+pub(super) struct EndIndexEntry {
     pub(super) key: String,
     pub(super) session_id: SessionId,
     pub(super) customer_id: CustomerId,
     pub(super) organization_id: Option<OrganizationId>,
 }
 
-impl Indexed {
+impl EndIndexEntry {
     pub(super) fn of(session: &Session) -> Self {
         Self {
             key: text_of(&session.key),
@@ -123,8 +121,8 @@ impl Indexed {
     }
 
     /// The same session, as the indexes by age have it.
-    pub(super) fn listed(&self) -> Listed {
-        Listed { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
+    pub(super) fn listed(&self) -> AgeIndexEntry {
+        AgeIndexEntry { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
     }
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {

@@ -1,6 +1,6 @@
 //! All stores in Redis or Valkey: any number of machines, over one server or a cluster.
 
-mod calls;
+mod client;
 mod connection;
 mod entities;
 mod feed;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::store::StoreError;
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
-use crate::service::store::redis::calls::{Acknowledgement, Calls, Script};
+use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script};
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
@@ -110,7 +110,7 @@ pub struct RedisStore {
 
 struct Inner {
     keys: RedisKeys,
-    calls: Arc<Calls>,
+    client: Arc<RedisClient>,
     records: VersionedRecords,
     purge: Script,
     publish: Script,
@@ -164,7 +164,9 @@ impl RedisStore {
         options: RedisOptions,
     ) -> Result<Self, Error> {
         if options.acknowledgement.is_some() {
-            return Err(configuration("a cluster waits for replicas by min-replicas-to-write"));
+            return Err(Error::configuration(
+                "a cluster waits for replicas by min-replicas-to-write",
+            ));
         }
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         Self::new(Servers::cluster(&urls)?, options)
@@ -173,26 +175,29 @@ impl RedisStore {
     fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
         let prefix = options.prefix;
         if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
-            return Err(configuration("a prefix of keys is 1 to 64 bytes, without braces"));
+            return Err(Error::configuration("a prefix of keys is 1 to 64 bytes, without braces"));
         }
         let waits_well = |acknowledgement: &Acknowledgement| {
             (SHORTEST_WAIT..=LONGEST_WAIT).contains(&acknowledgement.timeout)
         };
         if !options.acknowledgement.as_ref().is_none_or(waits_well) {
-            return Err(configuration("replicas are waited for from a millisecond to a second"));
+            return Err(Error::configuration(
+                "replicas are waited for from a millisecond to a second",
+            ));
         }
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(configuration("a Redis store is made within a tokio runtime"));
+            return Err(Error::configuration("a Redis store is made within a tokio runtime"));
         }
-        let calls = Calls::new(servers, options.acknowledgement).map_err(|error| {
-            configuration("a Redis server cannot be connected to like this").with_source(error)
+        let client = RedisClient::new(servers, options.acknowledgement).map_err(|error| {
+            Error::configuration("a Redis server cannot be connected to like this")
+                .with_source(error)
         })?;
-        let calls = Arc::new(calls);
+        let client = Arc::new(client);
         Ok(Self {
             inner: Arc::new(Inner {
                 keys: RedisKeys { prefix },
-                records: VersionedRecords::new(Arc::clone(&calls)),
-                calls,
+                records: VersionedRecords::new(Arc::clone(&client)),
+                client,
                 purge: Script::new(include_str!("scripts/purge.lua")),
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
@@ -217,26 +222,26 @@ impl RedisStore {
                 .with_source(error)
         })?;
         if found > VERSION {
-            return Err(configuration("what the Redis server holds is of a later release"));
+            return Err(Error::configuration("what the Redis server holds is of a later release"));
         }
         self.warn_of_eviction().await;
         Ok(())
     }
 
     async fn mark_version(&self) -> Result<u32, StoreError> {
-        let Inner { keys, calls, .. } = &*self.inner;
-        let _is_first: bool = calls.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        calls.query(&Cmd::get(keys.version())).await
+        let Inner { keys, client, .. } = &*self.inner;
+        let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
+        client.query(&Cmd::get(keys.version())).await
     }
 
     async fn warn_of_eviction(&self) {
-        let calls = &self.inner.calls;
-        if calls.servers().are_a_cluster() {
+        let client = &self.inner.client;
+        if client.servers().are_a_cluster() {
             // Its servers answer each for itself.
             return;
         }
         // Not every user may ask.
-        let memory: Result<String, _> = calls.query(redis::cmd("INFO").arg("memory")).await;
+        let memory: Result<String, _> = client.query(redis::cmd("INFO").arg("memory")).await;
         if memory.is_ok_and(|memory| may_evict(&memory)) {
             tracing::warn!(
                 "the Redis server throws out what it holds where memory runs short: sessions get \
@@ -246,13 +251,9 @@ impl RedisStore {
     }
 }
 
-/// Whether a server may throw out what it holds, by what it answers to `INFO memory`.
+/// Returns whether a server may throw out what it holds, by what it answers to `INFO memory`.
 fn may_evict(memory: &str) -> bool {
     !memory.contains("\nmaxmemory:0\r") && !memory.contains("maxmemory_policy:noeviction")
-}
-
-fn configuration(problem: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, problem)
 }
 
 /// Shows the prefix. What is under it is not known without asking.

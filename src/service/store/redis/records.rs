@@ -10,9 +10,8 @@ use std::time::Duration;
 use redis::Cmd;
 
 use crate::service::store::StoreError;
-use crate::service::store::redis::calls::{Calls, Script};
-use crate::service::store::retry::Retried;
-use crate::service::store::retry::answer_lost;
+use crate::service::store::redis::client::{RedisClient, Script};
+use crate::service::store::retry::{Retried, answer_lost};
 
 /// How long what was taken is kept aside for its taker. Longer than a call is made again.
 const TAKEN_RECORD_TTL: Duration = Duration::from_secs(10);
@@ -22,7 +21,7 @@ const TAKEN_RECORD_TTL: Duration = Duration::from_secs(10);
 pub(super) struct VersionedRecord<'a> {
     pub(super) key: String,
     pub(super) version: u64,
-    pub(super) record: String,
+    pub(super) text: String,
     /// What is known of a session beside its record. Others have none, and are kept for ever.
     pub(super) session: Option<SessionFields<'a>>,
 }
@@ -46,16 +45,16 @@ pub(super) enum Taken {
 }
 
 pub(super) struct VersionedRecords {
-    calls: Arc<Calls>,
+    client: Arc<RedisClient>,
     insert: Script,
     replace: Script,
     take: Script,
 }
 
 impl VersionedRecords {
-    pub(super) fn new(calls: Arc<Calls>) -> Self {
+    pub(super) fn new(client: Arc<RedisClient>) -> Self {
         Self {
-            calls,
+            client,
             insert: Script::new(include_str!("scripts/insert.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
             take: Script::new(include_str!("scripts/take.lua")),
@@ -63,10 +62,10 @@ impl VersionedRecords {
     }
 
     pub(super) async fn insert(&self, record: &VersionedRecord<'_>) -> Result<(), StoreError> {
-        let arguments = written(record);
+        let arguments = write_arguments(record);
         let keys = [&*record.key];
         let Retried { value: inserted, is_repeated } =
-            self.calls.run_and_wait(&self.insert, &keys, &arguments).await?;
+            self.client.run_and_wait(&self.insert, &keys, &arguments).await?;
         if inserted { Ok(()) } else { Err(conflict(is_repeated)) }
     }
 
@@ -76,11 +75,11 @@ impl VersionedRecords {
         record: &VersionedRecord<'_>,
         expected_version: u64,
     ) -> Result<Option<u64>, StoreError> {
-        let mut arguments = written(record);
+        let mut arguments = write_arguments(record);
         arguments.push(expected_version.to_string());
         let keys = [&*record.key];
         let Retried { value, is_repeated } =
-            self.calls.run_and_wait(&self.replace, &keys, &arguments).await?;
+            self.client.run_and_wait(&self.replace, &keys, &arguments).await?;
         let (replaced, end): (bool, String) = value;
         if replaced { Ok(end.parse().ok()) } else { Err(conflict(is_repeated)) }
     }
@@ -93,12 +92,12 @@ impl VersionedRecords {
         id: Option<&str>,
     ) -> Result<Taken, StoreError> {
         let arguments = [
-            writer(),
+            new_writer_id(),
             version.map(|version| version.to_string()).unwrap_or_default(),
             id.unwrap_or_default().to_owned(),
             TAKEN_RECORD_TTL.as_millis().to_string(),
         ];
-        let taken = self.calls.run_and_wait(&self.take, &[key], &arguments).await?;
+        let taken = self.client.run_and_wait(&self.take, &[key], &arguments).await?;
         let (found, record): (i64, Option<String>) = taken.value;
         Ok(match (found, record) {
             (1, Some(record)) => Taken::Record(record),
@@ -107,8 +106,8 @@ impl VersionedRecords {
         })
     }
 
-    pub(super) async fn record(&self, key: &str) -> Result<Option<String>, StoreError> {
-        self.calls.query(&Cmd::hget(key, "record")).await
+    pub(super) async fn get(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.client.query(&Cmd::hget(key, "record")).await
     }
 }
 
@@ -118,23 +117,23 @@ fn conflict(is_repeated: bool) -> StoreError {
     if is_repeated { answer_lost() } else { StoreError::Conflict }
 }
 
-/// What a script that writes is told.
-fn written(record: &VersionedRecord<'_>) -> Vec<String> {
+/// Returns the arguments of a script that writes.
+fn write_arguments(record: &VersionedRecord<'_>) -> Vec<String> {
     let (id, end, keep_for) = match &record.session {
         Some(session) => (session.id, session.end, session.keep_for.as_millis().to_string()),
         None => ("", 0, String::new()),
     };
     vec![
-        writer(),
+        new_writer_id(),
         record.version.to_string(),
-        record.record.clone(),
+        record.text.clone(),
         id.to_owned(),
         end.to_string(),
         keep_for,
     ]
 }
 
-/// The name of one write, and of its repetitions.
-fn writer() -> String {
+/// Returns a name for one write, and its repetitions.
+fn new_writer_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }

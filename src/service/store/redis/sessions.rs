@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::redis::keys::{Indexed, Listed, text_of};
+use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
@@ -34,7 +34,7 @@ const CLEANING_PAUSE: Duration = Duration::from_millis(20);
 /// Sessions that were taken, whose index entries are still to be cleaned, and who does it.
 #[derive(Default)]
 pub(super) struct TakenSessions {
-    sessions: Vec<Indexed>,
+    sessions: Vec<EndIndexEntry>,
     cleaning: Option<JoinHandle<()>>,
 }
 
@@ -48,7 +48,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        let record = self.inner.records.record(&self.inner.keys.session(&text_of(key))).await?;
+        let record = self.inner.records.get(&self.inner.keys.session(&text_of(key))).await?;
         record.as_deref().map(record::read_session).transpose()
     }
 
@@ -78,7 +78,7 @@ impl SessionStore for RedisStore {
 
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let key: Option<String> =
-            self.inner.calls.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
+            self.inner.client.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
         let Some(key) = key else { return Ok(None) };
         self.take_and_clean_later(&self.inner.keys.session(&key), None, Some(id.as_str())).await
     }
@@ -95,7 +95,7 @@ impl SessionStore for RedisStore {
             (None, Some(organization_id)) => keys.organization(organization_id),
             (None, None) => keys.sessions(),
         };
-        let members: Vec<String> = self.inner.calls.query(&Cmd::zrange(index, 0, -1)).await?;
+        let members: Vec<String> = self.inner.client.query(&Cmd::zrange(index, 0, -1)).await?;
         let mut listed = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
         let (mut sessions, mut total) = (Vec::new(), 0);
         while let Some(session) = listed.try_next().await? {
@@ -119,14 +119,14 @@ impl SessionStore for RedisStore {
         let index = self.inner.keys.customer(customer_id);
         let before = format!("({}", before.as_micros());
         let members: Vec<String> =
-            self.inner.calls.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
+            self.inner.client.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
         let taking = stream::iter(members).map(async |member: String| {
-            let Some(listed) = Listed::parse(&member) else { return Ok(None) };
+            let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
             let key = self.inner.keys.session(&listed.key);
             let Some(session) = self.take_session(&key, None, Some(&listed.id)).await? else {
                 return Ok(None);
             };
-            self.clean_or_leave(&Indexed::of(&session)).await;
+            self.clean_or_leave(&EndIndexEntry::of(&session)).await;
             Ok(Some(session))
         });
         let taken: Vec<Result<_, StoreError>> = taking.buffer_unordered(AT_ONCE).collect().await;
@@ -152,7 +152,7 @@ impl SessionStore for RedisStore {
             0,
             PURGE_LIMIT,
         );
-        let ended: Vec<String> = self.inner.calls.query(&ended).await?;
+        let ended: Vec<String> = self.inner.client.query(&ended).await?;
         let found = u64::try_from(ended.len()).unwrap_or(u64::MAX);
         let purging = stream::iter(ended).map(|member| self.purge(member, now));
         let purged: Vec<Result<(), StoreError>> = purging.buffer_unordered(AT_ONCE).collect().await;
@@ -176,7 +176,7 @@ impl RedisStore {
         Ok(VersionedRecord {
             key: self.inner.keys.session(&text_of(&session.key)),
             version: session.version,
-            record: record::write_session(session)?,
+            text: record::write_session(session)?,
             session: Some(SessionFields {
                 id: session.id.as_str(),
                 end: session.expires_at.as_micros(),
@@ -187,7 +187,7 @@ impl RedisStore {
 
     async fn index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
-        let indexed = Indexed::of(session);
+        let indexed = EndIndexEntry::of(session);
         let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
         let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
         let mut commands = vec![
@@ -199,13 +199,13 @@ impl RedisStore {
         if let Some(organization_id) = &session.organization_id {
             commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
         }
-        self.inner.calls.query_all(&commands).await
+        self.inner.client.query_all(&commands).await
     }
 
     /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,
     /// purging finds the rest.
-    async fn clean(&self, indexed: &Indexed) -> Result<(), StoreError> {
-        let (keys, calls) = (&self.inner.keys, &self.inner.calls);
+    async fn clean(&self, indexed: &EndIndexEntry) -> Result<(), StoreError> {
+        let (keys, client) = (&self.inner.keys, &self.inner.client);
         let member = indexed.listed().to_member();
         let mut commands = vec![
             Cmd::del(keys.session_id(&indexed.session_id)),
@@ -215,8 +215,8 @@ impl RedisStore {
         if let Some(organization_id) = &indexed.organization_id {
             commands.push(Cmd::zrem(keys.organization(organization_id), &member));
         }
-        calls.query_all(&commands).await?;
-        calls.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
+        client.query_all(&commands).await?;
+        client.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
 
     /// Takes a session, whose index entries are cleaned later.
@@ -228,7 +228,7 @@ impl RedisStore {
     ) -> Result<Option<Session>, StoreError> {
         let taken = self.take_session(key, version, id).await?;
         if let Some(session) = &taken {
-            self.clean_later(Indexed::of(session));
+            self.clean_later(EndIndexEntry::of(session));
         }
         Ok(taken)
     }
@@ -248,7 +248,7 @@ impl RedisStore {
 
     /// Cleans the index entries of a session with those of others, in a little while: whoever took it does
     /// not wait for that, nor for the thread that would do it at once.
-    fn clean_later(&self, indexed: Indexed) {
+    fn clean_later(&self, indexed: EndIndexEntry) {
         let mut taken = self.taken();
         taken.sessions.push(indexed);
         if taken.cleaning.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -275,29 +275,29 @@ impl RedisStore {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn clean_or_leave(&self, indexed: &Indexed) {
+    async fn clean_or_leave(&self, indexed: &EndIndexEntry) {
         if let Err(error) = self.clean(indexed).await {
             tracing::debug!(%error, "index entries of a session are left for purging");
         }
     }
 
-    /// The session that an index entry leads to.
+    /// Returns the session that an index entry leads to.
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
-        let Some(listed) = Listed::parse(&member) else { return Ok(None) };
-        let record = self.inner.records.record(&self.inner.keys.session(&listed.key)).await?;
+        let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
+        let record = self.inner.records.get(&self.inner.keys.session(&listed.key)).await?;
         let session = record.as_deref().map(record::read_session).transpose()?;
         Ok(session.filter(|session| session.id.as_str() == listed.id))
     }
 
     /// Removes a session that has ended, and its index entries.
     async fn purge(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
-        let Inner { keys, calls, purge, .. } = &*self.inner;
-        let later = match Indexed::parse(&member) {
+        let Inner { keys, client, purge, .. } = &*self.inner;
+        let later = match EndIndexEntry::parse(&member) {
             Some(indexed) => {
                 let key = keys.session(&indexed.key);
                 let arguments =
                     [indexed.session_id.as_str().to_owned(), now.as_micros().to_string()];
-                let later: Option<String> = calls.run(purge, &[&key], &arguments).await?;
+                let later: Option<String> = client.run(purge, &[&key], &arguments).await?;
                 if later.is_none() {
                     self.clean(&indexed).await?;
                 }
@@ -310,9 +310,9 @@ impl RedisStore {
         };
         match later {
             // It was given more time, and whoever did so died before the index knew.
-            Some(end) => calls.query(&Cmd::zadd(keys.ends(), member, end)).await,
+            Some(end) => client.query(&Cmd::zadd(keys.ends(), member, end)).await,
             // As it was found, whoever wrote it.
-            None => calls.query(&Cmd::zrem(keys.ends(), member)).await,
+            None => client.query(&Cmd::zrem(keys.ends(), member)).await,
         }
     }
 }

@@ -10,16 +10,16 @@ use crate::service::store::{KeyStore, StoreError, record};
 #[async_trait]
 impl KeyStore for RedisStore {
     async fn get(&self) -> Result<Option<KeySchedule>, StoreError> {
-        let record = self.inner.records.record(&self.inner.keys.signing_keys()).await?;
+        let record = self.inner.records.get(&self.inner.keys.signing_keys()).await?;
         record.as_deref().map(record::read_keys).transpose()
     }
 
     async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
-        self.inner.records.insert(&self.keys_document(&keys)?).await
+        self.inner.records.insert(&self.keys_record(&keys)?).await
     }
 
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
-        let record = self.keys_document(&keys)?;
+        let record = self.keys_record(&keys)?;
         self.inner.records.replace(&record, expected_version).await.map(drop)
     }
 
@@ -29,11 +29,11 @@ impl KeyStore for RedisStore {
 }
 
 impl RedisStore {
-    fn keys_document(&self, keys: &KeySchedule) -> Result<VersionedRecord<'static>, StoreError> {
+    fn keys_record(&self, keys: &KeySchedule) -> Result<VersionedRecord<'static>, StoreError> {
         Ok(VersionedRecord {
             key: self.inner.keys.signing_keys(),
             version: keys.version(),
-            record: record::write_keys(keys)?,
+            text: record::write_keys(keys)?,
             session: None,
         })
     }

@@ -1,6 +1,6 @@
 //! What the two SQL engines share: names, statements, how a call is made again, and the verbs.
 //!
-//! A record is a document ([`super::record`]); beside it stand the columns that are searched by.
+//! A record is JSON text ([`super::record`]); beside it stand the columns that are searched by.
 //! Each verb is one statement, so that the engine makes it atomic and durable.
 
 mod names;
@@ -17,7 +17,7 @@ pub(super) use self::verbs::implement_stores;
 
 /// How many of what has ended one call removes: a long transaction would keep others waiting.
 pub(super) const PURGE_LIMIT: i64 = 1_000;
-/// How much of the feed one read answers: what it can do well before its deadline, also where the
+/// How much of the feed one read returns: what it can do well before its deadline, also where the
 /// engine is busy.
 pub(super) const FEED_LIMIT: usize = 5_000;
 
@@ -40,5 +40,5 @@ pub(super) fn reject_later_schema(found: i64, known: usize) -> Result<(), Error>
     if usize::try_from(found).is_ok_and(|found| found <= known) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Configuration, "the tables are of a later release"))
+    Err(Error::configuration("the tables are of a later release"))
 }

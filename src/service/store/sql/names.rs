@@ -1,6 +1,6 @@
 //! What tables are called, checked before it becomes part of a statement.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 const MAX_LEN: usize = 32;
 
@@ -46,7 +46,7 @@ impl TableNames {
         } else {
             let problem = "a schema and a prefix of tables are 1 to 32 lowercase letters, digits \
                            and underscores, and begin with no digit";
-            Err(Error::new(ErrorKind::Configuration, problem))
+            Err(Error::configuration(problem))
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::token::identifier::{CustomerId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
 const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
-/// How often the feed is looked at: another process's write notifications no notifier here.
+/// How often the feed is polled: a write by another process does not wake this one's notifier.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -91,7 +91,7 @@ impl SqliteStore {
     pub async fn open_with(path: impl AsRef<Path>, names: &TableNames) -> Result<Self, Error> {
         let tables = names.check()?;
         if tables.schema.is_some() {
-            return Err(Error::new(ErrorKind::Configuration, "SQLite has no schemas"));
+            return Err(Error::configuration("SQLite has no schemas"));
         }
         let unopened = |error| {
             Error::new(ErrorKind::Unavailable, "the SQLite file cannot be opened")

@@ -30,7 +30,7 @@ impl KeyLocation {
     ///
     /// [`ErrorKind::Configuration`] where it is no URL.
     pub(crate) fn jwks(url: &str) -> Result<Self, Error> {
-        let no_url = |_| configuration("a trusted issuer's jwks_url is no URL");
+        let no_url = |_| Error::configuration("a trusted issuer's jwks_url is no URL");
         Url::parse(url).map(Self::Jwks).map_err(no_url)
     }
 
@@ -39,7 +39,7 @@ impl KeyLocation {
     /// [`ErrorKind::Configuration`] where the issuer is no URL.
     pub(crate) fn metadata_of(issuer: &str) -> Result<Self, Error> {
         let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
-        let url = Url::parse(issuer).map_err(|_| configuration(problem))?;
+        let url = Url::parse(issuer).map_err(|_| Error::configuration(problem))?;
         Ok(Self::Metadata { issuer: issuer.to_owned(), urls: metadata_urls(&url) })
     }
 
@@ -69,10 +69,6 @@ pub(super) fn failed(problem: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, problem)
 }
 
-fn configuration(problem: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, problem)
-}
-
 impl Fetcher {
     /// # Errors
     ///
@@ -88,11 +84,13 @@ impl Fetcher {
             .pool_max_idle_per_host(0)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| configuration("keys cannot be fetched over TLS").with_source(error))?;
+            .map_err(|error| {
+                Error::configuration("keys cannot be fetched over TLS").with_source(error)
+            })?;
         let (max_bytes, allows_http) = (policy.max_set_bytes, policy.allows_http);
         let fetcher = Self { client, source, max_bytes, allows_http };
         if !fetcher.source.urls().iter().all(|url| fetcher.allows(url)) {
-            return Err(configuration("keys are fetched by https alone"));
+            return Err(Error::configuration("keys are fetched by https alone"));
         }
         Ok(fetcher)
     }

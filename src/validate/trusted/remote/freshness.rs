@@ -1,4 +1,4 @@
-//! How long keys that were fetched are gone by.
+//! How long fetched keys are relied on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::validate::trusted::remote::RemotePolicy;
 /// By how much a clock may be set back without anybody's notice. Whoever waits has read it before.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Until when keys that were fetched may be gone by.
+/// Until when fetched keys may be relied on.
 ///
 /// While they are as new as their issuer wants them, they are. Older ones are while the issuer cannot
 /// be asked, which has to have been tried lately: it may have ended one of them since.
@@ -20,7 +20,7 @@ pub(super) struct Freshness {
     /// From when on they are fetched again, ahead of their end.
     refresh_at: AtomicTimestamp,
     fresh_until: AtomicTimestamp,
-    /// Until when they are gone by where their issuer cannot be asked.
+    /// Until when they are relied on where their issuer cannot be asked.
     stale_until: AtomicTimestamp,
     /// Until when their issuer counts as one that cannot be asked.
     down_until: AtomicTimestamp,
@@ -35,12 +35,12 @@ impl Freshness {
         self.are_fresh(now) || (self.is_down(now) && now < self.stale_until.load())
     }
 
-    /// Whether a key that is not among them is unknown to their issuer, too.
+    /// Returns whether a key that is not among them is unknown to their issuer, too.
     pub(super) fn are_complete(&self, now: Timestamp) -> bool {
         self.are_fresh(now) && !self.is_down(now)
     }
 
-    /// Whether it is time to fetch them again.
+    /// Returns whether it is time to fetch them again.
     pub(super) fn are_due(&self, now: Timestamp) -> bool {
         self.refresh_at.load() <= now || self.was_set_back(now)
     }
@@ -74,7 +74,8 @@ impl Freshness {
         now < self.down_until.load()
     }
 
-    /// Whether the clock has been set back since they came: then nobody knows how old they are.
+    /// Returns whether the clock has been set back since they came: then nobody knows how old they
+    /// are.
     fn was_set_back(&self, now: Timestamp) -> bool {
         now + SET_BACK < self.fetched_at.load()
     }

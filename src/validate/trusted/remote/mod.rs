@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::{Algorithm, CryptoProvider, KeyRing, VerifyingKey, jwk};
-use crate::validate::other_issuers::KeyFetch;
+use crate::validate::issuers::KeyFetch;
 
 use self::freshness::Freshness;
 
@@ -42,12 +42,12 @@ pub(crate) struct RemotePolicy {
     pub(crate) allows_http: bool,
 }
 
-/// The keys of an issuer elsewhere.
+/// The keys of a trusted issuer.
 ///
 /// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their
-/// end, and before those are gone by that nobody has asked for since. Of any number who need them at
-/// once one has them fetched, and none within the cooldown of the last time, which begins before the
-/// fetch does.
+/// end, and before those are used that nobody has asked for since. Of any number who need them at
+/// once one has them fetched, and none within the cooldown of the last time, which begins before
+/// the fetch does.
 pub(crate) struct RemoteKeys {
     fetcher: Fetcher,
     provider: Arc<dyn CryptoProvider>,
@@ -128,24 +128,24 @@ impl RemoteKeys {
                 return RemoteKey::Known(found.key);
             }
         }
-        let flight = self.fetch(now);
-        // One may have landed just now.
+        let fetch = self.fetch(now);
+        // One may have ended just now.
         if let Some(found) = self.ring.find(kid, algorithm, now).filter(|_| self.are_good(now)) {
             return RemoteKey::Known(found.key);
         }
-        match flight {
-            Some(flight) => RemoteKey::UnderWay(flight),
+        match fetch {
+            Some(fetch) => RemoteKey::UnderWay(fetch),
             None if self.freshness.are_complete(now) => RemoteKey::Unknown,
             None => RemoteKey::OutOfReach,
         }
     }
 
-    /// Whether the keys that are known may be gone by.
+    /// Returns whether the known keys may be relied on.
     pub(crate) fn are_good(&self, now: Timestamp) -> bool {
         self.freshness.are_good(now)
     }
 
-    /// Whether its keys may be for that.
+    /// Returns whether its keys may be for that.
     pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
         self.policy.algorithms.contains(&algorithm)
     }
@@ -170,15 +170,15 @@ impl RemoteKeys {
     /// The fetch that is under way, or one that begins now. None within the cooldown.
     pub(crate) fn fetch(self: &Arc<Self>, now: Timestamp) -> Option<FetchInProgress> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        // One whose runtime has ended has landed, too.
-        if let Some(flight) = attempts.under_way.as_ref().filter(|flight| !flight.has_ended()) {
-            return Some(flight.clone());
+        // One whose runtime has ended has ended, too.
+        if let Some(fetch) = attempts.under_way.as_ref().filter(|fetch| !fetch.has_ended()) {
+            return Some(fetch.clone());
         }
         if attempts.cooldown.as_ref().is_some_and(|cooldown| cooldown.contains(&now)) {
             return None;
         }
         let Ok(runtime) = Handle::try_current() else {
-            tracing::warn!(source = %self.fetcher, "keys are fetched within a tokio runtime alone");
+            tracing::warn!(source = %self.fetcher, "jwks: no tokio runtime, keys cannot be fetched");
             return None;
         };
         let have_come = self.freshness.have_come();
@@ -191,15 +191,15 @@ impl RemoteKeys {
         let until = now + cooldown;
         attempts.cooldown = Some(now..until);
         self.freshness.begun(until);
-        let (under_way, landed) = watch::channel(());
-        let flight = FetchInProgress(landed);
-        attempts.under_way = Some(flight.clone());
+        let (under_way, ended) = watch::channel(());
+        let fetch = FetchInProgress(ended);
+        attempts.under_way = Some(fetch.clone());
         let keys = Arc::clone(self);
         runtime.spawn(async move {
             keys.fetch_now().await;
             drop(under_way);
         });
-        Some(flight)
+        Some(fetch)
     }
 
     async fn fetch_now(&self) {
@@ -222,7 +222,7 @@ impl RemoteKeys {
                 self.freshness.succeeded(now, max_age, &self.policy);
                 attempts.failures = 0;
                 let count = keys.len();
-                tracing::info!(source = %self.fetcher, keys = count, has_changed, "keys were fetched");
+                tracing::info!(source = %self.fetcher, keys = count, has_changed, "jwks: keys fetched");
             }
             Err(error) => {
                 self.freshness.failed(now, &self.policy);
@@ -230,7 +230,7 @@ impl RemoteKeys {
                     source = %self.fetcher,
                     error = ?error,
                     known = self.freshness.have_come(),
-                    "keys could not be fetched; those that are known are gone by for a while"
+                    "jwks: fetch failed, cached keys are used while they may be"
                 );
             }
         }

@@ -10,9 +10,9 @@ use crate::service::http::routes::authentication_tokens::links;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
-use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
 
@@ -26,14 +26,14 @@ pub(in crate::service::http::routes) async fn exchange(
 
 async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     // A bearer is not needed; one that is there has to be good.
     let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
-    let asked = ExchangeRequest { bearer, context: path.context, ..asked };
-    let exchanged = tokens.exchange_presented(path.token.as_ref(), asked).await?;
-    Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &path.base)))
+    let asked = ExchangeRequest { bearer, context: route.request, ..asked };
+    let exchanged = tokens.exchange_presented(route.token.as_ref(), asked).await?;
+    Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &route.base)))
 }
 
 /// Reads the request, and what is wrong with it; an error where a value is of a wrong JSON type.

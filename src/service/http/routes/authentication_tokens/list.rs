@@ -10,9 +10,9 @@ use crate::guard::authenticate::Authenticator;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::error::RouteError;
-use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::store::Page;
 use crate::token::identifier::CustomerId;
 use crate::token::text;
@@ -32,12 +32,12 @@ pub(in crate::service::http::routes) async fn list(
 
 async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
-    let listed = tokens.list_sessions(&bearer, customer_id, page, &path.context).await?;
+    let listed = tokens.list_sessions(&bearer, customer_id, page, &route.request).await?;
     let sessions = listed.sessions.iter();
-    let body = sessions.map(|session| body_of(session, None, &path.base)).collect();
+    let body = sessions.map(|session| body_of(session, None, &route.base)).collect();
     let mut response = response::json(StatusCode::OK, &Value::Array(body));
     for (name, number) in [
         ("pagination-total", listed.total),

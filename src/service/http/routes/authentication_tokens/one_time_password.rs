@@ -6,9 +6,9 @@ use axum_core::response::Response;
 use crate::service::TokenService;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
-use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::no_session;
 
 /// Has the session's one-time password sent again. There is nothing to say but that.
@@ -21,9 +21,9 @@ pub(in crate::service::http::routes) async fn resend(
 
 async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
-    let token = path.token.ok_or_else(no_session)?;
-    tokens.resend_one_time_password(&token, &path.context).await?;
+    let token = route.token.ok_or_else(no_session)?;
+    tokens.resend_one_time_password(&token, &route.request).await?;
     Ok(response::no_content())
 }

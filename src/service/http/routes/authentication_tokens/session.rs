@@ -7,12 +7,12 @@ use http::StatusCode;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::error::RouteError;
-use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::no_session;
 
-/// Whether the token is good, and what it stands for.
+/// Returns the session that the token stands for.
 pub(in crate::service::http::routes) async fn verify(
     State(tokens): State<TokenService>,
     request: Request,
@@ -22,10 +22,10 @@ pub(in crate::service::http::routes) async fn verify(
 
 async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
-    let token = path.token.ok_or_else(no_session)?;
-    let session = tokens.find_session(&token, &path.context).await?;
-    Ok(response::json(StatusCode::OK, &body_of(&session, None, &path.base)))
+    let route = RouteContext::read(tokens, &mut parts).await;
+    let token = route.token.ok_or_else(no_session)?;
+    let session = tokens.find_session(&token, &route.request).await?;
+    Ok(response::json(StatusCode::OK, &body_of(&session, None, &route.base)))
 }
 
 /// Its holder logs out.
@@ -38,8 +38,8 @@ pub(in crate::service::http::routes) async fn end(
 
 async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
-    let token = path.token.ok_or_else(no_session)?;
-    tokens.log_out_customer(&token, &path.context).await?;
+    let route = RouteContext::read(tokens, &mut parts).await;
+    let token = route.token.ok_or_else(no_session)?;
+    tokens.log_out_customer(&token, &route.request).await?;
     Ok(response::no_content())
 }

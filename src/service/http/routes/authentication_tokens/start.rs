@@ -11,11 +11,11 @@ use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
-use crate::service::http::routes::path_context::PathContext;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
+use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::password::Password;
-use crate::service::session::new::Ends;
+use crate::service::session::new::SessionEnd;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
 
@@ -29,22 +29,22 @@ pub(in crate::service::http::routes) async fn start(
 
 async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let path = PathContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     let members = received.members()?;
     let StartedSession { token, session } = match Mode::read(&members)? {
         Mode::Password => {
             let login = read_login(&members)?;
-            tokens.log_in_customer(login, &path.context).await?
+            tokens.log_in_customer(login, &route.request).await?
         }
         Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
             let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
             let new = read_session(&members)?;
-            tokens.start_session_on_behalf_of(&bearer, new, &path.context).await?
+            tokens.start_session_on_behalf_of(&bearer, new, &route.request).await?
         }
     };
-    Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &path.base)))
+    Ok(response::json(StatusCode::CREATED, &body_of(&session, Some(&token), &route.base)))
 }
 
 /// What proves who the customer is.
@@ -85,7 +85,7 @@ fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
         customer_id: fields.required("customerId", CustomerId::new)?,
         organization_id: None,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
-        ends: fields.time("expiredTime")?.map_or(Ends::AsThePolicySays, Ends::At),
+        ends: fields.time("expiredTime")?.map_or(SessionEnd::ByPolicy, SessionEnd::At),
         acl: fields.acl()?.unwrap_or_default(),
         custom_claims: fields.object("customClaims")?.cloned().unwrap_or_default(),
         token: None,

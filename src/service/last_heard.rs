@@ -8,7 +8,7 @@ pub(super) struct LastHeard(Mutex<Heard>);
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    pub(super) at: Option<Instant>,
+    pub(super) last_read_at: Option<Instant>,
     /// Whether a task watches that it is not relied on for too long.
     pub(super) is_watched: bool,
 }

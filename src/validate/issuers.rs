@@ -1,4 +1,4 @@
-//! Issuers elsewhere whose tokens are accepted beside the validator's own.
+//! Trusted issuers: their tokens are accepted beside the validator's own.
 //!
 //! This file knows neither how their keys are fetched nor what their claims mean: the module
 //! `trusted` does, with the feature `remote-jwks`. Without it there are none.
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jose::VerifyingKey;
 use crate::json;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::{NotAccepted, TokenFault};
 
-/// A fetch of keys that is in progress. It completes when the fetch has ended, with or without keys.
+/// A fetch of keys that is in progress. It completes when the fetch has ended, with or without
+/// keys.
 pub(crate) type KeyFetch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The settings of one issuer.
@@ -25,12 +26,13 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where the settings contradict each other.
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn OtherIssuer>, Error>;
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the settings contradict
+    /// each other.
+    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error>;
 }
 
 /// One issuer, ready to check its tokens.
-pub(crate) trait OtherIssuer: fmt::Debug + Send + Sync {
+pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
     /// Returns the token with the key that its header names. Its signature is still to be checked.
     fn find_key(
         &self,
@@ -39,13 +41,14 @@ pub(crate) trait OtherIssuer: fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Box<dyn ForeignToken>, NotAccepted>;
 
-    /// Whether the keys are those of that epoch, and usable. Starts a fetch that is due.
+    /// Returns whether the keys are those of that epoch, and usable. Starts a fetch that is due.
     fn keys_are_unchanged(&self, epoch: u64, now: Timestamp) -> bool;
 
-    /// Whether a token that some validator has checked would be accepted, but for its times and list.
+    /// Checks whether a token that some validator has checked would be accepted, but for its times
+    /// and list.
     fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault>;
 
-    /// Whether the keys are known and may be relied on.
+    /// Returns whether the keys are known and may be relied on.
     fn has_usable_keys(&self, now: Timestamp) -> bool;
 
     /// Returns the fetch in progress, or starts one where the cooldown allows it.
@@ -66,27 +69,28 @@ pub(crate) trait ForeignToken {
 /// A token of another issuer, with the index of that issuer.
 pub(crate) type Recognized = (usize, Box<dyn ForeignToken>);
 
-/// All issuers elsewhere.
+/// All trusted issuers.
 #[derive(Debug)]
-pub(crate) struct OtherIssuers {
-    issuers: Vec<(String, Box<dyn OtherIssuer>)>,
+pub(crate) struct TrustedIssuers {
+    issuers: Vec<(String, Box<dyn IssuerVerifier>)>,
 }
 
-impl OtherIssuers {
+impl TrustedIssuers {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where one contradicts itself, or two have the same name.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where one contradicts itself,
+    /// or two have the same name.
     pub(crate) fn new(
         settings: &[Arc<dyn IssuerSettings>],
         own: &str,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let mut issuers: Vec<(String, Box<dyn OtherIssuer>)> = Vec::new();
+        let mut issuers: Vec<(String, Box<dyn IssuerVerifier>)> = Vec::new();
         for settings in settings {
             let name = settings.issuer();
             if name == own || issuers.iter().any(|(known, _)| known == name) {
                 let problem = "a trusted issuer is given twice, or is the service itself";
-                return Err(Error::new(ErrorKind::Configuration, problem));
+                return Err(Error::configuration(problem));
             }
             issuers.push((name.to_owned(), settings.prepare(clock)?));
         }
@@ -120,12 +124,12 @@ impl OtherIssuers {
         Some((index, claims))
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&dyn OtherIssuer> {
+    pub(crate) fn get(&self, index: usize) -> Option<&dyn IssuerVerifier> {
         self.issuers.get(index).map(|(_, issuer)| &**issuer)
     }
 
     /// Returns the issuer of that `iss`.
-    pub(crate) fn by_name(&self, name: &str) -> Option<&dyn OtherIssuer> {
+    pub(crate) fn by_name(&self, name: &str) -> Option<&dyn IssuerVerifier> {
         self.issuers.iter().find(|(known, _)| known == name).map(|(_, issuer)| &**issuer)
     }
 
@@ -133,7 +137,7 @@ impl OtherIssuers {
     pub(crate) fn without_keys(
         &self,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&str, &dyn OtherIssuer)> {
+    ) -> impl Iterator<Item = (&str, &dyn IssuerVerifier)> {
         let all = self.issuers.iter().map(|(name, issuer)| (name.as_str(), &**issuer));
         all.filter(move |(_, issuer)| !issuer.has_usable_keys(now))
     }

@@ -30,15 +30,15 @@ pub(crate) struct PhantomToken {
     pub(super) confirmed: AtomicBool,
 }
 
-pub(super) struct PhantomTokens {
+pub(super) struct PhantomTokenCache {
     pub(super) ready: Cache<SessionKey, Arc<PhantomToken>>,
-    pub(super) flights: SingleFlight<SessionKey, OnceCell<Made>>,
+    pub(super) flights: SingleFlight<SessionKey, OnceCell<PhantomTokenResult>>,
 }
 
 /// A token that was made; or why it was not, for all who waited.
-type Made = Result<Arc<PhantomToken>, Arc<Error>>;
+type PhantomTokenResult = Result<Arc<PhantomToken>, Arc<Error>>;
 
-impl PhantomTokens {
+impl PhantomTokenCache {
     pub(super) fn new(lifetime: Duration) -> Self {
         let ready = Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build();
         Self { ready, flights: SingleFlight::new(RandomState::new()) }
@@ -49,8 +49,8 @@ impl PhantomTokens {
     }
 }
 
-impl fmt::Debug for PhantomTokens {
+impl fmt::Debug for PhantomTokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PhantomTokens").finish_non_exhaustive()
+        f.debug_struct("PhantomTokenCache").finish_non_exhaustive()
     }
 }

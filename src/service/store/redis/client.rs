@@ -1,7 +1,8 @@
 //! How the server is called: again, where that is safe, over a connection that is replaced where it
 //! does not mend itself, and with replicas waited for.
 //!
-//! Everything that goes through here may be carried out twice: the answer to the first may get lost.
+//! Everything that goes through here may be carried out twice: the answer to the first may get
+//! lost.
 
 use std::fmt;
 use std::future::Future;
@@ -48,24 +49,25 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
     command
 }
 
-pub(super) struct Calls {
+pub(super) struct RedisClient {
     servers: Servers,
     connection: SharedConnection,
-    /// For writes that wait for replicas: whatever is sent over the same connection waits with them.
+    /// For writes that wait for replicas: whatever is sent over the same connection waits with
+    /// them.
     waiting_connection: Option<(SharedConnection, Acknowledgement)>,
 }
 
 /// A connection that is replaced where it does not mend itself.
-struct SharedConnection(Mutex<Current>);
+struct SharedConnection(Mutex<CurrentConnection>);
 
 /// The connection that is used now, and how many there were before it.
 #[derive(Clone)]
-struct Current {
-    epoch: u64,
+struct CurrentConnection {
+    generation: u64,
     connection: Connection,
 }
 
-impl Calls {
+impl RedisClient {
     pub(super) fn new(
         servers: Servers,
         acknowledgement: Option<Acknowledgement>,
@@ -103,8 +105,8 @@ impl Calls {
         Ok(self.evaluate(&self.connection, script, keys, arguments, None).await?.value)
     }
 
-    /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run more than
-    /// once.
+    /// Runs a script, and waits for as many replicas as are asked for. Tells whether it was run
+    /// more than once.
     pub(super) async fn run_and_wait<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -148,7 +150,7 @@ impl Calls {
 impl SharedConnection {
     fn new(servers: &Servers) -> RedisResult<Self> {
         let connection = servers.connect(RESPONSE_TIMEOUT)?;
-        Ok(Self(Mutex::new(Current { epoch: 0, connection })))
+        Ok(Self(Mutex::new(CurrentConnection { generation: 0, connection })))
     }
 
     async fn call<T, F>(
@@ -160,33 +162,33 @@ impl SharedConnection {
         F: Future<Output = RedisResult<T>>,
     {
         retry(Failure::is_lost, || async {
-            let Current { epoch, connection } = self.current().clone();
+            let CurrentConnection { generation, connection } = self.current().clone();
             let answer = call(connection).await.map_err(Failure);
             if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(epoch, servers).map_err(Failure)?;
+                self.replace(generation, servers).map_err(Failure)?;
             }
             answer
         })
         .await
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn current(&self) -> MutexGuard<'_, CurrentConnection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces a connection, unless somebody has done so.
-    fn replace(&self, epoch: u64, servers: &Servers) -> RedisResult<()> {
+    fn replace(&self, generation: u64, servers: &Servers) -> RedisResult<()> {
         let mut current = self.current();
-        if current.epoch == epoch {
+        if current.generation == generation {
             let connection = servers.connect(RESPONSE_TIMEOUT)?;
-            *current = Current { epoch: epoch + 1, connection };
+            *current = CurrentConnection { generation: generation + 1, connection };
         }
         Ok(())
     }
 }
 
-/// The answer, and whether as many replicas have what was written as are asked for. In one pipeline:
-/// `WAIT` is about what its own connection wrote.
+/// The answer, and whether as many replicas have what was written as are asked for. In one
+/// pipeline: `WAIT` is about what its own connection wrote.
 async fn send<T: FromRedisValue>(
     connection: &mut Connection,
     command: Cmd,
@@ -202,7 +204,7 @@ async fn send<T: FromRedisValue>(
     Ok((answer, acknowledged >= replicas))
 }
 
-/// Whether the server has not seen a script yet, as after its restart.
+/// Returns whether the server has not seen a script yet, as after its restart.
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
@@ -211,8 +213,8 @@ fn is_unknown_script(error: &RedisError) -> bool {
 struct Failure(RedisError);
 
 impl Failure {
-    /// Whether the connection is gone, or the server is not itself for a moment: it is worth asking
-    /// again.
+    /// Returns whether the connection is gone, or the server is not itself for a moment: it is
+    /// worth asking again.
     fn is_lost(&self) -> bool {
         match self.0.kind() {
             ErrorKind::Server(kind) => matches!(
@@ -228,9 +230,9 @@ impl Failure {
         }
     }
 
-    /// Whether the connection would go on failing by itself: it is to a server that has vanished
-    /// without a word, to one that is the primary no more, or was rejected when it was made, which
-    /// the driver does not try again; or the runtime that drove it has ended.
+    /// Returns whether the connection would go on failing by itself: it is to a server that has
+    /// vanished without a word, to one that is the primary no more, or was refused when it was
+    /// opened, which the driver does not try again; or the runtime that drove it has ended.
     fn needs_a_new_connection(&self) -> bool {
         match self.0.kind() {
             ErrorKind::Server(kind) => {
