@@ -11,6 +11,7 @@ use crate::service::issue::{Grant, new_session_token_id};
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
+use crate::service::session::no_session;
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
@@ -36,9 +37,15 @@ impl TokenService {
         let (FlightResult::Own(made) | FlightResult::Shared(made)) =
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
-        // The session may have been used up between reading it and keeping the token; whoever
-        // used it up has looked for the token before it was there.
-        if let Err(error) = self.find_session(token, &RequestContext::default()).await {
+        // The session may have been used up between reading it and keeping the token, and another
+        // one been started by the same token; whoever used it up has looked for the JWT before it
+        // was there.
+        let found = self.find_session(token, &RequestContext::default()).await;
+        let found = found.and_then(|session| {
+            let is_same = made.validated.session_id() == Some(&session.id);
+            if is_same { Ok(()) } else { Err(no_session()) }
+        });
+        if let Err(error) = found {
             phantom_tokens.remove(&key).await;
             return Err(error);
         }

@@ -15,6 +15,12 @@ use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, SessionId};
 
+/// A session to be started, whose fields were checked.
+struct CheckedSession {
+    customer_id: CustomerId,
+    session: NewSession,
+}
+
 /// A session that is to be started, and the code to be delivered before it is.
 struct PreparedSession {
     token: AuthenticationToken,
@@ -39,6 +45,7 @@ impl TokenService {
         let starting = async {
             let now = self.now();
             self.check_sender(new.otp_required)?;
+            let new = self.check_session(new, now)?;
             let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
                 // As often as it is asked for: the host knows what it does.
@@ -94,6 +101,7 @@ impl TokenService {
         new.organization_id = proven.entity.organization_id().cloned();
         new.ends = ends;
         self.check_sender(new.otp_required)?;
+        let new = self.check_session(new, proven.at)?;
         let prepared = self.prepare_session(new, Some(&proven.entity), proven.at).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
@@ -136,21 +144,21 @@ impl TokenService {
         let attempt = context.attempt(Operation::START_SESSION).by(bearer);
         let starting = async {
             let now = self.now();
-            let mut prepared = self.prepare_session(new, None, now).await?;
-            let session = &mut prepared.session;
+            let mut new = self.check_session(new, now)?;
             // A customer's token came from a session, which is no ground for starting others.
             if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
                 return Err(insufficient());
             }
             let asked = permission::POST_AUTHENTICATION_TOKEN;
-            session.organization_id =
-                organization_for(bearer, context, asked, Some(&session.customer_id))?;
-            if let Some(entry) = session.acl.first_beyond([bearer.acl()]) {
+            new.session.organization_id =
+                organization_for(bearer, context, asked, Some(&new.customer_id))?;
+            if let Some(entry) = new.session.acl.first_beyond([bearer.acl()]) {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
                     format!("acl.{entry} exceeds what the bearer holds"),
                 ));
             }
+            let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;
             }
@@ -185,22 +193,28 @@ impl TokenService {
         }
     }
 
-    /// Makes a session that is not kept yet, unless a field of what is wanted is invalid.
-    async fn prepare_session(
-        &self,
-        new: NewSession,
-        credential: Option<&Entity>,
-        now: Timestamp,
-    ) -> Result<PreparedSession, Error> {
+    /// Checks the fields of a session that is to be started.
+    fn check_session(&self, new: NewSession, now: Timestamp) -> Result<CheckedSession, Error> {
         let policy = &self.inner.policy;
-        let mut invalid = new.invalid;
+        let mut invalid = new.invalid.clone();
         invalid.extend(self.end_fault(new.ends, now));
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
         invalid.extend(policy.custom_claims_fault(&new.custom_claims));
-        let Some(customer_id) = new.customer_id.filter(|_| invalid.is_empty()) else {
-            return Err(Error::from_invalid_fields(invalid));
-        };
+        match new.customer_id.clone().filter(|_| invalid.is_empty()) {
+            Some(customer_id) => Ok(CheckedSession { customer_id, session: new }),
+            None => Err(Error::from_invalid_fields(invalid)),
+        }
+    }
+
+    /// Makes a session that is not stored yet.
+    async fn prepare_session(
+        &self,
+        checked: CheckedSession,
+        credential: Option<&Entity>,
+        now: Timestamp,
+    ) -> Result<PreparedSession, Error> {
+        let CheckedSession { customer_id, session: new } = checked;
         let expires_at = self.end_of(new.ends, now);
         let token = match new.token {
             Some(token) => {
