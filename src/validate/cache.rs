@@ -13,8 +13,9 @@ use crate::validate::TokenFault;
 use crate::validate::checked::Checked;
 
 /// What a token with a short list counts as: so many of these fit, as the cache is told to expect.
-const TYPICAL_SIZE: usize = 6 * 1024;
-/// The end of a signature, which nobody can choose: enough to find a token by.
+const TYPICAL_SIZE: usize = 2 * 1024;
+/// The end of a signature: enough to find a token by. Nobody can choose that of a token that passed, and
+/// of others no more are looked for at once than threads check them.
 const HASHED_SUFFIX_LEN: usize = 32;
 
 type CheckResult = Result<Arc<Checked>, TokenFault>;
@@ -24,7 +25,7 @@ type CheckResult = Result<Arc<Checked>, TokenFault>;
 pub(crate) struct TokenCache {
     tokens: Cache<CacheKey, Arc<Checked>, Weights, RandomState>,
     /// Many requests may bring the same new token at once: one of them checks it.
-    flights: SingleFlight<WholeText, OnceLock<CheckResult>>,
+    flights: SingleFlight<CacheKey, OnceLock<CheckResult>>,
 }
 
 impl TokenCache {
@@ -61,15 +62,15 @@ impl TokenCache {
         is_still_good: impl Fn(&Checked) -> bool,
         check: impl Fn() -> CheckResult,
     ) -> CheckResult {
-        let text = WholeText(Zeroizing::new(token.into()));
-        let result = self.flights.join_blocking(text.clone(), || {
+        let key = CacheKey(Zeroizing::new(token.into()));
+        let result = self.flights.join_blocking(key.clone(), || {
             // It may have been checked since it was looked for.
             if let Some(known) = self.get(token).filter(|known| is_still_good(known)) {
                 return Ok(known);
             }
             let outcome = check();
             if let Ok(checked) = &outcome {
-                self.tokens.insert(CacheKey(text), Arc::clone(checked));
+                self.tokens.insert(key, Arc::clone(checked));
             }
             outcome
         });
@@ -87,25 +88,15 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// A token as it came, all of which is hashed. It is wiped when it goes.
+/// A token as it came, whose end alone is hashed; all of it is compared. It is wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
-struct WholeText(Zeroizing<Box<[u8]>>);
-
-impl Hash for WholeText {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self.0).hash(state);
-    }
-}
-
-/// A token as it came, whose end alone is hashed; all of it is compared.
-#[derive(Clone, PartialEq, Eq)]
-struct CacheKey(WholeText);
+struct CacheKey(Zeroizing<Box<[u8]>>);
 
 struct CacheKeyRef<'a>(&'a [u8]);
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        CacheKeyRef(&self.0.0).hash(state);
+        CacheKeyRef(&self.0).hash(state);
     }
 }
 
@@ -118,7 +109,7 @@ impl Hash for CacheKeyRef<'_> {
 
 impl Equivalent<CacheKey> for CacheKeyRef<'_> {
     fn equivalent(&self, token: &CacheKey) -> bool {
-        *self.0 == **token.0.0
+        *self.0 == **token.0
     }
 }
 

@@ -7,7 +7,7 @@ use tower_service::Service;
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
 use crate::guard::future::GuardFuture;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
-use crate::guard::validate::ValidateFuture;
+use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
 use crate::validate::Validator;
 
 /// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
@@ -31,7 +31,7 @@ impl<S, R> Validate<S, R> {
     pub(super) fn respond<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
-    ) -> GuardFuture<S::Future, ResBody>
+    ) -> ValidateFuture<S, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         R: Reject<ResBody>,
@@ -88,9 +88,10 @@ where
         if let Some(fetch) = keys_to_wait_for(validator, request.headers()) {
             // The service that `poll_ready` made ready is the one to call; its clone stays behind.
             let clone = self.clone();
-            return ValidateFuture::waiting(fetch, std::mem::replace(self, clone), request);
+            let validate = std::mem::replace(self, clone);
+            return GuardFuture::waiting(WaitingForKeys { fetch, validate, request });
         }
         // Nothing has been awaited since `poll_ready`: the service that was ready is called.
-        ValidateFuture::decided(self.respond(request))
+        self.respond(request)
     }
 }
