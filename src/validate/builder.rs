@@ -79,7 +79,7 @@ impl ValidatorBuilder {
     }
 
     /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by
-    /// default, which is room for some 9,000 with eight permissions. A token is checked whole once
+    /// default, which is room for some 24,000 with eight permissions. A token is checked whole once
     /// while it is remembered; its times, its key and whether it was revoked are looked at with
     /// every request. What a host maps the claims of a trusted issuer to counts, too. Zero turns it off.
     pub fn token_cache_bytes(mut self, bytes: usize) -> Self {

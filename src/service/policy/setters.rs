@@ -37,7 +37,7 @@ setters! {
     /// for in a header.
     max_token_len: usize;
     /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB, room for
-    /// some 9,000 with eight permissions. Zero turns it off; see
+    /// some 24,000 with eight permissions. Zero turns it off; see
     /// [`ValidatorBuilder::token_cache_bytes`](crate::ValidatorBuilder::token_cache_bytes).
     token_cache_bytes: usize;
     /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
