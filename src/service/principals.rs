@@ -63,8 +63,7 @@ impl TokenService {
         self.audited(Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), disabling).await
     }
 
-    /// Lets a principal in again that was [shut out](Self::disable_entity). What was revoked
-    /// stays so.
+    /// Enables a principal that was [disabled](Self::disable_entity). What was revoked stays so.
     ///
     /// # Errors
     ///
@@ -85,7 +84,7 @@ impl TokenService {
     /// # Errors
     ///
     /// Those of [`disable_entity`](Self::disable_entity). It may be called again: until it succeeds, the
-    /// principal is there, and shut out.
+    /// principal is there, and disabled.
     pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
         let (tokens, owned) = (self.clone(), id.clone());
         let removing = run_to_completion(async move {

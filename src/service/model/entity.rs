@@ -197,7 +197,7 @@ impl Entity {
         self
     }
 
-    /// Whether it is shut out: registered, and rejected like an unknown one.
+    /// Whether it is disabled: registered, and rejected like an unknown one.
     #[must_use]
     pub fn with_disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
@@ -288,7 +288,7 @@ impl Entity {
         }
     }
 
-    /// Returns whether it is shut out.
+    /// Returns whether it is disabled.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled
