@@ -156,7 +156,7 @@ impl Rejection {
                 "The access token does not grant the permission"
             }
             RejectionReason::Unavailable => "The service is unavailable, try again later",
-            RejectionReason::Internal => "The server is misconfigured",
+            RejectionReason::Internal => "The server is not set up right",
         }
     }
 

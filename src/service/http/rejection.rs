@@ -21,7 +21,7 @@ impl ErrorKind {
                 (Status::UNPROCESSABLE_ENTITY, "invalid-fields", "Some fields are invalid")
             }
             Self::InvalidCredentials | Self::InvalidEntity => {
-                let title = "The credentials are not valid";
+                let title = "The name and the password are not valid";
                 (Status::UNAUTHORIZED, "invalid-credentials", title)
             }
             Self::OneTimePasswordRequired => {
@@ -36,7 +36,7 @@ impl ErrorKind {
                 (Status::UNAUTHORIZED, "invalid-token", "The bearer token is not accepted")
             }
             Self::AclExceedsGrant => {
-                (Status::FORBIDDEN, "acl-exceeds-grant", "The request exceeds what was granted")
+                (Status::FORBIDDEN, "acl-exceeds-grant", "More is asked for than is held")
             }
             Self::CustomClaimsNotAllowed => {
                 (Status::FORBIDDEN, "custom-claims-not-allowed", "Custom claims are not allowed")
@@ -44,12 +44,12 @@ impl ErrorKind {
             Self::InsufficientPermission => {
                 (Status::FORBIDDEN, "insufficient-permission", "The permission is missing")
             }
-            Self::NotFound => (Status::NOT_FOUND, "not-found", "Not found"),
+            Self::NotFound => (Status::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Conflict => {
                 (Status::CONFLICT, "conflict", "The state of the session does not allow it")
             }
             Self::Throttled => {
-                (Status::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts")
+                (Status::TOO_MANY_REQUESTS, "too-many-requests", "There were too many attempts")
             }
             Self::Unavailable | Self::Overloaded => {
                 (Status::SERVICE_UNAVAILABLE, "unavailable", "The service is unavailable")

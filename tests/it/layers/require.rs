@@ -169,7 +169,7 @@ async fn without_a_layer_that_validates_a_permission_is_a_500_and_the_log_says_w
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!answer.headers().contains_key("www-authenticate"));
-        assert!(answer.body().contains("The server is misconfigured"));
+        assert!(answer.body().contains("The server is not set up right"));
         let errors = log.errors();
         assert_eq!(errors.len(), asked, "once a request: {errors:?}");
         let told = errors.last().unwrap();
@@ -187,5 +187,5 @@ async fn layers_in_the_wrong_order_are_a_500() {
     let server = Server::start(app).await;
     let token = user_with(&fixture, json!({}), &["*"]);
     let answer = server.get("/", Some(&token)).await;
-    assert_rejected(&answer, 500, "The server is misconfigured", None);
+    assert_rejected(&answer, 500, "The server is not set up right", None);
 }

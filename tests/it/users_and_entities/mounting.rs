@@ -19,7 +19,7 @@ async fn another_method_is_a_405_that_names_the_one_there_is() {
         for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
             let request = Request::builder().method(method).uri(route).body("").unwrap();
             let answer = server.send(request).await;
-            let message = "This route allows only POST";
+            let message = "This route takes POST alone";
             assert_error(&answer, 405, "Method Not Allowed", message);
             assert_eq!(answer.header("allow"), "POST", "{method} {route}");
             assert_uuid(&answer.json()["txnId"]);
@@ -51,7 +51,7 @@ async fn an_unknown_path_is_the_hosts_to_answer() {
     server.post(ENTITY_TOKEN, None, &complete()).await.expect(200);
     server.post("/iam/v1/entity/token/generate", None, &complete()).await.expect(200);
     let wrong_method = server.get("/iam/v1/entity/token/generate", None).await;
-    assert_error(&wrong_method, 405, "Method Not Allowed", "This route allows only POST");
+    assert_error(&wrong_method, 405, "Method Not Allowed", "This route takes POST alone");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl HttpBody for ForgottenLayer {
             "a handler answered `Issue`, and no IssueLayer has turned it into a token: mount one \
              with `Router::layer`, outside of the handler"
         );
-        let text = Bytes::from_static(b"The server is misconfigured\n");
+        let text = Bytes::from_static(b"The server is not set up right\n");
         Poll::Ready(Some(Ok(Frame::data(text))))
     }
 

@@ -33,7 +33,7 @@ impl RouteError {
                 let title = "The method is not allowed";
                 let problem_type = (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
                 let mut details =
-                    Details::new(problem_type, format!("This route allows only {allowed}"));
+                    Details::new(problem_type, format!("This route takes {allowed} alone"));
                 details.headers.insert(ALLOW, HeaderValue::from_static(allowed));
                 details
             }
