@@ -1,9 +1,11 @@
 //! The examples as processes of their own.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use http::Request;
 use serde_json::{Value, json};
@@ -53,12 +55,14 @@ impl Drop for Folder {
 }
 
 /// An address that nothing listens on, for what has to be there again after it was gone. The
-/// kernel gives ports of this range to nobody who does not ask for them.
+/// kernel gives ports of this range to nobody who does not ask for them, and no other test gets one
+/// that is given here: not while its server is down, either.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..100 {
         let port = 10_000 + (random() % 10_000) as u16;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
+        if GIVEN.lock().unwrap().insert(port) && TcpListener::bind(address).is_ok() {
             return address;
         }
     }
