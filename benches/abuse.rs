@@ -195,7 +195,7 @@ fn flood_of_logins() {
     runtime.spawn(async move { axum::serve(listener, app).await });
 
     let (mut quiet, mut busy, mut flooded) = (Vec::new(), Vec::new(), Vec::new());
-    let mut answers = [0, 0];
+    let mut responses = [0, 0];
     // In turns, so that whatever else the machine does happens to all.
     for _ in 0..ROUNDS {
         quiet.push(validated_requests(address, &bearer));
@@ -204,7 +204,7 @@ fn flood_of_logins() {
         flood.stop();
         let flood = Flood::start(address, "whatever-it-is");
         flooded.push(validated_requests(address, &bearer));
-        for (total, round) in answers.iter_mut().zip(flood.stop()) {
+        for (total, round) in responses.iter_mut().zip(flood.stop()) {
             *total += round;
         }
     }
@@ -221,7 +221,7 @@ fn flood_of_logins() {
         println!("| {when} | {half:.0?} | {p99:.0?} | {all:.1?} |");
     }
     let [quiet, flooded] = [&quiet, &flooded].map(|rounds| median_of(rounds, 0.99).as_secs_f64());
-    let [hashed, rejected] = answers;
+    let [hashed, rejected] = responses;
     println!(
         "\np99 during the flood: {:.2} × of its value without it. The flood had {hashed} passwords \
          hashed and {rejected} requests answered 503.",
@@ -260,15 +260,15 @@ fn validated_requests(address: SocketAddr, bearer: &str) -> Vec<Duration> {
 /// Logins with random names from 32 connections, 500 a second: five times what two cores hash.
 struct Flood {
     over: Arc<AtomicBool>,
-    answers: Arc<[AtomicU64; 2]>,
+    responses: Arc<[AtomicU64; 2]>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Flood {
     fn start(address: SocketAddr, password: &'static str) -> Self {
         let over = Arc::<AtomicBool>::default();
-        let answers = Arc::<[AtomicU64; 2]>::default();
-        let (until, counts) = (Arc::clone(&over), Arc::clone(&answers));
+        let responses = Arc::<[AtomicU64; 2]>::default();
+        let (until, counts) = (Arc::clone(&over), Arc::clone(&responses));
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -284,14 +284,14 @@ impl Flood {
                 }
             });
         });
-        Self { over, answers, thread }
+        Self { over, responses, thread }
     }
 
     /// Returns how many passwords were hashed, and how many logins rejected.
     fn stop(self) -> [u64; 2] {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
-        [0, 1].map(|index| self.answers[index].load(Ordering::Relaxed))
+        [0, 1].map(|index| self.responses[index].load(Ordering::Relaxed))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sync::CheckedEpoch;
 struct Known {
     is_revoked: EpochLock<bool>,
     not_revoked: CheckedEpoch,
-    /// Whether whoever revoked it was told that it is done.
+    /// Whether the call that revoked it has returned.
     is_done: AtomicBool,
 }
 

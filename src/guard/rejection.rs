@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::guard::problem::Problem;
 use crate::validate::TokenFault;
 
-/// Why a layer or an extractor rejects a request: its status and challenge are chosen here, its
-/// body by whoever mounts the layer ([`Reject`]).
+/// Why a layer or an extractor rejects a request. It has the status and the challenge; the layer's
+/// [`Reject`] makes the body.
 ///
 /// | reason | status | challenge (RFC 6750 §3) |
 /// |---|---|---|
@@ -194,7 +194,7 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// Returns whole seconds, and one where nobody knows better (RFC 9110 §10.2.3).
+/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least.
 pub(crate) fn retry_after(delay: Option<Duration>) -> HeaderValue {
     let delay = delay.unwrap_or_default();
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -228,8 +228,8 @@ pub(crate) fn challenge(
 
 /// Shapes the response of a rejection: the hook by which a layer speaks the host's own error format.
 ///
-/// Any `Fn(&Rejection) -> Response<B>` is one. Its answer goes out with [`Rejection::headers`] added
-/// where it has not set them itself, so that the challenge cannot be forgotten.
+/// Any `Fn(&Rejection) -> Response<B>` is one. [`Rejection::headers`] are added to its response where
+/// it has not set them itself, so that the challenge cannot be forgotten.
 ///
 /// The closure names the type of its argument. In an axum app, `B` is axum's `Body`:
 ///

@@ -46,7 +46,7 @@ impl TokenService {
         self.inner.stores.get_entity(id).await
     }
 
-    /// Shuts a registered principal out: from now on it is rejected like an unknown one, its tokens
+    /// Disables a registered principal: from now on it is rejected like an unknown one, its tokens
     /// are revoked, and, of a customer's credential, the customer's sessions end.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ impl RevocationSet {
         live.sessions.contains_key(id)
     }
 
-    /// Returns what it was before.
+    /// Sets whether revocations may be missing, and returns what was set before.
     pub(crate) fn set_stale(&self, is_stale: bool) -> bool {
         self.is_stale.swap(is_stale, Ordering::AcqRel)
     }

@@ -95,7 +95,7 @@ impl HashingPool {
             let begun = Instant::now();
             let done = work();
             let took = begun.elapsed();
-            // Before whoever waits is told: their next password finds the slot free.
+            // Before the caller gets the result, so that its next password finds a permit.
             drop(permit);
             let _ = sender.send((done, took));
         }));

@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign::store::MemoryStore;
-use countersign::testing::{Calls, FaultyStore, StoreFault};
+use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    AuthenticationToken, ExchangeRequest, OrganizationId, Policy, Rejection, RequestContext,
+    AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
+    Rejection, RequestContext,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
@@ -154,6 +155,32 @@ async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_req
     server.get("/", Some(&text)).await.expect(200);
     fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
     assert_unknown_session(&server.get("/", Some(&text)).await);
+}
+
+#[tokio::test]
+async fn a_jwt_of_a_session_that_ended_is_not_used_for_the_next_one_of_the_same_token() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let policy = Policy::default().revoke_tokens_on_session_end(false);
+    let fixture = Fixture::with(|builder| builder.sessions(store.clone()).policy(policy));
+    let server = exchanging(&fixture).await;
+    let token = AuthenticationToken::generate().unwrap();
+    let start = async |customer| {
+        let new = NewSession::of(CustomerId::new(customer).unwrap());
+        fixture.tokens.start_session(new.dangerous_token(token.clone())).await.unwrap();
+    };
+    start("cus_1").await;
+    // The JWT of the first session is made, and the session is to be looked at once more.
+    let held = store.hold(Calls::from(StoreVerb::GetSession).skip(1).take(1));
+    let asking = server.get("/", Some(token.expose()));
+    let meanwhile = async {
+        held.wait_for(1).await;
+        fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
+        start("cus_2").await;
+        held.release();
+    };
+    let (answer, ()) = tokio::join!(asking, meanwhile);
+    assert_unknown_session(&answer);
+    assert_eq!(server.get("/", Some(token.expose())).await.expect(200).text(), "cus_2");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Starting a session for somebody else.
 
-use countersign::{Acl, Grant, SubjectType};
+use countersign::{
+    Acl, AuthenticationToken, CustomerId, ErrorKind, Grant, NewSession, RequestContext, SubjectType,
+};
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -170,6 +172,21 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
     });
     let answer = server.post(SESSIONS, Some(&bearer), &body).await;
     assert_eq!(invalid_fields(&answer), ["acl", "customClaims", "customerId", "expiredTime"]);
+}
+
+#[tokio::test]
+async fn a_bearer_without_the_permission_is_not_told_whether_a_token_has_a_session() {
+    let (fixture, _server) = fixture().await;
+    let taken = start_session(&fixture, "cus_1", None).await;
+    let taken = AuthenticationToken::from_text(&taken).unwrap();
+    let bearer = bearer_with(&fixture, &json!({}), &["GetOrders"]);
+    let bearer = fixture.tokens.validator().validate(&bearer).unwrap();
+    for token in [taken, AuthenticationToken::generate().unwrap()] {
+        let new = NewSession::of(CustomerId::new("cus_1").unwrap()).dangerous_token(token);
+        let context = RequestContext::default();
+        let started = fixture.tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+        assert_eq!(started.unwrap_err().kind(), ErrorKind::InsufficientPermission);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The answers of the routes for users and machine clients: one envelope, errors included.
+//! The responses of the routes for users and machine clients: one envelope, errors included.
 
 use axum::extract::State;
 use axum_core::response::Response;

@@ -14,7 +14,7 @@ use crate::service::http::routes::problem;
 
 pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
     if tokens.inner.keys.are_awaited() {
-        // Whoever keeps an empty set rejects good tokens for as long.
+        // A client that caches an empty set rejects good tokens until it fetches again.
         return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));
     }
     let set = tokens.jwks();

@@ -39,7 +39,7 @@ impl TokenService {
     /// | `POST /authentication-tokens/{token}/one-time-password` | another one-time password |
     /// | `GET /.well-known/jwks.json` | the public keys (RFC 7517) |
     ///
-    /// Errors of the routes for users and machine clients are in the envelope of their answers;
+    /// Errors of the routes for users and machine clients are in the envelope of their responses;
     /// those for authentication tokens are problem details (RFC 9457), whose `type` is the policy's
     /// `problem_type_base` and then one of these:
     ///
