@@ -107,8 +107,11 @@ fn time_of_logins(samples: u32) {
     let login = |name: &str| {
         let password = Password::new("a wrong password").unwrap();
         let begun = Instant::now();
-        let rejected =
-            runtime.block_on(tokens.issue_user_token(name, password, &RequestContext::default()));
+        let rejected = runtime.block_on(tokens.issue_user_token(
+            name,
+            password,
+            &RequestContext::without_address(),
+        ));
         let took = begun.elapsed().as_secs_f64() * 1e6;
         assert!(rejected.is_err());
         took
@@ -116,8 +119,11 @@ fn time_of_logins(samples: u32) {
     let secret = Secret::presented("a wrong secret");
     let machine_login = |id: &str| {
         let begun = Instant::now();
-        let rejected =
-            runtime.block_on(tokens.issue_machine_token(id, &secret, &RequestContext::default()));
+        let rejected = runtime.block_on(tokens.issue_machine_token(
+            id,
+            &secret,
+            &RequestContext::without_address(),
+        ));
         let took = begun.elapsed().as_secs_f64() * 1e6;
         assert!(rejected.is_err());
         took
@@ -186,7 +192,7 @@ fn flood_of_logins() {
     let tokens = service(unthrottled());
     let token = tokens.issue(Grant::user("ops@example.com")).unwrap();
     let bearer = format!("Bearer {}", token.access_token.expose());
-    let protected = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() })
+    let protected = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() })
         .layer(tokens.validate_layer());
     let app = Router::new().route("/protected", protected).merge(tokens.router());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -332,7 +338,7 @@ fn memory_of_names() {
         // Spread over all of the address space, each in a subnet of its own.
         let address =
             Ipv6Addr::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
-        let context = RequestContext::default().address(Some(IpAddr::V6(address)));
+        let context = RequestContext::from_address(IpAddr::V6(address));
         let name = format!("random-{number}");
         assert!(runtime.block_on(tokens.issue_machine_token(&name, &secret, &context)).is_err());
         if number % 1_000 == 0 {

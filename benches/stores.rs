@@ -414,7 +414,7 @@ impl Engine {
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         let signer = signer();
-        let context = RequestContext::default();
+        let context = RequestContext::without_address();
         let mut took = [const { Vec::new() }; 4];
         for n in 0..SAMPLES + SAMPLES / 10 {
             let begun = Instant::now();

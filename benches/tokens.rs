@@ -96,7 +96,7 @@ fn benches(c: &mut Criterion) {
         let secret = runtime.block_on(async {
             tokens.register(Entity::machine("aa-1").unwrap().with_acl(acl())).await.unwrap();
             tokens
-                .reset_secret(&manager, "aa-1", None, &RequestContext::default())
+                .reset_secret(&manager, "aa-1", None, &RequestContext::without_address())
                 .await
                 .unwrap()
                 .secret
@@ -107,7 +107,7 @@ fn benches(c: &mut Criterion) {
                     .block_on(tokens.issue_machine_token(
                         "aa-1",
                         &secret,
-                        &RequestContext::default(),
+                        &RequestContext::without_address(),
                     ))
                     .unwrap()
             });

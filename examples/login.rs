@@ -13,7 +13,7 @@
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
-use countersign::{Algorithm, Bearer, Grant, Issue, KeyRing, TokenService};
+use countersign::{Algorithm, Bearer, Grant, Issue, KeyRing, SubjectType, TokenService};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn app(tokens: &TokenService) -> Router {
     Router::new()
-        .route("/home", get(home).route_layer(tokens.exchange_layer()))
+        .route("/home", get(home).route_layer(tokens.exchange_layer().only([SubjectType::User])))
         .route("/login", post(login))
         .layer(tokens.issue_layer().as_cookie())
 }
@@ -54,5 +54,5 @@ async fn login(Form(login): Form<Login>) -> Response {
 }
 
 async fn home(Bearer(claims): Bearer) -> String {
-    format!("welcome home, {}\n", claims.subject())
+    format!("welcome home, {}\n", claims.principal().id())
 }

@@ -58,10 +58,10 @@ fn app(validator: Validator) -> Router {
 async fn hello(caller: Option<Bearer>) -> String {
     caller.map_or_else(
         || "hello, whoever you are\n".to_owned(),
-        |Bearer(claims)| format!("hello, {}\n", claims.subject()),
+        |Bearer(claims)| format!("hello, {}\n", claims.principal().id()),
     )
 }
 
 async fn orders(Bearer(claims): Bearer) -> String {
-    format!("orders of {}\n", claims.subject())
+    format!("orders of {}\n", claims.principal().id())
 }

@@ -121,7 +121,11 @@ impl Demo {
         let secret = Secret::generate()?;
         tokens.import_secret(&EntityId::machine(ENTITY)?, &secret, None).await?;
         let login = tokens
-            .issue_user_token(USERNAME, Password::new(PASSWORD)?, &RequestContext::default())
+            .issue_user_token(
+                USERNAME,
+                Password::new(PASSWORD)?,
+                &RequestContext::without_address(),
+            )
             .await?;
 
         let mut authentication_tokens = Vec::new();

@@ -44,7 +44,7 @@ struct Claims {
 }
 
 async fn orders(Bearer(claims): Bearer<Claims>, Path(product): Path<String>) -> String {
-    format!("{} orders of {product} for {}", claims.custom.tier, claims.subject())
+    format!("{} orders of {product} for {}", claims.custom.tier, claims.principal().id())
 }
 
 #[cfg(test)]

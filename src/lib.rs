@@ -75,7 +75,8 @@ pub use self::error::{Error, ErrorKind, InvalidField};
 pub use self::guard::client_address::ClientAddress;
 pub use self::guard::extract::{Bearer, BearerClaims};
 pub use self::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
-pub use self::guard::{require::RequireLayer, validate::ValidateLayer};
+pub use self::guard::require::{Caller, Demand, RequireLayer};
+pub use self::guard::validate::ValidateLayer;
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
 pub use self::token::acl;
@@ -83,6 +84,8 @@ pub use self::token::acl;
 pub use self::token::acl::{Acl, AclEntry};
 pub use self::token::claims::{SubjectType, Validated};
 pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
+pub use self::token::organization::Organization;
+pub use self::token::principal::Principal;
 #[cfg(feature = "remote-jwks")]
 pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
 pub use self::validate::{TokenFault, Validator, ValidatorBuilder};

@@ -168,7 +168,7 @@ fn acl() -> Value {
 }
 
 async fn serve(tokens: &TokenService) -> SocketAddr {
-    let hello = async |Bearer(claims): Bearer| claims.subject().to_owned();
+    let hello = async |Bearer(claims): Bearer| claims.principal().id().to_owned();
     let app = Router::new()
         .route(
             "/protected",

@@ -38,10 +38,9 @@ use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
     Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Rejection, RejectionReason, TokenService,
+    Password, Policy, Rejection, RejectionReason, RequestContext, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -121,10 +120,9 @@ struct Login {
 
 async fn log_in(
     State(tokens): State<TokenService>,
-    parts: Parts,
+    context: RequestContext,
     Json(login): Json<Login>,
 ) -> Result<Response, Rejected> {
-    let context = tokens.request_context(&parts.headers, &parts.extensions);
     let login = CustomerLogin::new(login.username, Password::new(login.password)?);
     let started = tokens.log_in_customer(login, &context).await?;
     Ok(holding(started.token.expose()))
@@ -137,20 +135,23 @@ struct Code {
 
 async fn enter_code(
     State(tokens): State<TokenService>,
-    parts: Parts,
+    context: RequestContext,
+    headers: HeaderMap,
     Json(Code { code }): Json<Code>,
 ) -> Result<Response, Rejected> {
-    let context = tokens.request_context(&parts.headers, &parts.extensions);
-    let token = AuthenticationToken::from_text(held(&parts.headers))?;
+    let token = AuthenticationToken::from_text(held(&headers))?;
     let request = ExchangeRequest::default().one_time_password(code).context(context);
     let exchanged = tokens.exchange(&token, request).await?;
     Ok(holding(exchanged.token.access_token.expose()))
 }
 
 /// Whatever the cookie holds, nobody gets anything for it after this.
-async fn log_out(State(tokens): State<TokenService>, parts: Parts) -> Result<Response, Rejected> {
-    let context = tokens.request_context(&parts.headers, &parts.extensions);
-    let held = held(&parts.headers);
+async fn log_out(
+    State(tokens): State<TokenService>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Response, Rejected> {
+    let held = held(&headers);
     let ended = match tokens.validator().validate(held) {
         Ok(jwt) => tokens.revoke_token(jwt.token_id()).await,
         Err(fault) if fault.is_temporary() => Err(Error::new(ErrorKind::Unavailable, "not now")),
@@ -170,7 +171,7 @@ struct Customer {
     name: String,
 }
 
-/// A real one asks a database for those of `claims.subject()`.
+/// A real one asks a database for those of `claims.principal()`.
 async fn orders(Bearer(claims): Bearer<Customer>) -> Json<Value> {
     let orders = json!([
         {"number": "A-1027", "item": "Teapot, blue", "placed": "2 June 2026", "total": "£34.00"},

@@ -82,7 +82,7 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
 
     let password = Password::new("correct-horse-battery-staple")?;
     let login = CustomerLogin::new("jane@example.com", password);
-    let started = tokens.log_in_customer(login, &RequestContext::default()).await?;
+    let started = tokens.log_in_customer(login, &RequestContext::without_address()).await?;
     writeln!(out, "Jane has logged in, and her session asks for a code.")?;
 
     let without = tokens.exchange(&started.token, ExchangeRequest::default()).await;

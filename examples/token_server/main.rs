@@ -26,8 +26,8 @@ use countersign::jose::SigningKey;
 use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
-    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, OrganizationId,
-    Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
+    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Organization,
+    OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -388,7 +388,7 @@ impl Seed {
             let entity = Entity::user(user.username, hash)?
                 .with_acl(user.acl)
                 .with_custom_claims(user.custom_claims)
-                .with_organization(user.organization_id);
+                .with_organization(organization(user.organization_id));
             register(tokens, entity).await?;
         }
         for machine in self.entities {
@@ -399,7 +399,7 @@ impl Seed {
             let (name, id) = (customer.username, customer.customer_id);
             let entity = Entity::customer(name, hash, id, customer.otp_required)?
                 .with_acl(customer.acl)
-                .with_organization(customer.organization_id);
+                .with_organization(organization(customer.organization_id));
             register(tokens, entity).await?;
         }
         Ok(self.sessions)
@@ -415,18 +415,21 @@ impl KnownSession {
 
     async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
         let mut new = NewSession::of(self.customer_id)
+            .organization(organization(self.organization_id))
             .otp_required(self.otp_required)
             .acl(self.acl)
             .custom_claims(self.custom_claims)
             .dangerous_token(AuthenticationToken::from_text(&self.token)?);
-        if let Some(organization_id) = self.organization_id {
-            new = new.organization(organization_id);
-        }
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
         }
         unless_there(tokens.start_session(new).await.map(drop)).map(drop)
     }
+}
+
+/// A seed that names no organization is of all.
+fn organization(id: Option<OrganizationId>) -> Organization {
+    id.map_or(Organization::All, Organization::One)
 }
 
 /// Keeps in mind that a session was loaded, as an entity that nobody can be.
@@ -442,7 +445,7 @@ impl Machine {
         let entity = Entity::machine(self.id)?
             .with_acl(self.acl)
             .with_custom_claims(self.custom_claims)
-            .with_organization(self.organization_id)
+            .with_organization(organization(self.organization_id))
             .with_disabled(self.disabled);
         let is_new = register(tokens, entity).await?;
         match self.secret {

@@ -7,9 +7,8 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::guard::authenticate::audit_authorization_rejection;
+use crate::guard::admission::{forbidden, found, required};
 use crate::guard::rejection::{Rejection, RejectionReason};
-use crate::guard::validate::Anonymous;
 use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
@@ -27,11 +26,11 @@ use crate::token::claims::Validated;
 /// }
 ///
 /// async fn greet(Bearer(claims): Bearer<MyClaims>) -> String {
-///     format!("{} {}", claims.subject(), claims.custom.locale)
+///     format!("{} {}", claims.principal().id(), claims.custom.locale)
 /// }
 ///
 /// async fn front_page(caller: Option<Bearer>) -> String {
-///     caller.map_or("hello".to_owned(), |Bearer(claims)| format!("hello {}", claims.subject()))
+///     caller.map_or("hello".to_owned(), |Bearer(claims)| format!("hello {}", claims.principal().id()))
 /// }
 /// ```
 ///
@@ -67,27 +66,12 @@ impl<C> Deref for BearerClaims<C> {
     }
 }
 
-/// `None` where the request was let through without credentials.
-fn find(parts: &Parts) -> Result<Option<Arc<Validated>>, Rejection> {
-    if let Some(validated) = parts.extensions.get::<Arc<Validated>>() {
-        return Ok(Some(Arc::clone(validated)));
-    }
-    match parts.extensions.get::<Anonymous>() {
-        Some(_) => Ok(None),
-        None => Err(Rejection::missing_layer("ValidateLayer", "the extractor Bearer")),
-    }
-}
+const NEEDED_BY: &str = "the extractor Bearer";
 
 fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Rejection> {
     match C::deserialize(validated.custom_claims()) {
         Ok(custom) => Ok(Bearer(BearerClaims { validated, custom })),
-        Err(_) => {
-            let reason = RejectionReason::UnexpectedCustomClaims;
-            Err(Rejection::new(
-                audit_authorization_rejection(&validated, reason),
-                validated.issuer(),
-            ))
-        }
+        Err(_) => Err(forbidden(&validated, RejectionReason::UnexpectedCustomClaims)),
     }
 }
 
@@ -95,14 +79,7 @@ impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Bearer<C> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        match find(parts)? {
-            Some(validated) => read(validated),
-            None => {
-                let anonymous = parts.extensions.get::<Anonymous>();
-                let realm = anonymous.map_or("", |anonymous| &anonymous.realm);
-                Err(Rejection::new(RejectionReason::MissingCredentials, realm))
-            }
-        }
+        read(required(&parts.extensions, NEEDED_BY)?)
     }
 }
 
@@ -110,6 +87,6 @@ impl<S: Sync, C: DeserializeOwned> OptionalFromRequestParts<S> for Bearer<C> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
-        find(parts)?.map(read).transpose()
+        found(&parts.extensions, NEEDED_BY)?.map(Arc::clone).map(read).transpose()
     }
 }

@@ -20,10 +20,10 @@ use crate::validate::TokenFault;
 /// | no credentials | 401 | no error code |
 /// | malformed credentials | 400 | `invalid_request` |
 /// | a bad token | 401 | `invalid_token` |
-/// | a good token without the permission | 403 | `insufficient_scope` |
+/// | a good token without the permission, of another organization, or of a kind that is not admitted | 403 | `insufficient_scope` |
 /// | a one-time password is wanted first | 401 | `invalid_token` |
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
-/// | a layer that was forgotten, or a grant that cannot be issued | 500 | |
+/// | a layer that was forgotten, a path parameter that the route lacks, or a grant that cannot be issued | 500 | |
 #[derive(Clone, Debug)]
 pub struct Rejection {
     reason: RejectionReason,
@@ -50,6 +50,11 @@ pub enum RejectionReason {
     UnexpectedCustomClaims,
     /// The token's list does not grant the permission.
     InsufficientPermission,
+    /// The token's list would grant it, and the token is bound to another organization, or none was
+    /// asked about.
+    OutsideOrganization,
+    /// The token is of a kind of principal that is not admitted.
+    KindNotAdmitted,
     /// Something that is needed for the answer is out of reach.
     Unavailable,
     /// The host forgot a layer, or the service failed.
@@ -68,6 +73,8 @@ impl RejectionReason {
             Self::OneTimePasswordRequired => "one_time_password_required",
             Self::UnexpectedCustomClaims => "unexpected_custom_claims",
             Self::InsufficientPermission => "insufficient_permission",
+            Self::OutsideOrganization => "outside_organization",
+            Self::KindNotAdmitted => "kind_not_admitted",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
@@ -79,8 +86,8 @@ impl Rejection {
         Self { reason, realm: realm.into(), permission: None, retry_after: None }
     }
 
-    pub(crate) fn insufficient(permission: &Arc<str>, realm: &str) -> Self {
-        let permission = Some(Arc::clone(permission));
+    pub(crate) fn insufficient(permission: &str, realm: &str) -> Self {
+        let permission = Some(permission.into());
         Self { permission, ..Self::new(RejectionReason::InsufficientPermission, realm) }
     }
 
@@ -89,6 +96,16 @@ impl Rejection {
         tracing::error!(
             "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
              one with `Router::layer`, outside of what needs it"
+        );
+        Self::new(RejectionReason::Internal, "")
+    }
+
+    /// Logs which path parameter is not where it was to be read, and returns a 500.
+    pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
+        tracing::error!(
+            parameter = name,
+            "a layer or extractor was told to read a path parameter, and {problem}: the request is \
+             rejected; name the parameter as the route does"
         );
         Self::new(RejectionReason::Internal, "")
     }
@@ -115,7 +132,9 @@ impl Rejection {
             | RejectionReason::OneTimePasswordRequired
             | RejectionReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
             RejectionReason::MalformedCredentials => StatusCode::BAD_REQUEST,
-            RejectionReason::InsufficientPermission => StatusCode::FORBIDDEN,
+            RejectionReason::InsufficientPermission
+            | RejectionReason::OutsideOrganization
+            | RejectionReason::KindNotAdmitted => StatusCode::FORBIDDEN,
             RejectionReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectionReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -131,7 +150,9 @@ impl Rejection {
             | RejectionReason::UnknownSession
             | RejectionReason::OneTimePasswordRequired
             | RejectionReason::UnexpectedCustomClaims => Some("invalid_token"),
-            RejectionReason::InsufficientPermission => Some("insufficient_scope"),
+            RejectionReason::InsufficientPermission
+            | RejectionReason::OutsideOrganization
+            | RejectionReason::KindNotAdmitted => Some("insufficient_scope"),
             RejectionReason::Unavailable | RejectionReason::Internal => return None,
         };
         Some(challenge(&self.realm, error, error.map(|_| self.message()), self.permission()))
@@ -155,6 +176,10 @@ impl Rejection {
             RejectionReason::InsufficientPermission => {
                 "The access token does not grant the permission"
             }
+            RejectionReason::OutsideOrganization => {
+                "The access token is bound to an organization, and grants nothing outside it"
+            }
+            RejectionReason::KindNotAdmitted => "Principals of this kind are not admitted",
             RejectionReason::Unavailable => "The service is unavailable, try again later",
             RejectionReason::Internal => "The server is not set up right",
         }

@@ -177,7 +177,7 @@ impl TokenServiceBuilder {
             clock: &clock,
             revocations: &revocations,
         };
-        let (own_tokens_validator, validator) = validators.build(sealing.audit_key())?;
+        let (validator, validator_with_trusted_issuers) = validators.build(sealing.audit_key())?;
         telemetry::describe();
         let manage = |managed| {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
@@ -197,7 +197,7 @@ impl TokenServiceBuilder {
             policy: self.policy,
             sender: self.sender,
             validator,
-            own_tokens_validator,
+            validator_with_trusted_issuers,
             revocations,
             last_heard: LastHeard::default(),
         };

@@ -51,7 +51,7 @@ impl Default for ExchangeRequest {
             expires_at: None,
             acl: None,
             bearer: None,
-            context: RequestContext::default(),
+            context: RequestContext::without_address(),
             invalid: Vec::new(),
         }
     }
@@ -234,8 +234,10 @@ impl TokenService {
         let acl = match &request.acl {
             None => session.acl.clone(),
             Some(asked) => {
-                let grants = std::iter::once(&session.acl).chain(widening.map(Validated::acl));
-                if let Some(entry) = asked.first_beyond(grants) {
+                let organization = session.organization_id();
+                let mut grants = vec![session.acl.within(organization)];
+                grants.extend(widening.map(Validated::acl));
+                if let Some(entry) = asked.first_beyond_within(organization, &grants) {
                     return Err(Error::new(
                         ErrorKind::AclExceedsGrant,
                         format!("acl.{entry} exceeds what the session or the bearer holds"),

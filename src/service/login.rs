@@ -4,7 +4,7 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::audit::AuditDetails;
-use crate::service::issue::{Grant, IssuedToken};
+use crate::service::issue::IssuedToken;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
 use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
@@ -33,7 +33,7 @@ impl TokenService {
         let attempt = context.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
         let login = async {
             let proven = self.verify_password(SubjectType::User, name, password, context).await?;
-            self.issue_at(Grant::of_entity(&proven.entity), proven.at)
+            self.issue_to(&proven.entity, proven.at)
         };
         self.audited_login(attempt, login).await
     }
@@ -98,10 +98,10 @@ impl TokenService {
         }
         let reason = match (entity, verdict) {
             (Ok(found), SecretVerdict::Valid { .. }) => {
-                return self.issue_at(Grant::of_entity(&found.entity), found.read_at);
+                return self.issue_to(&found.entity, found.read_at);
             }
             (Ok(found), SecretVerdict::WithinGrace { .. }) => {
-                let mut token = self.issue_at(Grant::of_entity(&found.entity), found.read_at)?;
+                let mut token = self.issue_to(&found.entity, found.read_at)?;
                 token.message = Some("The secret is expired and within the grace period");
                 return Ok(token);
             }

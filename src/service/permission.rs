@@ -1,5 +1,6 @@
 //! The operations that this crate guards itself, as access-control lists name them.
 
+use crate::token::acl::{Acl, AclEntry};
 use crate::token::claims::Validated;
 use crate::token::identifier::OrganizationId;
 
@@ -13,6 +14,20 @@ pub const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";
 pub const GET_AUTHENTICATION_TOKEN_COLLECTION: &str = "GetAuthenticationTokenCollection";
 /// Asking, at an exchange, for what the bearer holds beyond the session's own list.
 pub const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str = "PostAuthenticationTokenExchange";
+
+impl Acl {
+    /// Returns the index of the first entry that lies within none of `grants`, of a list that somebody
+    /// is to hold who is bound to `organization`.
+    pub(in crate::service) fn first_beyond_within(
+        &self,
+        organization: Option<&OrganizationId>,
+        grants: &[Self],
+    ) -> Option<usize> {
+        let Some(id) = organization else { return self.first_beyond(grants) };
+        let is_held = |entry: AclEntry| grants.iter().any(|grant| entry.lies_within(grant));
+        self.entries().iter().position(|entry| !entry.within(id).is_some_and(is_held))
+    }
+}
 
 impl Validated {
     /// Returns whether the token may be used on what belongs to `owner`: a token without an

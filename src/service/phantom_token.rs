@@ -40,7 +40,7 @@ impl TokenService {
         // The session may have been used up between reading it and keeping the token, and another
         // one been started by the same token; whoever used it up has looked for the JWT before it
         // was there.
-        let found = self.find_session(token, &RequestContext::default()).await;
+        let found = self.find_session(token, &RequestContext::without_address()).await;
         let found = found.and_then(|session| {
             let is_same = made.validated.session_id() == Some(&session.id);
             if is_same { Ok(()) } else { Err(no_session()) }
@@ -55,8 +55,8 @@ impl TokenService {
 
     async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
         let ready = self.inner.phantom_tokens.ready.get(key).await?;
-        let is_usable = self.now() < ready.use_until
-            && self.inner.own_tokens_validator.recheck(&ready.validated).is_ok();
+        let is_usable =
+            self.now() < ready.use_until && self.inner.validator.recheck(&ready.validated).is_ok();
         is_usable.then_some(ready)
     }
 
@@ -71,7 +71,7 @@ impl TokenService {
         }
         // Before the session is read: what ends it after that revokes the token, too.
         let now = self.now();
-        let session = self.find_session(token, &RequestContext::default()).await?;
+        let session = self.find_session(token, &RequestContext::without_address()).await?;
         if session.otp_required() {
             return Err(Error::new(
                 ErrorKind::OneTimePasswordRequired,
@@ -91,15 +91,14 @@ impl TokenService {
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
-        let validated =
-            self.inner.own_tokens_validator.validate(token.expose()).map_err(|fault| {
-                let kind = match fault {
-                    TokenFault::Revoked => ErrorKind::InvalidToken,
-                    fault if fault.is_temporary() => ErrorKind::Unavailable,
-                    _ => ErrorKind::Internal,
-                };
-                Error::new(kind, "a token that was just made is rejected").with_source(fault)
-            })?;
+        let validated = self.inner.validator.validate(token.expose()).map_err(|fault| {
+            let kind = match fault {
+                TokenFault::Revoked => ErrorKind::InvalidToken,
+                fault if fault.is_temporary() => ErrorKind::Unavailable,
+                _ => ErrorKind::Internal,
+            };
+            Error::new(kind, "a token that was just made is rejected").with_source(fault)
+        })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let use_until = now + used;
         let confirmed = AtomicBool::new(false);

@@ -25,6 +25,9 @@ impl TokenService {
         if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
             return Err(invalid("no machine client may take the first-party client id"));
         }
+        if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
         if policy.acl_fault(entity.acl()).is_some() {
             return Err(invalid("the policy allows no wildcards but `*` alone"));
         }

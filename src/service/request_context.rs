@@ -8,17 +8,17 @@ use crate::token::identifier::OrganizationId;
 /// organization that it is confined to. The routes fill it in; a host that calls the service
 /// itself says what it knows.
 ///
-/// A handler of the host's own gets it from [`TokenService::request_context`](crate::TokenService::request_context).
-/// The default one is of an unknown address: only names are throttled then.
+/// A handler of the host's own takes it as an argument, which is an extractor, or gets it from
+/// [`TokenService::request_context`](crate::TokenService::request_context).
 ///
 /// ```
 /// use std::net::IpAddr;
 ///
 /// use countersign::RequestContext;
 ///
-/// let context = RequestContext::default().address(Some(IpAddr::from([192, 0, 2, 1])));
+/// let context = RequestContext::from_address(IpAddr::from([192, 0, 2, 1]));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RequestContext {
     pub(crate) organization: Option<OrganizationId>,
@@ -27,17 +27,29 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
+    /// Of the client's address. What is guessed from there is throttled.
+    pub fn from_address(address: IpAddr) -> Self {
+        Self { address: Some(address.to_canonical()), ..Self::without_address() }
+    }
+
+    /// Of a client whose address is not known: only names are throttled.
+    pub fn without_address() -> Self {
+        Self { organization: None, address: None, organization_is_invalid: false }
+    }
+
     /// The organization that the call is confined to: what belongs to another one, or to none, is
     /// not found. Without one, everything is.
-    pub fn organization(mut self, organization: Option<OrganizationId>) -> Self {
-        self.organization = organization;
+    pub fn organization(mut self, organization: OrganizationId) -> Self {
+        self.organization = Some(organization);
         self
     }
 
-    /// The client's address. Without one, only names are throttled.
-    pub fn address(mut self, address: Option<IpAddr>) -> Self {
-        self.address = address.map(|address| address.to_canonical());
-        self
+    /// Confines the call to the organization of that name; to nothing, where none can be called so.
+    pub(in crate::service) fn organization_named(self, name: &str) -> Self {
+        match OrganizationId::new(name) {
+            Ok(id) => self.organization(id),
+            Err(_) => Self { organization_is_invalid: true, ..self },
+        }
     }
 
     /// Returns whether it may see what belongs to `owner`.

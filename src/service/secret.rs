@@ -174,7 +174,7 @@ impl TokenService {
                 let issued = IssuedSecret { secret, expires_at, message };
                 return Ok(CompareAndSet::Written(issued));
             }
-            let usable = self.find_usable(entity.id(), &RequestContext::default()).await?;
+            let usable = self.find_usable(entity.id(), &RequestContext::without_address()).await?;
             entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
             match current(&entity) {
                 Some(current) if Some(&current.id) != replaced.as_ref() => {

@@ -51,27 +51,27 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) sender: Option<Arc<dyn OneTimePasswordSender>>,
     pub(in crate::service) hashing: HashingPool,
     pub(in crate::service) throttle: Throttle,
-    pub(in crate::service) own_tokens_validator: Validator,
-    /// Accepts the tokens of trusted issuers, too.
     pub(in crate::service) validator: Validator,
+    /// Accepts the tokens of trusted issuers, too.
+    pub(in crate::service) validator_with_trusted_issuers: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: LastHeard,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
 }
 
 impl TokenService {
-    /// Returns the validator of [`validate_layer`](Self::validate_layer): it accepts the tokens of
-    /// this service and those of the issuers that it trusts. It is for what no layer sees, as the
-    /// messages of a WebSocket.
+    /// Returns a validator that accepts the tokens of this service alone, as
+    /// [`validate_layer`](Self::validate_layer) and the documented routes do. It is for what no layer
+    /// sees, as the messages of a WebSocket.
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.inner.validator
     }
 
-    /// Returns a validator that accepts the tokens of this service alone, as the documented routes do.
+    /// Returns a validator that accepts the tokens of the issuers that this service trusts, too.
     #[must_use]
-    pub fn own_tokens_validator(&self) -> &Validator {
-        &self.inner.own_tokens_validator
+    pub fn validator_with_trusted_issuers(&self) -> &Validator {
+        &self.inner.validator_with_trusted_issuers
     }
 
     /// Fetches the keys of the issuers that it trusts; see
@@ -82,7 +82,7 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the keys of one cannot be
     /// fetched now.
     pub async fn fetch_trusted_keys(&self) -> Result<(), Error> {
-        self.inner.validator.fetch_keys().await
+        self.inner.validator_with_trusted_issuers.fetch_keys().await
     }
 
     /// Returns whether a token is of this service: what others say of their subjects means nothing
@@ -143,7 +143,7 @@ impl TokenService {
         details: &AuditDetails,
         outcome: &Result<T, Error>,
     ) {
-        audit::concluded(self.inner.own_tokens_validator.subjects(), attempt, details, outcome);
+        audit::concluded(self.inner.validator.subjects(), attempt, details, outcome);
     }
 }
 

@@ -44,6 +44,7 @@ impl Validators<'_> {
             .max_token_len(policy.max_token_len)
             .token_cache_bytes(policy.token_cache_bytes / caches)
             .trailing_wildcards(policy.trailing_wildcards)
+            .organization_required(policy.organization_required)
             .trusted_proxies(policy.trusted_proxies.clone());
         for audience in self.audiences {
             builder = builder.audience(audience);

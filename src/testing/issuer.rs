@@ -19,7 +19,7 @@ const RETIREMENT: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// let issuer = TestIssuer::new();
 /// let token = issuer.token().user("jane.doe@example.com").sign();
 /// let validator = issuer.validator();
-/// assert_eq!(validator.validate(&token)?.subject(), "jane.doe@example.com");
+/// assert_eq!(validator.validate(&token)?.principal().id(), "jane.doe@example.com");
 ///
 /// issuer.clock().advance(Duration::from_secs(86_400));
 /// assert!(validator.validate(&token).is_err());

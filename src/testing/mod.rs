@@ -1,5 +1,6 @@
 //! What a host needs to test its own handlers: a clock that stands still, a ready key, tokens that are
-//! good or broken as asked, an issuer to check them against, and stores that fail as asked.
+//! good or broken as asked, an issuer to check them against, stores that fail as asked, and a check that
+//! no route is open.
 //!
 //! Turn the feature `testing` on in the `[dev-dependencies]` alone. Nothing in it changes how the rest
 //! behaves; it is there to make tokens that a service would not.
@@ -13,7 +14,7 @@
 //!
 //! // The host's app, which takes its validator from whoever builds it.
 //! fn app(validator: Validator) -> Router {
-//!     let orders = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
+//!     let orders = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() });
 //!     Router::new()
 //!         .route("/orders", orders.route_layer(RequireLayer::new("GetOrders")))
 //!         .layer(ValidateLayer::new(validator))
@@ -47,6 +48,7 @@
 mod clock;
 mod faulty_store;
 mod issuer;
+mod routes;
 mod server;
 mod token;
 
@@ -57,6 +59,7 @@ use crate::jose::{Algorithm, SigningKey};
 pub use self::clock::TestClock;
 pub use self::faulty_store::{Calls, FaultyStore, HeldCalls, StoreFault, StoreVerb};
 pub use self::issuer::TestIssuer;
+pub use self::routes::every_route_rejects_anonymous;
 pub use self::server::IssuerServer;
 pub use self::token::TestToken;
 

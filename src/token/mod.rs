@@ -3,4 +3,6 @@
 pub mod acl;
 pub(crate) mod claims;
 pub(crate) mod identifier;
+pub(crate) mod organization;
+pub(crate) mod principal;
 pub(crate) mod text;

@@ -33,6 +33,7 @@ pub struct ValidatorBuilder {
     max_token_len: Option<usize>,
     token_cache_bytes: Option<usize>,
     trailing_wildcards: bool,
+    organization_required: bool,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
@@ -94,6 +95,15 @@ impl ValidatorBuilder {
         self
     }
 
+    /// Whether the tokens of trusted issuers have to be mapped to an
+    /// [`Organization`](crate::Organization): one of them, or all. Off by default, and then those that
+    /// are mapped to none are bound to none. In an app with tenants, turn it on: a mapping that forgot
+    /// the organization rejects then, and does not give access to every one of them.
+    pub fn organization_required(mut self, required: bool) -> Self {
+        self.organization_required = required;
+        self
+    }
+
     /// Where the time comes from; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -133,7 +143,12 @@ impl ValidatorBuilder {
             return Err(Error::configuration("an algorithm is allowed that no key is for"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let trusted_issuers = TrustedIssuers::new(&self.trusted_issuers, &issuer, &clock)?;
+        let trusted_issuers = TrustedIssuers::new(
+            &self.trusted_issuers,
+            &issuer,
+            &clock,
+            self.organization_required,
+        )?;
         let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
         telemetry::describe();
         Ok(Validator {

@@ -28,7 +28,11 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the settings contradict
     /// each other.
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error>;
+    fn prepare(
+        &self,
+        clock: &Arc<dyn Clock>,
+        organization_required: bool,
+    ) -> Result<Box<dyn IssuerVerifier>, Error>;
 }
 
 /// One issuer, ready to check its tokens.
@@ -84,6 +88,7 @@ impl TrustedIssuers {
         settings: &[Arc<dyn IssuerSettings>],
         own: &str,
         clock: &Arc<dyn Clock>,
+        organization_required: bool,
     ) -> Result<Self, Error> {
         let mut issuers: Vec<(String, Box<dyn IssuerVerifier>)> = Vec::new();
         for settings in settings {
@@ -92,7 +97,7 @@ impl TrustedIssuers {
                 let problem = "a trusted issuer is given twice, or is the service itself";
                 return Err(Error::configuration(problem));
             }
-            issuers.push((name.to_owned(), settings.prepare(clock)?));
+            issuers.push((name.to_owned(), settings.prepare(clock, organization_required)?));
         }
         Ok(Self { issuers })
     }

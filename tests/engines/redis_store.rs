@@ -551,7 +551,11 @@ async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
     first.machine("aa-1", "the-secret-of-a-machine").await;
     let token = first.session(|new| new).await;
     let secret = Secret::presented("the-secret-of-a-machine");
-    second.tokens.issue_machine_token("aa-1", &secret, &RequestContext::default()).await.unwrap();
+    second
+        .tokens
+        .issue_machine_token("aa-1", &secret, &RequestContext::without_address())
+        .await
+        .unwrap();
     let token = AuthenticationToken::from_text(&token).unwrap();
     second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
     let twice = first.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();

@@ -376,7 +376,10 @@ impl Nodes {
 impl Node {
     async fn log_in(&self, id: &str, secret: &str) -> Result<IssuedToken, Error> {
         let secret = Secret::dangerous_from_text(secret).unwrap();
-        self.fixture.tokens.issue_machine_token(id, &secret, &RequestContext::default()).await
+        self.fixture
+            .tokens
+            .issue_machine_token(id, &secret, &RequestContext::without_address())
+            .await
     }
 
     async fn import(&self, id: &str, secret: &str) {
@@ -445,7 +448,7 @@ async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() 
         let written = tokens.find_entity(&id).await.unwrap().unwrap().version();
         until(async || recent(&nodes.there.copies, &id).await.unwrap().0 == written).await;
     };
-    tokens.reset_secret(&manager, "aa-1", None, &RequestContext::default()).await.unwrap();
+    tokens.reset_secret(&manager, "aa-1", None, &RequestContext::without_address()).await.unwrap();
     is_seen().await;
     assert_rejected(nodes.there.log_in("aa-1", "first secret").await);
     nodes.here.import("aa-1", "third secret").await;

@@ -153,7 +153,7 @@ async fn what_a_generated_key_of_any_algorithm_signs_its_service_accepts() {
     for algorithm in ALGORITHMS {
         let (fixture, token) = token_by(KeyRing::generate(algorithm).unwrap()).await;
         let validated = fixture.tokens.validator().validate(&token).unwrap();
-        assert_eq!(validated.subject(), "cus_1", "{algorithm}");
+        assert_eq!(validated.principal().id(), "cus_1", "{algorithm}");
     }
 }
 

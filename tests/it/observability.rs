@@ -415,7 +415,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     let jane = EntityId::customer("jane@example.com").unwrap();
     let password = |text: &str| Password::new(text).unwrap();
     let new = canaries.add("canary-new-password");
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let rejected =
         fixture.tokens.change_password(&jane, password(&wrong), password(&new), &context).await;
     let errors = format!("{rejected:?} {}", rejected.as_ref().unwrap_err());

@@ -29,7 +29,7 @@ async fn a_login_hashes_anew_where_the_cost_has_grown_and_a_wrong_password_does_
 
     let dearer = Policy::default().password_cost(PasswordCost::new(19 * 1024, 3, 1).unwrap());
     let after = Fixture::with(|builder| builder.entities(store.clone()).policy(dearer));
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let login = |password: &str| {
         after.tokens.issue_user_token("ops", Password::new(password).unwrap(), &context)
     };
@@ -54,7 +54,7 @@ fn user() -> EntityId {
 }
 
 async fn login(fixture: &Fixture, text: &str) -> Result<IssuedToken, ErrorKind> {
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let issued = fixture.tokens.issue_user_token("ops", password(text), &context).await;
     issued.map_err(|error| error.kind())
 }
@@ -66,7 +66,8 @@ async fn customer(fixture: &Fixture) -> (EntityId, String) {
     let jane = Entity::customer("jane", hash, id, false).unwrap();
     fixture.tokens.register(jane).await.unwrap();
     let login = CustomerLogin::new("jane", password(PASSWORD));
-    let started = fixture.tokens.log_in_customer(login, &RequestContext::default()).await.unwrap();
+    let started =
+        fixture.tokens.log_in_customer(login, &RequestContext::without_address()).await.unwrap();
     (EntityId::customer("jane").unwrap(), started.token.expose().to_owned())
 }
 
@@ -91,7 +92,7 @@ async fn a_password_is_changed_by_whoever_knows_the_old_one() {
     let fixture = Fixture::new();
     fixture.user("ops", json!([])).await;
     let change = async |old: &str, new: &str| {
-        let context = RequestContext::default();
+        let context = RequestContext::without_address();
         let changed =
             fixture.tokens.change_password(&user(), password(old), password(new), &context).await;
         changed.map_err(|error| error.kind())
@@ -116,7 +117,7 @@ async fn of_changes_at_once_one_wins_and_the_others_had_a_wrong_password() {
         let tokens = fixture.tokens.clone();
         changing.spawn(async move {
             let new = password(&format!("password number {number}"));
-            let context = RequestContext::default();
+            let context = RequestContext::without_address();
             let changed = tokens.change_password(&user(), password(PASSWORD), new, &context).await;
             (number, changed.map_err(|error| error.kind()))
         });
@@ -158,7 +159,7 @@ async fn a_password_that_is_chosen_keeps_to_the_policy_and_one_that_is_presented
     // Registered under an older policy.
     let short = PasswordHash::create(&password("short"), PasswordCost::default()).unwrap();
     fixture.tokens.register(Entity::user("old", short).unwrap()).await.unwrap();
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     fixture.tokens.issue_user_token("old", password("short"), &context).await.unwrap();
 }
 
@@ -184,7 +185,7 @@ async fn an_expired_password_is_rejected_like_a_wrong_one_and_can_be_changed() {
     fixture.clock.advance(day * 90 - Duration::from_micros(1));
     login(&fixture, PASSWORD).await.unwrap();
     fixture.clock.advance(Duration::from_micros(1));
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let tokens = &fixture.tokens;
     let [expired, wrong] = [
         tokens.issue_user_token("ops", password(PASSWORD), &context).await.unwrap_err(),
@@ -215,8 +216,11 @@ async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_say
         // Within the same second, the new one yields sessions and tokens that are good.
         fixture.clock.advance(Duration::from_millis(1));
         let login = CustomerLogin::new("jane", password("another password"));
-        let started =
-            fixture.tokens.log_in_customer(login, &RequestContext::default()).await.unwrap();
+        let started = fixture
+            .tokens
+            .log_in_customer(login, &RequestContext::without_address())
+            .await
+            .unwrap();
         let jwt =
             fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
         fixture.tokens.validator().validate(jwt.token.access_token.expose()).unwrap();

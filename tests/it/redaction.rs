@@ -40,8 +40,11 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     let fixture = Fixture::new();
     fixture.user("ops", serde_json::json!([])).await;
     let password = Password::new(crate::support::PASSWORD).unwrap();
-    let issued =
-        fixture.tokens.issue_user_token("ops", password, &RequestContext::default()).await.unwrap();
+    let issued = fixture
+        .tokens
+        .issue_user_token("ops", password, &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_hidden(&issued, issued.access_token.expose());
 
     fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
@@ -85,7 +88,7 @@ fn handles_can_be_shared_between_threads_and_cloned() {
 fn what_the_service_does_can_be_done_on_any_thread() {
     fn sendable<T: Send>(_never_polled: &T) {}
     let tokens = &Fixture::new().tokens;
-    let context = &RequestContext::default();
+    let context = &RequestContext::without_address();
     let id = &EntityId::user("jane").unwrap();
     let token = &AuthenticationToken::from_text(CANARY).unwrap();
     let customer = || CustomerId::new("c").unwrap();

@@ -13,7 +13,8 @@ use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
 use countersign::{
     Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, Error, ErrorKind, KeyRing, MappedClaims,
-    SubjectType, TokenFault, TrustedIssuer, ValidateLayer, Validator,
+    Organization, OrganizationId, Policy, SubjectType, TokenFault, TrustedIssuer, ValidateLayer,
+    Validator,
 };
 use http::header::CACHE_CONTROL;
 use http::{Response, StatusCode};
@@ -195,7 +196,7 @@ async fn fault(validator: &Validator, token: &TestToken) -> Option<TokenFault> {
 }
 
 fn app(validator: Validator) -> Router {
-    let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
+    let me = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() });
     Router::new().route("/me", me).layer(ValidateLayer::new(validator))
 }
 
@@ -625,7 +626,7 @@ async fn claims_are_read_as_the_host_says() {
     let validator = server.validator(by_closure);
     let validated = validator.validate_fetching(&token.sign()).await.unwrap();
     assert_eq!(
-        (validated.subject(), validated.subject_type()),
+        (validated.principal().id(), validated.principal().kind()),
         ("machine-1", SubjectType::Machine)
     );
     assert_eq!(
@@ -680,22 +681,25 @@ async fn a_subject_elsewhere_is_nobody_here() {
         .unwrap();
     tokens.fetch_trusted_keys().await.unwrap();
     tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
-    let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
-    let app = tokens.router().route("/me", me.layer(tokens.validate_layer()));
+    let me = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() });
+    let open = me.clone().layer(tokens.validate_layer_with_trusted_issuers());
+    let app = tokens.router().route("/me", open).route("/ours", me.layer(tokens.validate_layer()));
     let app = Server::start(app).await;
     let theirs = server.token().user("jane").sign();
     assert_eq!(app.get("/me", Some(&theirs)).await.expect(200).text(), "jane");
+    // Handlers meet them only behind a layer that says so.
+    app.get("/ours", Some(&theirs)).await.expect(401);
     // Every route of the service's own.
     app.get("/authentication-tokens", Some(&theirs)).await.expect(401);
     let reset = json!({"entityId": "aa-1", "id": "aa-1"});
     app.post("/entity/secret/reset", Some(&theirs), &reset).await.expect(401);
-    let fault = tokens.own_tokens_validator().validate(&theirs).unwrap_err();
+    let fault = tokens.validator().validate(&theirs).unwrap_err();
     assert_eq!(fault, TokenFault::UnknownKey);
 
     // Also where the host hands it on to what manages its own.
     let elsewhere = server.validator(server.trusted().map_claims(everything));
     let theirs_known = elsewhere.validate_fetching(&theirs).await.unwrap();
-    let context = countersign::RequestContext::default();
+    let context = countersign::RequestContext::without_address();
     let read = tokens.read_secret(&theirs_known, "aa-1", None, &context).await.unwrap_err();
     assert_eq!(read.kind(), ErrorKind::InvalidEntity);
     let customer = countersign::CustomerId::new("cus_1").unwrap();
@@ -708,4 +712,39 @@ async fn a_subject_elsewhere_is_nobody_here() {
     let soon = tokens.now() + MINUTE;
     tokens.revoke_subject(SubjectType::User, "jane", soon).await.unwrap();
     app.get("/me", Some(&theirs)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_mapping_that_names_no_organization_is_rejected_where_one_is_required() {
+    let server = KeyServer::start().await;
+    let mapped = |organization: Option<Organization>| {
+        server.trusted().map_claims(move |claims| {
+            let mapped =
+                MappedClaims::new(SubjectType::User, claims.text("sub").unwrap_or_default());
+            Ok(match organization.clone() {
+                Some(organization) => mapped.organization(organization),
+                None => mapped,
+            })
+        })
+    };
+    let token = server.token().user("jane").sign();
+    let one = Organization::One(OrganizationId::new("org_1").unwrap());
+    for (organization, required, accepted) in [
+        (None, false, true),
+        (None, true, false),
+        (Some(Organization::All), true, true),
+        (Some(one), true, true),
+    ] {
+        let tokens = TestIssuer::named(ISSUER)
+            .by_clock(server.issuer.clock().clone())
+            .service_builder()
+            .policy(Policy::default().organization_required(required))
+            .trusted_issuer(mapped(organization))
+            .build()
+            .unwrap();
+        let validator = tokens.validator_with_trusted_issuers();
+        let outcome = validator.validate_fetching(&token).await;
+        let expected = if accepted { None } else { Some(TokenFault::Claims) };
+        assert_eq!(outcome.err(), expected);
+    }
 }

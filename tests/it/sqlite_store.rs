@@ -100,7 +100,7 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
         first.session(|new| new).await
     };
     let second = fixture_over(file.node().await);
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let password = Password::new(PASSWORD).unwrap();
     second.tokens.issue_user_token("ops", password, &context).await.unwrap();
     let secret = Secret::presented("the-secret-of-a-machine");

@@ -30,16 +30,21 @@ fn a_token_is_good_and_says_what_it_was_told() {
         .expires_in(Duration::from_secs(60))
         .sign();
     let validated = validator.validate(&token).unwrap();
-    assert_eq!((validated.subject_type(), validated.subject()), (SubjectType::Customer, "cus_1"));
+    assert_eq!(
+        (validated.principal().kind(), validated.principal().id()),
+        (SubjectType::Customer, "cus_1")
+    );
     assert_eq!(validated.issuer(), issuer.issuer());
     assert_eq!(validated.organization_id().unwrap().as_str(), "org_1");
-    assert!(validated.allows("GetOrders", &[("productId", "prod_2")]));
-    assert!(validated.allows("PostOrder", &[("productId", "prod_1")]));
-    assert!(!validated.allows("PostOrder", &[("productId", "prod_2")]));
+    let inside = ("organizationId", "org_1");
+    assert!(validated.allows("GetOrders", &[inside, ("productId", "prod_2")]));
+    assert!(validated.allows("PostOrder", &[inside, ("productId", "prod_1")]));
+    assert!(!validated.allows("PostOrder", &[inside, ("productId", "prod_2")]));
+    assert!(!validated.allows("GetOrders", &[("productId", "prod_2")]));
     assert_eq!(validated.custom_claims()["tier"], json!("gold"));
     assert_eq!(validated.expires_at(), issuer.clock().now() + Duration::from_secs(60));
     let entity = validator.validate(&issuer.token().machine("aa-1").sign()).unwrap();
-    assert_eq!((entity.subject(), entity.client_id()), ("aa-1", "aa-1"));
+    assert_eq!((entity.principal().id(), entity.client_id()), ("aa-1", "aa-1"));
     let all = validator.validate(&issuer.token().acl(&Acl::everything()).sign()).unwrap();
     assert!(all.allows("Whatever", &[]));
 }

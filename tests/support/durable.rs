@@ -87,7 +87,7 @@ pub async fn no_secret_is_in(fixture: &Fixture, dump: impl AsyncFn() -> Vec<u8>)
 
 pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     fixture.clock.set(Timestamp::from_secs(START));
-    let context = RequestContext::default();
+    let context = RequestContext::without_address();
     let password = Password::new(PASSWORD).unwrap();
     fixture.tokens.issue_user_token("ops", password, &context).await.unwrap();
     let secret = Secret::presented("the-secret-of-the-first-release");

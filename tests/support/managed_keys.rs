@@ -88,7 +88,7 @@ pub fn fault(node: &TokenService, token: &str) -> TokenFault {
 
 /// The documented routes, and one that wants a token.
 pub fn app(tokens: &TokenService) -> Router {
-    let me = get(|Bearer(claims): Bearer| async move { claims.subject().to_owned() });
+    let me = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() });
     tokens.router().route("/me", me.layer(tokens.validate_layer()))
 }
 

@@ -131,8 +131,11 @@ impl Fixture {
     /// A user's access token.
     pub async fn user_token(&self, name: &str) -> String {
         let password = Password::new(PASSWORD).unwrap();
-        let issued =
-            self.tokens.issue_user_token(name, password, &RequestContext::default()).await.unwrap();
+        let issued = self
+            .tokens
+            .issue_user_token(name, password, &RequestContext::without_address())
+            .await
+            .unwrap();
         issued.access_token.expose().to_owned()
     }
 

@@ -131,7 +131,7 @@ fn register(service: &TokenService) -> String {
         let manager = Grant::user("ops@example.com").acl(Acl::everything());
         let manager = service.issue(manager).expect("a token").access_token;
         let manager = service.validator().validate(manager.expose()).expect("a good token");
-        let reset = service.reset_secret(&manager, ID, None, &RequestContext::default()).await;
+        let reset = service.reset_secret(&manager, ID, None, &RequestContext::without_address()).await;
         reset.expect("a secret").secret.expose().to_owned()
     })
 }

@@ -5,14 +5,18 @@
 //! so in the log. A token without the permission is a 403 with `insufficient_scope`, no token a
 //! 401.
 //!
-//! A permission may be asked for within a scope, whose values come from the request. A value that
-//! the request does not have is not inside any restriction.
+//! A permission may be asked for within a scope, whose values come from the request. The layer leaves
+//! them for the handler, as a [`CheckedScope`]: what was checked is what is acted on.
+//!
+//! A handler may demand a permission itself, in its signature: see [`Caller`].
 
+mod caller;
+mod check;
 mod layer;
+mod scope;
 mod service;
 
-#[cfg(feature = "router")]
-mod path;
-
+pub use self::caller::{Caller, Demand};
 pub use self::layer::RequireLayer;
+pub use self::scope::CheckedScope;
 pub use self::service::Require;

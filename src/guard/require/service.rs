@@ -5,12 +5,11 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::guard::authenticate::audit_authorization_rejection;
+use crate::guard::admission::required;
 use crate::guard::future::GuardFuture;
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
-use crate::guard::require::layer::Rule;
-use crate::guard::validate::Anonymous;
-use crate::token::claims::Validated;
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
+use crate::guard::require::check::{check_permission, own_organization, read_path};
+use crate::guard::require::layer::{Rule, ScopeSource};
 
 /// Lets requests through whose token grants a permission; see
 /// [`RequireLayer`](crate::RequireLayer).
@@ -23,26 +22,18 @@ pub struct Require<S, R = ProblemDetails> {
 
 impl Rule {
     fn check(&self, parts: &mut Parts) -> Result<(), Rejection> {
-        let Some(validated) = parts.extensions.get::<Arc<Validated>>().map(Arc::clone) else {
-            return Err(match parts.extensions.get::<Anonymous>() {
-                Some(Anonymous { realm }) => {
-                    Rejection::new(RejectionReason::MissingCredentials, realm)
-                }
-                None => Rejection::missing_layer("ValidateLayer", "RequireLayer"),
-            });
-        };
-        let values: Vec<_> = self
-            .scope
-            .iter()
-            .filter_map(|(key, read)| Some((key.as_str(), read(parts)?)))
-            .collect();
-        let scope: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        if validated.allows(&self.permission, &scope) {
-            Ok(())
-        } else {
-            audit_authorization_rejection(&validated, RejectionReason::InsufficientPermission);
-            Err(Rejection::insufficient(&self.permission, validated.issuer()))
+        let validated = required(&parts.extensions, "RequireLayer")?;
+        self.kinds.check(&validated)?;
+        let mut scope = Vec::with_capacity(self.scope.len());
+        for (key, source) in &self.scope {
+            let value = match source {
+                ScopeSource::Path => Some(read_path(parts, key, &validated)?),
+                ScopeSource::Request(read) => read(parts).map(Arc::from),
+            };
+            scope.extend(value.map(|value| (Arc::clone(key), value)));
         }
+        scope.extend(own_organization(&validated).filter(|_| self.in_own_organization));
+        check_permission(parts, &validated, &self.permission, scope)
     }
 }
 

@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
+use crate::guard::admission::{Admission, Kinds};
 use crate::guard::rejection::ProblemDetails;
 use crate::guard::validate::Validate;
+use crate::token::claims::SubjectType;
 use crate::validate::Validator;
 
 /// Mounts [`Validate`] on a service: only requests with a good token pass. See the
@@ -11,13 +15,14 @@ use crate::validate::Validator;
 pub struct ValidateLayer<R = ProblemDetails> {
     validator: Validator,
     required: bool,
+    admission: Admission,
     reject: R,
 }
 
 impl ValidateLayer {
     /// Creates a layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
-        Self { validator, required: true, reject: ProblemDetails }
+        Self { validator, required: true, admission: Admission::ALL, reject: ProblemDetails }
     }
 }
 
@@ -28,9 +33,46 @@ impl<R> ValidateLayer<R> {
         self
     }
 
+    /// Admits these kinds of principals alone; all, unless told. Another one is a 403.
+    ///
+    /// ```
+    /// # fn app(validator: countersign::Validator) {
+    /// use countersign::{SubjectType, ValidateLayer};
+    ///
+    /// let staff = ValidateLayer::new(validator).only([SubjectType::User]);
+    /// # }
+    /// ```
+    pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
+        self.admission.kinds = Kinds::of(kinds);
+        self
+    }
+
+    /// Rejects tokens that are bound to another organization than axum's path parameter of that name
+    /// says, on all routes behind the layer: a 403. The organization that was checked is left for
+    /// handlers, as `organizationId` of a [`CheckedScope`](crate::layers::require::CheckedScope).
+    ///
+    /// A route that has no such parameter, or two, is a 500, with a line in the log that names it. So
+    /// the layer belongs on the router whose routes have it: `Router::layer`, or below the parameter.
+    ///
+    /// ```
+    /// # fn app(validator: countersign::Validator) -> axum::Router {
+    /// use axum::{Router, routing::get};
+    /// use countersign::ValidateLayer;
+    ///
+    /// Router::new()
+    ///     .route("/organizations/{organizationId}/orders", get(async || "orders"))
+    ///     .layer(ValidateLayer::new(validator).organization_from_path("organizationId"))
+    /// # }
+    /// ```
+    pub fn organization_from_path(mut self, parameter: impl Into<Arc<str>>) -> Self {
+        self.admission.organization = Some(parameter.into());
+        self
+    }
+
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ValidateLayer<F> {
-        ValidateLayer { validator: self.validator, required: self.required, reject }
+        let Self { validator, required, admission, .. } = self;
+        ValidateLayer { validator, required, admission, reject }
     }
 }
 
@@ -42,6 +84,7 @@ impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
             inner,
             validator: self.validator.clone(),
             required: self.required,
+            admission: self.admission.clone(),
             reject: self.reject.clone(),
         }
     }

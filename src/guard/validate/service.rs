@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
+use crate::guard::admission::Admission;
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
 use crate::guard::future::GuardFuture;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
@@ -16,6 +17,7 @@ pub struct Validate<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) validator: Validator,
     pub(super) required: bool,
+    pub(super) admission: Admission,
     pub(super) reject: R,
 }
 
@@ -58,7 +60,9 @@ impl<S, R> Validate<S, R> {
         } else {
             authenticator.optional()
         };
-        match authenticated.map_err(|reason| Rejection::new(reason, realm))? {
+        let authenticated = authenticated.map_err(|reason| Rejection::new(reason, realm))?;
+        self.admission.check(authenticated.as_deref(), extensions)?;
+        match authenticated {
             Some(validated) => {
                 extensions.insert(validated);
             }

@@ -1,20 +1,31 @@
 //! The layers of a service, and the context of a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use http::{Extensions, HeaderMap};
+use http::request::Parts;
 
 use crate::guard::client_address::client_address;
+use crate::guard::path::path_parameter;
 use crate::guard::require::RequireLayer;
 use crate::guard::validate::ValidateLayer;
 use crate::service::http::exchange::ExchangeLayer;
 use crate::service::http::issue::IssueLayer;
 use crate::service::{RequestContext, TokenService};
 
+/// Said once.
+static NO_ADDRESS: Once = Once::new();
+
 impl TokenService {
-    /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts.
+    /// A [`ValidateLayer`] for the tokens of this service alone.
     pub fn validate_layer(&self) -> ValidateLayer {
         ValidateLayer::new(self.validator().clone())
+    }
+
+    /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts. Handlers
+    /// behind it meet principals of other issuers: what they keep of a caller has to be by the whole
+    /// [`Principal`](crate::Principal).
+    pub fn validate_layer_with_trusted_issuers(&self) -> ValidateLayer {
+        ValidateLayer::new(self.validator_with_trusted_issuers().clone())
     }
 
     /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.
@@ -32,27 +43,69 @@ impl TokenService {
         ExchangeLayer::new(self.clone())
     }
 
-    /// Returns where a request comes from, for a handler of the host's own that logs somebody in:
-    /// its client's address, as the routes find it. See [`ClientAddress`](crate::ClientAddress).
+    /// Returns where a request comes from, as the routes find it: its client's address (see
+    /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
+    /// `organization_parameter`. An axum handler that logs somebody in takes it as an argument:
     ///
     /// ```
-    /// use axum::extract::{Request, State};
-    /// use countersign::{Password, TokenService};
+    /// use axum::extract::{Json, State};
+    /// use countersign::{Password, RequestContext, TokenService};
     ///
-    /// async fn login(State(tokens): State<TokenService>, request: Request) -> String {
-    ///     let context = tokens.request_context(request.headers(), request.extensions());
-    ///     // Here from a form; never from a path.
-    ///     let Ok(password) = Password::new("correct-horse-battery-staple") else {
-    ///         return "no password".to_owned();
-    ///     };
-    ///     match tokens.issue_user_token("ops@example.com", password, &context).await {
-    ///         Ok(token) => token.access_token.expose().to_owned(),
-    ///         Err(error) => error.message().to_owned(),
-    ///     }
+    /// #[derive(serde::Deserialize)]
+    /// struct Login {
+    ///     name: String,
+    ///     password: String,
+    /// }
+    ///
+    /// // The state is, or has, a `TokenService`.
+    /// async fn log_in(
+    ///     State(tokens): State<TokenService>,
+    ///     context: RequestContext,
+    ///     Json(login): Json<Login>,
+    /// ) -> Result<String, http::StatusCode> {
+    ///     let password =
+    ///         Password::new(login.password).map_err(|_| http::StatusCode::BAD_REQUEST)?;
+    ///     let issued = tokens.issue_user_token(&login.name, password, &context).await;
+    ///     // A real one tells `ErrorKind::Throttled` and an outage from a wrong password.
+    ///     let issued = issued.map_err(|_| http::StatusCode::UNAUTHORIZED)?;
+    ///     Ok(issued.access_token.expose().to_owned())
     /// }
     /// ```
-    pub fn request_context(&self, headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
-        let proxies = self.own_tokens_validator().trusted_proxies();
-        RequestContext::default().address(client_address(proxies, headers, extensions))
+    pub fn request_context(&self, parts: &mut Parts) -> RequestContext {
+        let proxies = self.validator().trusted_proxies();
+        let context = match client_address(proxies, &parts.headers, &parts.extensions) {
+            Some(address) => RequestContext::from_address(address),
+            None => {
+                NO_ADDRESS.call_once(|| {
+                    tracing::warn!(
+                        "throttle: client addresses are unknown, logins are throttled by name alone; \
+                         serve with `into_make_service_with_connect_info::<SocketAddr>()`, or insert \
+                         a `ClientAddress` into the request's extensions"
+                    );
+                });
+                RequestContext::without_address()
+            }
+        };
+        match path_parameter(&mut parts.extensions, &self.policy().organization_parameter) {
+            Ok(name) => context.organization_named(&name),
+            Err(fault) if fault.is_absent => context,
+            // Not to be told which of two is meant, or what it says: nothing is found there.
+            Err(_) => context.organization_named(""),
+        }
+    }
+}
+
+/// Rejects nothing: an organization that cannot exist is one in which nothing is found.
+#[cfg(feature = "router")]
+impl<S> axum::extract::FromRequestParts<S> for RequestContext
+where
+    S: Send + Sync,
+    TokenService: axum::extract::FromRef<S>,
+{
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let tokens = <TokenService as axum::extract::FromRef<S>>::from_ref(state);
+        Ok(tokens.request_context(parts))
     }
 }

@@ -6,7 +6,8 @@ use crate::service::model::entity::Entity;
 use crate::service::model::session::Session;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
-use crate::token::identifier::{OrganizationId, SessionId};
+use crate::token::identifier::SessionId;
+use crate::token::organization::Organization;
 
 /// What a token is to say, for hosts that have found out by their own means who somebody is.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Grant {
     pub(in crate::service) subject_type: SubjectType,
     pub(in crate::service) subject: String,
     pub(in crate::service) session_id: Option<SessionId>,
-    pub(in crate::service) organization_id: Option<OrganizationId>,
+    pub(in crate::service) organization: Option<Organization>,
     pub(in crate::service) acl: Acl,
     pub(in crate::service) custom_claims: Map<String, Value>,
     pub(in crate::service) lifetime: Option<Duration>,
@@ -28,7 +29,7 @@ impl Grant {
             subject_type,
             subject: subject.into(),
             session_id: None,
-            organization_id: None,
+            organization: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             lifetime: None,
@@ -57,9 +58,9 @@ impl Grant {
         self
     }
 
-    /// The organization that it is bound to.
-    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
-        self.organization_id = Some(organization_id);
+    /// The organization that it is bound to, or [`Organization::All`].
+    pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
+        self.organization = Some(organization.into());
         self
     }
 
@@ -79,7 +80,9 @@ impl Grant {
     pub(in crate::service) fn of_session(session: &Session) -> Self {
         Self {
             session_id: Some(session.id.clone()),
-            organization_id: session.organization_id.clone(),
+            organization: Some(
+                session.organization_id.clone().map_or(Organization::All, Organization::One),
+            ),
             acl: session.acl.clone(),
             custom_claims: session.custom_claims.clone(),
             ..Self::new(SubjectType::Customer, session.customer_id.as_str())
@@ -89,7 +92,7 @@ impl Grant {
     /// What a registered principal is entitled to.
     pub(in crate::service) fn of_entity(entity: &Entity) -> Self {
         Self {
-            organization_id: entity.organization_id.clone(),
+            organization: entity.organization.clone(),
             acl: entity.acl.clone(),
             custom_claims: entity.custom_claims.clone(),
             ..Self::new(entity.id().subject_type(), entity.subject())

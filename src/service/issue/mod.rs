@@ -10,8 +10,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
+use crate::service::model::entity::Entity;
 use crate::service::token_service::TokenService;
 use crate::token::identifier::TokenId;
+use crate::token::organization::Organization;
 
 pub use self::grant::Grant;
 pub(in crate::service) use self::sign::too_long;
@@ -46,20 +48,25 @@ impl TokenService {
     /// # Errors
     ///
     /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
-    /// wildcards that the policy does not allow, the custom claims are longer than its
+    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, the custom claims are longer than its
     /// `max_custom_claims_len`, or the lifetime is longer than that of any token under the policy;
     /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer
     /// than the policy's `max_token_len`.
     pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());
-        let (organization, session) = (grant.organization_id.clone(), grant.session_id.clone());
-        let issued = match self.inner.policy.custom_claims_fault(&grant.custom_claims) {
-            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
-            None => self.issue_at(grant, self.now()),
+        let (organization, session) = (grant.organization.clone(), grant.session_id.clone());
+        let policy = &self.inner.policy;
+        let claims = policy.custom_claims_fault(&grant.custom_claims);
+        let mut invalid: Vec<_> = claims.into_iter().collect();
+        invalid.extend(policy.organization_fault(grant.organization.as_ref()));
+        let issued = if invalid.is_empty() {
+            self.issue_at(grant, self.now())
+        } else {
+            Err(Error::from_invalid_fields(invalid))
         };
         let attempt = Attempt {
             subject: Some((subject.0, &subject.1)),
-            organization: organization.as_ref(),
+            organization: organization.as_ref().and_then(Organization::id),
             session: session.as_ref(),
             ..Attempt::new(Operation::ISSUE_TOKEN)
         };
@@ -67,6 +74,29 @@ impl TokenService {
         let issued = issued.inspect(|issued| details.issued(&issued.token_id));
         self.audit(attempt, &details, &issued);
         issued
+    }
+
+    /// Issues a token to a registered principal whose credential was read at `proven_at`.
+    pub(super) fn issue_to(
+        &self,
+        entity: &Entity,
+        proven_at: Timestamp,
+    ) -> Result<IssuedToken, Error> {
+        self.check_organization(entity)?;
+        self.issue_at(Grant::of_entity(entity), proven_at)
+    }
+
+    /// Checks that a registered principal says which organizations it belongs to, where the policy
+    /// requires it: it may have been registered before that.
+    pub(super) fn check_organization(&self, entity: &Entity) -> Result<(), Error> {
+        match self.inner.policy.organization_fault(entity.organization.as_ref()) {
+            None => Ok(()),
+            Some(_) => Err(Error::configuration(format!(
+                "{} is registered without an organization, and the policy requires one: register it \
+                 anew, with one or with `Organization::All`",
+                entity.id()
+            ))),
+        }
     }
 
     /// Issues a token to somebody whose credential was read at `proven_at`. What revokes their

@@ -45,7 +45,7 @@ impl TokenService {
             jti: token_id,
             client_id,
             sid: grant.session_id,
-            organization_id: grant.organization_id,
+            organization_id: grant.organization.and_then(|organization| organization.id().cloned()),
             acl: grant.acl,
             custom_claims: grant.custom_claims,
         };

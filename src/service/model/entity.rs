@@ -13,6 +13,7 @@ use crate::service::model::secret::Secrets;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
+use crate::token::organization::Organization;
 use crate::token::text;
 
 /// Which sort of principal, and its name among them: a user and a machine may share a name.
@@ -97,7 +98,7 @@ pub struct Entity {
     pub(crate) kind: EntityKind,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
-    pub(crate) organization_id: Option<OrganizationId>,
+    pub(crate) organization: Option<Organization>,
     pub(crate) disabled: bool,
     pub(crate) password_set_at: Option<Timestamp>,
     pub(crate) version: u64,
@@ -169,7 +170,7 @@ impl Entity {
             kind,
             acl: Acl::default(),
             custom_claims: Map::new(),
-            organization_id: None,
+            organization: None,
             disabled: false,
             password_set_at: None,
             version: 1,
@@ -190,10 +191,11 @@ impl Entity {
         self
     }
 
-    /// The organization that it belongs to, and that its tokens are bound to.
+    /// The organization that it belongs to, and that its tokens are bound to; or
+    /// [`Organization::All`].
     #[must_use]
-    pub fn with_organization(mut self, organization_id: Option<OrganizationId>) -> Self {
-        self.organization_id = organization_id;
+    pub fn with_organization(mut self, organization: impl Into<Organization>) -> Self {
+        self.organization = Some(organization.into());
         self
     }
 
@@ -239,7 +241,7 @@ impl Entity {
     /// The organization that it belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
-        self.organization_id.as_ref()
+        self.organization.as_ref().and_then(Organization::id)
     }
 
     /// When its password was set.

@@ -8,12 +8,23 @@ use crate::clock::Timestamp;
 use crate::error::InvalidField;
 use crate::service::policy::Policy;
 use crate::token::acl::Acl;
+use crate::token::organization::Organization;
 
 impl Policy {
     /// What is wrong with a list.
     pub(crate) fn acl_fault(&self, acl: &Acl) -> Option<InvalidField> {
         let is_rejected = acl.uses_trailing_wildcards() && !self.trailing_wildcards;
         is_rejected.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
+    }
+
+    /// What is wrong with the organization of whoever is to be registered or to get a token.
+    pub(crate) fn organization_fault(
+        &self,
+        organization: Option<&Organization>,
+    ) -> Option<InvalidField> {
+        let message = "must be given: the policy requires one, or `Organization::All`";
+        let is_missing = organization.is_none() && self.organization_required;
+        is_missing.then(|| InvalidField::new("organization", message))
     }
 
     /// What is wrong with custom claims.

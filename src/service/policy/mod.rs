@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::service::model::password::{Password, PasswordCost};
+use crate::token::acl::ORGANIZATION;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
 pub(in crate::service) use self::limits::expiry_fault;
@@ -49,6 +50,8 @@ pub struct Policy {
     pub(crate) token_cache_bytes: usize,
     pub(crate) first_party_client_id: String,
     pub(crate) trailing_wildcards: bool,
+    pub(crate) organization_required: bool,
+    pub(crate) organization_parameter: String,
     pub(crate) secret_lifetime_days: u64,
     pub(crate) max_secret_lifetime_days: u64,
     pub(crate) secret_overlap: Duration,
@@ -118,6 +121,8 @@ impl Default for Policy {
             token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
             first_party_client_id: "first-party".to_owned(),
             trailing_wildcards: false,
+            organization_required: false,
+            organization_parameter: ORGANIZATION.to_owned(),
             secret_lifetime_days: 180,
             max_secret_lifetime_days: 180,
             secret_overlap: Duration::ZERO,

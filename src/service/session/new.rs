@@ -7,14 +7,15 @@ use crate::error::InvalidField;
 use crate::service::model::password::Password;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::token::acl::Acl;
-use crate::token::identifier::{CustomerId, OrganizationId};
+use crate::token::identifier::CustomerId;
+use crate::token::organization::Organization;
 
 /// What a session is to be.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NewSession {
     pub(in crate::service) customer_id: Option<CustomerId>,
-    pub(in crate::service) organization_id: Option<OrganizationId>,
+    pub(in crate::service) organization: Option<Organization>,
     pub(in crate::service) acl: Acl,
     pub(in crate::service) custom_claims: Map<String, Value>,
     pub(in crate::service) otp_required: bool,
@@ -38,7 +39,7 @@ impl NewSession {
     pub fn of(customer_id: CustomerId) -> Self {
         Self {
             customer_id: Some(customer_id),
-            organization_id: None,
+            organization: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             otp_required: false,
@@ -48,9 +49,9 @@ impl NewSession {
         }
     }
 
-    /// The organization that it belongs to.
-    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
-        self.organization_id = Some(organization_id);
+    /// The organization that it belongs to, or [`Organization::All`].
+    pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
+        self.organization = Some(organization.into());
         self
     }
 

@@ -14,6 +14,7 @@ use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::organization::Organization;
 
 /// A session to be started, whose fields were checked.
 struct CheckedSession {
@@ -45,6 +46,8 @@ impl TokenService {
         let starting = async {
             let now = self.now();
             self.check_sender(new.otp_required)?;
+            let mut new = new;
+            new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
             let new = self.check_session(new, now)?;
             let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
@@ -98,7 +101,8 @@ impl TokenService {
             .acl(proven.entity.acl().clone())
             .custom_claims(proven.entity.custom_claims().clone())
             .otp_required(*otp_required || login.otp_required);
-        new.organization_id = proven.entity.organization_id().cloned();
+        self.check_organization(&proven.entity)?;
+        new.organization = proven.entity.organization.clone();
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
@@ -150,14 +154,17 @@ impl TokenService {
                 return Err(insufficient());
             }
             let asked = permission::POST_AUTHENTICATION_TOKEN;
-            new.session.organization_id =
-                organization_for(bearer, context, asked, Some(&new.customer_id))?;
-            if let Some(entry) = new.session.acl.first_beyond([bearer.acl()]) {
+            let organization = organization_for(bearer, context, asked, Some(&new.customer_id))?;
+            let held = [bearer.acl()];
+            let beyond = new.session.acl.first_beyond_within(organization.as_ref(), &held);
+            if let Some(entry) = beyond {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
                     format!("acl.{entry} exceeds what the bearer holds"),
                 ));
             }
+            new.session.organization =
+                Some(organization.map_or(Organization::All, Organization::One));
             let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;
@@ -228,7 +235,7 @@ impl TokenService {
         };
         let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
         let mut session = Session {
-            organization_id: new.organization_id,
+            organization_id: new.organization.and_then(|organization| organization.id().cloned()),
             credential: credential.map(|entity| entity.id().clone()),
             acl: new.acl,
             custom_claims: new.custom_claims,

@@ -6,10 +6,11 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, InvalidField};
-use crate::token::acl::Acl;
 use crate::token::acl::permission::Permission;
 use crate::token::acl::raw::Raw;
 use crate::token::acl::read::{AclFault, Faults, read_permissions, read_scope};
+use crate::token::acl::{Acl, ORGANIZATION};
+use crate::token::identifier::OrganizationId;
 
 /// One grant: permissions within a scope; see the [module docs](crate::acl).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,13 +85,22 @@ impl AclEntry {
         self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
     }
 
-    pub(super) fn lies_within(&self, wider: &Acl) -> bool {
+    pub(crate) fn lies_within(&self, wider: &Acl) -> bool {
         self.permissions.iter().all(|permission| {
             wider.entries().iter().any(|entry| {
                 entry.permissions.iter().any(|held| held.covers(permission))
                     && entry.scope.covers(&self.scope)
             })
         })
+    }
+
+    /// As a principal holds it that is bound to an organization; `None` where that is outside of its
+    /// scope.
+    pub(crate) fn within(&self, organization: &OrganizationId) -> Option<Self> {
+        let id = organization.as_str().to_owned();
+        let inside = Scope(Arc::new([(ORGANIZATION.to_owned(), vec![id])].into()));
+        let scope = self.scope.intersect(&inside)?;
+        Some(Self { scope, permissions: Arc::clone(&self.permissions) })
     }
 
     pub(super) fn intersect(&self, other: &Self) -> Option<Self> {

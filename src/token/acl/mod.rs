@@ -13,7 +13,9 @@
 //!    `Storefront` where the policy opens that.
 //! 3. An empty list is never written by a caller ("none" to some, "all" to others). An ACL without
 //!    entries, which a host may register, grants nothing.
-//! 4. An entry *lies within* an ACL where each of its permissions is granted by one single entry
+//! 4. A principal that is bound to an organization holds nothing outside it: its list is read as if
+//!    each entry were scoped to that `organizationId`. See [`Validated::allows`](crate::Validated::allows).
+//! 5. An entry *lies within* an ACL where each of its permissions is granted by one single entry
 //!    there whose scope covers the entry's.
 //!
 //! ```
@@ -47,6 +49,7 @@ use crate::token::acl::index::Index;
 use crate::token::acl::permission::Permission;
 use crate::token::acl::raw::Raw;
 use crate::token::acl::read::read_list;
+use crate::token::identifier::OrganizationId;
 
 pub use self::entry::AclEntry;
 pub(crate) use self::read::AclFault;
@@ -55,6 +58,8 @@ pub(crate) use self::read::AclFault;
 const FEW: usize = 8;
 const MAX_PERMISSION_LEN: usize = 128;
 const MAX_SCOPE_KEY_LEN: usize = 64;
+/// The scope key by which lists name organizations.
+pub(crate) const ORGANIZATION: &str = "organizationId";
 
 /// An access-control list; see the [module docs](self). The default one grants nothing.
 #[derive(Clone, Default)]
@@ -119,6 +124,28 @@ impl Acl {
         index
             .granting(permission)
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
+    }
+
+    /// [`allows`](Self::allows), as a principal holds the list that is bound to `organization`: in each
+    /// entry of it, `organizationId` is that one alone.
+    pub(crate) fn allows_within(
+        &self,
+        organization: Option<&OrganizationId>,
+        permission: &str,
+        scope: &[(&str, &str)],
+    ) -> bool {
+        let is_inside = organization.is_none_or(|id| {
+            let mut asked = scope.iter().filter(|(key, _)| *key == ORGANIZATION).peekable();
+            asked.peek().is_some() && asked.all(|(_, value)| *value == id.as_str())
+        });
+        is_inside && self.allows(permission, scope)
+    }
+
+    /// Returns the list as a principal holds it that is bound to `organization`.
+    #[must_use]
+    pub(crate) fn within(&self, organization: Option<&OrganizationId>) -> Self {
+        let Some(id) = organization else { return self.clone() };
+        Self::new(self.entries().iter().filter_map(|entry| entry.within(id)))
     }
 
     /// Returns whether every entry lies within `wider`.

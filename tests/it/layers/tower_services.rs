@@ -12,8 +12,8 @@ use countersign::store::{MemoryStore, StoreError};
 use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
-    ProblemDetails, Rejection, RequireLayer, Secret, Session, Timestamp, TokenFault, TokenService,
-    TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
+    ProblemDetails, Rejection, RequireLayer, Secret, Session, SubjectType, Timestamp, TokenFault,
+    TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;
@@ -90,7 +90,8 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
     call_again_and_again(validate.clone().optional().layer(ok()), &user, StatusCode::OK).await;
     let require = (validate, fixture.tokens.require("GetOrders"));
     call_again_and_again(require.layer(ok()), &user, StatusCode::OK).await;
-    let exchange = fixture.tokens.exchange_layer();
+    let kinds = [SubjectType::User, SubjectType::Customer];
+    let exchange = fixture.tokens.exchange_layer().only(kinds);
     call_again_and_again(exchange.layer(ok()), &user, StatusCode::OK).await;
     call_again_and_again(exchange.layer(ok()), &customer, StatusCode::OK).await;
     call_again_and_again(exchange.optional().layer(ok()), &customer, StatusCode::OK).await;
@@ -156,7 +157,8 @@ async fn all_layers_pass_on_the_errors_of_the_service_behind_them() {
     let layer = (tokens.validate_layer(), tokens.require("GetOrders"));
     let error = layer.layer(failing()).oneshot(request()).await.unwrap_err();
     assert_eq!(error, "the inner error");
-    let exchange = tokens.exchange_layer().layer(service_fn(|_: Request<String>| {
+    let exchange = tokens.exchange_layer().only([SubjectType::User]);
+    let exchange = exchange.layer(service_fn(|_: Request<String>| {
         ready(Err::<Response<String>, _>("the inner error"))
     }));
     assert_eq!(exchange.oneshot(request()).await.unwrap_err(), "the inner error");

@@ -1,11 +1,17 @@
 //! Access-control lists, next to a model of them that is as plain as the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-use countersign::{Acl, AclEntry};
+use countersign::testing::TestIssuer;
+use countersign::{
+    Acl, AclEntry, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy, TokenService,
+    Validator,
+};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
+use tokio::runtime::Runtime;
 
 const KEYS: [&str; 3] = ["organizationId", "productId", "region"];
 const VALUES: [&str; 3] = ["a", "b", "c"];
@@ -27,6 +33,16 @@ impl Entry {
             .iter()
             .all(|(key, values)| scope.get(key).is_some_and(|value| values.contains(value)));
         is_granted && is_inside
+    }
+
+    /// As somebody holds it who is bound to an organization.
+    fn within(&self, organization: &'static str) -> Option<Self> {
+        let mut scope = self.scope.clone();
+        if scope.get("organizationId").is_some_and(|values| !values.contains(organization)) {
+            return None;
+        }
+        scope.insert("organizationId", [organization].into());
+        Some(Self { scope, permissions: self.permissions.clone() })
     }
 
     /// Whether each permission is granted by one single entry whose scope covers this one's.
@@ -93,6 +109,55 @@ proptest! {
     ) {
         let expected = entries.iter().any(|entry| entry.allows(permission, &scope));
         prop_assert_eq!(allows(&acl(&entries), permission, &scope), expected);
+    }
+
+    #[test]
+    fn a_principal_of_an_organization_holds_its_list_as_if_each_entry_were_scoped_to_it(
+        entries in list(), own in select(&VALUES), permission in select(&ASKED),
+        scope in request(),
+    ) {
+        let scoped: Vec<_> = entries.iter().filter_map(|entry| entry.within(own)).collect();
+        let issuer = TestIssuer::new();
+        let token = issuer.token().user("jane").organization(own).acl(&acl(&entries)).sign();
+        let validator = Validator::builder()
+            .issuer(issuer.issuer())
+            .audience("https://api.example.com")
+            .keys(issuer.keys().clone())
+            .clock(issuer.clock().clone())
+            .trailing_wildcards(true)
+            .build()
+            .unwrap();
+        let bound = validator.validate(&token).unwrap();
+        let asked: Vec<_> = scope.iter().map(|(key, value)| (*key, *value)).collect();
+        let expected = scoped.iter().any(|entry| entry.allows(permission, &scope));
+        prop_assert_eq!(bound.allows(permission, &asked), expected);
+        // What it says of itself is what it is judged by.
+        prop_assert_eq!(allows(&bound.acl(), permission, &scope), expected);
+        prop_assert_eq!(bound.acl(), acl(&scoped));
+        prop_assert!(scope.get("organizationId") == Some(&own) || !expected);
+    }
+
+    #[test]
+    fn an_exchange_gives_what_lies_within_the_list_as_its_organization_holds_it(
+        held in list(), asked in vec(entry(), 1..=4), own in select(&VALUES),
+    ) {
+        static TOKENS: LazyLock<TokenService> = LazyLock::new(|| {
+            let policy = Policy::default().trailing_wildcards(true);
+            TestIssuer::new().service_builder().policy(policy).build().unwrap()
+        });
+        let scoped: Vec<_> = held.iter().filter_map(|entry| entry.within(own)).collect();
+        let lies_within = |entry: &Entry| {
+            entry.within(own).is_some_and(|entry| entry.lies_within(&scoped))
+        };
+        let new = NewSession::of(CustomerId::new("cus_1").unwrap())
+            .organization(OrganizationId::new(own).unwrap())
+            .acl(acl(&held));
+        let request = ExchangeRequest::default().acl(acl(&asked));
+        let exchanged = Runtime::new().unwrap().block_on(async {
+            let session = TOKENS.start_session(new).await.unwrap();
+            TOKENS.exchange(&session.token, request).await
+        });
+        prop_assert_eq!(exchanged.is_ok(), asked.iter().all(lies_within));
     }
 
     #[test]

@@ -66,7 +66,7 @@ async fn section_3_the_example_is_accepted_of_an_issuer_that_is_trusted() {
         token = token.claim(name, value);
     }
     let validated = validator.validate_fetching(&token.sign()).await.unwrap();
-    assert_eq!(validated.subject(), "5ba552d67");
+    assert_eq!(validated.principal().id(), "5ba552d67");
     assert_eq!(validated.issuer(), issuer);
     assert_eq!(validated.client_id(), "s6BhdRkqt3");
     assert_eq!(validated.token_id().as_str(), "dbe39bf3a3ba4238a513f51d6e1691c4");

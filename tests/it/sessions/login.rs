@@ -76,7 +76,7 @@ async fn a_session_and_its_jwt_carry_what_the_credential_is_registered_with() {
         entity
             .with_acl(acl_of(acl.clone()))
             .with_custom_claims(custom.as_object().unwrap().clone())
-            .with_organization(Some(OrganizationId::new("org_1").unwrap()))
+            .with_organization(OrganizationId::new("org_1").unwrap())
     })
     .await;
     for path in [SESSIONS.to_owned(), below("org_1", SESSIONS)] {
@@ -154,7 +154,7 @@ async fn why_a_customer_is_not_logged_in_cannot_be_told() {
     register_credential(&fixture, "disabled", |entity| entity.with_disabled(true)).await;
     let set_at = Timestamp::from_secs(START) - 90 * DAY;
     register_credential(&fixture, "expired", |entity| entity.with_password_set_at(set_at)).await;
-    let elsewhere = Some(OrganizationId::new("org_2").unwrap());
+    let elsewhere = OrganizationId::new("org_2").unwrap();
     register_credential(&fixture, "elsewhere", |entity| entity.with_organization(elsewhere)).await;
     fixture.user("a-user", json!([])).await;
     fixture.machine("a-machine", PASSWORD).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::{Acl, Entity, Grant, OrganizationId, SubjectType};
+use countersign::{Acl, Entity, Grant, Organization, OrganizationId, SubjectType};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::json;
@@ -18,7 +18,9 @@ use crate::support::{Fixture, ISSUER, PASSWORD};
 async fn a_manager_of_one_organization_has_no_say_in_another() {
     let fixture = Fixture::new();
     let organization = |id: &str| OrganizationId::new(id).unwrap();
-    for (id, of) in [("of-1", Some(organization("org_1"))), ("of-none", None)] {
+    for (id, of) in
+        [("of-1", Organization::One(organization("org_1"))), ("of-none", Organization::All)]
+    {
         let entity = Entity::machine(id).unwrap().with_organization(of);
         fixture.tokens.register(entity).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use countersign::{Entity, OrganizationId};
+use countersign::{Entity, Organization, OrganizationId};
 use http::{Method, Request};
 
 use super::{
@@ -75,7 +75,8 @@ async fn below_an_organization_only_its_own_entities_are_managed() {
     let fixture = Fixture::new();
     for (id, organization) in [("of-1", Some("org_1")), ("of-2", Some("org_2")), ("of-none", None)]
     {
-        let organization = organization.map(|id| OrganizationId::new(id).unwrap());
+        let organization = organization
+            .map_or(Organization::All, |id| Organization::One(OrganizationId::new(id).unwrap()));
         let entity = Entity::machine(id).unwrap().with_organization(organization);
         fixture.tokens.register(entity).await.unwrap();
     }

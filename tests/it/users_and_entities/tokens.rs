@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::{Entity, EntityId, ErrorKind, OrganizationId, Password, Secret, TokenFault};
+use countersign::{
+    Entity, EntityId, ErrorKind, Organization, OrganizationId, Password, Secret, TokenFault,
+};
 use serde_json::json;
 
 use super::{
@@ -57,7 +59,7 @@ async fn a_users_token_carries_the_documented_claims() {
         .unwrap()
         .with_acl(acl_of(acl.clone()))
         .with_custom_claims(custom_claims.as_object().unwrap().clone())
-        .with_organization(Some(OrganizationId::new("org_1").unwrap()));
+        .with_organization(OrganizationId::new("org_1").unwrap());
     fixture.tokens.register(user).await.unwrap();
     let server = fixture.serve().await;
     fixture.clock.advance(Duration::from_millis(900));
@@ -228,7 +230,7 @@ async fn why_a_user_gets_no_token_cannot_be_told() {
     let disabled = Entity::user("disabled@example.com", hash().await.unwrap()).unwrap();
     fixture.tokens.register(disabled.with_disabled(true)).await.unwrap();
     let elsewhere = Entity::user("elsewhere@example.com", hash().await.unwrap()).unwrap();
-    let elsewhere = elsewhere.with_organization(Some(OrganizationId::new("org_2").unwrap()));
+    let elsewhere = elsewhere.with_organization(OrganizationId::new("org_2").unwrap());
     fixture.tokens.register(elsewhere).await.unwrap();
     fixture.machine("aa-1", PASSWORD).await;
     let routes = fixture.tokens.router();
@@ -274,9 +276,9 @@ async fn why_an_entity_gets_no_token_cannot_be_told() {
     fixture.machine("known", SECRET).await;
     fixture.user("user@example.com", json!([])).await;
     let secret = Secret::dangerous_from_text(SECRET).unwrap();
-    let elsewhere = Some(OrganizationId::new("org_2").unwrap());
+    let elsewhere = Organization::One(OrganizationId::new("org_2").unwrap());
     for (id, disabled, organization) in
-        [("disabled", true, None), ("elsewhere", false, elsewhere.clone())]
+        [("disabled", true, Organization::All), ("elsewhere", false, elsewhere.clone())]
     {
         let entity = Entity::machine(id).unwrap().with_disabled(disabled);
         fixture.tokens.register(entity.with_organization(organization)).await.unwrap();

@@ -146,7 +146,7 @@ impl Driven for Machine {
     async fn step(&mut self, fixture: &Fixture, transition: Transition) -> Outcome {
         let Self { secrets, manager } = self;
         let tokens = &fixture.tokens;
-        let (context, kind) = (RequestContext::default(), |error: Error| error.kind());
+        let (context, kind) = (RequestContext::without_address(), |error: Error| error.kind());
         let id = Entity::machine(ID).unwrap().id().clone();
         let answered = match transition {
             Transition::Read => tokens.read_secret(manager, ID, None, &context).await,

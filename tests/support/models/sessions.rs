@@ -219,7 +219,7 @@ impl Driven for Customers {
             }
             Transition::SendAgain { session } => {
                 let customer = &mut customers[session];
-                let context = RequestContext::default();
+                let context = RequestContext::without_address();
                 let sent = fixture.tokens.resend_one_time_password(&customer.token, &context);
                 sent.await.map_err(kind)?;
                 customer.code = Some(fixture.outbox.last_code());
@@ -227,13 +227,16 @@ impl Driven for Customers {
             }
             Transition::Look { session } => {
                 let token = &customers[session].token;
-                let found = fixture.tokens.find_session(token, &RequestContext::default()).await;
+                let found =
+                    fixture.tokens.find_session(token, &RequestContext::without_address()).await;
                 found.map(drop).map_err(kind)
             }
             Transition::LogOut { session } => {
                 let token = &customers[session].token;
-                let ended =
-                    fixture.tokens.log_out_customer(token, &RequestContext::default()).await;
+                let ended = fixture
+                    .tokens
+                    .log_out_customer(token, &RequestContext::without_address())
+                    .await;
                 ended.map(drop).map_err(kind)
             }
             Transition::Wait { seconds } => {

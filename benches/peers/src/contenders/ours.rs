@@ -22,6 +22,6 @@ fn app(service: &TokenService) -> Router {
 }
 
 async fn hello(Bearer(claims): Bearer) -> &'static str {
-    black_box(claims.subject());
+    black_box(claims.principal().id());
     "hello"
 }

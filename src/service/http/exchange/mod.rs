@@ -5,7 +5,8 @@
 //! as its `Authorization` and an `Arc<Validated>` in its extensions. The JWT is made once and used
 //! until shortly before it ends, or until its session does; the session itself stays.
 //!
-//! 1. A bearer token goes before a cookie. One that is a JWT is validated as it is.
+//! 1. A bearer token goes before a cookie. One that is a JWT is validated as it is. Customers' tokens
+//!    are admitted, and others where the layer says so: [`only`](ExchangeLayer::only).
 //! 2. No credentials: 401, or, where the layer is [`optional`](ExchangeLayer::optional), the
 //!    request passes as anonymous. Bad ones are rejected, optional or not.
 //! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the

@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use crate::audit::{self, Attempt, Operation};
+use crate::guard::admission::Admission;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
@@ -26,6 +27,7 @@ pub struct Exchange<S, R = ProblemDetails> {
     pub(super) tokens: TokenService,
     pub(super) cookie: Arc<str>,
     pub(super) required: bool,
+    pub(super) admission: Admission,
     pub(super) reject: R,
 }
 
@@ -46,7 +48,7 @@ impl<S, R> Exchange<S, R> {
     /// What a request brings. A JWT is checked at once: nothing has to be waited for.
     fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RejectionReason> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        let validator = self.tokens.own_tokens_validator();
+        let validator = self.tokens.validator();
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
             || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials));
@@ -95,7 +97,7 @@ impl ExchangeAuthenticator {
                 let phantom = phantom.map_err(audited)?;
                 let attempt = Attempt::with(Operation::PHANTOM_TOKEN, &phantom.validated);
                 let attempt = Attempt { address: self.address, ..attempt };
-                audit::accepted_quietly(self.tokens.own_tokens_validator().subjects(), &attempt);
+                audit::accepted_quietly(self.tokens.validator().subjects(), &attempt);
                 (Arc::clone(&phantom.validated), phantom.token.expose().to_owned())
             }
         };
@@ -109,8 +111,7 @@ impl ExchangeAuthenticator {
     /// Writes the audit event of a rejection, and returns the rejection.
     fn audit_rejection(&self, rejection: Rejection) -> Rejection {
         let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PHANTOM_TOKEN) };
-        let (subjects, reason) =
-            (self.tokens.own_tokens_validator().subjects(), rejection.reason());
+        let (subjects, reason) = (self.tokens.validator().subjects(), rejection.reason());
         match reason {
             RejectionReason::Unavailable | RejectionReason::Internal => {
                 audit::failed(subjects, &attempt, reason.as_str());
@@ -142,14 +143,19 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let presented = self.presented(&request);
         let (tokens, reject) = (self.tokens.clone(), self.reject.clone());
-        let proxies = tokens.own_tokens_validator().trusted_proxies();
+        let proxies = tokens.validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
+        let admission = self.admission.clone();
         Box::pin(async move {
             let outcome = match presented {
                 Ok(presented) => authenticator.authenticate(presented).await,
                 Err(reason) => Err(Rejection::new(reason, authenticator.tokens.issuer())),
             };
+            let outcome = outcome.and_then(|authenticated| {
+                let caller = authenticated.as_ref().map(|found| &*found.validated);
+                admission.check(caller, request.extensions_mut()).map(|()| authenticated)
+            });
             match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
                     request.extensions_mut().insert(validated);

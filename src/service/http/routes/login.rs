@@ -56,7 +56,7 @@ async fn pair(
     missing: &str,
 ) -> Result<(RouteContext, [String; 2]), RouteError> {
     let (mut parts, body) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     let received = receive(&parts.headers, body, FORMS, tokens.policy()).await?;
     let members = received.members()?;
     let [first, second] = names.map(|name| fields::nonblank_text(&members, name));

@@ -1,17 +1,14 @@
 //! What a route knows of a request before its body: where it comes from, where the router is mounted,
 //! and the token in the path.
 
-use std::sync::Once;
-
-use axum::extract::{FromRequestParts, OriginalUri, RawPathParams};
+use axum::extract::{OriginalUri, RawPathParams};
 use http::request::Parts;
 
+use crate::error::Error;
+use crate::guard::path::path_parameters;
+use crate::service::http::routes::error::RouteError;
 use crate::service::model::session::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
-use crate::token::identifier::OrganizationId;
-
-/// Said once.
-static NO_ADDRESS: Once = Once::new();
 
 const COLLECTION: &str = "/authentication-tokens";
 
@@ -27,39 +24,48 @@ pub(super) struct RouteContext {
 }
 
 impl RouteContext {
-    pub(super) async fn read(tokens: &TokenService, parts: &mut Parts) -> Self {
+    pub(super) async fn read(tokens: &TokenService, parts: &mut Parts) -> Result<Self, RouteError> {
         let path = parts
             .extensions
             .get::<OriginalUri>()
             .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
         let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
         let base = base.unwrap_or_default().to_owned();
-        let request = tokens.request_context(&parts.headers, &parts.extensions);
-        if request.address.is_none() {
-            NO_ADDRESS.call_once(|| {
-                tracing::warn!(
-                    "throttle: client addresses are unknown, logins are throttled by name alone; \
-                     serve with `into_make_service_with_connect_info::<SocketAddr>()`, or insert \
-                     a `ClientAddress` into the request's extensions"
-                );
-            });
-        }
-        let mut route = Self { request, token: None, base };
-        // Parameters that are no UTF-8 name nothing that exists.
-        let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
-            route.request.organization_is_invalid = true;
-            return route;
+        // Parameters that are no UTF-8 name nothing that exists: no token among them.
+        let parameters = path_parameters(&mut parts.extensions).ok().flatten();
+        let token = match &parameters {
+            Some(parameters) => token_of(tokens, parameters)?,
+            None => None,
         };
-        for (name, value) in &parameters {
-            match name {
-                "organizationId" => match OrganizationId::new(value) {
-                    Ok(id) => route.request.organization = Some(id),
-                    Err(_) => route.request.organization_is_invalid = true,
-                },
-                "token" => route.token = AuthenticationToken::from_text(value).ok(),
-                _ => {}
-            }
-        }
-        route
+        let request = tokens.request_context(parts);
+        Ok(Self { request, token, base })
     }
+}
+
+/// Returns the token in the path.
+///
+/// # Errors
+///
+/// A 500 where the router is mounted below a parameter that it does not read: it would confine nothing.
+fn token_of(
+    tokens: &TokenService,
+    parameters: &RawPathParams,
+) -> Result<Option<AuthenticationToken>, Error> {
+    let mut token = None;
+    let mut organizations = 0;
+    for (name, value) in parameters {
+        if name == "token" {
+            token = AuthenticationToken::from_text(value).ok();
+            continue;
+        }
+        organizations += 1;
+        if name != tokens.policy().organization_parameter || organizations > 1 {
+            return Err(Error::configuration(format!(
+                "the router is mounted below the path parameter `{name}`, which it does not read: \
+                 mount it below one parameter at most, named as the policy's \
+                 `organization_parameter`"
+            )));
+        }
+    }
+    Ok(token)
 }

@@ -40,9 +40,9 @@ async fn answer(tokens: &TokenService, request: Request, operation: SecretOperat
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
     let answering = async {
-        let manager = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
+        let manager = Authenticator::of(tokens.validator(), &parts).required()?;
         let asked = SecretRequest::read(&members?, tokens)?;
-        let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route.request);
+        let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route?.request);
         let secret = match operation {
             SecretOperation::Read => tokens.read_secret(&manager, id, days, context).await,
             SecretOperation::Reset => tokens.reset_secret(&manager, id, days, context).await,

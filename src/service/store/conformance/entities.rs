@@ -7,7 +7,7 @@ use crate::token::acl::Acl;
 use crate::token::identifier::OrganizationId;
 
 pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntityStore) {
-    let organization = OrganizationId::new(unique()).ok();
+    let organization = OrganizationId::new(unique()).unwrap();
     let written = entity().with_acl(Acl::everything()).with_organization(organization);
     store.insert(written.clone()).await.unwrap();
     let read = store.get(written.id()).await.unwrap().expect("what was inserted is there");

@@ -12,6 +12,7 @@ use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, 
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
+use crate::token::organization::Organization;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +24,9 @@ pub(super) struct EntityForm<'a> {
     acl: Cow<'a, Acl>,
     custom_claims: Cow<'a, Map<String, Value>>,
     organization_id: Option<Cow<'a, OrganizationId>>,
+    /// Whether it was said to be bound to none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    in_all_organizations: bool,
     disabled: bool,
     password_set_at: Option<u64>,
     version: u64,
@@ -72,7 +76,8 @@ impl<'a> EntityForm<'a> {
             credential,
             acl: Cow::Borrowed(&entity.acl),
             custom_claims: Cow::Borrowed(&entity.custom_claims),
-            organization_id: entity.organization_id.as_ref().map(Cow::Borrowed),
+            organization_id: entity.organization_id().map(Cow::Borrowed),
+            in_all_organizations: entity.organization == Some(Organization::All),
             disabled: entity.disabled,
             password_set_at: entity.password_set_at.map(Timestamp::as_micros),
             version: entity.version,
@@ -102,12 +107,16 @@ impl<'a> EntityForm<'a> {
             }
             _ => return Err(RecordFault::Value("the credential")),
         };
+        let organization = match self.organization_id.map(Cow::into_owned) {
+            Some(id) => Some(Organization::One(id)),
+            None => self.in_all_organizations.then_some(Organization::All),
+        };
         Ok(Entity {
             id,
             kind,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),
-            organization_id: self.organization_id.map(Cow::into_owned),
+            organization,
             disabled: self.disabled,
             password_set_at: self.password_set_at.map(Timestamp::from_micros),
             version: self.version,

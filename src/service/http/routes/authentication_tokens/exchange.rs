@@ -26,10 +26,10 @@ pub(in crate::service::http::routes) async fn exchange(
 
 async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     // A bearer is not needed; one that is there has to be good.
-    let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).optional()?;
+    let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
     let asked = ExchangeRequest { bearer, context: route.request, ..asked };
     let exchanged = tokens.exchange_presented(route.token.as_ref(), asked).await?;

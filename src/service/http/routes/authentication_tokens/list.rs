@@ -32,8 +32,8 @@ pub(in crate::service::http::routes) async fn list(
 
 async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
-    let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
+    let route = RouteContext::read(tokens, &mut parts).await?;
+    let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
     let listed = tokens.list_sessions(&bearer, customer_id, page, &route.request).await?;
     let sessions = listed.sessions.iter();

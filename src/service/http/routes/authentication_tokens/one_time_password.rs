@@ -21,7 +21,7 @@ pub(in crate::service::http::routes) async fn resend(
 
 async fn try_resend(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?.members()?;
     let token = route.token.ok_or_else(no_session)?;
     tokens.resend_one_time_password(&token, &route.request).await?;

@@ -22,7 +22,7 @@ pub(in crate::service::http::routes) async fn verify(
 
 async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     let session = tokens.find_session(&token, &route.request).await?;
     Ok(response::json(StatusCode::OK, &body_of(&session, None, &route.base)))
@@ -38,7 +38,7 @@ pub(in crate::service::http::routes) async fn end(
 
 async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     tokens.log_out_customer(&token, &route.request).await?;
     Ok(response::no_content())

@@ -29,7 +29,7 @@ pub(in crate::service::http::routes) async fn start(
 
 async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, body) = request.into_parts();
-    let route = RouteContext::read(tokens, &mut parts).await;
+    let route = RouteContext::read(tokens, &mut parts).await?;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     let members = received.members()?;
     let StartedSession { token, session } = match Mode::read(&members)? {
@@ -39,7 +39,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
         }
         Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
-            let bearer = Authenticator::of(tokens.own_tokens_validator(), &parts).required()?;
+            let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
             let new = read_session(&members)?;
             tokens.start_session_on_behalf_of(&bearer, new, &route.request).await?
         }
@@ -83,7 +83,7 @@ fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
     let mut fields = Fields::of(members);
     Ok(NewSession {
         customer_id: fields.required("customerId", CustomerId::new)?,
-        organization_id: None,
+        organization: None,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         ends: fields.time("expiredTime")?.map_or(SessionEnd::ByPolicy, SessionEnd::At),
         acl: fields.acl()?.unwrap_or_default(),

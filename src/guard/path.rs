@@ -1,0 +1,83 @@
+//! Parameters of axum's routes, as layers and extractors are told to read them.
+
+use http::Extensions;
+
+/// Why a parameter that was to be read has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathFault {
+    /// Whether the path has no parameter of that name.
+    pub(crate) is_absent: bool,
+    /// What the host has set up wrong. Nothing, where no route was found, so that a fallback responds,
+    /// and where a value is no UTF-8.
+    pub(crate) problem: Option<&'static str>,
+}
+
+#[cfg(feature = "router")]
+pub(crate) fn path_parameter(extensions: &mut Extensions, name: &str) -> Result<String, PathFault> {
+    use self::with_axum::without_parameters;
+
+    let Some(parameters) = path_parameters(extensions)? else {
+        return Err(without_parameters(extensions));
+    };
+    let mut values = parameters.iter().filter(|(key, _)| *key == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.to_owned()),
+        // axum's `Path` would find the last of them.
+        (Some(_), Some(_)) => {
+            Err(PathFault { is_absent: false, problem: Some("the route has two of that name") })
+        }
+        (None, _) => Err(without_parameters(extensions)),
+    }
+}
+
+/// Without axum, no path has parameters.
+#[cfg(not(feature = "router"))]
+pub(crate) fn path_parameter(_: &mut Extensions, _: &str) -> Result<String, PathFault> {
+    Err(PathFault { is_absent: true, problem: Some("they are read with the feature `router`") })
+}
+
+#[cfg(feature = "router")]
+pub(crate) use self::with_axum::path_parameters;
+
+#[cfg(feature = "router")]
+mod with_axum {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use axum::extract::rejection::RawPathParamsRejection;
+    use axum::extract::{FromRequestParts as _, MatchedPath, OriginalUri, RawPathParams};
+    use http::{Extensions, Request};
+
+    use crate::guard::path::PathFault;
+
+    /// Returns the parameters of all routes that led here; none where no router has found one.
+    pub(crate) fn path_parameters(
+        extensions: &mut Extensions,
+    ) -> Result<Option<RawPathParams>, PathFault> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.extensions = std::mem::take(extensions);
+        // axum reads them from the extensions: the future is ready at once.
+        let read = pin!(RawPathParams::from_request_parts(&mut parts, &()))
+            .poll(&mut Context::from_waker(Waker::noop()));
+        *extensions = parts.extensions;
+        match read {
+            Poll::Ready(Ok(parameters)) => Ok(Some(parameters)),
+            Poll::Ready(Err(RawPathParamsRejection::InvalidUtf8InPathParam(_))) => {
+                Err(PathFault { is_absent: false, problem: None })
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => Ok(None),
+        }
+    }
+
+    /// Tells why a parameter is not there.
+    pub(super) fn without_parameters(extensions: &Extensions) -> PathFault {
+        let problem = if extensions.get::<MatchedPath>().is_some() {
+            Some("the route has none of that name")
+        } else if extensions.get::<OriginalUri>().is_some() {
+            None
+        } else {
+            Some("no router has seen the request: mount it inside of the router")
+        };
+        PathFault { is_absent: true, problem }
+    }
+}

@@ -1,0 +1,127 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::guard::admission::{Kinds, required};
+use crate::guard::rejection::Rejection;
+use crate::guard::require::CheckedScope;
+use crate::guard::require::check::{check_permission, own_organization, read_path};
+use crate::token::claims::{SubjectType, Validated};
+
+/// What a handler demands of its [`Caller`]. A type of the host's own names a demand, and constants
+/// say what it is; see [`Caller`].
+pub trait Demand: Send + Sync + 'static {
+    /// The permission that the caller's token has to grant; none, unless told.
+    const PERMISSION: Option<&'static str> = None;
+
+    /// The kinds of principals that are admitted; all, unless told.
+    const KINDS: &'static [SubjectType] =
+        &[SubjectType::User, SubjectType::Machine, SubjectType::Customer];
+
+    /// The scope's keys whose values are axum's path parameters of the same names; none, unless told.
+    /// See [`RequireLayer::scope_from_path`](crate::RequireLayer::scope_from_path).
+    const SCOPE_FROM_PATH: &'static [&'static str] = &[];
+
+    /// Whether the permission is asked for in the caller's own organization. See
+    /// [`RequireLayer::in_own_organization`](crate::RequireLayer::in_own_organization).
+    const IN_OWN_ORGANIZATION: bool = false;
+}
+
+/// The caller of a handler, whose token was validated and meets the [`Demand`] `D`.
+///
+/// The demand stands in the handler's signature. So it holds for each route and method that the handler
+/// is mounted at, while a `route_layer` guards only the methods that were there before it: in
+/// `get(list).route_layer(permission).post(create)`, `create` is open.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign::{Caller, Demand};
+///
+/// struct GetOrders;
+///
+/// impl Demand for GetOrders {
+///     const PERMISSION: Option<&'static str> = Some("GetOrders");
+///     const SCOPE_FROM_PATH: &'static [&'static str] = &["organizationId"];
+/// }
+///
+/// async fn orders(caller: Caller<GetOrders>) -> String {
+///     let organization = caller.scope("organizationId").unwrap_or_default();
+///     format!("orders of {organization}, for {}", caller.principal())
+/// }
+/// # fn app(tokens: countersign::TokenService) -> Router {
+/// Router::new().route("/{organizationId}/orders", get(orders)).layer(tokens.validate_layer())
+/// # }
+/// ```
+///
+/// # Rejections
+///
+/// A [`Rejection`]: 401 without a token; 403 where the token does not grant the permission there, or is
+/// of a kind that is not admitted; 500, with a line in the log, where no layer has validated the
+/// request, or the route has no parameter of a key.
+pub struct Caller<D> {
+    validated: Arc<Validated>,
+    scope: CheckedScope,
+    demand: PhantomData<fn() -> D>,
+}
+
+impl<D> Caller<D> {
+    /// Returns the validated token, to keep.
+    #[must_use]
+    pub fn validated(&self) -> &Arc<Validated> {
+        &self.validated
+    }
+
+    /// Returns the value that the caller's token was checked for under a scope's key, here or by a
+    /// layer.
+    #[must_use]
+    pub fn scope(&self, key: &str) -> Option<&str> {
+        self.scope.get(key)
+    }
+}
+
+impl<D> Deref for Caller<D> {
+    type Target = Validated;
+
+    fn deref(&self) -> &Validated {
+        &self.validated
+    }
+}
+
+impl<D> Clone for Caller<D> {
+    fn clone(&self) -> Self {
+        let (validated, scope) = (Arc::clone(&self.validated), self.scope.clone());
+        Self { validated, scope, demand: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Caller<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("validated", &self.validated)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sync, D: Demand> FromRequestParts<S> for Caller<D> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let validated = required(&parts.extensions, "the extractor Caller")?;
+        Kinds::of(D::KINDS.iter().copied()).check(&validated)?;
+        if let Some(permission) = D::PERMISSION {
+            let mut scope = Vec::new();
+            for key in D::SCOPE_FROM_PATH {
+                scope.push(((*key).into(), read_path(parts, key, &validated)?));
+            }
+            scope.extend(own_organization(&validated).filter(|_| D::IN_OWN_ORGANIZATION));
+            check_permission(parts, &validated, permission, scope)?;
+        }
+        let scope = parts.extensions.get::<CheckedScope>().cloned().unwrap_or_default();
+        Ok(Self { validated, scope, demand: PhantomData })
+    }
+}

@@ -1,0 +1,128 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
+
+/// Who a token speaks for: what a host keys its own data by.
+///
+/// A name alone is nobody: users, machine clients and customers may share one, two organizations may
+/// have a customer of the same id, and another issuer may call somebody what a user here is called.
+/// Two principals are equal where all four parts are.
+///
+/// [`Display`](fmt::Display) writes all of it, in a form that two principals share only where they
+/// are equal: `issuer|organization|kind|id`, in which `%` and `|` within a part are `%25` and `%7C`.
+/// It is fit for a database's key.
+///
+/// ```
+/// # #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))] {
+/// # let issuer = countersign::testing::TestIssuer::named("https://auth.example.com");
+/// let token = issuer.token().customer("cus_1").organization("org_1").sign();
+/// let validated = issuer.validator().validate(&token)?;
+/// let caller = validated.principal();
+/// assert_eq!(caller.id(), "cus_1");
+/// assert_eq!(caller.to_string(), "https://auth.example.com|org_1|customer|cus_1");
+/// # }
+/// # Ok::<(), countersign::TokenFault>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal {
+    issuer: Arc<str>,
+    organization: Option<OrganizationId>,
+    kind: SubjectType,
+    id: Arc<str>,
+}
+
+impl Principal {
+    pub(crate) fn new(
+        issuer: &str,
+        organization: Option<OrganizationId>,
+        kind: SubjectType,
+        id: &str,
+    ) -> Self {
+        Self { issuer: issuer.into(), organization, kind, id: id.into() }
+    }
+
+    /// Returns the issuer that knows it: the `iss` of its tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns the organization that it is bound to; none where it is bound to none.
+    #[must_use]
+    pub fn organization(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref()
+    }
+
+    /// Returns which kind of principal it is.
+    #[must_use]
+    pub fn kind(&self) -> SubjectType {
+        self.kind
+    }
+
+    /// Returns the user's name, the machine client's id or the customer's id: to show, and to look up
+    /// what belongs to this kind, organization and issuer. It is no key by itself.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let organization = self.organization.as_ref().map_or("", OrganizationId::as_str);
+        write_part(f, &self.issuer)?;
+        for part in [organization, self.kind.as_str(), &self.id] {
+            f.write_str("|")?;
+            write_part(f, part)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_part(f: &mut fmt::Formatter<'_>, part: &str) -> fmt::Result {
+    for plain in part.split_inclusive(['%', '|']) {
+        match plain.strip_suffix(['%', '|']) {
+            Some(rest) if plain.ends_with('%') => write!(f, "{rest}%25")?,
+            Some(rest) => write!(f, "{rest}%7C")?,
+            None => f.write_str(plain)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn customer(organization: Option<&str>, id: &str) -> Principal {
+        let organization = organization.map(|id| OrganizationId::new(id).unwrap());
+        Principal::new("https://auth.example.com", organization, SubjectType::Customer, id)
+    }
+
+    #[test]
+    fn two_principals_have_the_same_text_only_where_they_are_equal() {
+        let all = [
+            customer(None, "org|customer|a"),
+            customer(Some("org"), "a"),
+            customer(Some("org|customer"), "a"),
+            customer(Some("org%7Ccustomer"), "a"),
+            customer(Some("org"), "customer|a"),
+            customer(Some("org"), "customer%7Ca"),
+            customer(Some("org%"), "a"),
+            customer(Some("org%25"), "a"),
+            customer(None, "a"),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            for (other_index, other) in all.iter().enumerate() {
+                assert_eq!(one.to_string() == other.to_string(), index == other_index);
+                assert_eq!(one == other, index == other_index);
+            }
+        }
+        assert_eq!(
+            customer(Some("a|b"), "50%").to_string(),
+            "https://auth.example.com|a%7Cb|customer|50%25"
+        );
+    }
+}
