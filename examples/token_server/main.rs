@@ -25,9 +25,10 @@ use axum::{Json, Router};
 use countersign::jose::SigningKey;
 use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind, KeyRing,
-    ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Organization,
-    OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
+    Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
+    ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
+    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret,
+    TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -320,6 +321,8 @@ struct User {
     custom_claims: Map<String, Value>,
     #[serde(default)]
     acl: Acl,
+    #[serde(default)]
+    disabled: bool,
 }
 
 #[derive(Deserialize)]
@@ -348,6 +351,8 @@ struct Customer {
     organization_id: Option<OrganizationId>,
     #[serde(default)]
     acl: Acl,
+    #[serde(default)]
+    disabled: bool,
 }
 
 #[derive(Deserialize)]
@@ -388,7 +393,8 @@ impl Seed {
             let entity = Entity::user(user.username, hash)?
                 .with_acl(user.acl)
                 .with_custom_claims(user.custom_claims)
-                .with_organization(organization(user.organization_id));
+                .with_organization(organization(user.organization_id))
+                .with_disabled(user.disabled);
             register(tokens, entity).await?;
         }
         for machine in self.entities {
@@ -399,7 +405,8 @@ impl Seed {
             let (name, id) = (customer.username, customer.customer_id);
             let entity = Entity::customer(name, hash, id, customer.otp_required)?
                 .with_acl(customer.acl)
-                .with_organization(organization(customer.organization_id));
+                .with_organization(organization(customer.organization_id))
+                .with_disabled(customer.disabled);
             register(tokens, entity).await?;
         }
         Ok(self.sessions)
@@ -466,9 +473,41 @@ async fn hash(password: String) -> Result<PasswordHash, Problem> {
     Ok(tokio::task::spawn_blocking(hashing).await??)
 }
 
-/// Returns whether it is new.
+/// Returns whether it is new. What is stored stays as it is, and where the seed differs from it, that is
+/// logged. Whoever the seed disables and the store does not is a mistake that nobody should find out later.
 async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
-    unless_there(tokens.register(entity).await)
+    if unless_there(tokens.register(entity.clone()).await)? {
+        return Ok(true);
+    }
+    let id = entity.id();
+    let Some(stored) = tokens.find_entity(id).await? else { return Ok(false) };
+    if entity.is_disabled() && !stored.is_disabled() {
+        let problem = format!("COUNTERSIGN_SEED: {id} is disabled there, and not in the store");
+        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+    }
+    let customer = |entity: &Entity| match entity.kind() {
+        EntityKind::Customer { customer_id, otp_required, .. } => {
+            Some((customer_id.clone(), *otp_required))
+        }
+        _ => None,
+    };
+    let differing = [
+        ("acl", entity.acl() != stored.acl()),
+        ("customClaims", entity.custom_claims() != stored.custom_claims()),
+        ("organizationId", entity.organization_id() != stored.organization_id()),
+        ("customerId or otpRequired", customer(&entity) != customer(&stored)),
+        ("disabled", entity.is_disabled() != stored.is_disabled()),
+    ];
+    let differing: Vec<_> = differing.iter().filter(|(_, differs)| *differs).collect();
+    if !differing.is_empty() {
+        let fields: Vec<_> = differing.iter().map(|(field, _)| *field).collect();
+        tracing::warn!(
+            "seed: {id} differs from what is stored in {}, and what is stored applies; remove it \
+             from the store, or have the seed say the same",
+            fields.join(", ")
+        );
+    }
+    Ok(false)
 }
 
 fn unless_there(done: Result<(), countersign::Error>) -> Result<bool, countersign::Error> {

@@ -107,6 +107,34 @@ async fn the_token_server_signs_with_the_key_that_it_is_given() {
     assert_eq!(jwks, json!({"keys": []}), "a shared secret is not published");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_server_says_where_a_seed_differs_from_what_is_stored() {
+    let folder = Folder::new("differing-seed");
+    let command = |seed: Value| {
+        let mut command = example("token_server");
+        command
+            .env("COUNTERSIGN_LISTEN", "127.0.0.1:0")
+            .env("COUNTERSIGN_STORE", format!("sqlite:{}", folder.path().join("a.db").display()))
+            .env("COUNTERSIGN_SEALING_KEY", "A".repeat(43) + "=")
+            .env("COUNTERSIGN_SEED", folder.write("seed.json", &seed.to_string()));
+        command
+    };
+    let acl = |permission: &str| json!([{"scope": {}, "permissions": [permission]}]);
+    let seed = |permission: &str, disabled: bool| {
+        json!({
+            "users": [{"username": "ops", "password": "x", "acl": acl(permission)}],
+            "entities": [{"id": "aa-1", "secret": "a-known-secret", "disabled": disabled}],
+        })
+    };
+    let server = TokenServer::start(command(seed("GetOrders", false)));
+    drop(server);
+    let output = command(seed("PostOrder", true)).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("seed: user:ops differs from what is stored in acl"), "{text}");
+    assert!(text.contains("entity:aa-1 is disabled there, and not in the store"), "{text}");
+}
+
 #[test]
 fn a_wrong_setting_is_one_line_and_exit_code_2() {
     let folder = Folder::new("settings");
