@@ -101,7 +101,8 @@ setters! {
     /// asked.
     throttle_by_name: ThrottleLimit;
     /// How many failures one address (of IPv6, one /64) may have with all names together: 100 in
-    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes.
+    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes. It holds for
+    /// every name, also where its owner has logged in from there before: who has is not told.
     throttle_by_address: ThrottleLimit;
     /// How many failures one name may have from one address: 10 a day, then delays of 1 second to 1
     /// hour. Guessing all day yields some 45, which is less than half of what the name's own limit

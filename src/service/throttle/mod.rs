@@ -11,8 +11,10 @@
 //!    was counted against them elsewhere by logging in to it.
 //! 3. **A true owner is delayed, never shut out.** One network's guesses are stopped by the pair's
 //!    limit long before they reach the name's; and from where somebody has logged in before, the
-//!    pair's limit alone is asked. No delay is longer than the policy's longest.
-//! 4. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
+//!    name's limit is not asked. No delay is longer than the policy's longest.
+//! 4. **An address is counted alike whatever the name.** It is asked and counted first for all, so
+//!    that one which is used up tells nobody who has logged in from there.
+//! 5. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
 //!    longest ago.
 //!
 //! A machine client's secret is checked first, in microseconds: who has a generated one is let
@@ -98,7 +100,7 @@ pub(crate) struct ThrottleKeys {
 }
 
 /// An attempt that was let through, to be told what came of it. One that is dropped stays as it is:
-/// counted, unless it `counts_afterwards`.
+/// counted, but for its name where that `counts_afterwards`.
 #[derive(Debug)]
 pub(crate) struct Permit {
     keys: ThrottleKeys,
@@ -106,7 +108,8 @@ pub(crate) struct Permit {
     /// What was there before it, to be put back.
     before: [Option<(u64, Timestamp)>; 3],
     /// From where somebody has logged in before, they do so many times at once. What is wrong
-    /// counts once that is known; no more can be under way than passwords are hashed at once.
+    /// counts against the name once that is known; no more can be under way than passwords are
+    /// hashed at once.
     counts_afterwards: bool,
 }
 
@@ -185,17 +188,16 @@ impl Throttle {
         let mut ledgers = self.lock();
         let counts_afterwards = ledgers.is_known_network(keys, now);
         self.check_limits(&mut ledgers, keys, counts_afterwards, now)?;
-        let mut permit = Permit { keys, at: now, before: [None; 3], counts_afterwards };
-        if !counts_afterwards {
-            permit.before = self.count(&mut ledgers, keys, now);
-        }
-        Ok(permit)
+        let counted = |limit: Limit| !counts_afterwards || limit == Limit::Address;
+        let before = self.count(&mut ledgers, keys, counted, now);
+        Ok(Permit { keys, at: now, before, counts_afterwards })
     }
 
     /// Tells that an attempt was wrong.
     pub(crate) fn failed(&self, permit: &Permit) {
         if permit.counts_afterwards {
-            self.count(&mut self.lock(), permit.keys, permit.at);
+            let uncounted = |limit: Limit| limit != Limit::Address;
+            self.count(&mut self.lock(), permit.keys, uncounted, permit.at);
         }
     }
 
@@ -231,10 +233,11 @@ impl Throttle {
         &self,
         ledgers: &mut Ledgers,
         keys: ThrottleKeys,
+        is_counted: impl Fn(Limit) -> bool,
         now: Timestamp,
     ) -> [Option<(u64, Timestamp)>; 3] {
         let before = keys.counted.map(|key| {
-            let (limit, key) = key?;
+            let (limit, key) = key.filter(|(limit, _)| is_counted(*limit))?;
             Some((key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
         });
         telemetry::throttle_keys(ledgers.failures.len());
@@ -248,9 +251,9 @@ impl Throttle {
         is_known_network: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        // What others do with the name, or from the address, is no matter of somebody's who has
-        // logged in with the one from the other.
-        let asked = |limit: Limit| !is_known_network || limit == Limit::NameAndAddress;
+        // What others do with the name elsewhere is no matter of somebody's who has logged in from
+        // here. What they do from here is: an exemption would tell them who has.
+        let asked = |limit: Limit| !is_known_network || limit != Limit::Name;
         let longest_wait = keys
             .counted
             .into_iter()

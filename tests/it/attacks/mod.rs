@@ -20,6 +20,8 @@
 //! | 1,000 guesses at once | `attacks::guessing::a_thousand_guesses_at_once_count_as_a_thousand`, `attacks::guessing::a_thousand_guesses_at_a_secret_at_once_count_as_a_thousand` |
 //! | to keep the owner out by guessing | `attacks::guessing::a_guesser_elsewhere_does_not_keep_the_owner_out`, `attacks::guessing::where_the_guesses_come_from_the_owner_has_to_wait_and_then_gets_in` |
 //! | many names from one address | `attacks::guessing::names_sprayed_from_one_address_are_throttled_by_the_address` |
+//! | who has logged in from an address, or exists, told by 401 against 429 where it is used up | `attacks::oracles::an_exhausted_address_gets_one_answer_whether_or_not_a_name_exists_or_has_logged_in_there`, `attacks::oracles::an_exhausted_address_gets_one_answer_to_changes_of_passwords_too`, `service::throttle::tests::what_a_guess_is_told_at_an_address_is_the_same_whether_or_not_its_name_has_logged_in_there` |
+//! | the same, told by how much of the address's limit a guess takes | `attacks::oracles::guesses_at_a_name_count_against_the_address_alike_whether_or_not_it_has_logged_in_there` |
 //!
 //! | one-time passwords | test |
 //! |---|---|
@@ -75,6 +77,7 @@ mod exchange;
 mod guessing;
 mod input;
 mod one_time_passwords;
+mod oracles;
 mod secrets;
 mod service;
 mod tokens;
