@@ -70,7 +70,9 @@ impl ExchangeRequest {
         self
     }
 
-    /// Claims to set beside the session's own.
+    /// Claims to set beside the session's own, which stay as they are: those that the policy's
+    /// [`open_custom_claims`](crate::Policy::open_custom_claims) names, and those that the bearer may
+    /// pass on.
     pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
         self.custom_claims = Some(custom_claims);
         self
@@ -244,8 +246,10 @@ impl TokenService {
                 asked.clone()
             }
         };
-        let custom_claims =
-            self.merge_custom_claims(session, request.custom_claims.as_ref(), widening.is_some())?;
+        let custom_claims = match &request.custom_claims {
+            None => session.custom_claims.clone(),
+            Some(asked) => self.merge_custom_claims(&session.custom_claims, asked, widening)?,
+        };
         let expires_at =
             request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
         let token_id = new_session_token_id()?;
@@ -269,29 +273,6 @@ impl TokenService {
         let customer_id = session.customer_id.clone();
         let token = IssuedToken { access_token, token_id, issued_at, expires_at, message: None };
         Ok(ExchangedToken { token, customer_id, acl, custom_claims, created_at: now })
-    }
-
-    fn merge_custom_claims(
-        &self,
-        session: &Session,
-        asked: Option<&Map<String, Value>>,
-        widening: bool,
-    ) -> Result<Map<String, Value>, Error> {
-        let policy = &self.inner.policy;
-        let mut merged = session.custom_claims.clone();
-        for (name, value) in asked.into_iter().flatten() {
-            if !widening && !policy.open_custom_claims.contains(name) {
-                return Err(Error::new(
-                    ErrorKind::CustomClaimsNotAllowed,
-                    "custom claims may be set only with a bearer token that allows it",
-                ));
-            }
-            merged.insert(name.clone(), value.clone());
-        }
-        match policy.custom_claims_fault(&merged) {
-            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
-            None => Ok(merged),
-        }
     }
 
     /// The point of no return. Once the store has answered, the caller has its token.

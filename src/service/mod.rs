@@ -3,6 +3,7 @@
 mod audit;
 mod backoff;
 mod builder;
+mod custom_claims;
 mod detached;
 mod epoch_lock;
 mod error;

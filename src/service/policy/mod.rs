@@ -9,10 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::service::model::password::{Password, PasswordCost};
+use crate::token::claims::Validated;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
 pub(in crate::service) use self::limits::expiry_fault;
@@ -63,6 +65,8 @@ pub struct Policy {
     pub(crate) one_time_password_resends: u32,
     pub(crate) one_time_password_cooldown: Duration,
     pub(crate) open_custom_claims: Vec<String>,
+    pub(crate) delegated_custom_claims: Vec<String>,
+    pub(crate) custom_claims_rule: Option<Rule<CustomClaimsRule>>,
     pub(crate) max_custom_claims_len: usize,
     pub(crate) timestamp_skew: Option<Duration>,
     pub(crate) max_body_len: usize,
@@ -70,7 +74,7 @@ pub struct Policy {
     pub(crate) store_deadline: Duration,
     pub(crate) sender_deadline: Duration,
     pub(crate) min_password_len: usize,
-    pub(crate) password_rule: Option<PasswordRule>,
+    pub(crate) password_rule: Option<Rule<PasswordRule>>,
     pub(crate) password_lifetime: Option<Duration>,
     pub(crate) end_sessions_on_password_change: bool,
     pub(crate) throttle_by_name: ThrottleLimit,
@@ -93,15 +97,23 @@ pub struct Policy {
     pub(crate) problem_type_base: String,
 }
 
+/// A closure of the host's that decides.
+pub(crate) struct Rule<F: ?Sized>(pub(in crate::service) Arc<F>);
+
 /// What a host asks of a password beyond its length; returns what is wrong with it.
-#[derive(Clone)]
-pub(crate) struct PasswordRule(Arc<JudgePassword>);
+type PasswordRule = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
+/// Whether a bearer may set a custom claim of that name to that value.
+type CustomClaimsRule = dyn Fn(&Validated, &str, &Value) -> bool + Send + Sync;
 
-type JudgePassword = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
+impl<F: ?Sized> Clone for Rule<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
-impl fmt::Debug for PasswordRule {
+impl<F: ?Sized> fmt::Debug for Rule<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordRule")
+        f.write_str("Rule")
     }
 }
 
@@ -132,6 +144,8 @@ impl Default for Policy {
             one_time_password_resends: 3,
             one_time_password_cooldown: MINUTE,
             open_custom_claims: Vec::new(),
+            delegated_custom_claims: Vec::new(),
+            custom_claims_rule: None,
             max_custom_claims_len: 4 * 1024,
             timestamp_skew: None,
             max_body_len: 16 * 1024,
@@ -172,7 +186,7 @@ impl Policy {
         if password.expose().len() < self.min_password_len {
             return Some(format!("must be at least {} bytes long", self.min_password_len));
         }
-        self.password_rule.as_ref().and_then(|PasswordRule(rule)| rule(password).err())
+        self.password_rule.as_ref().and_then(|rule| (rule.0)(password).err())
     }
 
     /// The longest life of any token that is issued under this policy.

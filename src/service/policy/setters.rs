@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::service::model::password::{Password, PasswordCost};
-use crate::service::policy::{PasswordRule, Policy, RotationSchedule, ThrottleLimit};
+use crate::service::policy::{Policy, RotationSchedule, Rule, ThrottleLimit};
+use crate::token::claims::Validated;
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
@@ -157,12 +160,47 @@ impl Policy {
         self
     }
 
-    /// Custom claims that a caller may set at an exchange without a bearer token: none.
+    /// Custom claims that anybody may set to anything, at an exchange without a bearer token, too:
+    /// none. Handlers must not rely on what these say. One that the host has set, with the session
+    /// or the credential, is not changed by it.
     pub fn open_custom_claims<T: Into<String>>(
         mut self,
         names: impl IntoIterator<Item = T>,
     ) -> Self {
         self.open_custom_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Custom claims that a bearer may pass on to the sessions that it starts and the exchanges that
+    /// it widens: none, since a permission to start sessions is none to say who somebody is. Only the
+    /// value that the bearer's own token carries under that name is passed on, and in place of none
+    /// that the host has set.
+    pub fn delegated_custom_claims<T: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.delegated_custom_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which further custom claims a bearer may set, by their names and values: none. It is asked
+    /// about each one that neither [`open_custom_claims`](Self::open_custom_claims) nor
+    /// [`delegated_custom_claims`](Self::delegated_custom_claims) lets pass, and never about one that
+    /// the host has set: that stays as it is.
+    ///
+    /// ```
+    /// use countersign::{Policy, SubjectType, Validated};
+    /// use serde_json::Value;
+    ///
+    /// let policy = Policy::default().custom_claims_rule(|bearer: &Validated, name, value: &Value| {
+    ///     bearer.subject_type() == SubjectType::Machine && name == "channel" && value == "kiosk"
+    /// });
+    /// ```
+    pub fn custom_claims_rule(
+        mut self,
+        rule: impl Fn(&Validated, &str, &Value) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.custom_claims_rule = Some(Rule(Arc::new(rule)));
         self
     }
 
@@ -184,7 +222,7 @@ impl Policy {
         mut self,
         rule: impl Fn(&Password) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        self.password_rule = Some(PasswordRule(Arc::new(rule)));
+        self.password_rule = Some(Rule(Arc::new(rule)));
         self
     }
 

@@ -1,3 +1,5 @@
+use serde_json::Map;
+
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
@@ -127,13 +129,14 @@ impl TokenService {
 
     /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
     /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
-    /// carry.
+    /// carry. Its custom claims are those that the policy opens to everybody, and those that `bearer`
+    /// may pass on.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
-    /// where the session is to carry more than `bearer` holds, and those of
-    /// [`start_session`](Self::start_session).
+    /// and [`ErrorKind::CustomClaimsNotAllowed`] where the session is to carry more than `bearer`
+    /// may give, and those of [`start_session`](Self::start_session).
     pub async fn start_session_on_behalf_of(
         &self,
         bearer: &Validated,
@@ -158,6 +161,9 @@ impl TokenService {
                     format!("acl.{entry} exceeds what the bearer holds"),
                 ));
             }
+            // What the host has not set itself is the bearer's wish.
+            new.session.custom_claims =
+                self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
             let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;

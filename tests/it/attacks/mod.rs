@@ -41,6 +41,8 @@
 //! | empty lists, and permissions that only look like patterns | `exchange::a_list_that_is_malformed_is_a_422_that_names_every_fault` |
 //! | 10,000 entries | `exchange::ten_thousand_entries_are_rejected_by_size` |
 //! | custom claims named like registered ones | `attacks::exchange::custom_claims_named_like_registered_ones_stand_under_custom_claims_alone` |
+//! | custom claims that a bearer who may start sessions or widen exchanges makes up | `attacks::custom_claims::a_bearer_who_may_start_sessions_and_widen_exchanges_does_not_say_who_somebody_is`, `attacks::custom_claims::one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_and_at_an_exchange` |
+//! | custom claims in place of the host's | `attacks::custom_claims::what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer` |
 //! | an expiry in the past, far away, or written oddly | `attacks::exchange::an_expiry_is_an_instant_within_bounds_however_it_is_written` |
 //!
 //! | secrets | test |
@@ -73,6 +75,7 @@
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
 
+mod custom_claims;
 mod exchange;
 mod guessing;
 mod input;
