@@ -23,7 +23,7 @@ use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::Validated;
 use crate::token::identifier::CustomerId;
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
@@ -229,15 +229,12 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
         let policy = &self.inner.policy;
-        let widening = request
-            .bearer
-            .as_deref()
-            .filter(|bearer| self.is_own(bearer) && may_widen(bearer, session));
+        let widening = request.bearer.as_deref().filter(|bearer| self.may_widen(bearer, session));
         let acl = match &request.acl {
             None => session.acl.clone(),
             Some(asked) => {
                 let grants = std::iter::once(&session.acl).chain(widening.map(Validated::acl));
-                if let Some(entry) = asked.first_beyond(grants) {
+                if let Some(entry) = self.first_beyond(asked, grants) {
                     return Err(Error::new(
                         ErrorKind::AclExceedsGrant,
                         format!("acl.{entry} exceeds what the session or the bearer holds"),
@@ -297,15 +294,12 @@ impl TokenService {
         }
         self.inner.stores.replace_session(spent, version, now).await
     }
-}
 
-/// A bearer of another organization holds nothing here.
-fn may_widen(bearer: &Validated, session: &Session) -> bool {
-    let mut scope = vec![("customerId", session.customer_id().as_str())];
-    scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
-    // A customer's token came from a session: what it holds is what that session gave.
-    let is_customer = bearer.subject_type() == SubjectType::Customer;
-    !is_customer
-        && bearer.may_act_in(session.organization_id())
-        && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    /// A bearer of another organization holds nothing here.
+    fn may_widen(&self, bearer: &Validated, session: &Session) -> bool {
+        let mut scope = vec![("customerId", session.customer_id().as_str())];
+        scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
+        bearer.may_act_in(session.organization_id())
+            && self.permits(bearer, permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    }
 }

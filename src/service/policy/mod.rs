@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
+use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
+use crate::service::model::secret::SecretOperation;
 use crate::token::claims::Validated;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
@@ -51,11 +53,14 @@ pub struct Policy {
     pub(crate) token_cache_bytes: usize,
     pub(crate) first_party_client_id: String,
     pub(crate) trailing_wildcards: bool,
+    pub(crate) own_operations_by_name: bool,
     pub(crate) secret_lifetime_days: u64,
     pub(crate) max_secret_lifetime_days: u64,
     pub(crate) secret_overlap: Duration,
     pub(crate) secret_grace: Duration,
     pub(crate) revoke_tokens_on_secret_reset: bool,
+    pub(crate) secret_access_max_token_age: Option<Duration>,
+    pub(crate) secret_access_rule: Option<Rule<SecretAccessRule>>,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_session_lifetime: Duration,
     pub(crate) revoke_tokens_on_session_end: bool,
@@ -82,6 +87,7 @@ pub struct Policy {
     pub(crate) throttle_by_name_and_address: ThrottleLimit,
     pub(crate) throttle_one_time_passwords: ThrottleLimit,
     pub(crate) throttle_one_time_passwords_sent: ThrottleLimit,
+    pub(crate) throttle_secret_access: ThrottleLimit,
     pub(crate) throttle_max_keys: usize,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) audit_shows_subjects: bool,
@@ -104,6 +110,8 @@ pub(crate) struct Rule<F: ?Sized>(pub(in crate::service) Arc<F>);
 type PasswordRule = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
 /// Whether a bearer may set a custom claim of that name to that value.
 type CustomClaimsRule = dyn Fn(&Validated, &str, &Value) -> bool + Send + Sync;
+/// Whether a user may do that with a machine client's secret now.
+type SecretAccessRule = dyn Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync;
 
 impl<F: ?Sized> Clone for Rule<F> {
     fn clone(&self) -> Self {
@@ -130,11 +138,14 @@ impl Default for Policy {
             token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
             first_party_client_id: "first-party".to_owned(),
             trailing_wildcards: false,
+            own_operations_by_name: false,
             secret_lifetime_days: 180,
             max_secret_lifetime_days: 180,
             secret_overlap: Duration::ZERO,
             secret_grace: Duration::ZERO,
             revoke_tokens_on_secret_reset: false,
+            secret_access_max_token_age: None,
+            secret_access_rule: None,
             session_lifetime: DAY,
             max_session_lifetime: 30 * DAY,
             revoke_tokens_on_session_end: true,
@@ -163,6 +174,7 @@ impl Default for Policy {
             throttle_one_time_passwords: ThrottleLimit::new(10, DAY)
                 .delays(Duration::from_secs(1), HOUR),
             throttle_one_time_passwords_sent: ThrottleLimit::new(10, HOUR).delays(MINUTE, HOUR),
+            throttle_secret_access: ThrottleLimit::new(1_000, HOUR),
             throttle_max_keys: 100_000,
             trusted_proxies: Vec::new(),
             audit_shows_subjects: false,
@@ -293,6 +305,7 @@ impl Policy {
             ("throttle_by_name_and_address", self.throttle_by_name_and_address),
             ("throttle_one_time_passwords", self.throttle_one_time_passwords),
             ("throttle_one_time_passwords_sent", self.throttle_one_time_passwords_sent),
+            ("throttle_secret_access", self.throttle_secret_access),
         ];
         for (name, limit) in limits {
             if let Some(problem) = limit.problem() {

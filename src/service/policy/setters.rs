@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
+use crate::service::model::secret::SecretOperation;
 use crate::service::policy::{Policy, RotationSchedule, Rule, ThrottleLimit};
 use crate::token::claims::Validated;
 
@@ -46,6 +48,12 @@ setters! {
     /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
     /// nobody has thought of yet. `*` alone always counts.
     trailing_wildcards: bool;
+    /// Whether `*` and trailing wildcards leave the crate's own operations out, those of
+    /// [`permission`](crate::permission), so that a list has to name each as it is. Off: `*` is
+    /// documented as everything. On, a list that means the host's operations by `*` neither reads
+    /// secrets nor starts sessions, and nobody gives an operation away whose name is not in their own
+    /// list. Layers of the host's that ask for one of these names are not affected.
+    own_operations_by_name: bool;
     /// How many days a secret lives that asks for nothing: 180, as documented.
     secret_lifetime_days: u64;
     /// The most days that a secret may live: 180, as documented. More is cut to it.
@@ -58,6 +66,10 @@ setters! {
     secret_grace: Duration;
     /// Whether a reset also revokes the tokens that the old secret yielded. Off, as documented.
     revoke_tokens_on_secret_reset: bool;
+    /// How old a user's token may be to read and reset secrets by it, from its login on: as old as
+    /// tokens get, since documented clients hold one for a day. A few minutes make a token that was
+    /// stolen worth no secret for long.
+    secret_access_max_token_age: Option<Duration>;
     /// How long a session lives that asks for nothing: 24 hours.
     session_lifetime: Duration;
     /// The longest life that a session may ask for: 30 days.
@@ -118,6 +130,10 @@ setters! {
     /// How many one-time passwords are sent to one customer: 10 an hour, then delays of 1 minute to
     /// 1 hour. Sessions that the host starts itself are not held to it.
     throttle_one_time_passwords_sent: ThrottleLimit;
+    /// How often one user may read and reset secrets of machine clients, whatever comes of it: 1,000
+    /// times an hour, then after delays of 1 second to 15 minutes. Reading one as often as asked is
+    /// what clients do; reading all of them is what a stolen token does.
+    throttle_secret_access: ThrottleLimit;
     /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
     /// 32 MB. Beyond it, what has failed least is forgotten first.
     throttle_max_keys: usize;
@@ -201,6 +217,25 @@ impl Policy {
         rule: impl Fn(&Validated, &str, &Value) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.custom_claims_rule = Some(Rule(Arc::new(rule)));
+        self
+    }
+
+    /// Which reads and resets of secrets are refused though the user's list grants them: none. It is
+    /// asked last, about each one, and who is refused is told what an unknown machine client is. It
+    /// must not block: what has to be looked up is best kept in memory.
+    ///
+    /// ```
+    /// use countersign::{Policy, SecretOperation, Validated};
+    ///
+    /// let policy = Policy::default().secret_access_rule(|manager: &Validated, client, operation| {
+    ///     operation == SecretOperation::Read || manager.subject() == client.name()
+    /// });
+    /// ```
+    pub fn secret_access_rule(
+        mut self,
+        rule: impl Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.secret_access_rule = Some(Rule(Arc::new(rule)));
         self
     }
 

@@ -12,7 +12,6 @@ use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
-use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, SessionId};
@@ -148,14 +147,10 @@ impl TokenService {
         let starting = async {
             let now = self.now();
             let mut new = self.check_session(new, now)?;
-            // A customer's token came from a session, which is no ground for starting others.
-            if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
-                return Err(insufficient());
-            }
             let asked = permission::POST_AUTHENTICATION_TOKEN;
             new.session.organization_id =
-                organization_for(bearer, context, asked, Some(&new.customer_id))?;
-            if let Some(entry) = new.session.acl.first_beyond([bearer.acl()]) {
+                self.organization_for(bearer, context, asked, Some(&new.customer_id))?;
+            if let Some(entry) = self.first_beyond(&new.session.acl, [bearer.acl()]) {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
                     format!("acl.{entry} exceeds what the bearer holds"),

@@ -21,7 +21,8 @@
 //! through, since nobody guesses it, and all others are held to the limits.
 //!
 //! One-time passwords have limits of their own, by customer: whoever knows the password starts
-//! sessions as often as they like, and each of them stands a few tries.
+//! sessions as often as they like, and each of them stands a few tries. So has managing secrets, by
+//! user, where each access counts, whatever comes of it.
 
 mod ledger;
 mod name;
@@ -61,6 +62,7 @@ struct Limits {
     by_name_and_address: ThrottleLimit,
     wrong_codes: ThrottleLimit,
     sent_codes: ThrottleLimit,
+    secret_access: ThrottleLimit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,7 @@ enum Limit {
     NameAndAddress,
     WrongCodes,
     SentCodes,
+    SecretAccess,
 }
 
 impl Limit {
@@ -80,6 +83,7 @@ impl Limit {
             Self::NameAndAddress => "name_and_address",
             Self::WrongCodes => "one_time_passwords",
             Self::SentCodes => "one_time_passwords_sent",
+            Self::SecretAccess => "secret_access",
         }
     }
 }
@@ -122,6 +126,7 @@ impl Throttle {
             by_name_and_address: policy.throttle_by_name_and_address,
             wrong_codes: policy.throttle_one_time_passwords,
             sent_codes: policy.throttle_one_time_passwords_sent,
+            secret_access: policy.throttle_secret_access,
         };
         let ledgers = Ledgers {
             failures: Ledger::new(capacity, limits.longest_memory()),
@@ -155,16 +160,21 @@ impl Throttle {
 
     /// Whom wrong one-time passwords of a customer's sessions count against.
     pub(crate) fn keys_of_codes(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::WrongCodes, customer_id)
+        self.single_key(Limit::WrongCodes, customer_id.as_str())
     }
 
     /// Whom one-time passwords count against that are sent to a customer.
     pub(crate) fn keys_of_sending(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::SentCodes, customer_id)
+        self.single_key(Limit::SentCodes, customer_id.as_str())
     }
 
-    fn customer_keys(&self, limit: Limit, customer_id: &CustomerId) -> ThrottleKeys {
-        let key = self.hasher.hash_one((limit.as_str(), customer_id));
+    /// Whom it counts against that a user reads or resets secrets of machine clients.
+    pub(crate) fn keys_of_managing(&self, user: &str) -> ThrottleKeys {
+        self.single_key(Limit::SecretAccess, user)
+    }
+
+    fn single_key(&self, limit: Limit, name: &str) -> ThrottleKeys {
+        let key = self.hasher.hash_one((limit.as_str(), name));
         ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 
@@ -295,16 +305,24 @@ impl Limits {
             Limit::NameAndAddress => &self.by_name_and_address,
             Limit::WrongCodes => &self.wrong_codes,
             Limit::SentCodes => &self.sent_codes,
+            Limit::SecretAccess => &self.secret_access,
         }
     }
 
     /// How long ago a failure may be that still counts.
     fn longest_memory(&self) -> Duration {
-        [self.by_name, self.by_address, self.by_name_and_address, self.wrong_codes, self.sent_codes]
-            .iter()
-            .map(ThrottleLimit::memory)
-            .max()
-            .unwrap_or_default()
+        [
+            self.by_name,
+            self.by_address,
+            self.by_name_and_address,
+            self.wrong_codes,
+            self.sent_codes,
+            self.secret_access,
+        ]
+        .iter()
+        .map(ThrottleLimit::memory)
+        .max()
+        .unwrap_or_default()
     }
 }
 

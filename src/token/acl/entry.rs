@@ -84,11 +84,19 @@ impl AclEntry {
         self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
     }
 
-    pub(super) fn lies_within(&self, wider: &Acl) -> bool {
+    /// Returns whether it has the permission as it is, and not by a wildcard.
+    pub(super) fn names(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|held| held.is(permission))
+    }
+
+    pub(super) fn lies_within(&self, wider: &Acl, by_name: &[&str]) -> bool {
         self.permissions.iter().all(|permission| {
+            let has_to_be_named = by_name.iter().any(|name| permission.is(name));
+            let is_covered = |held: &Permission| {
+                if has_to_be_named { held == permission } else { held.covers(permission) }
+            };
             wider.entries().iter().any(|entry| {
-                entry.permissions.iter().any(|held| held.covers(permission))
-                    && entry.scope.covers(&self.scope)
+                entry.permissions.iter().any(is_covered) && entry.scope.covers(&self.scope)
             })
         })
     }

@@ -48,6 +48,9 @@
 //! | secrets | test |
 //! |---|---|
 //! | read with another user's, an entity's or a customer's token | `users_and_entities::authorization::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
+//! | read with a token that was stolen long ago, or many at once | `attacks::secrets::a_users_token_that_is_too_old_for_the_policy_reads_and_resets_no_secret`, `attacks::secrets::one_user_reads_and_resets_no_more_secrets_than_the_policy_lets_them` |
+//! | the crate's own operations with a customer's token, or by a `*` that was meant for others | `attacks::own_operations::whatever_its_list_says_a_customers_token_reaches_no_operation_and_a_machines_no_secret`, `attacks::own_operations::where_the_policy_wants_them_named_no_wildcard_grants_an_own_operation` |
+//! | one of them given by who holds it by a wildcard | `attacks::own_operations::who_holds_an_own_operation_by_a_wildcard_gives_it_to_nobody_where_it_has_to_be_named` |
 //! | two resets at once | `users_and_entities::races::of_resets_at_once_one_wins_and_all_callers_are_told_its_secret` |
 //! | the old one after the overlap | `users_and_entities::secrets::a_policy_lets_the_old_secret_live_on_for_a_while` |
 //! | a sealed text moved to another entity | `model::sealing::tests::a_sealed_text_opens_only_where_it_was_sealed_for`, `attacks::secrets::a_secret_that_was_moved_to_another_entity_is_of_no_use_there` |
@@ -81,6 +84,7 @@ mod guessing;
 mod input;
 mod one_time_passwords;
 mod oracles;
+mod own_operations;
 mod secrets;
 mod service;
 mod tokens;
