@@ -48,6 +48,7 @@ pub struct Policy {
     pub(crate) exchanged_token_lifetime: Duration,
     pub(crate) max_exchanged_token_lifetime: Duration,
     pub(crate) phantom_token_lifetime: Duration,
+    pub(crate) max_token_lifetime: Option<Duration>,
     pub(crate) leeway: Duration,
     pub(crate) max_token_len: usize,
     pub(crate) token_cache_bytes: usize,
@@ -133,6 +134,7 @@ impl Default for Policy {
             exchanged_token_lifetime: HOUR,
             max_exchanged_token_lifetime: DAY,
             phantom_token_lifetime: 5 * MINUTE,
+            max_token_lifetime: None,
             leeway: DEFAULT_LEEWAY,
             max_token_len: DEFAULT_MAX_TOKEN_LEN,
             token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
@@ -201,21 +203,28 @@ impl Policy {
         self.password_rule.as_ref().and_then(|rule| (rule.0)(password).err())
     }
 
-    /// The longest life of any token that is issued under this policy.
+    /// The longest life of any token that is accepted under this policy, for which revocations are
+    /// remembered.
     pub(crate) fn longest_token_lifetime(&self) -> Duration {
+        self.max_token_lifetime.unwrap_or_else(|| self.longest_issued_lifetime())
+    }
+
+    /// The longest life of any token that is issued by one of its lifetimes.
+    fn longest_issued_lifetime(&self) -> Duration {
         self.access_token_lifetime
             .max(self.exchanged_token_lifetime)
             .max(self.max_exchanged_token_lifetime)
             .max(self.phantom_token_lifetime)
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 23] {
+    fn durations(&self) -> [(&'static str, Duration); 24] {
         let schedule = &self.rotation_schedule;
         [
             ("access_token_lifetime", self.access_token_lifetime),
             ("exchanged_token_lifetime", self.exchanged_token_lifetime),
             ("max_exchanged_token_lifetime", self.max_exchanged_token_lifetime),
             ("phantom_token_lifetime", self.phantom_token_lifetime),
+            ("max_token_lifetime", self.max_token_lifetime.unwrap_or_default()),
             ("leeway", self.leeway),
             ("secret_overlap", self.secret_overlap),
             ("secret_grace", self.secret_grace),
@@ -251,6 +260,10 @@ impl Policy {
             (
                 self.exchanged_token_lifetime.as_secs() == 0,
                 "exchanged_token_lifetime: tokens have to live for a second at least",
+            ),
+            (
+                self.longest_token_lifetime() < self.longest_issued_lifetime(),
+                "max_token_lifetime is below one of the lifetimes that tokens are issued with",
             ),
             (self.first_party_client_id.trim().is_empty(), "first_party_client_id is blank"),
             (

@@ -36,6 +36,15 @@ setters! {
     /// How long the tokens live that `ExchangeLayer` makes for itself: 5 minutes, since they are
     /// made anew at no cost that anyone notices.
     phantom_token_lifetime: Duration;
+    /// The longest life of any token of this service that it accepts, from its `iat` to its `exp`,
+    /// and for how long revocations are remembered: the longest of the other lifetimes, since no
+    /// token lives longer that is issued under them. A token that was issued under longer ones is
+    /// rejected, so that none outlives what revoked it.
+    ///
+    /// It is there to change the other lifetimes while several nodes run, or while tokens are to
+    /// stay good: raised before them, and lowered once the last longer token has expired. See
+    /// [`guide::many_nodes`](crate::guide::many_nodes).
+    max_token_lifetime: Option<Duration>;
     /// How much clocks may differ: 60 seconds, at most 300.
     leeway: Duration;
     /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room

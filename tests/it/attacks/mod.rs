@@ -9,6 +9,13 @@
 //! | of two validators with different policies | `token_cache::two_validators_with_different_rules_share_nothing` |
 //! | that garbage is to flush out | `token_cache::garbage_pushes_no_good_token_out` |
 //!
+//! | a revoked token that outlives its revocation | test |
+//! |---|---|
+//! | after a restart with shorter lifetimes | `lifetimes::over_memory_a_restart_with_shorter_lifetimes_revives_no_revoked_token`, `lifetimes::over_sqlite_a_restart_with_shorter_lifetimes_revives_no_revoked_token` |
+//! | over any sequence of policies, where a longer life waits for the end of former longer tokens | `lifetimes::no_sequence_of_policies_and_time_has_a_revoked_token_accepted` |
+//! | while nodes differ in their lifetimes | `lifetimes::lifetimes_are_raised_in_two_steps_and_in_one_a_revocation_is_forgotten_too_early`, `lifetimes::lifetimes_are_lowered_in_two_steps_without_rejecting_a_good_token_or_reviving_another` |
+//! | one that is known to a validator | `lifetimes::a_token_that_another_validator_accepted_is_judged_by_its_life_again` |
+//!
 //! | guessing | test |
 //! |---|---|
 //! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::login::why_a_customer_is_not_logged_in_cannot_be_told` |
