@@ -51,7 +51,7 @@ pub enum ErrorKind {
     OneTimePasswordInvalid,
     /// More was asked for than the session or the bearer holds.
     AclExceedsGrant,
-    /// Custom claims were asked for that the policy does not open to callers without a bearer.
+    /// Custom claims were asked for that only the host may set, or only to another value.
     CustomClaimsNotAllowed,
     /// A bearer token that is malformed, forged, expired, revoked or not for this audience.
     InvalidToken,

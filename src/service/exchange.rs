@@ -23,7 +23,7 @@ use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::Validated;
 use crate::token::identifier::CustomerId;
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
@@ -70,7 +70,9 @@ impl ExchangeRequest {
         self
     }
 
-    /// Claims to set beside the session's own.
+    /// Claims to set beside the session's own, which stay as they are: those that the policy's
+    /// [`open_custom_claims`](crate::Policy::open_custom_claims) names, and those that the bearer may
+    /// pass on.
     pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
         self.custom_claims = Some(custom_claims);
         self
@@ -227,17 +229,14 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
         let policy = &self.inner.policy;
-        let widening = request
-            .bearer
-            .as_deref()
-            .filter(|bearer| self.is_own(bearer) && may_widen(bearer, session));
+        let widening = request.bearer.as_deref().filter(|bearer| self.may_widen(bearer, session));
         let acl = match &request.acl {
             None => session.acl.clone(),
             Some(asked) => {
                 let organization = session.organization_id();
                 let mut grants = vec![session.acl.within(organization)];
                 grants.extend(widening.map(Validated::acl));
-                if let Some(entry) = asked.first_beyond_within(organization, &grants) {
+                if let Some(entry) = self.first_beyond(asked, organization, &grants) {
                     return Err(Error::new(
                         ErrorKind::AclExceedsGrant,
                         format!("acl.{entry} exceeds what the session or the bearer holds"),
@@ -246,8 +245,10 @@ impl TokenService {
                 asked.clone()
             }
         };
-        let custom_claims =
-            self.merge_custom_claims(session, request.custom_claims.as_ref(), widening.is_some())?;
+        let custom_claims = match &request.custom_claims {
+            None => session.custom_claims.clone(),
+            Some(asked) => self.merge_custom_claims(&session.custom_claims, asked, widening)?,
+        };
         let expires_at =
             request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
         let token_id = new_session_token_id()?;
@@ -273,29 +274,6 @@ impl TokenService {
         Ok(ExchangedToken { token, customer_id, acl, custom_claims, created_at: now })
     }
 
-    fn merge_custom_claims(
-        &self,
-        session: &Session,
-        asked: Option<&Map<String, Value>>,
-        widening: bool,
-    ) -> Result<Map<String, Value>, Error> {
-        let policy = &self.inner.policy;
-        let mut merged = session.custom_claims.clone();
-        for (name, value) in asked.into_iter().flatten() {
-            if !widening && !policy.open_custom_claims.contains(name) {
-                return Err(Error::new(
-                    ErrorKind::CustomClaimsNotAllowed,
-                    "custom claims may be set only with a bearer token that allows it",
-                ));
-            }
-            merged.insert(name.clone(), value.clone());
-        }
-        match policy.custom_claims_fault(&merged) {
-            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
-            None => Ok(merged),
-        }
-    }
-
     /// The point of no return. Once the store has answered, the caller has its token.
     async fn use_up(
         &self,
@@ -318,15 +296,12 @@ impl TokenService {
         }
         self.inner.stores.replace_session(spent, version, now).await
     }
-}
 
-/// A bearer of another organization holds nothing here.
-fn may_widen(bearer: &Validated, session: &Session) -> bool {
-    let mut scope = vec![("customerId", session.customer_id().as_str())];
-    scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
-    // A customer's token came from a session: what it holds is what that session gave.
-    let is_customer = bearer.subject_type() == SubjectType::Customer;
-    !is_customer
-        && bearer.may_act_in(session.organization_id())
-        && bearer.allows(permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    /// A bearer of another organization holds nothing here.
+    fn may_widen(&self, bearer: &Validated, session: &Session) -> bool {
+        let mut scope = vec![("customerId", session.customer_id().as_str())];
+        scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
+        bearer.may_act_in(session.organization_id())
+            && self.permits(bearer, permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    }
 }

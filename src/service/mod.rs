@@ -3,6 +3,7 @@
 mod audit;
 mod backoff;
 mod builder;
+mod custom_claims;
 mod detached;
 mod epoch_lock;
 mod error;
@@ -53,7 +54,7 @@ pub use self::model::one_time_password::OneTimePassword;
 pub use self::model::password::{Password, PasswordCost, PasswordHash};
 pub use self::model::revocation::{Revocation, RevocationTarget};
 pub use self::model::sealing::SealingKey;
-pub use self::model::secret::{Secret, Secrets, StoredSecret};
+pub use self::model::secret::{Secret, SecretOperation, Secrets, StoredSecret};
 pub use self::model::session::{AuthenticationToken, Session, SessionKey};
 pub use self::one_time_password_sender::{OneTimePasswordMessage, OneTimePasswordSender};
 pub use self::policy::{Policy, RotationSchedule, ThrottleLimit};

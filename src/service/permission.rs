@@ -1,7 +1,8 @@
 //! The operations that this crate guards itself, as access-control lists name them.
 
-use crate::token::acl::{Acl, AclEntry};
-use crate::token::claims::Validated;
+use crate::service::token_service::TokenService;
+use crate::token::acl::Acl;
+use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 
 /// Reading a machine client's secret.
@@ -15,17 +16,49 @@ pub const GET_AUTHENTICATION_TOKEN_COLLECTION: &str = "GetAuthenticationTokenCol
 /// Asking, at an exchange, for what the bearer holds beyond the session's own list.
 pub const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str = "PostAuthenticationTokenExchange";
 
-impl Acl {
-    /// Returns the index of the first entry that lies within none of `grants`, of a list that somebody
-    /// is to hold who is bound to `organization`.
-    pub(in crate::service) fn first_beyond_within(
+const ALL: [&str; 5] = [
+    READ_ENTITY_SECRET,
+    RESET_ENTITY_SECRET,
+    POST_AUTHENTICATION_TOKEN,
+    GET_AUTHENTICATION_TOKEN_COLLECTION,
+    POST_AUTHENTICATION_TOKEN_EXCHANGE,
+];
+
+impl TokenService {
+    /// Returns whether `bearer` may do one of these operations at these scope values.
+    ///
+    /// A customer's token came from a session, which is no ground for any of them, whatever its list
+    /// says; and secrets are for users.
+    pub(in crate::service) fn permits(
         &self,
+        bearer: &Validated,
+        operation: &str,
+        scope: &[(&str, &str)],
+    ) -> bool {
+        let is_of_secrets = [READ_ENTITY_SECRET, RESET_ENTITY_SECRET].contains(&operation);
+        let may_ever = match bearer.subject_type() {
+            SubjectType::User => true,
+            SubjectType::Machine => !is_of_secrets,
+            SubjectType::Customer => false,
+        };
+        may_ever
+            && self.is_own(bearer)
+            && bearer.acl().allows_by_name(self.operations_by_name(), operation, scope)
+    }
+
+    /// Returns the index of the first entry of a list that lies within none of `grants`: nobody gives
+    /// more than they hold. Who is to hold the list is bound to `organization`.
+    pub(in crate::service) fn first_beyond(
+        &self,
+        asked: &Acl,
         organization: Option<&OrganizationId>,
-        grants: &[Self],
+        grants: &[Acl],
     ) -> Option<usize> {
-        let Some(id) = organization else { return self.first_beyond(grants) };
-        let is_held = |entry: AclEntry| grants.iter().any(|grant| entry.lies_within(grant));
-        self.entries().iter().position(|entry| !entry.within(id).is_some_and(is_held))
+        asked.first_beyond_within(organization, self.operations_by_name(), grants)
+    }
+
+    fn operations_by_name(&self) -> &'static [&'static str] {
+        if self.inner.policy.own_operations_by_name { &ALL } else { &[] }
     }
 }
 

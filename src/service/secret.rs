@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
-use crate::service::model::secret::{Secret, Secrets, StoredSecret};
+use crate::service::model::secret::{Secret, SecretOperation, Secrets, StoredSecret};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
@@ -44,8 +44,11 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may
-    /// not manage: which of them cannot be told. [`ErrorKind::InvalidFields`] for zero days,
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// not manage, by its list or the policy's rule: which of them cannot be told.
+    /// [`ErrorKind::InvalidToken`] where the token is older than the policy's
+    /// `secret_access_max_token_age`, [`ErrorKind::Throttled`] where `manager` has asked too often,
+    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is out
+    /// of reach.
     pub async fn read_secret(
         &self,
         manager: &Validated,
@@ -56,14 +59,15 @@ impl TokenService {
         let attempt = context.attempt(Operation::READ_SECRET).by(manager);
         let reading = async {
             let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-            let read = permission::READ_ENTITY_SECRET;
-            let entity = self.find_managed(manager, entity_id, context, &[read]).await?;
+            let read = SecretOperation::Read;
+            let entity = self.find_managed(manager, entity_id, context, read).await?;
             if let Some(current) = entity.secrets().and_then(Secrets::current) {
                 return self.open(&entity, current);
             }
-            self.check_manager(manager, &entity, &[permission::RESET_ENTITY_SECRET])?;
+            self.check_manager(manager, &entity, SecretOperation::Reset)?;
             self.make_secret(entity, lifetime, message).await
         };
+        let reading = self.within_limits(manager, reading);
         self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
     }
 
@@ -86,10 +90,11 @@ impl TokenService {
         let attempt = context.attempt(Operation::RESET_SECRET).by(manager);
         let resetting = async {
             let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-            let reset = permission::RESET_ENTITY_SECRET;
-            let entity = self.find_managed(manager, entity_id, context, &[reset]).await?;
+            let reset = SecretOperation::Reset;
+            let entity = self.find_managed(manager, entity_id, context, reset).await?;
             self.make_secret(entity, lifetime, message).await
         };
+        let resetting = self.within_limits(manager, resetting);
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
@@ -145,12 +150,12 @@ impl TokenService {
         manager: &Validated,
         entity_id: &str,
         context: &RequestContext,
-        permissions: &[&str],
+        operation: SecretOperation,
     ) -> Result<Entity, Error> {
         let id = EntityId::machine(entity_id).map_err(|_| invalid_entity())?;
         let usable = self.find_usable(&id, context).await?;
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
-        self.check_manager(manager, &entity, permissions)?;
+        self.check_manager(manager, &entity, operation)?;
         Ok(entity)
     }
 
@@ -225,15 +230,50 @@ impl TokenService {
         &self,
         manager: &Validated,
         entity: &Entity,
-        permissions: &[&str],
+        operation: SecretOperation,
     ) -> Result<(), Error> {
+        let permission = match operation {
+            SecretOperation::Read => permission::READ_ENTITY_SECRET,
+            SecretOperation::Reset => permission::RESET_ENTITY_SECRET,
+        };
         let mut scope = vec![("entityId", entity.id().name())];
         scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
-        let allowed = self.is_own(manager)
-            && manager.subject_type() == SubjectType::User
-            && manager.may_act_in(entity.organization_id())
-            && permissions.iter().all(|permission| manager.allows(permission, &scope));
-        if allowed { Ok(()) } else { Err(invalid_entity().with_reason("not_permitted")) }
+        let is_permitted = manager.may_act_in(entity.organization_id())
+            && self.permits(manager, permission, &scope);
+        let rule = self.inner.policy.secret_access_rule.as_ref();
+        if !is_permitted {
+            return Err(invalid_entity().with_reason("not_permitted"));
+        }
+        if rule.is_some_and(|rule| !(rule.0)(manager, entity.id(), operation)) {
+            return Err(invalid_entity().with_reason("refused_by_rule"));
+        }
+        Ok(())
+    }
+
+    /// Does some work with secrets on behalf of `manager`, where the policy's limits for that allow
+    /// it. None of them has to do with the machine client, so that nothing is told of that.
+    async fn within_limits<T>(
+        &self,
+        manager: &Validated,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        // Nothing is counted of those who may never.
+        if manager.subject_type() != SubjectType::User || !self.is_own(manager) {
+            return Err(invalid_entity().with_reason("not_permitted"));
+        }
+        let (policy, now) = (&self.inner.policy, self.now());
+        let age = now.saturating_since(manager.issued_at());
+        if policy.secret_access_max_token_age.is_some_and(|longest| age > longest) {
+            let message = "the access token is too old for secrets: log in again";
+            return Err(Error::new(ErrorKind::InvalidToken, message).with_reason("token_too_old"));
+        }
+        let throttle = &self.inner.throttle;
+        let permit = throttle.acquire(throttle.keys_of_managing(manager.subject()), now)?;
+        let outcome = work.await;
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            throttle.give_back(&permit);
+        }
+        outcome
     }
 
     fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {

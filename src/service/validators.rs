@@ -42,6 +42,7 @@ impl Validators<'_> {
             .keys(self.keys.clone())
             .leeway(policy.leeway)
             .max_token_len(policy.max_token_len)
+            .max_token_lifetime(policy.longest_token_lifetime())
             .token_cache_bytes(policy.token_cache_bytes / caches)
             .trailing_wildcards(policy.trailing_wildcards)
             .organization_required(policy.organization_required)

@@ -31,6 +31,7 @@ pub struct ValidatorBuilder {
     algorithms: Option<Vec<Algorithm>>,
     leeway: Option<Duration>,
     max_token_len: Option<usize>,
+    max_token_lifetime: Option<Duration>,
     token_cache_bytes: Option<usize>,
     trailing_wildcards: bool,
     organization_required: bool,
@@ -76,6 +77,14 @@ impl ValidatorBuilder {
     /// The longest token to look at, in bytes: 8 KiB by default.
     pub fn max_token_len(mut self, bytes: usize) -> Self {
         self.max_token_len = Some(bytes);
+        self
+    }
+
+    /// The longest life that a token of the issuer may have, from its `iat` to its `exp`: any by
+    /// default. Whoever keeps revocations has to reject what lives longer than these are kept. It
+    /// says nothing of the tokens of trusted issuers.
+    pub fn max_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_token_lifetime = Some(lifetime);
         self
     }
 
@@ -160,6 +169,7 @@ impl ValidatorBuilder {
                 cache: (cache > 0).then(|| TokenCache::new(cache)),
                 leeway,
                 max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
+                max_token_lifetime: self.max_token_lifetime,
                 trailing_wildcards: self.trailing_wildcards,
                 trusted_issuers,
                 clock,

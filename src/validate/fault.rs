@@ -31,6 +31,9 @@ pub enum TokenFault {
     NotYetValid,
     /// It has expired.
     Expired,
+    /// It lives longer than the validator allows, or the policy of its service: a revocation would
+    /// be forgotten before its end.
+    LifetimeTooLong,
     /// It has been revoked.
     Revoked,
     /// Nothing is wrong with it, but whether it has been revoked elsewhere cannot be told: the
@@ -66,6 +69,7 @@ impl TokenFault {
             Self::Audience => "audience",
             Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
+            Self::LifetimeTooLong => "lifetime_too_long",
             Self::Revoked => "revoked",
             Self::RevocationsUnavailable => "revocations_unavailable",
             Self::KeysUnavailable => "keys_unavailable",

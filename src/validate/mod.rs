@@ -37,7 +37,8 @@ pub use self::fault::TokenFault;
 /// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
 ///    signature is good. Keys in the header are never used.
 /// 5. `iss` equals, `aud` contains; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
-/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway.
+/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway; and the one is not later than the
+///    other by more than `max_token_lifetime`, where that is set, as a `TokenService` does.
 /// 7. It has not been revoked.
 ///
 /// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by the keys, types
@@ -192,7 +193,7 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::Claims`],
+    /// [`TokenFault::Issuer`], [`TokenFault::Audience`], [`TokenFault::LifetimeTooLong`], [`TokenFault::Claims`],
     /// [`TokenFault::UnknownKey`], [`TokenFault::Algorithm`], [`TokenFault::Expired`], [`TokenFault::NotYetValid`],
     /// [`TokenFault::Revoked`], [`TokenFault::RevocationsUnavailable`] and [`TokenFault::KeysUnavailable`].
     pub fn recheck(&self, validated: &Validated) -> Result<(), TokenFault> {

@@ -14,6 +14,8 @@ use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::{NotAccepted, TokenFault};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a token has to be, to be accepted.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -26,6 +28,7 @@ pub(super) struct Rules {
     pub(super) trusted_issuers: TrustedIssuers,
     pub(super) leeway: Duration,
     pub(super) max_token_len: usize,
+    pub(super) max_token_lifetime: Option<Duration>,
     pub(super) trailing_wildcards: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) revocations: Option<Arc<dyn Revocations>>,
@@ -187,7 +190,17 @@ impl Rules {
         if !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
             return Err(TokenFault::Audience);
         }
+        self.check_lifetime(claims)?;
         self.check_list(claims)
+    }
+
+    fn check_lifetime(&self, claims: &Claims) -> Result<(), TokenFault> {
+        // Both are whole seconds: a token whose end was rounded up to one lives no longer than said.
+        let lifetime = Duration::from_secs(claims.exp.saturating_sub(claims.iat));
+        let is_too_long = self
+            .max_token_lifetime
+            .is_some_and(|longest| lifetime >= longest.saturating_add(SECOND));
+        if is_too_long { Err(TokenFault::LifetimeTooLong) } else { Ok(()) }
     }
 
     pub(super) fn check_list(&self, claims: &Claims) -> Result<(), TokenFault> {

@@ -42,6 +42,7 @@ const ORDER: &[&str] = &[
     "service/issue",
     "service/password",
     "service/permission",
+    "service/custom_claims",
     "service/secret",
     "service/login",
     "service/session",

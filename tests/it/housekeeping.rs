@@ -122,6 +122,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
         Policy::default().max_revocation_staleness(far),
         Policy::default().phantom_token_lifetime(far),
         Policy::default().max_exchanged_token_lifetime(far),
+        Policy::default().max_token_lifetime(Some(far)),
         Policy::default().leeway(far),
         Policy::default().max_session_lifetime(far),
         Policy::default().rotation_schedule(schedule.clock_tolerance(far)),

@@ -10,6 +10,7 @@ mod faulty_store;
 mod housekeeping;
 mod keys;
 mod layers;
+mod lifetimes;
 mod managed_keys;
 mod observability;
 mod passwords;

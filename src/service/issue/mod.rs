@@ -109,7 +109,7 @@ impl TokenService {
         let policy = &self.inner.policy;
         let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
         if lifetime > policy.longest_token_lifetime() {
-            // A revocation is remembered for as long as the policy lets tokens live.
+            // A revocation is remembered for as long as the policy lets tokens live, and no longer.
             let message = "is longer than the policy lets any token live";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }

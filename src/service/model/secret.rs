@@ -17,6 +17,16 @@ secret_text! {
     Secret
 }
 
+/// What is done with a machine client's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretOperation {
+    /// It is read.
+    Read,
+    /// It is replaced by a new one, or the first one is made.
+    Reset,
+}
+
 impl Secret {
     /// The longest secret that is looked at, in bytes.
     pub const MAX_LEN: usize = 1024;

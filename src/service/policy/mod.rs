@@ -9,11 +9,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
+use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
+use crate::service::model::secret::SecretOperation;
 use crate::token::acl::ORGANIZATION;
+use crate::token::claims::Validated;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 
 pub(in crate::service) use self::limits::expiry_fault;
@@ -45,6 +49,7 @@ pub struct Policy {
     pub(crate) exchanged_token_lifetime: Duration,
     pub(crate) max_exchanged_token_lifetime: Duration,
     pub(crate) phantom_token_lifetime: Duration,
+    pub(crate) max_token_lifetime: Option<Duration>,
     pub(crate) leeway: Duration,
     pub(crate) max_token_len: usize,
     pub(crate) token_cache_bytes: usize,
@@ -52,11 +57,14 @@ pub struct Policy {
     pub(crate) trailing_wildcards: bool,
     pub(crate) organization_required: bool,
     pub(crate) organization_parameter: String,
+    pub(crate) own_operations_by_name: bool,
     pub(crate) secret_lifetime_days: u64,
     pub(crate) max_secret_lifetime_days: u64,
     pub(crate) secret_overlap: Duration,
     pub(crate) secret_grace: Duration,
     pub(crate) revoke_tokens_on_secret_reset: bool,
+    pub(crate) secret_access_max_token_age: Option<Duration>,
+    pub(crate) secret_access_rule: Option<Rule<SecretAccessRule>>,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_session_lifetime: Duration,
     pub(crate) revoke_tokens_on_session_end: bool,
@@ -66,6 +74,8 @@ pub struct Policy {
     pub(crate) one_time_password_resends: u32,
     pub(crate) one_time_password_cooldown: Duration,
     pub(crate) open_custom_claims: Vec<String>,
+    pub(crate) delegated_custom_claims: Vec<String>,
+    pub(crate) custom_claims_rule: Option<Rule<CustomClaimsRule>>,
     pub(crate) max_custom_claims_len: usize,
     pub(crate) timestamp_skew: Option<Duration>,
     pub(crate) max_body_len: usize,
@@ -73,7 +83,7 @@ pub struct Policy {
     pub(crate) store_deadline: Duration,
     pub(crate) sender_deadline: Duration,
     pub(crate) min_password_len: usize,
-    pub(crate) password_rule: Option<PasswordRule>,
+    pub(crate) password_rule: Option<Rule<PasswordRule>>,
     pub(crate) password_lifetime: Option<Duration>,
     pub(crate) end_sessions_on_password_change: bool,
     pub(crate) throttle_by_name: ThrottleLimit,
@@ -81,6 +91,7 @@ pub struct Policy {
     pub(crate) throttle_by_name_and_address: ThrottleLimit,
     pub(crate) throttle_one_time_passwords: ThrottleLimit,
     pub(crate) throttle_one_time_passwords_sent: ThrottleLimit,
+    pub(crate) throttle_secret_access: ThrottleLimit,
     pub(crate) throttle_max_keys: usize,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) audit_shows_subjects: bool,
@@ -96,15 +107,25 @@ pub struct Policy {
     pub(crate) problem_type_base: String,
 }
 
+/// A closure of the host's that decides.
+pub(crate) struct Rule<F: ?Sized>(pub(in crate::service) Arc<F>);
+
 /// What a host asks of a password beyond its length; returns what is wrong with it.
-#[derive(Clone)]
-pub(crate) struct PasswordRule(Arc<JudgePassword>);
+type PasswordRule = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
+/// Whether a bearer may set a custom claim of that name to that value.
+type CustomClaimsRule = dyn Fn(&Validated, &str, &Value) -> bool + Send + Sync;
+/// Whether a user may do that with a machine client's secret now.
+type SecretAccessRule = dyn Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync;
 
-type JudgePassword = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
+impl<F: ?Sized> Clone for Rule<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
-impl fmt::Debug for PasswordRule {
+impl<F: ?Sized> fmt::Debug for Rule<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordRule")
+        f.write_str("Rule")
     }
 }
 
@@ -116,6 +137,7 @@ impl Default for Policy {
             exchanged_token_lifetime: HOUR,
             max_exchanged_token_lifetime: DAY,
             phantom_token_lifetime: 5 * MINUTE,
+            max_token_lifetime: None,
             leeway: DEFAULT_LEEWAY,
             max_token_len: DEFAULT_MAX_TOKEN_LEN,
             token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
@@ -123,11 +145,14 @@ impl Default for Policy {
             trailing_wildcards: false,
             organization_required: false,
             organization_parameter: ORGANIZATION.to_owned(),
+            own_operations_by_name: false,
             secret_lifetime_days: 180,
             max_secret_lifetime_days: 180,
             secret_overlap: Duration::ZERO,
             secret_grace: Duration::ZERO,
             revoke_tokens_on_secret_reset: false,
+            secret_access_max_token_age: None,
+            secret_access_rule: None,
             session_lifetime: DAY,
             max_session_lifetime: 30 * DAY,
             revoke_tokens_on_session_end: true,
@@ -137,6 +162,8 @@ impl Default for Policy {
             one_time_password_resends: 3,
             one_time_password_cooldown: MINUTE,
             open_custom_claims: Vec::new(),
+            delegated_custom_claims: Vec::new(),
+            custom_claims_rule: None,
             max_custom_claims_len: 4 * 1024,
             timestamp_skew: None,
             max_body_len: 16 * 1024,
@@ -154,6 +181,7 @@ impl Default for Policy {
             throttle_one_time_passwords: ThrottleLimit::new(10, DAY)
                 .delays(Duration::from_secs(1), HOUR),
             throttle_one_time_passwords_sent: ThrottleLimit::new(10, HOUR).delays(MINUTE, HOUR),
+            throttle_secret_access: ThrottleLimit::new(1_000, HOUR),
             throttle_max_keys: 100_000,
             trusted_proxies: Vec::new(),
             audit_shows_subjects: false,
@@ -177,24 +205,31 @@ impl Policy {
         if password.expose().len() < self.min_password_len {
             return Some(format!("must be at least {} bytes long", self.min_password_len));
         }
-        self.password_rule.as_ref().and_then(|PasswordRule(rule)| rule(password).err())
+        self.password_rule.as_ref().and_then(|rule| (rule.0)(password).err())
     }
 
-    /// The longest life of any token that is issued under this policy.
+    /// The longest life of any token that is accepted under this policy, for which revocations are
+    /// remembered.
     pub(crate) fn longest_token_lifetime(&self) -> Duration {
+        self.max_token_lifetime.unwrap_or_else(|| self.longest_issued_lifetime())
+    }
+
+    /// The longest life of any token that is issued by one of its lifetimes.
+    fn longest_issued_lifetime(&self) -> Duration {
         self.access_token_lifetime
             .max(self.exchanged_token_lifetime)
             .max(self.max_exchanged_token_lifetime)
             .max(self.phantom_token_lifetime)
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 23] {
+    fn durations(&self) -> [(&'static str, Duration); 24] {
         let schedule = &self.rotation_schedule;
         [
             ("access_token_lifetime", self.access_token_lifetime),
             ("exchanged_token_lifetime", self.exchanged_token_lifetime),
             ("max_exchanged_token_lifetime", self.max_exchanged_token_lifetime),
             ("phantom_token_lifetime", self.phantom_token_lifetime),
+            ("max_token_lifetime", self.max_token_lifetime.unwrap_or_default()),
             ("leeway", self.leeway),
             ("secret_overlap", self.secret_overlap),
             ("secret_grace", self.secret_grace),
@@ -230,6 +265,10 @@ impl Policy {
             (
                 self.exchanged_token_lifetime.as_secs() == 0,
                 "exchanged_token_lifetime: tokens have to live for a second at least",
+            ),
+            (
+                self.longest_token_lifetime() < self.longest_issued_lifetime(),
+                "max_token_lifetime is below one of the lifetimes that tokens are issued with",
             ),
             (self.first_party_client_id.trim().is_empty(), "first_party_client_id is blank"),
             (
@@ -284,6 +323,7 @@ impl Policy {
             ("throttle_by_name_and_address", self.throttle_by_name_and_address),
             ("throttle_one_time_passwords", self.throttle_one_time_passwords),
             ("throttle_one_time_passwords_sent", self.throttle_one_time_passwords_sent),
+            ("throttle_secret_access", self.throttle_secret_access),
         ];
         for (name, limit) in limits {
             if let Some(problem) = limit.problem() {

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
-use crate::service::policy::{PasswordRule, Policy, RotationSchedule, ThrottleLimit};
+use crate::service::model::secret::SecretOperation;
+use crate::service::policy::{Policy, RotationSchedule, Rule, ThrottleLimit};
+use crate::token::claims::Validated;
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
@@ -31,6 +36,15 @@ setters! {
     /// How long the tokens live that `ExchangeLayer` makes for itself: 5 minutes, since they are
     /// made anew at no cost that anyone notices.
     phantom_token_lifetime: Duration;
+    /// The longest life of any token of this service that it accepts, from its `iat` to its `exp`,
+    /// and for how long revocations are remembered: the longest of the other lifetimes, since no
+    /// token lives longer that is issued under them. A token that was issued under longer ones is
+    /// rejected, so that none outlives what revoked it.
+    ///
+    /// It is there to change the other lifetimes while several nodes run, or while tokens are to
+    /// stay good: raised before them, and lowered once the last longer token has expired. See
+    /// [`guide::many_nodes`](crate::guide::many_nodes).
+    max_token_lifetime: Option<Duration>;
     /// How much clocks may differ: 60 seconds, at most 300.
     leeway: Duration;
     /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room
@@ -52,6 +66,12 @@ setters! {
     /// [`start_session`](crate::TokenService::start_session) reject what says nothing, and so do
     /// logins of whoever was registered so before, and tokens of trusted issuers that are mapped so.
     organization_required: bool;
+    /// Whether `*` and trailing wildcards leave the crate's own operations out, those of
+    /// [`permission`](crate::permission), so that a list has to name each as it is. Off: `*` is
+    /// documented as everything. On, a list that means the host's operations by `*` neither reads
+    /// secrets nor starts sessions, and nobody gives an operation away whose name is not in their own
+    /// list. Layers of the host's that ask for one of these names are not affected.
+    own_operations_by_name: bool;
     /// How many days a secret lives that asks for nothing: 180, as documented.
     secret_lifetime_days: u64;
     /// The most days that a secret may live: 180, as documented. More is cut to it.
@@ -64,6 +84,10 @@ setters! {
     secret_grace: Duration;
     /// Whether a reset also revokes the tokens that the old secret yielded. Off, as documented.
     revoke_tokens_on_secret_reset: bool;
+    /// How old a user's token may be to read and reset secrets by it, from its login on: as old as
+    /// tokens get, since documented clients hold one for a day. A few minutes make a token that was
+    /// stolen worth no secret for long.
+    secret_access_max_token_age: Option<Duration>;
     /// How long a session lives that asks for nothing: 24 hours.
     session_lifetime: Duration;
     /// The longest life that a session may ask for: 30 days.
@@ -110,7 +134,8 @@ setters! {
     /// asked.
     throttle_by_name: ThrottleLimit;
     /// How many failures one address (of IPv6, one /64) may have with all names together: 100 in
-    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes.
+    /// 15 minutes, since an office may share one, then delays of 1 second to 15 minutes. It holds for
+    /// every name, also where its owner has logged in from there before: who has is not told.
     throttle_by_address: ThrottleLimit;
     /// How many failures one name may have from one address: 10 a day, then delays of 1 second to 1
     /// hour. Guessing all day yields some 45, which is less than half of what the name's own limit
@@ -123,6 +148,10 @@ setters! {
     /// How many one-time passwords are sent to one customer: 10 an hour, then delays of 1 minute to
     /// 1 hour. Sessions that the host starts itself are not held to it.
     throttle_one_time_passwords_sent: ThrottleLimit;
+    /// How often one user may read and reset secrets of machine clients, whatever comes of it: 1,000
+    /// times an hour, then after delays of 1 second to 15 minutes. Reading one as often as asked is
+    /// what clients do; reading all of them is what a stolen token does.
+    throttle_secret_access: ThrottleLimit;
     /// How many names, addresses and pairs of them failures are kept of: 100,000, which takes up to
     /// 32 MB. Beyond it, what has failed least is forgotten first.
     throttle_max_keys: usize;
@@ -174,12 +203,66 @@ impl Policy {
         self
     }
 
-    /// Custom claims that a caller may set at an exchange without a bearer token: none.
+    /// Custom claims that anybody may set to anything, at an exchange without a bearer token, too:
+    /// none. Handlers must not rely on what these say. One that the host has set, with the session
+    /// or the credential, is not changed by it.
     pub fn open_custom_claims<T: Into<String>>(
         mut self,
         names: impl IntoIterator<Item = T>,
     ) -> Self {
         self.open_custom_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Custom claims that a bearer may pass on to the sessions that it starts and the exchanges that
+    /// it widens: none, since a permission to start sessions is none to say who somebody is. Only the
+    /// value that the bearer's own token carries under that name is passed on, and in place of none
+    /// that the host has set.
+    pub fn delegated_custom_claims<T: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.delegated_custom_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which further custom claims a bearer may set, by their names and values: none. It is asked
+    /// about each one that neither [`open_custom_claims`](Self::open_custom_claims) nor
+    /// [`delegated_custom_claims`](Self::delegated_custom_claims) lets pass, and never about one that
+    /// the host has set: that stays as it is.
+    ///
+    /// ```
+    /// use countersign::{Policy, SubjectType, Validated};
+    /// use serde_json::Value;
+    ///
+    /// let policy = Policy::default().custom_claims_rule(|bearer: &Validated, name, value: &Value| {
+    ///     bearer.subject_type() == SubjectType::Machine && name == "channel" && value == "kiosk"
+    /// });
+    /// ```
+    pub fn custom_claims_rule(
+        mut self,
+        rule: impl Fn(&Validated, &str, &Value) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.custom_claims_rule = Some(Rule(Arc::new(rule)));
+        self
+    }
+
+    /// Which reads and resets of secrets are refused though the user's list grants them: none. It is
+    /// asked last, about each one, and who is refused is told what an unknown machine client is. It
+    /// must not block: what has to be looked up is best kept in memory.
+    ///
+    /// ```
+    /// use countersign::{Policy, SecretOperation, Validated};
+    ///
+    /// let policy = Policy::default().secret_access_rule(|manager: &Validated, client, operation| {
+    ///     operation == SecretOperation::Read || manager.subject() == client.name()
+    /// });
+    /// ```
+    pub fn secret_access_rule(
+        mut self,
+        rule: impl Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.secret_access_rule = Some(Rule(Arc::new(rule)));
         self
     }
 
@@ -201,7 +284,7 @@ impl Policy {
         mut self,
         rule: impl Fn(&Password) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        self.password_rule = Some(PasswordRule(Arc::new(rule)));
+        self.password_rule = Some(Rule(Arc::new(rule)));
         self
     }
 

@@ -71,7 +71,7 @@ impl TokenService {
             || revocations.ended(SubjectType::Customer, customer_id, session.created_at)
     }
 
-    /// Lists live sessions on behalf of `bearer`, whose list has to grant
+    /// Lists live sessions on behalf of `bearer`: a user or a machine client whose list grants
     /// `GetAuthenticationTokenCollection` for all that are asked for: those of one customer, or all
     /// that `bearer` and `context` are not kept from by an organization.
     ///
@@ -88,10 +88,8 @@ impl TokenService {
     ) -> Result<SessionPage, Error> {
         let listing = async {
             let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
-            if !self.is_own(bearer) {
-                return Err(insufficient());
-            }
-            let organization_id = organization_for(bearer, context, asked, customer_id.as_ref())?;
+            let organization_id =
+                self.organization_for(bearer, context, asked, customer_id.as_ref())?;
             let filter = SessionFilter { customer_id, organization_id };
             self.inner.stores.list_sessions(&filter, page, self.now()).await
         };
@@ -99,24 +97,28 @@ impl TokenService {
     }
 }
 
-/// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's own.
-/// An error where `bearer` is of another one, or may not do there what is asked for.
-fn organization_for(
-    bearer: &Validated,
-    context: &RequestContext,
-    permission: &str,
-    customer_id: Option<&CustomerId>,
-) -> Result<Option<OrganizationId>, Error> {
-    let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
-    let is_elsewhere = ours.is_some() && !bearer.may_act_in(ours);
-    if is_elsewhere || context.has_invalid_organization() {
-        return Err(insufficient());
+impl TokenService {
+    /// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's
+    /// own. An error where `bearer` is of another one, or may not do there what is asked for.
+    fn organization_for(
+        &self,
+        bearer: &Validated,
+        context: &RequestContext,
+        operation: &str,
+        customer_id: Option<&CustomerId>,
+    ) -> Result<Option<OrganizationId>, Error> {
+        let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
+        let is_elsewhere = ours.is_some() && !bearer.may_act_in(ours);
+        if is_elsewhere || context.has_invalid_organization() {
+            return Err(insufficient());
+        }
+        let organization = ours.or(theirs);
+        let mut scope = Vec::new();
+        scope.extend(customer_id.map(|id| ("customerId", id.as_str())));
+        scope.extend(organization.map(|id| ("organizationId", id.as_str())));
+        let is_permitted = self.permits(bearer, operation, &scope);
+        if is_permitted { Ok(organization.cloned()) } else { Err(insufficient()) }
     }
-    let organization = ours.or(theirs);
-    let mut scope = Vec::new();
-    scope.extend(customer_id.map(|id| ("customerId", id.as_str())));
-    scope.extend(organization.map(|id| ("organizationId", id.as_str())));
-    if bearer.allows(permission, &scope) { Ok(organization.cloned()) } else { Err(insufficient()) }
 }
 
 fn insufficient() -> Error {

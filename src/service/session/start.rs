@@ -1,3 +1,5 @@
+use serde_json::Map;
+
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
@@ -10,7 +12,6 @@ use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
-use crate::service::session::{insufficient, organization_for};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, SessionId};
@@ -131,13 +132,14 @@ impl TokenService {
 
     /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
     /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
-    /// carry.
+    /// carry. Its custom claims are those that the policy opens to everybody, and those that `bearer`
+    /// may pass on.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
-    /// where the session is to carry more than `bearer` holds, and those of
-    /// [`start_session`](Self::start_session).
+    /// and [`ErrorKind::CustomClaimsNotAllowed`] where the session is to carry more than `bearer`
+    /// may give, and those of [`start_session`](Self::start_session).
     pub async fn start_session_on_behalf_of(
         &self,
         bearer: &Validated,
@@ -149,14 +151,11 @@ impl TokenService {
         let starting = async {
             let now = self.now();
             let mut new = self.check_session(new, now)?;
-            // A customer's token came from a session, which is no ground for starting others.
-            if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
-                return Err(insufficient());
-            }
             let asked = permission::POST_AUTHENTICATION_TOKEN;
-            let organization = organization_for(bearer, context, asked, Some(&new.customer_id))?;
+            let organization =
+                self.organization_for(bearer, context, asked, Some(&new.customer_id))?;
             let held = [bearer.acl()];
-            let beyond = new.session.acl.first_beyond_within(organization.as_ref(), &held);
+            let beyond = self.first_beyond(&new.session.acl, organization.as_ref(), &held);
             if let Some(entry) = beyond {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
@@ -165,6 +164,9 @@ impl TokenService {
             }
             new.session.organization =
                 Some(organization.map_or(Organization::All, Organization::One));
+            // What the host has not set itself is the bearer's wish.
+            new.session.custom_claims =
+                self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
             let prepared = self.prepare_session(new, None, now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;

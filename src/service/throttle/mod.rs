@@ -11,15 +11,18 @@
 //!    was counted against them elsewhere by logging in to it.
 //! 3. **A true owner is delayed, never shut out.** One network's guesses are stopped by the pair's
 //!    limit long before they reach the name's; and from where somebody has logged in before, the
-//!    pair's limit alone is asked. No delay is longer than the policy's longest.
-//! 4. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
+//!    name's limit is not asked. No delay is longer than the policy's longest.
+//! 4. **An address is counted alike whatever the name.** It is asked and counted first for all, so
+//!    that one which is used up tells nobody who has logged in from there.
+//! 5. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
 //!    longest ago.
 //!
 //! A machine client's secret is checked first, in microseconds: who has a generated one is let
 //! through, since nobody guesses it, and all others are held to the limits.
 //!
 //! One-time passwords have limits of their own, by customer: whoever knows the password starts
-//! sessions as often as they like, and each of them stands a few tries.
+//! sessions as often as they like, and each of them stands a few tries. So has managing secrets, by
+//! user, where each access counts, whatever comes of it.
 
 mod ledger;
 mod name;
@@ -59,6 +62,7 @@ struct Limits {
     by_name_and_address: ThrottleLimit,
     wrong_codes: ThrottleLimit,
     sent_codes: ThrottleLimit,
+    secret_access: ThrottleLimit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,7 @@ enum Limit {
     NameAndAddress,
     WrongCodes,
     SentCodes,
+    SecretAccess,
 }
 
 impl Limit {
@@ -78,6 +83,7 @@ impl Limit {
             Self::NameAndAddress => "name_and_address",
             Self::WrongCodes => "one_time_passwords",
             Self::SentCodes => "one_time_passwords_sent",
+            Self::SecretAccess => "secret_access",
         }
     }
 }
@@ -98,7 +104,7 @@ pub(crate) struct ThrottleKeys {
 }
 
 /// An attempt that was let through, to be told what came of it. One that is dropped stays as it is:
-/// counted, unless it `counts_afterwards`.
+/// counted, but for its name where that `counts_afterwards`.
 #[derive(Debug)]
 pub(crate) struct Permit {
     keys: ThrottleKeys,
@@ -106,7 +112,8 @@ pub(crate) struct Permit {
     /// What was there before it, to be put back.
     before: [Option<(u64, Timestamp)>; 3],
     /// From where somebody has logged in before, they do so many times at once. What is wrong
-    /// counts once that is known; no more can be under way than passwords are hashed at once.
+    /// counts against the name once that is known; no more can be under way than passwords are
+    /// hashed at once.
     counts_afterwards: bool,
 }
 
@@ -119,6 +126,7 @@ impl Throttle {
             by_name_and_address: policy.throttle_by_name_and_address,
             wrong_codes: policy.throttle_one_time_passwords,
             sent_codes: policy.throttle_one_time_passwords_sent,
+            secret_access: policy.throttle_secret_access,
         };
         let ledgers = Ledgers {
             failures: Ledger::new(capacity, limits.longest_memory()),
@@ -152,16 +160,21 @@ impl Throttle {
 
     /// Whom wrong one-time passwords of a customer's sessions count against.
     pub(crate) fn keys_of_codes(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::WrongCodes, customer_id)
+        self.single_key(Limit::WrongCodes, customer_id.as_str())
     }
 
     /// Whom one-time passwords count against that are sent to a customer.
     pub(crate) fn keys_of_sending(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::SentCodes, customer_id)
+        self.single_key(Limit::SentCodes, customer_id.as_str())
     }
 
-    fn customer_keys(&self, limit: Limit, customer_id: &CustomerId) -> ThrottleKeys {
-        let key = self.hasher.hash_one((limit.as_str(), customer_id));
+    /// Whom it counts against that a user reads or resets secrets of machine clients.
+    pub(crate) fn keys_of_managing(&self, user: &str) -> ThrottleKeys {
+        self.single_key(Limit::SecretAccess, user)
+    }
+
+    fn single_key(&self, limit: Limit, name: &str) -> ThrottleKeys {
+        let key = self.hasher.hash_one((limit.as_str(), name));
         ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 
@@ -185,17 +198,16 @@ impl Throttle {
         let mut ledgers = self.lock();
         let counts_afterwards = ledgers.is_known_network(keys, now);
         self.check_limits(&mut ledgers, keys, counts_afterwards, now)?;
-        let mut permit = Permit { keys, at: now, before: [None; 3], counts_afterwards };
-        if !counts_afterwards {
-            permit.before = self.count(&mut ledgers, keys, now);
-        }
-        Ok(permit)
+        let counted = |limit: Limit| !counts_afterwards || limit == Limit::Address;
+        let before = self.count(&mut ledgers, keys, counted, now);
+        Ok(Permit { keys, at: now, before, counts_afterwards })
     }
 
     /// Tells that an attempt was wrong.
     pub(crate) fn failed(&self, permit: &Permit) {
         if permit.counts_afterwards {
-            self.count(&mut self.lock(), permit.keys, permit.at);
+            let uncounted = |limit: Limit| limit != Limit::Address;
+            self.count(&mut self.lock(), permit.keys, uncounted, permit.at);
         }
     }
 
@@ -231,10 +243,11 @@ impl Throttle {
         &self,
         ledgers: &mut Ledgers,
         keys: ThrottleKeys,
+        is_counted: impl Fn(Limit) -> bool,
         now: Timestamp,
     ) -> [Option<(u64, Timestamp)>; 3] {
         let before = keys.counted.map(|key| {
-            let (limit, key) = key?;
+            let (limit, key) = key.filter(|(limit, _)| is_counted(*limit))?;
             Some((key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
         });
         telemetry::throttle_keys(ledgers.failures.len());
@@ -248,9 +261,9 @@ impl Throttle {
         is_known_network: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        // What others do with the name, or from the address, is no matter of somebody's who has
-        // logged in with the one from the other.
-        let asked = |limit: Limit| !is_known_network || limit == Limit::NameAndAddress;
+        // What others do with the name elsewhere is no matter of somebody's who has logged in from
+        // here. What they do from here is: an exemption would tell them who has.
+        let asked = |limit: Limit| !is_known_network || limit != Limit::Name;
         let longest_wait = keys
             .counted
             .into_iter()
@@ -292,16 +305,24 @@ impl Limits {
             Limit::NameAndAddress => &self.by_name_and_address,
             Limit::WrongCodes => &self.wrong_codes,
             Limit::SentCodes => &self.sent_codes,
+            Limit::SecretAccess => &self.secret_access,
         }
     }
 
     /// How long ago a failure may be that still counts.
     fn longest_memory(&self) -> Duration {
-        [self.by_name, self.by_address, self.by_name_and_address, self.wrong_codes, self.sent_codes]
-            .iter()
-            .map(ThrottleLimit::memory)
-            .max()
-            .unwrap_or_default()
+        [
+            self.by_name,
+            self.by_address,
+            self.by_name_and_address,
+            self.wrong_codes,
+            self.sent_codes,
+            self.secret_access,
+        ]
+        .iter()
+        .map(ThrottleLimit::memory)
+        .max()
+        .unwrap_or_default()
     }
 }
 

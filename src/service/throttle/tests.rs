@@ -201,6 +201,95 @@ fn a_success_makes_nobody_else_at_the_address_wait_longer() {
     }
 }
 
+/// What is done at one address.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Spray(u64),
+    Guess,
+    Wait(Duration),
+}
+
+/// Returns a sequence of steps: for each number another one, and always the same.
+fn steps(seed: u64) -> Vec<Step> {
+    let mut state = seed;
+    // Constants of Knuth's MMIX.
+    let mut random = move || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let step = |kind: u64, number: u64| match kind % 4 {
+        0 => Step::Spray(number % 120),
+        1 => Step::Wait(Duration::from_millis(number % 1_200_000)),
+        2 => Step::Wait(Duration::from_secs(number % 100_000)),
+        _ => Step::Guess,
+    };
+    (0..80).map(|_| step(random(), random())).collect()
+}
+
+/// Takes the steps with guesses at "ops", and returns how long each guess was told to wait.
+fn told(throttle: &Throttle, steps: &[Step]) -> Vec<Option<Duration>> {
+    let ops = keys(throttle, "ops", "192.0.2.1");
+    let (mut now, mut sprayed) = (start() + DAY, 0);
+    let mut told = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Spray(count) => {
+                for _ in 0..count {
+                    sprayed += 1;
+                    let name = format!("sprayed {sprayed}");
+                    let _ = throttle.acquire(keys(throttle, &name, "192.0.2.1"), now);
+                }
+            }
+            Step::Guess => {
+                let guess = throttle.acquire(ops, now).map(|permit| throttle.failed(&permit));
+                told.push(guess.err().and_then(|error| error.retry_after()));
+            }
+            Step::Wait(time) => now = now + time,
+        }
+    }
+    told
+}
+
+#[test]
+fn what_a_guess_is_told_at_an_address_is_the_same_whether_or_not_its_name_has_logged_in_there() {
+    let mut waits = 0;
+    for seed in 0..500 {
+        let steps = steps(seed);
+        let (known, unknown) = (throttle(), throttle());
+        let ops = keys(&known, "ops", "192.0.2.1");
+        known.succeeded(&known.acquire(ops, start()).unwrap());
+        let told_of_known = told(&known, &steps);
+        assert_eq!(told_of_known, told(&unknown, &steps), "{steps:?}");
+        waits += told_of_known.iter().flatten().count();
+    }
+    assert!(waits > 500, "{waits}");
+}
+
+#[test]
+fn who_shares_an_address_with_an_attacker_is_delayed_and_gets_in_where_they_ask_first() {
+    let throttle = throttle();
+    let owner = keys(&throttle, "owner", "192.0.2.1");
+    throttle.succeeded(&throttle.acquire(owner, start()).unwrap());
+    let (mut let_in, mut longest_wait) = (0, Duration::ZERO);
+    // Each asks once a second, the owner at another instant of it each time.
+    for second in 0..3_600_u32 {
+        let now = start() + Duration::from_secs(1) * second;
+        let sprayed = keys(&throttle, &format!("sprayed {second}"), "192.0.2.1");
+        let _ = throttle.acquire(sprayed, now);
+        match throttle.acquire(owner, now + Duration::from_millis(u64::from(second * 37 % 1_000))) {
+            Ok(permit) if second > FREE_BY_ADDRESS => {
+                throttle.succeeded(&permit);
+                let_in += 1;
+            }
+            Ok(permit) => throttle.succeeded(&permit),
+            Err(error) => longest_wait = longest_wait.max(error.retry_after().unwrap()),
+        }
+    }
+    assert!(let_in >= 10, "{let_in}");
+    assert!(longest_wait <= MINUTE * 15, "{longest_wait:?}");
+}
+
 #[test]
 fn one_networks_guesses_do_not_shut_the_owner_out_elsewhere() {
     let throttle = throttle();

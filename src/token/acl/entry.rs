@@ -85,18 +85,26 @@ impl AclEntry {
         self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
     }
 
-    pub(crate) fn lies_within(&self, wider: &Acl) -> bool {
+    /// Returns whether it has the permission as it is, and not by a wildcard.
+    pub(super) fn names(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|held| held.is(permission))
+    }
+
+    pub(super) fn lies_within(&self, wider: &Acl, by_name: &[&str]) -> bool {
         self.permissions.iter().all(|permission| {
+            let has_to_be_named = by_name.iter().any(|name| permission.is(name));
+            let is_covered = |held: &Permission| {
+                if has_to_be_named { held == permission } else { held.covers(permission) }
+            };
             wider.entries().iter().any(|entry| {
-                entry.permissions.iter().any(|held| held.covers(permission))
-                    && entry.scope.covers(&self.scope)
+                entry.permissions.iter().any(is_covered) && entry.scope.covers(&self.scope)
             })
         })
     }
 
     /// As a principal holds it that is bound to an organization; `None` where that is outside of its
     /// scope.
-    pub(crate) fn within(&self, organization: &OrganizationId) -> Option<Self> {
+    pub(super) fn within(&self, organization: &OrganizationId) -> Option<Self> {
         let id = organization.as_str().to_owned();
         let inside = Scope(Arc::new([(ORGANIZATION.to_owned(), vec![id])].into()));
         let scope = self.scope.intersect(&inside)?;

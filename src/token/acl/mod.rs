@@ -116,7 +116,23 @@ impl Acl {
     /// unknown is not inside.
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
+        self.allows_by_name(&[], permission, scope)
+    }
+
+    /// [`allows`](Self::allows), where a permission that is one of `by_name` has to be named as it
+    /// is: no wildcard grants it.
+    pub(crate) fn allows_by_name(
+        &self,
+        by_name: &[&str],
+        permission: &str,
+        scope: &[(&str, &str)],
+    ) -> bool {
         let entries = self.entries();
+        if by_name.contains(&permission) {
+            return entries
+                .iter()
+                .any(|entry| entry.names(permission) && entry.scope.contains(scope));
+        }
         if self.list.permissions <= FEW {
             return entries.iter().any(|entry| entry.allows(permission, scope));
         }
@@ -157,8 +173,24 @@ impl Acl {
     /// The index of the first entry that lies within none of `grants`.
     #[must_use]
     pub fn first_beyond<'a>(&self, grants: impl IntoIterator<Item = &'a Self>) -> Option<usize> {
-        let grants: Vec<_> = grants.into_iter().collect();
-        self.entries().iter().position(|entry| !grants.iter().any(|grant| entry.lies_within(grant)))
+        let grants: Vec<_> = grants.into_iter().cloned().collect();
+        self.first_beyond_within(None, &[], &grants)
+    }
+
+    /// [`first_beyond`](Self::first_beyond) of a list that somebody is to hold who is bound to
+    /// `organization`, where a permission that is one of `by_name` lies within no wildcard.
+    pub(crate) fn first_beyond_within(
+        &self,
+        organization: Option<&OrganizationId>,
+        by_name: &[&str],
+        grants: &[Self],
+    ) -> Option<usize> {
+        let is_given =
+            |entry: &AclEntry| grants.iter().any(|grant| entry.lies_within(grant, by_name));
+        self.entries().iter().position(|entry| match organization {
+            None => !is_given(entry),
+            Some(id) => !entry.within(id).is_some_and(|entry| is_given(&entry)),
+        })
     }
 
     /// What both grant: a request is allowed by the result exactly where it is allowed by both.
@@ -286,6 +318,40 @@ mod tests {
         assert!(!of("Store*").narrows(&of("Store")));
         assert!(of("Store*").uses_trailing_wildcards());
         assert!(!of("*").uses_trailing_wildcards());
+    }
+
+    #[test]
+    fn what_has_to_be_named_is_granted_by_no_wildcard_and_given_by_nobody_who_does_not_hold_it() {
+        const BY_NAME: &[&str] = &["GetIt"];
+        let scopes = [json!({}), json!({"a": ["1"]}), json!({"a": ["1", "2"]})];
+        let patterns = ["*", "Get*", "G*", "GetIt", "GetIt*", "GetOther"];
+        let entries: Vec<_> = scopes
+            .iter()
+            .flat_map(|scope| {
+                patterns.map(|pattern| json!({"scope": scope, "permissions": [pattern]}))
+            })
+            .collect();
+        let lists = || {
+            let pairs = entries.iter().flat_map(|a| entries.iter().map(move |b| (a, b)));
+            pairs.map(|(a, b)| acl(&json!([a, b])))
+        };
+        for list in lists() {
+            let is_named = list.entries().iter().any(|entry| entry.names("GetIt"));
+            let allowed = |value| list.allows_by_name(BY_NAME, "GetIt", &[("a", value)]);
+            assert!(is_named || !allowed("1"), "{list:?}");
+            assert_eq!(list.first_beyond_within(None, BY_NAME, &[list.clone()]), None);
+            for asked in &entries {
+                let asked = acl(&json!([asked]));
+                let is_given = asked.first_beyond_within(None, BY_NAME, &[list.clone()]).is_none();
+                assert!(!is_given || asked.narrows(&list));
+                for value in ["1", "2", "3"] {
+                    let given = asked.allows_by_name(BY_NAME, "GetIt", &[("a", value)]);
+                    assert!(!is_given || !given || allowed(value), "{asked:?} {list:?}");
+                    let other = asked.allows_by_name(BY_NAME, "GetOther", &[("a", value)]);
+                    assert_eq!(other, asked.allows("GetOther", &[("a", value)]));
+                }
+            }
+        }
     }
 
     #[test]

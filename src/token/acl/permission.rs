@@ -32,10 +32,15 @@ impl Permission {
         Ok(if pattern { Self::StartsWith(id.into()) } else { Self::Exactly(id.into()) })
     }
 
+    /// Returns whether it is that operation id, and no pattern.
+    pub(super) fn is(&self, permission: &str) -> bool {
+        matches!(self, Self::Exactly(id) if **id == *permission)
+    }
+
     pub(super) fn grants(&self, permission: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Exactly(id) => **id == *permission,
+            Self::Exactly(_) => self.is(permission),
             Self::StartsWith(prefix) => permission.starts_with(&**prefix),
         }
     }

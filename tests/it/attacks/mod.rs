@@ -9,6 +9,13 @@
 //! | of two validators with different policies | `token_cache::two_validators_with_different_rules_share_nothing` |
 //! | that garbage is to flush out | `token_cache::garbage_pushes_no_good_token_out` |
 //!
+//! | a revoked token that outlives its revocation | test |
+//! |---|---|
+//! | after a restart with shorter lifetimes | `lifetimes::over_memory_a_restart_with_shorter_lifetimes_revives_no_revoked_token`, `lifetimes::over_sqlite_a_restart_with_shorter_lifetimes_revives_no_revoked_token` |
+//! | over any sequence of policies, where a longer life waits for the end of former longer tokens | `lifetimes::no_sequence_of_policies_and_time_has_a_revoked_token_accepted` |
+//! | while nodes differ in their lifetimes | `lifetimes::lifetimes_are_raised_in_two_steps_and_in_one_a_revocation_is_forgotten_too_early`, `lifetimes::lifetimes_are_lowered_in_two_steps_without_rejecting_a_good_token_or_reviving_another` |
+//! | one that is known to a validator | `lifetimes::a_token_that_another_validator_accepted_is_judged_by_its_life_again` |
+//!
 //! | guessing | test |
 //! |---|---|
 //! | why a login fails, told by status, headers or body | `users_and_entities::tokens::why_a_user_gets_no_token_cannot_be_told`, `users_and_entities::tokens::why_an_entity_gets_no_token_cannot_be_told`, `sessions::login::why_a_customer_is_not_logged_in_cannot_be_told` |
@@ -20,6 +27,8 @@
 //! | 1,000 guesses at once | `attacks::guessing::a_thousand_guesses_at_once_count_as_a_thousand`, `attacks::guessing::a_thousand_guesses_at_a_secret_at_once_count_as_a_thousand` |
 //! | to keep the owner out by guessing | `attacks::guessing::a_guesser_elsewhere_does_not_keep_the_owner_out`, `attacks::guessing::where_the_guesses_come_from_the_owner_has_to_wait_and_then_gets_in` |
 //! | many names from one address | `attacks::guessing::names_sprayed_from_one_address_are_throttled_by_the_address` |
+//! | who has logged in from an address, or exists, told by 401 against 429 where it is used up | `attacks::oracles::an_exhausted_address_gets_one_answer_whether_or_not_a_name_exists_or_has_logged_in_there`, `attacks::oracles::an_exhausted_address_gets_one_answer_to_changes_of_passwords_too`, `service::throttle::tests::what_a_guess_is_told_at_an_address_is_the_same_whether_or_not_its_name_has_logged_in_there` |
+//! | the same, told by how much of the address's limit a guess takes | `attacks::oracles::guesses_at_a_name_count_against_the_address_alike_whether_or_not_it_has_logged_in_there` |
 //!
 //! | one-time passwords | test |
 //! |---|---|
@@ -39,11 +48,16 @@
 //! | empty lists, and permissions that only look like patterns | `exchange::a_list_that_is_malformed_is_a_422_that_names_every_fault` |
 //! | 10,000 entries | `exchange::ten_thousand_entries_are_rejected_by_size` |
 //! | custom claims named like registered ones | `attacks::exchange::custom_claims_named_like_registered_ones_stand_under_custom_claims_alone` |
+//! | custom claims that a bearer who may start sessions or widen exchanges makes up | `attacks::custom_claims::a_bearer_who_may_start_sessions_and_widen_exchanges_does_not_say_who_somebody_is`, `attacks::custom_claims::one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_and_at_an_exchange` |
+//! | custom claims in place of the host's | `attacks::custom_claims::what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer` |
 //! | an expiry in the past, far away, or written oddly | `attacks::exchange::an_expiry_is_an_instant_within_bounds_however_it_is_written` |
 //!
 //! | secrets | test |
 //! |---|---|
 //! | read with another user's, an entity's or a customer's token | `users_and_entities::authorization::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
+//! | read with a token that was stolen long ago, or many at once | `attacks::secrets::a_users_token_that_is_too_old_for_the_policy_reads_and_resets_no_secret`, `attacks::secrets::one_user_reads_and_resets_no_more_secrets_than_the_policy_lets_them` |
+//! | the crate's own operations with a customer's token, or by a `*` that was meant for others | `attacks::own_operations::whatever_its_list_says_a_customers_token_reaches_no_operation_and_a_machines_no_secret`, `attacks::own_operations::where_the_policy_wants_them_named_no_wildcard_grants_an_own_operation` |
+//! | one of them given by who holds it by a wildcard | `attacks::own_operations::who_holds_an_own_operation_by_a_wildcard_gives_it_to_nobody_where_it_has_to_be_named` |
 //! | two resets at once | `users_and_entities::races::of_resets_at_once_one_wins_and_all_callers_are_told_its_secret` |
 //! | the old one after the overlap | `users_and_entities::secrets::a_policy_lets_the_old_secret_live_on_for_a_while` |
 //! | a sealed text moved to another entity | `model::sealing::tests::a_sealed_text_opens_only_where_it_was_sealed_for`, `attacks::secrets::a_secret_that_was_moved_to_another_entity_is_of_no_use_there` |
@@ -92,10 +106,13 @@
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
 
+mod custom_claims;
 mod exchange;
 mod guessing;
 mod input;
 mod one_time_passwords;
+mod oracles;
+mod own_operations;
 mod principals;
 mod routers;
 mod secrets;

@@ -1,10 +1,13 @@
 //! Secrets of machines.
 
+use std::time::Duration;
+
 use countersign::store::{EntityStore, MemoryStore, StoreError};
-use countersign::{Entity, EntityId, Policy, SealingKey};
+use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey, SecretOperation};
 
 use crate::attacks::service::{
-    Cluster, DAY, HOME, Login, SECRET, manage, secret_in, serve, session_with_code,
+    Cluster, DAY, HOME, Login, MINUTE, NAME, SECRET, limit, manage, manager_of, populated_service,
+    secret_in, secret_request, serve, session_with_code,
 };
 use crate::support::problems::assert_problem;
 use crate::support::sessions::present_code;
@@ -110,4 +113,92 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
     let rejected = present_code(&new, &token, &code).await;
     assert_problem(&rejected, 401, "one-time-password-invalid");
     present_code(&both, &token, &code).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_users_token_that_is_too_old_for_the_policy_reads_and_resets_no_secret() {
+    let policy = Policy::default().secret_access_max_token_age(Some(5 * MINUTE));
+    let (fixture, server) = populated_service(policy).await;
+    let manager = manager_of(&fixture, NAME);
+    let ask = async |operation: &str, entity: &str| {
+        let path = format!("/entity/secret/{operation}");
+        server.post(&path, Some(&manager), &secret_request(entity)).await
+    };
+    fixture.clock.advance(5 * MINUTE);
+    for operation in ["read", "reset"] {
+        ask(operation, NAME).await.expect(200);
+    }
+    fixture.clock.advance(Duration::from_secs(1));
+    for operation in ["read", "reset"] {
+        for entity in [NAME, "unknown"] {
+            let answer = ask(operation, entity).await.expect(401);
+            let message = "the access token is too old for secrets: log in again";
+            assert_eq!(answer.json()["errorMsg"], message, "{entity}");
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+        }
+    }
+    manage(&server, &fixture, "read", NAME).await.expect(200);
+}
+
+#[tokio::test]
+async fn one_user_reads_and_resets_no_more_secrets_than_the_policy_lets_them() {
+    let (fixture, server) =
+        populated_service(Policy::default().throttle_secret_access(limit(4))).await;
+    let ask = async |entity: &str, operation: &str| {
+        manage(&server, &fixture, operation, entity).await.status().as_u16()
+    };
+    // What fails counts as well, under whatever token.
+    assert_eq!(ask(NAME, "read").await, 200);
+    assert_eq!(ask("unknown", "read").await, 401);
+    assert_eq!(ask(NAME, "reset").await, 200);
+    assert_eq!(ask(NAME, "read").await, 200);
+    for (entity, operation) in [(NAME, "read"), (NAME, "reset"), ("unknown", "read")] {
+        let answer = manage(&server, &fixture, operation, entity).await.expect(429);
+        assert_eq!(answer.json()["errorCode"], "Too Many Requests");
+        assert_eq!(answer.header("retry-after"), "60");
+    }
+    let everything = Grant::user("another manager").acl(Acl::everything());
+    let another = fixture.tokens.issue(everything).unwrap();
+    let another = Some(another.access_token.expose());
+    server.post("/entity/secret/read", another, &secret_request(NAME)).await.expect(200);
+    fixture.clock.advance(MINUTE);
+    assert_eq!(ask(NAME, "read").await, 200);
+}
+
+#[tokio::test]
+async fn by_default_a_secret_is_read_as_often_as_asked_with_any_token_that_is_good() {
+    let (fixture, server) = populated_service(Policy::default()).await;
+    let manager = manager_of(&fixture, NAME);
+    fixture.clock.advance(DAY - Duration::from_secs(1));
+    for _ in 0..300 {
+        let answer =
+            server.post("/entity/secret/read", Some(&manager), &secret_request(NAME)).await;
+        answer.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn the_hosts_rule_refuses_reads_and_resets_that_a_list_grants_as_it_does_unknown_ones() {
+    let policy = Policy::default().secret_access_rule(|manager, client, operation| {
+        assert_eq!((manager.principal().id(), client.name()), ("manager", NAME));
+        operation == SecretOperation::Read
+    });
+    let (fixture, server) = populated_service(policy).await;
+    manage(&server, &fixture, "read", NAME).await.expect(200);
+    let refused = manage(&server, &fixture, "reset", NAME).await.expect(401);
+    let unknown = manage(&server, &fixture, "reset", "unknown").await.expect(401);
+    assert_eq!(refused.json()["errorMsg"], "Invalid entity id");
+    assert_eq!(refused.json()["errorMsg"], unknown.json()["errorMsg"]);
+    let challenges = [&refused, &unknown].map(|answer| answer.header("www-authenticate"));
+    assert_eq!(challenges[0], challenges[1]);
+}
+
+#[tokio::test]
+async fn to_make_a_first_secret_by_reading_is_a_reset_to_the_hosts_rule() {
+    let policy =
+        Policy::default().secret_access_rule(|_, _, operation| operation == SecretOperation::Read);
+    let (fixture, server) = populated_service(policy).await;
+    fixture.tokens.register(Entity::machine("new").unwrap()).await.unwrap();
+    manage(&server, &fixture, "read", "new").await.expect(401);
 }

@@ -12,7 +12,7 @@ use countersign::{
     Algorithm, CustomerId, Entity, Grant, KeyRing, Password, Policy, SealingKey, ThrottleLimit,
 };
 use http::{Method, Request};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::sessions::SESSIONS;
@@ -209,13 +209,17 @@ pub fn manager_of(node: &Fixture, entity: &str) -> String {
     issued.access_token.expose().to_owned()
 }
 
+/// A request for the secret of an entity.
+pub fn secret_request(entity: &str) -> Value {
+    json!({
+        "ver": "1.0.0", "timestamp": "2026-01-01T00:00:00Z", "txnId": "1", "entityId": entity,
+    })
+}
+
 /// Reads or resets a secret.
 pub async fn manage(server: &Server, node: &Fixture, operation: &str, entity: &str) -> Answer {
-    let body = json!({
-        "ver": "1.0.0", "timestamp": "2026-01-01T00:00:00Z", "txnId": "1", "entityId": entity,
-    });
     let path = format!("/entity/secret/{operation}");
-    server.post(&path, Some(&manager_of(node, entity)), &body).await
+    server.post(&path, Some(&manager_of(node, entity)), &secret_request(entity)).await
 }
 
 #[track_caller]

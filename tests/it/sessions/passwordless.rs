@@ -1,7 +1,8 @@
 //! Starting a session for somebody else.
 
 use countersign::{
-    Acl, AuthenticationToken, CustomerId, ErrorKind, Grant, NewSession, RequestContext, SubjectType,
+    Acl, AuthenticationToken, CustomerId, ErrorKind, Grant, NewSession, Policy, RequestContext,
+    SubjectType,
 };
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange};
-use crate::support::{ISSUER, acl_of};
+use crate::support::{Fixture, ISSUER, acl_of};
 
 #[tokio::test]
 async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
@@ -110,7 +111,9 @@ async fn a_bearer_needs_the_permission_for_that_customer_in_that_organization() 
 
 #[tokio::test]
 async fn a_session_is_given_no_more_than_its_bearer_holds() {
-    let (fixture, server) = fixture().await;
+    let policy = Policy::default().open_custom_claims(["locale"]);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = fixture.serve().await;
     let held = json!([
         {"scope": {}, "permissions": [START_PERMISSION]},
         {"scope": {"productId": ["p1", "p2"]}, "permissions": ["GetOrders", "PostOrder"]},

@@ -10,7 +10,7 @@ use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::route_context::RouteContext;
-use crate::service::{IssuedSecret, TokenService};
+use crate::service::{IssuedSecret, SecretOperation, TokenService};
 
 /// `POST /entity/secret/read`
 pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -> Response {
@@ -20,12 +20,6 @@ pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -
 /// `POST /entity/secret/reset`
 pub(super) async fn reset(State(tokens): State<TokenService>, request: Request) -> Response {
     answer(&tokens, request, SecretOperation::Reset).await
-}
-
-#[derive(Clone, Copy)]
-enum SecretOperation {
-    Read,
-    Reset,
 }
 
 async fn answer(tokens: &TokenService, request: Request, operation: SecretOperation) -> Response {

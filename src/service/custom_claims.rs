@@ -1,0 +1,59 @@
+//! Which custom claims may be asked for, beside those that the host has set.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind};
+use crate::service::token_service::TokenService;
+use crate::token::claims::Validated;
+
+/// How much of a claim's name is told to whoever asked for it, in characters.
+const MAX_SHOWN_NAME: usize = 64;
+
+impl TokenService {
+    /// Returns the host's own claims with those that were asked for, on behalf of `bearer`.
+    ///
+    /// A claim of the host's stays as it is, whoever asks. Another may be set where the policy opens
+    /// its name to all, where `bearer` passes on a value of its own that the policy lets it, or where
+    /// the host's rule says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CustomClaimsNotAllowed`], which names the first one that may not be set;
+    /// [`ErrorKind::InvalidFields`] where all of them together are too long.
+    pub(in crate::service) fn merge_custom_claims(
+        &self,
+        own: &Map<String, Value>,
+        asked: &Map<String, Value>,
+        bearer: Option<&Validated>,
+    ) -> Result<Map<String, Value>, Error> {
+        let policy = &self.inner.policy;
+        let mut merged = own.clone();
+        for (name, value) in asked {
+            let is_allowed = match own.get(name) {
+                Some(set_by_host) => set_by_host == value,
+                None => {
+                    policy.open_custom_claims.contains(name)
+                        || bearer.is_some_and(|bearer| self.may_set_claim(bearer, name, value))
+                }
+            };
+            if !is_allowed {
+                let shown: String = name.chars().take(MAX_SHOWN_NAME).collect();
+                let message = format!("customClaims.{shown} may not be set");
+                return Err(Error::new(ErrorKind::CustomClaimsNotAllowed, message));
+            }
+            merged.insert(name.clone(), value.clone());
+        }
+        match policy.custom_claims_fault(&merged) {
+            Some(fault) => Err(Error::from_invalid_fields(vec![fault])),
+            None => Ok(merged),
+        }
+    }
+
+    fn may_set_claim(&self, bearer: &Validated, name: &str, value: &Value) -> bool {
+        let policy = &self.inner.policy;
+        let passes_on = policy.delegated_custom_claims.iter().any(|delegated| delegated == name)
+            && bearer.custom_claims().get(name) == Some(value);
+        let rule = policy.custom_claims_rule.as_ref();
+        passes_on || rule.is_some_and(|rule| (rule.0)(bearer, name, value))
+    }
+}
