@@ -8,6 +8,7 @@ mod future;
 pub(crate) mod problem;
 pub(crate) mod rejection;
 pub mod require;
+pub(crate) mod response_caching;
 pub mod validate;
 
 pub use self::future::GuardFuture;

@@ -1,6 +1,7 @@
 use tower_layer::Layer;
 
 use crate::guard::rejection::ProblemDetails;
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Validate;
 use crate::validate::Validator;
 
@@ -11,13 +12,15 @@ use crate::validate::Validator;
 pub struct ValidateLayer<R = ProblemDetails> {
     validator: Validator,
     required: bool,
+    caching: ResponseCaching,
     reject: R,
 }
 
 impl ValidateLayer {
     /// Creates a layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
-        Self { validator, required: true, reject: ProblemDetails }
+        let caching = ResponseCaching::AUTHORIZATION;
+        Self { validator, required: true, caching, reject: ProblemDetails }
     }
 }
 
@@ -28,9 +31,18 @@ impl<R> ValidateLayer<R> {
         self
     }
 
+    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
+    /// `public`. For pages that are the same for everybody who may see them; see the
+    /// [module docs](crate::layers::validate#caches).
+    pub fn allow_public(mut self) -> Self {
+        self.caching = self.caching.allow_public();
+        self
+    }
+
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ValidateLayer<F> {
-        ValidateLayer { validator: self.validator, required: self.required, reject }
+        let Self { validator, required, caching, .. } = self;
+        ValidateLayer { validator, required, caching, reject }
     }
 }
 
@@ -42,6 +54,7 @@ impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
             inner,
             validator: self.validator.clone(),
             required: self.required,
+            caching: self.caching,
             reject: self.reject.clone(),
         }
     }

@@ -5,8 +5,9 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
-use crate::guard::future::GuardFuture;
+use crate::guard::future::{GuardFuture, Marking};
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
 use crate::validate::Validator;
 
@@ -16,6 +17,7 @@ pub struct Validate<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) validator: Validator,
     pub(super) required: bool,
+    pub(super) caching: ResponseCaching,
     pub(super) reject: R,
 }
 
@@ -40,16 +42,20 @@ impl<S, R> Validate<S, R> {
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         match outcome {
-            Ok(()) => GuardFuture::let_through(self.inner.call(request)),
+            Ok(is_validated) => {
+                let marking = Marking { caching: self.caching, is_validated };
+                GuardFuture::let_through_and_mark(self.inner.call(request), marking)
+            }
             Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
         }
     }
 
+    /// Returns whether somebody was validated, and no anonymous request let through.
     fn authenticate(
         &self,
         headers: &HeaderMap,
         extensions: &mut Extensions,
-    ) -> Result<(), Rejection> {
+    ) -> Result<bool, Rejection> {
         let validator = &self.validator;
         let realm = validator.issuer();
         let authenticator = Authenticator { validator, headers, extensions: &*extensions };
@@ -58,15 +64,17 @@ impl<S, R> Validate<S, R> {
         } else {
             authenticator.optional()
         };
-        match authenticated.map_err(|reason| Rejection::new(reason, realm))? {
+        let is_validated = match authenticated.map_err(|reason| Rejection::new(reason, realm))? {
             Some(validated) => {
                 extensions.insert(validated);
+                true
             }
             None => {
                 extensions.insert(Anonymous { realm: realm.into() });
+                false
             }
-        }
-        Ok(())
+        };
+        Ok(is_validated)
     }
 }
 

@@ -62,6 +62,11 @@
 //! | an answer that is many times as long as the request | `attacks::input::a_list_that_is_wrong_all_over_is_told_so_in_few_words` |
 //! | traversal and percent-encoding in a path | `sessions::single_session::whatever_bytes_a_token_is_made_of_it_is_a_404_where_no_session_answers_to_it` |
 //!
+//! | caches and browsers | test |
+//! |---|---|
+//! | a shared cache in front of a cookie | `attacks::caches::a_shared_cache_in_front_serves_nobody_the_page_of_another_user`, `attacks::caches::whatever_a_handler_says_of_caches_no_shared_one_stores_what_a_validated_caller_got` |
+//! | the back button after a log-out | `attacks::caches::no_history_of_a_browser_keeps_a_page_that_says_nothing_of_caches` |
+//!
 //! | load, faults and leaks | test |
 //! |---|---|
 //! | a flood of logins | `users_and_entities::hashing_queue::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
@@ -71,6 +76,7 @@
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
 
+mod caches;
 mod exchange;
 mod guessing;
 mod input;

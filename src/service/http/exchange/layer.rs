@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::guard::rejection::ProblemDetails;
+use crate::guard::response_caching::ResponseCaching;
 use crate::service::TokenService;
 use crate::service::http::cookie::DEFAULT_COOKIE;
 use crate::service::http::exchange::Exchange;
@@ -25,6 +26,7 @@ pub struct ExchangeLayer<R = ProblemDetails> {
     tokens: TokenService,
     cookie: Arc<str>,
     required: bool,
+    caching: ResponseCaching,
     reject: R,
 }
 
@@ -32,7 +34,13 @@ impl ExchangeLayer {
     /// Creates a layer that reads the cookie `__Host-session` and rejects requests without
     /// credentials.
     pub fn new(tokens: TokenService) -> Self {
-        Self { tokens, cookie: DEFAULT_COOKIE.into(), required: true, reject: ProblemDetails }
+        Self {
+            tokens,
+            cookie: DEFAULT_COOKIE.into(),
+            required: true,
+            caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
+            reject: ProblemDetails,
+        }
     }
 }
 
@@ -49,10 +57,18 @@ impl<R> ExchangeLayer<R> {
         self
     }
 
+    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
+    /// `public`. For pages that are the same for everybody who may see them; see
+    /// [`validate`](crate::layers::validate#caches).
+    pub fn allow_public(mut self) -> Self {
+        self.caching = self.caching.allow_public();
+        self
+    }
+
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
-        let Self { tokens, cookie, required, .. } = self;
-        ExchangeLayer { tokens, cookie, required, reject }
+        let Self { tokens, cookie, required, caching, .. } = self;
+        ExchangeLayer { tokens, cookie, required, caching, reject }
     }
 }
 
@@ -65,6 +81,7 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
             tokens: self.tokens.clone(),
             cookie: Arc::clone(&self.cookie),
             required: self.required,
+            caching: self.caching,
             reject: self.reject.clone(),
         }
     }

@@ -11,6 +11,9 @@
 //! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the
 //!    route first.
 //!
+//! Responses are marked for caches as by [`validate`](crate::layers::validate#caches), and vary by
+//! `Cookie`, too: a cookie keeps no shared cache from storing what a user got.
+//!
 //! A cookie comes along with forged requests, too. `SameSite` keeps most of them away; a host that
 //! sets it to `None` has to tell forged requests from real ones itself.
 

@@ -13,6 +13,7 @@ use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Anonymous;
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, find};
@@ -26,6 +27,7 @@ pub struct Exchange<S, R = ProblemDetails> {
     pub(super) tokens: TokenService,
     pub(super) cookie: Arc<str>,
     pub(super) required: bool,
+    pub(super) caching: ResponseCaching,
     pub(super) reject: R,
 }
 
@@ -145,23 +147,28 @@ where
         let proxies = tokens.own_tokens_validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
+        let caching = self.caching;
         Box::pin(async move {
             let outcome = match presented {
                 Ok(presented) => authenticator.authenticate(presented).await,
                 Err(reason) => Err(Rejection::new(reason, authenticator.tokens.issuer())),
             };
-            match outcome {
+            let is_validated = match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
                     request.extensions_mut().insert(validated);
                     request.headers_mut().insert(AUTHORIZATION, authorization);
+                    true
                 }
                 Ok(None) => {
                     let realm = authenticator.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
+                    false
                 }
                 Err(rejection) => return Ok(reject.reject(&rejection)),
-            }
-            inner.call(request).await
+            };
+            let mut response = inner.call(request).await?;
+            caching.mark(is_validated, response.headers_mut());
+            Ok(response)
         })
     }
 }
