@@ -20,6 +20,7 @@ use crate::validate::TokenFault;
 /// | no credentials | 401 | no error code |
 /// | malformed credentials | 400 | `invalid_request` |
 /// | a bad token | 401 | `invalid_token` |
+/// | a cookie, or a login that sets one, with a request of another origin | 403 | |
 /// | a good token without the permission | 403 | `insufficient_scope` |
 /// | a one-time password is wanted first | 401 | `invalid_token` |
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
@@ -44,6 +45,8 @@ pub enum RejectionReason {
     InvalidToken(TokenFault),
     /// An authentication token that no live session answers to.
     UnknownSession,
+    /// Another origin had the browser send the request: its cookie does not count, and none is set.
+    CrossOrigin,
     /// The session's one-time password has to be given at an exchange first.
     OneTimePasswordRequired,
     /// The custom claims are not those that the handler wants.
@@ -65,6 +68,7 @@ impl RejectionReason {
             Self::MalformedCredentials => "malformed_credentials",
             Self::InvalidToken(fault) => fault.as_str(),
             Self::UnknownSession => "unknown_session",
+            Self::CrossOrigin => "cross_origin",
             Self::OneTimePasswordRequired => "one_time_password_required",
             Self::UnexpectedCustomClaims => "unexpected_custom_claims",
             Self::InsufficientPermission => "insufficient_permission",
@@ -115,7 +119,9 @@ impl Rejection {
             | RejectionReason::OneTimePasswordRequired
             | RejectionReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
             RejectionReason::MalformedCredentials => StatusCode::BAD_REQUEST,
-            RejectionReason::InsufficientPermission => StatusCode::FORBIDDEN,
+            RejectionReason::CrossOrigin | RejectionReason::InsufficientPermission => {
+                StatusCode::FORBIDDEN
+            }
             RejectionReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectionReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -132,7 +138,9 @@ impl Rejection {
             | RejectionReason::OneTimePasswordRequired
             | RejectionReason::UnexpectedCustomClaims => Some("invalid_token"),
             RejectionReason::InsufficientPermission => Some("insufficient_scope"),
-            RejectionReason::Unavailable | RejectionReason::Internal => return None,
+            RejectionReason::CrossOrigin
+            | RejectionReason::Unavailable
+            | RejectionReason::Internal => return None,
         };
         Some(challenge(&self.realm, error, error.map(|_| self.message()), self.permission()))
     }
@@ -148,6 +156,9 @@ impl Rejection {
             RejectionReason::InvalidToken(TokenFault::Expired) => "The access token has expired",
             RejectionReason::InvalidToken(_) => "The access token is not valid",
             RejectionReason::UnknownSession => "The authentication token is not valid",
+            RejectionReason::CrossOrigin => {
+                "The request comes from another origin, or does not say from which"
+            }
             RejectionReason::OneTimePasswordRequired => {
                 "The session needs a one-time password first"
             }

@@ -1,5 +1,7 @@
 //! Caches between the app and its callers, and those of browsers.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -13,8 +15,11 @@ use tower::{Layer, ServiceExt as _, service_fn};
 use crate::support::shared_cache::{may_be_stored, shared_cache};
 use crate::support::{Answer, Fixture, Server};
 
-/// What handlers say of caches, and how they respond.
-const PAGES: [(&str, u16, &[(&str, &str)]); 12] = [
+/// A path, its status, and its headers.
+type Page = (&'static str, u16, &'static [(&'static str, &'static str)]);
+
+/// What handlers say of caches.
+const PAGES: [Page; 12] = [
     ("/silent", 200, &[]),
     ("/public", 200, &[("cache-control", "public, max-age=60")]),
     ("/s-maxage", 200, &[("cache-control", "s-maxage=60")]),
@@ -165,8 +170,8 @@ proptest! {
         ),
         status in prop::sample::select(vec![200_u16, 206, 301, 404, 500]),
     ) {
-        let fixture = Fixture::new();
-        let token = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+        static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
+        let token = FIXTURE.tokens.issue(Grant::user("ops@example.com")).unwrap();
         let bearer = format!("Bearer {}", token.access_token.expose());
         let inner = service_fn(|_: Request<()>| {
             let mut response = Response::new(String::new());
@@ -176,7 +181,7 @@ proptest! {
             }
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         });
-        let service = fixture.tokens.validate_layer().layer(inner);
+        let service = FIXTURE.tokens.validate_layer().layer(inner);
         let request = Request::get("/").header(AUTHORIZATION, bearer).body(()).unwrap();
         let response = service.oneshot(request).now_or_never().unwrap().unwrap();
         // As if the credentials were in a cookie.

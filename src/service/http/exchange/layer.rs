@@ -1,30 +1,31 @@
-use std::sync::Arc;
-
 use tower_layer::Layer;
 
+use crate::error::Error;
 use crate::guard::rejection::ProblemDetails;
 use crate::guard::response_caching::ResponseCaching;
 use crate::service::TokenService;
-use crate::service::http::cookie::DEFAULT_COOKIE;
+use crate::service::http::cookie::SessionCookie;
 use crate::service::http::exchange::Exchange;
+use crate::service::http::request_origin::OriginRule;
 
 /// Mounts [`Exchange`] on a service: authentication tokens become JWTs on their way in. See the
 /// [module docs](crate::layers::exchange).
 ///
 /// ```
-/// # fn example(tokens: countersign::TokenService) {
+/// # fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
 /// use axum::{Router, routing::get};
+/// use countersign::SessionCookie;
 ///
-/// let app: Router = Router::new()
-///     .route("/session", get(|| async { "hello" }))
-///     .layer(tokens.exchange_layer().cookie("__Host-shop"));
-/// # }
+/// let layer = tokens.exchange_layer().cookie(SessionCookie::new("__Host-shop")?);
+/// let app: Router = Router::new().route("/session", get(|| async { "hello" })).layer(layer);
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ExchangeLayer<R = ProblemDetails> {
     tokens: TokenService,
-    cookie: Arc<str>,
+    cookie: SessionCookie,
+    origins: OriginRule,
     required: bool,
     caching: ResponseCaching,
     reject: R,
@@ -36,7 +37,8 @@ impl ExchangeLayer {
     pub fn new(tokens: TokenService) -> Self {
         Self {
             tokens,
-            cookie: DEFAULT_COOKIE.into(),
+            cookie: SessionCookie::default(),
+            origins: OriginRule::default(),
             required: true,
             caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
             reject: ProblemDetails,
@@ -45,9 +47,29 @@ impl ExchangeLayer {
 }
 
 impl<R> ExchangeLayer<R> {
-    /// The name of the cookie; `__Host-session` unless told.
-    pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.cookie = name.into();
+    /// The cookie that is read; `__Host-session` unless told.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        self.cookie = cookie;
+        self
+    }
+
+    /// Has cookies count for requests of pages of this origin, where the browser does not say by
+    /// `Sec-Fetch-Site` what site a request comes from: older ones do not, and Chromium does not of
+    /// WebSockets. It is the app's own origin, as browsers see it: `https://app.example.com`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// write it: a scheme, a host in small letters, and a port where it is not the scheme's own.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
+        self.origins = self.origins.allow(origin)?;
+        Ok(self)
+    }
+
+    /// Has cookies count for requests of whatever site. Any page that a user visits can then act in
+    /// their name, and read what comes over a WebSocket, unless the host tells such requests itself.
+    pub fn dangerous_accept_any_origin(mut self) -> Self {
+        self.origins = self.origins.accept_any();
         self
     }
 
@@ -67,8 +89,8 @@ impl<R> ExchangeLayer<R> {
 
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
-        let Self { tokens, cookie, required, caching, .. } = self;
-        ExchangeLayer { tokens, cookie, required, caching, reject }
+        let Self { tokens, cookie, origins, required, caching, .. } = self;
+        ExchangeLayer { tokens, cookie, origins, required, caching, reject }
     }
 }
 
@@ -79,7 +101,8 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
         Exchange {
             inner,
             tokens: self.tokens.clone(),
-            cookie: Arc::clone(&self.cookie),
+            cookie: self.cookie.clone(),
+            origins: self.origins.clone(),
             required: self.required,
             caching: self.caching,
             reject: self.reject.clone(),

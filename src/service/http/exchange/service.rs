@@ -16,7 +16,8 @@ use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason
 use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Anonymous;
 use crate::service::TokenService;
-use crate::service::http::cookie::{Cookie, find};
+use crate::service::http::cookie::{Cookie, SessionCookie};
+use crate::service::http::request_origin::OriginRule;
 use crate::service::model::session::AuthenticationToken;
 use crate::token::claims::Validated;
 
@@ -25,7 +26,8 @@ use crate::token::claims::Validated;
 pub struct Exchange<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
-    pub(super) cookie: Arc<str>,
+    pub(super) cookie: SessionCookie,
+    pub(super) origins: OriginRule,
     pub(super) required: bool,
     pub(super) caching: ResponseCaching,
     pub(super) reject: R,
@@ -52,19 +54,23 @@ impl<S, R> Exchange<S, R> {
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
             || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials));
+        let nothing = |reason| match self.required {
+            true => Err(authenticator.audit_rejection(reason)),
+            false => Ok(Presented::Nothing),
+        };
         let text = match credentials(headers) {
             Credentials::Malformed => return malformed(),
             Credentials::Bearer(bytes) => match token(bytes) {
                 Some(token) => token,
                 None => return malformed(),
             },
-            Credentials::Absent => match find(headers, &self.cookie) {
+            Credentials::Absent => match self.cookie.find(headers) {
+                Cookie::Absent => return nothing(RejectionReason::MissingCredentials),
+                _ if !self.origins.accepts(request) => {
+                    return nothing(RejectionReason::CrossOrigin);
+                }
                 Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
-                Cookie::Absent if self.required => {
-                    return Err(authenticator.audit_rejection(RejectionReason::MissingCredentials));
-                }
-                Cookie::Absent => return Ok(Presented::Nothing),
             },
         };
         // An authentication token is base64url, which has no dots.
