@@ -43,8 +43,8 @@ impl Validators<'_> {
             .leeway(policy.leeway)
             .max_token_len(policy.max_token_len)
             .token_cache_bytes(policy.token_cache_bytes / caches)
-            .trailing_wildcards(policy.trailing_wildcards)
-            .trusted_proxies(policy.trusted_proxies.clone());
+            .trailing_wildcards(policy.trailing_wildcards);
+        builder.trusted_proxies = policy.trusted_proxies.clone();
         for audience in self.audiences {
             builder = builder.audience(audience);
         }

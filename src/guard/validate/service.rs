@@ -5,6 +5,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
+use crate::guard::bearer::hide_credentials;
 use crate::guard::future::{GuardFuture, Marking};
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::guard::response_caching::ResponseCaching;
@@ -43,10 +44,11 @@ impl<S, R> Validate<S, R> {
         *request.extensions_mut() = extensions;
         match outcome {
             Ok(is_validated) => {
+                hide_credentials(request.headers_mut());
                 let marking = Marking { caching: self.caching, is_validated };
                 GuardFuture::let_through_and_mark(self.inner.call(request), marking)
             }
-            Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
+            Err(rejection) => GuardFuture::rejected(rejection.respond_with(&self.reject)),
         }
     }
 

@@ -117,6 +117,25 @@ impl SessionCookie {
         found
     }
 
+    /// Removes it from a request, and leaves all others as they are.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+        let is_in = |value| pairs(value).any(|pair| self.value_of(pair).is_some());
+        if !headers.get_all(COOKIE).iter().any(is_in) {
+            return;
+        }
+        let without = |value: &HeaderValue| {
+            let mut others: Vec<_> = pairs(value).collect();
+            others.retain(|pair| self.value_of(pair).is_none());
+            let others = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+            others.filter(|value| !value.is_empty())
+        };
+        let kept: Vec<_> = headers.get_all(COOKIE).iter().filter_map(without).collect();
+        headers.remove(COOKIE);
+        for value in kept {
+            headers.append(COOKIE, value);
+        }
+    }
+
     /// The value in a pair of this name.
     fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
         pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")

@@ -70,6 +70,12 @@
 //! | login CSRF, and log-out by another site | `attacks::browsers::another_site_logs_nobody_in_as_somebody_else`, `attacks::browsers::a_log_out_revokes_the_token_and_removes_the_cookie_and_no_other_site_can_do_it` |
 //! | a cookie tossed from a subdomain | `service::http::cookie::tests::a_name_is_a_token_and_begins_with_the_prefix_unless_a_host_takes_the_risk` |
 //!
+//! | layers as hosts write them | test |
+//! |---|---|
+//! | a rejection hook that answers 200 | `attacks::layers::no_hook_turns_a_rejection_into_a_success`, `attacks::layers::no_hook_switches_protocols_with_a_rejected_request` |
+//! | handlers and upstreams that print or keep credentials | `attacks::layers::what_handlers_print_of_a_request_holds_no_credentials`, `attacks::layers::the_cookie_alone_is_stripped_and_all_others_stay_in_their_order` |
+//! | all addresses as trusted proxies | `attacks::layers::all_addresses_are_no_trusted_proxies_unless_a_host_takes_the_risk`, `validate::proxies::tests::all_addresses_are_no_trusted_proxies_however_they_are_written` |
+//!
 //! | load, faults and leaks | test |
 //! |---|---|
 //! | a flood of logins | `users_and_entities::hashing_queue::secrets_and_tokens_are_checked_while_no_password_can_be_hashed`; p99 measured by the benchmark `abuse` |
@@ -84,6 +90,7 @@ mod caches;
 mod exchange;
 mod guessing;
 mod input;
+mod layers;
 mod one_time_passwords;
 mod secrets;
 mod service;

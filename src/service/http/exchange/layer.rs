@@ -26,6 +26,7 @@ pub struct ExchangeLayer<R = ProblemDetails> {
     tokens: TokenService,
     cookie: SessionCookie,
     origins: OriginRule,
+    strips_cookie: bool,
     required: bool,
     caching: ResponseCaching,
     reject: R,
@@ -39,6 +40,7 @@ impl ExchangeLayer {
             tokens,
             cookie: SessionCookie::default(),
             origins: OriginRule::default(),
+            strips_cookie: false,
             required: true,
             caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
             reject: ProblemDetails,
@@ -50,6 +52,13 @@ impl<R> ExchangeLayer<R> {
     /// The cookie that is read; `__Host-session` unless told.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.cookie = cookie;
+        self
+    }
+
+    /// Removes the cookie from requests that are let through, so that handlers and upstreams get nothing
+    /// that lives longer than the JWT. Other cookies stay, in their order.
+    pub fn strip_cookie(mut self) -> Self {
+        self.strips_cookie = true;
         self
     }
 
@@ -89,8 +98,8 @@ impl<R> ExchangeLayer<R> {
 
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
-        let Self { tokens, cookie, origins, required, caching, .. } = self;
-        ExchangeLayer { tokens, cookie, origins, required, caching, reject }
+        let Self { tokens, cookie, origins, strips_cookie, required, caching, .. } = self;
+        ExchangeLayer { tokens, cookie, origins, strips_cookie, required, caching, reject }
     }
 }
 
@@ -103,6 +112,7 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
             tokens: self.tokens.clone(),
             cookie: self.cookie.clone(),
             origins: self.origins.clone(),
+            strips_cookie: self.strips_cookie,
             required: self.required,
             caching: self.caching,
             reject: self.reject.clone(),

@@ -11,6 +11,9 @@
 //! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the
 //!    route first.
 //!
+//! Behind it, `Authorization` and `Cookie` are marked sensitive, which `Debug` does not print, and
+//! [`strip_cookie`](ExchangeLayer::strip_cookie) has the cookie go no further.
+//!
 //! Responses are marked for caches as by [`validate`](crate::layers::validate#caches), and vary by
 //! `Cookie`, too: a cookie keeps no shared cache from storing what a user got.
 //!

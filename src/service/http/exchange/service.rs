@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::audit::{self, Attempt, Operation};
 use crate::guard::authenticate::Authenticator;
-use crate::guard::bearer::{Credentials, credentials, token};
+use crate::guard::bearer::{Credentials, credentials, hide_credentials, token};
 use crate::guard::client_address::client_address;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::response_caching::ResponseCaching;
@@ -28,6 +28,7 @@ pub struct Exchange<S, R = ProblemDetails> {
     pub(super) tokens: TokenService,
     pub(super) cookie: SessionCookie,
     pub(super) origins: OriginRule,
+    pub(super) strips_cookie: bool,
     pub(super) required: bool,
     pub(super) caching: ResponseCaching,
     pub(super) reject: R,
@@ -153,7 +154,7 @@ where
         let proxies = tokens.own_tokens_validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
-        let caching = self.caching;
+        let (caching, stripped) = (self.caching, self.strips_cookie.then(|| self.cookie.clone()));
         Box::pin(async move {
             let outcome = match presented {
                 Ok(presented) => authenticator.authenticate(presented).await,
@@ -170,8 +171,12 @@ where
                     request.extensions_mut().insert(Anonymous { realm });
                     false
                 }
-                Err(rejection) => return Ok(reject.reject(&rejection)),
+                Err(rejection) => return Ok(rejection.respond_with(&reject)),
             };
+            if let Some(cookie) = stripped {
+                cookie.strip(request.headers_mut());
+            }
+            hide_credentials(request.headers_mut());
             let mut response = inner.call(request).await?;
             caching.mark(is_validated, response.headers_mut());
             Ok(response)

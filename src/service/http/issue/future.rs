@@ -56,7 +56,7 @@ where
             let subjects = this.tokens.own_tokens_validator().subjects();
             audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
             let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
-            return Poll::Ready(Ok(this.reject.reject(&rejection)));
+            return Poll::Ready(Ok(rejection.respond_with(this.reject)));
         }
         let issued = this.tokens.issue(pending.grant);
         let (head, _) = response.into_parts();
@@ -64,7 +64,9 @@ where
             issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(B::from),
-            Err(error) => this.reject.reject(&Rejection::of_error(&error, this.tokens.issuer())),
+            Err(error) => {
+                Rejection::of_error(&error, this.tokens.issuer()).respond_with(this.reject)
+            }
         }))
     }
 }
