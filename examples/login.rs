@@ -2,18 +2,26 @@
 //!
 //! ```text
 //! cargo run --example login
-//! curl -i -d 'name=jane' -d 'answer=42' http://127.0.0.1:8082/login
+//! curl -i -H 'Sec-Fetch-Site: same-origin' -d 'name=jane' -d 'answer=42' http://127.0.0.1:8082/login
 //! curl -H "Cookie: __Host-session=$TOKEN" http://127.0.0.1:8082/home
+//! curl -i -X POST -H 'Sec-Fetch-Site: same-origin' -H "Cookie: __Host-session=$TOKEN" http://127.0.0.1:8082/logout
 //! ```
 //!
 //! The means here is a riddle; it could be a passkey, or the callback of an identity provider.
+//!
+//! Browsers say by `Sec-Fetch-Site` whose page sends a request. Where it changes something, a cookie
+//! counts for the app's own pages alone, and is set for them alone: so curl has to say it as well.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
 
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
-use countersign::{Algorithm, Bearer, Grant, Issue, KeyRing, SubjectType, TokenService};
+use countersign::{
+    Algorithm, Bearer, Grant, Issue, KeyRing, SessionCookie, SubjectType, TokenService,
+};
+use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -32,20 +40,28 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .build()?;
     let listener = TcpListener::bind("127.0.0.1:8082").await?;
-    println!("curl -i -d 'name=jane' -d 'answer=42' http://127.0.0.1:8082/login");
-    println!("curl -H \"Cookie: __Host-session=$TOKEN\" http://127.0.0.1:8082/home");
+    let own = "-H 'Sec-Fetch-Site: same-origin'";
+    let cookie = "-H \"Cookie: __Host-session=$TOKEN\"";
+    println!("curl -i {own} -d 'name=jane' -d 'answer=42' http://127.0.0.1:8082/login");
+    println!("curl {cookie} http://127.0.0.1:8082/home");
+    println!("curl -i -X POST {own} {cookie} http://127.0.0.1:8082/logout");
     axum::serve(listener, app(&tokens)).await?;
     Ok(())
 }
 
 fn app(tokens: &TokenService) -> Router {
-    Router::new()
-        .route("/home", get(home).route_layer(tokens.exchange_layer().only([SubjectType::User])))
-        .route("/login", post(login))
-        .layer(tokens.issue_layer().as_cookie())
+    let members = Router::new()
+        .route("/home", get(home))
+        .route("/logout", post(log_out))
+        .route_layer(tokens.exchange_layer().only([SubjectType::User]));
+    let login = Router::new()
+        .route("/", get(async || "log in at /login\n"))
+        .route("/login", post(log_in))
+        .layer(tokens.issue_layer().as_cookie());
+    members.merge(login).with_state(tokens.clone())
 }
 
-async fn login(Form(login): Form<Login>) -> Response {
+async fn log_in(Form(login): Form<Login>) -> Response {
     if login.answer == "42" && !login.name.trim().is_empty() {
         Issue(Grant::user(login.name)).see_other(HeaderValue::from_static("/home"))
     } else {
@@ -55,4 +71,15 @@ async fn login(Form(login): Form<Login>) -> Response {
 
 async fn home(Bearer(claims): Bearer) -> String {
     format!("welcome home, {}\n", claims.principal().id())
+}
+
+/// Whoever has a copy of the cookie gets nothing for it after this.
+async fn log_out(State(tokens): State<TokenService>, Bearer(claims): Bearer) -> Response {
+    match tokens.revoke_token(claims.token_id()).await {
+        Ok(()) => {
+            let cookie = SessionCookie::default();
+            ([(SET_COOKIE, cookie.removal())], Redirect::to("/")).into_response()
+        }
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()).into_response(),
+    }
 }

@@ -97,8 +97,8 @@ pub use self::service::{
     KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword, OneTimePasswordMessage,
     OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy, RequestContext,
     Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
-    SecretOperation, Secrets, Session, SessionKey, StartedSession, StoredSecret, ThrottleLimit,
-    TokenService, TokenServiceBuilder, permission, store,
+    SecretOperation, Secrets, Session, SessionCookie, SessionKey, StartedSession, StoredSecret,
+    ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

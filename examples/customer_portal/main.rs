@@ -19,7 +19,8 @@
 //! `Secure` cookies need HTTPS, but for the loopback in Chromium and Firefox.
 //!
 //! Pages of other sites can do nothing in a customer's name: `SameSite=Strict` keeps the cookie from
-//! them, and no browser sends JSON or a `DELETE` from them without asking first.
+//! them, and no browser sends JSON or a `DELETE` from them, or from a subdomain, without asking first.
+//! Where forms are posted, an `ExchangeLayer` and an `IssueLayer` reject what another origin sends.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
 
@@ -38,7 +39,8 @@ use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
     Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Rejection, RejectionReason, RequestContext, TokenService,
+    Password, Policy, Rejection, RejectionReason, RequestContext, SameSite, SessionCookie,
+    TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -162,7 +164,7 @@ async fn log_out(
     };
     match ended {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(holding("")),
+        _ => Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie().removal())]).into_response()),
     }
 }
 
@@ -183,6 +185,11 @@ async fn orders(Bearer(claims): Bearer<Customer>) -> Json<Value> {
 
 const SESSION: &str = "__Host-session";
 
+/// What an `ExchangeLayer` reads unless told, kept from other sites' links as well.
+fn cookie() -> SessionCookie {
+    SessionCookie::default().same_site(SameSite::Strict)
+}
+
 /// What the cookie holds; nothing, where there is none.
 fn held(headers: &HeaderMap) -> &str {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -190,10 +197,9 @@ fn held(headers: &HeaderMap) -> &str {
     pairs.find_map(|pair| pair.strip_prefix(SESSION)?.strip_prefix('=')).unwrap_or_default()
 }
 
-/// Has the browser hold this until it is closed; nothing, at once no more.
+/// Has the browser hold this until it is closed.
 fn holding(token: &str) -> Response {
-    let max_age = if token.is_empty() { "; Max-Age=0" } else { "" };
-    let cookie = format!("{SESSION}={token}; Path=/; HttpOnly; Secure; SameSite=Strict{max_age}");
+    let cookie = format!("{SESSION}={token}; Path=/; HttpOnly; Secure; SameSite=Strict");
     (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response()
 }
 

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use http::Response;
 use pin_project_lite::pin_project;
 
+use crate::guard::response_caching::ResponseCaching;
+
 pin_project! {
     /// The response of a middleware that lets a request through or rejects it: at once, or after what
     /// `W` waits for.
@@ -20,9 +22,16 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B, W> {
         Waiting { waiting: Option<Box<W>> },
-        LetThrough { #[pin] inner: F },
+        LetThrough { #[pin] inner: F, marking: Option<Marking> },
         Rejected { response: Option<Response<B>> },
     }
+}
+
+/// What is written into the response of the inner service.
+#[derive(Clone, Copy)]
+pub(super) struct Marking {
+    pub(super) caching: ResponseCaching,
+    pub(super) is_validated: bool,
 }
 
 /// A request that cannot be decided yet.
@@ -46,7 +55,11 @@ impl<F, B> Waiting<F, B> for Infallible {
 
 impl<F, B, W> GuardFuture<F, B, W> {
     pub(super) fn let_through(inner: F) -> Self {
-        Self { state: State::LetThrough { inner } }
+        Self { state: State::LetThrough { inner, marking: None } }
+    }
+
+    pub(super) fn let_through_and_mark(inner: F, marking: Marking) -> Self {
+        Self { state: State::LetThrough { inner, marking: Some(marking) } }
     }
 
     pub(super) fn rejected(response: Response<B>) -> Self {
@@ -76,7 +89,13 @@ where
             }
         }
         match state.project() {
-            StateProjection::LetThrough { inner } => inner.poll(context),
+            StateProjection::LetThrough { inner, marking } => {
+                let mut response = ready!(inner.poll(context))?;
+                if let Some(Marking { caching, is_validated }) = *marking {
+                    caching.mark(is_validated, response.headers_mut());
+                }
+                Poll::Ready(Ok(response))
+            }
             // Polled again after it was ready, which no caller may do, it never is.
             StateProjection::Rejected { response } => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))

@@ -10,6 +10,7 @@ pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod rejection;
 pub mod require;
+pub(crate) mod response_caching;
 pub mod validate;
 
 pub use self::future::GuardFuture;

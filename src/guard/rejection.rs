@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum_core::body::Body;
 use axum_core::response::IntoResponse;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::guard::problem::Problem;
+use crate::guard::response_caching::make_private;
 use crate::validate::TokenFault;
 
 /// Why a layer or an extractor rejects a request. It has the status and the challenge; the layer's
@@ -20,6 +21,7 @@ use crate::validate::TokenFault;
 /// | no credentials | 401 | no error code |
 /// | malformed credentials | 400 | `invalid_request` |
 /// | a bad token | 401 | `invalid_token` |
+/// | a cookie, or a login that sets one, with a request of another origin | 403 | |
 /// | a good token without the permission, of another organization, or of a kind that is not admitted | 403 | `insufficient_scope` |
 /// | a one-time password is wanted first | 401 | `invalid_token` |
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
@@ -44,6 +46,8 @@ pub enum RejectionReason {
     InvalidToken(TokenFault),
     /// An authentication token that no live session answers to.
     UnknownSession,
+    /// Another origin had the browser send the request: its cookie does not count, and none is set.
+    CrossOrigin,
     /// The session's one-time password has to be given at an exchange first.
     OneTimePasswordRequired,
     /// The custom claims are not those that the handler wants.
@@ -70,6 +74,7 @@ impl RejectionReason {
             Self::MalformedCredentials => "malformed_credentials",
             Self::InvalidToken(fault) => fault.as_str(),
             Self::UnknownSession => "unknown_session",
+            Self::CrossOrigin => "cross_origin",
             Self::OneTimePasswordRequired => "one_time_password_required",
             Self::UnexpectedCustomClaims => "unexpected_custom_claims",
             Self::InsufficientPermission => "insufficient_permission",
@@ -132,7 +137,8 @@ impl Rejection {
             | RejectionReason::OneTimePasswordRequired
             | RejectionReason::UnexpectedCustomClaims => StatusCode::UNAUTHORIZED,
             RejectionReason::MalformedCredentials => StatusCode::BAD_REQUEST,
-            RejectionReason::InsufficientPermission
+            RejectionReason::CrossOrigin
+            | RejectionReason::InsufficientPermission
             | RejectionReason::OutsideOrganization
             | RejectionReason::KindNotAdmitted => StatusCode::FORBIDDEN,
             RejectionReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -153,7 +159,9 @@ impl Rejection {
             RejectionReason::InsufficientPermission
             | RejectionReason::OutsideOrganization
             | RejectionReason::KindNotAdmitted => Some("insufficient_scope"),
-            RejectionReason::Unavailable | RejectionReason::Internal => return None,
+            RejectionReason::CrossOrigin
+            | RejectionReason::Unavailable
+            | RejectionReason::Internal => return None,
         };
         Some(challenge(&self.realm, error, error.map(|_| self.message()), self.permission()))
     }
@@ -169,6 +177,9 @@ impl Rejection {
             RejectionReason::InvalidToken(TokenFault::Expired) => "The access token has expired",
             RejectionReason::InvalidToken(_) => "The access token is not valid",
             RejectionReason::UnknownSession => "The authentication token is not valid",
+            RejectionReason::CrossOrigin => {
+                "The request comes from another origin, or does not say from which"
+            }
             RejectionReason::OneTimePasswordRequired => {
                 "The session needs a one-time password first"
             }
@@ -189,15 +200,46 @@ impl Rejection {
     /// must not be stored.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut headers: HeaderMap = self.plain_headers().into_iter().flatten().collect();
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if self.reason == RejectionReason::Unavailable {
-            headers.insert(RETRY_AFTER, retry_after(self.retry_after));
-        }
         headers
+    }
+
+    /// Those that cost nothing to make.
+    fn plain_headers(&self) -> [Option<(HeaderName, HeaderValue)>; 2] {
+        let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let is_temporary = self.reason == RejectionReason::Unavailable;
+        let retry = is_temporary.then(|| (RETRY_AFTER, retry_after(self.retry_after)));
+        [Some(no_store), retry]
+    }
+
+    /// Returns the response that `reject` shapes, with the headers that it lacks. It is never a success,
+    /// and no shared cache stores it: to other callers, the answer may be another.
+    pub(crate) fn respond_with<B>(&self, reject: &impl Reject<B>) -> Response<B> {
+        let mut response = reject.reject(self);
+        let (shaped, own) = (response.status(), self.status());
+        if shaped.is_informational() || shaped.is_success() {
+            tracing::error!(
+                "reject_with: the hook returned {shaped} for a rejected request, which was answered {own} \
+                 instead: have it return an error or a redirect"
+            );
+            *response.status_mut() = own;
+        }
+        let headers = response.headers_mut();
+        if !headers.contains_key(WWW_AUTHENTICATE)
+            && let Some(challenge) = self.challenge()
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        for (name, value) in self.plain_headers().into_iter().flatten() {
+            if !headers.contains_key(&name) {
+                headers.insert(name, value);
+            }
+        }
+        make_private(headers);
+        response
     }
 
     fn to_problem(&self) -> Response<String> {
@@ -254,7 +296,10 @@ pub(crate) fn challenge(
 /// Shapes the response of a rejection: the hook by which a layer speaks the host's own error format.
 ///
 /// Any `Fn(&Rejection) -> Response<B>` is one. [`Rejection::headers`] are added to its response where
-/// it has not set them itself, so that the challenge cannot be forgotten.
+/// it has not set them itself, so that the challenge cannot be forgotten. A redirect or an error of another
+/// status stays; in the place of a 1xx or 2xx, which would pass for what was asked for, the response gets
+/// [`Rejection::status`], and the log an error. A `Cache-Control` by which a shared cache could store the
+/// response is made private.
 ///
 /// The closure names the type of its argument. In an axum app, `B` is axum's `Body`:
 ///
@@ -287,12 +332,6 @@ impl<B: From<String>> Reject<B> for ProblemDetails {
 
 impl<B, F: Fn(&Rejection) -> Response<B>> Reject<B> for F {
     fn reject(&self, rejection: &Rejection) -> Response<B> {
-        let mut response = self(rejection);
-        for (name, value) in &rejection.headers() {
-            if !response.headers().contains_key(name) {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
-        response
+        self(rejection)
     }
 }

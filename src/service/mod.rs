@@ -42,7 +42,7 @@ mod validators;
 
 pub use self::builder::TokenServiceBuilder;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
-pub use self::http::cookie::SameSite;
+pub use self::http::cookie::{SameSite, SessionCookie};
 pub use self::http::exchange::ExchangeLayer;
 pub use self::http::issue::{Issue, IssueLayer};
 pub use self::issue::{Grant, IssuedToken};

@@ -45,8 +45,8 @@ impl Validators<'_> {
             .max_token_lifetime(policy.longest_token_lifetime())
             .token_cache_bytes(policy.token_cache_bytes / caches)
             .trailing_wildcards(policy.trailing_wildcards)
-            .organization_required(policy.organization_required)
-            .trusted_proxies(policy.trusted_proxies.clone());
+            .organization_required(policy.organization_required);
+        builder.trusted_proxies = policy.trusted_proxies.clone();
         for audience in self.audiences {
             builder = builder.audience(audience);
         }

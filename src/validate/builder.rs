@@ -9,7 +9,7 @@ use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
 use crate::validate::issuers::{IssuerSettings, TrustedIssuers};
-use crate::validate::proxies::TrustedProxies;
+use crate::validate::proxies::ProxySetting;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
 
@@ -38,7 +38,7 @@ pub struct ValidatorBuilder {
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
-    trusted_proxies: Vec<String>,
+    pub(crate) trusted_proxies: ProxySetting,
     pub(crate) trusted_issuers: Vec<Arc<dyn IssuerSettings>>,
 }
 
@@ -125,7 +125,14 @@ impl ValidatorBuilder {
         mut self,
         networks: impl IntoIterator<Item = T>,
     ) -> Self {
-        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
+        self.trusted_proxies = ProxySetting::networks(networks);
+        self
+    }
+
+    /// Believes `X-Forwarded-For` whoever writes it, so that every client chooses the address that the
+    /// audit log has for it.
+    pub fn dangerous_trust_any_proxy(mut self) -> Self {
+        self.trusted_proxies = ProxySetting::Any;
         self
     }
 
@@ -135,7 +142,7 @@ impl ValidatorBuilder {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
     /// are missing or blank, the leeway is above 300 seconds, an algorithm is allowed that no key
-    /// is for, or a trusted proxy is no network.
+    /// is for, a trusted proxy is no network, or all addresses are one.
     pub fn build(self) -> Result<Validator, Error> {
         let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
         let issuer = issuer.ok_or_else(|| Error::configuration("an issuer has to be given"))?;
@@ -175,7 +182,7 @@ impl ValidatorBuilder {
                 clock,
                 revocations: self.revocations,
                 subjects: self.subjects,
-                trusted_proxies: TrustedProxies::parse(&self.trusted_proxies)?,
+                trusted_proxies: self.trusted_proxies.parse()?,
             }),
         })
     }

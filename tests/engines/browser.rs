@@ -53,11 +53,13 @@ impl Browser {
             "--disable-dev-shm-usage",
             &format!("--user-data-dir={}", data.display()),
         ];
+        // With cookies of third parties, as most browsers have them: tests are about who else stops them.
+        let preferences = json!({"profile.cookie_controls_mode": 0});
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "timeouts": {"implicit": PATIENCE_MS, "script": PATIENCE_MS, "pageLoad": PATIENCE_MS},
             "goog:loggingPrefs": {"browser": "ALL"},
-            "goog:chromeOptions": {"args": arguments},
+            "goog:chromeOptions": {"args": arguments, "prefs": preferences},
         }}});
         let begun = browser.call(Method::POST, "/session", &wanted).await;
         browser.session = begun["sessionId"].as_str().unwrap().to_owned();

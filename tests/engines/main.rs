@@ -2,6 +2,7 @@
 //! `scripts/servers` starts the engines, and `scripts/test` installs the rest.
 
 mod browser;
+mod browser_origins;
 mod cluster;
 mod customer_portal;
 mod durable_stores;

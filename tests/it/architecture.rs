@@ -58,6 +58,7 @@ const ORDER: &[&str] = &[
     "service",
     "service/trusted_issuers",
     "service/http/cookie",
+    "service/http/request_origin",
     "service/http/rejection",
     "service/http/exchange",
     "service/http/issue",

@@ -149,6 +149,7 @@ fn a_wrong_setting_is_one_line_and_exit_code_2() {
         ("COUNTERSIGN_SEALING_KEY", "c2hvcnQ=", "COUNTERSIGN_SEALING_KEY"),
         ("COUNTERSIGN_SEED", unknown_key, "admins"),
         ("COUNTERSIGN_ISSUER", " ", "COUNTERSIGN_ISSUER"),
+        ("COUNTERSIGN_TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0", "trusted proxies"),
     ] {
         let mut command = example("token_server");
         if name != "COUNTERSIGN_LISTEN" {

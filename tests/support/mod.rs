@@ -8,6 +8,7 @@ pub mod models;
 pub mod problems;
 pub mod programs;
 pub mod sessions;
+pub mod shared_cache;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -54,7 +54,7 @@ where
         let (mut parts, body) = request.into_parts();
         match self.rule.check(&mut parts) {
             Ok(()) => GuardFuture::let_through(self.inner.call(Request::from_parts(parts, body))),
-            Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
+            Err(rejection) => GuardFuture::rejected(rejection.respond_with(&self.reject)),
         }
     }
 }

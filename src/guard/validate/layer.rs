@@ -4,6 +4,7 @@ use tower_layer::Layer;
 
 use crate::guard::admission::{Admission, Kinds};
 use crate::guard::rejection::ProblemDetails;
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Validate;
 use crate::token::claims::SubjectType;
 use crate::validate::Validator;
@@ -16,13 +17,20 @@ pub struct ValidateLayer<R = ProblemDetails> {
     validator: Validator,
     required: bool,
     admission: Admission,
+    caching: ResponseCaching,
     reject: R,
 }
 
 impl ValidateLayer {
     /// Creates a layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
-        Self { validator, required: true, admission: Admission::ALL, reject: ProblemDetails }
+        Self {
+            validator,
+            required: true,
+            admission: Admission::ALL,
+            caching: ResponseCaching::AUTHORIZATION,
+            reject: ProblemDetails,
+        }
     }
 }
 
@@ -69,10 +77,18 @@ impl<R> ValidateLayer<R> {
         self
     }
 
+    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
+    /// `public`. For pages that are the same for everybody who may see them; see the
+    /// [module docs](crate::layers::validate#caches).
+    pub fn allow_public(mut self) -> Self {
+        self.caching = self.caching.allow_public();
+        self
+    }
+
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ValidateLayer<F> {
-        let Self { validator, required, admission, .. } = self;
-        ValidateLayer { validator, required, admission, reject }
+        let Self { validator, required, admission, caching, .. } = self;
+        ValidateLayer { validator, required, admission, caching, reject }
     }
 }
 
@@ -85,6 +101,7 @@ impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
             validator: self.validator.clone(),
             required: self.required,
             admission: self.admission.clone(),
+            caching: self.caching,
             reject: self.reject.clone(),
         }
     }

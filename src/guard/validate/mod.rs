@@ -6,6 +6,21 @@
 //!    somebody must not be served as nobody.
 //! 3. Good ones: the request passes with an `Arc<Validated>` in its extensions.
 //!
+//! # Caches
+//!
+//! What a handler returns to a caller who was validated is that caller's own, and no cache serves it to
+//! another (RFC 9111 §3):
+//!
+//! - Where the handler sets no `Cache-Control`, the layer adds `private, no-store`.
+//! - Where it sets one by which a shared cache may store the response, `public` and `s-maxage` go and
+//!   `private` comes to the front; fields that shared caches alone obey go as well (`CDN-Cache-Control`
+//!   and its like, RFC 9213; `Surrogate-Control`; `X-Accel-Expires`).
+//!   [`allow_public`](ValidateLayer::allow_public) leaves both as they are.
+//! - `Vary: Authorization` is added for anonymous callers, too (RFC 9110 §12.5.5): a cache that has stored
+//!   what they get must not serve it to somebody who brings a token.
+//!
+//! # Example
+//!
 //! ```
 //! # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 //! # async fn example() -> Result<(), countersign::Error> {

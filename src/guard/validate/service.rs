@@ -6,8 +6,10 @@ use tower_service::Service;
 
 use crate::guard::admission::Admission;
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
-use crate::guard::future::GuardFuture;
+use crate::guard::bearer::hide_credentials;
+use crate::guard::future::{GuardFuture, Marking};
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
 use crate::validate::Validator;
 
@@ -18,6 +20,7 @@ pub struct Validate<S, R = ProblemDetails> {
     pub(super) validator: Validator,
     pub(super) required: bool,
     pub(super) admission: Admission,
+    pub(super) caching: ResponseCaching,
     pub(super) reject: R,
 }
 
@@ -42,16 +45,21 @@ impl<S, R> Validate<S, R> {
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         match outcome {
-            Ok(()) => GuardFuture::let_through(self.inner.call(request)),
-            Err(rejection) => GuardFuture::rejected(self.reject.reject(&rejection)),
+            Ok(is_validated) => {
+                hide_credentials(request.headers_mut());
+                let marking = Marking { caching: self.caching, is_validated };
+                GuardFuture::let_through_and_mark(self.inner.call(request), marking)
+            }
+            Err(rejection) => GuardFuture::rejected(rejection.respond_with(&self.reject)),
         }
     }
 
+    /// Returns whether somebody was validated, and no anonymous request let through.
     fn authenticate(
         &self,
         headers: &HeaderMap,
         extensions: &mut Extensions,
-    ) -> Result<(), Rejection> {
+    ) -> Result<bool, Rejection> {
         let validator = &self.validator;
         let realm = validator.issuer();
         let authenticator = Authenticator { validator, headers, extensions: &*extensions };
@@ -62,15 +70,17 @@ impl<S, R> Validate<S, R> {
         };
         let authenticated = authenticated.map_err(|reason| Rejection::new(reason, realm))?;
         self.admission.check(authenticated.as_deref(), extensions)?;
-        match authenticated {
+        let is_validated = match authenticated {
             Some(validated) => {
                 extensions.insert(validated);
+                true
             }
             None => {
                 extensions.insert(Anonymous { realm: realm.into() });
+                false
             }
-        }
-        Ok(())
+        };
+        Ok(is_validated)
     }
 }
 

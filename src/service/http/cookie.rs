@@ -1,13 +1,153 @@
 //! Cookies (RFC 6265): reading one, and writing one that scripts and other sites do not get.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// The cookie that an authentication token or a JWT travels in, unless another is named. The
-/// prefix makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
-pub(super) const DEFAULT_COOKIE: &str = "__Host-session";
+use crate::error::Error;
+
+/// The cookie that an authentication token or a JWT travels in: `__Host-session` with
+/// `Path=/; HttpOnly; Secure; SameSite=Lax`, unless told otherwise. Scripts do not read it, and plain HTTP
+/// does not carry it.
+///
+/// ```
+/// use countersign::{SameSite, SessionCookie};
+///
+/// let cookie = SessionCookie::new("__Host-shop")?.same_site(SameSite::Strict);
+/// // At log-out, beside revoking what is in it:
+/// let header = (http::header::SET_COOKIE, cookie.removal());
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookie {
+    name: Arc<str>,
+    same_site: SameSite,
+}
+
+/// With it, browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
+const HOST_PREFIX: &str = "__Host-";
+
+impl Default for SessionCookie {
+    fn default() -> Self {
+        Self { name: "__Host-session".into(), same_site: SameSite::default() }
+    }
+}
+
+impl SessionCookie {
+    /// Creates a cookie of another name, which begins with `__Host-`: so no subdomain can set one of that
+    /// name for this host.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name has no such prefix,
+    /// or is no token (RFC 6265 §4.1.1).
+    pub fn new(name: &str) -> Result<Self, Error> {
+        match name.strip_prefix(HOST_PREFIX) {
+            Some(rest) if !rest.is_empty() => Self::dangerous_without_prefix(name),
+            _ => Err(Error::configuration(format!(
+                "the name of the cookie has to begin with {HOST_PREFIX}, and {name:?} does not"
+            ))),
+        }
+    }
+
+    /// Creates a cookie whose name has no prefix. Whoever has a subdomain, or a plain HTTP connection to
+    /// one, can then set it for this host, and have a user act in an account of the attacker's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
+    /// §4.1.1).
+    pub fn dangerous_without_prefix(name: &str) -> Result<Self, Error> {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            let problem = format!("the name of the cookie, {name:?}, is no token (RFC 6265)");
+            return Err(Error::configuration(problem));
+        }
+        Ok(Self { name: name.into(), same_site: SameSite::default() })
+    }
+
+    /// Which requests of other sites carry it; see [`SameSite`].
+    #[must_use]
+    pub fn same_site(self, same_site: SameSite) -> Self {
+        Self { same_site, ..self }
+    }
+
+    /// Returns the `Set-Cookie` that removes it from a browser, with the attributes that it was set with.
+    /// Somebody may hold a copy of what is in it: revoke that, too.
+    #[must_use]
+    pub fn removal(&self) -> HeaderValue {
+        // A name that was checked fits.
+        self.set("", Duration::ZERO).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// Returns the `Set-Cookie` that sets it; nothing, where the value does not fit into a header.
+    pub(super) fn set(&self, value: &str, max_age: Duration) -> Option<HeaderValue> {
+        let Self { name, same_site } = self;
+        let same_site = match same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        let seconds = max_age.as_secs();
+        let cookie = format!(
+            "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}"
+        );
+        let mut header = HeaderValue::from_str(&cookie).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// Finds what a request says of it.
+    pub(super) fn find<'a>(&self, headers: &'a HeaderMap) -> Cookie<'a> {
+        let mut found = Cookie::Absent;
+        for value in headers.get_all(COOKIE) {
+            for pair in pairs(value) {
+                let Some(value) = self.value_of(pair) else { continue };
+                let Ok(value) = std::str::from_utf8(value) else { return Cookie::Ambiguous };
+                found = match found {
+                    Cookie::Absent => Cookie::Value(value),
+                    Cookie::Value(known) if known == value => Cookie::Value(known),
+                    _ => return Cookie::Ambiguous,
+                };
+            }
+        }
+        found
+    }
+
+    /// Removes it from a request, and leaves all others as they are.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+        let is_in = |value| pairs(value).any(|pair| self.value_of(pair).is_some());
+        if !headers.get_all(COOKIE).iter().any(is_in) {
+            return;
+        }
+        let without = |value: &HeaderValue| {
+            let mut others: Vec<_> = pairs(value).collect();
+            others.retain(|pair| self.value_of(pair).is_none());
+            let others = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+            others.filter(|value| !value.is_empty())
+        };
+        let kept: Vec<_> = headers.get_all(COOKIE).iter().filter_map(without).collect();
+        headers.remove(COOKIE);
+        for value in kept {
+            headers.append(COOKIE, value);
+        }
+    }
+
+    /// The value in a pair of this name.
+    fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
+        pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")
+    }
+}
+
+/// The pairs of a `Cookie` header (RFC 6265 §5.4). Bytes, not text: another cookie of the site may hold
+/// what is no ASCII. And no blanks but ASCII's are trimmed, since the others would let a name through that
+/// only looks like ours.
+fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
+}
 
 /// What a request's cookies say.
 pub(super) enum Cookie<'a> {
@@ -15,33 +155,6 @@ pub(super) enum Cookie<'a> {
     Value(&'a str),
     /// Two of one name, and two opinions about who is asking; or one that is no text.
     Ambiguous,
-}
-
-pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Cookie<'a> {
-    let mut found = Cookie::Absent;
-    // Bytes, not text: another cookie of the site may hold what is no ASCII. And no blanks but
-    // ASCII's are trimmed, since the others would let a name through that only looks like ours.
-    let pairs = headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .map(<[u8]>::trim_ascii)
-        .filter_map(|pair| {
-            let end = pair.iter().position(|byte| *byte == b'=')?;
-            Some((pair.get(..end)?, pair.get(end + 1..)?))
-        });
-    for (key, value) in pairs {
-        if key != name.as_bytes() {
-            continue;
-        }
-        let Ok(value) = std::str::from_utf8(value) else { return Cookie::Ambiguous };
-        found = match found {
-            Cookie::Absent => Cookie::Value(value),
-            Cookie::Value(known) if known == value => Cookie::Value(known),
-            _ => return Cookie::Ambiguous,
-        };
-    }
-    found
 }
 
 /// Whether other sites' requests carry a cookie (RFC 6265bis §4.1.2.7).
@@ -53,29 +166,8 @@ pub enum SameSite {
     /// Only when a link leads here.
     #[default]
     Lax,
-    /// Always. Requests forged by other sites are the host's to tell from real ones.
+    /// Always. The layers' own rule of origins holds all the same.
     None,
-}
-
-/// A `Set-Cookie` that scripts cannot read and plain HTTP does not carry.
-pub(super) fn set_cookie(
-    name: &str,
-    value: &str,
-    max_age: Duration,
-    same_site: SameSite,
-) -> Option<HeaderValue> {
-    let same_site = match same_site {
-        SameSite::Strict => "Strict",
-        SameSite::Lax => "Lax",
-        SameSite::None => "None",
-    };
-    let seconds = max_age.as_secs();
-    let cookie = format!(
-        "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}"
-    );
-    let mut header = HeaderValue::from_str(&cookie).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }
 
 #[cfg(test)]
@@ -87,7 +179,7 @@ mod tests {
         let read = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(COOKIE, HeaderValue::from_bytes(text.as_bytes()).unwrap());
-            match find(&headers, "s") {
+            match SessionCookie::dangerous_without_prefix("s").unwrap().find(&headers) {
                 Cookie::Absent => "absent".to_owned(),
                 Cookie::Value(value) => value.to_owned(),
                 Cookie::Ambiguous => "ambiguous".to_owned(),
@@ -99,5 +191,27 @@ mod tests {
         assert_eq!(read("s=1; s=2"), "ambiguous");
         assert_eq!(read("name=é; s=1"), "1");
         assert_eq!(read("\u{a0}s=1"), "absent");
+    }
+
+    #[test]
+    fn a_name_is_a_token_and_begins_with_the_prefix_unless_a_host_takes_the_risk() {
+        assert!(SessionCookie::new("__Host-shop").is_ok());
+        for name in ["shop", "__Host-", "__host-shop", "__Secure-shop", " __Host-shop"] {
+            let error = SessionCookie::new(name).unwrap_err();
+            assert!(error.message().contains("__Host-"), "{error}");
+        }
+        assert!(SessionCookie::dangerous_without_prefix("shop").is_ok());
+        for name in ["", "a b", "a=b", "a;b", "a\r\nb", "\u{fc}"] {
+            assert!(SessionCookie::dangerous_without_prefix(name).is_err(), "{name:?}");
+            assert!(SessionCookie::new(&format!("__Host-{name}")).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_removed_with_the_attributes_that_it_was_set_with() {
+        let cookie = SessionCookie::default().same_site(SameSite::Strict);
+        let set = cookie.set("token", Duration::from_secs(60)).unwrap();
+        let set = set.to_str().unwrap().replace("=token", "=").replace("=60", "=0");
+        assert_eq!(cookie.removal(), set);
     }
 }

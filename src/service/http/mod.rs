@@ -5,5 +5,6 @@ pub mod exchange;
 pub mod issue;
 mod layers;
 mod rejection;
+mod request_origin;
 #[cfg(feature = "router")]
 mod routes;

@@ -19,6 +19,7 @@ use crate::service::model::secret::SecretOperation;
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
+use crate::validate::proxies::ProxySetting;
 
 pub(in crate::service) use self::limits::expiry_fault;
 pub use self::rotation_schedule::RotationSchedule;
@@ -93,7 +94,7 @@ pub struct Policy {
     pub(crate) throttle_one_time_passwords_sent: ThrottleLimit,
     pub(crate) throttle_secret_access: ThrottleLimit,
     pub(crate) throttle_max_keys: usize,
-    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) trusted_proxies: ProxySetting,
     pub(crate) audit_shows_subjects: bool,
     pub(crate) housekeeping_interval: Duration,
     pub(crate) max_revocation_staleness: Duration,
@@ -183,7 +184,7 @@ impl Default for Policy {
             throttle_one_time_passwords_sent: ThrottleLimit::new(10, HOUR).delays(MINUTE, HOUR),
             throttle_secret_access: ThrottleLimit::new(1_000, HOUR),
             throttle_max_keys: 100_000,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: ProxySetting::default(),
             audit_shows_subjects: false,
             housekeeping_interval: MINUTE,
             max_revocation_staleness: MINUTE,

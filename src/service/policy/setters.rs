@@ -10,6 +10,7 @@ use crate::service::model::password::{Password, PasswordCost};
 use crate::service::model::secret::SecretOperation;
 use crate::service::policy::{Policy, RotationSchedule, Rule, ThrottleLimit};
 use crate::token::claims::Validated;
+use crate::validate::proxies::ProxySetting;
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
@@ -290,12 +291,20 @@ impl Policy {
 
     /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
     /// What these say in `X-Forwarded-For` is taken for a client's address, and from anybody else it
-    /// is not. Behind a proxy that is not named here, all clients count as one address.
+    /// is not. Behind a proxy that is not named here, all clients count as one address. All addresses
+    /// together, such as `0.0.0.0/0`, are an error when the service is built.
     pub fn trusted_proxies<T: Into<String>>(
         mut self,
         networks: impl IntoIterator<Item = T>,
     ) -> Self {
-        self.trusted_proxies = networks.into_iter().map(Into::into).collect();
+        self.trusted_proxies = ProxySetting::networks(networks);
+        self
+    }
+
+    /// Believes `X-Forwarded-For` whoever writes it. Every client then chooses its own address: no
+    /// guesses are counted by address, and those of others can be made to count against anybody's.
+    pub fn dangerous_trust_any_proxy(mut self) -> Self {
+        self.trusted_proxies = ProxySetting::Any;
         self
     }
 

@@ -339,10 +339,11 @@ mod tests {
             let is_named = list.entries().iter().any(|entry| entry.names("GetIt"));
             let allowed = |value| list.allows_by_name(BY_NAME, "GetIt", &[("a", value)]);
             assert!(is_named || !allowed("1"), "{list:?}");
-            assert_eq!(list.first_beyond_within(None, BY_NAME, &[list.clone()]), None);
+            assert_eq!(list.first_beyond_within(None, BY_NAME, std::slice::from_ref(&list)), None);
             for asked in &entries {
                 let asked = acl(&json!([asked]));
-                let is_given = asked.first_beyond_within(None, BY_NAME, &[list.clone()]).is_none();
+                let is_given =
+                    asked.first_beyond_within(None, BY_NAME, std::slice::from_ref(&list)).is_none();
                 assert!(!is_given || asked.narrows(&list));
                 for value in ["1", "2", "3"] {
                     let given = asked.allows_by_name(BY_NAME, "GetIt", &[("a", value)]);

@@ -96,6 +96,19 @@
 //! |---|---|
 //! | a method that is added behind a `route_layer` | `attacks::routers::a_demand_in_the_signature_holds_for_every_method_and_mount`, `attacks::routers::what_is_open_is_found_by_a_test_of_the_host` |
 //! | what a layer checks and a handler uses | `attacks::routers::a_handler_finds_what_the_layer_has_checked` |
+//! | caches and browsers | test |
+//! |---|---|
+//! | a shared cache in front of a cookie | `attacks::caches::a_shared_cache_in_front_serves_nobody_the_page_of_another_user`, `attacks::caches::whatever_a_handler_says_of_caches_no_shared_one_stores_what_a_validated_caller_got` |
+//! | the back button after a log-out | `attacks::caches::no_history_of_a_browser_keeps_a_page_that_says_nothing_of_caches` |
+//! | another origin's form, fetch or WebSocket, same-site subdomains among them | `attacks::browsers::a_cookie_with_an_unsafe_request_or_an_upgrade_counts_for_the_apps_own_pages_alone`; in Chromium, `browser_origins::pages_of_other_origins_get_nothing_with_the_users_cookie` |
+//! | login CSRF, and log-out by another site | `attacks::browsers::another_site_logs_nobody_in_as_somebody_else`, `attacks::browsers::a_log_out_revokes_the_token_and_removes_the_cookie_and_no_other_site_can_do_it` |
+//! | a cookie tossed from a subdomain | `service::http::cookie::tests::a_name_is_a_token_and_begins_with_the_prefix_unless_a_host_takes_the_risk` |
+//!
+//! | layers as hosts write them | test |
+//! |---|---|
+//! | a rejection hook that answers 200 | `attacks::layers::no_hook_turns_a_rejection_into_a_success`, `attacks::layers::no_hook_switches_protocols_with_a_rejected_request` |
+//! | handlers and upstreams that print or keep credentials | `attacks::layers::what_handlers_print_of_a_request_holds_no_credentials`, `attacks::layers::the_cookie_alone_is_stripped_and_all_others_stay_in_their_order` |
+//! | all addresses as trusted proxies | `attacks::layers::all_addresses_are_no_trusted_proxies_unless_a_host_takes_the_risk`, `validate::proxies::tests::all_addresses_are_no_trusted_proxies_however_they_are_written` |
 //!
 //! | load, faults and leaks | test |
 //! |---|---|
@@ -106,10 +119,13 @@
 //! | `kill -9` at any moment | `nodes::over_postgres_a_session_is_exchanged_once_though_nodes_are_killed`, and over the other stores |
 //! | secrets in logs, spans, metrics, `Debug` and stores | `observability::no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_driven`, `redaction::secrets_and_keys_are_redacted` |
 
+mod browsers;
+mod caches;
 mod custom_claims;
 mod exchange;
 mod guessing;
 mod input;
+mod layers;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;

@@ -5,7 +5,7 @@ use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
-    Rejection, RequestContext, SubjectType,
+    Rejection, RequestContext, SessionCookie, SubjectType,
 };
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Response, StatusCode};
@@ -19,6 +19,11 @@ use crate::layers::{
     request_with, session, user_token, whoami,
 };
 use crate::support::{Answer, Fixture, ISSUER, START, Server};
+
+/// A cookie whose name has no prefix.
+fn shop() -> SessionCookie {
+    SessionCookie::dangerous_without_prefix("shop").unwrap()
+}
 
 async fn exchanging(fixture: &Fixture) -> Server {
     let app = axum_whoami().merge(extracting_below("/extract"));
@@ -311,7 +316,7 @@ async fn a_bearer_token_goes_before_a_cookie() {
 #[tokio::test]
 async fn the_cookie_may_have_another_name() {
     let fixture = Fixture::new();
-    let layer = fixture.tokens.exchange_layer().cookie("shop");
+    let layer = fixture.tokens.exchange_layer().cookie(shop());
     let server = Server::start(axum_whoami().layer(layer)).await;
     let token = session(&fixture).await;
     ask(&server, "/", &[(COOKIE, &format!("shop={token}"))]).await.expect(200);
@@ -358,7 +363,7 @@ async fn a_hook_shapes_the_rejections_of_an_exchange_layer() {
         *response.status_mut() = rejection.status();
         response
     };
-    let layer = fixture.tokens.exchange_layer().cookie("shop").reject_with(hook);
+    let layer = fixture.tokens.exchange_layer().cookie(shop()).reject_with(hook);
     let service = layer.layer(service_fn(whoami::<String>));
     let (name, value) = bearer("unknown");
     for (headers, reason) in [

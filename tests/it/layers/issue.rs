@@ -4,8 +4,8 @@ use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::post;
 use countersign::{
-    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, Rejection, SameSite, SubjectType,
-    TokenService,
+    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, Rejection, SameSite, SessionCookie,
+    SubjectType, TokenService,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -108,7 +108,8 @@ async fn what_a_handler_grants_becomes_a_cookie_that_scripts_and_plain_http_do_n
     for (same_site, written) in
         [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")]
     {
-        let layer = fixture.tokens.issue_layer().as_cookie_named("shop", same_site);
+        let shop = SessionCookie::dangerous_without_prefix("shop").unwrap().same_site(same_site);
+        let layer = fixture.tokens.issue_layer().as_session_cookie(shop);
         let server = Server::start(issuing().layer(layer)).await;
         let (name, attributes) = cookie(&post_to(&server, "/login").await.expect(204));
         assert_eq!(name, "shop");

@@ -138,8 +138,10 @@ fn issuing() -> Router {
         .route("/other", post(async || (StatusCode::ACCEPTED, [("x-a", "b")], "not a token")))
 }
 
+/// Posts as a page of the app's own does.
 async fn post_to(server: &Server, path: &str) -> Answer {
-    server.post_text(path, None, None, "").await
+    let request = Request::post(path).header("sec-fetch-site", "same-origin");
+    server.send(request.body("").unwrap()).await
 }
 
 async fn session(fixture: &Fixture) -> String {

@@ -2,32 +2,38 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use crate::error::Error;
 use crate::guard::admission::{Admission, Kinds};
 use crate::guard::rejection::ProblemDetails;
+use crate::guard::response_caching::ResponseCaching;
 use crate::service::TokenService;
-use crate::service::http::cookie::DEFAULT_COOKIE;
+use crate::service::http::cookie::SessionCookie;
 use crate::service::http::exchange::Exchange;
+use crate::service::http::request_origin::OriginRule;
 use crate::token::claims::SubjectType;
 
 /// Mounts [`Exchange`] on a service: authentication tokens become JWTs on their way in. See the
 /// [module docs](crate::layers::exchange).
 ///
 /// ```
-/// # fn example(tokens: countersign::TokenService) {
+/// # fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
 /// use axum::{Router, routing::get};
+/// use countersign::SessionCookie;
 ///
-/// let app: Router = Router::new()
-///     .route("/session", get(|| async { "hello" }))
-///     .layer(tokens.exchange_layer().cookie("__Host-shop"));
-/// # }
+/// let layer = tokens.exchange_layer().cookie(SessionCookie::new("__Host-shop")?);
+/// let app: Router = Router::new().route("/session", get(|| async { "hello" })).layer(layer);
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ExchangeLayer<R = ProblemDetails> {
     tokens: TokenService,
-    cookie: Arc<str>,
+    cookie: SessionCookie,
+    origins: OriginRule,
+    strips_cookie: bool,
     required: bool,
     admission: Admission,
+    caching: ResponseCaching,
     reject: R,
 }
 
@@ -35,16 +41,51 @@ impl ExchangeLayer {
     /// Creates a layer that reads the cookie `__Host-session` and rejects requests without
     /// credentials.
     pub fn new(tokens: TokenService) -> Self {
-        let cookie = DEFAULT_COOKIE.into();
         let admission = Admission { kinds: Kinds::of([SubjectType::Customer]), ..Admission::ALL };
-        Self { tokens, cookie, required: true, admission, reject: ProblemDetails }
+        Self {
+            tokens,
+            cookie: SessionCookie::default(),
+            origins: OriginRule::default(),
+            strips_cookie: false,
+            required: true,
+            admission,
+            caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
+            reject: ProblemDetails,
+        }
     }
 }
 
 impl<R> ExchangeLayer<R> {
-    /// The name of the cookie; `__Host-session` unless told.
-    pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.cookie = name.into();
+    /// The cookie that is read; `__Host-session` unless told.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        self.cookie = cookie;
+        self
+    }
+
+    /// Removes the cookie from requests that are let through, so that handlers and upstreams get nothing
+    /// that lives longer than the JWT. Other cookies stay, in their order.
+    pub fn strip_cookie(mut self) -> Self {
+        self.strips_cookie = true;
+        self
+    }
+
+    /// Has cookies count for requests of pages of this origin, where the browser does not say by
+    /// `Sec-Fetch-Site` what site a request comes from: older ones do not, and Chromium does not of
+    /// WebSockets. It is the app's own origin, as browsers see it: `https://app.example.com`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// write it: a scheme, a host in small letters, and a port where it is not the scheme's own.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
+        self.origins = self.origins.allow(origin)?;
+        Ok(self)
+    }
+
+    /// Has cookies count for requests of whatever site. Any page that a user visits can then act in
+    /// their name, and read what comes over a WebSocket, unless the host tells such requests itself.
+    pub fn dangerous_accept_any_origin(mut self) -> Self {
+        self.origins = self.origins.accept_any();
         self
     }
 
@@ -69,10 +110,28 @@ impl<R> ExchangeLayer<R> {
         self
     }
 
+    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
+    /// `public`. For pages that are the same for everybody who may see them; see
+    /// [`validate`](crate::layers::validate#caches).
+    pub fn allow_public(mut self) -> Self {
+        self.caching = self.caching.allow_public();
+        self
+    }
+
     /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
-        let Self { tokens, cookie, required, admission, .. } = self;
-        ExchangeLayer { tokens, cookie, required, admission, reject }
+        let Self { tokens, cookie, origins, strips_cookie, required, admission, caching, .. } =
+            self;
+        ExchangeLayer {
+            tokens,
+            cookie,
+            origins,
+            strips_cookie,
+            required,
+            admission,
+            caching,
+            reject,
+        }
     }
 }
 
@@ -83,9 +142,12 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
         Exchange {
             inner,
             tokens: self.tokens.clone(),
-            cookie: Arc::clone(&self.cookie),
+            cookie: self.cookie.clone(),
+            origins: self.origins.clone(),
+            strips_cookie: self.strips_cookie,
             required: self.required,
             admission: self.admission.clone(),
+            caching: self.caching,
             reject: self.reject.clone(),
         }
     }

@@ -12,8 +12,43 @@
 //! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the
 //!    route first.
 //!
-//! A cookie comes along with forged requests, too. `SameSite` keeps most of them away; a host that
-//! sets it to `None` has to tell forged requests from real ones itself.
+//! Behind it, `Authorization` and `Cookie` are marked sensitive, which `Debug` does not print, and
+//! [`strip_cookie`](ExchangeLayer::strip_cookie) has the cookie go no further.
+//!
+//! Responses are marked for caches as by [`validate`](crate::layers::validate#caches), and vary by
+//! `Cookie`, too: a cookie keeps no shared cache from storing what a user got.
+//!
+//! # Requests of other sites
+//!
+//! Browsers send a cookie along with what pages of other sites ask for, subdomains and other ports among
+//! them, which `SameSite` does not keep away. So with an unsafe method (all but GET, HEAD, OPTIONS and
+//! TRACE) and for an upgrade, as to a WebSocket, a cookie counts only:
+//!
+//! - with `Sec-Fetch-Site: same-origin`, or `none`, which is the user's own doing;
+//! - without that header, with an `Origin` that the layer [allows](ExchangeLayer::allow_origin).
+//!
+//! Otherwise the request is a 403 ([`CrossOrigin`](crate::RejectionReason::CrossOrigin)), or anonymous
+//! where the layer is optional. A bearer token counts in any case, since no browser adds one by itself.
+//! What is not a browser says `Sec-Fetch-Site: same-origin`, or sends a bearer token. GET must change
+//! nothing.
+//!
+//! ```
+//! # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+//! # async fn example(tokens: countersign::TokenService) {
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! let hello = service_fn(|_: Request<String>| {
+//!     std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(String::new())))
+//! });
+//! let forged = Request::post("/transfer")
+//!     .header("cookie", "__Host-session=the-token")
+//!     .header("sec-fetch-site", "cross-site")
+//!     .body(String::new());
+//! let Ok(rejected) = tokens.exchange_layer().layer(hello).oneshot(forged.unwrap()).await;
+//! assert_eq!(rejected.status(), StatusCode::FORBIDDEN);
+//! # }
+//! ```
 
 mod layer;
 mod service;

@@ -11,12 +11,14 @@ use tower_service::Service;
 use crate::audit::{self, Attempt, Operation};
 use crate::guard::admission::Admission;
 use crate::guard::authenticate::Authenticator;
-use crate::guard::bearer::{Credentials, credentials, token};
+use crate::guard::bearer::{Credentials, credentials, hide_credentials, token};
 use crate::guard::client_address::client_address;
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
+use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Anonymous;
 use crate::service::TokenService;
-use crate::service::http::cookie::{Cookie, find};
+use crate::service::http::cookie::{Cookie, SessionCookie};
+use crate::service::http::request_origin::OriginRule;
 use crate::service::model::session::AuthenticationToken;
 use crate::token::claims::Validated;
 
@@ -25,9 +27,12 @@ use crate::token::claims::Validated;
 pub struct Exchange<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
-    pub(super) cookie: Arc<str>,
+    pub(super) cookie: SessionCookie,
+    pub(super) origins: OriginRule,
+    pub(super) strips_cookie: bool,
     pub(super) required: bool,
     pub(super) admission: Admission,
+    pub(super) caching: ResponseCaching,
     pub(super) reject: R,
 }
 
@@ -52,19 +57,23 @@ impl<S, R> Exchange<S, R> {
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
             || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials));
+        let nothing = |reason| match self.required {
+            true => Err(authenticator.audit_rejection(reason)),
+            false => Ok(Presented::Nothing),
+        };
         let text = match credentials(headers) {
             Credentials::Malformed => return malformed(),
             Credentials::Bearer(bytes) => match token(bytes) {
                 Some(token) => token,
                 None => return malformed(),
             },
-            Credentials::Absent => match find(headers, &self.cookie) {
+            Credentials::Absent => match self.cookie.find(headers) {
+                Cookie::Absent => return nothing(RejectionReason::MissingCredentials),
+                _ if !self.origins.accepts(request) => {
+                    return nothing(RejectionReason::CrossOrigin);
+                }
                 Cookie::Ambiguous => return malformed(),
                 Cookie::Value(value) => value,
-                Cookie::Absent if self.required => {
-                    return Err(authenticator.audit_rejection(RejectionReason::MissingCredentials));
-                }
-                Cookie::Absent => return Ok(Presented::Nothing),
             },
         };
         // An authentication token is base64url, which has no dots.
@@ -147,6 +156,7 @@ where
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
         let admission = self.admission.clone();
+        let (caching, stripped) = (self.caching, self.strips_cookie.then(|| self.cookie.clone()));
         Box::pin(async move {
             let outcome = match presented {
                 Ok(presented) => authenticator.authenticate(presented).await,
@@ -156,18 +166,26 @@ where
                 let caller = authenticated.as_ref().map(|found| &*found.validated);
                 admission.check(caller, request.extensions_mut()).map(|()| authenticated)
             });
-            match outcome {
+            let is_validated = match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
                     request.extensions_mut().insert(validated);
                     request.headers_mut().insert(AUTHORIZATION, authorization);
+                    true
                 }
                 Ok(None) => {
                     let realm = authenticator.tokens.issuer().into();
                     request.extensions_mut().insert(Anonymous { realm });
+                    false
                 }
-                Err(rejection) => return Ok(reject.reject(&rejection)),
+                Err(rejection) => return Ok(rejection.respond_with(&reject)),
+            };
+            if let Some(cookie) = stripped {
+                cookie.strip(request.headers_mut());
             }
-            inner.call(request).await
+            hide_credentials(request.headers_mut());
+            let mut response = inner.call(request).await?;
+            caching.mark(is_validated, response.headers_mut());
+            Ok(response)
         })
     }
 }

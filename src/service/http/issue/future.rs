@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,28 +11,29 @@ use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 use serde_json::json;
 
+use crate::audit::{self, Attempt, Operation};
 use crate::error::{Error, ErrorKind};
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
-use crate::service::http::cookie::set_cookie;
+use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::PendingIssue;
 use crate::service::{IssuedToken, TokenService};
+
+/// A request of another origin, for which no cookie is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CrossOrigin {
+    pub(super) address: Option<IpAddr>,
+}
 
 pin_project! {
     /// The response of an [`IssueService`](super::IssueService).
     #[derive(Debug)]
     pub struct IssueFuture<F, R = ProblemDetails> {
         #[pin]
-        inner: F,
-        tokens: TokenService,
-        delivery: Delivery,
-        reject: R,
-    }
-}
-
-impl<F, R> IssueFuture<F, R> {
-    pub(super) fn new(inner: F, tokens: TokenService, delivery: Delivery, reject: R) -> Self {
-        Self { inner, tokens, delivery, reject }
+        pub(super) inner: F,
+        pub(super) tokens: TokenService,
+        pub(super) delivery: Delivery,
+        pub(super) cross_origin: Option<CrossOrigin>,
+        pub(super) reject: R,
     }
 }
 
@@ -49,13 +51,22 @@ where
         let Some(pending) = response.extensions_mut().remove::<PendingIssue>() else {
             return Poll::Ready(Ok(response));
         };
+        if let Some(CrossOrigin { address }) = *this.cross_origin {
+            let attempt = Attempt { address, ..Attempt::new(Operation::ISSUE_TOKEN) };
+            let subjects = this.tokens.validator().subjects();
+            audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
+            let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
+            return Poll::Ready(Ok(rejection.respond_with(this.reject)));
+        }
         let issued = this.tokens.issue(pending.grant);
         let (head, _) = response.into_parts();
         let answered =
             issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(B::from),
-            Err(error) => this.reject.reject(&Rejection::of_error(&error, this.tokens.issuer())),
+            Err(error) => {
+                Rejection::of_error(&error, this.tokens.issuer()).respond_with(this.reject)
+            }
         }))
     }
 }
@@ -94,8 +105,8 @@ fn answer(
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        Delivery::Cookie { name, same_site } => {
-            let cookie = set_cookie(name, text, token.expires_in(), *same_site);
+        Delivery::Cookie(cookie) => {
+            let cookie = cookie.set(text, token.expires_in());
             headers.append(SET_COOKIE, cookie.ok_or_else(unfit)?);
         }
     }

@@ -1,12 +1,12 @@
-use std::sync::Arc;
-
 use http::HeaderName;
 use tower_layer::Layer;
 
+use crate::error::Error;
 use crate::guard::rejection::ProblemDetails;
 use crate::service::TokenService;
-use crate::service::http::cookie::{DEFAULT_COOKIE, SameSite};
+use crate::service::http::cookie::SessionCookie;
 use crate::service::http::issue::IssueService;
+use crate::service::http::request_origin::OriginRule;
 
 /// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
 /// in the response, in the place of its status and its body; its other headers stay. What cannot be
@@ -27,6 +27,7 @@ use crate::service::http::issue::IssueService;
 pub struct IssueLayer<R = ProblemDetails> {
     tokens: TokenService,
     delivery: Delivery,
+    origins: OriginRule,
     reject: R,
 }
 
@@ -35,14 +36,15 @@ pub struct IssueLayer<R = ProblemDetails> {
 pub(super) enum Delivery {
     Json,
     Header(HeaderName),
-    Cookie { name: Arc<str>, same_site: SameSite },
+    Cookie(SessionCookie),
 }
 
 impl IssueLayer {
     /// Returns a layer that sends tokens as JSON:
     /// `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
-        Self { tokens, delivery: Delivery::Json, reject: ProblemDetails }
+        let (delivery, origins) = (Delivery::Json, OriginRule::default());
+        Self { tokens, delivery, origins, reject: ProblemDetails }
     }
 }
 
@@ -55,19 +57,43 @@ impl<R> IssueLayer<R> {
 
     /// Sends tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
     /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
+    ///
+    /// A request that another origin had the browser send gets none, but a 403: another site must not
+    /// log a user in as somebody else.
     pub fn as_cookie(self) -> Self {
-        self.as_cookie_named(DEFAULT_COOKIE, SameSite::default())
+        self.as_session_cookie(SessionCookie::default())
     }
 
     /// [`as_cookie`](Self::as_cookie) of another name and reach.
-    pub fn as_cookie_named(mut self, name: impl Into<Arc<str>>, same_site: SameSite) -> Self {
-        self.delivery = Delivery::Cookie { name: name.into(), same_site };
+    pub fn as_session_cookie(mut self, cookie: SessionCookie) -> Self {
+        self.delivery = Delivery::Cookie(cookie);
+        self
+    }
+
+    /// Has pages of this origin log in, where the browser does not say by `Sec-Fetch-Site` what site
+    /// a request comes from. See [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// write it.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
+        self.origins = self.origins.allow(origin)?;
+        Ok(self)
+    }
+
+    /// Sends cookies to requests of whatever site. Any page that a user visits can then log them in as
+    /// somebody else, unless the host tells such requests itself: as by the `InResponseTo` of a SAML
+    /// response, which another site posts.
+    pub fn dangerous_accept_any_origin(mut self) -> Self {
+        self.origins = self.origins.accept_any();
         self
     }
 
     /// Shapes what is answered where a token cannot be issued; see [`Reject`](crate::Reject).
     pub fn reject_with<F>(self, reject: F) -> IssueLayer<F> {
-        IssueLayer { tokens: self.tokens, delivery: self.delivery, reject }
+        let Self { tokens, delivery, origins, .. } = self;
+        IssueLayer { tokens, delivery, origins, reject }
     }
 }
 
@@ -79,6 +105,7 @@ impl<S, R: Clone> Layer<S> for IssueLayer<R> {
             inner,
             tokens: self.tokens.clone(),
             delivery: self.delivery.clone(),
+            origins: self.origins.clone(),
             reject: self.reject.clone(),
         }
     }

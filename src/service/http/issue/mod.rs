@@ -4,6 +4,10 @@
 //! [`Issue`] with a [`Grant`](crate::Grant); the layer turns that into a signed token in the
 //! response, as JSON, a header or a cookie. Handlers need neither the keys nor the service.
 //!
+//! Where it is a cookie, a request of another origin gets none, by the rule of
+//! [`exchange`](crate::layers::exchange#requests-of-other-sites): another site must not log a user in
+//! as somebody else, whose account then has what the user enters. It is a 403, and nothing is issued.
+//!
 //! Where the layer was forgotten, such an answer is a 500, and a line in the log says so when it
 //! goes out.
 

@@ -3,10 +3,13 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use crate::guard::client_address::client_address;
 use crate::guard::rejection::{ProblemDetails, Reject};
 use crate::service::TokenService;
 use crate::service::http::issue::IssueFuture;
+use crate::service::http::issue::future::CrossOrigin;
 use crate::service::http::issue::layer::Delivery;
+use crate::service::http::request_origin::OriginRule;
 
 /// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers::issue).
 #[derive(Clone, Debug)]
@@ -14,6 +17,7 @@ pub struct IssueService<S, R = ProblemDetails> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
     pub(super) delivery: Delivery,
+    pub(super) origins: OriginRule,
     pub(super) reject: R,
 }
 
@@ -32,11 +36,19 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        IssueFuture::new(
-            self.inner.call(request),
-            self.tokens.clone(),
-            self.delivery.clone(),
-            self.reject.clone(),
-        )
+        // What it may have logged in is known once the handler has responded.
+        let sets_cookie = matches!(self.delivery, Delivery::Cookie(_));
+        let cross_origin = (sets_cookie && !self.origins.accepts(&request)).then(|| {
+            let proxies = self.tokens.validator().trusted_proxies();
+            let address = client_address(proxies, request.headers(), request.extensions());
+            CrossOrigin { address }
+        });
+        IssueFuture {
+            inner: self.inner.call(request),
+            tokens: self.tokens.clone(),
+            delivery: self.delivery.clone(),
+            cross_origin,
+            reject: self.reject.clone(),
+        }
     }
 }

@@ -1,0 +1,249 @@
+//! Keeps caches from serving the response of one caller to another (RFC 9111).
+
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// For what a handler has said nothing about: nobody stores it, the browser's history included.
+const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// What a layer writes into the responses of the requests that it lets through.
+///
+/// That a request has an `Authorization` keeps shared caches away (RFC 9111 §3.5), until a handler
+/// says `public`, `s-maxage` or `must-revalidate`; a cookie does not keep them away at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponseCaching {
+    /// The request headers that credentials are read from.
+    vary: &'static str,
+    allows_public: bool,
+}
+
+impl ResponseCaching {
+    pub(crate) const AUTHORIZATION: Self = Self::of("Authorization");
+    pub(crate) const AUTHORIZATION_OR_COOKIE: Self = Self::of("Authorization, Cookie");
+
+    const fn of(vary: &'static str) -> Self {
+        Self { vary, allows_public: false }
+    }
+
+    /// Leaves what handlers say of caches as it is.
+    pub(crate) fn allow_public(self) -> Self {
+        Self { allows_public: true, ..self }
+    }
+
+    /// Marks the response to a caller who was validated, or to an anonymous one.
+    pub(crate) fn mark(self, is_validated: bool, headers: &mut HeaderMap) {
+        self.vary(headers);
+        if is_validated && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, NOT_STORED);
+        }
+        if is_validated && !self.allows_public {
+            make_private(headers);
+        }
+    }
+
+    /// With other credentials, the response may be another one (RFC 9110 §12.5.5).
+    fn vary(self, headers: &mut HeaderMap) {
+        if !headers.contains_key(VARY) {
+            headers.insert(VARY, HeaderValue::from_static(self.vary));
+            return;
+        }
+        let named = joined(headers, &VARY).unwrap_or_else(|| "*".to_owned());
+        let names = |wanted: &str| {
+            named.split(',').map(str::trim).any(|name| name.eq_ignore_ascii_case(wanted))
+        };
+        if names("*") {
+            return;
+        }
+        let missing: Vec<_> = self.vary.split(", ").filter(|name| !names(name)).collect();
+        if !missing.is_empty() {
+            let merged = format!("{named}, {}", missing.join(", "));
+            // What was read from headers fits into one.
+            let merged = HeaderValue::try_from(merged);
+            headers.insert(VARY, merged.unwrap_or(HeaderValue::from_static("*")));
+        }
+    }
+}
+
+/// Has no shared cache store a response (RFC 9111 §3), where one could.
+pub(crate) fn make_private(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_for_shared_caches(name)).cloned() {
+        headers.remove(name);
+    }
+    let mut values = headers.get_all(CACHE_CONTROL).iter();
+    let (first, others) = (values.next(), values.next());
+    let is_private = match (first, others) {
+        (None, _) => true,
+        (Some(value), None) => value.to_str().is_ok_and(keeps_shared_caches_away),
+        _ => false,
+    };
+    if !is_private {
+        let private = joined(headers, &CACHE_CONTROL).and_then(|text| private_form(&text));
+        headers.insert(CACHE_CONTROL, private.unwrap_or(NOT_STORED));
+    }
+}
+
+/// Fields that shared caches alone obey, and before `Cache-Control`: targeted ones (RFC 9213), which
+/// are named like `CDN-Cache-Control`, and those that are older.
+fn is_for_shared_caches(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "x-accel-expires")
+}
+
+/// The value of a list, which several headers are, too (RFC 9110 §5.3); nothing, where it is no text.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values = headers.get_all(name).iter().map(HeaderValue::to_str);
+    Some(values.collect::<Result<Vec<_>, _>>().ok()?.join(", "))
+}
+
+/// The directives of a `Cache-Control` (RFC 9111 §5.2); commas within quotes part none.
+fn directives(text: &str) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text.split(move |character| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match character {
+            '\\' if is_quoted && !was_escaped => is_escaped = true,
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            ',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    });
+    parts.map(str::trim).filter(|directive| !directive.is_empty())
+}
+
+fn name_of(directive: &str) -> &str {
+    directive.split('=').next().unwrap_or_default().trim_end()
+}
+
+fn is_one_of(directive: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| name_of(directive).eq_ignore_ascii_case(name))
+}
+
+/// A `private` with an argument is about some fields alone (RFC 9111 §5.2.2.7).
+fn keeps_shared_caches_away(text: &str) -> bool {
+    let is_plain = |directive: &str| !directive.contains('=');
+    directives(text).any(|one| is_plain(one) && is_one_of(one, &["private", "no-store"]))
+        && !directives(text).any(|one| is_one_of(one, &["public", "s-maxage"]))
+}
+
+/// The same for browsers, and nothing for shared caches; nothing, where the quotes do not match.
+fn private_form(text: &str) -> Option<HeaderValue> {
+    let mut private = String::from("private");
+    for directive in directives(text) {
+        if directive.contains('"') && !directive.ends_with('"') {
+            return None;
+        }
+        if !is_one_of(directive, &["private", "public", "s-maxage"]) {
+            private.push_str(", ");
+            private.push_str(directive);
+        }
+    }
+    HeaderValue::try_from(private).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXCHANGE: ResponseCaching = ResponseCaching::AUTHORIZATION_OR_COOKIE;
+
+    #[track_caller]
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn assert_becomes(values: &[&str], expected: &str) {
+        let mut headers = headers(&CACHE_CONTROL, values);
+        EXCHANGE.mark(true, &mut headers);
+        let marked: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
+        assert_eq!(marked, [expected], "{values:?}");
+        EXCHANGE.mark(true, &mut headers);
+        assert_eq!(headers[CACHE_CONTROL], expected, "a second layer changes nothing");
+    }
+
+    #[test]
+    fn a_response_that_says_nothing_is_not_stored() {
+        assert_becomes(&[], "private, no-store");
+    }
+
+    #[test]
+    fn what_keeps_shared_caches_away_is_left_as_it_is() {
+        for value in ["private", "no-store", "Private, max-age=60", "max-age=0, NO-STORE"] {
+            assert_becomes(&[value], value);
+        }
+    }
+
+    #[test]
+    fn what_lets_a_shared_cache_store_is_made_private() {
+        for (value, expected) in [
+            ("public", "private"),
+            ("", "private"),
+            ("max-age=60", "private, max-age=60"),
+            ("must-revalidate", "private, must-revalidate"),
+            ("no-cache", "private, no-cache"),
+            ("Public, MAX-AGE=60, S-MaxAge=600", "private, MAX-AGE=60"),
+            ("private, s-maxage=60", "private"),
+            ("no-store, public", "private, no-store"),
+            ("private=\"set-cookie, x-a\", max-age=60", "private, max-age=60"),
+            ("public=\"x\", s-maxage = 60", "private"),
+            ("x=\"a, private, b\"", "private, x=\"a, private, b\""),
+            ("x=\"\\\", private\", max-age=1", "private, x=\"\\\", private\", max-age=1"),
+            ("x=\"a, private", "private, no-store"),
+            ("max-age=60\u{e9}", "private, no-store"),
+        ] {
+            assert_becomes(&[value], expected);
+        }
+        assert_becomes(&["private", "public, max-age=5"], "private, max-age=5");
+        assert_becomes(&["max-age=60", "x=\u{e9}"], "private, no-store");
+    }
+
+    #[test]
+    fn fields_for_shared_caches_alone_are_removed() {
+        let mut headers = headers(&CACHE_CONTROL, &["no-store"]);
+        let targeted = ["cdn-cache-control", "surrogate-control", "x-accel-expires"];
+        for name in [&targeted[..], &["vendor-cdn-cache-control", "x-cache"]].concat() {
+            headers.append(name, HeaderValue::from_static("max-age=60"));
+            headers.append(name, HeaderValue::from_static("public"));
+        }
+        let mut allowed = headers.clone();
+        EXCHANGE.allow_public().mark(true, &mut allowed);
+        EXCHANGE.mark(true, &mut headers);
+        assert_eq!(headers.len(), 4, "{headers:?}");
+        assert!(headers.contains_key("x-cache"));
+        assert!(targeted.iter().all(|name| allowed.contains_key(*name)));
+    }
+
+    #[test]
+    fn what_may_be_public_stays_and_what_says_nothing_is_not_stored_still() {
+        let rule = EXCHANGE.allow_public();
+        for (values, expected) in
+            [(&["public, max-age=60"][..], "public, max-age=60"), (&[], "private, no-store")]
+        {
+            let mut headers = headers(&CACHE_CONTROL, values);
+            rule.mark(true, &mut headers);
+            assert_eq!(headers[CACHE_CONTROL], expected);
+        }
+    }
+
+    #[test]
+    fn a_response_varies_by_where_credentials_are_read_from() {
+        for (values, expected) in [
+            (&[][..], "Authorization, Cookie"),
+            (&["Accept-Encoding"], "Accept-Encoding, Authorization, Cookie"),
+            (&["cookie", "Origin"], "cookie, Origin, Authorization"),
+            (&["COOKIE, authorization"], "COOKIE, authorization"),
+            (&["*"], "*"),
+            (&["Accept, *"], "Accept, *"),
+        ] {
+            let mut headers = headers(&VARY, values);
+            EXCHANGE.mark(false, &mut headers);
+            assert_eq!(joined(&headers, &VARY).unwrap(), expected);
+            assert!(!headers.contains_key(CACHE_CONTROL));
+        }
+    }
+}
