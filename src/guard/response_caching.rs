@@ -18,10 +18,8 @@ pub(crate) struct ResponseCaching {
 }
 
 impl ResponseCaching {
-    pub(crate) const AUTHORIZATION: Self = Self::of("Authorization");
-    pub(crate) const AUTHORIZATION_OR_COOKIE: Self = Self::of("Authorization, Cookie");
-
-    const fn of(vary: &'static str) -> Self {
+    /// By what responses vary is a list, as it stands in the header.
+    pub(crate) const fn of(vary: &'static str) -> Self {
         Self { vary, allows_public: false }
     }
 
@@ -156,7 +154,7 @@ fn private_form(text: &str) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
-    const EXCHANGE: ResponseCaching = ResponseCaching::AUTHORIZATION_OR_COOKIE;
+    const EXCHANGE: ResponseCaching = ResponseCaching::of("Authorization, Cookie");
 
     #[track_caller]
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {

@@ -19,7 +19,7 @@ pub struct ValidateLayer<R = ProblemDetails> {
 impl ValidateLayer {
     /// Creates a layer that rejects requests without credentials, in problem details.
     pub fn new(validator: Validator) -> Self {
-        let caching = ResponseCaching::AUTHORIZATION;
+        let caching = ResponseCaching::of("Authorization");
         Self { validator, required: true, caching, reject: ProblemDetails }
     }
 }

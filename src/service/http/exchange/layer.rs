@@ -42,7 +42,7 @@ impl ExchangeLayer {
             origins: OriginRule::default(),
             strips_cookie: false,
             required: true,
-            caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
+            caching: ResponseCaching::of("Authorization, Cookie"),
             reject: ProblemDetails,
         }
     }
