@@ -1,7 +1,7 @@
 //! The `Authorization` header (RFC 9110 §11.6.2, RFC 6750 §2.1).
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE, Entry};
+use http::header::{AUTHORIZATION, COOKIE};
 
 /// What a request brings to prove who it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,9 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
 /// Keeps what a caller proves itself by out of the `Debug` of a request, which spans and logs of handlers
 /// are made of, and out of the tables of HTTP/2 on the way to an upstream (RFC 7541 §7.1.3).
 pub(crate) fn hide_credentials(headers: &mut HeaderMap) {
-    for name in [AUTHORIZATION, COOKIE] {
-        // An entry of what is not there would make room for it.
-        if !headers.contains_key(&name) {
-            continue;
-        }
-        if let Entry::Occupied(mut values) = headers.entry(name) {
-            values.iter_mut().for_each(|value| value.set_sensitive(true));
+    for (name, value) in headers.iter_mut() {
+        if *name == AUTHORIZATION || *name == COOKIE {
+            value.set_sensitive(true);
         }
     }
 }

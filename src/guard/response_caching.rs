@@ -1,6 +1,6 @@
 //! Keeps caches from serving the response of one caller to another (RFC 9111).
 
-use http::header::{CACHE_CONTROL, VARY};
+use http::header::{CACHE_CONTROL, Entry, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// For what a handler has said nothing about: nobody stores it, the browser's history included.
@@ -18,10 +18,8 @@ pub(crate) struct ResponseCaching {
 }
 
 impl ResponseCaching {
-    pub(crate) const AUTHORIZATION: Self = Self::of("Authorization");
-    pub(crate) const AUTHORIZATION_OR_COOKIE: Self = Self::of("Authorization, Cookie");
-
-    const fn of(vary: &'static str) -> Self {
+    /// By what responses vary is a list, as it stands in the header.
+    pub(crate) const fn of(vary: &'static str) -> Self {
         Self { vary, allows_public: false }
     }
 
@@ -33,18 +31,25 @@ impl ResponseCaching {
     /// Marks the response to a caller who was validated, or to an anonymous one.
     pub(crate) fn mark(self, is_validated: bool, headers: &mut HeaderMap) {
         self.vary(headers);
-        if is_validated && !headers.contains_key(CACHE_CONTROL) {
-            headers.insert(CACHE_CONTROL, NOT_STORED);
+        if !is_validated {
+            return;
         }
-        if is_validated && !self.allows_public {
-            make_private(headers);
+        match headers.entry(CACHE_CONTROL) {
+            Entry::Vacant(entry) => {
+                entry.insert(NOT_STORED);
+                if !self.allows_public {
+                    remove_what_shared_caches_obey(headers);
+                }
+            }
+            Entry::Occupied(_) if !self.allows_public => make_private(headers),
+            Entry::Occupied(_) => {}
         }
     }
 
     /// With other credentials, the response may be another one (RFC 9110 §12.5.5).
     fn vary(self, headers: &mut HeaderMap) {
-        if !headers.contains_key(VARY) {
-            headers.insert(VARY, HeaderValue::from_static(self.vary));
+        if let Entry::Vacant(entry) = headers.entry(VARY) {
+            entry.insert(HeaderValue::from_static(self.vary));
             return;
         }
         let named = joined(headers, &VARY).unwrap_or_else(|| "*".to_owned());
@@ -66,9 +71,7 @@ impl ResponseCaching {
 
 /// Has no shared cache store a response (RFC 9111 §3), where one could.
 pub(crate) fn make_private(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| is_for_shared_caches(name)).cloned() {
-        headers.remove(name);
-    }
+    remove_what_shared_caches_obey(headers);
     let mut values = headers.get_all(CACHE_CONTROL).iter();
     let (first, others) = (values.next(), values.next());
     let is_private = match (first, others) {
@@ -79,6 +82,12 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
     if !is_private {
         let private = joined(headers, &CACHE_CONTROL).and_then(|text| private_form(&text));
         headers.insert(CACHE_CONTROL, private.unwrap_or(NOT_STORED));
+    }
+}
+
+fn remove_what_shared_caches_obey(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_for_shared_caches(name)).cloned() {
+        headers.remove(name);
     }
 }
 
@@ -145,7 +154,7 @@ fn private_form(text: &str) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
-    const EXCHANGE: ResponseCaching = ResponseCaching::AUTHORIZATION_OR_COOKIE;
+    const EXCHANGE: ResponseCaching = ResponseCaching::of("Authorization, Cookie");
 
     #[track_caller]
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {

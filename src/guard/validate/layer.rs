@@ -28,7 +28,7 @@ impl ValidateLayer {
             validator,
             required: true,
             admission: Admission::ALL,
-            caching: ResponseCaching::AUTHORIZATION,
+            caching: ResponseCaching::of("Authorization"),
             reject: ProblemDetails,
         }
     }

@@ -49,7 +49,7 @@ impl ExchangeLayer {
             strips_cookie: false,
             required: true,
             admission,
-            caching: ResponseCaching::AUTHORIZATION_OR_COOKIE,
+            caching: ResponseCaching::of("Authorization, Cookie"),
             reject: ProblemDetails,
         }
     }
