@@ -46,17 +46,16 @@ impl OriginRule {
     /// Browsers write both headers themselves, and no script of a page can change them. A subdomain
     /// (`same-site`) is another origin: whoever has it must not act for users of this one.
     fn is_from_own_pages(&self, headers: &HeaderMap) -> bool {
-        let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-        match (sites.next(), sites.next()) {
-            (Some(site), None) => matches!(site.as_bytes(), b"same-origin" | b"none"),
-            (Some(_), Some(_)) => false,
-            (None, _) => {
-                let mut origins = headers.get_all(ORIGIN).iter();
-                let origin = origins.next().filter(|_| origins.next().is_none());
-                origin.is_some_and(|origin| self.listed.contains(origin))
-            }
-        }
+        let site = only(headers, &SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+        let is_own = matches!(site, Some(b"same-origin" | b"none"));
+        is_own || only(headers, &ORIGIN).is_some_and(|origin| self.listed.contains(origin))
     }
+}
+
+/// Returns the value of a header that came once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// RFC 9110 §9.2.1. An extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2, is not.

@@ -15,21 +15,23 @@ const COOKIE: &str = "cookie";
 const AUTHORIZATION: &str = "authorization";
 
 /// What browsers say of a request of the app's own pages, where the layer allows [`OWN`].
-const OWN_PAGES: [&[(&str, &str)]; 4] = [
+const OWN_PAGES: [&[(&str, &str)]; 6] = [
     &[(SITE, "same-origin")],
     &[(SITE, "none")],
     &[(SITE, "same-origin"), (ORIGIN, OWN)],
     &[(ORIGIN, OWN)],
+    // A page of the host's on another origin, which it has listed.
+    &[(SITE, "same-site"), (ORIGIN, OWN)],
+    &[(SITE, "cross-site"), (ORIGIN, OWN)],
 ];
 
 /// What they say of others, or what nobody can make sense of.
-const OTHERS: [&[(&str, &str)]; 18] = [
+const OTHERS: [&[(&str, &str)]; 17] = [
     &[],
     &[(SITE, "cross-site")],
     &[(SITE, "same-site")],
-    &[(SITE, "same-site"), (ORIGIN, OWN)],
-    &[(SITE, "cross-site"), (ORIGIN, OWN)],
-    &[(SITE, ""), (ORIGIN, OWN)],
+    &[(SITE, "same-site"), (ORIGIN, "https://blog.example.com")],
+    &[(SITE, ""), (ORIGIN, "null")],
     &[(SITE, "Same-Origin")],
     &[(SITE, "same-origin, same-origin")],
     &[(SITE, "same-origin"), (SITE, "same-origin")],

@@ -69,9 +69,9 @@ impl<R> ExchangeLayer<R> {
         self
     }
 
-    /// Has cookies count for requests of pages of this origin, where the browser does not say by
-    /// `Sec-Fetch-Site` what site a request comes from: older ones do not, and Chromium does not of
-    /// WebSockets. It is the app's own origin, as browsers see it: `https://app.example.com`.
+    /// Has cookies count for requests of pages of this origin: the app's own, as browsers see it
+    /// (`https://app.example.com`), since older ones do not send `Sec-Fetch-Site` and Chromium does not
+    /// with WebSockets; and another one of the host's whose pages act for their users here.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@
 //! TRACE) and for an upgrade, as to a WebSocket, a cookie counts only:
 //!
 //! - with `Sec-Fetch-Site: same-origin`, or `none`, which is the user's own doing;
-//! - without that header, with an `Origin` that the layer [allows](ExchangeLayer::allow_origin).
+//! - with an `Origin` that the layer [allows](ExchangeLayer::allow_origin).
 //!
 //! Otherwise the request is a 403 ([`CrossOrigin`](crate::RejectionReason::CrossOrigin)), or anonymous
 //! where the layer is optional. A bearer token counts in any case, since no browser adds one by itself.
