@@ -254,7 +254,7 @@ impl SessionStore for TableStore {
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables()?;
-        let sessions = tables.remove_sessions(|session| session.expires_at() <= now)?.len();
+        let sessions = tables.remove_sessions(|session| session.kept_until() <= now)?.len();
         let before = tables.revocations.len();
         tables.revocations.retain(|_, (until, _)| *until > now);
         Ok((sessions + before - tables.revocations.len()) as u64)

@@ -28,7 +28,18 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
-        self.audited(attempt, self.revoke(RevocationTarget::Token(id.clone()))).await
+        let longest = self.now() + self.inner.policy.longest_token_lifetime();
+        self.audited(attempt, self.revoke_token_until(id, longest)).await
+    }
+
+    /// Revokes a token that ends at `expires_at`.
+    pub(super) async fn revoke_token_until(
+        &self,
+        id: &TokenId,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let until = self.accepted_until(expires_at);
+        self.remember(RevocationTarget::Token(id.clone()), until).await
     }
 
     /// Logs a subject out everywhere: revokes all of its tokens that were issued before an
@@ -66,8 +77,18 @@ impl TokenService {
         subject: &str,
         before: Timestamp,
     ) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        let tokens = policy.longest_token_lifetime();
+        // A customer's session that could not be removed, or was being written, is known by it while
+        // it lives.
+        let longest = match subject_type {
+            SubjectType::Customer => policy.max_session_lifetime.max(tokens),
+            _ => tokens,
+        };
+        let until = self.accepted_until(self.now().max(before) + longest);
         let subject = subject.to_owned();
-        self.revoke(RevocationTarget::SubjectBefore { subject_type, subject, before }).await
+        self.remember(RevocationTarget::SubjectBefore { subject_type, subject, before }, until)
+            .await
     }
 
     async fn end_all(
@@ -89,74 +110,46 @@ impl TokenService {
         published
     }
 
-    /// Revokes what was exchanged from a session that would have lived until then.
+    /// Revokes what was issued from a session, of which no token is accepted after `until`.
     pub(super) async fn revoke_session(
         &self,
         id: &SessionId,
-        expires_at: Timestamp,
+        until: Timestamp,
     ) -> Result<(), Error> {
-        let now = self.now();
-        let target = RevocationTarget::Session(id.clone());
-        // Tokens of it are issued no longer than it lives, and it knows by this that it has ended.
-        let longest = self.remembered_until(&target, now);
-        let until = expires_at.max(now + self.inner.policy.longest_token_lifetime());
-        self.remember(target, until.min(longest), now).await
+        self.remember(RevocationTarget::Session(id.clone()), until).await
     }
 
     /// Effective on this node at once, also where it cannot be published for all others.
-    pub(super) async fn revoke(&self, target: RevocationTarget) -> Result<(), Error> {
-        let now = self.now();
-        let until = self.remembered_until(&target, now);
-        self.remember(target, until, now).await
-    }
-
-    async fn remember(
-        &self,
-        target: RevocationTarget,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn remember(&self, target: RevocationTarget, until: Timestamp) -> Result<(), Error> {
         let revocation = Revocation { target, until: self.kept_until(until) };
-        self.publish(revocation.into(), now).await
+        self.publish(revocation.into()).await
     }
 
     /// Tells all nodes that keep a copy of a principal to read it anew.
     pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
-        let now = self.now();
-        let until = self.kept_until(now + self.inner.policy.longest_token_lifetime());
-        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }, now).await
+        let until = self.accepted_until(self.now() + self.inner.policy.longest_token_lifetime());
+        let until = self.kept_until(until);
+        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }).await
+    }
+
+    /// Returns until when validators accept a token that ends at `expires_at`.
+    pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
+        expires_at + self.inner.policy.leeway
     }
 
     /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
     /// that is to come.
-    fn kept_until(&self, until: Timestamp) -> Timestamp {
-        let policy = &self.inner.policy;
-        let clocks = policy.rotation_schedule.clock_tolerance + Duration::from_secs(1);
-        until + policy.leeway + clocks
+    fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
+        let tolerance = self.inner.policy.rotation_schedule.clock_tolerance;
+        accepted_until + tolerance + Duration::from_secs(1)
     }
 
     /// Applies an event on this node, then publishes it.
-    async fn publish(&self, event: FeedEvent, now: Timestamp) -> Result<(), Error> {
+    async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         self.inner.apply(&event);
-        self.inner.revocations.purge_if_due(now);
+        self.inner.revocations.purge_if_due(self.now());
         telemetry::revocations_held(self.inner.revocations.len());
         self.inner.stores.publish(event).await
-    }
-
-    /// When the last token, or session, that a revocation can hit has ended.
-    fn remembered_until(&self, target: &RevocationTarget, now: Timestamp) -> Timestamp {
-        let policy = &self.inner.policy;
-        let tokens = policy.longest_token_lifetime();
-        // A session that could not be removed, or was being written, is known by it while it lives.
-        let sessions = policy.max_session_lifetime.max(tokens);
-        match target {
-            RevocationTarget::SubjectBefore {
-                subject_type: SubjectType::Customer, before, ..
-            } => now.max(*before) + sessions,
-            RevocationTarget::SubjectBefore { before, .. } => now.max(*before) + tokens,
-            RevocationTarget::Session(_) => now + sessions,
-            RevocationTarget::Token(_) => now + tokens,
-        }
     }
 }
 

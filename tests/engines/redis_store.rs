@@ -391,8 +391,12 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     let organization = OrganizationId::new("org_1").unwrap();
     let fixture = fixture_over(store.clone());
     fixture.clock.set(now);
-    for _ in 0..20 {
-        fixture.session(|new| new.organization(organization.clone())).await;
+    for number in 0..25 {
+        let token = fixture.session(|new| new.organization(organization.clone())).await;
+        if number < 5 {
+            let token = AuthenticationToken::from_text(&token).unwrap();
+            fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+        }
     }
     let everything = Page { offset: 0, limit: 100 };
     let all = SessionFilter::all();

@@ -291,7 +291,7 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     assert_eq!(value("countersign_hashing_waiting", &[]), 0);
     assert_eq!(value("countersign_revocations_held", &[]), 1);
     let calls = "countersign_store_call_seconds";
-    assert_eq!(value(calls, &[("call", "take_session"), ("outcome", "answered")]), 1);
+    assert_eq!(value(calls, &[("call", "replace_session"), ("outcome", "answered")]), 1);
 
     let documented = include_str!("../../src/docs/observability.md");
     for name in measured.keys() {

@@ -14,7 +14,7 @@ use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::random_bytes;
 use crate::token::acl::Acl;
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 secret_text! {
     /// An authentication token: opaque, and all that its holder needs. Stored only as a digest.
@@ -104,6 +104,10 @@ pub struct Session {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+    /// The JWT that used the session up. Without it, two nodes that use one session up at the same
+    /// time would write the same record, and each take it for its own.
+    pub(crate) used_up_by: Option<TokenId>,
+    pub(crate) tokens_until: Option<Timestamp>,
     pub(crate) version: u64,
 }
 
@@ -130,6 +134,8 @@ impl Session {
             created_at,
             updated_at: created_at,
             expires_at,
+            used_up_by: None,
+            tokens_until: None,
             version: 1,
         }
     }
@@ -194,10 +200,23 @@ impl Session {
         self.updated_at
     }
 
-    /// When it ends.
+    /// When it ends: [`Timestamp::MIN`] once an exchange has used it up.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// Returns whether an exchange has used it up.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.used_up_by.is_some()
+    }
+
+    /// When a store may drop it: once it has ended, and no token that was issued from it is accepted
+    /// any more. Until then, a log-out finds by it what to revoke.
+    #[must_use]
+    pub fn kept_until(&self) -> Timestamp {
+        self.tokens_until.map_or(self.expires_at, |until| until.max(self.expires_at))
     }
 
     /// Which writing of it this is. A store keeps the number that it is given and compares it
@@ -205,6 +224,20 @@ impl Session {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The next writing of it, as used up by a token, which validators accept no longer than `until`.
+    /// What nobody asks of it any more is left out.
+    pub(crate) fn used_up(self, by: TokenId, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            one_time_password: None,
+            expires_at: Timestamp::MIN,
+            used_up_by: Some(by),
+            tokens_until: self.tokens_until.max(Some(until)),
+            ..self.next_version(now)
+        }
     }
 
     /// The next writing of it.

@@ -82,7 +82,7 @@ impl TokenService {
         };
         let mut session = Some(session).filter(out_of_tries);
         if let Some(session) = &session {
-            self.revoke_tokens_of(&session.id, session.expires_at).await?;
+            self.revoke_tokens_of(session).await?;
         }
         let stores = &self.inner.stores;
         retry_on_conflict!({

@@ -3,6 +3,7 @@
 mod end;
 pub(super) mod new;
 mod start;
+mod tokens;
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
@@ -45,11 +46,12 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<Session, Error> {
         let session = self.find_kept_session(token, context).await?;
-        if self.was_ended(&session) { Err(no_session()) } else { Ok(session) }
+        let is_live = !session.is_used_up() && session.expires_at > self.now();
+        if is_live && !self.was_ended(&session) { Ok(session) } else { Err(no_session()) }
     }
 
-    /// The session that an authentication token stands for, also where it has been ended and not
-    /// removed: for whoever ends it.
+    /// The session that an authentication token stands for, also where it has ended, and tokens of it
+    /// live on: for whoever ends it.
     async fn find_kept_session(
         &self,
         token: &AuthenticationToken,
@@ -57,7 +59,7 @@ impl TokenService {
     ) -> Result<Session, Error> {
         let session = self.inner.stores.get_session(&token.key()).await?;
         session
-            .filter(|session| session.expires_at > self.now())
+            .filter(|session| session.kept_until() > self.now())
             .filter(|session| context.may_see(session.organization_id()))
             .ok_or_else(no_session)
     }

@@ -47,7 +47,7 @@ struct StoredSession {
 
 impl StoredSession {
     fn new(session: Session, now: Timestamp) -> Self {
-        let remaining = session.expires_at().saturating_since(now) + RETENTION_AFTER_EXPIRY;
+        let remaining = session.kept_until().saturating_since(now) + RETENTION_AFTER_EXPIRY;
         Self { session: Arc::new(session), remaining }
     }
 }
@@ -289,7 +289,7 @@ impl SessionStore for MemoryStore {
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         let purged = self.feed.purge(now);
-        let ended = self.remove_sessions_if(|session| session.expires_at() <= now).await;
+        let ended = self.remove_sessions_if(|session| session.kept_until() <= now).await;
         Ok(purged + ended.len() as u64)
     }
 

@@ -8,8 +8,9 @@
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
-//!    session that has not been purged may be returned, and the service rejects it. A store drops
-//!    a session only once it is past its expiry.
+//!    session that has not been purged may be returned, and the service rejects it. A list has what is
+//!    before [`expires_at`](crate::Session::expires_at) alone; a store drops a session only once it is
+//!    past [`kept_until`](crate::Session::kept_until), which is later where tokens of it live on.
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
@@ -22,7 +23,7 @@
 //! | feature | `service` | `sqlite` | `postgres` | `redis` |
 //! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
 //! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
-//! | `take` | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | `replace` and `take` of one version | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
@@ -179,7 +180,7 @@ impl RecentEntity {
 /// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
+    /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from
     /// `now`, which is the service's time.
     ///
     /// # Errors
@@ -194,7 +195,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
-    /// Writes a session over the one that is there, if that is still of `expected_version`.
+    /// Writes a session over the one that is there, if that is still of `expected_version`. An exchange
+    /// uses it up by this.
+    ///
+    /// A call that is made again because its answer was lost, and finds the record that it wrote, has
+    /// succeeded: no two callers write the same record.
     ///
     /// # Errors
     ///
@@ -206,7 +211,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Removes a session and hands it to one caller: `None` for everybody else.
+    /// Removes a session and returns it to one caller: `None` for everybody else. A log-out ends it by
+    /// this.
     ///
     /// # Errors
     ///
@@ -266,7 +272,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
-    /// Removes sessions and revocations that ended by `now`; returns how many.
+    /// Removes sessions that are to be kept no longer than until `now`, and revocations that ended by
+    /// then; returns how many.
     ///
     /// It may do so in parts: a caller that gets more than zero calls again.
     ///

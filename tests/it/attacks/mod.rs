@@ -41,6 +41,12 @@
 //! | custom claims named like registered ones | `attacks::exchange::custom_claims_named_like_registered_ones_stand_under_custom_claims_alone` |
 //! | an expiry in the past, far away, or written oddly | `attacks::exchange::an_expiry_is_an_instant_within_bounds_however_it_is_written` |
 //!
+//! | what outlives what | test |
+//! |---|---|
+//! | log-out after the exchange used the token up | `attacks::life::a_customer_logs_out_after_the_exchange_has_used_the_token_up`, `attacks::life::an_exchange_whose_answer_was_lost_can_be_logged_out` |
+//! | log-out while an exchange is under way | `attacks::life::a_log_out_that_races_with_an_exchange_leaves_no_token_behind` |
+//! | to fill every node's memory by logging in and out | `attacks::life::who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memory` |
+//!
 //! | secrets | test |
 //! |---|---|
 //! | read with another user's, an entity's or a customer's token | `users_and_entities::authorization::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
@@ -74,6 +80,7 @@
 mod exchange;
 mod guessing;
 mod input;
+mod life;
 mod one_time_passwords;
 mod secrets;
 mod service;

@@ -77,6 +77,9 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::removing_a_subject_removes_its_sessions_alone(&*store).await;
     sessions::removing_a_subject_leaves_what_was_created_later(&*store).await;
     sessions::purging_removes_what_has_ended_alone(&*store).await;
+    sessions::of_racing_exchanges_one_uses_the_session_up(&store).await;
+    sessions::what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(&*store).await;
+    sessions::what_ended_is_kept_while_its_tokens_live(&*store).await;
     feed::the_feed_answers_all_that_came_after_the_cursor(&*store).await;
     feed::the_feed_wakes_a_reader_that_waits(&store).await;
     feed::the_feed_gives_everything_to_each_reader(&*store).await;

@@ -7,7 +7,7 @@ use crate::service::store::conformance::{
     ALL, HOUR, RACERS, drop_halfway, now, race, session, session_of, unique, won,
 };
 use crate::service::store::{Page, SessionFilter, SessionStore, StoreError};
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 pub(super) async fn a_session_is_answered_as_it_was_written(store: &dyn SessionStore) {
     let written = session();
@@ -188,4 +188,54 @@ pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStor
     while store.purge_expired(now()).await.unwrap() > 0 {}
     assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");
     assert!(store.get(&live.key()).await.unwrap().is_some(), "what is live has to stay");
+}
+
+/// A token of its own for each: of two that are alike, a store could not tell whose record is there.
+fn used_up(session: &Session, until: Timestamp) -> Session {
+    session.clone().used_up(TokenId::new(unique()).unwrap(), until, now())
+}
+
+pub(super) async fn of_racing_exchanges_one_uses_the_session_up(store: &Arc<dyn SessionStore>) {
+    let contested = session();
+    store.insert(contested.clone(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, version) = (Arc::clone(store), contested.version());
+        let used = used_up(&contested, now() + HOUR);
+        async move { won(store.replace(used, version, now()).await) }
+    });
+    assert_eq!(winners.await, 1, "of racing exchanges one has to use the session up");
+    assert!(store.get(&contested.key()).await.unwrap().is_some_and(|kept| kept.is_used_up()));
+}
+
+pub(super) async fn what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let theirs = SessionFilter::all().of_customer(customer.clone());
+    let written = session_of(&customer, now() - HOUR / 2);
+    store.insert(written.clone(), now()).await.unwrap();
+    let used = used_up(&written, now() + HOUR * 2);
+    store.replace(used.clone(), written.version(), now()).await.unwrap();
+    let listed = store.list(&theirs, ALL, now()).await.unwrap();
+    assert!(listed.sessions.is_empty() && listed.total == 0, "a list has what is live alone");
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
+    assert!(kept.is_used_up() && kept.kept_until() == used.kept_until());
+    assert!(store.take(&used.key(), used.version()).await.unwrap().is_some());
+
+    let mut dead = session_of(&customer, now() - HOUR / 2);
+    store.insert(dead.clone(), now()).await.unwrap();
+    let version = dead.version();
+    dead = used_up(&dead, now() - Duration::from_secs(1));
+    store.replace(dead.clone(), version, now()).await.unwrap();
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    assert!(store.get(&dead.key()).await.unwrap().is_none(), "and no longer");
+}
+
+pub(super) async fn what_ended_is_kept_while_its_tokens_live(store: &dyn SessionStore) {
+    let mut ended = session_of(&CustomerId::new(unique()).unwrap(), now() - HOUR);
+    ended.tokens_until = Some(now() + HOUR);
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    assert!(store.remove(ended.id()).await.unwrap().is_some(), "it has to be found by its id");
 }

@@ -8,7 +8,7 @@ use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode}
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
 use crate::token::acl::Acl;
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +26,10 @@ pub(super) struct SessionForm<'a> {
     created_at: u64,
     updated_at: u64,
     expires_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_up_by: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens_until: Option<u64>,
     version: u64,
 }
 
@@ -72,6 +76,8 @@ impl<'a> SessionForm<'a> {
             created_at: session.created_at.as_micros(),
             updated_at: session.updated_at.as_micros(),
             expires_at: session.expires_at.as_micros(),
+            used_up_by: session.used_up_by.as_ref().map(|id| id.as_str().into()),
+            tokens_until: session.tokens_until.map(Timestamp::as_micros),
             version: session.version,
         }
     }
@@ -94,6 +100,8 @@ impl<'a> SessionForm<'a> {
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             expires_at: Timestamp::from_micros(self.expires_at),
+            used_up_by: self.used_up_by.map(|id| TokenId::from_signed_claim(&id)),
+            tokens_until: self.tokens_until.map(Timestamp::from_micros),
             version: self.version,
         })
     }

@@ -61,7 +61,7 @@ impl SessionStore for RedisStore {
         let keep_for = time_to_keep(&session, now);
         let record = self.session_record(&session, keep_for)?;
         let end = self.inner.records.replace(&record, expected_version).await?;
-        if end != Some(session.expires_at.as_micros()) {
+        if session.is_used_up() || end != Some(session.kept_until().as_micros()) {
             self.index(&session, keep_for).await?;
         }
         Ok(())
@@ -179,7 +179,7 @@ impl RedisStore {
             text: record::write_session(session)?,
             session: Some(SessionFields {
                 id: session.id.as_str(),
-                end: session.expires_at.as_micros(),
+                end: session.kept_until().as_micros(),
                 keep_for,
             }),
         })
@@ -190,14 +190,21 @@ impl RedisStore {
         let indexed = EndIndexEntry::of(session);
         let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
         let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
+        let by_age = |index: String| {
+            if session.is_used_up() {
+                Cmd::zrem(index, &member)
+            } else {
+                Cmd::zadd(index, &member, created_at)
+            }
+        };
         let mut commands = vec![
             Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
-            Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
-            Cmd::zadd(keys.sessions(), &member, created_at),
-            Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros()),
+            Cmd::zadd(keys.ends(), indexed.to_member()?, session.kept_until().as_micros()),
+            by_age(keys.customer(&session.customer_id)),
+            by_age(keys.sessions()),
         ];
         if let Some(organization_id) = &session.organization_id {
-            commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
+            commands.push(by_age(keys.organization(organization_id)));
         }
         self.inner.client.query_all(&commands).await
     }
@@ -319,5 +326,5 @@ impl RedisStore {
 
 /// For how long the server is to keep a session.
 fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
-    session.expires_at.saturating_since(now) + RETENTION_AFTER_EXPIRY
+    session.kept_until().saturating_since(now) + RETENTION_AFTER_EXPIRY
 }

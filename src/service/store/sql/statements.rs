@@ -55,14 +55,14 @@ impl Statements {
             )),
             insert_session: statement(format!(
                 "INSERT INTO {sessions} (key, version, id, customer_id, organization_id, \
-                 created_at, expires_at, record) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+                 created_at, expires_at, kept_until, record) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
             )),
             get_session: statement(format!("SELECT record FROM {sessions} WHERE key = $1")),
             replace_session: statement(format!(
                 "UPDATE {sessions} SET version = $2, id = $3, customer_id = $4, \
-                 organization_id = $5, created_at = $6, expires_at = $7, record = $8 \
-                 WHERE key = $1 AND version = $9"
+                 organization_id = $5, created_at = $6, expires_at = $7, kept_until = $8, \
+                 record = $9 WHERE key = $1 AND version = $10"
             )),
             take_session: statement(format!(
                 "DELETE FROM {sessions} WHERE key = $1 AND version = $2 RETURNING record"
@@ -83,7 +83,7 @@ impl Statements {
             )),
             purge_sessions: statement(format!(
                 "DELETE FROM {sessions} WHERE key IN (SELECT key FROM {sessions} \
-                 WHERE expires_at <= $1 LIMIT $2 {skip_locked})"
+                 WHERE kept_until <= $1 LIMIT $2 {skip_locked})"
             )),
             purge_revocations: statement(format!(
                 "DELETE FROM {revocations} WHERE id IN (SELECT id FROM {revocations} \

@@ -26,6 +26,7 @@ macro_rules! implement_stores {
                 .bind(session.organization_id.as_ref().map(|id| id.as_str()))
                 .bind(micros(session.created_at))
                 .bind(micros(session.expires_at))
+                .bind(micros(session.kept_until()))
                 .bind(record)
         }
 
