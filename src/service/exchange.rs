@@ -237,8 +237,13 @@ impl TokenService {
         let acl = match &request.acl {
             None => session.acl.clone(),
             Some(asked) => {
-                let grants = std::iter::once(&session.acl).chain(widening.map(Validated::acl));
-                if let Some(entry) = asked.first_beyond(grants) {
+                let beyond = |bearers: Option<&Acl>| {
+                    asked.first_beyond(std::iter::once(&session.acl).chain(bearers))
+                };
+                let delegable = policy.delegable_acl.as_ref().filter(|_| widening.is_some());
+                let entry = beyond(widening.map(Validated::acl))
+                    .or_else(|| delegable.and_then(|delegable| beyond(Some(delegable))));
+                if let Some(entry) = entry {
                     return Err(Error::new(
                         ErrorKind::AclExceedsGrant,
                         format!("acl.{entry} exceeds what the session or the bearer holds"),

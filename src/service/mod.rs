@@ -3,6 +3,7 @@
 mod audit;
 mod backoff;
 mod builder;
+mod customer_directory;
 mod detached;
 mod epoch_lock;
 mod error;
@@ -40,6 +41,7 @@ mod trusted_issuers;
 mod validators;
 
 pub use self::builder::TokenServiceBuilder;
+pub use self::customer_directory::CustomerDirectory;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
 pub use self::http::cookie::SameSite;
 pub use self::http::exchange::ExchangeLayer;
@@ -55,6 +57,7 @@ pub use self::model::revocation::{Revocation, RevocationTarget};
 pub use self::model::sealing::SealingKey;
 pub use self::model::secret::{Secret, Secrets, StoredSecret};
 pub use self::model::session::{AuthenticationToken, Session, SessionKey};
+pub use self::model::subject::Subject;
 pub use self::one_time_password_sender::{OneTimePasswordMessage, OneTimePasswordSender};
 pub use self::policy::{Policy, RotationSchedule, ThrottleLimit};
 pub use self::request_context::RequestContext;

@@ -13,7 +13,9 @@ use crate::service::model::entity::EntityId;
 use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::random_bytes;
+use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 secret_text! {
@@ -98,6 +100,7 @@ pub struct Session {
     pub(crate) customer_id: CustomerId,
     pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) credential: Option<EntityId>,
+    pub(crate) starter: Option<Starter>,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) one_time_password: Option<OneTimePasswordState>,
@@ -109,6 +112,14 @@ pub struct Session {
     pub(crate) used_up_by: Option<TokenId>,
     pub(crate) tokens_until: Option<Timestamp>,
     pub(crate) version: u64,
+}
+
+/// On whose word a session was started, and how old that word is: the token's `iat`. So what revokes
+/// the token revokes the session, whatever the clock of the node that started it said.
+#[derive(Clone, Debug)]
+pub(crate) struct Starter {
+    pub(crate) subject: Subject,
+    pub(crate) token_issued_at: Timestamp,
 }
 
 impl Session {
@@ -128,6 +139,7 @@ impl Session {
             customer_id,
             organization_id: None,
             credential: None,
+            starter: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             one_time_password: None,
@@ -168,6 +180,19 @@ impl Session {
     #[must_use]
     pub fn credential(&self) -> Option<&EntityId> {
         self.credential.as_ref()
+    }
+
+    /// Whose session it is: the customer in their organization.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::new(SubjectType::Customer, self.customer_id.as_str())
+            .organization(self.organization_id.clone())
+    }
+
+    /// The user or machine client on whose word it was started, where it was on somebody's.
+    #[must_use]
+    pub fn started_by(&self) -> Option<&Subject> {
+        self.starter.as_ref().map(|starter| &starter.subject)
     }
 
     /// The most that a token exchanged from it may carry without a bearer who holds more.

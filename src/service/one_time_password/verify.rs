@@ -38,7 +38,7 @@ impl TokenService {
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
         let throttle = &self.inner.throttle;
-        let keys = throttle.keys_of_codes(&session.customer_id);
+        let keys = throttle.keys_of_codes(&session.subject());
         // Who has to wait uses no try up.
         throttle.check(keys, now)?;
         let version = session.version;

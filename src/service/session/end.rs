@@ -119,18 +119,4 @@ impl TokenService {
             CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
         }
     }
-
-    /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
-    pub(in crate::service) async fn revoke_tokens_of(
-        &self,
-        session: &Session,
-    ) -> Result<(), Error> {
-        let live = session.tokens_until.filter(|until| *until > self.now());
-        match live {
-            Some(until) if self.inner.policy.revoke_tokens_on_session_end => {
-                self.revoke_session(&session.id, until).await
-            }
-            _ => Ok(()),
-        }
-    }
 }

@@ -7,7 +7,8 @@ mod tokens;
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::{AuthenticationToken, Session, Starter};
+use crate::service::model::subject::SubjectRef;
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::store::{Page, SessionFilter, SessionPage};
@@ -68,9 +69,17 @@ impl TokenService {
     /// moment, or because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
         let revocations = &self.inner.revocations;
-        let customer_id = session.customer_id.as_str();
+        let customer = SubjectRef {
+            subject_type: SubjectType::Customer,
+            organization_id: session.organization_id(),
+            id: session.customer_id.as_str(),
+        };
+        let starter_is_revoked = |starter: &Starter| {
+            revocations.contains_issued_at(starter.subject.borrowed(), starter.token_issued_at)
+        };
         revocations.contains_session(&session.id)
-            || revocations.ended(SubjectType::Customer, customer_id, session.created_at)
+            || revocations.ended(customer, session.created_at)
+            || session.starter.as_ref().is_some_and(starter_is_revoked)
     }
 
     /// Lists live sessions on behalf of `bearer`, whose list has to grant

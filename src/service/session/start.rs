@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::AuditDetails;
-use crate::service::model::entity::{Entity, EntityKind};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::session::{AuthenticationToken, Session, Starter};
+use crate::service::model::subject::{Subject, SubjectRef};
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
@@ -11,14 +14,47 @@ use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::session::{insufficient, organization_for};
+use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
+use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+/// When a start that is one too many may be tried again. When a session ends is not looked up.
+const RETRY_AFTER_TOO_MANY: Duration = Duration::from_secs(60);
 
 /// A session to be started, whose fields were checked.
 struct CheckedSession {
     customer_id: CustomerId,
+    expires_at: Timestamp,
     session: NewSession,
+}
+
+/// On whose word a session is started.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    Host,
+    Credential(&'a Entity),
+    Bearer(&'a Validated),
+}
+
+impl Origin<'_> {
+    fn credential(self) -> Option<EntityId> {
+        match self {
+            Self::Credential(entity) => Some(entity.id().clone()),
+            Self::Host | Self::Bearer(_) => None,
+        }
+    }
+
+    fn starter(self) -> Option<Starter> {
+        match self {
+            Self::Bearer(bearer) => Some(Starter {
+                subject: SubjectRef::of_token(bearer).to_subject(),
+                token_issued_at: bearer.issued_at(),
+            }),
+            Self::Host | Self::Credential(_) => None,
+        }
+    }
 }
 
 /// A session that is to be started, and the code to be delivered before it is.
@@ -46,7 +82,7 @@ impl TokenService {
             let now = self.now();
             self.check_sender(new.otp_required)?;
             let new = self.check_session(new, now)?;
-            let prepared = self.prepare_session(new, None, now).await?;
+            let prepared = self.prepare_session(new, Origin::Host, now).await?;
             if let Some(code) = &prepared.code {
                 // As often as it is asked for: the host knows what it does.
                 self.deliver(&prepared.session, code).await?;
@@ -81,7 +117,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
         let mut invalid = login.invalid;
-        invalid.extend(self.end_fault(ends, self.now()));
+        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.max_session_lifetime));
         invalid.extend(self.sender_fault(login.otp_required));
         let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
@@ -102,7 +138,8 @@ impl TokenService {
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
-        let prepared = self.prepare_session(new, Some(&proven.entity), proven.at).await?;
+        let origin = Origin::Credential(&proven.entity);
+        let prepared = self.prepare_session(new, origin, proven.at).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
         }
@@ -127,13 +164,18 @@ impl TokenService {
 
     /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
     /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
-    /// carry.
+    /// carry. It lives no longer than the policy's `delegated_session_lifetime`, and ends when
+    /// `bearer` is revoked.
+    ///
+    /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
+    /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
-    /// where the session is to carry more than `bearer` holds, and those of
-    /// [`start_session`](Self::start_session).
+    /// where the session is to carry more than `bearer` holds or the policy's `delegable_acl` allows,
+    /// [`ErrorKind::Throttled`] where `bearer` has started as many as the policy's
+    /// `max_sessions_per_starter`, and those of [`start_session`](Self::start_session).
     pub async fn start_session_on_behalf_of(
         &self,
         bearer: &Validated,
@@ -144,7 +186,8 @@ impl TokenService {
         let attempt = context.attempt(Operation::START_SESSION).by(bearer);
         let starting = async {
             let now = self.now();
-            let mut new = self.check_session(new, now)?;
+            let longest = self.longest_delegated_session();
+            let mut new = self.check_session_within(new, now, longest)?;
             // A customer's token came from a session, which is no ground for starting others.
             if bearer.subject_type() == SubjectType::Customer || !self.is_own(bearer) {
                 return Err(insufficient());
@@ -152,13 +195,20 @@ impl TokenService {
             let asked = permission::POST_AUTHENTICATION_TOKEN;
             new.session.organization_id =
                 organization_for(bearer, context, asked, Some(&new.customer_id))?;
-            if let Some(entry) = new.session.acl.first_beyond([bearer.acl()]) {
+            let organization = new.session.organization_id.as_ref();
+            self.check_customer(bearer, organization, &new.customer_id).await?;
+            let delegable = self.inner.policy.delegable_acl.as_ref();
+            let acl = &new.session.acl;
+            let beyond = acl
+                .first_beyond([bearer.acl()])
+                .or_else(|| delegable.and_then(|delegable| acl.first_beyond([delegable])));
+            if let Some(entry) = beyond {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
-                    format!("acl.{entry} exceeds what the bearer holds"),
+                    format!("acl.{entry} exceeds what the bearer may give"),
                 ));
             }
-            let prepared = self.prepare_session(new, None, now).await?;
+            let prepared = self.prepare_session(new, Origin::Bearer(bearer), now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;
             }
@@ -180,42 +230,117 @@ impl TokenService {
         if otp_required && self.inner.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
 
-    fn end_fault(&self, ends: SessionEnd, now: Timestamp) -> Option<InvalidField> {
-        let end = self.end_of(ends, now);
-        expiry_fault(end, end, now, self.inner.policy.max_session_lifetime)
+    fn end_fault(
+        &self,
+        ends: SessionEnd,
+        now: Timestamp,
+        longest: Duration,
+    ) -> Option<InvalidField> {
+        let end = self.end_of(ends, now, longest);
+        expiry_fault(end, end, now, longest)
     }
 
-    fn end_of(&self, ends: SessionEnd, now: Timestamp) -> Timestamp {
+    fn end_of(&self, ends: SessionEnd, now: Timestamp, longest: Duration) -> Timestamp {
         match ends {
-            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime,
+            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime.min(longest),
             SessionEnd::After(lifetime) => now + lifetime,
             SessionEnd::At(end) => end,
         }
     }
 
+    fn longest_delegated_session(&self) -> Duration {
+        let policy = &self.inner.policy;
+        policy.max_session_lifetime.min(policy.delegated_session_lifetime)
+    }
+
     /// Checks the fields of a session that is to be started.
     fn check_session(&self, new: NewSession, now: Timestamp) -> Result<CheckedSession, Error> {
+        self.check_session_within(new, now, self.inner.policy.max_session_lifetime)
+    }
+
+    /// The same of one that may live for so long.
+    fn check_session_within(
+        &self,
+        new: NewSession,
+        now: Timestamp,
+        longest: Duration,
+    ) -> Result<CheckedSession, Error> {
         let policy = &self.inner.policy;
         let mut invalid = new.invalid.clone();
-        invalid.extend(self.end_fault(new.ends, now));
+        invalid.extend(self.end_fault(new.ends, now, longest));
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
         invalid.extend(policy.custom_claims_fault(&new.custom_claims));
+        let expires_at = self.end_of(new.ends, now, longest);
         match new.customer_id.clone().filter(|_| invalid.is_empty()) {
-            Some(customer_id) => Ok(CheckedSession { customer_id, session: new }),
+            Some(customer_id) => Ok(CheckedSession { customer_id, expires_at, session: new }),
             None => Err(Error::from_invalid_fields(invalid)),
         }
+    }
+
+    /// Checks that a customer is the bearer's to name.
+    async fn check_customer(
+        &self,
+        bearer: &Validated,
+        organization: Option<&OrganizationId>,
+        customer: &CustomerId,
+    ) -> Result<(), Error> {
+        if names_customer(bearer, organization, customer) {
+            return Ok(());
+        }
+        let Some(directory) = &self.inner.customer_directory else {
+            if bearer.organization_id().is_none() {
+                return Ok(());
+            }
+            tracing::warn!(
+                "sessions: a bearer that is bound to an organization may name no customer, its start \
+                 of a session is rejected; give its list a `customerId` scope, or set a \
+                 `customer_directory`"
+            );
+            return Err(insufficient().with_reason("customer_not_named"));
+        };
+        let asking = directory.may_start(bearer, organization, customer);
+        match tokio::time::timeout(self.inner.policy.store_deadline, asking).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(insufficient().with_reason("other_customer")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(unavailable("the customer directory took too long")),
+        }
+    }
+
+    /// Checks that neither the customer nor whoever starts the session has as many as the policy
+    /// allows.
+    ///
+    /// It is no part of the insert: a store over many machines cannot count and insert in one step
+    /// without holding up all others, and a few more than the limit fill no memory.
+    async fn check_session_limits(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        let customer = session.subject();
+        let counts = |subject: Option<Subject>, limit: usize, reason: &'static str| async move {
+            let Some(subject) = subject else { return Ok(()) };
+            if self.inner.stores.count_sessions(&subject, now, limit).await? < limit {
+                return Ok(());
+            }
+            let message = "there are too many live sessions: end one, or wait until one has ended";
+            let error = Error::new(ErrorKind::Throttled, message).with_reason(reason);
+            Err(error.with_retry_after(RETRY_AFTER_TOO_MANY))
+        };
+        let starter = session.started_by().cloned();
+        let of_customer =
+            counts(Some(customer), policy.max_sessions_per_customer, "too_many_sessions");
+        let of_starter =
+            counts(starter, policy.max_sessions_per_starter, "too_many_sessions_started");
+        tokio::try_join!(of_customer, of_starter).map(drop)
     }
 
     /// Makes a session that is not stored yet.
     async fn prepare_session(
         &self,
         checked: CheckedSession,
-        credential: Option<&Entity>,
+        origin: Origin<'_>,
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
-        let CheckedSession { customer_id, session: new } = checked;
-        let expires_at = self.end_of(new.ends, now);
+        let CheckedSession { customer_id, expires_at, session: new } = checked;
         let token = match new.token {
             Some(token) => {
                 // Nobody is sent a code for a session that is there already.
@@ -229,11 +354,13 @@ impl TokenService {
         let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
         let mut session = Session {
             organization_id: new.organization_id,
-            credential: credential.map(|entity| entity.id().clone()),
+            credential: origin.credential(),
+            starter: origin.starter(),
             acl: new.acl,
             custom_claims: new.custom_claims,
             ..Session::new(token.key(), id, customer_id, now, expires_at)
         };
+        self.check_session_limits(&session, now).await?;
         let mut code = None;
         if new.otp_required {
             let (made, state) = self.make_one_time_password(&session.id, now)?;
@@ -252,7 +379,7 @@ impl TokenService {
         self.inner.stores.insert_session(session.clone(), now).await?;
         if self.was_ended(&session) {
             self.inner.stores.remove_session(&session.id).await?;
-            let message = "the customer was logged out everywhere while the session was started";
+            let message = "the customer or whoever starts it was logged out everywhere meanwhile";
             return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
         }
         Ok(StartedSession { token, session })
@@ -271,4 +398,18 @@ impl TokenService {
         let subject = customer.map(|customer| (SubjectType::Customer, customer));
         self.audited_with(Attempt { subject, ..attempt }, &details, starting).await
     }
+}
+
+/// Returns whether a bearer's list names a customer to start sessions of.
+fn names_customer(
+    bearer: &Validated,
+    organization: Option<&OrganizationId>,
+    customer: &CustomerId,
+) -> bool {
+    let mut scope = vec![("customerId", customer.as_str())];
+    scope.extend(organization.map(|id| ("organizationId", id.as_str())));
+    bearer.acl().entries().iter().any(|entry| {
+        entry.scope().any(|(key, _)| key == "customerId")
+            && Acl::new([entry.clone()]).allows(permission::POST_AUTHENTICATION_TOKEN, &scope)
+    })
 }

@@ -68,7 +68,8 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::service::model::subject::Subject;
+use crate::token::identifier::SessionId;
 
 pub use self::cached::Cached;
 pub use self::error::StoreError;
@@ -242,16 +243,31 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 
-    /// Removes all sessions of a customer that were created before an instant; returns those that
-    /// it removed.
+    /// Returns how many sessions of a subject have not expired: of a customer their own, of others
+    /// those that they have started. It counts no further than `up_to`, and reads no record.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError>;
+
+    /// Returns sessions of a subject, in the sense of [`count`](Self::count), that were created before
+    /// an instant, those included that have ended and are kept: `limit` at most, which is not zero. Who
+    /// removes them and asks again until there are none has seen all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError>;
 
     /// Publishes an event to all nodes, and keeps it until [`FeedEvent::until`].

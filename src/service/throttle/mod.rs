@@ -32,12 +32,12 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::subject::Subject;
 use crate::service::policy::{Policy, ThrottleLimit};
 use crate::service::telemetry;
 use crate::service::throttle::ledger::{Ledger, Record};
 use crate::service::throttle::name::fold;
 use crate::token::claims::SubjectType;
-use crate::token::identifier::CustomerId;
 
 /// How long a network is remembered that somebody has logged in from.
 const KNOWN_NETWORK_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -151,17 +151,17 @@ impl Throttle {
     }
 
     /// Whom wrong one-time passwords of a customer's sessions count against.
-    pub(crate) fn keys_of_codes(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::WrongCodes, customer_id)
+    pub(crate) fn keys_of_codes(&self, customer: &Subject) -> ThrottleKeys {
+        self.customer_keys(Limit::WrongCodes, customer)
     }
 
     /// Whom one-time passwords count against that are sent to a customer.
-    pub(crate) fn keys_of_sending(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.customer_keys(Limit::SentCodes, customer_id)
+    pub(crate) fn keys_of_sending(&self, customer: &Subject) -> ThrottleKeys {
+        self.customer_keys(Limit::SentCodes, customer)
     }
 
-    fn customer_keys(&self, limit: Limit, customer_id: &CustomerId) -> ThrottleKeys {
-        let key = self.hasher.hash_one((limit.as_str(), customer_id));
+    fn customer_keys(&self, limit: Limit, customer: &Subject) -> ThrottleKeys {
+        let key = self.hasher.hash_one((limit.as_str(), customer));
         ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 

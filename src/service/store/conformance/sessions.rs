@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
+use crate::service::model::session::{AuthenticationToken, Session, SessionKey, Starter};
+use crate::service::model::subject::Subject;
 use crate::service::store::conformance::{
     ALL, HOUR, RACERS, drop_halfway, now, race, session, session_of, unique, won,
 };
 use crate::service::store::{Page, SessionFilter, SessionStore, StoreError};
+use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 pub(super) async fn a_session_is_answered_as_it_was_written(store: &dyn SessionStore) {
@@ -136,31 +138,104 @@ pub(super) async fn lists_are_of_live_sessions_in_order_filtered_and_paged(
     assert_eq!(both.total, 1, "filters have to hold together");
 }
 
-pub(super) async fn removing_a_subject_removes_its_sessions_alone(store: &dyn SessionStore) {
-    let customer = CustomerId::new(unique()).unwrap();
-    let other = session();
-    store.insert(other.clone(), now()).await.unwrap();
-    for _ in 0..3 {
-        store.insert(session_of(&customer, now()), now()).await.unwrap();
-    }
-    let removed = store.remove_subject(&customer, Timestamp::MAX).await.unwrap();
-    assert_eq!(removed.len(), 3, "those that were removed have to be answered");
-    for session in removed {
-        assert!(store.get(&session.key()).await.unwrap().is_none());
-    }
-    assert!(store.get(&other.key()).await.unwrap().is_some());
+fn organization() -> OrganizationId {
+    OrganizationId::new(unique()).unwrap()
 }
 
-pub(super) async fn removing_a_subject_leaves_what_was_created_later(store: &dyn SessionStore) {
+fn started_by(subject: &Subject) -> Session {
+    let starter = Starter { subject: subject.clone(), token_issued_at: now() };
+    Session { starter: Some(starter), ..session() }
+}
+
+/// All sessions of a subject, removed a few at a time, as the service does.
+async fn remove_all(
+    store: &dyn SessionStore,
+    subject: &Subject,
+    before: Timestamp,
+) -> Vec<Session> {
+    let mut removed = Vec::new();
+    loop {
+        let part = store.of_subject(subject, before, 2).await.unwrap();
+        if part.is_empty() {
+            return removed;
+        }
+        assert!(part.len() <= 2, "no more may be returned than were asked for");
+        for session in part {
+            removed.extend(store.take(&session.key(), session.version()).await.unwrap());
+        }
+    }
+}
+
+pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_not(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let mut namesake = session_of(&customer, now());
+    namesake.organization_id = Some(organization());
+    let others = [session(), namesake.clone()];
+    for other in &others {
+        store.insert(other.clone(), now()).await.unwrap();
+    }
+    let mut theirs = Vec::new();
+    for _ in 0..5 {
+        let session = session_of(&customer, now());
+        store.insert(session.clone(), now()).await.unwrap();
+        theirs.push(session.key());
+    }
+    let used = session_of(&customer, now());
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    theirs.push(used.key());
+    let subject = used.subject();
+    assert_eq!(store.count(&subject, now(), 100).await.unwrap(), 5, "what is live is counted");
+    assert_eq!(store.count(&subject, now(), 3).await.unwrap(), 3, "and no further than asked for");
+    assert_eq!(store.count(&namesake.subject(), now(), 100).await.unwrap(), 1);
+    let removed = remove_all(store, &subject, Timestamp::MAX).await;
+    let mut keys: Vec<_> = removed.iter().map(Session::key).collect();
+    keys.sort();
+    theirs.sort();
+    assert_eq!(keys, theirs, "what was used up is found, too");
+    assert_eq!(store.count(&subject, now(), 100).await.unwrap(), 0);
+    for other in &others {
+        assert!(store.get(&other.key()).await.unwrap().is_some());
+    }
+}
+
+pub(super) async fn what_a_subject_has_started_is_found_by_it(store: &dyn SessionStore) {
+    let name = unique();
+    let user = Subject::new(SubjectType::User, &*name);
+    let others = [
+        Subject::new(SubjectType::Machine, &*name),
+        Subject::new(SubjectType::User, &*name).organization(organization()),
+    ];
+    for subject in others.iter().chain([&user, &user, &user]) {
+        store.insert(started_by(subject), now()).await.unwrap();
+    }
+    let used = started_by(&user);
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    let ended = Session { expires_at: now() - HOUR / 60, ..started_by(&user) };
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    assert_eq!(store.count(&user, now(), 100).await.unwrap(), 3);
+    let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
+    assert_eq!(kept.started_by(), Some(&user));
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    let removed = remove_all(store, &user, Timestamp::MAX).await;
+    assert_eq!(removed.len(), 4);
+    for subject in &others {
+        assert_eq!(store.count(subject, now(), 100).await.unwrap(), 1);
+    }
+}
+
+pub(super) async fn of_a_subject_what_was_created_later_is_left(store: &dyn SessionStore) {
     let customer = CustomerId::new(unique()).unwrap();
     let instant = now();
     let [early, late] =
         [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
     store.insert(early.clone(), now()).await.unwrap();
     store.insert(late.clone(), now()).await.unwrap();
-    let removed = store.remove_subject(&customer, instant).await.unwrap();
+    let removed = remove_all(store, &late.subject(), instant).await;
     assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
-    assert!(store.get(&early.key()).await.unwrap().is_none());
     assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
 }
 

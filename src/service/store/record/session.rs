@@ -5,8 +5,11 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
-use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
+use crate::service::model::session::{Session, SessionKey, Starter};
+use crate::service::model::subject::Subject;
+use crate::service::store::record::{
+    FORM, Form, RecordFault, base64, entity_id, keyed_digest, read_subject_type,
+};
 use crate::token::acl::Acl;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
@@ -20,6 +23,8 @@ pub(super) struct SessionForm<'a> {
     customer_id: Cow<'a, CustomerId>,
     organization_id: Option<Cow<'a, OrganizationId>>,
     credential: Option<EntityIdForm<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starter: Option<StarterForm<'a>>,
     acl: Cow<'a, Acl>,
     custom_claims: Cow<'a, Map<String, Value>>,
     one_time_password: Option<OneTimePasswordForm>,
@@ -38,6 +43,15 @@ pub(super) struct SessionForm<'a> {
 struct EntityIdForm<'a> {
     subject_type: Cow<'a, str>,
     name: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StarterForm<'a> {
+    subject_type: Cow<'a, str>,
+    organization_id: Option<Cow<'a, OrganizationId>>,
+    subject: Cow<'a, str>,
+    token_issued_at: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +84,7 @@ impl<'a> SessionForm<'a> {
             customer_id: Cow::Borrowed(&session.customer_id),
             organization_id: session.organization_id.as_ref().map(Cow::Borrowed),
             credential,
+            starter: session.starter.as_ref().map(StarterForm::of),
             acl: Cow::Borrowed(&session.acl),
             custom_claims: Cow::Borrowed(&session.custom_claims),
             one_time_password: session.one_time_password.as_ref().map(OneTimePasswordForm::of),
@@ -91,6 +106,7 @@ impl<'a> SessionForm<'a> {
             customer_id: self.customer_id.into_owned(),
             organization_id: self.organization_id.map(Cow::into_owned),
             credential: credential.transpose()?,
+            starter: self.starter.map(StarterForm::into_starter).transpose()?,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),
             one_time_password: self
@@ -104,6 +120,23 @@ impl<'a> SessionForm<'a> {
             tokens_until: self.tokens_until.map(Timestamp::from_micros),
             version: self.version,
         })
+    }
+}
+
+impl<'a> StarterForm<'a> {
+    fn of(starter: &'a Starter) -> Self {
+        Self {
+            subject_type: starter.subject.subject_type().as_str().into(),
+            organization_id: starter.subject.organization_id().map(Cow::Borrowed),
+            subject: starter.subject.id().into(),
+            token_issued_at: starter.token_issued_at.as_micros(),
+        }
+    }
+
+    fn into_starter(self) -> Result<Starter, RecordFault> {
+        let subject = Subject::new(read_subject_type(&self.subject_type)?, &*self.subject)
+            .organization(self.organization_id.map(Cow::into_owned));
+        Ok(Starter { subject, token_issued_at: Timestamp::from_micros(self.token_issued_at) })
     }
 }
 

@@ -26,7 +26,7 @@ use crate::service::store::redis::records::VersionedRecords;
 use crate::service::store::redis::sessions::TakenSessions;
 
 /// The version of the keys and of what is under them.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAX_PREFIX_LEN: usize = 64;
 /// How long replicas may be waited for: all writes share a connection, and wait with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -231,7 +231,12 @@ impl RedisStore {
     async fn mark_version(&self) -> Result<u32, StoreError> {
         let Inner { keys, client, .. } = &*self.inner;
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        client.query(&Cmd::get(keys.version())).await
+        let found: u32 = client.query(&Cmd::get(keys.version())).await?;
+        if found < VERSION {
+            self.index_by_subject().await?;
+            client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
+        }
+        Ok(found)
     }
 
     async fn warn_of_eviction(&self) {

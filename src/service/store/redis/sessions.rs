@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
     Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError, record,
 };
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 /// How long the server keeps a session past its end, so that purging is what removes it.
 const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
@@ -111,27 +112,42 @@ impl SessionStore for RedisStore {
         Ok(SessionPage { sessions, total })
     }
 
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        let live = format!("({}", now.as_micros());
+        let counting = Cmd::zcount(self.inner.keys.subject(subject), live, "+inf");
+        let live: usize = self.inner.client.query(&counting).await?;
+        Ok(live.min(up_to))
+    }
+
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        let index = self.inner.keys.customer(customer_id);
-        let before = format!("({}", before.as_micros());
-        let members: Vec<String> =
-            self.inner.client.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
-        let taking = stream::iter(members).map(async |member: String| {
-            let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
-            let key = self.inner.keys.session(&listed.key);
-            let Some(session) = self.take_session(&key, None, Some(&listed.id)).await? else {
-                return Ok(None);
-            };
-            self.clean_or_leave(&EndIndexEntry::of(&session)).await;
-            Ok(Some(session))
-        });
-        let taken: Vec<Result<_, StoreError>> = taking.buffer_unordered(AT_ONCE).collect().await;
-        // All that can be removed is, although one of them cannot.
-        taken.into_iter().filter_map(Result::transpose).collect()
+        let index = self.inner.keys.subject(subject);
+        let mut found = Vec::new();
+        let mut first = 0;
+        // What leads to nothing, or to a later session, is passed over.
+        while found.len() < limit {
+            let last = first + AT_ONCE.cast_signed() - 1;
+            let members: Vec<String> =
+                self.inner.client.query(&Cmd::zrange(&index, first, last)).await?;
+            if members.is_empty() {
+                break;
+            }
+            let read = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
+            let read: Vec<Option<Session>> = read.try_collect().await?;
+            found.extend(read.into_iter().flatten().filter(|s| s.created_at < before));
+            first = last + 1;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
@@ -202,11 +218,40 @@ impl RedisStore {
             Cmd::zadd(keys.ends(), indexed.to_member()?, session.kept_until().as_micros()),
             by_age(keys.customer(&session.customer_id)),
             by_age(keys.sessions()),
+            Cmd::zadd(keys.subject(&indexed.subject()), &member, session.expires_at.as_micros()),
         ];
+        if let Some(starter) = &indexed.starter {
+            commands.push(Cmd::zadd(
+                keys.subject(starter),
+                &member,
+                session.expires_at.as_micros(),
+            ));
+        }
         if let Some(organization_id) = &session.organization_id {
             commands.push(by_age(keys.organization(organization_id)));
         }
         self.inner.client.query_all(&commands).await
+    }
+
+    /// Indexes the sessions of version 1, which were found by customers' ids alone.
+    pub(super) async fn index_by_subject(&self) -> Result<(), StoreError> {
+        let Inner { keys, client, .. } = &*self.inner;
+        let mut first = 0;
+        loop {
+            let last = first + AT_ONCE.cast_signed() - 1;
+            let part: Vec<String> =
+                client.query(&Cmd::zrange(keys.sessions(), first, last)).await?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            for member in part {
+                if let Some(session) = self.listed(member.clone()).await? {
+                    let (index, end) = (keys.subject(&session.subject()), session.expires_at);
+                    client.query::<()>(&Cmd::zadd(index, member, end.as_micros())).await?;
+                }
+            }
+            first = last + 1;
+        }
     }
 
     /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,
@@ -218,7 +263,11 @@ impl RedisStore {
             Cmd::del(keys.session_id(&indexed.session_id)),
             Cmd::zrem(keys.customer(&indexed.customer_id), &member),
             Cmd::zrem(keys.sessions(), &member),
+            Cmd::zrem(keys.subject(&indexed.subject()), &member),
         ];
+        if let Some(starter) = &indexed.starter {
+            commands.push(Cmd::zrem(keys.subject(starter), &member));
+        }
         if let Some(organization_id) = &indexed.organization_id {
             commands.push(Cmd::zrem(keys.organization(organization_id), &member));
         }
