@@ -9,7 +9,8 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
 use countersign::{
-    AuthenticationToken, Clock as _, EntityId, ErrorKind, ExchangeRequest, SystemClock,
+    AuthenticationToken, Clock as _, CustomerId, EntityId, ErrorKind, ExchangeRequest, NewSession,
+    OrganizationId, SystemClock,
 };
 
 use crate::proxy::Proxy;
@@ -283,4 +284,36 @@ async fn who_used_a_session_up_is_told_so(
         let again = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
     }
+}
+
+#[tokio::test]
+async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
+    let database = Postgres::new().await;
+    let store = database.node().await;
+    let now = SystemClock.now();
+    let token = AuthenticationToken::generate().unwrap();
+    let organization = OrganizationId::new("a \"quoted\" \\ näme").unwrap();
+    let new = NewSession::of(CustomerId::new("cus/1").unwrap())
+        .organization(organization)
+        .dangerous_token(token.clone());
+    let fixture = fixture_over(store.clone());
+    fixture.clock.set(now);
+    fixture.tokens.start_session(new).await.unwrap();
+    let schema = &database.schema;
+    let earlier = format!(
+        "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
+             DROP COLUMN kept_until;
+         CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
+         DELETE FROM {schema}.countersign_migrations WHERE version > 3;"
+    );
+    let pool = Postgres::pool().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(earlier)).execute(&pool).await.unwrap();
+    store.migrate().await.unwrap();
+    // A connection from before has prepared its statements for other columns.
+    let store = database.node().await;
+    let kept = SessionStore::get(&store, &token.key()).await.unwrap().unwrap();
+    assert_eq!(store.count(&kept.subject(), now, 10).await.unwrap(), 1);
+    assert_eq!(store.purge_expired(now).await.unwrap(), 0);
+    let found = store.of_subject(&kept.subject(), now + MINUTE, 10).await.unwrap();
+    assert_eq!(found.len(), 1);
 }

@@ -1,5 +1,6 @@
 //! Sessions of customers: finding and listing them, and what starting and ending them shares.
 
+mod admission;
 mod end;
 pub(super) mod new;
 mod start;

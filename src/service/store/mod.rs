@@ -244,7 +244,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<SessionPage, StoreError>;
 
     /// Returns how many sessions of a subject have not expired: of a customer their own, of others
-    /// those that they have started. It counts no further than `up_to`, and reads no record.
+    /// those that they have started. It counts no further than `up_to`, and reads no record. One that was
+    /// used up a moment ago may still be counted.
     ///
     /// # Errors
     ///

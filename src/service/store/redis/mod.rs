@@ -23,7 +23,7 @@ use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script}
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
-use crate::service::store::redis::sessions::TakenSessions;
+use crate::service::store::redis::sessions::UsedUpSessions;
 
 /// The version of the keys and of what is under them.
 const VERSION: u32 = 2;
@@ -116,7 +116,7 @@ struct Inner {
     publish: Script,
     read_feed: Script,
     trim_feed: Script,
-    taken: Mutex<TakenSessions>,
+    used_up: Mutex<UsedUpSessions>,
     notifier: Arc<Notifier>,
     listener: Listener,
 }
@@ -202,7 +202,7 @@ impl RedisStore {
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
-                taken: Mutex::default(),
+                used_up: Mutex::default(),
                 notifier: Arc::new(Notifier::new()),
                 listener: Listener::default(),
             }),
