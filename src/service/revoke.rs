@@ -11,7 +11,7 @@ use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::FeedEvent;
-use crate::service::stores::CompareAndSet;
+use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::token::claims::SubjectType;
@@ -118,40 +118,45 @@ impl TokenService {
     /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
     async fn end_sessions_of(&self, subject: &Subject, before: Timestamp) -> Result<usize, Error> {
         let stores = &self.inner.stores;
-        let mut ended = 0;
-        loop {
+        let (mut ended, mut parts_in_vain) = (0, 0);
+        while parts_in_vain < MAX_ATTEMPTS {
             let part = stores.sessions_of_subject(subject, before, SESSIONS_AT_ONCE).await?;
             if part.is_empty() {
                 return Ok(ended);
             }
             // All that can be ended is, although one of them cannot.
-            let mut failed = Ok(());
+            let (mut taken, mut failed) = (false, Ok(()));
             for session in part {
-                match self.end_session_of(subject, &session).await {
-                    Ok(was_live) => ended += usize::from(was_live),
+                match self.take_session_of(subject, &session).await {
+                    Ok(is_taken) => {
+                        taken |= is_taken;
+                        ended += usize::from(is_taken && session.expires_at > self.now());
+                    }
                     Err(error) => failed = Err(error),
                 }
             }
             failed?;
+            parts_in_vain = if taken { 0 } else { parts_in_vain + 1 };
         }
+        Err(unavailable("too many writers of one record at once"))
     }
 
-    /// Ends a session as it was read; one that somebody else has written since is left for the next
-    /// part.
-    async fn end_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
+    /// Ends a session as it was read; returns whether it was still so. One that somebody else has
+    /// written since is in the next part.
+    async fn take_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
         // The tokens of a customer's own sessions are the customer's, and revoked as such.
         if subject.subject_type() != SubjectType::Customer {
             self.revoke_tokens_of(session).await?;
         }
         let taken = self.inner.stores.take_session(&session.key, session.version).await;
         self.inner.phantom_tokens.remove(&session.key).await;
-        let is_taken = matches!(taken?, CompareAndSet::Written(Some(_)));
-        Ok(is_taken && session.expires_at > self.now())
+        Ok(matches!(taken?, CompareAndSet::Written(Some(_))))
     }
 
     /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
     pub(super) async fn revoke_tokens_of(&self, session: &Session) -> Result<(), Error> {
-        let live = session.tokens_until.filter(|until| *until > self.now());
+        // The clock of a node that accepts them may be behind.
+        let live = session.tokens_until.filter(|until| self.kept_until(*until) > self.now());
         match live {
             Some(until) if self.inner.policy.revoke_tokens_on_session_end => {
                 self.revoke_session(&session.id, until).await

@@ -68,8 +68,9 @@ setters! {
     /// moment may exceed it by their number.
     max_sessions_per_customer: usize;
     /// How many live sessions a user or machine client may have started: 100,000, those of a large
-    /// shop's customers within an hour, and some 100 MB. One more is rejected, so that a bearer in
-    /// wrong hands cannot fill the store. A session that was used up does not count.
+    /// shop's customers within an hour, which take some 350 MB of a store in memory. One more is
+    /// rejected, so that a bearer in wrong hands cannot fill the store. A session that was used up
+    /// does not count, and takes less than half.
     max_sessions_per_starter: usize;
     /// Whether ending a session revokes the tokens exchanged from it. On: who logs out means it.
     revoke_tokens_on_session_end: bool;

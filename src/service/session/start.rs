@@ -68,8 +68,9 @@ impl TokenService {
     /// [`ErrorKind::InvalidFields`] for an end, wildcards or claims that the policy does not allow,
     /// [`ErrorKind::Configuration`] for a one-time password without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
-    /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already, or
-    /// the customer was logged out everywhere at that moment.
+    /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
+    /// `max_sessions_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
+    /// its session already, or the customer was logged out everywhere at that moment.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
         let attempt = Attempt::new(Operation::START_SESSION);

@@ -1,7 +1,7 @@
 //! Sessions in memory, and what they are found by. All of it is behind one lock, and no step looks at
 //! more than it returns or removes; but for a list, which counts what it is of.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ struct SubjectSessions {
     live: Ordered,
     /// Those that were used up, and those that a count has found to have ended: each is passed over
     /// once, however often the others are counted.
-    ended: BTreeSet<SessionKey>,
+    ended: HashSet<SessionKey>,
 }
 
 impl SubjectSessions {
