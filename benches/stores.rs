@@ -324,7 +324,9 @@ impl Engine {
                 for n in 0..count {
                     let session = template(n);
                     sqlx::query(
-                        "INSERT INTO countersign_sessions VALUES ($1, 1, $2, $3, NULL, $4, $5, $6)",
+                        "INSERT INTO countersign_sessions (key, version, id, customer_id, \
+                         created_at, expires_at, kept_until, record, subject) \
+                         VALUES ($1, 1, $2, $3, $4, $5, $5, $6, $7)",
                     )
                     .bind(session.key().as_bytes().to_vec())
                     .bind(session.id().as_str().to_owned())
@@ -332,6 +334,7 @@ impl Engine {
                     .bind(session.created_at().as_micros().cast_signed())
                     .bind(session.expires_at().as_micros().cast_signed())
                     .bind(record::write_session(&session).unwrap())
+                    .bind(session.subject().to_index_text())
                     .execute(&mut *transaction)
                     .await
                     .unwrap();
@@ -343,16 +346,29 @@ impl Engine {
                 for part in (0..count).collect::<Vec<_>>().chunks(5_000) {
                     let sessions: Vec<_> = part.iter().map(|n| template(*n)).collect();
                     sqlx::query(
-                        "INSERT INTO countersign_sessions SELECT key, 1, id, customer, NULL, $4, $5, \
-                         record FROM unnest($1::bytea[], $2::text[], $3::text[], $6::text[]) \
-                         AS t (key, id, customer, record)",
+                        "INSERT INTO countersign_sessions (key, version, id, customer_id, \
+                         created_at, expires_at, kept_until, record, subject) \
+                         SELECT key, 1, id, customer, $4, $5, $5, record, subject \
+                         FROM unnest($1::bytea[], $2::text[], $3::text[], $6::text[], $7::text[]) \
+                         AS t (key, id, customer, record, subject)",
                     )
                     .bind(sessions.iter().map(|s| s.key().as_bytes().to_vec()).collect::<Vec<_>>())
                     .bind(sessions.iter().map(|s| s.id().as_str().to_owned()).collect::<Vec<_>>())
-                    .bind(sessions.iter().map(|s| s.customer_id().as_str().to_owned()).collect::<Vec<_>>())
+                    .bind(
+                        sessions
+                            .iter()
+                            .map(|s| s.customer_id().as_str().to_owned())
+                            .collect::<Vec<_>>(),
+                    )
                     .bind(now.as_micros().cast_signed())
                     .bind((now + HOUR).as_micros().cast_signed())
-                    .bind(sessions.iter().map(|s| record::write_session(s).unwrap()).collect::<Vec<_>>())
+                    .bind(
+                        sessions
+                            .iter()
+                            .map(|s| record::write_session(s).unwrap())
+                            .collect::<Vec<_>>(),
+                    )
+                    .bind(sessions.iter().map(|s| s.subject().to_index_text()).collect::<Vec<_>>())
                     .execute(pool)
                     .await
                     .unwrap();

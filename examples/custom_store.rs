@@ -36,8 +36,8 @@ use countersign::store::{
     SessionStore, StoreError, conformance, record,
 };
 use countersign::{
-    Algorithm, CustomerId, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session,
-    SessionId, SessionKey, Timestamp, TokenService,
+    Algorithm, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session, SessionId,
+    SessionKey, Subject, Timestamp, TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;
@@ -126,6 +126,11 @@ impl Tables {
     }
 }
 
+/// In SQL: a column for each of the two, with `Subject::to_index_text`.
+fn is_of(session: &Session, subject: &Subject) -> bool {
+    session.subject() == *subject || session.started_by() == Some(subject)
+}
+
 impl TableStore {
     fn tables(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
         self.tables.lock().map_err(|_| StoreError::unavailable("a writer has panicked"))
@@ -212,14 +217,26 @@ impl SessionStore for TableStore {
         Ok(SessionPage { sessions, total })
     }
 
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        let live = |s: &Session| is_of(s, subject) && s.expires_at() > now;
+        Ok(self.tables()?.sessions(live)?.len().min(up_to))
+    }
+
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        self.tables()?.remove_sessions(|session| {
-            session.customer_id() == customer_id && session.created_at() < before
-        })
+        let earlier = |s: &Session| is_of(s, subject) && s.created_at() < before;
+        let mut sessions = self.tables()?.sessions(earlier)?;
+        sessions.truncate(limit);
+        Ok(sessions)
     }
 
     async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {
@@ -254,7 +271,7 @@ impl SessionStore for TableStore {
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables()?;
-        let sessions = tables.remove_sessions(|session| session.expires_at() <= now)?.len();
+        let sessions = tables.remove_sessions(|session| session.kept_until() <= now)?.len();
         let before = tables.revocations.len();
         tables.revocations.retain(|_, (until, _)| *until > now);
         Ok((sessions + before - tables.revocations.len()) as u64)

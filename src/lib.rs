@@ -92,13 +92,14 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, AuthenticationToken, CustomerLogin, Entity, EntityId, EntityKind, ExchangeLayer,
-    ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer, IssuedSecret, IssuedToken,
-    KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword, OneTimePasswordMessage,
-    OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy, RequestContext,
-    Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
-    SecretOperation, Secrets, Session, SessionCookie, SessionKey, StartedSession, StoredSecret,
-    ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
+    AccessToken, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
+    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
+    IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy,
+    RequestContext, Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey,
+    SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey,
+    StartedSession, StoredSecret, Subject, ThrottleLimit, TokenService, TokenServiceBuilder,
+    permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -87,6 +87,7 @@ async fn main() {
 async fn service(store: Option<&str>) -> TokenService {
     let policy = Policy::default()
         .session_lifetime(MINUTE)
+        .max_sessions_per_customer(usize::MAX)
         .exchanged_token_lifetime(MINUTE)
         .token_cache_bytes(TOKEN_CACHE);
     let builder = TokenService::builder()

@@ -27,6 +27,7 @@ impl Operation {
     pub(in crate::service) const ISSUE_TOKEN: Self = Self("issue_token");
     pub(in crate::service) const ISSUE_USER_TOKEN: Self = Self("issue_user_token");
     pub(in crate::service) const LIST_SESSIONS: Self = Self("list_sessions");
+    pub(in crate::service) const LOG_OUT: Self = Self("log_out");
     pub(in crate::service) const PHANTOM_TOKEN: Self = Self("phantom_token");
     pub(in crate::service) const READ_SECRET: Self = Self("read_secret");
     pub(in crate::service) const REMOVE_ENTITY: Self = Self("remove_entity");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::jose::KeyRing;
+use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource};
 use crate::service::last_heard::LastHeard;
@@ -42,6 +43,7 @@ pub struct TokenServiceBuilder {
     clock: Option<Arc<dyn Clock>>,
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
+    customer_directory: Option<Arc<dyn CustomerDirectory>>,
     hashing_executor: Option<Arc<Executor>>,
 }
 
@@ -113,6 +115,13 @@ impl TokenServiceBuilder {
     /// Who delivers one-time passwords. Without one, a session that wants one cannot be started.
     pub fn one_time_password_sender(mut self, sender: impl OneTimePasswordSender) -> Self {
         self.sender = Some(Arc::new(sender));
+        self
+    }
+
+    /// Who knows which customers a bearer may start sessions of. Without one, a bearer that is bound to
+    /// an organization may name only those that a `customerId` scope of its list names.
+    pub fn customer_directory(mut self, directory: impl CustomerDirectory) -> Self {
+        self.customer_directory = Some(Arc::new(directory));
         self
     }
 
@@ -196,6 +205,7 @@ impl TokenServiceBuilder {
             phantom_tokens: PhantomTokenCache::new(self.policy.phantom_token_lifetime),
             policy: self.policy,
             sender: self.sender,
+            customer_directory: self.customer_directory,
             validator,
             validator_with_trusted_issuers,
             revocations,

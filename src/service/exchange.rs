@@ -1,9 +1,12 @@
 //! Exchanging an authentication token for a JWT: narrowed, and exactly once.
 //!
 //! The order of work is what keeps the promise. All that can fail — the one-time password, the
-//! list, the claims, the expiry, the signature — comes before the session is taken, and the take
-//! is atomic in the store. So a request that fails leaves the session as it was, but for the tries
+//! list, the claims, the expiry, the signature — comes before the session is written as used up, over
+//! the version that was read. So a request that fails leaves the session as it was, but for the tries
 //! that wrong one-time passwords cost; and of any number that would succeed one does.
+//!
+//! A session that was used up is kept until its tokens are dead: its holder logs out by the token that
+//! they have.
 
 use std::sync::Arc;
 
@@ -185,7 +188,7 @@ impl TokenService {
                 }
             };
             let proven = accepted.is_some().then(|| session.clone());
-            let used_up = self.use_up(session, request, now).await;
+            let used_up = self.use_up(session, request, &exchanged.token, now).await;
             if let (Err(_), Some(session)) = (&used_up, proven) {
                 // Where the store has done its work all the same, this changes nothing.
                 self.give_try_back(session, now).await;
@@ -234,9 +237,15 @@ impl TokenService {
             None => session.acl.clone(),
             Some(asked) => {
                 let organization = session.organization_id();
-                let mut grants = vec![session.acl.within(organization)];
-                grants.extend(widening.map(Validated::acl));
-                if let Some(entry) = self.first_beyond(asked, organization, &grants) {
+                let beyond = |bearers: Option<Acl>| {
+                    let mut grants = vec![session.acl.within(organization)];
+                    grants.extend(bearers);
+                    self.first_beyond(asked, organization, &grants)
+                };
+                let delegable = policy.delegable_acl.clone().filter(|_| widening.is_some());
+                let entry = beyond(widening.map(Validated::acl))
+                    .or_else(|| delegable.and_then(|delegable| beyond(Some(delegable))));
+                if let Some(entry) = entry {
                     return Err(Error::new(
                         ErrorKind::AclExceedsGrant,
                         format!("acl.{entry} exceeds what the session or the bearer holds"),
@@ -279,22 +288,30 @@ impl TokenService {
         &self,
         session: Session,
         request: &ExchangeRequest,
+        token: &IssuedToken,
         now: Timestamp,
     ) -> Result<CompareAndSet<()>, Error> {
+        let stores = &self.inner.stores;
+        let (key, version) = (session.key, session.version);
         if request.invalidate {
-            return self.take_session(&session).await;
+            let until = self.accepted_until(token.expires_at);
+            let used_up = session.used_up(token.token_id.clone(), until, now);
+            let written = stores.replace_session(used_up, version, now).await;
+            // A store that answers too late may have written it all the same.
+            self.inner.phantom_tokens.remove(&key).await;
+            return written;
         }
         if session.one_time_password.is_none() {
-            return Ok(CompareAndSet::Written(()));
+            let noted = self.note_token_of(session, token.expires_at, now).await?;
+            return Ok(noted.map(drop));
         }
-        let version = session.version;
         let limit = self.inner.policy.one_time_password_tries;
-        let mut spent = session.next_version(now);
+        let mut spent = self.with_token_noted(session, token.expires_at, now).next_version(now);
         if let Some(state) = &mut spent.one_time_password {
             state.code = None;
             state.tries_left = limit.min(state.tries_left + 1);
         }
-        self.inner.stores.replace_session(spent, version, now).await
+        stores.replace_session(spent, version, now).await
     }
 
     /// A bearer of another organization holds nothing here.

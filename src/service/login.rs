@@ -8,6 +8,7 @@ use crate::service::issue::IssuedToken;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
 use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
+use crate::service::model::subject::Subject;
 use crate::service::principals::{UNKNOWN, usable};
 use crate::service::request_context::RequestContext;
 use crate::service::store::RecentEntity;
@@ -130,7 +131,8 @@ impl TokenService {
         let judged = self.verify_secret_against(recent.clone(), secret, context);
         if judged.is_good() {
             let ended = |copy: &RecentEntity| {
-                self.inner.revocations.ended(SubjectType::Machine, id.name(), copy.read_at)
+                let subject = Subject::of_entity(&copy.entity);
+                self.inner.revocations.ended(subject.borrowed(), copy.read_at)
             };
             // A token that came of it would have been revoked before it was issued.
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {

@@ -12,6 +12,7 @@ use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
@@ -69,16 +70,24 @@ impl TokenService {
         if let Some(ready) = self.ready_phantom_token(&key).await {
             return Ok(ready);
         }
-        // Before the session is read: what ends it after that revokes the token, too.
-        let now = self.now();
-        let session = self.find_session(token, &RequestContext::without_address()).await?;
-        if session.otp_required() {
-            return Err(Error::new(
-                ErrorKind::OneTimePasswordRequired,
-                "the session needs a one-time password: exchange its token for a JWT",
-            ));
-        }
-        let made = Arc::new(self.sign_phantom_token(&session, now)?);
+        let made = retry_on_conflict!({
+            // Before the session is read: what ends it after that revokes the token, too.
+            let now = self.now();
+            let session = self.find_session(token, &RequestContext::without_address()).await?;
+            if session.otp_required() {
+                return Err(Error::new(
+                    ErrorKind::OneTimePasswordRequired,
+                    "the session needs a one-time password: exchange its token for a JWT",
+                ));
+            }
+            let ends = now + self.inner.policy.phantom_token_lifetime;
+            let noted = self.note_token_of(session, ends, now).await?;
+            let CompareAndSet::Written(session) = noted else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            self.sign_phantom_token(&session, now).map(CompareAndSet::Written)
+        })?;
+        let made = Arc::new(made);
         self.inner.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
         Ok(made)
     }

@@ -5,18 +5,26 @@
 //! memory. A revocation matters until the last token that it can hit has expired; then it is
 //! forgotten.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::service::epoch_lock::EpochLock;
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::subject::SubjectRef;
 use crate::token::claims::{SubjectType, Validated};
-use crate::token::identifier::{SessionId, TokenId};
+use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 use crate::validate::revocations::Revocations;
 
-const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+/// How many are forgotten at a time: whoever validates waits for no more.
+const PURGE_LIMIT: usize = 1_000;
+/// How many are forgotten with each that is published, for a host that does no housekeeping: more than
+/// it adds.
+const PURGED_BY_PUBLISH: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// All live revocations, in memory.
@@ -32,15 +40,41 @@ pub(crate) struct RevocationSet {
 struct Live {
     tokens: HashMap<TokenId, Timestamp>,
     sessions: HashMap<SessionId, Timestamp>,
-    subjects: HashMap<SubjectType, HashMap<String, RevokedSubject>>,
-    purged_at: Option<Timestamp>,
+    /// By kind and name; of most names there is one.
+    subjects: HashMap<SubjectType, HashMap<Arc<str>, Vec<RevokedSubject>>>,
+    /// Each of the above once, by when it is to be looked at: it ends then, or later.
+    ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Token(TokenId),
+    Session(SessionId),
+    Subject(SubjectType, Arc<str>, Organizations),
+}
+
+/// In which organizations a subject's tokens are revoked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Organizations {
+    All,
+    One(Option<OrganizationId>),
+}
+
+impl Organizations {
+    fn include(&self, organization_id: Option<&OrganizationId>) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one.as_ref() == organization_id,
+        }
+    }
 }
 
 /// A token's `iat` has whole seconds, so that one which was issued after a revocation, and in the
 /// same second, cannot be told by it from one before. It therefore carries the next second, up to
 /// which all are revoked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct RevokedSubject {
+    organizations: Organizations,
     /// What was begun before this instant is revoked.
     before: Timestamp,
     /// Tokens are, whose `iat` is earlier than this second.
@@ -49,8 +83,8 @@ struct RevokedSubject {
 }
 
 impl RevokedSubject {
-    fn new(before: Timestamp, until: Timestamp) -> Self {
-        Self { before, issued_before: next_second(before), until }
+    fn new(organizations: Organizations, before: Timestamp, until: Timestamp) -> Self {
+        Self { organizations, before, issued_before: next_second(before), until }
     }
 
     /// The same twice changes nothing. One that is later, and in a second that tokens may already
@@ -82,24 +116,21 @@ impl RevocationSet {
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where
     /// their tokens were revoked earlier in it, the first one whose tokens are not.
-    pub(crate) fn issue_time(
-        &self,
-        subject_type: SubjectType,
-        subject: &str,
-        proven_at: Timestamp,
-    ) -> Timestamp {
-        let second = proven_at.floor_to_second();
+    pub(crate) fn issue_time(&self, subject: SubjectRef<'_>, proven_at: Timestamp) -> Timestamp {
         let live = self.live.read();
-        match live.revoked(subject_type, subject) {
-            Some(revoked) if revoked.before <= proven_at => second.max(revoked.issued_before),
-            _ => second,
-        }
+        let earlier = live.revoked(subject).filter(|revoked| revoked.before <= proven_at);
+        let earliest = earlier.map(|revoked| revoked.issued_before).max();
+        proven_at.floor_to_second().max(earliest.unwrap_or(Timestamp::MIN))
     }
 
     /// Returns whether what a subject began at an instant has been revoked since.
-    pub(crate) fn ended(&self, subject_type: SubjectType, subject: &str, begun: Timestamp) -> bool {
-        let live = self.live.read();
-        live.revoked(subject_type, subject).is_some_and(|revoked| begun < revoked.before)
+    pub(crate) fn ended(&self, subject: SubjectRef<'_>, begun: Timestamp) -> bool {
+        self.live.read().revoked(subject).any(|revoked| begun < revoked.before)
+    }
+
+    /// Returns whether the tokens of a subject that carry this `iat` have been revoked.
+    pub(crate) fn contains_issued_at(&self, subject: SubjectRef<'_>, issued_at: Timestamp) -> bool {
+        self.live.read().revoked(subject).any(|revoked| issued_at < revoked.issued_before)
     }
 
     /// Returns whether the tokens of a session have been revoked.
@@ -116,24 +147,27 @@ impl RevocationSet {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         let live = self.live.read();
-        let subjects: usize = live.subjects.values().map(HashMap::len).sum();
-        live.tokens.len() + live.sessions.len() + subjects
+        live.ends.len()
     }
 
-    /// Forgets what no longer matters, once a minute at most: it looks at everything, and whoever
-    /// validates waits for it. For a host that does no housekeeping.
-    pub(crate) fn purge_if_due(&self, now: Timestamp) {
-        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < PURGE_INTERVAL;
+    /// Forgets a little of what no longer matters.
+    pub(crate) fn purge_some(&self, now: Timestamp) {
+        self.purge_part(now, PURGED_BY_PUBLISH);
+    }
+
+    /// Forgets what no longer matters, a part at a time, and lets others in between.
+    pub(crate) fn purge(&self, now: Timestamp) {
+        while self.purge_part(now, PURGE_LIMIT) == PURGE_LIMIT {}
+    }
+
+    fn purge_part(&self, now: Timestamp, limit: usize) -> usize {
+        let mut purged = 0;
         self.live.tidy(|live| {
-            if !live.purged_at.is_some_and(is_recent) {
-                live.purge(now);
+            while purged < limit && live.purge_one(now) {
+                purged += 1;
             }
         });
-    }
-
-    /// Forgets what no longer matters.
-    pub(crate) fn purge(&self, now: Timestamp) {
-        self.live.tidy(|live| live.purge(now));
+        purged
     }
 }
 
@@ -150,8 +184,8 @@ impl Revocations for RevocationSet {
         if token.session_id().is_some_and(|session| live.sessions.contains_key(session)) {
             return true;
         }
-        live.revoked(token.subject_type(), token.subject())
-            .is_some_and(|revoked| token.issued_at() < revoked.issued_before)
+        live.revoked(SubjectRef::of_token(token))
+            .any(|revoked| token.issued_at() < revoked.issued_before)
     }
 
     fn is_stale(&self) -> bool {
@@ -162,36 +196,119 @@ impl Revocations for RevocationSet {
 impl Live {
     fn insert(&mut self, revocation: &Revocation) {
         let until = revocation.until;
-        let later = |known: &mut Timestamp| *known = until.max(*known);
         match &revocation.target {
             RevocationTarget::Token(id) => {
-                self.tokens.entry(id.clone()).and_modify(later).or_insert(until);
+                let end = Ending::Token(id.clone());
+                insert_until(&mut self.tokens, id, until, &mut self.ends, end);
             }
             RevocationTarget::Session(id) => {
-                self.sessions.entry(id.clone()).and_modify(later).or_insert(until);
+                let end = Ending::Session(id.clone());
+                insert_until(&mut self.sessions, id, until, &mut self.ends, end);
             }
-            RevocationTarget::SubjectBefore { subject_type, subject, before } => {
-                let before = *before;
-                let of_sort = self.subjects.entry(*subject_type).or_default();
-                of_sort
-                    .entry(subject.clone())
-                    .and_modify(|known| known.extend(before, until))
-                    .or_insert_with(|| RevokedSubject::new(before, until));
+            RevocationTarget::SubjectBefore { subject, before } => {
+                let organizations = Organizations::One(subject.organization_id().cloned());
+                self.insert_subject(
+                    subject.subject_type(),
+                    subject.id(),
+                    RevokedSubject::new(organizations, *before, until),
+                );
+            }
+            RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
+                let revoked = RevokedSubject::new(Organizations::All, *before, until);
+                self.insert_subject(*subject_type, subject, revoked);
             }
         }
     }
 
-    fn purge(&mut self, now: Timestamp) {
-        self.purged_at = Some(now);
-        self.tokens.retain(|_, until| *until > now);
-        self.sessions.retain(|_, until| *until > now);
-        for of_sort in self.subjects.values_mut() {
-            of_sort.retain(|_, revoked| revoked.until > now);
+    fn insert_subject(&mut self, subject_type: SubjectType, name: &str, new: RevokedSubject) {
+        let of_kind = self.subjects.entry(subject_type).or_default();
+        let name = match of_kind.get_key_value(name) {
+            Some((known, _)) => Arc::clone(known),
+            None => name.into(),
+        };
+        let of_name = of_kind.entry(Arc::clone(&name)).or_default();
+        let known = of_name.iter_mut().find(|known| known.organizations == new.organizations);
+        match known {
+            Some(known) => known.extend(new.before, new.until),
+            None => {
+                let end = Ending::Subject(subject_type, name, new.organizations.clone());
+                self.ends.push(Reverse((new.until, end)));
+                of_name.push(new);
+            }
         }
     }
 
-    fn revoked(&self, subject_type: SubjectType, subject: &str) -> Option<&RevokedSubject> {
-        self.subjects.get(&subject_type)?.get(subject)
+    /// Looks at the first that may have ended; returns whether there was one. What was given more time
+    /// is looked at again at its end.
+    fn purge_one(&mut self, now: Timestamp) -> bool {
+        let Some(Reverse((_, ending))) =
+            self.ends.peek().filter(|Reverse((end, _))| *end <= now).cloned()
+        else {
+            return false;
+        };
+        self.ends.pop();
+        if let Some(until) = self.end_of(&ending).filter(|until| *until > now) {
+            self.ends.push(Reverse((until, ending)));
+            return true;
+        }
+        match &ending {
+            Ending::Token(id) => {
+                self.tokens.remove(id);
+            }
+            Ending::Session(id) => {
+                self.sessions.remove(id);
+            }
+            Ending::Subject(subject_type, name, organizations) => {
+                if let Some(of_kind) = self.subjects.get_mut(subject_type)
+                    && let Some(of_name) = of_kind.get_mut(name)
+                {
+                    of_name.retain(|revoked| revoked.organizations != *organizations);
+                    if of_name.is_empty() {
+                        of_kind.remove(name);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn end_of(&self, ending: &Ending) -> Option<Timestamp> {
+        match ending {
+            Ending::Token(id) => self.tokens.get(id).copied(),
+            Ending::Session(id) => self.sessions.get(id).copied(),
+            Ending::Subject(subject_type, name, organizations) => {
+                let of_name = self.subjects.get(subject_type)?.get(name)?;
+                let revoked = of_name.iter().find(|known| known.organizations == *organizations)?;
+                Some(revoked.until)
+            }
+        }
+    }
+
+    fn revoked<'a>(
+        &'a self,
+        subject: SubjectRef<'a>,
+    ) -> impl Iterator<Item = &'a RevokedSubject> + 'a {
+        let of_kind = self.subjects.get(&subject.subject_type);
+        let of_name = of_kind.and_then(|of_kind| of_kind.get(subject.id));
+        let revoked = of_name.into_iter().flatten();
+        revoked.filter(move |revoked| revoked.organizations.include(subject.organization_id))
+    }
+}
+
+/// The same twice changes nothing, and has one end.
+fn insert_until<K: Clone + Eq + Hash>(
+    known: &mut HashMap<K, Timestamp>,
+    key: &K,
+    until: Timestamp,
+    ends: &mut BinaryHeap<Reverse<(Timestamp, Ending)>>,
+    ending: Ending,
+) {
+    match known.get_mut(key) {
+        Some(known) => *known = until.max(*known),
+        None => {
+            known.insert(key.clone(), until);
+            ends.push(Reverse((until, ending)));
+        }
     }
 }
 
@@ -205,21 +322,22 @@ mod tests {
         Timestamp::from_secs(1_767_225_600)
     }
 
+    const OPS: SubjectRef<'static> =
+        SubjectRef { subject_type: SubjectType::User, organization_id: None, id: "ops" };
+
     fn revoke(set: &RevocationSet, before: Timestamp) {
-        let (subject_type, subject) = (SubjectType::User, "ops".to_owned());
-        let target = RevocationTarget::SubjectBefore { subject_type, subject, before };
+        let target = RevocationTarget::SubjectBefore { subject: OPS.to_subject(), before };
         set.insert(&Revocation { target, until: Timestamp::MAX });
     }
 
     fn is_good(set: &RevocationSet, issued_at: Timestamp) -> bool {
-        let live = set.live.read();
-        live.revoked(SubjectType::User, "ops").is_none_or(|known| issued_at >= known.issued_before)
+        !set.contains_issued_at(OPS, issued_at)
     }
 
     #[test]
     fn each_of_two_revocations_in_one_second_revokes_what_was_issued_before_it() {
         let set = RevocationSet::default();
-        let issue = |at| set.issue_time(SubjectType::User, "ops", at);
+        let issue = |at| set.issue_time(OPS, at);
         let first = issue(start() + MILLI * 200);
         revoke(&set, start() + MILLI * 300);
         let second = issue(start() + MILLI * 500);
@@ -233,7 +351,7 @@ mod tests {
     fn the_same_revocation_twice_or_an_older_one_revokes_nothing_more() {
         let set = RevocationSet::default();
         revoke(&set, start() + MILLI * 300);
-        let issued = set.issue_time(SubjectType::User, "ops", start() + MILLI * 500);
+        let issued = set.issue_time(OPS, start() + MILLI * 500);
         revoke(&set, start() + MILLI * 300);
         revoke(&set, start() + MILLI * 100);
         assert!(is_good(&set, issued));
@@ -243,7 +361,67 @@ mod tests {
     fn who_proved_it_before_the_revocation_gets_a_token_that_is_revoked() {
         let set = RevocationSet::default();
         revoke(&set, start() + MILLI * 300);
-        let late = set.issue_time(SubjectType::User, "ops", start() + MILLI * 299);
+        let late = set.issue_time(OPS, start() + MILLI * 299);
         assert!(!is_good(&set, late));
+    }
+
+    fn token(number: u64) -> RevocationTarget {
+        RevocationTarget::Token(TokenId::new(format!("jti-{number}")).unwrap())
+    }
+
+    #[test]
+    fn what_was_given_more_time_is_forgotten_at_its_end_and_not_before() {
+        let set = RevocationSet::default();
+        let everything = [
+            token(1),
+            RevocationTarget::Session(SessionId::new("sid-1").unwrap()),
+            RevocationTarget::SubjectBefore { subject: OPS.to_subject(), before: start() },
+        ];
+        for target in everything {
+            let revocation = |until| Revocation { target: target.clone(), until };
+            set.insert(&revocation(start() + SECOND));
+            set.insert(&revocation(start() + SECOND * 3));
+            // Later to arrive, and no longer.
+            set.insert(&revocation(start() + SECOND * 2));
+        }
+        assert_eq!(set.len(), 3, "the same twice is one");
+        set.purge(start() + SECOND * 2);
+        assert_eq!(set.len(), 3);
+        set.purge(start() + SECOND * 3);
+        assert_eq!(set.len(), 0);
+        assert!(set.live.read().subjects.values().all(HashMap::is_empty));
+    }
+
+    #[test]
+    fn each_part_of_a_purge_is_small_and_all_of_it_is_done() {
+        let set = RevocationSet::default();
+        for number in 0..PURGE_LIMIT as u64 * 3 {
+            set.insert(&Revocation { target: token(number), until: start() });
+        }
+        set.insert(&Revocation { target: token(u64::MAX), until: start() + SECOND });
+        assert_eq!(set.purge_part(start(), PURGE_LIMIT), PURGE_LIMIT);
+        set.purge(start());
+        assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn a_namesake_in_another_organization_is_somebody_else() {
+        let set = RevocationSet::default();
+        let [acme, globex] = ["acme", "globex"].map(|id| Some(OrganizationId::new(id).unwrap()));
+        let ops = |organization_id| SubjectRef { organization_id, ..OPS };
+        let subject = ops(acme.as_ref()).to_subject();
+        let target = RevocationTarget::SubjectBefore { subject, before: start() };
+        set.insert(&Revocation { target, until: Timestamp::MAX });
+        let early = start() - SECOND;
+        assert!(set.ended(ops(acme.as_ref()), early));
+        assert!(!set.ended(ops(globex.as_ref()), early) && !set.ended(OPS, early));
+        // Of whom an older record does not say where they belong, all are meant.
+        let target = RevocationTarget::SubjectAnywhereBefore {
+            subject_type: SubjectType::User,
+            subject: "ops".to_owned(),
+            before: start(),
+        };
+        set.insert(&Revocation { target, until: Timestamp::MAX });
+        assert!(set.ended(ops(globex.as_ref()), early) && set.ended(OPS, early));
     }
 }

@@ -5,13 +5,20 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::session::Session;
+use crate::service::model::subject::Subject;
 use crate::service::store::FeedEvent;
+use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::token::claims::SubjectType;
-use crate::token::identifier::{CustomerId, SessionId, TokenId};
+use crate::token::identifier::{SessionId, TokenId};
+
+/// How many sessions are read at a time to be ended.
+const SESSIONS_AT_ONCE: usize = 100;
 
 /// What of a subject's is ended.
 #[derive(Clone, Copy)]
@@ -28,135 +35,176 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
-        self.audited(attempt, self.revoke(RevocationTarget::Token(id.clone()))).await
+        let longest = self.now() + self.inner.policy.longest_token_lifetime();
+        self.audited(attempt, self.revoke_token_until(id, longest)).await
     }
 
-    /// Logs a subject out everywhere: revokes all of its tokens that were issued before an
-    /// instant, and ends a customer's sessions that were started before it. Of a customer, the
-    /// subject is the customer's id.
+    /// Revokes a token that ends at `expires_at`.
+    pub(super) async fn revoke_token_until(
+        &self,
+        id: &TokenId,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let until = self.accepted_until(expires_at);
+        self.remember(RevocationTarget::Token(id.clone()), until).await
+    }
+
+    /// Logs a subject out everywhere: revokes all of its tokens that were issued before an instant,
+    /// and ends sessions that were started before it: a customer's own, or those that a user or machine
+    /// client has started, with what was issued from them. Returns how many live sessions that were.
+    ///
+    /// It is finished although the caller hangs up.
+    ///
+    /// ```
+    /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+    /// use countersign::{Subject, SubjectType};
+    ///
+    /// let subject = Subject::new(SubjectType::Customer, "cus_1");
+    /// let ended = tokens.revoke_subject(&subject, tokens.now()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// Those of [`revoke_token`](Self::revoke_token). It may be called again.
     pub async fn revoke_subject(
         &self,
-        subject_type: SubjectType,
-        subject: &str,
+        subject: &Subject,
         before: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let cutoff = Cutoff { tokens_issued_before: before, sessions_started_before: before };
-        let attempt = Attempt::new(Operation::REVOKE_SUBJECT).of(subject_type, subject);
-        self.audited(attempt, self.end_all(subject_type, subject, cutoff)).await
+        let attempt = Attempt {
+            organization: subject.organization_id(),
+            ..Attempt::new(Operation::REVOKE_SUBJECT).of(subject.subject_type(), subject.id())
+        };
+        let (tokens, owned) = (self.clone(), subject.clone());
+        let ending = run_to_completion(async move { tokens.end_all(&owned, cutoff).await });
+        self.audited(attempt, ending).await
     }
 
     /// Ends everything that a principal's credential has yielded so far.
     ///
-    /// Of a customer, all sessions: a login under way may have read the credential as it was, and
-    /// the clock of the node that it runs on may be ahead of ours.
+    /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
+    /// node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
         let cutoff =
             Cutoff { tokens_issued_before: self.now(), sessions_started_before: Timestamp::MAX };
-        self.end_all(entity.id().subject_type(), entity.subject(), cutoff).await
+        self.end_all(&Subject::of_entity(entity), cutoff).await.map(drop)
     }
 
-    /// Revokes the tokens that a subject was issued before an instant.
-    pub(super) async fn end_tokens_before(
-        &self,
-        subject_type: SubjectType,
-        subject: &str,
-        before: Timestamp,
-    ) -> Result<(), Error> {
-        let subject = subject.to_owned();
-        self.revoke(RevocationTarget::SubjectBefore { subject_type, subject, before }).await
-    }
-
-    async fn end_all(
-        &self,
-        subject_type: SubjectType,
-        subject: &str,
-        cutoff: Cutoff,
-    ) -> Result<(), Error> {
+    async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {
         // Where one of the two cannot be done, the other is: not everybody can ask for it again.
-        let published =
-            self.end_tokens_before(subject_type, subject, cutoff.tokens_issued_before).await;
-        let SubjectType::Customer = subject_type else { return published };
-        let Ok(customer_id) = CustomerId::new(subject) else { return published };
-        let ended =
-            self.inner.stores.remove_subject(&customer_id, cutoff.sessions_started_before).await?;
-        for session in &ended {
-            self.inner.phantom_tokens.remove(&session.key).await;
-        }
-        published
+        let published = self.end_tokens_before(subject, cutoff.tokens_issued_before).await;
+        let ended = self.end_sessions_of(subject, cutoff.sessions_started_before).await?;
+        published.map(|()| ended)
     }
 
-    /// Revokes what was exchanged from a session that would have lived until then.
+    /// Revokes the tokens that a subject was issued before an instant. On this node at once, and
+    /// elsewhere once it is heard, sessions that were started on the word of such a token have ended.
+    async fn end_tokens_before(&self, subject: &Subject, before: Timestamp) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        // A session that could not be removed, or was being written, is known by it while it lives.
+        let sessions = match subject.subject_type() {
+            SubjectType::Customer => policy.max_session_lifetime,
+            SubjectType::User | SubjectType::Machine => policy.delegated_session_lifetime,
+        };
+        let longest = policy.longest_token_lifetime().max(sessions);
+        let until = self.accepted_until(self.now().max(before) + longest);
+        let target = RevocationTarget::SubjectBefore { subject: subject.clone(), before };
+        self.remember(target, until).await
+    }
+
+    /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
+    async fn end_sessions_of(&self, subject: &Subject, before: Timestamp) -> Result<usize, Error> {
+        let stores = &self.inner.stores;
+        let (mut ended, mut parts_in_vain) = (0, 0);
+        while parts_in_vain < MAX_ATTEMPTS {
+            let part = stores.sessions_of_subject(subject, before, SESSIONS_AT_ONCE).await?;
+            if part.is_empty() {
+                return Ok(ended);
+            }
+            // All that can be ended is, although one of them cannot.
+            let (mut taken, mut failed) = (false, Ok(()));
+            for session in part {
+                match self.take_session_of(subject, &session).await {
+                    Ok(is_taken) => {
+                        taken |= is_taken;
+                        ended += usize::from(is_taken && session.expires_at > self.now());
+                    }
+                    Err(error) => failed = Err(error),
+                }
+            }
+            failed?;
+            parts_in_vain = if taken { 0 } else { parts_in_vain + 1 };
+        }
+        Err(unavailable("too many writers of one record at once"))
+    }
+
+    /// Ends a session as it was read; returns whether it was still so. One that somebody else has
+    /// written since is in the next part.
+    async fn take_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
+        // The tokens of a customer's own sessions are the customer's, and revoked as such.
+        if subject.subject_type() != SubjectType::Customer {
+            self.revoke_tokens_of(session).await?;
+        }
+        let taken = self.inner.stores.take_session(&session.key, session.version).await;
+        self.inner.phantom_tokens.remove(&session.key).await;
+        Ok(matches!(taken?, CompareAndSet::Written(Some(_))))
+    }
+
+    /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
+    pub(super) async fn revoke_tokens_of(&self, session: &Session) -> Result<(), Error> {
+        // The clock of a node that accepts them may be behind.
+        let live = session.tokens_until.filter(|until| self.kept_until(*until) > self.now());
+        match live {
+            Some(until) if self.inner.policy.revoke_tokens_on_session_end => {
+                self.revoke_session(&session.id, until).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Revokes what was issued from a session, of which no token is accepted after `until`.
     pub(super) async fn revoke_session(
         &self,
         id: &SessionId,
-        expires_at: Timestamp,
+        until: Timestamp,
     ) -> Result<(), Error> {
-        let now = self.now();
-        let target = RevocationTarget::Session(id.clone());
-        // Tokens of it are issued no longer than it lives, and it knows by this that it has ended.
-        let longest = self.remembered_until(&target, now);
-        let until = expires_at.max(now + self.inner.policy.longest_token_lifetime());
-        self.remember(target, until.min(longest), now).await
+        self.remember(RevocationTarget::Session(id.clone()), until).await
     }
 
     /// Effective on this node at once, also where it cannot be published for all others.
-    pub(super) async fn revoke(&self, target: RevocationTarget) -> Result<(), Error> {
-        let now = self.now();
-        let until = self.remembered_until(&target, now);
-        self.remember(target, until, now).await
-    }
-
-    async fn remember(
-        &self,
-        target: RevocationTarget,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn remember(&self, target: RevocationTarget, until: Timestamp) -> Result<(), Error> {
         let revocation = Revocation { target, until: self.kept_until(until) };
-        self.publish(revocation.into(), now).await
+        self.publish(revocation.into()).await
     }
 
     /// Tells all nodes that keep a copy of a principal to read it anew.
     pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
-        let now = self.now();
-        let until = self.kept_until(now + self.inner.policy.longest_token_lifetime());
-        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }, now).await
+        let until = self.accepted_until(self.now() + self.inner.policy.longest_token_lifetime());
+        let until = self.kept_until(until);
+        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }).await
+    }
+
+    /// Returns until when validators accept a token that ends at `expires_at`.
+    pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
+        expires_at + self.inner.policy.leeway
     }
 
     /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
     /// that is to come.
-    fn kept_until(&self, until: Timestamp) -> Timestamp {
-        let policy = &self.inner.policy;
-        let clocks = policy.rotation_schedule.clock_tolerance + Duration::from_secs(1);
-        until + policy.leeway + clocks
+    fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
+        let tolerance = self.inner.policy.rotation_schedule.clock_tolerance;
+        accepted_until + tolerance + Duration::from_secs(1)
     }
 
     /// Applies an event on this node, then publishes it.
-    async fn publish(&self, event: FeedEvent, now: Timestamp) -> Result<(), Error> {
+    async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         self.inner.apply(&event);
-        self.inner.revocations.purge_if_due(now);
+        self.inner.revocations.purge_some(self.now());
         telemetry::revocations_held(self.inner.revocations.len());
         self.inner.stores.publish(event).await
-    }
-
-    /// When the last token, or session, that a revocation can hit has ended.
-    fn remembered_until(&self, target: &RevocationTarget, now: Timestamp) -> Timestamp {
-        let policy = &self.inner.policy;
-        let tokens = policy.longest_token_lifetime();
-        // A session that could not be removed, or was being written, is known by it while it lives.
-        let sessions = policy.max_session_lifetime.max(tokens);
-        match target {
-            RevocationTarget::SubjectBefore {
-                subject_type: SubjectType::Customer, before, ..
-            } => now.max(*before) + sessions,
-            RevocationTarget::SubjectBefore { before, .. } => now.max(*before) + tokens,
-            RevocationTarget::Session(_) => now + sessions,
-            RevocationTarget::Token(_) => now + tokens,
-        }
     }
 }
 
@@ -181,10 +229,18 @@ impl TokenServiceInner {
 /// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token
 /// is as old as the copy that it was issued from.
 fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
-    match target {
-        RevocationTarget::SubjectBefore { subject_type: SubjectType::Machine, subject, .. } => {
-            EntityId::machine(subject).ok()
+    let name = match target {
+        RevocationTarget::SubjectBefore { subject, .. }
+            if subject.subject_type() == SubjectType::Machine =>
+        {
+            subject.id()
         }
-        _ => None,
-    }
+        RevocationTarget::SubjectAnywhereBefore {
+            subject_type: SubjectType::Machine,
+            subject,
+            ..
+        } => subject,
+        _ => return None,
+    };
+    EntityId::machine(name).ok()
 }

@@ -208,16 +208,16 @@ impl TokenService {
             return Err(invalid_entity());
         };
         secrets.replace(sealed, now, self.inner.policy.secret_overlap);
-        let (tokens, id) = (self.clone(), entity.id().clone());
+        let tokens = self.clone();
         // Once it is written, others have to hear of it, also where the caller has hung up.
         run_to_completion(async move {
-            let written =
-                tokens.inner.stores.replace_entity(entity.next_version(), version).await?;
+            let entity = entity.next_version();
+            let written = tokens.inner.stores.replace_entity(entity.clone(), version).await?;
             let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
-            let published = tokens.publish_change(&id).await;
+            let published = tokens.publish_change(entity.id()).await;
             if tokens.inner.policy.revoke_tokens_on_secret_reset {
                 // As of now, not as of before the write: the old secret was good until then.
-                tokens.end_tokens_before(SubjectType::Machine, id.name(), tokens.now()).await?;
+                tokens.end_tokens_and_sessions(&entity).await?;
             }
             published.map(|()| CompareAndSet::Written(expires_at))
         })

@@ -8,12 +8,13 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, Page, RecentEntity, SessionFilter,
     SessionPage, SessionStore, StoreError,
 };
 use crate::service::telemetry;
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -163,12 +164,23 @@ impl Stores {
         self.call("remove_session", self.sessions.remove(id)).await
     }
 
-    pub(super) async fn remove_subject(
+    pub(super) async fn count_sessions(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, Error> {
+        self.call("count_sessions", self.sessions.count(subject, now, up_to)).await
+    }
+
+    pub(super) async fn sessions_of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, Error> {
-        self.call("remove_subject", self.sessions.remove_subject(customer_id, before)).await
+        let reading = self.sessions.of_subject(subject, before, limit);
+        self.call("sessions_of_subject", reading).await
     }
 
     pub(super) async fn list_sessions(

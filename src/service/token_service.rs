@@ -6,6 +6,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::KeyRing;
 use crate::service::audit::{self, AuditDetails};
+use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::HashingPool;
 use crate::service::keys::KeyManager;
 use crate::service::last_heard::LastHeard;
@@ -49,6 +50,7 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) clock: Arc<dyn Clock>,
     pub(in crate::service) policy: Policy,
     pub(in crate::service) sender: Option<Arc<dyn OneTimePasswordSender>>,
+    pub(in crate::service) customer_directory: Option<Arc<dyn CustomerDirectory>>,
     pub(in crate::service) hashing: HashingPool,
     pub(in crate::service) throttle: Throttle,
     pub(in crate::service) validator: Validator,

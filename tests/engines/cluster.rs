@@ -10,7 +10,7 @@ use http::Request;
 
 use crate::servers::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
 use crate::support::programs::{Folder, TokenServer, example, free_address};
-use crate::support::{AUDIENCE, Answer, ISSUER, Unanswered, random, try_send};
+use crate::support::{AUDIENCE, Answer, ISSUER, Unanswered, random, try_send, unique};
 
 const SEALING_KEY: [u8; 32] = [7; 32];
 
@@ -106,7 +106,8 @@ impl Engine {
 
     /// Starts a session, and answers its authentication token.
     pub async fn session(&self) -> String {
-        let new = NewSession::of(CustomerId::new("cus_1").unwrap());
+        // Of a customer of its own: nobody has as many as a test needs.
+        let new = NewSession::of(CustomerId::new(unique("cus-")).unwrap());
         self.tokens.start_session(new).await.unwrap().token.expose().to_owned()
     }
 }

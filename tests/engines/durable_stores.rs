@@ -7,9 +7,14 @@ use std::time::Duration;
 use countersign::store::{
     Cursor, EntityStore, PostgresStore, SessionStore, StoreError, TableNames, conformance, record,
 };
-use countersign::{Clock as _, EntityId, ErrorKind, SystemClock};
+use countersign::testing::{Calls, FaultyStore, StoreVerb};
+use countersign::{
+    AuthenticationToken, Clock as _, CustomerId, EntityId, ErrorKind, ExchangeRequest, NewSession,
+    OrganizationId, SystemClock,
+};
 
-use crate::servers::{Postgres, postgres_url, redis_cluster_node, redis_node};
+use crate::proxy::Proxy;
+use crate::servers::{EngineServer, Postgres, postgres_url, redis_cluster_node, redis_node};
 use crate::support::durable::{
     MINUTE, each_session_is_taken_once, fixture_over, no_secret_is_in, revocation, session,
 };
@@ -238,4 +243,77 @@ async fn no_secret_is_in_the_database_in_the_clear() {
         dump.into_bytes()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_used_a_session_up_is_told_so_though_the_answer_of_redis_was_lost() {
+    let server = EngineServer::redis();
+    let line = Proxy::to(server.address).await;
+    who_used_a_session_up_is_told_so(line.redis_node(), &line).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_used_a_session_up_is_told_so_though_the_answer_of_postgres_was_lost() {
+    let server = EngineServer::postgres();
+    let line = Proxy::to(server.address).await;
+    let url = server.url().replace(&server.address.to_string(), &line.address.to_string());
+    let store = PostgresStore::connect(&url).unwrap();
+    store.migrate().await.unwrap();
+    who_used_a_session_up_is_told_so(store, &line).await;
+}
+
+/// The call is made again, and must neither fail nor find that somebody else was faster.
+async fn who_used_a_session_up_is_told_so(
+    store: impl EntityStore + SessionStore + Clone,
+    line: &Proxy,
+) {
+    let store = FaultyStore::new(store);
+    let fixture = fixture_over(store.clone());
+    for _ in 0..10 {
+        let token = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
+        let held = store.hold(Calls::from(StoreVerb::ReplaceSession).take(1));
+        let exchanging = {
+            let (tokens, token) = (fixture.tokens.clone(), token.clone());
+            tokio::spawn(async move { tokens.exchange(&token, ExchangeRequest::default()).await })
+        };
+        held.wait_for(1).await;
+        line.lose_next_answer();
+        held.release();
+        exchanging.await.unwrap().unwrap();
+        assert!(line.has_lost_an_answer());
+        let again = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
+    let database = Postgres::new().await;
+    let store = database.node().await;
+    let now = SystemClock.now();
+    let token = AuthenticationToken::generate().unwrap();
+    let organization = OrganizationId::new("a \"quoted\" \\ näme").unwrap();
+    let new = NewSession::of(CustomerId::new("cus/1").unwrap())
+        .organization(organization)
+        .dangerous_token(token.clone());
+    let fixture = fixture_over(store.clone());
+    fixture.clock.set(now);
+    fixture.tokens.start_session(new).await.unwrap();
+    let schema = &database.schema;
+    let earlier = format!(
+        "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
+             DROP COLUMN kept_until;
+         CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
+         DELETE FROM {schema}.countersign_migrations WHERE version > 3;"
+    );
+    let pool = Postgres::pool().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(earlier)).execute(&pool).await.unwrap();
+    store.migrate().await.unwrap();
+    // A connection from before has prepared its statements for other columns.
+    let store = database.node().await;
+    let kept = SessionStore::get(&store, &token.key()).await.unwrap().unwrap();
+    assert_eq!(store.count(&kept.subject(), now, 10).await.unwrap(), 1);
+    assert_eq!(store.purge_expired(now).await.unwrap(), 0);
+    let found = store.of_subject(&kept.subject(), now + MINUTE, 10).await.unwrap();
+    assert_eq!(found.len(), 1);
 }

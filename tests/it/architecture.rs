@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     "service/revocations",
     "service/keys",
     "service/one_time_password_sender",
+    "service/customer_directory",
     "service/phantom_token_cache",
     "service/last_heard",
     "service/validators",

@@ -10,7 +10,7 @@ use countersign::store::{
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, RequestContext,
-    Revocation, RevocationTarget, SealingKey, Secret, SubjectType, Timestamp, TokenFault,
+    Revocation, RevocationTarget, SealingKey, Secret, Subject, SubjectType, Timestamp, TokenFault,
     Validated,
 };
 use serde_json::json;
@@ -542,7 +542,7 @@ async fn who_was_logged_out_everywhere_gets_a_token_that_is_good() {
     let old = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let tokens = &nodes.here.fixture.tokens;
-    tokens.revoke_subject(SubjectType::Machine, "aa-1", tokens.now()).await.unwrap();
+    tokens.revoke_subject(&Subject::new(SubjectType::Machine, "aa-1"), tokens.now()).await.unwrap();
     until(async || nodes.there.validate(&old).is_err()).await;
     let new = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.there.validate(&new).unwrap();
@@ -555,7 +555,7 @@ async fn a_copy_from_before_a_log_out_by_a_clock_that_is_ahead_yields_no_dead_to
     nodes.here.fixture.machine("aa-1", "a secret").await;
     let tokens = &nodes.there.fixture.tokens;
     let ahead = tokens.now() + Duration::from_secs(1);
-    tokens.revoke_subject(SubjectType::Machine, "aa-1", ahead).await.unwrap();
+    tokens.revoke_subject(&Subject::new(SubjectType::Machine, "aa-1"), ahead).await.unwrap();
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let token = nodes.there.log_in("aa-1", "a secret").await.unwrap();

@@ -40,7 +40,7 @@ async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
     here.clock.advance(Duration::from_secs(1));
     assert_eq!(check(), Ok(()));
     let (sort, now) = (countersign::SubjectType::User, here.tokens.now());
-    here.tokens.revoke_subject(sort, "ops", now).await.unwrap();
+    here.tokens.revoke_subject(&countersign::Subject::new(sort, "ops"), now).await.unwrap();
     until(|| check() == Err(TokenFault::Revoked)).await;
     housekeeping.abort();
 }

@@ -8,7 +8,7 @@ use axum::routing::get;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
     Algorithm, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
-    Password, Policy, RequestContext, SealingKey, SubjectType, ThrottleLimit,
+    Password, Policy, RequestContext, SealingKey, Subject, SubjectType, ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -269,7 +269,11 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     let session = fixture.session(|new| new).await;
     let path = format!("/authentication-tokens/{session}/exchange");
     server.post(&path, None, &json!({})).await.expect(201);
-    fixture.tokens.revoke_subject(SubjectType::User, "ops", fixture.tokens.now()).await.unwrap();
+    fixture
+        .tokens
+        .revoke_subject(&Subject::new(SubjectType::User, "ops"), fixture.tokens.now())
+        .await
+        .unwrap();
 
     let measured = measured(&snapshotter);
     let value = |name: &str, pairs: &[(&str, &str)]| measured[name][&labels(pairs)];
@@ -291,7 +295,7 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     assert_eq!(value("countersign_hashing_waiting", &[]), 0);
     assert_eq!(value("countersign_revocations_held", &[]), 1);
     let calls = "countersign_store_call_seconds";
-    assert_eq!(value(calls, &[("call", "take_session"), ("outcome", "answered")]), 1);
+    assert_eq!(value(calls, &[("call", "replace_session"), ("outcome", "answered")]), 1);
 
     let documented = include_str!("../../src/docs/observability.md");
     for name in measured.keys() {

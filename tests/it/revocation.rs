@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use countersign::{
     AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, NewSession, Password, Policy, RequestContext, SubjectType, TokenFault,
+    Grant, NewSession, Password, Policy, RequestContext, Subject, SubjectType, TokenFault,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -51,7 +51,7 @@ async fn all_earlier_tokens_of_a_subject_are_revoked_and_later_ones_are_good() {
     let early = tokens.issue(Grant::user("ops")).unwrap();
     let namesake = tokens.issue(Grant::customer("ops")).unwrap();
     fixture.clock.advance(Duration::from_secs(1));
-    tokens.revoke_subject(SubjectType::User, "ops", tokens.now()).await.unwrap();
+    tokens.revoke_subject(&Subject::new(SubjectType::User, "ops"), tokens.now()).await.unwrap();
     let late = tokens.issue(Grant::user("ops")).unwrap();
     let check = |token: &countersign::IssuedToken| {
         tokens.validator().validate(token.access_token.expose()).map(drop)
@@ -137,7 +137,11 @@ async fn a_subject_that_is_logged_out_everywhere_has_no_session_left_and_may_sta
     let other = other.await.unwrap().token;
     fixture.clock.advance(Duration::from_millis(1));
     let now = fixture.tokens.now();
-    fixture.tokens.revoke_subject(SubjectType::Customer, "cus_1", now).await.unwrap();
+    fixture
+        .tokens
+        .revoke_subject(&Subject::new(SubjectType::Customer, "cus_1"), now)
+        .await
+        .unwrap();
     for token in [&first, &second] {
         let path = format!("/authentication-tokens/{token}");
         server.get(&path, None).await.expect(404);
@@ -289,7 +293,10 @@ async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
                     let is_customer = id.subject_type() == SubjectType::Customer;
                     let subject = if is_customer { "cus_1" } else { "jane" };
                     let now = tokens.now();
-                    tokens.revoke_subject(id.subject_type(), subject, now).await.unwrap();
+                    tokens
+                        .revoke_subject(&Subject::new(id.subject_type(), subject), now)
+                        .await
+                        .unwrap();
                 }
             }
         }

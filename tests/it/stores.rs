@@ -45,6 +45,32 @@ async fn the_memory_store_drops_nothing_that_is_live_and_its_clones_share_it() {
 }
 
 #[tokio::test]
+async fn a_memory_store_that_nobody_purges_forgets_what_has_ended_when_others_are_started() {
+    let store = MemoryStore::new();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let minute = Duration::from_secs(60);
+    let start = async |number: u32, at: Timestamp| {
+        let key = AuthenticationToken::generate().unwrap().key();
+        let id = SessionId::new(format!("session-{number}")).unwrap();
+        let customer = CustomerId::new(format!("cus_{number}")).unwrap();
+        let session = Session::new(key, id, customer, at, at + minute);
+        SessionStore::insert(&store, session, at).await.unwrap();
+        key
+    };
+    let mut ended = Vec::new();
+    for number in 0..100 {
+        ended.push(start(number, now).await);
+    }
+    for number in 100..150 {
+        let live = start(number, now + minute * 3).await;
+        assert!(SessionStore::get(&store, &live).await.unwrap().is_some());
+    }
+    for key in ended {
+        assert!(SessionStore::get(&store, &key).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_is_behind_what_was_purged_is_brought_up_to_date() {
     let store = MemoryStore::new();
     let now = Timestamp::from_secs(1_800_000_000);

@@ -9,8 +9,8 @@ use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, SigningKey, VerificationKey, Verifier,
 };
 use countersign::{
-    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Policy, SubjectType, TokenFault,
-    TokenService, Validator,
+    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Policy, Subject, SubjectType,
+    TokenFault, TokenService, Validator,
 };
 
 use serde_json::{Map, Value, json};
@@ -137,7 +137,7 @@ async fn a_known_token_is_rejected_once_it_or_its_subject_was_revoked() {
     validator.validate(&second).unwrap();
     fixture.clock.advance(MINUTE);
     let now = fixture.clock.now();
-    fixture.tokens.revoke_subject(SubjectType::User, "ops", now).await.unwrap();
+    fixture.tokens.revoke_subject(&Subject::new(SubjectType::User, "ops"), now).await.unwrap();
     rejects(validator, &second, TokenFault::Revoked);
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use countersign::store::{Cursor, EntityStore, FeedEvent, FeedPage, SessionStore, record};
 use countersign::{
     AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Password, Policy, RequestContext,
-    Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
-    TokenId,
+    Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId, Subject, SubjectType,
+    SystemClock, Timestamp, TokenId,
 };
 use serde_json::json;
 
@@ -96,6 +96,11 @@ pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
     assert_eq!(exchanged.customer_id.as_str(), "cus_1");
     assert_eq!(exchanged.custom_claims["tier"], json!("gold"));
+    fixture.tokens.log_out_customer(&token, &context).await.unwrap();
+    // The other one is found by whose it is.
+    let (subject, soon) = (Subject::new(SubjectType::Customer, "cus_1"), fixture.clock.now());
+    let ended = fixture.tokens.revoke_subject(&subject, soon + Duration::from_secs(1)).await;
+    assert_eq!(ended.unwrap(), 1);
 }
 
 /// More than two parts of the feed of either engine.

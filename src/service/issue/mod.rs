@@ -11,6 +11,7 @@ use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
 use crate::service::model::entity::Entity;
+use crate::service::model::subject::SubjectRef;
 use crate::service::token_service::TokenService;
 use crate::token::identifier::TokenId;
 use crate::token::organization::Organization;
@@ -125,7 +126,12 @@ impl TokenService {
 
     /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
-        self.inner.revocations.issue_time(grant.subject_type, &grant.subject, proven_at)
+        let subject = SubjectRef {
+            subject_type: grant.subject_type,
+            organization_id: grant.organization.as_ref().and_then(Organization::id),
+            id: &grant.subject,
+        };
+        self.inner.revocations.issue_time(subject, proven_at)
     }
 }
 

@@ -11,3 +11,4 @@ pub(crate) mod revocation;
 pub(crate) mod sealing;
 pub(crate) mod secret;
 pub(crate) mod session;
+pub(crate) mod subject;

@@ -1,4 +1,5 @@
 use crate::clock::Timestamp;
+use crate::service::model::subject::Subject;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
 
@@ -21,12 +22,20 @@ pub enum RevocationTarget {
     Session(SessionId),
     /// All tokens of a subject that were issued before an instant.
     SubjectBefore {
-        /// What sort of principal it is: a user and a machine client may share a name.
+        /// Whose tokens: two of one name, in two organizations or of two kinds, are two.
+        subject: Subject,
+        /// Tokens whose `iat` is earlier are revoked. An `iat` has whole seconds, so one that
+        /// was issued within the second of this instant counts as earlier.
+        before: Timestamp,
+    },
+    /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is
+    /// how a record is read that says nothing of an organization.
+    SubjectAnywhereBefore {
+        /// The tokens' `subject_type`.
         subject_type: SubjectType,
         /// The tokens' `sub`.
         subject: String,
-        /// Tokens whose `iat` is earlier are revoked. An `iat` has whole seconds, so one that
-        /// was issued within the second of this instant counts as earlier.
+        /// As of [`SubjectBefore`](Self::SubjectBefore).
         before: Timestamp,
     },
 }

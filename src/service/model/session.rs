@@ -13,8 +13,10 @@ use crate::service::model::entity::EntityId;
 use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::random_bytes;
+use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 secret_text! {
     /// An authentication token: opaque, and all that its holder needs. Stored only as a digest.
@@ -98,13 +100,26 @@ pub struct Session {
     pub(crate) customer_id: CustomerId,
     pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) credential: Option<EntityId>,
+    pub(crate) starter: Option<Starter>,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) one_time_password: Option<OneTimePasswordState>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+    /// The JWT that used the session up. Without it, two nodes that use one session up at the same
+    /// time would write the same record, and each take it for its own.
+    pub(crate) used_up_by: Option<TokenId>,
+    pub(crate) tokens_until: Option<Timestamp>,
     pub(crate) version: u64,
+}
+
+/// On whose word a session was started, and how old that word is: the token's `iat`. So what revokes
+/// the token revokes the session, whatever the clock of the node that started it said.
+#[derive(Clone, Debug)]
+pub(crate) struct Starter {
+    pub(crate) subject: Subject,
+    pub(crate) token_issued_at: Timestamp,
 }
 
 impl Session {
@@ -124,12 +139,15 @@ impl Session {
             customer_id,
             organization_id: None,
             credential: None,
+            starter: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
             one_time_password: None,
             created_at,
             updated_at: created_at,
             expires_at,
+            used_up_by: None,
+            tokens_until: None,
             version: 1,
         }
     }
@@ -164,6 +182,19 @@ impl Session {
         self.credential.as_ref()
     }
 
+    /// Whose session it is: the customer in their organization.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::new(SubjectType::Customer, self.customer_id.as_str())
+            .organization(self.organization_id.clone())
+    }
+
+    /// The user or machine client on whose word it was started, where it was on somebody's.
+    #[must_use]
+    pub fn started_by(&self) -> Option<&Subject> {
+        self.starter.as_ref().map(|starter| &starter.subject)
+    }
+
     /// The most that a token exchanged from it may carry without a bearer who holds more.
     #[must_use]
     pub fn acl(&self) -> &Acl {
@@ -194,10 +225,23 @@ impl Session {
         self.updated_at
     }
 
-    /// When it ends.
+    /// When it ends: [`Timestamp::MIN`] once an exchange has used it up.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// Returns whether an exchange has used it up.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.used_up_by.is_some()
+    }
+
+    /// When a store may drop it: once it has ended, and no token that was issued from it is accepted
+    /// any more. Until then, a log-out finds by it what to revoke.
+    #[must_use]
+    pub fn kept_until(&self) -> Timestamp {
+        self.tokens_until.map_or(self.expires_at, |until| until.max(self.expires_at))
     }
 
     /// Which writing of it this is. A store keeps the number that it is given and compares it
@@ -205,6 +249,20 @@ impl Session {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The next writing of it, as used up by a token, which validators accept no longer than `until`.
+    /// What nobody asks of it any more is left out.
+    pub(crate) fn used_up(self, by: TokenId, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            acl: Acl::default(),
+            custom_claims: Map::new(),
+            one_time_password: None,
+            expires_at: Timestamp::MIN,
+            used_up_by: Some(by),
+            tokens_until: self.tokens_until.max(Some(until)),
+            ..self.next_version(now)
+        }
     }
 
     /// The next writing of it.

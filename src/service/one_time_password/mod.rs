@@ -200,7 +200,7 @@ impl TokenService {
         code: &NewCode,
     ) -> Result<(), Error> {
         let throttle = &self.inner.throttle;
-        let keys = throttle.keys_of_sending(&session.customer_id);
+        let keys = throttle.keys_of_sending(&session.subject());
         let permit = throttle.acquire(keys, self.now())?;
         let delivered = self.deliver(session, code).await;
         if delivered.is_err() {

@@ -38,7 +38,7 @@ impl TokenService {
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.
         let throttle = &self.inner.throttle;
-        let keys = throttle.keys_of_codes(&session.customer_id);
+        let keys = throttle.keys_of_codes(&session.subject());
         // Who has to wait uses no try up.
         throttle.check(keys, now)?;
         let version = session.version;
@@ -82,7 +82,7 @@ impl TokenService {
         };
         let mut session = Some(session).filter(out_of_tries);
         if let Some(session) = &session {
-            self.revoke_tokens_of(&session.id, session.expires_at).await?;
+            self.revoke_tokens_of(session).await?;
         }
         let stores = &self.inner.stores;
         retry_on_conflict!({

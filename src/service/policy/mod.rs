@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
 use crate::service::model::secret::SecretOperation;
-use crate::token::acl::ORGANIZATION;
+use crate::token::acl::{Acl, ORGANIZATION};
 use crate::token::claims::Validated;
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 use crate::validate::proxies::ProxySetting;
@@ -68,6 +68,10 @@ pub struct Policy {
     pub(crate) secret_access_rule: Option<Rule<SecretAccessRule>>,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_session_lifetime: Duration,
+    pub(crate) delegated_session_lifetime: Duration,
+    pub(crate) delegable_acl: Option<Acl>,
+    pub(crate) max_sessions_per_customer: usize,
+    pub(crate) max_sessions_per_starter: usize,
     pub(crate) revoke_tokens_on_session_end: bool,
     pub(crate) one_time_password_digits: usize,
     pub(crate) one_time_password_lifetime: Duration,
@@ -156,6 +160,10 @@ impl Default for Policy {
             secret_access_rule: None,
             session_lifetime: DAY,
             max_session_lifetime: 30 * DAY,
+            delegated_session_lifetime: HOUR,
+            delegable_acl: None,
+            max_sessions_per_customer: 100,
+            max_sessions_per_starter: 100_000,
             revoke_tokens_on_session_end: true,
             one_time_password_digits: 6,
             one_time_password_lifetime: 10 * MINUTE,
@@ -223,7 +231,7 @@ impl Policy {
             .max(self.phantom_token_lifetime)
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 24] {
+    fn durations(&self) -> [(&'static str, Duration); 25] {
         let schedule = &self.rotation_schedule;
         [
             ("access_token_lifetime", self.access_token_lifetime),
@@ -236,6 +244,7 @@ impl Policy {
             ("secret_grace", self.secret_grace),
             ("session_lifetime", self.session_lifetime),
             ("max_session_lifetime", self.max_session_lifetime),
+            ("delegated_session_lifetime", self.delegated_session_lifetime),
             ("one_time_password_lifetime", self.one_time_password_lifetime),
             ("one_time_password_cooldown", self.one_time_password_cooldown),
             ("body_deadline", self.body_deadline),
@@ -281,6 +290,14 @@ impl Policy {
                 self.session_lifetime.is_zero()
                     || self.session_lifetime > self.max_session_lifetime,
                 "session_lifetime has to be above zero, and max_session_lifetime at most",
+            ),
+            (
+                self.delegated_session_lifetime.is_zero(),
+                "delegated_session_lifetime has to be above zero",
+            ),
+            (
+                self.max_sessions_per_customer == 0 || self.max_sessions_per_starter == 0,
+                "max_sessions_per_customer and max_sessions_per_starter have to be 1 at least",
             ),
             (
                 !(6..=10).contains(&self.one_time_password_digits),

@@ -9,6 +9,7 @@ use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
 use crate::service::model::secret::SecretOperation;
 use crate::service::policy::{Policy, RotationSchedule, Rule, ThrottleLimit};
+use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::validate::proxies::ProxySetting;
 
@@ -93,6 +94,18 @@ setters! {
     session_lifetime: Duration;
     /// The longest life that a session may ask for: 30 days.
     max_session_lifetime: Duration;
+    /// The longest life of a session that was started on a bearer's word: 1 hour. What a bearer has
+    /// started ends with its revocation, which is remembered for as long.
+    delegated_session_lifetime: Duration;
+    /// How many live sessions a customer may have: 100, several for each device that somebody has. One
+    /// more is rejected, so that whoever knows one password cannot fill the store. Starts at the same
+    /// moment may exceed it by their number.
+    max_sessions_per_customer: usize;
+    /// How many live sessions a user or machine client may have started: 100,000, those of a large
+    /// shop's customers within an hour, which take some 350 MB of a store in memory. One more is
+    /// rejected, so that a bearer in wrong hands cannot fill the store. A session that was used up
+    /// does not count, and takes less than half.
+    max_sessions_per_starter: usize;
     /// Whether ending a session revokes the tokens exchanged from it. On: who logs out means it.
     revoke_tokens_on_session_end: bool;
     /// How many digits a one-time password has: 6. From 6 to 10.
@@ -264,6 +277,14 @@ impl Policy {
         rule: impl Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.secret_access_rule = Some(Rule(Arc::new(rule)));
+        self
+    }
+
+    /// The most that a bearer may give to a session that it starts, or to an exchange that it widens,
+    /// of what its own list holds: all of it. Set it where bearers hold more than customers should
+    /// ever get.
+    pub fn delegable_acl(mut self, acl: Acl) -> Self {
+        self.delegable_acl = Some(acl);
         self
     }
 

@@ -1,16 +1,17 @@
 use crate::audit::{Attempt, Operation};
-use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::audit::AuditDetails;
+use crate::service::detached::run_to_completion;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::request_context::RequestContext;
-use crate::service::session::no_session;
+use crate::service::session::{insufficient, no_session};
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::token::claims::Validated;
 use crate::token::identifier::SessionId;
 
 impl TokenService {
-    /// Ends a session, and, where the policy says so, the tokens that were exchanged from it: also where
+    /// Ends a session, and, where the policy says so, the tokens that were issued from it: also where
     /// there is no session of that id any more.
     ///
     /// # Errors
@@ -19,18 +20,66 @@ impl TokenService {
     /// again.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
-        let ending = async {
-            // How long it would have lived is not known.
-            self.revoke_tokens_of(id, Timestamp::MAX).await?;
-            if let Some(session) = self.inner.stores.remove_session(id).await? {
-                self.inner.phantom_tokens.remove(&session.key).await;
+        self.audited(attempt, self.try_end_session(id)).await
+    }
+
+    async fn try_end_session(&self, id: &SessionId) -> Result<(), Error> {
+        let (tokens, id) = (self.clone(), id.clone());
+        // Seen through: who finds the session gone has its tokens revoked for the longest time.
+        run_to_completion(async move {
+            let removed = tokens.inner.stores.remove_session(&id).await;
+            if let Ok(Some(session)) = removed {
+                tokens.inner.phantom_tokens.remove(&session.key).await;
+                return tokens.revoke_tokens_of(&session).await;
             }
-            Ok(())
+            // Also where the store is out of reach: on this node at least, they are revoked.
+            let revoked = if tokens.inner.policy.revoke_tokens_on_session_end {
+                let longest = tokens.now() + tokens.inner.policy.longest_token_lifetime();
+                tokens.revoke_session(&id, tokens.accepted_until(longest)).await
+            } else {
+                Ok(())
+            };
+            removed.and(revoked)
+        })
+        .await
+    }
+
+    /// Logs the holder of an access token out: revokes the token and, where it came of a session, ends
+    /// that as [`end_session`](Self::end_session) does.
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+    /// use countersign::{Bearer, Error, TokenService};
+    ///
+    /// async fn log_out(tokens: TokenService, bearer: Bearer) -> Result<(), Error> {
+    ///     tokens.log_out(bearer.validated()).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InsufficientPermission`](crate::ErrorKind::InsufficientPermission) for the token of a trusted
+    /// issuer, which others revoke; [`Unavailable`](crate::ErrorKind::Unavailable) where the
+    /// store is out of reach. It may be called again.
+    pub async fn log_out(&self, bearer: &Validated) -> Result<(), Error> {
+        let attempt = Attempt::with(Operation::LOG_OUT, bearer);
+        let ending = async {
+            if !self.is_own(bearer) {
+                return Err(insufficient());
+            }
+            // Where one of the two cannot be done, the other is.
+            let revoked = self.revoke_token_until(bearer.token_id(), bearer.expires_at()).await;
+            if let Some(session_id) = bearer.session_id() {
+                self.try_end_session(session_id).await?;
+            }
+            revoked
         };
         self.audited(attempt, ending).await
     }
 
-    /// Ends the session that an authentication token stands for: its holder logs out.
+    /// Ends the session that an authentication token stands for: its holder logs out. Where an exchange
+    /// has used the token up, this revokes what it was exchanged for, as long as that lives.
     ///
     /// # Errors
     ///
@@ -48,7 +97,7 @@ impl TokenService {
                 let session = self.find_kept_session(token, context).await?;
                 details.session(&session);
                 // Before the session is removed: who has to try again can still find what to revoke.
-                self.revoke_tokens_of(&session.id, session.expires_at).await?;
+                self.revoke_tokens_of(&session).await?;
                 self.take_session(&session).await
             })
         };
@@ -60,10 +109,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) where it is there no more.
-    pub(in crate::service) async fn take_session(
-        &self,
-        session: &Session,
-    ) -> Result<CompareAndSet<()>, Error> {
+    async fn take_session(&self, session: &Session) -> Result<CompareAndSet<()>, Error> {
         let taken = self.inner.stores.take_session(&session.key, session.version).await;
         // A store that answers too late may have taken it all the same.
         self.inner.phantom_tokens.remove(&session.key).await;
@@ -72,18 +118,5 @@ impl TokenService {
             CompareAndSet::Written(None) => Err(no_session()),
             CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
         }
-    }
-
-    /// Revokes, where the policy says so, what was exchanged from a session that would have lived
-    /// until then.
-    pub(in crate::service) async fn revoke_tokens_of(
-        &self,
-        id: &SessionId,
-        expires_at: Timestamp,
-    ) -> Result<(), Error> {
-        if self.inner.policy.revoke_tokens_on_session_end {
-            self.revoke_session(id, expires_at).await?;
-        }
-        Ok(())
     }
 }

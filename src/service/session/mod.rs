@@ -1,12 +1,15 @@
 //! Sessions of customers: finding and listing them, and what starting and ending them shares.
 
+mod admission;
 mod end;
 pub(super) mod new;
 mod start;
+mod tokens;
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::{AuthenticationToken, Session, Starter};
+use crate::service::model::subject::SubjectRef;
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::store::{Page, SessionFilter, SessionPage};
@@ -45,11 +48,12 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<Session, Error> {
         let session = self.find_kept_session(token, context).await?;
-        if self.was_ended(&session) { Err(no_session()) } else { Ok(session) }
+        let is_live = !session.is_used_up() && session.expires_at > self.now();
+        if is_live && !self.was_ended(&session) { Ok(session) } else { Err(no_session()) }
     }
 
-    /// The session that an authentication token stands for, also where it has been ended and not
-    /// removed: for whoever ends it.
+    /// The session that an authentication token stands for, also where it has ended, and tokens of it
+    /// live on: for whoever ends it.
     async fn find_kept_session(
         &self,
         token: &AuthenticationToken,
@@ -57,7 +61,7 @@ impl TokenService {
     ) -> Result<Session, Error> {
         let session = self.inner.stores.get_session(&token.key()).await?;
         session
-            .filter(|session| session.expires_at > self.now())
+            .filter(|session| session.kept_until() > self.now())
             .filter(|session| context.may_see(session.organization_id()))
             .ok_or_else(no_session)
     }
@@ -66,9 +70,17 @@ impl TokenService {
     /// moment, or because the store could not be reached.
     pub(super) fn was_ended(&self, session: &Session) -> bool {
         let revocations = &self.inner.revocations;
-        let customer_id = session.customer_id.as_str();
+        let customer = SubjectRef {
+            subject_type: SubjectType::Customer,
+            organization_id: session.organization_id(),
+            id: session.customer_id.as_str(),
+        };
+        let starter_is_revoked = |starter: &Starter| {
+            revocations.contains_issued_at(starter.subject.borrowed(), starter.token_issued_at)
+        };
         revocations.contains_session(&session.id)
-            || revocations.ended(SubjectType::Customer, customer_id, session.created_at)
+            || revocations.ended(customer, session.created_at)
+            || session.starter.as_ref().is_some_and(starter_is_revoked)
     }
 
     /// Lists live sessions on behalf of `bearer`: a user or a machine client whose list grants

@@ -87,6 +87,8 @@ impl NewSession {
 
     /// An authentication token that is known beforehand, for demos and tests.
     ///
+    /// It has one session at a time, one that was used up included for as long as its tokens may live.
+    ///
     /// Dangerous: the session is as safe as the text is hard to guess.
     pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
         self.token = Some(token);

@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use serde_json::Map;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::AuditDetails;
-use crate::service::model::entity::{Entity, EntityKind};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::session::{AuthenticationToken, Session, Starter};
+use crate::service::model::subject::SubjectRef;
 use crate::service::one_time_password::{NewCode, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
@@ -13,6 +16,7 @@ use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::token_service::TokenService;
+use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, SessionId};
 use crate::token::organization::Organization;
@@ -20,7 +24,35 @@ use crate::token::organization::Organization;
 /// A session to be started, whose fields were checked.
 struct CheckedSession {
     customer_id: CustomerId,
+    expires_at: Timestamp,
     session: NewSession,
+}
+
+/// On whose word a session is started.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    Host,
+    Credential(&'a Entity),
+    Bearer(&'a Validated),
+}
+
+impl Origin<'_> {
+    fn credential(self) -> Option<EntityId> {
+        match self {
+            Self::Credential(entity) => Some(entity.id().clone()),
+            Self::Host | Self::Bearer(_) => None,
+        }
+    }
+
+    fn starter(self) -> Option<Starter> {
+        match self {
+            Self::Bearer(bearer) => Some(Starter {
+                subject: SubjectRef::of_token(bearer).to_subject(),
+                token_issued_at: bearer.issued_at(),
+            }),
+            Self::Host | Self::Credential(_) => None,
+        }
+    }
 }
 
 /// A session that is to be started, and the code to be delivered before it is.
@@ -39,8 +71,9 @@ impl TokenService {
     /// [`ErrorKind::InvalidFields`] for an end, wildcards or claims that the policy does not allow,
     /// [`ErrorKind::Configuration`] for a one-time password without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
-    /// [`ErrorKind::Conflict`] where a token that is known beforehand has its session already, or
-    /// the customer was logged out everywhere at that moment.
+    /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
+    /// `max_sessions_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
+    /// its session already, or the customer was logged out everywhere at that moment.
     pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
         let customer_id = new.customer_id.clone();
         let attempt = Attempt::new(Operation::START_SESSION);
@@ -50,7 +83,7 @@ impl TokenService {
             let mut new = new;
             new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
             let new = self.check_session(new, now)?;
-            let prepared = self.prepare_session(new, None, now).await?;
+            let prepared = self.prepare_session(new, Origin::Host, now).await?;
             if let Some(code) = &prepared.code {
                 // As often as it is asked for: the host knows what it does.
                 self.deliver(&prepared.session, code).await?;
@@ -85,7 +118,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
         let mut invalid = login.invalid;
-        invalid.extend(self.end_fault(ends, self.now()));
+        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.max_session_lifetime));
         invalid.extend(self.sender_fault(login.otp_required));
         let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
@@ -107,7 +140,8 @@ impl TokenService {
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
-        let prepared = self.prepare_session(new, Some(&proven.entity), proven.at).await?;
+        let origin = Origin::Credential(&proven.entity);
+        let prepared = self.prepare_session(new, origin, proven.at).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
         }
@@ -133,13 +167,19 @@ impl TokenService {
     /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
     /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
     /// carry. Its custom claims are those that the policy opens to everybody, and those that `bearer`
-    /// may pass on.
+    /// may pass on. It lives no longer than the policy's `delegated_session_lifetime`, and ends when
+    /// `bearer` is revoked.
+    ///
+    /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
+    /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
-    /// and [`ErrorKind::CustomClaimsNotAllowed`] where the session is to carry more than `bearer`
-    /// may give, and those of [`start_session`](Self::start_session).
+    /// or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to carry more than `bearer` may
+    /// give or the policy's `delegable_acl` allows, [`ErrorKind::Throttled`] where `bearer` has started
+    /// as many as the policy's `max_sessions_per_starter`, and those of
+    /// [`start_session`](Self::start_session).
     pub async fn start_session_on_behalf_of(
         &self,
         bearer: &Validated,
@@ -150,24 +190,29 @@ impl TokenService {
         let attempt = context.attempt(Operation::START_SESSION).by(bearer);
         let starting = async {
             let now = self.now();
-            let mut new = self.check_session(new, now)?;
+            let longest = self.longest_delegated_session();
+            let mut new = self.check_session_within(new, now, longest)?;
             let asked = permission::POST_AUTHENTICATION_TOKEN;
             let organization =
                 self.organization_for(bearer, context, asked, Some(&new.customer_id))?;
-            let held = [bearer.acl()];
-            let beyond = self.first_beyond(&new.session.acl, organization.as_ref(), &held);
+            let organization = organization.as_ref();
+            self.check_customer(bearer, organization, &new.customer_id).await?;
+            let acl = &new.session.acl;
+            let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
+            let delegable = self.inner.policy.delegable_acl.clone();
+            let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
             if let Some(entry) = beyond {
                 return Err(Error::new(
                     ErrorKind::AclExceedsGrant,
-                    format!("acl.{entry} exceeds what the bearer holds"),
+                    format!("acl.{entry} exceeds what the bearer may give"),
                 ));
             }
             new.session.organization =
-                Some(organization.map_or(Organization::All, Organization::One));
+                Some(organization.cloned().map_or(Organization::All, Organization::One));
             // What the host has not set itself is the bearer's wish.
             new.session.custom_claims =
                 self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
-            let prepared = self.prepare_session(new, None, now).await?;
+            let prepared = self.prepare_session(new, Origin::Bearer(bearer), now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;
             }
@@ -189,29 +234,50 @@ impl TokenService {
         if otp_required && self.inner.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
 
-    fn end_fault(&self, ends: SessionEnd, now: Timestamp) -> Option<InvalidField> {
-        let end = self.end_of(ends, now);
-        expiry_fault(end, end, now, self.inner.policy.max_session_lifetime)
+    fn end_fault(
+        &self,
+        ends: SessionEnd,
+        now: Timestamp,
+        longest: Duration,
+    ) -> Option<InvalidField> {
+        let end = self.end_of(ends, now, longest);
+        expiry_fault(end, end, now, longest)
     }
 
-    fn end_of(&self, ends: SessionEnd, now: Timestamp) -> Timestamp {
+    fn end_of(&self, ends: SessionEnd, now: Timestamp, longest: Duration) -> Timestamp {
         match ends {
-            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime,
+            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime.min(longest),
             SessionEnd::After(lifetime) => now + lifetime,
             SessionEnd::At(end) => end,
         }
     }
 
+    fn longest_delegated_session(&self) -> Duration {
+        let policy = &self.inner.policy;
+        policy.max_session_lifetime.min(policy.delegated_session_lifetime)
+    }
+
     /// Checks the fields of a session that is to be started.
     fn check_session(&self, new: NewSession, now: Timestamp) -> Result<CheckedSession, Error> {
+        self.check_session_within(new, now, self.inner.policy.max_session_lifetime)
+    }
+
+    /// The same of one that may live for so long.
+    fn check_session_within(
+        &self,
+        new: NewSession,
+        now: Timestamp,
+        longest: Duration,
+    ) -> Result<CheckedSession, Error> {
         let policy = &self.inner.policy;
         let mut invalid = new.invalid.clone();
-        invalid.extend(self.end_fault(new.ends, now));
+        invalid.extend(self.end_fault(new.ends, now, longest));
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
         invalid.extend(policy.custom_claims_fault(&new.custom_claims));
+        let expires_at = self.end_of(new.ends, now, longest);
         match new.customer_id.clone().filter(|_| invalid.is_empty()) {
-            Some(customer_id) => Ok(CheckedSession { customer_id, session: new }),
+            Some(customer_id) => Ok(CheckedSession { customer_id, expires_at, session: new }),
             None => Err(Error::from_invalid_fields(invalid)),
         }
     }
@@ -220,11 +286,10 @@ impl TokenService {
     async fn prepare_session(
         &self,
         checked: CheckedSession,
-        credential: Option<&Entity>,
+        origin: Origin<'_>,
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
-        let CheckedSession { customer_id, session: new } = checked;
-        let expires_at = self.end_of(new.ends, now);
+        let CheckedSession { customer_id, expires_at, session: new } = checked;
         let token = match new.token {
             Some(token) => {
                 // Nobody is sent a code for a session that is there already.
@@ -238,11 +303,13 @@ impl TokenService {
         let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
         let mut session = Session {
             organization_id: new.organization.and_then(|organization| organization.id().cloned()),
-            credential: credential.map(|entity| entity.id().clone()),
+            credential: origin.credential(),
+            starter: origin.starter(),
             acl: new.acl,
             custom_claims: new.custom_claims,
             ..Session::new(token.key(), id, customer_id, now, expires_at)
         };
+        self.check_session_limits(&session, now).await?;
         let mut code = None;
         if new.otp_required {
             let (made, state) = self.make_one_time_password(&session.id, now)?;
@@ -261,7 +328,7 @@ impl TokenService {
         self.inner.stores.insert_session(session.clone(), now).await?;
         if self.was_ended(&session) {
             self.inner.stores.remove_session(&session.id).await?;
-            let message = "the customer was logged out everywhere while the session was started";
+            let message = "the customer or whoever starts it was logged out everywhere meanwhile";
             return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
         }
         Ok(StartedSession { token, session })

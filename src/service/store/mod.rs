@@ -8,8 +8,9 @@
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
-//!    session that has not been purged may be returned, and the service rejects it. A store drops
-//!    a session only once it is past its expiry.
+//!    session that has not been purged may be returned, and the service rejects it. A list has what is
+//!    before [`expires_at`](crate::Session::expires_at) alone; a store drops a session only once it is
+//!    past [`kept_until`](crate::Session::kept_until), which is later where tokens of it live on.
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
@@ -22,7 +23,7 @@
 //! | feature | `service` | `sqlite` | `postgres` | `redis` |
 //! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
 //! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
-//! | `take` | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | `replace` and `take` of one version | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
@@ -67,7 +68,8 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::service::model::subject::Subject;
+use crate::token::identifier::SessionId;
 
 pub use self::cached::Cached;
 pub use self::error::StoreError;
@@ -179,7 +181,7 @@ impl RecentEntity {
 /// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a session until `session.expires_at()`. A store that forgets by itself may count from
+    /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from
     /// `now`, which is the service's time.
     ///
     /// # Errors
@@ -194,7 +196,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
-    /// Writes a session over the one that is there, if that is still of `expected_version`.
+    /// Writes a session over the one that is there, if that is still of `expected_version`. An exchange
+    /// uses it up by this.
+    ///
+    /// A call that is made again because its answer was lost, and finds the record that it wrote, has
+    /// succeeded: no two callers write the same record.
     ///
     /// # Errors
     ///
@@ -206,7 +212,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Removes a session and hands it to one caller: `None` for everybody else.
+    /// Removes a session and returns it to one caller: `None` for everybody else. A log-out ends it by
+    /// this.
     ///
     /// # Errors
     ///
@@ -236,16 +243,32 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 
-    /// Removes all sessions of a customer that were created before an instant; returns those that
-    /// it removed.
+    /// Returns how many sessions of a subject have not expired: of a customer their own, of others
+    /// those that they have started. It counts no further than `up_to`, and reads no record. One that was
+    /// used up a moment ago may still be counted.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError>;
+
+    /// Returns sessions of a subject, in the sense of [`count`](Self::count), that were created before
+    /// an instant, those included that have ended and are kept: `limit` at most, which is not zero. Who
+    /// removes them and asks again until there are none has seen all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError>;
 
     /// Publishes an event to all nodes, and keeps it until [`FeedEvent::until`].
@@ -266,7 +289,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
-    /// Removes sessions and revocations that ended by `now`; returns how many.
+    /// Removes sessions that are to be kept no longer than until `now`, and revocations that ended by
+    /// then; returns how many.
     ///
     /// It may do so in parts: a caller that gets more than zero calls again.
     ///

@@ -9,11 +9,12 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, Page, RecentEntity,
     SessionFilter, SessionPage, SessionStore, StoreError,
 };
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 #[async_trait]
 impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
@@ -82,12 +83,21 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         (**self).remove(id).await
     }
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        (**self).count(subject, now, up_to).await
+    }
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        (**self).remove_subject(customer_id, before).await
+        (**self).of_subject(subject, before, limit).await
     }
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
         (**self).publish(event).await

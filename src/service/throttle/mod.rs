@@ -28,19 +28,19 @@ mod ledger;
 mod name;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::subject::Subject;
 use crate::service::policy::{Policy, ThrottleLimit};
 use crate::service::telemetry;
 use crate::service::throttle::ledger::{Ledger, Record};
 use crate::service::throttle::name::fold;
 use crate::token::claims::SubjectType;
-use crate::token::identifier::CustomerId;
 
 /// How long a network is remembered that somebody has logged in from.
 const KNOWN_NETWORK_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -159,13 +159,13 @@ impl Throttle {
     }
 
     /// Whom wrong one-time passwords of a customer's sessions count against.
-    pub(crate) fn keys_of_codes(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.single_key(Limit::WrongCodes, customer_id.as_str())
+    pub(crate) fn keys_of_codes(&self, customer: &Subject) -> ThrottleKeys {
+        self.single_key(Limit::WrongCodes, customer)
     }
 
     /// Whom one-time passwords count against that are sent to a customer.
-    pub(crate) fn keys_of_sending(&self, customer_id: &CustomerId) -> ThrottleKeys {
-        self.single_key(Limit::SentCodes, customer_id.as_str())
+    pub(crate) fn keys_of_sending(&self, customer: &Subject) -> ThrottleKeys {
+        self.single_key(Limit::SentCodes, customer)
     }
 
     /// Whom it counts against that a user reads or resets secrets of machine clients.
@@ -173,8 +173,8 @@ impl Throttle {
         self.single_key(Limit::SecretAccess, user)
     }
 
-    fn single_key(&self, limit: Limit, name: &str) -> ThrottleKeys {
-        let key = self.hasher.hash_one((limit.as_str(), name));
+    fn single_key(&self, limit: Limit, whom: impl Hash) -> ThrottleKeys {
+        let key = self.hasher.hash_one((limit.as_str(), whom));
         ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 

@@ -1,3 +1,4 @@
+use crate::service::model::subject::Subject;
 use std::time::Duration;
 
 use super::*;
@@ -162,7 +163,7 @@ fn readings_of_the_clock_that_come_in_disorder_neither_add_to_a_count_nor_keep_i
 #[test]
 fn wrong_codes_of_one_customer_count_together_and_others_have_their_own() {
     let throttle = throttle();
-    let [jane, john] = ["cus_1", "cus_2"].map(|id| CustomerId::new(id).unwrap());
+    let [jane, john] = ["cus_1", "cus_2"].map(|id| Subject::new(SubjectType::Customer, id));
     for _ in 0..FREE {
         throttle.acquire(throttle.keys_of_codes(&jane), start()).unwrap();
     }

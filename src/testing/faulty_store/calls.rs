@@ -22,8 +22,10 @@ pub enum StoreVerb {
     RemoveSession,
     /// `SessionStore::list`
     ListSessions,
-    /// `SessionStore::remove_subject`
-    RemoveSubject,
+    /// `SessionStore::count`
+    CountSessions,
+    /// `SessionStore::of_subject`
+    SessionsOfSubject,
     /// `SessionStore::publish`
     Publish,
     /// `SessionStore::read_feed`
@@ -45,6 +47,8 @@ impl StoreVerb {
             Self::GetEntity
                 | Self::GetSession
                 | Self::ListSessions
+                | Self::CountSessions
+                | Self::SessionsOfSubject
                 | Self::ReadFeed
                 | Self::GetKeys
         )

@@ -10,8 +10,8 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, StoreError,
 };
-use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey};
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey, Subject};
+use crate::token::identifier::SessionId;
 
 #[async_trait]
 impl<S: EntityStore> EntityStore for FaultyStore<S> {
@@ -69,14 +69,23 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
     ) -> Result<SessionPage, StoreError> {
         self.script.run(StoreVerb::ListSessions, self.inner().list(filter, page, now)).await
     }
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        self.script.run(StoreVerb::CountSessions, self.inner().count(subject, now, up_to)).await
+    }
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
         let inner = self.inner();
-        let call = inner.remove_subject(customer_id, before);
-        self.script.run(StoreVerb::RemoveSubject, call).await
+        let call = inner.of_subject(subject, before, limit);
+        self.script.run(StoreVerb::SessionsOfSubject, call).await
     }
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
         self.script.run(StoreVerb::Publish, self.inner().publish(event)).await

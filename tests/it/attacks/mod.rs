@@ -52,6 +52,16 @@
 //! | custom claims in place of the host's | `attacks::custom_claims::what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer` |
 //! | an expiry in the past, far away, or written oddly | `attacks::exchange::an_expiry_is_an_instant_within_bounds_however_it_is_written` |
 //!
+//! | what outlives what | test |
+//! |---|---|
+//! | log-out after the exchange used the token up | `attacks::life::a_customer_logs_out_after_the_exchange_has_used_the_token_up`, `attacks::life::an_exchange_whose_answer_was_lost_can_be_logged_out` |
+//! | log-out while an exchange is under way | `attacks::life::a_log_out_that_races_with_an_exchange_leaves_no_token_behind` |
+//! | to fill a store with sessions | `attacks::life::one_session_more_than_a_customer_may_have_is_a_429_until_one_has_ended`, `attacks::life::one_session_more_than_a_bearer_may_start_is_a_429` |
+//! | sessions of a starter that was revoked | `attacks::life::what_a_bearer_has_started_ends_with_the_bearer`, `attacks::life::a_session_that_is_written_after_its_starter_was_revoked_is_not_live` |
+//! | another tenant's customer of the same id | `attacks::life::a_namesake_in_another_organization_is_neither_logged_out_nor_removed`, `attacks::life::wrong_codes_for_a_namesake_elsewhere_block_nobody` |
+//! | a session started for another organization's customer | `attacks::life::a_bearer_of_an_organization_names_no_customer_that_is_not_its_own` |
+//! | to fill every node's memory by logging in and out | `attacks::life::who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memory` |
+//!
 //! | secrets | test |
 //! |---|---|
 //! | read with another user's, an entity's or a customer's token | `users_and_entities::authorization::who_may_not_manage_an_entity_is_not_told_whether_it_exists` |
@@ -126,6 +136,7 @@ mod exchange;
 mod guessing;
 mod input;
 mod layers;
+mod life;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;

@@ -3,5 +3,6 @@
 //! A case that fails is made as small as it gets, and printed. Half of the cases of a run are new.
 
 mod acl;
+mod memory_store;
 mod models;
 mod wire;

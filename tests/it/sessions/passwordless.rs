@@ -1,8 +1,8 @@
 //! Starting a session for somebody else.
 
 use countersign::{
-    Acl, AuthenticationToken, CustomerId, ErrorKind, Grant, NewSession, Policy, RequestContext,
-    SubjectType,
+    Acl, AuthenticationToken, CustomerId, ErrorKind, Grant, NewSession, OrganizationId, Policy,
+    RequestContext, SubjectType,
 };
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -31,7 +31,7 @@ async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
             "customerId": "cus 1/ü",
             "token": body["token"],
             "otpRequired": false,
-            "expiredTime": "2026-01-02T00:00:00.000Z",
+            "expiredTime": "2026-01-01T01:00:00.000Z",
             "createdTime": "2026-01-01T00:00:00.000Z",
             "updatedTime": "2026-01-01T00:00:00.000Z",
             "_links": [{"href": "/customers/cus%201%2F%C3%BC", "rel": "customer"}],
@@ -195,9 +195,13 @@ async fn a_bearer_without_the_permission_is_not_told_whether_a_token_has_a_sessi
 #[tokio::test]
 async fn a_session_is_of_the_organization_of_the_mount_or_else_of_the_bearer() {
     let (fixture, server) = fixture().await;
+    let scope = json!({"customerId": ["cus_1"]});
+    let acl = acl_of(json!([{"scope": scope, "permissions": [START_PERMISSION]}]));
+    let organization = OrganizationId::new("org_1").unwrap();
+    let bound = token_of(&fixture, Grant::user("ops").acl(acl).organization(organization));
     for (path, bearer, organization) in [
-        (SESSIONS.to_owned(), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
-        (below("org_1", SESSIONS), bearer_of_everything_in(&fixture, "org_1"), json!("org_1")),
+        (SESSIONS.to_owned(), bound.clone(), json!("org_1")),
+        (below("org_1", SESSIONS), bound, json!("org_1")),
         (below("org_2", SESSIONS), bearer_of_everything(&fixture), json!("org_2")),
         (SESSIONS.to_owned(), bearer_of_everything(&fixture), Value::Null),
     ] {

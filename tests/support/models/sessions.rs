@@ -13,6 +13,10 @@ use crate::support::{Fixture, acl_of};
 
 /// As the policy has them unless told.
 const SESSION_SECONDS: u64 = 86_400;
+const LEEWAY: u64 = 60;
+const TOKEN_SECONDS: u64 = 3_600;
+/// What is noted of tokens that leave the session alive.
+const LONGEST_TOKEN_SECONDS: u64 = 86_400;
 const CODE_SECONDS: u64 = 600;
 const COOLDOWN_SECONDS: u64 = 60;
 const TRIES: u32 = 5;
@@ -28,6 +32,8 @@ pub struct Sessions {
 pub struct Session {
     expires: u64,
     is_ended: bool,
+    /// Until when tokens of it may be accepted, so that its holder can log out although it has ended.
+    tokens_until: u64,
     guard: Option<Guard>,
 }
 
@@ -129,7 +135,7 @@ impl Model for Sessions {
                     sent: now,
                 });
                 let expires = now + SESSION_SECONDS;
-                self.sessions.push(Session { expires, is_ended: false, guard });
+                self.sessions.push(Session { expires, is_ended: false, tokens_until: 0, guard });
                 Ok(())
             }
             Transition::Exchange { session, presented, keeps, asks_too_much } => {
@@ -142,7 +148,10 @@ impl Model for Sessions {
                     };
                     if !is_right {
                         guard.tries_left -= 1;
-                        session.is_ended = guard.tries_left == 0;
+                        if guard.tries_left == 0 {
+                            session.is_ended = true;
+                            session.tokens_until = 0;
+                        }
                         return Err(ErrorKind::OneTimePasswordInvalid);
                     }
                 }
@@ -150,6 +159,11 @@ impl Model for Sessions {
                     return Err(ErrorKind::AclExceedsGrant);
                 }
                 session.is_ended = !keeps;
+                let token_until = now + TOKEN_SECONDS + LEEWAY;
+                if session.tokens_until < token_until {
+                    let longest = if keeps { LONGEST_TOKEN_SECONDS } else { TOKEN_SECONDS };
+                    session.tokens_until = now + longest + LEEWAY;
+                }
                 if let Some(guard) = &mut session.guard {
                     guard.code_until = None;
                 }
@@ -167,7 +181,13 @@ impl Model for Sessions {
             }
             Transition::Look { session } => self.live(session).map(drop),
             Transition::LogOut { session } => {
-                self.live(session)?.is_ended = true;
+                let session = &mut self.sessions[session];
+                let is_live = !session.is_ended && session.expires > now;
+                if !is_live && session.tokens_until <= now {
+                    return Err(ErrorKind::NotFound);
+                }
+                session.is_ended = true;
+                session.tokens_until = 0;
                 Ok(())
             }
             Transition::Wait { seconds } => {

@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::subject::Subject;
 use crate::service::store::conformance::{HOUR, RACERS, now, unique};
 use crate::service::store::{Cursor, FeedEvent, SessionStore};
 use crate::token::claims::SubjectType;
 
 fn event() -> FeedEvent {
-    let subject = unique();
-    let target =
-        RevocationTarget::SubjectBefore { subject_type: SubjectType::User, subject, before: now() };
+    let subject = Subject::new(SubjectType::User, unique());
+    let target = RevocationTarget::SubjectBefore { subject, before: now() };
     Revocation { target, until: now() + HOUR }.into()
 }
 

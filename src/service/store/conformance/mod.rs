@@ -74,9 +74,13 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::a_take_that_is_dropped_halfway_takes_or_leaves(&*store).await;
     sessions::lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
     sessions::a_session_is_removed_by_its_id_once(&store).await;
-    sessions::removing_a_subject_removes_its_sessions_alone(&*store).await;
-    sessions::removing_a_subject_leaves_what_was_created_later(&*store).await;
+    sessions::a_customers_sessions_are_found_and_those_of_a_namesake_are_not(&*store).await;
+    sessions::what_a_subject_has_started_is_found_by_it(&*store).await;
+    sessions::of_a_subject_what_was_created_later_is_left(&*store).await;
     sessions::purging_removes_what_has_ended_alone(&*store).await;
+    sessions::of_racing_exchanges_one_uses_the_session_up(&store).await;
+    sessions::what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(&*store).await;
+    sessions::what_ended_is_kept_while_its_tokens_live(&*store).await;
     feed::the_feed_answers_all_that_came_after_the_cursor(&*store).await;
     feed::the_feed_wakes_a_reader_that_waits(&store).await;
     feed::the_feed_gives_everything_to_each_reader(&*store).await;

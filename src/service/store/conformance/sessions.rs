@@ -2,12 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
+use crate::service::model::session::{AuthenticationToken, Session, SessionKey, Starter};
+use crate::service::model::subject::Subject;
 use crate::service::store::conformance::{
     ALL, HOUR, RACERS, drop_halfway, now, race, session, session_of, unique, won,
 };
 use crate::service::store::{Page, SessionFilter, SessionStore, StoreError};
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn a_session_is_answered_as_it_was_written(store: &dyn SessionStore) {
     let written = session();
@@ -136,31 +141,115 @@ pub(super) async fn lists_are_of_live_sessions_in_order_filtered_and_paged(
     assert_eq!(both.total, 1, "filters have to hold together");
 }
 
-pub(super) async fn removing_a_subject_removes_its_sessions_alone(store: &dyn SessionStore) {
-    let customer = CustomerId::new(unique()).unwrap();
-    let other = session();
-    store.insert(other.clone(), now()).await.unwrap();
-    for _ in 0..3 {
-        store.insert(session_of(&customer, now()), now()).await.unwrap();
-    }
-    let removed = store.remove_subject(&customer, Timestamp::MAX).await.unwrap();
-    assert_eq!(removed.len(), 3, "those that were removed have to be answered");
-    for session in removed {
-        assert!(store.get(&session.key()).await.unwrap().is_none());
-    }
-    assert!(store.get(&other.key()).await.unwrap().is_some());
+fn organization() -> OrganizationId {
+    OrganizationId::new(unique()).unwrap()
 }
 
-pub(super) async fn removing_a_subject_leaves_what_was_created_later(store: &dyn SessionStore) {
+fn started_by(subject: &Subject) -> Session {
+    let starter = Starter { subject: subject.clone(), token_issued_at: now() };
+    Session { starter: Some(starter), ..session() }
+}
+
+/// What is live is counted; what was used up may be for a moment.
+async fn until_count_is(store: &dyn SessionStore, subject: &Subject, expected: usize) {
+    let counting = async {
+        while store.count(subject, now(), 100).await.unwrap() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(PATIENCE, counting).await;
+    counted.expect("what is live has to be counted, and nothing else");
+}
+
+/// All sessions of a subject, removed a few at a time, as the service does.
+async fn remove_all(
+    store: &dyn SessionStore,
+    subject: &Subject,
+    before: Timestamp,
+) -> Vec<Session> {
+    let mut removed = Vec::new();
+    loop {
+        let part = store.of_subject(subject, before, 2).await.unwrap();
+        if part.is_empty() {
+            return removed;
+        }
+        assert!(part.len() <= 2, "no more may be returned than were asked for");
+        for session in part {
+            removed.extend(store.take(&session.key(), session.version()).await.unwrap());
+        }
+    }
+}
+
+pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_not(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let mut namesake = session_of(&customer, now());
+    namesake.organization_id = Some(organization());
+    let others = [session(), namesake.clone()];
+    for other in &others {
+        store.insert(other.clone(), now()).await.unwrap();
+    }
+    let mut theirs = Vec::new();
+    for _ in 0..5 {
+        let session = session_of(&customer, now());
+        store.insert(session.clone(), now()).await.unwrap();
+        theirs.push(session.key());
+    }
+    let used = session_of(&customer, now());
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    theirs.push(used.key());
+    let subject = used.subject();
+    until_count_is(store, &subject, 5).await;
+    assert_eq!(store.count(&subject, now(), 3).await.unwrap(), 3, "and no further than asked for");
+    assert_eq!(store.count(&namesake.subject(), now(), 100).await.unwrap(), 1);
+    let removed = remove_all(store, &subject, Timestamp::MAX).await;
+    let mut keys: Vec<_> = removed.iter().map(Session::key).collect();
+    keys.sort();
+    theirs.sort();
+    assert_eq!(keys, theirs, "what was used up is found, too");
+    assert_eq!(store.count(&subject, now(), 100).await.unwrap(), 0);
+    for other in &others {
+        assert!(store.get(&other.key()).await.unwrap().is_some());
+    }
+}
+
+pub(super) async fn what_a_subject_has_started_is_found_by_it(store: &dyn SessionStore) {
+    let name = unique();
+    let user = Subject::new(SubjectType::User, &*name);
+    let others = [
+        Subject::new(SubjectType::Machine, &*name),
+        Subject::new(SubjectType::User, &*name).organization(organization()),
+    ];
+    for subject in others.iter().chain([&user, &user, &user]) {
+        store.insert(started_by(subject), now()).await.unwrap();
+    }
+    let used = started_by(&user);
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    let ended = Session { expires_at: now() - HOUR / 60, ..started_by(&user) };
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    until_count_is(store, &user, 3).await;
+    let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
+    assert_eq!(kept.started_by(), Some(&user));
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    let removed = remove_all(store, &user, Timestamp::MAX).await;
+    assert_eq!(removed.len(), 4);
+    for subject in &others {
+        assert_eq!(store.count(subject, now(), 100).await.unwrap(), 1);
+    }
+}
+
+pub(super) async fn of_a_subject_what_was_created_later_is_left(store: &dyn SessionStore) {
     let customer = CustomerId::new(unique()).unwrap();
     let instant = now();
     let [early, late] =
         [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
     store.insert(early.clone(), now()).await.unwrap();
     store.insert(late.clone(), now()).await.unwrap();
-    let removed = store.remove_subject(&customer, instant).await.unwrap();
+    let removed = remove_all(store, &late.subject(), instant).await;
     assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
-    assert!(store.get(&early.key()).await.unwrap().is_none());
     assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
 }
 
@@ -188,4 +277,59 @@ pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStor
     while store.purge_expired(now()).await.unwrap() > 0 {}
     assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");
     assert!(store.get(&live.key()).await.unwrap().is_some(), "what is live has to stay");
+}
+
+/// A token of its own for each: of two that are alike, a store could not tell whose record is there.
+fn used_up(session: &Session, until: Timestamp) -> Session {
+    session.clone().used_up(TokenId::new(unique()).unwrap(), until, now())
+}
+
+pub(super) async fn of_racing_exchanges_one_uses_the_session_up(store: &Arc<dyn SessionStore>) {
+    let contested = session();
+    store.insert(contested.clone(), now()).await.unwrap();
+    let winners = race(|| {
+        let (store, version) = (Arc::clone(store), contested.version());
+        let used = used_up(&contested, now() + HOUR);
+        async move { won(store.replace(used, version, now()).await) }
+    });
+    assert_eq!(winners.await, 1, "of racing exchanges one has to use the session up");
+    assert!(store.get(&contested.key()).await.unwrap().is_some_and(|kept| kept.is_used_up()));
+}
+
+pub(super) async fn what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let theirs = SessionFilter::all().of_customer(customer.clone());
+    let written = session_of(&customer, now() - HOUR / 2);
+    store.insert(written.clone(), now()).await.unwrap();
+    let used = used_up(&written, now() + HOUR * 2);
+    store.replace(used.clone(), written.version(), now()).await.unwrap();
+    let listed = store.list(&theirs, ALL, now()).await.unwrap();
+    assert!(listed.sessions.is_empty() && listed.total == 0, "a list has what is live alone");
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
+    assert!(kept.is_used_up() && kept.kept_until() == used.kept_until());
+    assert!(store.take(&used.key(), used.version()).await.unwrap().is_some());
+
+    let mut dead = session_of(&customer, now() - HOUR / 2);
+    store.insert(dead.clone(), now()).await.unwrap();
+    let version = dead.version();
+    dead = used_up(&dead, now() - Duration::from_secs(1));
+    store.replace(dead.clone(), version, now()).await.unwrap();
+    // An index may be a moment behind.
+    let purging = async {
+        while store.get(&dead.key()).await.unwrap().is_some() {
+            store.purge_expired(now()).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, purging).await.expect("and no longer");
+}
+
+pub(super) async fn what_ended_is_kept_while_its_tokens_live(store: &dyn SessionStore) {
+    let mut ended = session_of(&CustomerId::new(unique()).unwrap(), now() - HOUR);
+    ended.tokens_until = Some(now() + HOUR);
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    assert!(store.remove(ended.id()).await.unwrap().is_some(), "it has to be found by its id");
 }

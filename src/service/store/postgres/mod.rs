@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
 use crate::service::store::postgres::notifications::forward_notifications;
@@ -31,13 +32,18 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, StoreError,
 };
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: [&str; 5] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+];
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
 /// How often the feed is looked at where no notification comes: one may get lost with its

@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Timestamp;
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::subject::Subject;
 use crate::service::store::FeedEvent;
 use crate::service::store::record::{FORM, Form, RecordFault, entity_id, read_subject_type};
-use crate::token::identifier::{SessionId, TokenId};
+use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,8 +22,18 @@ pub(super) struct EventForm<'a> {
 enum TargetForm<'a> {
     Token(Cow<'a, str>),
     Session(Cow<'a, SessionId>),
-    SubjectBefore { subject_type: Cow<'a, str>, subject: Cow<'a, str>, before: u64 },
-    EntityChanged { subject_type: Cow<'a, str>, name: Cow<'a, str> },
+    SubjectBefore {
+        subject_type: Cow<'a, str>,
+        /// Absent in older records, which are of any organization; null is of none.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        organization_id: Option<Option<Cow<'a, OrganizationId>>>,
+        subject: Cow<'a, str>,
+        before: u64,
+    },
+    EntityChanged {
+        subject_type: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
 }
 
 impl<'a> EventForm<'a> {
@@ -43,11 +54,19 @@ impl<'a> EventForm<'a> {
             // A token of somebody else's making may have any `jti`.
             TargetForm::Token(id) => RevocationTarget::Token(TokenId::from_signed_claim(&id)),
             TargetForm::Session(id) => RevocationTarget::Session(id.into_owned()),
-            TargetForm::SubjectBefore { subject_type, subject, before } => {
-                RevocationTarget::SubjectBefore {
-                    subject_type: read_subject_type(&subject_type)?,
-                    subject: subject.into_owned(),
-                    before: Timestamp::from_micros(before),
+            TargetForm::SubjectBefore { subject_type, organization_id, subject, before } => {
+                let subject_type = read_subject_type(&subject_type)?;
+                let before = Timestamp::from_micros(before);
+                match organization_id {
+                    Some(organization_id) => {
+                        let subject = Subject::new(subject_type, &*subject)
+                            .organization(organization_id.map(Cow::into_owned));
+                        RevocationTarget::SubjectBefore { subject, before }
+                    }
+                    None => {
+                        let subject = subject.into_owned();
+                        RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before }
+                    }
                 }
             }
             TargetForm::EntityChanged { subject_type, name } => {
@@ -64,15 +83,27 @@ impl<'a> TargetForm<'a> {
         match target {
             RevocationTarget::Token(id) => Self::Token(id.as_str().into()),
             RevocationTarget::Session(id) => Self::Session(Cow::Borrowed(id)),
-            RevocationTarget::SubjectBefore { subject_type, subject, before } => {
+            RevocationTarget::SubjectBefore { subject, before } => Self::SubjectBefore {
+                subject_type: subject.subject_type().as_str().into(),
+                organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
+                subject: subject.id().into(),
+                before: before.as_micros(),
+            },
+            RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 Self::SubjectBefore {
                     subject_type: subject_type.as_str().into(),
+                    organization_id: None,
                     subject: subject.as_str().into(),
                     before: before.as_micros(),
                 }
             }
         }
     }
+}
+
+/// Reads a member that is there, null or not.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 impl Form for EventForm<'_> {

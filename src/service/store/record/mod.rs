@@ -42,7 +42,7 @@ use crate::service::store::record::session::SessionForm;
 use crate::token::claims::SubjectType;
 
 /// The form that is written. A change of any field is a new number, and a function that reads the
-/// old one.
+/// old one; but for a new member that may be absent.
 const FORM: u32 = 1;
 
 /// An entity as text.

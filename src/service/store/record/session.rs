@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
-use crate::service::model::session::{Session, SessionKey};
-use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
+use crate::service::model::session::{Session, SessionKey, Starter};
+use crate::service::model::subject::Subject;
+use crate::service::store::record::{
+    FORM, Form, RecordFault, base64, entity_id, keyed_digest, read_subject_type,
+};
 use crate::token::acl::Acl;
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,12 +23,18 @@ pub(super) struct SessionForm<'a> {
     customer_id: Cow<'a, CustomerId>,
     organization_id: Option<Cow<'a, OrganizationId>>,
     credential: Option<EntityIdForm<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starter: Option<StarterForm<'a>>,
     acl: Cow<'a, Acl>,
     custom_claims: Cow<'a, Map<String, Value>>,
     one_time_password: Option<OneTimePasswordForm>,
     created_at: u64,
     updated_at: u64,
     expires_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_up_by: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens_until: Option<u64>,
     version: u64,
 }
 
@@ -34,6 +43,15 @@ pub(super) struct SessionForm<'a> {
 struct EntityIdForm<'a> {
     subject_type: Cow<'a, str>,
     name: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StarterForm<'a> {
+    subject_type: Cow<'a, str>,
+    organization_id: Option<Cow<'a, OrganizationId>>,
+    subject: Cow<'a, str>,
+    token_issued_at: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,12 +84,15 @@ impl<'a> SessionForm<'a> {
             customer_id: Cow::Borrowed(&session.customer_id),
             organization_id: session.organization_id.as_ref().map(Cow::Borrowed),
             credential,
+            starter: session.starter.as_ref().map(StarterForm::of),
             acl: Cow::Borrowed(&session.acl),
             custom_claims: Cow::Borrowed(&session.custom_claims),
             one_time_password: session.one_time_password.as_ref().map(OneTimePasswordForm::of),
             created_at: session.created_at.as_micros(),
             updated_at: session.updated_at.as_micros(),
             expires_at: session.expires_at.as_micros(),
+            used_up_by: session.used_up_by.as_ref().map(|id| id.as_str().into()),
+            tokens_until: session.tokens_until.map(Timestamp::as_micros),
             version: session.version,
         }
     }
@@ -85,6 +106,7 @@ impl<'a> SessionForm<'a> {
             customer_id: self.customer_id.into_owned(),
             organization_id: self.organization_id.map(Cow::into_owned),
             credential: credential.transpose()?,
+            starter: self.starter.map(StarterForm::into_starter).transpose()?,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),
             one_time_password: self
@@ -94,8 +116,27 @@ impl<'a> SessionForm<'a> {
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             expires_at: Timestamp::from_micros(self.expires_at),
+            used_up_by: self.used_up_by.map(|id| TokenId::from_signed_claim(&id)),
+            tokens_until: self.tokens_until.map(Timestamp::from_micros),
             version: self.version,
         })
+    }
+}
+
+impl<'a> StarterForm<'a> {
+    fn of(starter: &'a Starter) -> Self {
+        Self {
+            subject_type: starter.subject.subject_type().as_str().into(),
+            organization_id: starter.subject.organization_id().map(Cow::Borrowed),
+            subject: starter.subject.id().into(),
+            token_issued_at: starter.token_issued_at.as_micros(),
+        }
+    }
+
+    fn into_starter(self) -> Result<Starter, RecordFault> {
+        let subject = Subject::new(read_subject_type(&self.subject_type)?, &*self.subject)
+            .organization(self.organization_id.map(Cow::into_owned));
+        Ok(Starter { subject, token_issued_at: Timestamp::from_micros(self.token_issued_at) })
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::StoreError;
+use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
 /// The names of all keys, which begin with the host's prefix.
@@ -29,6 +31,12 @@ impl RedisKeys {
     /// The sessions of a customer, by age.
     pub(super) fn customer(&self, id: &CustomerId) -> String {
         format!("{}customer:{}", self.prefix, id.as_str())
+    }
+
+    /// The sessions of a subject, by when they end: of a customer their own, of others those that they
+    /// have started.
+    pub(super) fn subject(&self, subject: &Subject) -> String {
+        format!("{}subject:{}", self.prefix, subject.to_index_text())
     }
 
     /// The sessions of an organization, by age.
@@ -101,7 +109,11 @@ pub(super) struct EndIndexEntry {
     pub(super) session_id: SessionId,
     pub(super) customer_id: CustomerId,
     pub(super) organization_id: Option<OrganizationId>,
+    pub(super) starter: Option<Subject>,
 }
+
+type Ids = (SessionId, CustomerId, Option<OrganizationId>);
+type StarterParts = (String, Option<OrganizationId>, String);
 
 impl EndIndexEntry {
     pub(super) fn of(session: &Session) -> Self {
@@ -110,14 +122,29 @@ impl EndIndexEntry {
             session_id: session.id.clone(),
             customer_id: session.customer_id.clone(),
             organization_id: session.organization_id.clone(),
+            starter: session.started_by().cloned(),
         }
     }
 
     pub(super) fn parse(member: &str) -> Option<Self> {
         let (key, rest) = member.split_at_checked(KEY_LEN)?;
-        let (session_id, customer_id, organization_id) =
-            serde_json::from_str::<(SessionId, CustomerId, Option<OrganizationId>)>(rest).ok()?;
-        Some(Self { key: key.to_owned(), session_id, customer_id, organization_id })
+        let ((session_id, customer_id, organization_id), starter) =
+            serde_json::from_str::<(Ids, Option<StarterParts>)>(rest)
+                .or_else(|_| serde_json::from_str::<Ids>(rest).map(|ids| (ids, None)))
+                .ok()?;
+        let starter = match starter {
+            Some((subject_type, organization, id)) => Some(
+                Subject::new(SubjectType::parse(&subject_type)?, id).organization(organization),
+            ),
+            None => None,
+        };
+        Some(Self { key: key.to_owned(), session_id, customer_id, organization_id, starter })
+    }
+
+    /// The customer in their organization.
+    pub(super) fn subject(&self) -> Subject {
+        Subject::new(SubjectType::Customer, self.customer_id.as_str())
+            .organization(self.organization_id.clone())
     }
 
     /// The same session, as the indexes by age have it.
@@ -126,9 +153,15 @@ impl EndIndexEntry {
     }
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {
-        let rest = (&self.session_id, &self.customer_id, &self.organization_id);
-        let rest = serde_json::to_string(&rest)
-            .map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
+        let ids = (&self.session_id, &self.customer_id, &self.organization_id);
+        let rest = match &self.starter {
+            None => serde_json::to_string(&ids),
+            Some(starter) => {
+                let kind = starter.subject_type().as_str();
+                serde_json::to_string(&(ids, (kind, starter.organization_id(), starter.id())))
+            }
+        };
+        let rest = rest.map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
         Ok(format!("{}{rest}", self.key))
     }
 }

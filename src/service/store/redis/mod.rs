@@ -23,10 +23,10 @@ use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script}
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
-use crate::service::store::redis::sessions::TakenSessions;
+use crate::service::store::redis::sessions::UsedUpSessions;
 
 /// The version of the keys and of what is under them.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAX_PREFIX_LEN: usize = 64;
 /// How long replicas may be waited for: all writes share a connection, and wait with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -116,7 +116,7 @@ struct Inner {
     publish: Script,
     read_feed: Script,
     trim_feed: Script,
-    taken: Mutex<TakenSessions>,
+    used_up: Mutex<UsedUpSessions>,
     notifier: Arc<Notifier>,
     listener: Listener,
 }
@@ -202,7 +202,7 @@ impl RedisStore {
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
-                taken: Mutex::default(),
+                used_up: Mutex::default(),
                 notifier: Arc::new(Notifier::new()),
                 listener: Listener::default(),
             }),
@@ -231,7 +231,12 @@ impl RedisStore {
     async fn mark_version(&self) -> Result<u32, StoreError> {
         let Inner { keys, client, .. } = &*self.inner;
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        client.query(&Cmd::get(keys.version())).await
+        let found: u32 = client.query(&Cmd::get(keys.version())).await?;
+        if found < VERSION {
+            self.index_by_subject().await?;
+            client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
+        }
+        Ok(found)
     }
 
     async fn warn_of_eviction(&self) {

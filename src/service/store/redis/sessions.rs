@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
     Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError, record,
 };
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 /// How long the server keeps a session past its end, so that purging is what removes it.
 const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
@@ -28,14 +29,14 @@ const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 const AT_ONCE: usize = 64;
 /// How many sessions one call purges.
 const PURGE_LIMIT: isize = 1_000;
-/// How long the index entries of a session that was taken are left.
-const CLEANING_PAUSE: Duration = Duration::from_millis(20);
+/// How long the index entries of a session that was used up are left.
+const INDEXING_PAUSE: Duration = Duration::from_millis(20);
 
-/// Sessions that were taken, whose index entries are still to be cleaned, and who does it.
+/// Sessions that were used up, whose index entries are still as of live ones, and who changes that.
 #[derive(Default)]
-pub(super) struct TakenSessions {
-    sessions: Vec<EndIndexEntry>,
-    cleaning: Option<JoinHandle<()>>,
+pub(super) struct UsedUpSessions {
+    sessions: Vec<(Session, Duration)>,
+    indexing: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
@@ -61,7 +62,9 @@ impl SessionStore for RedisStore {
         let keep_for = time_to_keep(&session, now);
         let record = self.session_record(&session, keep_for)?;
         let end = self.inner.records.replace(&record, expected_version).await?;
-        if end != Some(session.expires_at.as_micros()) {
+        if session.is_used_up() {
+            self.index_later(session, keep_for);
+        } else if end != Some(session.kept_until().as_micros()) {
             self.index(&session, keep_for).await?;
         }
         Ok(())
@@ -73,14 +76,14 @@ impl SessionStore for RedisStore {
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError> {
         let key = self.inner.keys.session(&text_of(key));
-        self.take_and_clean_later(&key, Some(expected_version), None).await
+        self.take_and_clean(&key, Some(expected_version), None).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let key: Option<String> =
             self.inner.client.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
         let Some(key) = key else { return Ok(None) };
-        self.take_and_clean_later(&self.inner.keys.session(&key), None, Some(id.as_str())).await
+        self.take_and_clean(&self.inner.keys.session(&key), None, Some(id.as_str())).await
     }
 
     async fn list(
@@ -111,27 +114,42 @@ impl SessionStore for RedisStore {
         Ok(SessionPage { sessions, total })
     }
 
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        let live = format!("({}", now.as_micros());
+        let counting = Cmd::zcount(self.inner.keys.subject(subject), live, "+inf");
+        let live: usize = self.inner.client.query(&counting).await?;
+        Ok(live.min(up_to))
+    }
+
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        let index = self.inner.keys.customer(customer_id);
-        let before = format!("({}", before.as_micros());
-        let members: Vec<String> =
-            self.inner.client.query(&Cmd::zrangebyscore(index, "-inf", before)).await?;
-        let taking = stream::iter(members).map(async |member: String| {
-            let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
-            let key = self.inner.keys.session(&listed.key);
-            let Some(session) = self.take_session(&key, None, Some(&listed.id)).await? else {
-                return Ok(None);
-            };
-            self.clean_or_leave(&EndIndexEntry::of(&session)).await;
-            Ok(Some(session))
-        });
-        let taken: Vec<Result<_, StoreError>> = taking.buffer_unordered(AT_ONCE).collect().await;
-        // All that can be removed is, although one of them cannot.
-        taken.into_iter().filter_map(Result::transpose).collect()
+        let index = self.inner.keys.subject(subject);
+        let mut found = Vec::new();
+        let mut first = 0;
+        // What leads to nothing, or to a later session, is passed over.
+        while found.len() < limit {
+            let last = first + AT_ONCE.cast_signed() - 1;
+            let members: Vec<String> =
+                self.inner.client.query(&Cmd::zrange(&index, first, last)).await?;
+            if members.is_empty() {
+                break;
+            }
+            let read = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
+            let read: Vec<Option<Session>> = read.try_collect().await?;
+            found.extend(read.into_iter().flatten().filter(|s| s.created_at < before));
+            first = last + 1;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
@@ -179,7 +197,7 @@ impl RedisStore {
             text: record::write_session(session)?,
             session: Some(SessionFields {
                 id: session.id.as_str(),
-                end: session.expires_at.as_micros(),
+                end: session.kept_until().as_micros(),
                 keep_for,
             }),
         })
@@ -190,16 +208,72 @@ impl RedisStore {
         let indexed = EndIndexEntry::of(session);
         let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
         let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
+        let end = session.expires_at.as_micros();
         let mut commands = vec![
             Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
             Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
             Cmd::zadd(keys.sessions(), &member, created_at),
-            Cmd::zadd(keys.ends(), indexed.to_member()?, session.expires_at.as_micros()),
+            Cmd::zadd(keys.subject(&indexed.subject()), &member, end),
+            Cmd::zadd(keys.ends(), indexed.to_member()?, session.kept_until().as_micros()),
         ];
+        if let Some(starter) = &indexed.starter {
+            commands.push(Cmd::zadd(keys.subject(starter), &member, end));
+        }
         if let Some(organization_id) = &session.organization_id {
             commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
         }
         self.inner.client.query_all(&commands).await
+    }
+
+    /// Changes the index entries of a session to those of one that was used up. Where they are gone, as
+    /// after a log-out, none is made.
+    async fn index_used_up(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+        let keys = &self.inner.keys;
+        let indexed = EndIndexEntry::of(session);
+        let member = indexed.listed().to_member();
+        let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
+        let update = |index: String, score: Timestamp, member: &str| {
+            let mut command = redis::cmd("ZADD");
+            command.arg(index).arg("XX").arg(score.as_micros()).arg(member);
+            command
+        };
+        let mut keep_id = redis::cmd("PEXPIRE");
+        keep_id.arg(keys.session_id(&session.id)).arg(millis);
+        let mut commands = vec![
+            keep_id,
+            update(keys.ends(), session.kept_until(), &indexed.to_member()?),
+            update(keys.subject(&indexed.subject()), session.expires_at, &member),
+            Cmd::zrem(keys.customer(&session.customer_id), &member),
+            Cmd::zrem(keys.sessions(), &member),
+        ];
+        if let Some(starter) = &indexed.starter {
+            commands.push(update(keys.subject(starter), session.expires_at, &member));
+        }
+        if let Some(organization_id) = &session.organization_id {
+            commands.push(Cmd::zrem(keys.organization(organization_id), &member));
+        }
+        self.inner.client.query_all(&commands).await
+    }
+
+    /// Indexes the sessions of version 1, which were found by customers' ids alone.
+    pub(super) async fn index_by_subject(&self) -> Result<(), StoreError> {
+        let Inner { keys, client, .. } = &*self.inner;
+        let mut first = 0;
+        loop {
+            let last = first + AT_ONCE.cast_signed() - 1;
+            let part: Vec<String> =
+                client.query(&Cmd::zrange(keys.sessions(), first, last)).await?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            for member in part {
+                if let Some(session) = self.listed(member.clone()).await? {
+                    let (index, end) = (keys.subject(&session.subject()), session.expires_at);
+                    client.query::<()>(&Cmd::zadd(index, member, end.as_micros())).await?;
+                }
+            }
+            first = last + 1;
+        }
     }
 
     /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,
@@ -211,7 +285,11 @@ impl RedisStore {
             Cmd::del(keys.session_id(&indexed.session_id)),
             Cmd::zrem(keys.customer(&indexed.customer_id), &member),
             Cmd::zrem(keys.sessions(), &member),
+            Cmd::zrem(keys.subject(&indexed.subject()), &member),
         ];
+        if let Some(starter) = &indexed.starter {
+            commands.push(Cmd::zrem(keys.subject(starter), &member));
+        }
         if let Some(organization_id) = &indexed.organization_id {
             commands.push(Cmd::zrem(keys.organization(organization_id), &member));
         }
@@ -219,8 +297,7 @@ impl RedisStore {
         client.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
 
-    /// Takes a session, whose index entries are cleaned later.
-    async fn take_and_clean_later(
+    async fn take_and_clean(
         &self,
         key: &str,
         version: Option<u64>,
@@ -228,7 +305,7 @@ impl RedisStore {
     ) -> Result<Option<Session>, StoreError> {
         let taken = self.take_session(key, version, id).await?;
         if let Some(session) = &taken {
-            self.clean_later(EndIndexEntry::of(session));
+            self.clean_or_leave(&EndIndexEntry::of(session)).await;
         }
         Ok(taken)
     }
@@ -246,33 +323,36 @@ impl RedisStore {
         }
     }
 
-    /// Cleans the index entries of a session with those of others, in a little while: whoever took it does
-    /// not wait for that, nor for the thread that would do it at once.
-    fn clean_later(&self, indexed: EndIndexEntry) {
-        let mut taken = self.taken();
-        taken.sessions.push(indexed);
-        if taken.cleaning.as_ref().is_none_or(JoinHandle::is_finished) {
-            taken.cleaning = Some(tokio::spawn(self.clone().clean_all_taken()));
+    /// Changes the index entries of a session with those of others, in a little while: who used it up
+    /// does not wait for that, nor for the thread that would do it at once.
+    fn index_later(&self, session: Session, keep_for: Duration) {
+        let mut used_up = self.used_up();
+        used_up.sessions.push((session, keep_for));
+        if used_up.indexing.as_ref().is_none_or(JoinHandle::is_finished) {
+            used_up.indexing = Some(tokio::spawn(self.clone().index_all_used_up()));
         }
     }
 
-    async fn clean_all_taken(self) {
+    async fn index_all_used_up(self) {
         loop {
-            tokio::time::sleep(CLEANING_PAUSE).await;
-            let sessions = std::mem::take(&mut self.taken().sessions);
-            let cleaning =
-                stream::iter(sessions).map(async |indexed| self.clean_or_leave(&indexed).await);
-            cleaning.buffer_unordered(AT_ONCE).collect::<()>().await;
-            let mut taken = self.taken();
-            if taken.sessions.is_empty() {
-                taken.cleaning = None;
+            tokio::time::sleep(INDEXING_PAUSE).await;
+            let sessions = std::mem::take(&mut self.used_up().sessions);
+            let indexing = stream::iter(sessions).map(async |(session, keep_for)| {
+                if let Err(error) = self.index_used_up(&session, keep_for).await {
+                    tracing::debug!(%error, "index entries of a used session are left for purging");
+                }
+            });
+            indexing.buffer_unordered(AT_ONCE).collect::<()>().await;
+            let mut used_up = self.used_up();
+            if used_up.sessions.is_empty() {
+                used_up.indexing = None;
                 return;
             }
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, TakenSessions> {
-        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn used_up(&self) -> MutexGuard<'_, UsedUpSessions> {
+        self.inner.used_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn clean_or_leave(&self, indexed: &EndIndexEntry) {
@@ -319,5 +399,5 @@ impl RedisStore {
 
 /// For how long the server is to keep a session.
 fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
-    session.expires_at.saturating_since(now) + RETENTION_AFTER_EXPIRY
+    session.kept_until().saturating_since(now) + RETENTION_AFTER_EXPIRY
 }

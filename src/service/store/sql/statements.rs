@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+use crate::service::model::subject::Subject;
 use crate::service::store::SessionFilter;
 use crate::service::store::sql::Tables;
+use crate::token::claims::SubjectType;
 
 /// The statements that both engines understand, with the names of the tables filled in.
 ///
@@ -21,7 +23,8 @@ pub(in crate::service::store) struct Statements {
     pub(in crate::service::store) replace_session: SqlStr,
     pub(in crate::service::store) take_session: SqlStr,
     pub(in crate::service::store) remove_session: SqlStr,
-    pub(in crate::service::store) remove_subject: SqlStr,
+    customers_sessions: SubjectStatements,
+    started_sessions: SubjectStatements,
     pub(in crate::service::store) get_keys: SqlStr,
     pub(in crate::service::store) insert_keys: SqlStr,
     pub(in crate::service::store) replace_keys: SqlStr,
@@ -55,14 +58,15 @@ impl Statements {
             )),
             insert_session: statement(format!(
                 "INSERT INTO {sessions} (key, version, id, customer_id, organization_id, \
-                 created_at, expires_at, record) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+                 created_at, expires_at, kept_until, record, subject, started_by) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
             )),
             get_session: statement(format!("SELECT record FROM {sessions} WHERE key = $1")),
             replace_session: statement(format!(
                 "UPDATE {sessions} SET version = $2, id = $3, customer_id = $4, \
-                 organization_id = $5, created_at = $6, expires_at = $7, record = $8 \
-                 WHERE key = $1 AND version = $9"
+                 organization_id = $5, created_at = $6, expires_at = $7, kept_until = $8, \
+                 record = $9, subject = $10, started_by = $11 \
+                 WHERE key = $1 AND version = $12"
             )),
             take_session: statement(format!(
                 "DELETE FROM {sessions} WHERE key = $1 AND version = $2 RETURNING record"
@@ -70,10 +74,8 @@ impl Statements {
             remove_session: statement(format!(
                 "DELETE FROM {sessions} WHERE id = $1 RETURNING record"
             )),
-            remove_subject: statement(format!(
-                "DELETE FROM {sessions} WHERE customer_id = $1 AND created_at < $2 \
-                 RETURNING record"
-            )),
+            customers_sessions: SubjectStatements::new(&sessions, "subject"),
+            started_sessions: SubjectStatements::new(&sessions, "started_by"),
             get_keys: statement(format!("SELECT record FROM {keys}")),
             insert_keys: statement(format!(
                 "INSERT INTO {keys} (id, version, record) VALUES (1, $1, $2) ON CONFLICT DO NOTHING"
@@ -83,7 +85,7 @@ impl Statements {
             )),
             purge_sessions: statement(format!(
                 "DELETE FROM {sessions} WHERE key IN (SELECT key FROM {sessions} \
-                 WHERE expires_at <= $1 LIMIT $2 {skip_locked})"
+                 WHERE kept_until <= $1 LIMIT $2 {skip_locked})"
             )),
             purge_revocations: statement(format!(
                 "DELETE FROM {revocations} WHERE id IN (SELECT id FROM {revocations} \
@@ -95,6 +97,14 @@ impl Statements {
                 list(&sessions, "AND organization_id = $4"),
                 list(&sessions, "AND customer_id = $4 AND organization_id = $5"),
             ],
+        }
+    }
+
+    /// Returns the statements about the sessions of a subject. Customers start none.
+    pub(in crate::service::store) fn of_subject(&self, subject: &Subject) -> &SubjectStatements {
+        match subject.subject_type() {
+            SubjectType::Customer => &self.customers_sessions,
+            SubjectType::User | SubjectType::Machine => &self.started_sessions,
         }
     }
 
@@ -114,6 +124,27 @@ impl Statements {
             (Some(_), Some(_)) => both,
         };
         (list.clone(), customer.into_iter().chain(organization).collect())
+    }
+}
+
+/// What is asked about the sessions of a subject, by the column that has it.
+#[derive(Clone, Debug)]
+pub(in crate::service::store) struct SubjectStatements {
+    pub(in crate::service::store) count: SqlStr,
+    pub(in crate::service::store) select: SqlStr,
+}
+
+impl SubjectStatements {
+    fn new(sessions: &str, column: &str) -> Self {
+        Self {
+            count: statement(format!(
+                "SELECT count(*) FROM (SELECT 1 FROM {sessions} \
+                 WHERE {column} = $1 AND expires_at > $2 LIMIT $3) AS live"
+            )),
+            select: statement(format!(
+                "SELECT record FROM {sessions} WHERE {column} = $1 AND created_at < $2 LIMIT $3"
+            )),
+        }
     }
 }
 

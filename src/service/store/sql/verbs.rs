@@ -26,7 +26,10 @@ macro_rules! implement_stores {
                 .bind(session.organization_id.as_ref().map(|id| id.as_str()))
                 .bind(micros(session.created_at))
                 .bind(micros(session.expires_at))
+                .bind(micros(session.kept_until()))
                 .bind(record)
+                .bind(session.subject().to_index_text())
+                .bind(session.started_by().map(Subject::to_index_text))
         }
 
         #[async_trait]
@@ -182,22 +185,41 @@ macro_rules! implement_stores {
                 Ok(SessionPage { sessions, total: usize::try_from(total).unwrap_or(0) })
             }
 
-            async fn remove_subject(
+            async fn count(
                 &self,
-                customer_id: &CustomerId,
-                before: Timestamp,
-            ) -> Result<Vec<Session>, StoreError> {
-                let removal = self.retry(|| {
-                    sqlx::query_scalar::<_, String>(self.inner.statements.remove_subject.clone())
-                        .bind(customer_id.as_str())
-                        .bind(micros(before))
-                        .fetch_all(self.writer())
+                subject: &Subject,
+                now: Timestamp,
+                up_to: usize,
+            ) -> Result<usize, StoreError> {
+                let text = subject.to_index_text();
+                let counting = self.retry(|| {
+                    let statement = &self.inner.statements.of_subject(subject).count;
+                    sqlx::query_scalar::<_, i64>(statement.clone())
+                        .bind(&text)
+                        .bind(micros(now))
+                        .bind(rows(up_to))
+                        .fetch_one(self.reader())
                 });
-                let Retried { value, is_repeated } = removal.await?;
-                if value.is_empty() && is_repeated {
-                    return Err(answer_lost());
-                }
-                value.iter().map(|record| record::read_session(record)).collect()
+                Ok(usize::try_from(counting.await?.value).unwrap_or(0))
+            }
+
+            async fn of_subject(
+                &self,
+                subject: &Subject,
+                before: Timestamp,
+                limit: usize,
+            ) -> Result<Vec<Session>, StoreError> {
+                let text = subject.to_index_text();
+                let reading = self.retry(|| {
+                    let statement = &self.inner.statements.of_subject(subject).select;
+                    sqlx::query_scalar::<_, String>(statement.clone())
+                        .bind(&text)
+                        .bind(micros(before))
+                        .bind(rows(limit))
+                        .fetch_all(self.reader())
+                });
+                let records = reading.await?.value;
+                records.iter().map(|record| record::read_session(record)).collect()
             }
 
             async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
 use crate::service::store::feed::Notifier;
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
@@ -30,10 +31,15 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, StoreError,
 };
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::SessionId;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 /// How often the feed is polled: a write by another process does not wake this one's notifier.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.

@@ -1,13 +1,14 @@
 //! All stores in the memory of one process.
 
+mod session_table;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::Expiry;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use tokio::sync::watch;
@@ -16,63 +17,24 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
+use crate::service::store::memory::session_table::SessionTable;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, StoreError,
 };
-use crate::token::identifier::{CustomerId, SessionId};
-
-/// How much longer than its life an ended session is stored: moka has a clock of its own, and the
-/// service's may run a little slower.
-const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(60);
+use crate::token::identifier::SessionId;
 
 /// All stores in the memory of one process: fast, atomic, and gone with it.
 ///
-/// It has no limit of size, since a store must never drop what is live; sessions leave it when
-/// they have ended. Clones share what they hold.
+/// It has no limit of size, since a store must never drop what is live; sessions leave it once they
+/// are to be kept no longer, when it is purged or others are started. Clones share what they hold.
 #[derive(Clone)]
 pub struct MemoryStore {
     entities: Cache<EntityId, Entity>,
-    sessions: Cache<SessionKey, StoredSession>,
+    sessions: Arc<Mutex<SessionTable>>,
     feed: Arc<Feed>,
     keys: Arc<Mutex<Option<KeySchedule>>>,
-}
-
-/// A session, and for how long moka has to keep it from when it was written.
-#[derive(Clone)]
-struct StoredSession {
-    session: Arc<Session>,
-    remaining: Duration,
-}
-
-impl StoredSession {
-    fn new(session: Session, now: Timestamp) -> Self {
-        let remaining = session.expires_at().saturating_since(now) + RETENTION_AFTER_EXPIRY;
-        Self { session: Arc::new(session), remaining }
-    }
-}
-
-struct UntilSessionEnds;
-
-impl Expiry<SessionKey, StoredSession> for UntilSessionEnds {
-    fn expire_after_create(
-        &self,
-        _: &SessionKey,
-        stored: &StoredSession,
-        _: Instant,
-    ) -> Option<Duration> {
-        Some(stored.remaining)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &SessionKey,
-        stored: &StoredSession,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(stored.remaining)
-    }
 }
 
 impl MemoryStore {
@@ -81,7 +43,7 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             entities: Cache::builder().build(),
-            sessions: Cache::builder().expire_after(UntilSessionEnds).build(),
+            sessions: Arc::default(),
             feed: Arc::new(Feed::new()),
             keys: Arc::default(),
         }
@@ -91,35 +53,8 @@ impl MemoryStore {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a session where `wanted` says so of what is there at that moment.
-    async fn remove_session_if(
-        &self,
-        key: &SessionKey,
-        wanted: impl FnOnce(&Session) -> bool,
-    ) -> Option<Session> {
-        let removal = self.sessions.entry_by_ref(key).and_compute_with(|entry| {
-            let remove = entry.is_some_and(|entry| wanted(&entry.value().session));
-            ready(if remove { Op::Remove } else { Op::Nop })
-        });
-        match removal.await {
-            CompResult::Removed(entry) => Some(Arc::unwrap_or_clone(entry.into_value().session)),
-            _ => None,
-        }
-    }
-
-    /// Removes all sessions that `wanted` says so of. It looks at each: there is no index.
-    async fn remove_sessions_if(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
-        let keys: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, kept)| wanted(&kept.session))
-            .map(|(key, _)| *key)
-            .collect();
-        let mut removed = Vec::with_capacity(keys.len());
-        for key in keys {
-            removed.extend(self.remove_session_if(&key, &wanted).await);
-        }
-        removed
+    fn sessions(&self) -> MutexGuard<'_, SessionTable> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,36 +132,21 @@ impl EntityStore for MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        let entry = self.sessions.entry(session.key());
-        let insertion = entry.and_compute_with(|there| {
-            ready(if there.is_some() { Op::Nop } else { Op::Put(StoredSession::new(session, now)) })
-        });
-        match insertion.await {
-            CompResult::Inserted(_) => Ok(()),
-            _ => Err(StoreError::Conflict),
-        }
+        self.sessions().insert(session, now)
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        Ok(self.sessions.get(key).await.map(|kept| Arc::unwrap_or_clone(kept.session)))
+        let kept = self.sessions().get(key);
+        Ok(kept.map(Arc::unwrap_or_clone))
     }
 
     async fn replace(
         &self,
         session: Session,
         expected_version: u64,
-        now: Timestamp,
+        _now: Timestamp,
     ) -> Result<(), StoreError> {
-        let entry = self.sessions.entry(session.key());
-        let replacement = entry.and_compute_with(|there| {
-            let current =
-                there.is_some_and(|there| there.value().session.version() == expected_version);
-            ready(if current { Op::Put(StoredSession::new(session, now)) } else { Op::Nop })
-        });
-        match replacement.await {
-            CompResult::ReplacedWith(_) => Ok(()),
-            _ => Err(StoreError::Conflict),
-        }
+        self.sessions().replace(session, expected_version)
     }
 
     async fn take(
@@ -234,13 +154,8 @@ impl SessionStore for MemoryStore {
         key: &SessionKey,
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError> {
-        let mut stale = false;
-        let taken = self.remove_session_if(key, |session| {
-            stale = session.version() != expected_version;
-            !stale
-        });
-        let taken = taken.await;
-        if stale { Err(StoreError::Conflict) } else { Ok(taken) }
+        let taken = self.sessions().take(key, expected_version)?;
+        Ok(taken.map(Arc::unwrap_or_clone))
     }
 
     async fn list(
@@ -249,33 +164,32 @@ impl SessionStore for MemoryStore {
         page: Page,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
-        let mut sessions: Vec<_> = self
-            .sessions
-            .iter()
-            .map(|(_, kept)| kept.session)
-            .filter(|session| session.expires_at() > now && filter.matches(session))
-            .collect();
-        sessions.sort_by_key(|session| (session.created_at(), session.key()));
-        let total = sessions.len();
-        let part = sessions.into_iter().skip(page.offset).take(page.limit);
-        let sessions = part.map(Arc::unwrap_or_clone).collect();
-        Ok(SessionPage { sessions, total })
+        let listed = self.sessions().list(filter, page, now);
+        Ok(listed.into_page())
     }
 
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let wanted = |session: &Session| session.id() == id;
-        Ok(self.remove_sessions_if(wanted).await.pop())
+        let removed = self.sessions().remove_by_id(id);
+        Ok(removed.map(Arc::unwrap_or_clone))
     }
 
-    async fn remove_subject(
+    async fn count(
         &self,
-        customer_id: &CustomerId,
+        subject: &Subject,
+        now: Timestamp,
+        up_to: usize,
+    ) -> Result<usize, StoreError> {
+        Ok(self.sessions().count(subject, now, up_to))
+    }
+
+    async fn of_subject(
+        &self,
+        subject: &Subject,
         before: Timestamp,
+        limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        let theirs = |session: &Session| {
-            session.customer_id() == customer_id && session.created_at() < before
-        };
-        Ok(self.remove_sessions_if(theirs).await)
+        let found = self.sessions().of_subject(subject, before, limit);
+        Ok(found.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
@@ -289,8 +203,8 @@ impl SessionStore for MemoryStore {
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         let purged = self.feed.purge(now);
-        let ended = self.remove_sessions_if(|session| session.expires_at() <= now).await;
-        Ok(purged + ended.len() as u64)
+        let ended = self.sessions().purge(now);
+        Ok(purged + ended as u64)
     }
 
     fn is_durable(&self) -> bool {
@@ -362,7 +276,7 @@ impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
             .field("entities", &self.entities.entry_count())
-            .field("sessions", &self.sessions.entry_count())
+            .field("sessions", &self.sessions().len())
             .finish()
     }
 }

@@ -1,0 +1,106 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::service::model::entity::Entity;
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::OrganizationId;
+
+/// Whose tokens and sessions are meant: two subjects of one name, in two organizations or of two
+/// kinds, are two.
+///
+/// ```
+/// use countersign::{OrganizationId, Subject, SubjectType};
+///
+/// let organization = OrganizationId::new("org_1")?;
+/// let subject = Subject::new(SubjectType::Customer, "cus_1").organization(organization);
+/// # Ok::<(), countersign::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    subject_type: SubjectType,
+    organization_id: Option<OrganizationId>,
+    id: Arc<str>,
+}
+
+impl Subject {
+    /// A subject of no organization: `id` is the `sub` of its tokens, of a customer the customer's
+    /// id.
+    #[must_use]
+    pub fn new(subject_type: SubjectType, id: impl Into<Arc<str>>) -> Self {
+        Self { subject_type, organization_id: None, id: id.into() }
+    }
+
+    /// The organization that it belongs to, the `organizationId` of its tokens.
+    #[must_use]
+    pub fn organization(mut self, organization_id: impl Into<Option<OrganizationId>>) -> Self {
+        self.organization_id = organization_id.into();
+        self
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn subject_type(&self) -> SubjectType {
+        self.subject_type
+    }
+
+    /// The organization that it belongs to.
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization_id.as_ref()
+    }
+
+    /// The `sub` of its tokens.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// One text for all of it, and another for each other subject: for a column that a store
+    /// searches by. Kind, organization and id, as a JSON array.
+    #[must_use]
+    pub fn to_index_text(&self) -> String {
+        let organization = self.organization_id.as_ref().map(OrganizationId::as_str);
+        serde_json::json!([self.subject_type.as_str(), organization, &*self.id]).to_string()
+    }
+
+    pub(crate) fn of_entity(entity: &Entity) -> Self {
+        Self::new(entity.id().subject_type(), entity.subject())
+            .organization(entity.organization_id().cloned())
+    }
+
+    pub(crate) fn borrowed(&self) -> SubjectRef<'_> {
+        SubjectRef {
+            subject_type: self.subject_type,
+            organization_id: self.organization_id.as_ref(),
+            id: &self.id,
+        }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_index_text())
+    }
+}
+
+/// A [`Subject`] whose parts are kept elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct SubjectRef<'a> {
+    pub(crate) subject_type: SubjectType,
+    pub(crate) organization_id: Option<&'a OrganizationId>,
+    pub(crate) id: &'a str,
+}
+
+impl<'a> SubjectRef<'a> {
+    pub(crate) fn of_token(token: &'a Validated) -> Self {
+        Self {
+            subject_type: token.subject_type(),
+            organization_id: token.organization_id(),
+            id: token.subject(),
+        }
+    }
+
+    pub(crate) fn to_subject(self) -> Subject {
+        Subject::new(self.subject_type, self.id).organization(self.organization_id.cloned())
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether a session may be started: for whom, and how many.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::model::session::Session;
+use crate::service::model::subject::Subject;
+use crate::service::permission;
+use crate::service::session::insufficient;
+use crate::service::stores::unavailable;
+use crate::service::token_service::TokenService;
+use crate::token::acl::Acl;
+use crate::token::claims::Validated;
+use crate::token::identifier::{CustomerId, OrganizationId};
+
+/// When a start that is one too many may be tried again. When a session ends is not looked up.
+const RETRY_AFTER_TOO_MANY: Duration = Duration::from_secs(60);
+
+impl TokenService {
+    /// Checks that a customer is the bearer's to name.
+    pub(super) async fn check_customer(
+        &self,
+        bearer: &Validated,
+        organization: Option<&OrganizationId>,
+        customer: &CustomerId,
+    ) -> Result<(), Error> {
+        if names_customer(bearer, organization, customer) {
+            return Ok(());
+        }
+        let Some(directory) = &self.inner.customer_directory else {
+            if bearer.organization_id().is_none() {
+                return Ok(());
+            }
+            tracing::warn!(
+                "sessions: a bearer that is bound to an organization may name no customer, its start \
+                 of a session is rejected; give its list a `customerId` scope, or set a \
+                 `customer_directory`"
+            );
+            return Err(insufficient().with_reason("customer_not_named"));
+        };
+        let asking = directory.may_start(bearer, organization, customer);
+        match tokio::time::timeout(self.inner.policy.store_deadline, asking).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(insufficient().with_reason("other_customer")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(unavailable("the customer directory took too long")),
+        }
+    }
+
+    /// Checks that neither the customer nor whoever starts the session has as many as the policy
+    /// allows.
+    ///
+    /// It is no part of the insert: a store over many machines cannot count and insert in one step
+    /// without holding up all others, and a few more than the limit fill no memory.
+    pub(super) async fn check_session_limits(
+        &self,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        let customer = session.subject();
+        let counts = |subject: Option<Subject>, limit: usize, reason: &'static str| async move {
+            let Some(subject) = subject else { return Ok(()) };
+            if self.inner.stores.count_sessions(&subject, now, limit).await? < limit {
+                return Ok(());
+            }
+            let message = "there are too many live sessions: end one, or wait until one has ended";
+            let error = Error::new(ErrorKind::Throttled, message).with_reason(reason);
+            Err(error.with_retry_after(RETRY_AFTER_TOO_MANY))
+        };
+        let starter = session.started_by().cloned();
+        let of_customer =
+            counts(Some(customer), policy.max_sessions_per_customer, "too_many_sessions");
+        let of_starter =
+            counts(starter, policy.max_sessions_per_starter, "too_many_sessions_started");
+        tokio::try_join!(of_customer, of_starter).map(drop)
+    }
+}
+
+/// Returns whether a bearer's list names a customer to start sessions of.
+fn names_customer(
+    bearer: &Validated,
+    organization: Option<&OrganizationId>,
+    customer: &CustomerId,
+) -> bool {
+    let mut scope = vec![("customerId", customer.as_str())];
+    scope.extend(organization.map(|id| ("organizationId", id.as_str())));
+    bearer.acl().entries().iter().any(|entry| {
+        entry.scope().any(|(key, _)| key == "customerId")
+            && Acl::new([entry.clone()]).allows(permission::POST_AUTHENTICATION_TOKEN, &scope)
+    })
+}

@@ -1,0 +1,42 @@
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::service::model::session::Session;
+use crate::service::stores::CompareAndSet;
+use crate::service::token_service::TokenService;
+
+impl TokenService {
+    /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever
+    /// ends the session has either done so by then, and the write conflicts, or finds how long there
+    /// is something to revoke.
+    pub(in crate::service) async fn note_token_of(
+        &self,
+        session: Session,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<CompareAndSet<Session>, Error> {
+        if session.tokens_until >= Some(self.accepted_until(expires_at)) {
+            return Ok(CompareAndSet::Written(session));
+        }
+        let (version, updated_at) = (session.version, session.updated_at);
+        // What its holder is told of it has not changed.
+        let noted = self.with_token_noted(session, expires_at, now).next_version(updated_at);
+        let written = self.inner.stores.replace_session(noted.clone(), version, now).await?;
+        Ok(written.map(|()| noted))
+    }
+
+    /// Returns a session with room for later tokens, too: a write for each would cost more than the
+    /// longer memory of a log-out.
+    pub(in crate::service) fn with_token_noted(
+        &self,
+        mut session: Session,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Session {
+        let until = self.accepted_until(expires_at);
+        if session.tokens_until < Some(until) {
+            let longest = now + self.inner.policy.max_exchanged_token_lifetime;
+            session.tokens_until = Some(until.max(self.accepted_until(longest)));
+        }
+        session
+    }
+}

@@ -1,0 +1,255 @@
+//! Sessions in memory, and what they are found by. All of it is behind one lock, and no step looks at
+//! more than it returns or removes; but for a list, which counts what it is of.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::subject::Subject;
+use crate::service::store::{Page, SessionFilter, SessionPage, StoreError};
+use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+
+/// How many sessions one call purges, so that others need not wait for long.
+const PURGE_LIMIT: usize = 1_000;
+/// How many an insert purges, for a host that does no housekeeping: more than it adds.
+const PURGED_BY_INSERT: usize = 2;
+/// Clocks of those who share a store may differ: what another takes for ended may be live here.
+const RETENTION_AFTER_END: Duration = Duration::from_secs(60);
+
+/// Keys of sessions, in the order of an instant.
+type Ordered = BTreeSet<(Timestamp, SessionKey)>;
+
+#[derive(Default)]
+pub(super) struct SessionTable {
+    sessions: HashMap<SessionKey, Arc<Session>>,
+    ids: HashMap<SessionId, SessionKey>,
+    /// By when they were started, those that were used up not among them.
+    by_age: Ordered,
+    customers: HashMap<CustomerId, Ordered>,
+    organizations: HashMap<OrganizationId, Ordered>,
+    /// By when they are to be dropped.
+    by_end: Ordered,
+    subjects: HashMap<Subject, SubjectSessions>,
+}
+
+/// The sessions of a subject, or those that it has started, by when they end.
+#[derive(Default)]
+struct SubjectSessions {
+    live: Ordered,
+    /// Those that were used up, and those that a count has found to have ended: each is passed over
+    /// once, however often the others are counted.
+    ended: HashSet<SessionKey>,
+}
+
+impl SubjectSessions {
+    fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.ended.is_empty()
+    }
+}
+
+impl SessionTable {
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn insert(&mut self, session: Session, now: Timestamp) -> Result<(), StoreError> {
+        if self.sessions.contains_key(&session.key) {
+            return Err(StoreError::Conflict);
+        }
+        self.purge_some(now - RETENTION_AFTER_END, PURGED_BY_INSERT);
+        self.add(session);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        self.sessions.get(key).cloned()
+    }
+
+    pub(super) fn replace(
+        &mut self,
+        session: Session,
+        expected_version: u64,
+    ) -> Result<(), StoreError> {
+        match self.sessions.get_mut(&session.key) {
+            Some(kept) if kept.version != expected_version => Err(StoreError::Conflict),
+            Some(kept) if is_found_alike(kept, &session) => {
+                *kept = Arc::new(session);
+                Ok(())
+            }
+            Some(_) => {
+                self.remove(&session.key);
+                self.add(session);
+                Ok(())
+            }
+            None => Err(StoreError::Conflict),
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        key: &SessionKey,
+        expected_version: u64,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        match self.sessions.get(key) {
+            Some(kept) if kept.version != expected_version => Err(StoreError::Conflict),
+            _ => Ok(self.remove(key)),
+        }
+    }
+
+    pub(super) fn remove_by_id(&mut self, id: &SessionId) -> Option<Arc<Session>> {
+        let key = *self.ids.get(id)?;
+        self.remove(&key)
+    }
+
+    pub(super) fn list(&self, filter: &SessionFilter, page: Page, now: Timestamp) -> Listed {
+        let nobodys = Ordered::new();
+        let listed = match (&filter.customer_id, &filter.organization_id) {
+            (Some(customer), _) => self.customers.get(customer).unwrap_or(&nobodys),
+            (None, Some(organization)) => self.organizations.get(organization).unwrap_or(&nobodys),
+            (None, None) => &self.by_age,
+        };
+        let live = listed
+            .iter()
+            .filter_map(|(_, key)| self.sessions.get(key))
+            .filter(|session| session.expires_at > now && filter.matches(session));
+        let (mut sessions, mut total) = (Vec::new(), 0);
+        for session in live {
+            if total >= page.offset && sessions.len() < page.limit {
+                sessions.push(Arc::clone(session));
+            }
+            total += 1;
+        }
+        Listed { sessions, total }
+    }
+
+    pub(super) fn count(&mut self, subject: &Subject, now: Timestamp, up_to: usize) -> usize {
+        let Some(SubjectSessions { live, ended }) = self.subjects.get_mut(subject) else {
+            return 0;
+        };
+        while let Some((_, key)) = live.first().filter(|(end, _)| *end <= now).copied() {
+            live.pop_first();
+            ended.insert(key);
+        }
+        live.len().min(up_to)
+    }
+
+    pub(super) fn of_subject(
+        &self,
+        subject: &Subject,
+        before: Timestamp,
+        limit: usize,
+    ) -> Vec<Arc<Session>> {
+        let Some(SubjectSessions { live, ended }) = self.subjects.get(subject) else {
+            return Vec::new();
+        };
+        let keys = live.iter().map(|(_, key)| key).chain(ended);
+        let sessions = keys.filter_map(|key| self.sessions.get(key));
+        sessions.filter(|session| session.created_at < before).take(limit).cloned().collect()
+    }
+
+    /// Removes a part of what is to be kept no longer; returns how much.
+    pub(super) fn purge(&mut self, now: Timestamp) -> usize {
+        self.purge_some(now, PURGE_LIMIT)
+    }
+
+    fn purge_some(&mut self, now: Timestamp, limit: usize) -> usize {
+        let ended = self.by_end.iter().take_while(|(end, _)| *end <= now).take(limit);
+        let ended: Vec<SessionKey> = ended.map(|(_, key)| *key).collect();
+        for key in &ended {
+            self.remove(key);
+        }
+        ended.len()
+    }
+
+    fn add(&mut self, session: Session) {
+        let (key, by_age) = (session.key, (session.created_at, session.key));
+        self.ids.insert(session.id.clone(), key);
+        self.by_end.insert((session.kept_until(), key));
+        if !session.is_used_up() {
+            self.by_age.insert(by_age);
+            self.customers.entry(session.customer_id.clone()).or_default().insert(by_age);
+            if let Some(organization_id) = &session.organization_id {
+                self.organizations.entry(organization_id.clone()).or_default().insert(by_age);
+            }
+        }
+        for subject in subjects_of(&session) {
+            let theirs = self.subjects.entry(subject).or_default();
+            if session.is_used_up() {
+                theirs.ended.insert(key);
+            } else {
+                theirs.live.insert((session.expires_at, key));
+            }
+        }
+        self.sessions.insert(key, Arc::new(session));
+    }
+
+    fn remove(&mut self, key: &SessionKey) -> Option<Arc<Session>> {
+        let session = self.sessions.remove(key)?;
+        let by_age = (session.created_at, session.key);
+        // The id may be that of another session by now.
+        if self.ids.get(&session.id) == Some(key) {
+            self.ids.remove(&session.id);
+        }
+        self.by_end.remove(&(session.kept_until(), *key));
+        self.by_age.remove(&by_age);
+        remove_from(&mut self.customers, &session.customer_id, by_age);
+        if let Some(organization_id) = &session.organization_id {
+            remove_from(&mut self.organizations, organization_id, by_age);
+        }
+        for subject in subjects_of(&session) {
+            if let Some(theirs) = self.subjects.get_mut(&subject) {
+                theirs.live.remove(&(session.expires_at, *key));
+                theirs.ended.remove(key);
+                if theirs.is_empty() {
+                    self.subjects.remove(&subject);
+                }
+            }
+        }
+        Some(session)
+    }
+}
+
+/// A part of a list, before its sessions are copied.
+pub(super) struct Listed {
+    sessions: Vec<Arc<Session>>,
+    total: usize,
+}
+
+impl Listed {
+    pub(super) fn into_page(self) -> SessionPage {
+        let sessions = self.sessions.into_iter().map(Arc::unwrap_or_clone).collect();
+        SessionPage { sessions, total: self.total }
+    }
+}
+
+fn subjects_of(session: &Session) -> impl Iterator<Item = Subject> {
+    std::iter::once(session.subject()).chain(session.started_by().cloned())
+}
+
+/// Returns whether two writings of a session are found by the same.
+fn is_found_alike(a: &Session, b: &Session) -> bool {
+    a.id == b.id
+        && a.created_at == b.created_at
+        && a.expires_at == b.expires_at
+        && a.kept_until() == b.kept_until()
+        && a.is_used_up() == b.is_used_up()
+        && a.organization_id == b.organization_id
+        && a.customer_id == b.customer_id
+        && a.started_by() == b.started_by()
+}
+
+fn remove_from<K: Hash + Eq>(
+    index: &mut HashMap<K, Ordered>,
+    key: &K,
+    entry: (Timestamp, SessionKey),
+) {
+    if let Some(entries) = index.get_mut(key) {
+        entries.remove(&entry);
+        if entries.is_empty() {
+            index.remove(key);
+        }
+    }
+}
