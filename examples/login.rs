@@ -75,7 +75,7 @@ async fn home(Bearer(claims): Bearer) -> String {
 
 /// Whoever has a copy of the cookie gets nothing for it after this.
 async fn log_out(State(tokens): State<TokenService>, Bearer(claims): Bearer) -> Response {
-    match tokens.revoke_token(claims.token_id()).await {
+    match tokens.log_out(&claims).await {
         Ok(()) => {
             let cookie = SessionCookie::default();
             ([(SET_COOKIE, cookie.removal())], Redirect::to("/")).into_response()

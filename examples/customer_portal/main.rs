@@ -155,7 +155,7 @@ async fn log_out(
 ) -> Result<Response, Rejected> {
     let held = held(&headers);
     let ended = match tokens.validator().validate(held) {
-        Ok(jwt) => tokens.revoke_token(jwt.token_id()).await,
+        Ok(jwt) => tokens.log_out(&jwt).await,
         Err(fault) if fault.is_temporary() => Err(Error::new(ErrorKind::Unavailable, "not now")),
         Err(_) => match AuthenticationToken::from_text(held) {
             Ok(token) => tokens.log_out_customer(&token, &context).await,

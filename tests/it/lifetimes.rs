@@ -90,7 +90,12 @@ async fn a_restart_with_shorter_lifetimes_revives_nothing(
     drop(before);
     let mut node = nodes.start(lifetimes(HOUR)).await;
     node.revoke_token(&logged_out.token_id).await.unwrap();
-    node.revoke_subject(&countersign::Subject::new(SubjectType::Customer, "cus_1"), node.now() + MINUTE).await.unwrap();
+    node.revoke_subject(
+        &countersign::Subject::new(SubjectType::Customer, "cus_1"),
+        node.now() + MINUTE,
+    )
+    .await
+    .unwrap();
     for _ in 0..25 {
         for token in [&revoked, &logged_out, &customers] {
             assert!(check(&node, token).is_err(), "at {}", node.now());
@@ -337,7 +342,10 @@ impl Run {
                 // Tokens carry whole seconds.
                 self.nodes.clock.advance(Duration::from_secs(1));
                 let now = self.node.now();
-                self.node.revoke_subject(&countersign::Subject::new(SubjectType::User, "ops"), now).await.unwrap();
+                self.node
+                    .revoke_subject(&countersign::Subject::new(SubjectType::User, "ops"), now)
+                    .await
+                    .unwrap();
                 self.revoked.extend(self.good.drain(..));
             }
         }

@@ -250,7 +250,7 @@ impl Policy {
     /// use serde_json::Value;
     ///
     /// let policy = Policy::default().custom_claims_rule(|bearer: &Validated, name, value: &Value| {
-    ///     bearer.subject_type() == SubjectType::Machine && name == "channel" && value == "kiosk"
+    ///     bearer.principal().kind() == SubjectType::Machine && name == "channel" && value == "kiosk"
     /// });
     /// ```
     pub fn custom_claims_rule(
@@ -269,7 +269,7 @@ impl Policy {
     /// use countersign::{Policy, SecretOperation, Validated};
     ///
     /// let policy = Policy::default().secret_access_rule(|manager: &Validated, client, operation| {
-    ///     operation == SecretOperation::Read || manager.subject() == client.name()
+    ///     operation == SecretOperation::Read || manager.principal().id() == client.name()
     /// });
     /// ```
     pub fn secret_access_rule(

@@ -51,8 +51,8 @@ impl TokenService {
     /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
     /// use countersign::{Bearer, Error, TokenService};
     ///
-    /// async fn log_out(tokens: TokenService, bearer: Bearer) -> Result<(), Error> {
-    ///     tokens.log_out(bearer.validated()).await
+    /// async fn log_out(tokens: TokenService, Bearer(caller): Bearer) -> Result<(), Error> {
+    ///     tokens.log_out(&caller).await
     /// }
     /// # }
     /// ```
