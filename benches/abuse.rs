@@ -29,6 +29,7 @@ use countersign::{
     Algorithm, Bearer, Entity, Grant, KeyRing, Password, Policy, RequestContext, Secret,
     ThrottleLimit, TokenService,
 };
+use futures_util::FutureExt as _;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -190,7 +191,7 @@ async fn send(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes
 /// Validated requests, at a pace, while nobody logs in and while everybody does.
 fn flood_of_logins() {
     let tokens = service(unthrottled());
-    let token = tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let token = tokens.issue(Grant::customer("ops@example.com")).now_or_never().unwrap().unwrap();
     let bearer = format!("Bearer {}", token.access_token.expose());
     let protected = get(|Bearer(claims): Bearer| async move { claims.principal().id().to_owned() })
         .layer(tokens.validate_layer());

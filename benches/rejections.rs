@@ -255,7 +255,7 @@ impl Scene {
             let new = NewSession::of(customer(number)).otp_required(true).dangerous_token(token);
             tokens.start_session(new).await.unwrap();
         }
-        let token = tokens.issue(Grant::user("ops@example.com")).unwrap();
+        let token = tokens.issue(Grant::user("ops@example.com")).await.unwrap();
         let app = Router::new()
             .route("/protected", get(|| async {}).layer(tokens.validate_layer()))
             .route("/session", get(|| async {}).layer(tokens.exchange_layer()))

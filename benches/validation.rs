@@ -32,6 +32,7 @@ use countersign::jose::{CryptoProvider as _, DefaultProvider, SigningKey};
 use countersign::{
     Acl, AclEntry, Algorithm, Bearer, Grant, KeyRing, Policy, TokenService, Validated,
 };
+use futures_util::FutureExt as _;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use tower::{Layer, Service};
@@ -71,10 +72,12 @@ fn acl(permissions: usize) -> Acl {
 }
 
 fn token(tokens: &TokenService, acl: Acl) -> String {
-    let grant = Grant::user("jane.doe@example.com").acl(acl).custom_claims(
+    // A customer's, of whom no store is asked.
+    let grant = Grant::customer("jane.doe@example.com").acl(acl).custom_claims(
         serde_json::json!({"tier": "gold", "locale": "en-GB"}).as_object().unwrap().clone(),
     );
-    tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    let issued = tokens.issue(grant).now_or_never().unwrap();
+    issued.unwrap().access_token.expose().to_owned()
 }
 
 async fn plain() -> &'static str {

@@ -33,11 +33,11 @@ use axum::Router;
 use axum::body::Body;
 use countersign::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError, conformance, record,
+    SessionStore, StoreError, Subject, conformance, record,
 };
 use countersign::{
     Algorithm, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session, SessionId,
-    SessionKey, Subject, Timestamp, TokenService,
+    SessionKey, Timestamp, TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .build()?;
     let acl = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
-    let token = issuer.issue(Grant::user("jane@example.com").acl(acl))?;
+    let token = issuer.issue(Grant::user("jane@example.com").acl(acl)).await?;
 
     let validator = Validator::builder()
         .issuer(ISSUER)

@@ -55,6 +55,8 @@ pub enum ErrorKind {
     CustomClaimsNotAllowed,
     /// A bearer token that is malformed, forged, expired, revoked or not for this audience.
     InvalidToken,
+    /// The principal that a token or a session is for is disabled or blocked.
+    Disabled,
     /// A good token whose access-control list does not allow the operation.
     InsufficientPermission,
     /// Too many credentials that do not fit have come from there, or for that name; see
@@ -86,6 +88,7 @@ impl ErrorKind {
             Self::AclExceedsGrant => "acl_exceeds_grant",
             Self::CustomClaimsNotAllowed => "custom_claims_not_allowed",
             Self::InvalidToken => "invalid_token",
+            Self::Disabled => "disabled",
             Self::InsufficientPermission => "insufficient_permission",
             Self::Throttled => "throttled",
             Self::Overloaded => "overloaded",

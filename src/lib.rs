@@ -96,10 +96,10 @@ pub use self::service::{
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
     IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
     OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy,
-    RequestContext, Revocation, RevocationTarget, RotationSchedule, SameSite, ScheduledKey,
-    SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey,
-    StartedSession, StoredSecret, Subject, ThrottleLimit, TokenService, TokenServiceBuilder,
-    permission, store,
+    RequestContext, Revocation, RevocationTarget, RevokedSubject, RotationSchedule, SameSite,
+    ScheduledKey, SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey,
+    StartedSession, StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
+    store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -145,7 +145,8 @@ impl World {
             let user = Entity::user(user(number), hash.clone()).unwrap();
             let _ = tokens.register(user).await;
         }
-        let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
+        let manager =
+            tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).await.unwrap();
         Self { manager: manager.access_token.expose().to_owned() }
     }
 }

@@ -22,6 +22,7 @@ use crate::validate::TokenFault;
 /// | malformed credentials | 400 | `invalid_request` |
 /// | a bad token | 401 | `invalid_token` |
 /// | a cookie, or a login that sets one, with a request of another origin | 403 | |
+/// | a grant for a principal that is disabled or blocked | 403 | |
 /// | a good token without the permission, of another organization, or of a kind that is not admitted | 403 | `insufficient_scope` |
 /// | a one-time password is wanted first | 401 | `invalid_token` |
 /// | a store out of reach, or too much to do | 503 with `Retry-After` | |
@@ -59,6 +60,8 @@ pub enum RejectionReason {
     OutsideOrganization,
     /// The token is of a kind of principal that is not admitted.
     KindNotAdmitted,
+    /// The principal that a handler granted a token to is disabled or blocked.
+    Disabled,
     /// Something that is needed for the answer is out of reach.
     Unavailable,
     /// The host forgot a layer, or the service failed.
@@ -80,6 +83,7 @@ impl RejectionReason {
             Self::InsufficientPermission => "insufficient_permission",
             Self::OutsideOrganization => "outside_organization",
             Self::KindNotAdmitted => "kind_not_admitted",
+            Self::Disabled => "disabled",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
@@ -140,7 +144,8 @@ impl Rejection {
             RejectionReason::CrossOrigin
             | RejectionReason::InsufficientPermission
             | RejectionReason::OutsideOrganization
-            | RejectionReason::KindNotAdmitted => StatusCode::FORBIDDEN,
+            | RejectionReason::KindNotAdmitted
+            | RejectionReason::Disabled => StatusCode::FORBIDDEN,
             RejectionReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectionReason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -160,6 +165,7 @@ impl Rejection {
             | RejectionReason::OutsideOrganization
             | RejectionReason::KindNotAdmitted => Some("insufficient_scope"),
             RejectionReason::CrossOrigin
+            | RejectionReason::Disabled
             | RejectionReason::Unavailable
             | RejectionReason::Internal => return None,
         };
@@ -191,6 +197,7 @@ impl Rejection {
                 "The access token is bound to an organization, and grants nothing outside it"
             }
             RejectionReason::KindNotAdmitted => "Principals of this kind are not admitted",
+            RejectionReason::Disabled => "The principal is disabled",
             RejectionReason::Unavailable => "The service is unavailable, try again later",
             RejectionReason::Internal => "The server is not set up right",
         }

@@ -17,6 +17,7 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 impl Operation {
+    pub(in crate::service) const BLOCK_SUBJECT: Self = Self("block_subject");
     pub(in crate::service) const CHANGE_PASSWORD: Self = Self("change_password");
     pub(in crate::service) const DISABLE_ENTITY: Self = Self("disable_entity");
     pub(in crate::service) const ENABLE_ENTITY: Self = Self("enable_entity");
@@ -37,6 +38,7 @@ impl Operation {
     pub(in crate::service) const REVOKE_TOKEN: Self = Self("revoke_token");
     pub(in crate::service) const ROTATE_KEYS: Self = Self("rotate_keys");
     pub(in crate::service) const SEND_ONE_TIME_PASSWORD: Self = Self("send_one_time_password");
+    pub(in crate::service) const UPDATE_ENTITY: Self = Self("update_entity");
     pub(in crate::service) const SET_PASSWORD: Self = Self("set_password");
     pub(in crate::service) const START_SESSION: Self = Self("start_session");
 }

@@ -175,12 +175,13 @@ impl TokenService {
             let now = self.now();
             let session = self.find_live_session(token, &request.context).await?;
             details.session(&session);
+            let held = self.present_list(&session).await?;
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
                 return Ok(CompareAndSet::Conflict);
             };
-            let exchanged = match self.sign_exchange(&session, request, now) {
+            let exchanged = match self.sign_exchange(&session, &held, request, now) {
                 Ok(exchanged) => exchanged,
                 Err(error) => {
                     self.give_try_back(session, now).await;
@@ -228,17 +229,18 @@ impl TokenService {
     fn sign_exchange(
         &self,
         session: &Session,
+        held: &Acl,
         request: &ExchangeRequest,
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
         let policy = &self.inner.policy;
         let widening = request.bearer.as_deref().filter(|bearer| self.may_widen(bearer, session));
         let acl = match &request.acl {
-            None => session.acl.clone(),
+            None => held.clone(),
             Some(asked) => {
                 let organization = session.organization_id();
                 let beyond = |bearers: Option<Acl>| {
-                    let mut grants = vec![session.acl.within(organization)];
+                    let mut grants = vec![held.within(organization)];
                     grants.extend(bearers);
                     self.first_beyond(asked, organization, &grants)
                 };

@@ -1,15 +1,14 @@
 //! Tokens for a name and a password, or an id and a secret.
 
-use crate::audit::{Attempt, Operation};
+use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::AuditDetails;
 use crate::service::issue::IssuedToken;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
 use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
 use crate::service::model::subject::Subject;
-use crate::service::principals::{UNKNOWN, usable};
+use crate::service::principals::UNKNOWN;
 use crate::service::request_context::RequestContext;
 use crate::service::store::RecentEntity;
 use crate::service::token_service::TokenService;
@@ -55,16 +54,6 @@ impl TokenService {
     ) -> Result<IssuedToken, Error> {
         let attempt = context.attempt(Operation::ISSUE_MACHINE_TOKEN).of(SubjectType::Machine, id);
         self.audited_login(attempt, self.try_issue_machine_token(id, secret, context)).await
-    }
-
-    async fn audited_login(
-        &self,
-        attempt: Attempt<'_>,
-        login: impl Future<Output = Result<IssuedToken, Error>>,
-    ) -> Result<IssuedToken, Error> {
-        let details = AuditDetails::default();
-        let login = async { login.await.inspect(|issued| details.issued(&issued.token_id)) };
-        self.audited_with(attempt, &details, login).await
     }
 
     async fn try_issue_machine_token(
@@ -159,7 +148,8 @@ impl TokenService {
         context: &RequestContext,
     ) -> JudgedSecret {
         let found = found.ok_or(UNKNOWN);
-        let entity = found.and_then(|found| usable(&found.entity, context).map(|()| found));
+        let entity =
+            found.and_then(|found| self.check_usable(&found.entity, context).map(|()| found));
         let nobodys = Secrets::default();
         let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
         let (sealing, grace) = (&self.inner.sealing, self.inner.policy.secret_grace);

@@ -16,6 +16,7 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
+use crate::token::acl::Acl;
 use crate::validate::TokenFault;
 
 /// The share of its life that a phantom token is used for.
@@ -80,23 +81,29 @@ impl TokenService {
                     "the session needs a one-time password: exchange its token for a JWT",
                 ));
             }
+            let held = self.present_list(&session).await?;
             let ends = now + self.inner.policy.phantom_token_lifetime;
             let noted = self.note_token_of(session, ends, now).await?;
             let CompareAndSet::Written(session) = noted else {
                 return Ok(CompareAndSet::Conflict);
             };
-            self.sign_phantom_token(&session, now).map(CompareAndSet::Written)
+            self.sign_phantom_token(&session, held, now).map(CompareAndSet::Written)
         })?;
         let made = Arc::new(made);
         self.inner.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
         Ok(made)
     }
 
-    fn sign_phantom_token(&self, session: &Session, now: Timestamp) -> Result<PhantomToken, Error> {
+    fn sign_phantom_token(
+        &self,
+        session: &Session,
+        held: Acl,
+        now: Timestamp,
+    ) -> Result<PhantomToken, Error> {
         let lifetime = self.inner.policy.phantom_token_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = new_session_token_id()?;
-        let grant = Grant::of_session(session);
+        let grant = Grant::of_session(session).acl(held);
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());

@@ -4,6 +4,7 @@ use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::subject::SubjectRef;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
 use crate::service::token_service::TokenService;
@@ -19,21 +20,7 @@ impl TokenService {
     /// policy does not allow, or its custom claims are longer than the policy's
     /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
-        let policy = &self.inner.policy;
-        let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
-        let id = entity.id();
-        if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
-            return Err(invalid("no machine client may take the first-party client id"));
-        }
-        if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
-            return Err(Error::from_invalid_fields(vec![fault]));
-        }
-        if policy.acl_fault(entity.acl()).is_some() {
-            return Err(invalid("the policy allows no wildcards but `*` alone"));
-        }
-        if policy.custom_claims_fault(entity.custom_claims()).is_some() {
-            return Err(invalid("the custom claims are longer than the policy allows"));
-        }
+        self.check_entity(&entity)?;
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
         }
@@ -47,6 +34,64 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn find_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
         self.inner.stores.get_entity(id).await
+    }
+
+    /// Changes what a registered principal holds: its list, custom claims, organization, or whether it is
+    /// disabled. Its id and its credential stay. Returns it as it was written.
+    ///
+    /// Where it holds less than before, what it was issued is revoked, and its sessions end: a user logs in
+    /// again for a token with the new list. So a permission that is taken away is gone with the next
+    /// request. `change` may be called more than once, where others change the principal meanwhile.
+    ///
+    /// ```
+    /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+    /// use countersign::{Acl, AclEntry, EntityId};
+    ///
+    /// let orders = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
+    /// let id = EntityId::user("jane@example.com")?;
+    /// tokens.update_entity(&id, move |jane| jane.with_acl(orders.clone())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidRequest`] where
+    /// `change` returns somebody else, those of [`register`](Self::register) for what it sets, and
+    /// [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
+    pub async fn update_entity(
+        &self,
+        id: &EntityId,
+        change: impl Fn(Entity) -> Entity + Send + Sync + 'static,
+    ) -> Result<Entity, Error> {
+        let (tokens, owned) = (self.clone(), id.clone());
+        let updating = run_to_completion(async move {
+            let stores = &tokens.inner.stores;
+            let (before, after) = retry_on_conflict!({
+                let before = stores.get_entity(&owned).await?.ok_or_else(unknown_entity)?;
+                let after = change(before.clone()).with_the_credential_of(&before);
+                if after.id() != before.id() {
+                    let problem = "a principal's id does not change";
+                    return Err(Error::new(ErrorKind::InvalidRequest, problem));
+                }
+                tokens.check_entity(&after)?;
+                if before.holds_more_than(&after) {
+                    // Before it is written, too: whoever has to try again finds nothing lost then.
+                    tokens.end_tokens_and_sessions(&before).await?;
+                }
+                let (version, after) = (before.version(), after.next_version());
+                let written = stores.replace_entity(after.clone(), version).await?;
+                Ok(written.map(|()| (before, after)))
+            })?;
+            let ended = if before.holds_more_than(&after) {
+                tokens.end_tokens_and_sessions(&before).await
+            } else {
+                Ok(())
+            };
+            tokens.publish_change(&owned).await.and(ended)?;
+            Ok(after)
+        });
+        self.audited(Attempt::new(Operation::UPDATE_ENTITY).of_entity(id), updating).await
     }
 
     /// Disables a registered principal: from now on it is rejected like an unknown one, its tokens
@@ -100,6 +145,26 @@ impl TokenService {
         self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
     }
 
+    /// Checks that a principal is one that may be registered.
+    fn check_entity(&self, entity: &Entity) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
+        let id = entity.id();
+        if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
+            return Err(invalid("no machine client may take the first-party client id"));
+        }
+        if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
+        if policy.acl_fault(entity.acl()).is_some() {
+            return Err(invalid("the policy allows no wildcards but `*` alone"));
+        }
+        if policy.custom_claims_fault(entity.custom_claims()).is_some() {
+            return Err(invalid("the custom claims are longer than the policy allows"));
+        }
+        Ok(())
+    }
+
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
         self.change_entity(id, |entity| {
             entity.disabled = disabled;
@@ -133,23 +198,30 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<Result<Entity, &'static str>, Error> {
         let entity = self.inner.stores.get_entity(id).await?;
-        Ok(entity.ok_or(UNKNOWN).and_then(|entity| usable(&entity, context).map(|()| entity)))
+        let entity = entity.ok_or(UNKNOWN);
+        Ok(entity.and_then(|entity| self.check_usable(&entity, context).map(|()| entity)))
+    }
+
+    /// Checks that a principal may log in here; an error says why it is treated as unknown.
+    pub(super) fn check_usable(
+        &self,
+        entity: &Entity,
+        context: &RequestContext,
+    ) -> Result<(), &'static str> {
+        if entity.disabled {
+            Err("disabled")
+        } else if !context.may_see(entity.organization_id()) {
+            Err("other_organization")
+        } else if self.is_blocked(SubjectRef::of_entity(entity)) {
+            Err("blocked")
+        } else {
+            Ok(())
+        }
     }
 }
 
 pub(super) const UNKNOWN: &str = "unknown_name";
 
-/// Checks that a principal may log in here; an error says why it is treated as unknown.
-pub(super) fn usable(entity: &Entity, context: &RequestContext) -> Result<(), &'static str> {
-    if entity.disabled {
-        Err("disabled")
-    } else if !context.may_see(entity.organization_id()) {
-        Err("other_organization")
-    } else {
-        Ok(())
-    }
-}
-
-fn unknown_entity() -> Error {
+pub(super) fn unknown_entity() -> Error {
     Error::new(ErrorKind::NotFound, "nobody of that id is registered")
 }

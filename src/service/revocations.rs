@@ -79,17 +79,25 @@ struct RevokedSubject {
     before: Timestamp,
     /// Tokens are, whose `iat` is earlier than this second.
     issued_before: Timestamp,
+    /// Nothing is issued before this instant.
+    blocked_until: Timestamp,
     until: Timestamp,
 }
 
 impl RevokedSubject {
     fn new(organizations: Organizations, before: Timestamp, until: Timestamp) -> Self {
-        Self { organizations, before, issued_before: next_second(before), until }
+        let (issued_before, blocked_until) = (next_second(before), Timestamp::MIN);
+        Self { organizations, before, issued_before, blocked_until, until }
+    }
+
+    fn blocking(self) -> Self {
+        Self { blocked_until: self.before, ..self }
     }
 
     /// The same twice changes nothing. One that is later, and in a second that tokens may already
     /// have been issued for in advance, revokes that second, too.
-    fn extend(&mut self, before: Timestamp, until: Timestamp) {
+    fn extend(&mut self, later: &Self) {
+        let before = later.before;
         if before > self.before {
             let in_advance = self.issued_before;
             self.issued_before = next_second(before);
@@ -98,7 +106,8 @@ impl RevokedSubject {
             }
             self.before = before;
         }
-        self.until = self.until.max(until);
+        self.blocked_until = self.blocked_until.max(later.blocked_until);
+        self.until = self.until.max(later.until);
     }
 }
 
@@ -126,6 +135,11 @@ impl RevocationSet {
     /// Returns whether what a subject began at an instant has been revoked since.
     pub(crate) fn ended(&self, subject: SubjectRef<'_>, begun: Timestamp) -> bool {
         self.live.read().revoked(subject).any(|revoked| begun < revoked.before)
+    }
+
+    /// Returns whether a subject gets nothing now.
+    pub(crate) fn is_blocked(&self, subject: SubjectRef<'_>, now: Timestamp) -> bool {
+        self.live.read().revoked(subject).any(|revoked| now < revoked.blocked_until)
     }
 
     /// Returns whether the tokens of a subject that carry this `iat` have been revoked.
@@ -205,13 +219,11 @@ impl Live {
                 let end = Ending::Session(id.clone());
                 insert_until(&mut self.sessions, id, until, &mut self.ends, end);
             }
-            RevocationTarget::SubjectBefore { subject, before } => {
+            RevocationTarget::SubjectBefore { subject, before, blocks } => {
                 let organizations = Organizations::One(subject.organization_id().cloned());
-                self.insert_subject(
-                    subject.subject_type(),
-                    subject.id(),
-                    RevokedSubject::new(organizations, *before, until),
-                );
+                let revoked = RevokedSubject::new(organizations, *before, until);
+                let revoked = if *blocks { revoked.blocking() } else { revoked };
+                self.insert_subject(subject.subject_type(), subject.id(), revoked);
             }
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 let revoked = RevokedSubject::new(Organizations::All, *before, until);
@@ -229,7 +241,7 @@ impl Live {
         let of_name = of_kind.entry(Arc::clone(&name)).or_default();
         let known = of_name.iter_mut().find(|known| known.organizations == new.organizations);
         match known {
-            Some(known) => known.extend(new.before, new.until),
+            Some(known) => known.extend(&new),
             None => {
                 let end = Ending::Subject(subject_type, name, new.organizations.clone());
                 self.ends.push(Reverse((new.until, end)));
@@ -326,7 +338,8 @@ mod tests {
         SubjectRef { subject_type: SubjectType::User, organization_id: None, id: "ops" };
 
     fn revoke(set: &RevocationSet, before: Timestamp) {
-        let target = RevocationTarget::SubjectBefore { subject: OPS.to_subject(), before };
+        let target =
+            RevocationTarget::SubjectBefore { subject: OPS.to_subject(), before, blocks: false };
         set.insert(&Revocation { target, until: Timestamp::MAX });
     }
 
@@ -375,7 +388,11 @@ mod tests {
         let everything = [
             token(1),
             RevocationTarget::Session(SessionId::new("sid-1").unwrap()),
-            RevocationTarget::SubjectBefore { subject: OPS.to_subject(), before: start() },
+            RevocationTarget::SubjectBefore {
+                subject: OPS.to_subject(),
+                before: start(),
+                blocks: false,
+            },
         ];
         for target in everything {
             let revocation = |until| Revocation { target: target.clone(), until };
@@ -410,7 +427,7 @@ mod tests {
         let [acme, globex] = ["acme", "globex"].map(|id| Some(OrganizationId::new(id).unwrap()));
         let ops = |organization_id| SubjectRef { organization_id, ..OPS };
         let subject = ops(acme.as_ref()).to_subject();
-        let target = RevocationTarget::SubjectBefore { subject, before: start() };
+        let target = RevocationTarget::SubjectBefore { subject, before: start(), blocks: false };
         set.insert(&Revocation { target, until: Timestamp::MAX });
         let early = start() - SECOND;
         assert!(set.ended(ops(acme.as_ref()), early));

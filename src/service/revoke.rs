@@ -4,27 +4,42 @@ use std::time::Duration;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::model::session::Session;
-use crate::service::model::subject::Subject;
+use crate::service::model::subject::{Subject, SubjectRef};
 use crate::service::store::FeedEvent;
 use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
+use crate::token::organization::Organization;
+use crate::token::principal::Principal;
 
 /// How many sessions are read at a time to be ended.
 const SESSIONS_AT_ONCE: usize = 100;
+
+/// What [`TokenService::revoke_subject`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RevokedSubject {
+    /// How many live sessions it has ended.
+    pub sessions: usize,
+    /// Whether the service knows the principal: a user or machine client that is registered, or whoever
+    /// has started a session or had one.
+    pub is_known: bool,
+}
 
 /// What of a subject's is ended.
 #[derive(Clone, Copy)]
 struct Cutoff {
     tokens_issued_before: Timestamp,
     sessions_started_before: Timestamp,
+    /// Whether nothing is issued to it until then.
+    blocks: bool,
 }
 
 impl TokenService {
@@ -49,38 +64,120 @@ impl TokenService {
         self.remember(RevocationTarget::Token(id.clone()), until).await
     }
 
-    /// Logs a subject out everywhere: revokes all of its tokens that were issued before an instant,
+    /// Returns a principal of this service, for a host that has no token of it at hand: of a customer,
+    /// `id` is the customer's id.
+    #[must_use]
+    pub fn principal(
+        &self,
+        kind: SubjectType,
+        id: &str,
+        organization: impl Into<Organization>,
+    ) -> Principal {
+        Principal::new(self.issuer(), organization.into().id().cloned(), kind, id)
+    }
+
+    /// Logs a principal out everywhere: revokes all of its tokens that were issued before an instant,
     /// and ends sessions that were started before it: a customer's own, or those that a user or machine
-    /// client has started, with what was issued from them. Returns how many live sessions that were.
+    /// client has started, with what was issued from them.
     ///
-    /// It is finished although the caller hangs up.
+    /// It is finished although the caller hangs up. Also a principal that the service does not know is
+    /// revoked, whose tokens a host may have had issued; the result says so, since a user's name in the
+    /// place of a customer's id logs nobody out.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
-    /// use countersign::{Subject, SubjectType};
+    /// use countersign::{Organization, SubjectType};
     ///
-    /// let subject = Subject::new(SubjectType::Customer, "cus_1");
-    /// let ended = tokens.revoke_subject(&subject, tokens.now()).await?;
+    /// let customer = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    /// let revoked = tokens.revoke_subject(&customer, tokens.now()).await?;
+    /// println!("{} sessions ended", revoked.sessions);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`revoke_token`](Self::revoke_token). It may be called again.
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens it does
+    /// not issue, and those of [`revoke_token`](Self::revoke_token). It may be called again.
     pub async fn revoke_subject(
         &self,
-        subject: &Subject,
+        principal: &Principal,
         before: Timestamp,
-    ) -> Result<usize, Error> {
-        let cutoff = Cutoff { tokens_issued_before: before, sessions_started_before: before };
+    ) -> Result<RevokedSubject, Error> {
+        self.end_principal(Operation::REVOKE_SUBJECT, principal, before).await
+    }
+
+    async fn end_principal(
+        &self,
+        operation: Operation,
+        principal: &Principal,
+        before: Timestamp,
+    ) -> Result<RevokedSubject, Error> {
+        let subject = Subject::of_principal(principal);
+        let blocks = operation == Operation::BLOCK_SUBJECT;
+        let cutoff =
+            Cutoff { tokens_issued_before: before, sessions_started_before: before, blocks };
         let attempt = Attempt {
-            organization: subject.organization_id(),
-            ..Attempt::new(Operation::REVOKE_SUBJECT).of(subject.subject_type(), subject.id())
+            organization: principal.organization(),
+            ..Attempt::new(operation).of(principal.kind(), principal.id())
         };
-        let (tokens, owned) = (self.clone(), subject.clone());
-        let ending = run_to_completion(async move { tokens.end_all(&owned, cutoff).await });
-        self.audited(attempt, ending).await
+        let revoking = async {
+            if principal.issuer() != self.issuer() {
+                let problem = "the principal is of another issuer, which revokes its tokens";
+                return Err(Error::new(ErrorKind::NotFound, problem));
+            }
+            let (tokens, owned) = (self.clone(), subject.clone());
+            let ending = async move { tokens.end_all(&owned, cutoff).await };
+            let sessions = run_to_completion(ending).await?;
+            let is_known = sessions > 0 || self.is_registered(&subject).await?;
+            Ok(RevokedSubject { sessions, is_known })
+        };
+        self.audited(attempt, revoking).await
+    }
+
+    /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
+    /// session, whoever asks: by its own login, by [`issue`](Self::issue), by
+    /// [`start_session`](Self::start_session), or on a bearer's word. For whom no registration can be
+    /// [disabled](Self::disable_entity): a customer that the host knows by its id.
+    ///
+    /// A block ends at its time, and not before. It may be called again for a later one.
+    ///
+    /// ```
+    /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+    /// use std::time::Duration;
+    /// use countersign::{Organization, SubjectType};
+    ///
+    /// let customer = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    /// let until = tokens.now() + Duration::from_secs(30 * 86_400);
+    /// tokens.block_subject(&customer, until).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`revoke_subject`](Self::revoke_subject).
+    pub async fn block_subject(
+        &self,
+        principal: &Principal,
+        until: Timestamp,
+    ) -> Result<RevokedSubject, Error> {
+        self.end_principal(Operation::BLOCK_SUBJECT, principal, until).await
+    }
+
+    /// Returns whether a subject is [blocked](Self::block_subject) now.
+    pub(super) fn is_blocked(&self, subject: SubjectRef<'_>) -> bool {
+        self.inner.revocations.is_blocked(subject, self.now())
+    }
+
+    /// Returns whether a user or machine client of that organization and id is registered.
+    async fn is_registered(&self, subject: &Subject) -> Result<bool, Error> {
+        if subject.subject_type() == SubjectType::Customer {
+            return Ok(false);
+        }
+        let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(false) };
+        let entity = self.inner.stores.get_entity(&id).await?;
+        Ok(entity.is_some_and(|entity| Subject::of_entity(&entity) == *subject))
     }
 
     /// Ends everything that a principal's credential has yielded so far.
@@ -88,21 +185,25 @@ impl TokenService {
     /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
     /// node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
-        let cutoff =
-            Cutoff { tokens_issued_before: self.now(), sessions_started_before: Timestamp::MAX };
+        let cutoff = Cutoff {
+            tokens_issued_before: self.now(),
+            sessions_started_before: Timestamp::MAX,
+            blocks: false,
+        };
         self.end_all(&Subject::of_entity(entity), cutoff).await.map(drop)
     }
 
     async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {
         // Where one of the two cannot be done, the other is: not everybody can ask for it again.
-        let published = self.end_tokens_before(subject, cutoff.tokens_issued_before).await;
+        let published = self.end_tokens_before(subject, cutoff).await;
         let ended = self.end_sessions_of(subject, cutoff.sessions_started_before).await?;
         published.map(|()| ended)
     }
 
     /// Revokes the tokens that a subject was issued before an instant. On this node at once, and
     /// elsewhere once it is heard, sessions that were started on the word of such a token have ended.
-    async fn end_tokens_before(&self, subject: &Subject, before: Timestamp) -> Result<(), Error> {
+    async fn end_tokens_before(&self, subject: &Subject, cutoff: Cutoff) -> Result<(), Error> {
+        let (before, blocks) = (cutoff.tokens_issued_before, cutoff.blocks);
         let policy = &self.inner.policy;
         // A session that could not be removed, or was being written, is known by it while it lives.
         let sessions = match subject.subject_type() {
@@ -111,7 +212,7 @@ impl TokenService {
         };
         let longest = policy.longest_token_lifetime().max(sessions);
         let until = self.accepted_until(self.now().max(before) + longest);
-        let target = RevocationTarget::SubjectBefore { subject: subject.clone(), before };
+        let target = RevocationTarget::SubjectBefore { subject: subject.clone(), before, blocks };
         self.remember(target, until).await
     }
 
@@ -243,4 +344,8 @@ fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
         _ => return None,
     };
     EntityId::machine(name).ok()
+}
+
+pub(super) fn disabled() -> Error {
+    Error::new(ErrorKind::Disabled, "the principal is disabled or blocked")
 }

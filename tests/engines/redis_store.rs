@@ -207,7 +207,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
 async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
     let server = EngineServer::redis();
     let other = fixture_over(server.redis_node());
-    let token = other.tokens.issue(countersign::Grant::user("ops")).unwrap();
+    let token = other.tokens.issue(countersign::Grant::user("ops")).await.unwrap();
     let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
     let record = countersign::store::record::write_event(&revocation()).unwrap();
     let feed = "countersign:{revocations}";
@@ -238,7 +238,7 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
         .sessions(store)
         .build()
         .unwrap();
-    let own = tokens.issue(countersign::Grant::user("ops")).unwrap();
+    let own = tokens.issue(countersign::Grant::user("ops")).await.unwrap();
     assert!(
         tokens.validator().validate(own.access_token.expose()).is_err(),
         "it has heard nothing"

@@ -9,9 +9,9 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, RequestContext,
-    Revocation, RevocationTarget, SealingKey, Secret, Subject, SubjectType, Timestamp, TokenFault,
-    Validated,
+    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Organization,
+    RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType, Timestamp,
+    TokenFault, Validated,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -362,7 +362,7 @@ impl Nodes {
     async fn listen_there(&mut self) {
         let tokens = &self.there.fixture.tokens;
         self.there.housekeeping = Some(tokio::spawn(tokens.run_housekeeping()));
-        let last = tokens.issue(Grant::user("whoever")).unwrap();
+        let last = tokens.issue(Grant::user("whoever")).await.unwrap();
         let target = RevocationTarget::Token(last.token_id.clone());
         self.engine
             .inner()
@@ -542,7 +542,13 @@ async fn who_was_logged_out_everywhere_gets_a_token_that_is_good() {
     let old = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let tokens = &nodes.here.fixture.tokens;
-    tokens.revoke_subject(&Subject::new(SubjectType::Machine, "aa-1"), tokens.now()).await.unwrap();
+    tokens
+        .revoke_subject(
+            &tokens.principal(SubjectType::Machine, "aa-1", Organization::All),
+            tokens.now(),
+        )
+        .await
+        .unwrap();
     until(async || nodes.there.validate(&old).is_err()).await;
     let new = nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.there.validate(&new).unwrap();
@@ -555,7 +561,10 @@ async fn a_copy_from_before_a_log_out_by_a_clock_that_is_ahead_yields_no_dead_to
     nodes.here.fixture.machine("aa-1", "a secret").await;
     let tokens = &nodes.there.fixture.tokens;
     let ahead = tokens.now() + Duration::from_secs(1);
-    tokens.revoke_subject(&Subject::new(SubjectType::Machine, "aa-1"), ahead).await.unwrap();
+    tokens
+        .revoke_subject(&tokens.principal(SubjectType::Machine, "aa-1", Organization::All), ahead)
+        .await
+        .unwrap();
     nodes.there.log_in("aa-1", "a secret").await.unwrap();
     nodes.clock.advance(Duration::from_secs(2));
     let token = nodes.there.log_in("aa-1", "a secret").await.unwrap();

@@ -34,13 +34,16 @@ async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
     let node = || Fixture::with(|builder| builder.sessions(store.clone()));
     let (here, there) = (node(), node());
     // Two nodes have their own keys here, so that each checks its own token; the subject is one.
-    let token = there.tokens.issue(Grant::user("ops")).unwrap();
+    let token = there.tokens.issue(Grant::user("ops")).await.unwrap();
     let check = || there.tokens.validator().validate(token.access_token.expose()).map(drop);
     let housekeeping = tokio::spawn(there.tokens.run_housekeeping());
     here.clock.advance(Duration::from_secs(1));
     assert_eq!(check(), Ok(()));
     let (sort, now) = (countersign::SubjectType::User, here.tokens.now());
-    here.tokens.revoke_subject(&countersign::Subject::new(sort, "ops"), now).await.unwrap();
+    here.tokens
+        .revoke_subject(&here.tokens.principal(sort, "ops", countersign::Organization::All), now)
+        .await
+        .unwrap();
     until(|| check() == Err(TokenFault::Revoked)).await;
     housekeeping.abort();
 }
@@ -50,7 +53,7 @@ async fn a_node_that_was_started_anew_hears_of_all_that_was_revoked_before() {
     let store = MemoryStore::new();
     let before = Fixture::with(|builder| builder.sessions(store.clone()));
     let after = Fixture::with(|builder| builder.sessions(store.clone()));
-    let token = after.tokens.issue(Grant::user("ops")).unwrap();
+    let token = after.tokens.issue(Grant::user("ops")).await.unwrap();
     before.tokens.revoke_token(&token.token_id).await.unwrap();
     let check = || after.tokens.validator().validate(token.access_token.expose()).map(drop);
     assert_eq!(check(), Ok(()), "nothing has been read yet");
@@ -65,7 +68,7 @@ async fn a_store_that_fails_for_a_while_ends_nothing() {
     fail(&store, 7);
     let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap();
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap();
     // By another node: this one hears of it by the feed alone.
     let other = Fixture::with(|builder| builder.sessions(store.inner()));
     other.tokens.revoke_token(&token.token_id).await.unwrap();
@@ -107,7 +110,7 @@ fn shared(store: &Store, policy: Policy) -> Fixture {
 #[tokio::test]
 async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_revoked() {
     let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());
     assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
     fixture.tokens.catch_up().await.unwrap();
@@ -144,7 +147,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
 #[tokio::test(start_paused = true)]
 async fn what_was_heard_once_is_relied_on_for_a_while_where_nobody_does_the_housekeeping() {
     let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     let validate = || fixture.tokens.validator().validate(token.expose());
     for _ in 0..2 {
         fixture.tokens.catch_up().await.unwrap();
@@ -168,7 +171,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
         .layer(fixture.tokens.validate_layer())
         .merge(fixture.tokens.router());
     let server = Server::start(app).await;
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     let answer = server.get("/", Some(token.expose())).await.expect(503);
     assert_eq!(answer.header("retry-after"), "1");
     assert!(answer.headers().get("www-authenticate").is_none());
@@ -184,7 +187,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
 async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
     let store = durable_store();
     let fixture = shared(&store, Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     fixture.tokens.catch_up().await.unwrap();
     tokio::spawn(fixture.tokens.run_housekeeping());
     let wait_until = async |accepted: bool| {
@@ -208,7 +211,7 @@ async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_
 #[tokio::test(start_paused = true)]
 async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_once_it_was_ended() {
     let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     let validate = || fixture.tokens.validator().validate(token.expose());
     let started = tokio::time::Instant::now();
@@ -228,7 +231,7 @@ async fn a_policy_may_prefer_to_let_tokens_pass() {
     let store = durable_store();
     fail(&store, usize::MAX);
     let fixture = shared(&store, policy);
-    let token = fixture.tokens.issue(Grant::user("ops")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     fixture.tokens.validator().validate(token.expose()).unwrap();
     let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
     let built = countersign::TokenService::builder().policy(hasty).build();

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::support::problems::assert_problem;
 use crate::support::sessions::SESSIONS;
-use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock};
+use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock, issue_now};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -72,8 +72,9 @@ async fn hear(node: &TokenService) {
     node.catch_up().await.unwrap();
 }
 
+/// Whether they are registered is not asked of a store.
 fn issue(node: &TokenService) -> IssuedToken {
-    node.issue(Grant::user("ops")).unwrap()
+    issue_now(node, Grant::customer("ops")).unwrap()
 }
 
 fn check(node: &TokenService, token: &IssuedToken) -> Result<(), TokenFault> {
@@ -85,13 +86,13 @@ async fn a_restart_with_shorter_lifetimes_revives_nothing(
 ) {
     let before = nodes.start(lifetimes(DAY)).await;
     let [revoked, logged_out] = [(); 2].map(|()| issue(&before));
-    let customers = before.issue(Grant::customer("cus_1")).unwrap();
+    let customers = before.issue(Grant::customer("cus_1")).await.unwrap();
     before.revoke_token(&revoked.token_id).await.unwrap();
     drop(before);
     let mut node = nodes.start(lifetimes(HOUR)).await;
     node.revoke_token(&logged_out.token_id).await.unwrap();
     node.revoke_subject(
-        &countersign::Subject::new(SubjectType::Customer, "cus_1"),
+        &node.principal(SubjectType::Customer, "cus_1", countersign::Organization::All),
         node.now() + MINUTE,
     )
     .await
@@ -230,9 +231,9 @@ async fn the_longest_life_is_no_shorter_than_what_tokens_are_issued_with() {
     }
     let node = Nodes::over(MemoryStore::new());
     let node = node.start(lifetimes(HOUR).max_token_lifetime(Some(DAY))).await;
-    let longest = node.issue(Grant::user("ops").lifetime(DAY)).unwrap();
+    let longest = node.issue(Grant::customer("ops").lifetime(DAY)).await.unwrap();
     assert_eq!(check(&node, &longest), Ok(()));
-    let beyond = node.issue(Grant::user("ops").lifetime(DAY + MINUTE)).unwrap_err();
+    let beyond = node.issue(Grant::customer("ops").lifetime(DAY + MINUTE)).await.unwrap_err();
     assert_eq!(beyond.kind(), ErrorKind::InvalidFields);
 }
 
@@ -343,7 +344,14 @@ impl Run {
                 self.nodes.clock.advance(Duration::from_secs(1));
                 let now = self.node.now();
                 self.node
-                    .revoke_subject(&countersign::Subject::new(SubjectType::User, "ops"), now)
+                    .revoke_subject(
+                        &self.node.principal(
+                            SubjectType::Customer,
+                            "ops",
+                            countersign::Organization::All,
+                        ),
+                        now,
+                    )
                     .await
                     .unwrap();
                 self.revoked.extend(self.good.drain(..));

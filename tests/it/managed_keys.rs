@@ -30,7 +30,7 @@ async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
     assert_eq!(rejected.header("retry-after"), "1");
     server.get("/me", Some("no.token.atall")).await.expect(401);
     server.get("/.well-known/jwks.json", None).await.expect(503);
-    let error = tokens.issue(Grant::user("jane")).unwrap_err();
+    let error = tokens.issue(Grant::user("jane")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(fault(&tokens, &token), TokenFault::KeysUnavailable);
     let validated = other.validator().validate(&token).unwrap();

@@ -8,7 +8,7 @@ use axum::routing::get;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
     Algorithm, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
-    Password, Policy, RequestContext, SealingKey, Subject, SubjectType, ThrottleLimit,
+    Organization, Password, Policy, RequestContext, SealingKey, SubjectType, ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -134,7 +134,7 @@ async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_rejection_of_the
     let fixture = Fixture::with(|builder| builder.keys(ManagedKeys::new(Algorithm::EdDSA)));
     let hello = get(async || "hello").layer(fixture.tokens.validate_layer());
     let server = Server::start(Router::new().route("/", hello)).await;
-    let token = Fixture::new().tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let token = Fixture::new().tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     let log = Log::default();
     let _listening = log.listen();
     server.get("/", Some(token.access_token.expose())).await.expect(503);
@@ -185,7 +185,7 @@ async fn a_sessions_events_name_it_by_its_public_id() {
 async fn every_request_that_a_layer_rejects_is_an_event_and_none_that_it_lets_through_is_loud() {
     let fixture = Fixture::new();
     let server = serve(&fixture).await;
-    let user = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let user = fixture.tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     let user = user.access_token.expose();
     for (path, bearer, status, operation, reason) in [
         ("/protected", None, 401, "validate", "missing_credentials"),
@@ -271,7 +271,10 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     server.post(&path, None, &json!({})).await.expect(201);
     fixture
         .tokens
-        .revoke_subject(&Subject::new(SubjectType::User, "ops"), fixture.tokens.now())
+        .revoke_subject(
+            &fixture.tokens.principal(SubjectType::User, "ops", Organization::All),
+            fixture.tokens.now(),
+        )
         .await
         .unwrap();
 
@@ -473,7 +476,7 @@ async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
 #[tokio::test]
 async fn a_validator_of_its_own_names_no_subjects() {
     let fixture = Fixture::new();
-    let token = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let token = fixture.tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     let keys = countersign::KeyRing::from_jwks(fixture.tokens.jwks().as_bytes()).unwrap();
     let validator = countersign::Validator::builder()
         .issuer(crate::support::ISSUER)

@@ -3,7 +3,8 @@
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
     Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
-    Password, RequestContext, SealingKey, Secret, Subject, SubjectType, TokenService, Validator,
+    Organization, Password, RequestContext, SealingKey, Secret, SubjectType, TokenService,
+    Validator,
 };
 
 use crate::support::Fixture;
@@ -99,7 +100,10 @@ fn what_the_service_does_can_be_done_on_any_thread() {
     sendable(&tokens.change_password(id, password(), password(), context));
     sendable(&tokens.import_secret(id, &Secret::presented(CANARY), None));
     sendable(&tokens.exchange(token, ExchangeRequest::default()));
-    sendable(&tokens.revoke_subject(&Subject::new(SubjectType::User, "jane"), tokens.now()));
+    sendable(&tokens.revoke_subject(
+        &tokens.principal(SubjectType::User, "jane", Organization::All),
+        tokens.now(),
+    ));
     sendable(&tokens.disable_entity(id));
     sendable(&tokens.rotate_keys());
     sendable(&tokens.retire_key("kid"));

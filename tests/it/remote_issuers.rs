@@ -13,8 +13,8 @@ use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
 use countersign::{
     Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, Error, ErrorKind, KeyRing, MappedClaims,
-    Organization, OrganizationId, Policy, Subject, SubjectType, TokenFault, TrustedIssuer,
-    ValidateLayer, Validator,
+    Organization, OrganizationId, Policy, SubjectType, TokenFault, TrustedIssuer, ValidateLayer,
+    Validator,
 };
 use http::header::CACHE_CONTROL;
 use http::{Response, StatusCode};
@@ -710,7 +710,10 @@ async fn a_subject_elsewhere_is_nobody_here() {
 
     // What is revoked here is one's own.
     let soon = tokens.now() + MINUTE;
-    tokens.revoke_subject(&Subject::new(SubjectType::User, "jane"), soon).await.unwrap();
+    tokens
+        .revoke_subject(&tokens.principal(SubjectType::User, "jane", Organization::All), soon)
+        .await
+        .unwrap();
     app.get("/me", Some(&theirs)).await.expect(200);
 }
 

@@ -8,12 +8,12 @@ use axum::Router;
 use axum::routing::get;
 use countersign::{
     AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, NewSession, Password, Policy, RequestContext, Subject, SubjectType, TokenFault,
+    Grant, NewSession, Organization, Password, Policy, RequestContext, SubjectType, TokenFault,
 };
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::support::{Fixture, PASSWORD, Server, acl_of};
+use crate::support::{Fixture, PASSWORD, Server, acl_of, issue_now};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -21,7 +21,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn a_revoked_token_is_rejected_for_as_long_as_it_lives_and_no_other_is() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
-    let [revoked, other] = [0, 1].map(|_| tokens.issue(Grant::user("ops").lifetime(DAY)).unwrap());
+    let [revoked, other] =
+        [0, 1].map(|_| issue_now(&tokens, Grant::user("ops").lifetime(DAY)).unwrap());
     tokens.revoke_token(&revoked.token_id).await.unwrap();
     for _ in 0..24 {
         let fault = tokens.validator().validate(revoked.access_token.expose()).unwrap_err();
@@ -29,7 +30,7 @@ async fn a_revoked_token_is_rejected_for_as_long_as_it_lives_and_no_other_is() {
         assert!(tokens.validator().validate(other.access_token.expose()).is_ok());
         fixture.clock.advance(Duration::from_secs(3_600));
         // Each revocation forgets those that no longer matter.
-        let another = tokens.issue(Grant::user("ops")).unwrap();
+        let another = tokens.issue(Grant::user("ops")).await.unwrap();
         tokens.revoke_token(&another.token_id).await.unwrap();
     }
 }
@@ -38,21 +39,30 @@ async fn a_revoked_token_is_rejected_for_as_long_as_it_lives_and_no_other_is() {
 async fn no_token_lives_longer_than_its_revocation_is_remembered() {
     let fixture = Fixture::new();
     let long = Grant::user("ops").lifetime(DAY * 2);
-    assert_eq!(fixture.tokens.issue(long.clone()).unwrap_err().kind(), ErrorKind::InvalidFields);
+    assert_eq!(
+        fixture.tokens.issue(long.clone()).await.unwrap_err().kind(),
+        ErrorKind::InvalidFields
+    );
     let policy = Policy::default().max_exchanged_token_lifetime(DAY * 2);
     let fixture = Fixture::with(|builder| builder.policy(policy));
-    assert!(fixture.tokens.issue(long).is_ok());
+    assert!(fixture.tokens.issue(long).await.is_ok());
 }
 
 #[tokio::test]
 async fn all_earlier_tokens_of_a_subject_are_revoked_and_later_ones_are_good() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
-    let early = tokens.issue(Grant::user("ops")).unwrap();
-    let namesake = tokens.issue(Grant::customer("ops")).unwrap();
+    let early = tokens.issue(Grant::user("ops")).await.unwrap();
+    let namesake = tokens.issue(Grant::customer("ops")).await.unwrap();
     fixture.clock.advance(Duration::from_secs(1));
-    tokens.revoke_subject(&Subject::new(SubjectType::User, "ops"), tokens.now()).await.unwrap();
-    let late = tokens.issue(Grant::user("ops")).unwrap();
+    tokens
+        .revoke_subject(
+            &tokens.principal(SubjectType::User, "ops", Organization::All),
+            tokens.now(),
+        )
+        .await
+        .unwrap();
+    let late = tokens.issue(Grant::user("ops")).await.unwrap();
     let check = |token: &countersign::IssuedToken| {
         tokens.validator().validate(token.access_token.expose()).map(drop)
     };
@@ -116,7 +126,7 @@ async fn a_list_that_leaves_no_room_in_a_token_is_not_the_callers_fault() {
 #[tokio::test]
 async fn a_machines_token_names_the_machine_as_its_client_however_it_was_issued() {
     let fixture = Fixture::new();
-    let issue = |grant| fixture.tokens.issue(grant);
+    let issue = |grant| issue_now(&fixture.tokens, grant);
     let token = issue(Grant::new(SubjectType::Machine, "aa-1")).unwrap();
     let validated = fixture.tokens.validator().validate(token.access_token.expose()).unwrap();
     assert_eq!(validated.client_id(), "aa-1");
@@ -139,7 +149,10 @@ async fn a_subject_that_is_logged_out_everywhere_has_no_session_left_and_may_sta
     let now = fixture.tokens.now();
     fixture
         .tokens
-        .revoke_subject(&Subject::new(SubjectType::Customer, "cus_1"), now)
+        .revoke_subject(
+            &fixture.tokens.principal(SubjectType::Customer, "cus_1", Organization::All),
+            now,
+        )
         .await
         .unwrap();
     for token in [&first, &second] {
@@ -294,7 +307,10 @@ async fn a_login_under_way_yields_nothing_that_outlives_what_ends_it() {
                     let subject = if is_customer { "cus_1" } else { "jane" };
                     let now = tokens.now();
                     tokens
-                        .revoke_subject(&Subject::new(id.subject_type(), subject), now)
+                        .revoke_subject(
+                            &tokens.principal(id.subject_type(), subject, Organization::All),
+                            now,
+                        )
                         .await
                         .unwrap();
                 }

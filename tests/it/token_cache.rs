@@ -9,13 +9,13 @@ use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, SigningKey, VerificationKey, Verifier,
 };
 use countersign::{
-    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Policy, Subject, SubjectType,
+    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Organization, Policy, SubjectType,
     TokenFault, TokenService, Validator,
 };
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, TestClock};
+use crate::support::{AUDIENCE, Fixture, ISSUER, TestClock, issue_now};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -73,7 +73,7 @@ fn counted(policy: Policy) -> (Fixture, Counting) {
 }
 
 fn token(tokens: &TokenService) -> String {
-    tokens.issue(Grant::user("ops")).unwrap().access_token.expose().to_owned()
+    issue_now(&tokens, Grant::user("ops")).unwrap().access_token.expose().to_owned()
 }
 
 /// The token is remembered by the validator of the fixture.
@@ -129,7 +129,7 @@ fn a_known_token_is_rejected_once_it_has_expired_or_the_clock_went_back() {
 async fn a_known_token_is_rejected_once_it_or_its_subject_was_revoked() {
     let fixture = Fixture::new();
     let validator = fixture.tokens.validator();
-    let issued = fixture.tokens.issue(Grant::user("ops")).unwrap();
+    let issued = fixture.tokens.issue(Grant::user("ops")).await.unwrap();
     let (first, second) = (issued.access_token.expose(), known(&fixture));
     validator.validate(first).unwrap();
     fixture.tokens.revoke_token(&issued.token_id).await.unwrap();
@@ -137,7 +137,11 @@ async fn a_known_token_is_rejected_once_it_or_its_subject_was_revoked() {
     validator.validate(&second).unwrap();
     fixture.clock.advance(MINUTE);
     let now = fixture.clock.now();
-    fixture.tokens.revoke_subject(&Subject::new(SubjectType::User, "ops"), now).await.unwrap();
+    fixture
+        .tokens
+        .revoke_subject(&fixture.tokens.principal(SubjectType::User, "ops", Organization::All), now)
+        .await
+        .unwrap();
     rejects(validator, &second, TokenFault::Revoked);
 }
 
@@ -246,7 +250,7 @@ fn what_a_token_carries_counts_for_the_memory_that_it_takes() {
     for grant in shapes {
         let (fixture, counting) = counted(Policy::default().token_cache_bytes(256 * 1024));
         let validator = fixture.tokens.validator();
-        let issue = || fixture.tokens.issue(grant.clone()).unwrap();
+        let issue = || issue_now(&fixture.tokens, grant.clone()).unwrap();
         let heavy: Vec<_> = (0..20).map(|_| issue().access_token.expose().to_owned()).collect();
         for token in heavy.iter().chain(&heavy) {
             validator.validate(token).unwrap();
@@ -261,9 +265,9 @@ async fn what_another_validator_has_checked_is_not_taken_as_known() {
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
     let build = || Fixture::with(|builder| builder.keys(keys.clone()));
     let (first, second) = (build(), build());
-    let issued = first.tokens.issue(Grant::user("ops")).unwrap();
+    let issued = first.tokens.issue(Grant::user("ops")).await.unwrap();
     // Each has heard of one revocation, and not of the same.
-    let other = first.tokens.issue(Grant::user("ops")).unwrap();
+    let other = first.tokens.issue(Grant::user("ops")).await.unwrap();
     first.tokens.revoke_token(&other.token_id).await.unwrap();
     second.tokens.revoke_token(&issued.token_id).await.unwrap();
     let validated = first.tokens.validator().validate(issued.access_token.expose()).unwrap();

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use countersign::store::{Cursor, EntityStore, FeedEvent, FeedPage, SessionStore, record};
 use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Password, Policy, RequestContext,
-    Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId, Subject, SubjectType,
-    SystemClock, Timestamp, TokenId,
+    AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Organization, Password, Policy,
+    RequestContext, Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId,
+    SubjectType, SystemClock, Timestamp, TokenId,
 };
 use serde_json::json;
 
@@ -98,9 +98,11 @@ pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     assert_eq!(exchanged.custom_claims["tier"], json!("gold"));
     fixture.tokens.log_out_customer(&token, &context).await.unwrap();
     // The other one is found by whose it is.
-    let (subject, soon) = (Subject::new(SubjectType::Customer, "cus_1"), fixture.clock.now());
+    let tokens = &fixture.tokens;
+    let subject = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    let soon = fixture.clock.now();
     let ended = fixture.tokens.revoke_subject(&subject, soon + Duration::from_secs(1)).await;
-    assert_eq!(ended.unwrap(), 1);
+    assert_eq!(ended.unwrap().sessions, 1);
 }
 
 /// More than two parts of the feed of either engine.

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
-use crate::support::{AUDIENCE, ISSUER, Server, TestClock, kid_of};
+use crate::support::{AUDIENCE, ISSUER, Server, TestClock, issue_now, kid_of};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ pub fn node(store: impl KeyStore, clock: impl Clock) -> TokenService {
 }
 
 pub fn token_of(node: &TokenService) -> String {
-    node.issue(Grant::user("jane")).unwrap().access_token.expose().to_owned()
+    issue_now(node, Grant::user("jane")).unwrap().access_token.expose().to_owned()
 }
 
 /// The kids that a node publishes, in the order in which their keys sign.

@@ -12,20 +12,22 @@ pub mod shared_cache;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, KeyRing, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, Secret, TokenService,
-    TokenServiceBuilder,
+    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant, IssuedToken,
+    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext,
+    Secret, TokenService, TokenServiceBuilder,
 };
+use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::runtime::{Handle, Runtime};
 
 pub use countersign::testing::TestClock;
 
@@ -144,6 +146,14 @@ impl Fixture {
     pub async fn serve(&self) -> Server {
         Server::start(self.tokens.router()).await
     }
+}
+
+/// Issues a token over a store that answers at once.
+pub fn issue_now(tokens: &TokenService, grant: Grant) -> Result<IssuedToken, Error> {
+    // What measures a store's time needs a runtime, if only to begin.
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    let _entered = Handle::try_current().is_err().then(|| RUNTIME.enter());
+    tokens.issue(grant).now_or_never().expect("a store that answers at once")
 }
 
 pub fn acl_of(value: Value) -> Acl {

@@ -117,7 +117,7 @@ impl Prepared {
 /// Of a token that the service gives the machine.
 fn claims_of(setup: &Setup) -> Claims {
     let grant = Grant::new(SubjectType::Machine, ID).acl(acl());
-    let token = setup.service.issue(grant).expect("a token").access_token;
+    let token = runtime().block_on(setup.service.issue(grant)).expect("a token").access_token;
     let payload = token.expose().split('.').nth(1).expect("three segments").to_owned();
     let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
     serde_json::from_slice(&payload).expect("claims")
@@ -129,9 +129,10 @@ fn register(service: &TokenService) -> String {
         let machine = Entity::machine(ID).expect("an id").with_acl(acl());
         service.register(machine).await.expect("a store in memory");
         let manager = Grant::user("ops@example.com").acl(Acl::everything());
-        let manager = service.issue(manager).expect("a token").access_token;
+        let manager = service.issue(manager).await.expect("a token").access_token;
         let manager = service.validator().validate(manager.expose()).expect("a good token");
-        let reset = service.reset_secret(&manager, ID, None, &RequestContext::without_address()).await;
+        let reset =
+            service.reset_secret(&manager, ID, None, &RequestContext::without_address()).await;
         reset.expect("a secret").secret.expose().to_owned()
     })
 }

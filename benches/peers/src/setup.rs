@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign::jose::{CryptoProvider as _, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{Acl, AclEntry, Algorithm, Grant, KeyRing, Policy, TokenService};
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 pub const ISSUER: &str = "https://auth.example.com";
@@ -62,8 +63,9 @@ pub fn acl() -> Acl {
 fn token(service: &TokenService) -> String {
     let custom = serde_json::json!({"tier": "gold", "locale": "en-GB"});
     let custom = custom.as_object().expect("an object").clone();
-    let grant = Grant::user("jane.doe@example.com").acl(acl()).custom_claims(custom);
-    let issued = service.issue(grant).expect("a token");
+    // A customer's, of whom no store is asked.
+    let grant = Grant::customer("jane.doe@example.com").acl(acl()).custom_claims(custom);
+    let issued = service.issue(grant).now_or_never().expect("at once").expect("a token");
     issued.access_token.expose().to_owned()
 }
 

@@ -44,6 +44,7 @@ impl ErrorKind {
             Self::InsufficientPermission => {
                 (Status::FORBIDDEN, "insufficient-permission", "The permission is missing")
             }
+            Self::Disabled => (Status::FORBIDDEN, "disabled", "The principal is disabled"),
             Self::NotFound => (Status::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Conflict => {
                 (Status::CONFLICT, "conflict", "The state of the session does not allow it")
@@ -77,6 +78,7 @@ impl Rejection {
             // A session whose tokens were revoked is as good as none.
             (ErrorKind::NotFound | ErrorKind::InvalidToken, _) => RejectionReason::UnknownSession,
             (ErrorKind::OneTimePasswordRequired, _) => RejectionReason::OneTimePasswordRequired,
+            (ErrorKind::Disabled, _) => RejectionReason::Disabled,
             (_, StatusCode::SERVICE_UNAVAILABLE) => RejectionReason::Unavailable,
             // The caller has asked for nothing that could be wrong.
             _ => RejectionReason::Internal,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::service::model::entity::Entity;
 use crate::service::model::session::Session;
+use crate::service::model::subject::SubjectRef;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::SessionId;
@@ -74,6 +75,14 @@ impl Grant {
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
+    }
+
+    pub(in crate::service) fn subject_ref(&self) -> SubjectRef<'_> {
+        SubjectRef {
+            subject_type: self.subject_type,
+            organization_id: self.organization.as_ref().and_then(Organization::id),
+            id: &self.subject,
+        }
     }
 
     /// A token of a customer's session: with its list and claims, and ending with it.

@@ -10,9 +10,11 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
-use crate::service::model::entity::Entity;
-use crate::service::model::subject::SubjectRef;
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::principals::unknown_entity;
+use crate::service::revoke::disabled;
 use crate::service::token_service::TokenService;
+use crate::token::claims::SubjectType;
 use crate::token::identifier::TokenId;
 use crate::token::organization::Organization;
 
@@ -44,37 +46,95 @@ impl IssuedToken {
 }
 
 impl TokenService {
-    /// Issues a token to whomever the host vouches for. This checks no credential.
+    /// Issues a token to a registered principal, with what it is registered with: the way to log somebody
+    /// in whom a host knows by its own means, and this service by their registration.
+    ///
+    /// This checks no credential. A customer's credential yields a token of the customer, and no session.
+    ///
+    /// ```
+    /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+    /// use countersign::EntityId;
+    ///
+    /// // The host has checked who it is.
+    /// let issued = tokens.issue_for(&EntityId::user("jane@example.com")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) where nobody of that id is registered,
+    /// [`Disabled`](crate::ErrorKind::Disabled) where it is disabled or blocked,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach, and those of
+    /// [`issue`](Self::issue) for what it is registered with.
+    pub async fn issue_for(&self, id: &EntityId) -> Result<IssuedToken, Error> {
+        let issuing = async {
+            let read_at = self.now();
+            let found = self.inner.stores.get_entity(id).await?;
+            let entity = found.ok_or_else(unknown_entity)?;
+            if entity.is_disabled() {
+                return Err(disabled());
+            }
+            self.issue_to(&entity, read_at)
+        };
+        self.audited_login(Attempt::new(Operation::ISSUE_TOKEN).of_entity(id), issuing).await
+    }
+
+    /// Issues a token to whomever the host vouches for. This checks no credential; whoever is registered
+    /// is better logged in by [`issue_for`](Self::issue_for), which gives them what they are registered
+    /// with.
     ///
     /// # Errors
     ///
     /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
-    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, the custom claims are longer than its
-    /// `max_custom_claims_len`, or the lifetime is longer than that of any token under the policy;
-    /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer
-    /// than the policy's `max_token_len`.
-    pub fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, the
+    /// custom claims are longer than its `max_custom_claims_len`, or the lifetime is longer than that of
+    /// any token under the policy; [`Disabled`](crate::ErrorKind::Disabled) where a user or machine client of that
+    /// name is registered and disabled, or the subject is [blocked](Self::block_subject);
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
+    /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer than the policy's
+    /// `max_token_len`.
+    pub async fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());
         let (organization, session) = (grant.organization.clone(), grant.session_id.clone());
-        let policy = &self.inner.policy;
-        let claims = policy.custom_claims_fault(&grant.custom_claims);
-        let mut invalid: Vec<_> = claims.into_iter().collect();
-        invalid.extend(policy.organization_fault(grant.organization.as_ref()));
-        let issued = if invalid.is_empty() {
-            self.issue_at(grant, self.now())
-        } else {
-            Err(Error::from_invalid_fields(invalid))
-        };
         let attempt = Attempt {
             subject: Some((subject.0, &subject.1)),
             organization: organization.as_ref().and_then(Organization::id),
             session: session.as_ref(),
             ..Attempt::new(Operation::ISSUE_TOKEN)
         };
+        self.audited_login(attempt, self.try_issue(grant)).await
+    }
+
+    async fn try_issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+        let policy = &self.inner.policy;
+        let claims = policy.custom_claims_fault(&grant.custom_claims);
+        let mut invalid: Vec<_> = claims.into_iter().collect();
+        invalid.extend(policy.organization_fault(grant.organization.as_ref()));
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let asked_at = self.now();
+        // A customer is registered by the names of its credentials, and not by its id.
+        if grant.subject_type != SubjectType::Customer
+            && let Ok(id) = EntityId::new(grant.subject_type, &*grant.subject)
+            && let Some(found) = self.inner.stores.get_recent_entity(&id, asked_at).await?
+            && found.entity.is_disabled()
+        {
+            return Err(disabled());
+        }
+        self.issue_at(grant, asked_at)
+    }
+
+    /// Audits work that issues a token.
+    pub(super) async fn audited_login(
+        &self,
+        attempt: Attempt<'_>,
+        login: impl Future<Output = Result<IssuedToken, Error>>,
+    ) -> Result<IssuedToken, Error> {
         let details = AuditDetails::default();
-        let issued = issued.inspect(|issued| details.issued(&issued.token_id));
-        self.audit(attempt, &details, &issued);
-        issued
+        let login = async { login.await.inspect(|issued| details.issued(&issued.token_id)) };
+        self.audited_with(attempt, &details, login).await
     }
 
     /// Issues a token to a registered principal whose credential was read at `proven_at`.
@@ -114,6 +174,9 @@ impl TokenService {
             let message = "is longer than the policy lets any token live";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }
+        if self.is_blocked(grant.subject_ref()) {
+            return Err(disabled());
+        }
         let issued_at = self.issue_time(&grant, proven_at);
         let expires_at = (issued_at + lifetime).floor_to_second();
         let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;
@@ -126,12 +189,7 @@ impl TokenService {
 
     /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
-        let subject = SubjectRef {
-            subject_type: grant.subject_type,
-            organization_id: grant.organization.as_ref().and_then(Organization::id),
-            id: &grant.subject,
-        };
-        self.inner.revocations.issue_time(subject, proven_at)
+        self.inner.revocations.issue_time(grant.subject_ref(), proven_at)
     }
 }
 

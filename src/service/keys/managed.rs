@@ -30,7 +30,7 @@ use crate::service::store::{self, KeyStore};
 ///     .build()?;
 /// tokens.catch_up().await?;
 /// tokio::spawn(tokens.run_housekeeping());
-/// tokens.issue(Grant::user("jane.doe@example.com"))?;
+/// tokens.issue(Grant::user("jane.doe@example.com")).await?;
 /// # Ok(()) }
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(example())?;

@@ -276,6 +276,26 @@ impl Entity {
         }
     }
 
+    /// Keeps the credential of `other`, an earlier state of the same principal.
+    pub(crate) fn with_the_credential_of(self, other: &Self) -> Self {
+        Self {
+            kind: other.kind.clone(),
+            password_set_at: other.password_set_at,
+            version: other.version,
+            ..self
+        }
+    }
+
+    /// Returns whether it holds anything that `after`, a later state of it, does not.
+    pub(crate) fn holds_more_than(&self, after: &Self) -> bool {
+        let list = |entity: &Self| entity.acl.within(entity.organization_id());
+        let mut claims = self.custom_claims.iter();
+        (after.disabled && !self.disabled)
+            || self.organization_id() != after.organization_id()
+            || !list(self).narrows(&list(after))
+            || claims.any(|(name, value)| after.custom_claims.get(name) != Some(value))
+    }
+
     /// Returns whether `other`, a later reading of the same principal, may still log in by the
     /// password that this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {

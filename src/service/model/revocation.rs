@@ -27,6 +27,8 @@ pub enum RevocationTarget {
         /// Tokens whose `iat` is earlier are revoked. An `iat` has whole seconds, so one that
         /// was issued within the second of this instant counts as earlier.
         before: Timestamp,
+        /// Whether the subject gets nothing new until that instant, which is to come then.
+        blocks: bool,
     },
     /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is
     /// how a record is read that says nothing of an organization.

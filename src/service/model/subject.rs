@@ -4,12 +4,14 @@ use std::sync::Arc;
 use crate::service::model::entity::Entity;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
+use crate::token::principal::Principal;
 
-/// Whose tokens and sessions are meant: two subjects of one name, in two organizations or of two
-/// kinds, are two.
+/// A principal of this service, as a store keeps it: two of one name, in two organizations or of two
+/// kinds, are two. A host meets it as a [`Principal`](crate::Principal).
 ///
 /// ```
-/// use countersign::{OrganizationId, Subject, SubjectType};
+/// use countersign::store::Subject;
+/// use countersign::{OrganizationId, SubjectType};
 ///
 /// let organization = OrganizationId::new("org_1")?;
 /// let subject = Subject::new(SubjectType::Customer, "cus_1").organization(organization);
@@ -63,6 +65,10 @@ impl Subject {
         serde_json::json!([self.subject_type.as_str(), organization, &*self.id]).to_string()
     }
 
+    pub(crate) fn of_principal(principal: &Principal) -> Self {
+        Self::new(principal.kind(), principal.id()).organization(principal.organization().cloned())
+    }
+
     pub(crate) fn of_entity(entity: &Entity) -> Self {
         Self::new(entity.id().subject_type(), entity.subject())
             .organization(entity.organization_id().cloned())
@@ -92,6 +98,14 @@ pub(crate) struct SubjectRef<'a> {
 }
 
 impl<'a> SubjectRef<'a> {
+    pub(crate) fn of_entity(entity: &'a Entity) -> Self {
+        Self {
+            subject_type: entity.id().subject_type(),
+            organization_id: entity.organization_id(),
+            id: entity.subject(),
+        }
+    }
+
     pub(crate) fn of_token(token: &'a Validated) -> Self {
         Self {
             subject_type: token.subject_type(),

@@ -14,6 +14,7 @@ use crate::service::password::invalid_credentials;
 use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
+use crate::service::revoke::disabled;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
@@ -290,6 +291,14 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
         let CheckedSession { customer_id, expires_at, session: new } = checked;
+        let subject = SubjectRef {
+            subject_type: SubjectType::Customer,
+            organization_id: new.organization.as_ref().and_then(Organization::id),
+            id: customer_id.as_str(),
+        };
+        if self.is_blocked(subject) {
+            return Err(disabled());
+        }
         let token = match new.token {
             Some(token) => {
                 // Nobody is sent a code for a session that is there already.

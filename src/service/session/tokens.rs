@@ -1,10 +1,28 @@
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::session::Session;
+use crate::service::session::no_session;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
+use crate::token::acl::Acl;
 
 impl TokenService {
+    /// Returns the list that a session's tokens may carry now: its own, as far as the credential that it
+    /// was started with still holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) where the credential is disabled or gone: what shuts it
+    /// out ends its sessions, and this one was being written at that moment.
+    pub(in crate::service) async fn present_list(&self, session: &Session) -> Result<Acl, Error> {
+        let Some(credential) = &session.credential else { return Ok(session.acl.clone()) };
+        let found = self.inner.stores.get_recent_entity(credential, self.now()).await?;
+        let entity = found.map(|found| found.entity).filter(|entity| !entity.is_disabled());
+        let held = entity.ok_or_else(no_session)?;
+        let is_whole = session.acl.narrows(held.acl());
+        Ok(if is_whole { session.acl.clone() } else { session.acl.intersect(held.acl()) })
+    }
+
     /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever
     /// ends the session has either done so by then, and the write conflicts, or finds how long there
     /// is something to revoke.

@@ -68,7 +68,6 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
-use crate::service::model::subject::Subject;
 use crate::token::identifier::SessionId;
 
 pub use self::cached::Cached;
@@ -83,6 +82,7 @@ pub use self::redis::RedisStore;
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use crate::service::model::subject::Subject;
 
 /// Returns where principals are kept unless the host says otherwise.
 pub(super) fn default_entities() -> Arc<dyn EntityStore> {

@@ -8,9 +8,9 @@ use super::{FaultyStore, StoreVerb};
 use crate::clock::Timestamp;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    SessionStore, StoreError, Subject,
 };
-use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey, Subject};
+use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey};
 use crate::token::identifier::SessionId;
 
 #[async_trait]

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::support::shared_cache::{may_be_stored, shared_cache};
-use crate::support::{Answer, Fixture, Server};
+use crate::support::{Answer, Fixture, Server, issue_now};
 
 /// A path, its status, and its headers.
 type Page = (&'static str, u16, &'static [(&'static str, &'static str)]);
@@ -118,7 +118,7 @@ async fn no_history_of_a_browser_keeps_a_page_that_says_nothing_of_caches() {
     let server = Server::start(layers).await;
     let token = session_of(&fixture, "cus_1").await;
     let cookie = format!("__Host-session={token}");
-    let jwt = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let jwt = fixture.tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     let bearer = format!("Bearer {}", jwt.access_token.expose());
     for method in [Method::GET, Method::HEAD] {
         for (path, name, value) in [
@@ -172,7 +172,7 @@ proptest! {
         status in prop::sample::select(vec![200_u16, 206, 301, 404, 500]),
     ) {
         static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
-        let token = FIXTURE.tokens.issue(Grant::user("ops@example.com")).unwrap();
+        let token = issue_now(&FIXTURE.tokens, Grant::user("ops@example.com")).unwrap();
         let bearer = format!("Bearer {}", token.access_token.expose());
         let inner = service_fn(|_: Request<()>| {
             let mut response = Response::new(String::new());

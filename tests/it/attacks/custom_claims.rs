@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, exchange, exchange_path};
-use crate::support::{Answer, Fixture, Server, acl_of};
+use crate::support::{Answer, Fixture, Server, acl_of, issue_now};
 
 const PERMISSIONS: [&str; 2] = ["PostAuthenticationToken", "PostAuthenticationTokenExchange"];
 
@@ -28,7 +28,7 @@ fn object(value: Value) -> Map<String, Value> {
 fn machine_with(fixture: &Fixture, claims: Value) -> String {
     let acl = acl_of(json!([{"scope": {}, "permissions": PERMISSIONS}]));
     let grant = Grant::new(countersign::SubjectType::Machine, "kiosk-1").acl(acl);
-    let issued = fixture.tokens.issue(grant.custom_claims(object(claims))).unwrap();
+    let issued = issue_now(&fixture.tokens, grant.custom_claims(object(claims))).unwrap();
     issued.access_token.expose().to_owned()
 }
 
@@ -195,7 +195,7 @@ impl Case {
             Asker::Nobody => return None,
             Asker::Unpermitted => {
                 let grant = Grant::user("ops").custom_claims(object(own));
-                fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+                issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
             }
             Asker::Without | Asker::With => machine_with(fixture, own),
         };

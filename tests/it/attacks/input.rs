@@ -11,7 +11,7 @@ use crate::support::{Fixture, Server};
 #[tokio::test]
 async fn a_token_in_the_query_is_not_looked_at() {
     let fixture = Fixture::new();
-    let token = fixture.tokens.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("jane@example.com")).await.unwrap().access_token;
     let app = Router::new()
         .route("/", get(async || "let through"))
         .layer(fixture.tokens.validate_layer())

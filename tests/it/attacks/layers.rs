@@ -101,7 +101,7 @@ async fn dumped(request: Request) -> String {
 #[tokio::test]
 async fn what_handlers_print_of_a_request_holds_no_credentials() {
     let fixture = Fixture::new();
-    let jwt = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let jwt = fixture.tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     let (jwt, session) = (jwt.access_token.expose(), fixture.session(|new| new).await);
     let (validate, exchange) = (fixture.tokens.validate_layer(), fixture.tokens.exchange_layer());
     let app = || Router::new().route("/", any(dumped));

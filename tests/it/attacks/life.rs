@@ -9,8 +9,8 @@ use countersign::store::{Cursor, FeedEvent, MemoryStore, SessionStore as _};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error, ErrorKind,
-    ExchangeRequest, Grant, NewSession, OrganizationId, Password, Policy, RequestContext, Subject,
-    SubjectType, TokenFault, Validated,
+    ExchangeRequest, Grant, NewSession, Organization, OrganizationId, Password, Policy,
+    RequestContext, SubjectType, TokenFault, Validated,
 };
 use http::Request;
 use serde_json::json;
@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::support::log::Log;
 use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, exchange, session_path};
-use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, wrong_code_for};
+use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, issue_now, wrong_code_for};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -330,7 +330,7 @@ async fn one_session_more_than_a_customer_may_have_is_a_429_until_one_has_ended(
 }
 
 fn bearer(fixture: &Fixture, grant: Grant, acl: serde_json::Value) -> String {
-    fixture.tokens.issue(grant.acl(acl_of(acl))).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant.acl(acl_of(acl))).unwrap().access_token.expose().to_owned()
 }
 
 async fn start(server: &Server, bearer: &str, customer: &str) -> Answer {
@@ -377,18 +377,18 @@ async fn a_namesake_in_another_organization_is_neither_logged_out_nor_removed() 
         jwts
     };
     fixture.clock.advance(Duration::from_millis(1));
-    let subject = Subject::new(SubjectType::Customer, "cus_1").organization(organization("acme"));
+    let subject = fixture.tokens.principal(SubjectType::Customer, "cus_1", organization("acme"));
     let ended = fixture.tokens.revoke_subject(&subject, fixture.tokens.now()).await.unwrap();
-    assert_eq!(ended, 1);
+    assert_eq!((ended.sessions, ended.is_known), (1, true));
     server.get(&session_path(&acme), None).await.expect(404);
     server.get(&session_path(&globex), None).await.expect(200);
     server.get(&session_path(&nowhere), None).await.expect(200);
     let faults: Vec<_> = jwts.iter().map(|jwt| fault_of(&fixture, jwt)).collect();
     assert_eq!(faults, [Some(TokenFault::Revoked), None, None]);
     // Of no organization is not of all.
-    let subject = Subject::new(SubjectType::Customer, "cus_1");
+    let subject = fixture.tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
     let ended = fixture.tokens.revoke_subject(&subject, fixture.tokens.now()).await.unwrap();
-    assert_eq!(ended, 1);
+    assert_eq!((ended.sessions, ended.is_known), (1, true));
     server.get(&session_path(&globex), None).await.expect(200);
     assert_eq!(fault_of(&fixture, &jwts[1]), None);
 }
@@ -529,9 +529,9 @@ async fn what_a_bearer_has_started_ends_with_the_bearer() {
         let id = EntityId::user("ops").unwrap();
         match what {
             "revoked" => {
-                let subject = Subject::new(SubjectType::User, "ops");
+                let subject = fixture.tokens.principal(SubjectType::User, "ops", Organization::All);
                 let now = fixture.tokens.now();
-                assert_eq!(fixture.tokens.revoke_subject(&subject, now).await.unwrap(), 2);
+                assert_eq!(fixture.tokens.revoke_subject(&subject, now).await.unwrap().sessions, 2);
             }
             "disabled" => fixture.tokens.disable_entity(&id).await.unwrap(),
             _ => fixture.tokens.remove_entity(&id).await.unwrap(),
@@ -606,7 +606,7 @@ async fn many_sessions_of_a_starter_are_ended_in_parts_though_the_caller_hangs_u
     let ending = {
         let tokens = fixture.tokens.clone();
         tokio::spawn(async move {
-            let subject = Subject::new(SubjectType::User, "ops");
+            let subject = tokens.principal(SubjectType::User, "ops", Organization::All);
             tokens.revoke_subject(&subject, tokens.now()).await
         })
     };
@@ -616,7 +616,7 @@ async fn many_sessions_of_a_starter_are_ended_in_parts_though_the_caller_hangs_u
     held.release();
     // Three parts, and a fourth that is empty.
     store.wait_for_calls(StoreVerb::SessionsOfSubject, 4).await;
-    let subject = Subject::new(SubjectType::User, "ops");
+    let subject = countersign::store::Subject::new(SubjectType::User, "ops");
     let left = store.inner().count(&subject, fixture.tokens.now(), 1_000).await.unwrap();
     assert_eq!(left, 0);
 }

@@ -149,7 +149,7 @@ async fn wrong_codes_count_over_all_sessions_of_a_customer() {
 async fn a_customer_is_not_sent_codes_without_end() {
     let fixture = Fixture::new();
     let server = serve(&fixture).await;
-    let bearer = fixture.tokens.issue(Grant::user("ops").acl(Acl::everything())).unwrap();
+    let bearer = fixture.tokens.issue(Grant::user("ops").acl(Acl::everything())).await.unwrap();
     let bearer = bearer.access_token.expose();
     let start = async |customer: &str| {
         let body = json!({"mode": "passwordless", "customerId": customer, "otpRequired": true});

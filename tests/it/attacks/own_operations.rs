@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::attacks::service::secret_request;
 use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, exchange, exchange_path};
-use crate::support::{Fixture, Server, acl_of};
+use crate::support::{Fixture, Server, acl_of, issue_now};
 
 const LIST: &str = "GetAuthenticationTokenCollection";
 const START: &str = "PostAuthenticationToken";
@@ -18,7 +18,7 @@ const OWN_OPERATIONS: [&str; 5] = [LIST, START, WIDEN, READ, RESET];
 
 fn token_with(fixture: &Fixture, subject_type: SubjectType, permissions: &[&str]) -> String {
     let acl = acl_of(json!([{"scope": {}, "permissions": permissions}]));
-    let issued = fixture.tokens.issue(Grant::new(subject_type, "ops").acl(acl)).unwrap();
+    let issued = issue_now(&fixture.tokens, Grant::new(subject_type, "ops").acl(acl)).unwrap();
     issued.access_token.expose().to_owned()
 }
 

@@ -10,7 +10,7 @@ use countersign::{
     TrustedIssuer, ValidateLayer,
 };
 
-use crate::support::{Fixture, ISSUER, Server};
+use crate::support::{Fixture, ISSUER, Server, issue_now};
 
 #[tokio::test]
 async fn whoever_shares_a_name_is_somebody_else() {
@@ -52,12 +52,12 @@ async fn whoever_shares_a_name_is_somebody_else() {
     ] {
         for kind in [SubjectType::User, SubjectType::Machine, SubjectType::Customer] {
             let grant = Grant::new(kind, "jane").organization(organization.clone());
-            meet(tokens.issue(grant).unwrap().access_token.expose()).await;
+            meet(tokens.issue(grant).await.unwrap().access_token.expose()).await;
         }
     }
     assert_eq!(seen.len(), 10);
     // Of one principal, all tokens are the same.
-    let again = tokens.issue(Grant::user("jane")).unwrap();
+    let again = tokens.issue(Grant::user("jane")).await.unwrap();
     let again = tokens.validator().validate(again.access_token.expose()).unwrap();
     assert!(seen.contains(again.principal()));
 }
@@ -88,7 +88,7 @@ async fn a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name() {
     let server = Server::start(staff.merge(permitted).merge(exchanged)).await;
     let token = |kind| {
         let grant = Grant::new(kind, "a").acl(Acl::everything());
-        tokens.issue(grant).unwrap().access_token.expose().to_owned()
+        issue_now(&tokens, grant).unwrap().access_token.expose().to_owned()
     };
     for (kind, user, customer) in [
         (SubjectType::User, 200, 403),

@@ -10,7 +10,7 @@ use http::{Method, Request};
 use serde_json::json;
 
 use crate::support::log::Log;
-use crate::support::{Fixture, Server, acl_of};
+use crate::support::{Fixture, Server, acl_of, issue_now};
 
 struct GetOrders;
 
@@ -20,7 +20,7 @@ impl Demand for GetOrders {
 
 fn token_of(fixture: &Fixture, acl: Acl) -> String {
     let grant = Grant::user("ops@example.com").acl(acl);
-    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
 }
 
 async fn orders(caller: Caller<GetOrders>) -> String {

@@ -159,7 +159,7 @@ async fn one_user_reads_and_resets_no_more_secrets_than_the_policy_lets_them() {
         assert_eq!(answer.header("retry-after"), "60");
     }
     let everything = Grant::user("another manager").acl(Acl::everything());
-    let another = fixture.tokens.issue(everything).unwrap();
+    let another = fixture.tokens.issue(everything).await.unwrap();
     let another = Some(another.access_token.expose());
     server.post("/entity/secret/read", another, &secret_request(NAME)).await.expect(200);
     fixture.clock.advance(MINUTE);

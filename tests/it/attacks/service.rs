@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::sessions::SESSIONS;
-use crate::support::{Answer, Fixture, Outbox, PASSWORD, Server, TestClock, acl_of, send};
+use crate::support::{
+    Answer, Fixture, Outbox, PASSWORD, Server, TestClock, acl_of, issue_now, send,
+};
 
 pub const USER_TOKEN: &str = "/user/token/generate";
 pub const ENTITY_TOKEN: &str = "/entity/token/generate";
@@ -205,7 +207,7 @@ impl Cluster {
 pub fn manager_of(node: &Fixture, entity: &str) -> String {
     let permissions = ["ReadEntitySecret", "ResetEntitySecret"];
     let acl = json!([{"scope": {"entityId": [entity]}, "permissions": permissions}]);
-    let issued = node.tokens.issue(Grant::user("manager").acl(acl_of(acl))).unwrap();
+    let issued = issue_now(&node.tokens, Grant::user("manager").acl(acl_of(acl))).unwrap();
     issued.access_token.expose().to_owned()
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::support::log::Log;
-use crate::support::{Fixture, PASSWORD, Server};
+use crate::support::{Fixture, PASSWORD, Server, issue_now};
 
 fn organization(id: &str) -> OrganizationId {
     OrganizationId::new(id).unwrap()
@@ -29,7 +29,7 @@ fn anywhere(permissions: &[&str]) -> Acl {
 /// token's own.
 fn token_of(fixture: &Fixture, organization: impl Into<Organization>) -> String {
     let grant = Grant::user("ops@example.com").acl(Acl::everything()).organization(organization);
-    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
 }
 
 struct GetOrders;
@@ -318,11 +318,11 @@ async fn where_an_organization_is_required_what_says_none_gets_nothing() {
     };
     let unsaid = Entity::machine("aa-1").unwrap();
     assert_eq!(field(tokens.register(unsaid.clone()).await.unwrap_err()), "organization");
-    assert_eq!(field(tokens.issue(Grant::user("jane")).unwrap_err()), "organization");
+    assert_eq!(field(tokens.issue(Grant::user("jane")).await.unwrap_err()), "organization");
     let new = || NewSession::of(countersign::CustomerId::new("cus_1").unwrap());
     assert_eq!(field(tokens.start_session(new()).await.unwrap_err()), "organization");
     for organization in [Organization::All, organization("org_1").into()] {
-        tokens.issue(Grant::user("jane").organization(organization.clone())).unwrap();
+        tokens.issue(Grant::user("jane").organization(organization.clone())).await.unwrap();
         tokens.start_session(new().organization(organization)).await.unwrap();
     }
     tokens.register(unsaid.with_organization(Organization::All)).await.unwrap();

@@ -15,7 +15,7 @@ use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{assert_rejected, issuing, post_to};
 use crate::support::log::Log;
-use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server};
+use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, issue_now};
 
 #[track_caller]
 fn assert_token(fixture: &Fixture, token: &str) {
@@ -180,7 +180,7 @@ fn a_grant_carries_no_more_claims_than_the_policy_allows() {
         Fixture::with(|builder| builder.policy(Policy::default().max_custom_claims_len(20)));
     let issue = |text: &str| {
         let claims = [("locale".to_owned(), json!(text))].into_iter().collect();
-        fixture.tokens.issue(Grant::user("ops@example.com").custom_claims(claims))
+        issue_now(&fixture.tokens, Grant::user("ops@example.com").custom_claims(claims))
     };
     issue("de").unwrap();
     let error = issue("much too long to be one").unwrap_err();

@@ -18,10 +18,10 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Fixture, ISSUER, Server, acl_of};
+use crate::support::{Answer, Fixture, ISSUER, Server, acl_of, issue_now};
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
-    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
 }
 
 fn user_token(fixture: &Fixture) -> String {

@@ -84,7 +84,7 @@ async fn a_token_that_has_expired_is_told_so() {
 async fn a_token_that_was_revoked_is_rejected_from_then_on() {
     let fixture = Fixture::new();
     let server = Server::start(axum_whoami().layer(fixture.tokens.validate_layer())).await;
-    let issued = fixture.tokens.issue(Grant::user("ops@example.com")).unwrap();
+    let issued = fixture.tokens.issue(Grant::user("ops@example.com")).await.unwrap();
     server.get("/", Some(issued.access_token.expose())).await.expect(200);
     fixture.tokens.revoke_token(&issued.token_id).await.unwrap();
     let answer = server.get("/", Some(issued.access_token.expose())).await;

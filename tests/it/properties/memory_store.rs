@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore, StoreError, record};
+use countersign::store::{
+    MemoryStore, Page, SessionFilter, SessionStore, StoreError, Subject, record,
+};
 use countersign::{
-    CustomerId, OrganizationId, Session, SessionId, SessionKey, Subject, SubjectType, Timestamp,
+    CustomerId, OrganizationId, Session, SessionId, SessionKey, SubjectType, Timestamp,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -53,7 +53,7 @@ async fn section_3_without_credentials_the_challenge_has_no_error() {
 #[tokio::test]
 async fn section_3_an_expired_token_is_told_from_others() {
     let (fixture, server) = resource().await;
-    let token = fixture.tokens.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("jane@example.com")).await.unwrap().access_token;
     fixture.clock.advance(Duration::from_secs(30 * 86_400));
     let answer = ask(&server, Some(&format!("Bearer {}", token.expose()))).await;
     assert_eq!(answer.status(), 401);
@@ -67,7 +67,7 @@ async fn section_3_an_expired_token_is_told_from_others() {
 #[tokio::test]
 async fn section_3_1_each_error_has_its_status() {
     let (fixture, server) = resource().await;
-    let token = fixture.tokens.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("jane@example.com")).await.unwrap().access_token;
     for (authorization, status, error) in [
         ("Bearer two words".to_owned(), 400, "invalid_request"),
         ("Bearer mF_9.B5f-4.1JqM".to_owned(), 401, "invalid_token"),

@@ -9,7 +9,7 @@ use crate::support::jose::base64url_decode;
 #[tokio::test]
 async fn section_2_a_token_of_ours_has_what_is_required() {
     let fixture = Fixture::new();
-    let token = fixture.tokens.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let token = fixture.tokens.issue(Grant::user("jane@example.com")).await.unwrap().access_token;
     let segments: Vec<_> = token.expose().split('.').collect();
     let read = |segment| serde_json::from_slice::<Value>(&base64url_decode(segment)).unwrap();
     let (header, claims) = (read(segments[0]), read(segments[1]));

@@ -16,7 +16,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::support::sessions::{SESSIONS, session_path};
-use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of};
+use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, issue_now};
 
 const JSON: &str = "application/json";
 const NAME: &str = "jo@example.com";
@@ -84,7 +84,7 @@ fn passwordless_for(customer: &str) -> Value {
 }
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
-    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
 }
 
 /// A user's token that grants permissions within a scope.

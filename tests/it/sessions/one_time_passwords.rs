@@ -63,7 +63,8 @@ async fn where_nobody_sends_codes_none_can_be_asked_for() {
     let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);
     let tokens = builder.clock(clock).build().unwrap();
     let server = Server::start(tokens.router()).await;
-    let bearer = tokens.issue(Grant::user("ops").acl(Acl::everything())).unwrap().access_token;
+    let bearer =
+        tokens.issue(Grant::user("ops").acl(Acl::everything())).await.unwrap().access_token;
     let login = json!({"username": NAME, "password": PASSWORD});
     for mut body in [login, passwordless_for("cus_1")] {
         body["otpRequired"] = json!(true);

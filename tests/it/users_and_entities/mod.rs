@@ -16,7 +16,7 @@ use std::time::Duration;
 use countersign::{Grant, Policy};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, member_names};
+use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, issue_now, member_names};
 
 const USER_TOKEN: &str = "/user/token/generate";
 const ENTITY_TOKEN: &str = "/entity/token/generate";
@@ -78,7 +78,7 @@ async fn service() -> (Fixture, Server) {
 }
 
 fn token_of(fixture: &Fixture, grant: Grant) -> String {
-    fixture.tokens.issue(grant).unwrap().access_token.expose().to_owned()
+    issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
 }
 
 /// The token of a user who may read and reset every entity's secret.

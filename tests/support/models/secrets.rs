@@ -138,7 +138,8 @@ impl Driven for Machine {
     async fn new(Fixture { tokens, .. }: &Fixture) -> Self {
         tokens.catch_up().await.unwrap();
         tokens.register(Entity::machine(ID).unwrap()).await.unwrap();
-        let manager = tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).unwrap();
+        let manager =
+            tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).await.unwrap();
         let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
         Self { secrets: Vec::new(), manager }
     }

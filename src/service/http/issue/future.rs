@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -24,12 +25,19 @@ pub(super) struct CrossOrigin {
     pub(super) address: Option<IpAddr>,
 }
 
+/// A token that is being issued, in the place of what the handler answered.
+pub(super) struct Issuing {
+    issued: Pin<Box<dyn Future<Output = Result<IssuedToken, Error>> + Send>>,
+    head: Option<http::response::Parts>,
+    location: Option<HeaderValue>,
+}
+
 pin_project! {
     /// The response of an [`IssueService`](super::IssueService).
-    #[derive(Debug)]
     pub struct IssueFuture<F, R = ProblemDetails> {
         #[pin]
         pub(super) inner: F,
+        pub(super) issuing: Option<Issuing>,
         pub(super) tokens: TokenService,
         pub(super) delivery: Delivery,
         pub(super) cross_origin: Option<CrossOrigin>,
@@ -46,28 +54,45 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(context))?;
-        let Some(pending) = response.extensions_mut().remove::<PendingIssue>() else {
-            return Poll::Ready(Ok(response));
-        };
-        if let Some(CrossOrigin { address }) = *this.cross_origin {
-            let attempt = Attempt { address, ..Attempt::new(Operation::ISSUE_TOKEN) };
-            let subjects = this.tokens.validator().subjects();
-            audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
-            let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
-            return Poll::Ready(Ok(rejection.respond_with(this.reject)));
+        let mut this = self.project();
+        if this.issuing.is_none() {
+            let mut response = ready!(this.inner.as_mut().poll(context))?;
+            let Some(pending) = response.extensions_mut().remove::<PendingIssue>() else {
+                return Poll::Ready(Ok(response));
+            };
+            if let Some(CrossOrigin { address }) = *this.cross_origin {
+                let attempt = Attempt { address, ..Attempt::new(Operation::ISSUE_TOKEN) };
+                let subjects = this.tokens.validator().subjects();
+                audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
+                let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
+                return Poll::Ready(Ok(rejection.respond_with(this.reject)));
+            }
+            let (head, _) = response.into_parts();
+            let tokens = this.tokens.clone();
+            let issued = Box::pin(async move { tokens.issue(pending.grant).await });
+            let location = pending.location;
+            *this.issuing = Some(Issuing { issued, head: Some(head), location });
         }
-        let issued = this.tokens.issue(pending.grant);
-        let (head, _) = response.into_parts();
-        let answered =
-            issued.and_then(|token| answer(head, &token, this.delivery, pending.location));
+        // Polled again after it was ready, which no caller may do, it never is.
+        let Some(issuing) = this.issuing.as_mut() else { return Poll::Pending };
+        let issued = ready!(issuing.issued.as_mut().poll(context));
+        let Some(head) = issuing.head.take() else { return Poll::Pending };
+        let location = issuing.location.take();
+        let answered = issued.and_then(|token| answer(head, &token, this.delivery, location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(B::from),
             Err(error) => {
                 Rejection::of_error(&error, this.tokens.issuer()).respond_with(this.reject)
             }
         }))
+    }
+}
+
+impl<F, R> fmt::Debug for IssueFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssueFuture")
+            .field("is_issuing", &self.issuing.is_some())
+            .finish_non_exhaustive()
     }
 }
 

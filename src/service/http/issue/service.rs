@@ -45,6 +45,7 @@ where
         });
         IssueFuture {
             inner: self.inner.call(request),
+            issuing: None,
             tokens: self.tokens.clone(),
             delivery: self.delivery.clone(),
             cross_origin,

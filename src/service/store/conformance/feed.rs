@@ -9,7 +9,7 @@ use crate::token::claims::SubjectType;
 
 fn event() -> FeedEvent {
     let subject = Subject::new(SubjectType::User, unique());
-    let target = RevocationTarget::SubjectBefore { subject, before: now() };
+    let target = RevocationTarget::SubjectBefore { subject, before: now(), blocks: true };
     Revocation { target, until: now() + HOUR }.into()
 }
 

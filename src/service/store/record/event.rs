@@ -29,6 +29,8 @@ enum TargetForm<'a> {
         organization_id: Option<Option<Cow<'a, OrganizationId>>>,
         subject: Cow<'a, str>,
         before: u64,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        blocks: bool,
     },
     EntityChanged {
         subject_type: Cow<'a, str>,
@@ -54,14 +56,20 @@ impl<'a> EventForm<'a> {
             // A token of somebody else's making may have any `jti`.
             TargetForm::Token(id) => RevocationTarget::Token(TokenId::from_signed_claim(&id)),
             TargetForm::Session(id) => RevocationTarget::Session(id.into_owned()),
-            TargetForm::SubjectBefore { subject_type, organization_id, subject, before } => {
+            TargetForm::SubjectBefore {
+                subject_type,
+                organization_id,
+                subject,
+                before,
+                blocks,
+            } => {
                 let subject_type = read_subject_type(&subject_type)?;
                 let before = Timestamp::from_micros(before);
                 match organization_id {
                     Some(organization_id) => {
                         let subject = Subject::new(subject_type, &*subject)
                             .organization(organization_id.map(Cow::into_owned));
-                        RevocationTarget::SubjectBefore { subject, before }
+                        RevocationTarget::SubjectBefore { subject, before, blocks }
                     }
                     None => {
                         let subject = subject.into_owned();
@@ -83,11 +91,12 @@ impl<'a> TargetForm<'a> {
         match target {
             RevocationTarget::Token(id) => Self::Token(id.as_str().into()),
             RevocationTarget::Session(id) => Self::Session(Cow::Borrowed(id)),
-            RevocationTarget::SubjectBefore { subject, before } => Self::SubjectBefore {
+            RevocationTarget::SubjectBefore { subject, before, blocks } => Self::SubjectBefore {
                 subject_type: subject.subject_type().as_str().into(),
                 organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
                 subject: subject.id().into(),
                 before: before.as_micros(),
+                blocks: *blocks,
             },
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 Self::SubjectBefore {
@@ -95,6 +104,7 @@ impl<'a> TargetForm<'a> {
                     organization_id: None,
                     subject: subject.as_str().into(),
                     before: before.as_micros(),
+                    blocks: false,
                 }
             }
         }

@@ -1,0 +1,286 @@
+//! Who was shut out, or may do less than before, and what they still get.
+
+use axum::Router;
+use axum::routing::{get, post};
+use countersign::store::{EntityStore as _, MemoryStore};
+use countersign::{
+    Acl, AclEntry, Bearer, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Grant, Issue, NewSession, Organization, OrganizationId, Password, RequestContext, Secret,
+    SubjectType, TokenFault,
+};
+use serde_json::json;
+
+use crate::support::{Fixture, PASSWORD, Server, acl_of, issue_now};
+
+fn acl(permissions: &[&str]) -> Acl {
+    Acl::new([AclEntry::anywhere(permissions.iter().copied()).unwrap()])
+}
+
+fn customer(id: &str) -> CustomerId {
+    CustomerId::new(id).unwrap()
+}
+
+async fn register_customer(fixture: &Fixture, name: &str, permissions: &[&str]) {
+    let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let entity = Entity::customer(name, hash, customer("cus_1"), false).unwrap();
+    fixture.tokens.register(entity.with_acl(acl(permissions))).await.unwrap();
+}
+
+fn login(name: &str) -> CustomerLogin {
+    CustomerLogin::new(name, Password::new(PASSWORD).unwrap())
+}
+
+fn context() -> RequestContext {
+    RequestContext::without_address()
+}
+
+#[tokio::test]
+async fn a_permission_that_is_taken_away_is_gone_with_the_next_request() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let held = json!([{"scope": {}, "permissions": ["GetOrders", "PostOrder"]}]);
+    fixture.user("jane", held).await;
+    let id = EntityId::user("jane").unwrap();
+    let app = Router::new().route("/", get(async |_: Bearer| "in")).layer(tokens.validate_layer());
+    let server = Server::start(app).await;
+
+    let old = fixture.user_token("jane").await;
+    // More is no reason to log anybody out.
+    let more = acl(&["GetOrders", "PostOrder", "GetInvoices"]);
+    tokens.update_entity(&id, move |jane| jane.with_acl(more.clone())).await.unwrap();
+    server.get("/", Some(&old)).await.expect(200);
+
+    let claims = |tier: &str| json!({"tier": tier}).as_object().unwrap().clone();
+    let organization = OrganizationId::new("org_1").unwrap();
+    let changes: [Box<dyn Fn(Entity) -> Entity + Send + Sync>; 4] = [
+        Box::new(|jane| jane.with_acl(acl(&["GetOrders"]))),
+        Box::new(move |jane| jane.with_organization(organization.clone())),
+        Box::new(move |jane| jane.with_custom_claims(claims("silver"))),
+        Box::new(|jane| jane.with_disabled(true)),
+    ];
+    let gold = json!({"tier": "gold"}).as_object().unwrap().clone();
+    tokens.update_entity(&id, move |jane| jane.with_custom_claims(gold.clone())).await.unwrap();
+    for change in changes {
+        let token = fixture.user_token("jane").await;
+        server.get("/", Some(&token)).await.expect(200);
+        fixture.clock.advance(std::time::Duration::from_secs(1));
+        let written = tokens.update_entity(&id, change).await.unwrap();
+        server.get("/", Some(&token)).await.expect(401);
+        assert_eq!(tokens.find_entity(&id).await.unwrap().unwrap().acl(), written.acl());
+    }
+    assert!(tokens.find_entity(&id).await.unwrap().unwrap().is_disabled());
+}
+
+#[tokio::test]
+async fn what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_before() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    register_customer(&fixture, "jane", &["GetOrders", "PostOrder"]).await;
+    let session = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
+    let id = EntityId::customer("jane").unwrap();
+    tokens.update_entity(&id, |jane| jane.with_acl(acl(&["GetOrders"]))).await.unwrap();
+    let gone = tokens.exchange(&session.token, ExchangeRequest::default()).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    let again = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
+    let jwt = tokens.exchange(&again.token, ExchangeRequest::default()).await.unwrap();
+    assert_eq!(jwt.acl, acl(&["GetOrders"]));
+}
+
+#[tokio::test]
+async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_changed_it() {
+    let store = MemoryStore::new();
+    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let tokens = &fixture.tokens;
+    register_customer(&fixture, "jane", &["GetOrders", "PostOrder"]).await;
+    let id = EntityId::customer("jane").unwrap();
+    let server = Server::start(
+        Router::new()
+            .route("/", get(async |Bearer(caller): Bearer| json!(caller.acl()).to_string()))
+            .layer(tokens.exchange_layer()),
+    )
+    .await;
+    let log_in = async || tokens.log_in_customer(login("jane"), &context()).await.unwrap();
+    let (first, second, third) = (log_in().await, log_in().await, log_in().await);
+    // By a tool of the host's, that knows of no sessions.
+    let write = async |change: &dyn Fn(Entity) -> Entity| {
+        let before = store.get(&id).await.unwrap().unwrap();
+        let version = before.version();
+        store.replace(change(before).next_version(), version).await.unwrap();
+    };
+    write(&|jane| jane.with_acl(acl(&["GetOrders", "GetInvoices"]))).await;
+    let asked = ExchangeRequest::default().acl(acl(&["PostOrder"]));
+    let wider = tokens.exchange(&first.token, asked).await.unwrap_err();
+    assert_eq!(wider.kind(), ErrorKind::AclExceedsGrant);
+    let jwt = tokens.exchange(&first.token, ExchangeRequest::default()).await.unwrap();
+    assert_eq!(jwt.acl, acl(&["GetOrders"]));
+    let held = server.get("/", Some(second.token.expose())).await.expect(200).text();
+    assert_eq!(held, json!([{"scope": {}, "permissions": ["GetOrders"]}]).to_string());
+
+    write(&|jane| jane.with_disabled(true)).await;
+    let gone = tokens.exchange(&second.token, ExchangeRequest::default()).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    server.get("/", Some(third.token.expose())).await.expect(401);
+}
+
+#[tokio::test]
+async fn an_update_keeps_the_id_and_the_credential_and_loses_no_other_update() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    fixture.user("jane", json!([])).await;
+    fixture.user("mallory", json!([])).await;
+    let id = EntityId::user("jane").unwrap();
+    let mallory = tokens.find_entity(&EntityId::user("mallory").unwrap()).await.unwrap().unwrap();
+    let other = tokens.update_entity(&id, move |_| mallory.clone()).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::InvalidRequest);
+    let nobody = EntityId::user("nobody").unwrap();
+    let nobody = tokens.update_entity(&nobody, |it| it).await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::NotFound);
+    let hash = tokens.hash_password(Password::new("another password").unwrap()).await.unwrap();
+    let replaced = Entity::user("jane", hash).unwrap();
+    tokens.update_entity(&id, move |_| replaced.clone()).await.unwrap();
+    // The password is the old one still.
+    fixture.user_token("jane").await;
+
+    let updates = (0..20).map(|number| {
+        tokens.update_entity(&id, move |jane| {
+            let mut claims = jane.custom_claims().clone();
+            claims.insert(number.to_string(), true.into());
+            jane.with_custom_claims(claims)
+        })
+    });
+    for update in futures_util::future::join_all(updates).await {
+        update.unwrap();
+    }
+    let jane = tokens.find_entity(&id).await.unwrap().unwrap();
+    assert_eq!(jane.custom_claims().len(), 20);
+}
+
+#[tokio::test]
+async fn whoever_is_disabled_gets_no_token_by_any_way_of_issuing() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    fixture.user("jane", json!([{"scope": {}, "permissions": ["GetOrders"]}])).await;
+    fixture.machine("aa-1", "a-known-secret").await;
+    let grant = async |name: String| match &*name {
+        "jane" => Issue(Grant::user("jane")),
+        _ => Issue(Grant::new(SubjectType::Machine, "aa-1")),
+    };
+    let app = Router::new().route("/login", post(grant)).layer(tokens.issue_layer());
+    let server = Server::start(app.merge(tokens.router())).await;
+    let log_in = async |name: &str| {
+        let request = http::Request::post("/login").body(name.to_owned()).unwrap();
+        server.send(request).await
+    };
+    let (jane, machine) = (EntityId::user("jane").unwrap(), EntityId::machine("aa-1").unwrap());
+    let issued = tokens.issue_for(&jane).await.unwrap();
+    let issued = tokens.validator().validate(issued.access_token.expose()).unwrap();
+    assert_eq!(issued.acl(), acl(&["GetOrders"]));
+    for id in [&jane, &machine] {
+        log_in(id.name()).await.expect(200);
+        tokens.disable_entity(id).await.unwrap();
+        assert_eq!(tokens.issue_for(id).await.unwrap_err().kind(), ErrorKind::Disabled);
+        let grant = Grant::new(id.subject_type(), id.name());
+        assert_eq!(tokens.issue(grant).await.unwrap_err().kind(), ErrorKind::Disabled);
+        let answer = log_in(id.name()).await.expect(403);
+        assert_eq!(answer.json()["detail"], "The principal is disabled");
+        tokens.enable_entity(id).await.unwrap();
+        log_in(id.name()).await.expect(200);
+    }
+    let nobody = EntityId::user("nobody").unwrap();
+    assert_eq!(tokens.issue_for(&nobody).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
+    let store = MemoryStore::new();
+    let fixture = Fixture::with(|builder| builder.entities(store.clone()).sessions(store.clone()));
+    let tokens = &fixture.tokens;
+    register_customer(&fixture, "jane", &["GetOrders"]).await;
+    fixture.user("ops", json!([])).await;
+    fixture.machine("aa-1", "a-known-secret").await;
+    let server = fixture.serve().await;
+    let bearer = acl_of(json!([{"scope": {}, "permissions": ["*"]}]));
+    let bearer = issue_now(tokens, Grant::user("manager").acl(bearer)).unwrap();
+    let before = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
+
+    let until = tokens.now() + std::time::Duration::from_secs(3_600);
+    let kinds = [
+        (SubjectType::Customer, "cus_1"),
+        (SubjectType::User, "ops"),
+        (SubjectType::Machine, "aa-1"),
+    ];
+    for (kind, id) in kinds {
+        let principal = tokens.principal(kind, id, Organization::All);
+        assert!(tokens.block_subject(&principal, until).await.unwrap().is_known);
+    }
+    let new = || NewSession::of(customer("cus_1"));
+    let passwordless = json!({"mode": "passwordless", "customerId": "cus_1"});
+    let passwordless = async || {
+        let bearer = bearer.access_token.expose();
+        server.post("/authentication-tokens", Some(bearer), &passwordless).await
+    };
+    let secret = Secret::dangerous_from_text("a-known-secret").unwrap();
+    let jane = json!({"username": "jane", "password": PASSWORD});
+    let ops = json!({"username": "ops", "password": PASSWORD});
+    for (kind, id) in kinds {
+        let issued = tokens.issue(Grant::new(kind, id)).await.unwrap_err();
+        assert_eq!(issued.kind(), ErrorKind::Disabled);
+    }
+    assert_eq!(tokens.start_session(new()).await.unwrap_err().kind(), ErrorKind::Disabled);
+    assert!(
+        passwordless().await.expect(403).json()["type"].as_str().unwrap().ends_with("disabled")
+    );
+    // Who tries a password is told nothing of it.
+    server.post("/authentication-tokens", None, &jane).await.expect(401);
+    server.post("/user/token/generate", None, &ops).await.expect(401);
+    let machine = tokens.issue_machine_token("aa-1", &secret, &context()).await.unwrap_err();
+    assert_eq!(machine.kind(), ErrorKind::InvalidCredentials);
+    let exchanged = tokens.exchange(&before.token, ExchangeRequest::default()).await.unwrap_err();
+    assert_eq!(exchanged.kind(), ErrorKind::NotFound);
+    // A namesake elsewhere is somebody else.
+    let elsewhere = OrganizationId::new("org_1").unwrap();
+    tokens.start_session(new().organization(elsewhere)).await.unwrap();
+
+    fixture.clock.advance(std::time::Duration::from_secs(3_601));
+    for (kind, id) in kinds {
+        let issued = tokens.issue(Grant::new(kind, id)).await.unwrap();
+        tokens.validator().validate(issued.access_token.expose()).unwrap();
+    }
+    server.post("/authentication-tokens", None, &jane).await.expect(201);
+    tokens.start_session(new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_out_of_somebody_who_is_not_known_says_so() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    fixture.user("jane", json!([])).await;
+    fixture.session(|new| new).await;
+    let revoke = async |kind, id: &str, organization: Organization| {
+        let principal = tokens.principal(kind, id, organization);
+        tokens.revoke_subject(&principal, tokens.now()).await.unwrap()
+    };
+    let elsewhere = || Organization::One(OrganizationId::new("org_1").unwrap());
+    fixture.clock.advance(std::time::Duration::from_secs(1));
+    // A user's name in the place of a customer's id.
+    let slip = revoke(SubjectType::Customer, "jane", Organization::All).await;
+    assert_eq!((slip.sessions, slip.is_known), (0, false));
+    let other = revoke(SubjectType::User, "jane", elsewhere()).await;
+    assert!(!other.is_known);
+    let jane = revoke(SubjectType::User, "jane", Organization::All).await;
+    assert_eq!((jane.sessions, jane.is_known), (0, true));
+    let customer = revoke(SubjectType::Customer, "cus_1", Organization::All).await;
+    assert_eq!((customer.sessions, customer.is_known), (1, true));
+    // Of another issuer, nothing is revoked here.
+    let stranger = countersign::testing::TestIssuer::new();
+    let token = stranger.token().user("jane").sign();
+    let theirs = stranger.validator().validate(&token).unwrap();
+    let refused = tokens.revoke_subject(theirs.principal(), tokens.now()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    // What a token says of its own is what is revoked.
+    let token = fixture.user_token("jane").await;
+    let validated = tokens.validator().validate(&token).unwrap();
+    fixture.clock.advance(std::time::Duration::from_secs(1));
+    tokens.revoke_subject(validated.principal(), tokens.now()).await.unwrap();
+    assert_eq!(tokens.validator().validate(&token).unwrap_err(), TokenFault::Revoked);
+}
