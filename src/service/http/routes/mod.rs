@@ -52,6 +52,7 @@ impl TokenService {
     /// | `one-time-password-invalid` | 401 | it was the wrong one |
     /// | `acl-exceeds-grant` | 403 | more is asked for than is held |
     /// | `custom-claims-not-allowed` | 403 | claims are asked for that only the host may set, or to another value than the host's |
+    /// | `disabled` | 403 | the customer is blocked |
     /// | `insufficient-permission` | 403 | the bearer token does not grant the operation |
     /// | `not-found` | 404 | no live session answers to the token |
     /// | `method-not-allowed` | 405 | |
