@@ -168,6 +168,9 @@ impl TokenService {
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
+        if let Some(bearer) = &request.bearer {
+            self.check_bearer(bearer)?;
+        }
         let token = token.ok_or_else(no_session)?;
         let mut accepted = None;
         let exchanged = retry_on_conflict!({

@@ -1,5 +1,7 @@
 //! The operations that this crate guards itself, as access-control lists name them.
 
+use crate::error::{Error, ErrorKind};
+use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
@@ -25,6 +27,21 @@ const ALL: [&str; 5] = [
 ];
 
 impl TokenService {
+    /// Checks that the token of `bearer` is still accepted: a host may have kept it since it was.
+    pub(in crate::service) fn check_bearer(&self, bearer: &Validated) -> Result<(), Error> {
+        if !self.is_own(bearer) {
+            // Whose permissions mean nothing here.
+            return Ok(());
+        }
+        self.inner.validator.recheck(bearer).map_err(|fault| {
+            if fault.is_temporary() {
+                return unavailable("it is not known whether the bearer token is still accepted");
+            }
+            let problem = "the bearer token is no longer accepted";
+            Error::new(ErrorKind::InvalidToken, problem).with_source(fault)
+        })
+    }
+
     /// Returns whether `bearer` may do one of these operations at these scope values.
     ///
     /// A customer's token came from a session, which is no ground for any of them, whatever its list

@@ -36,12 +36,13 @@ impl TokenService {
         self.inner.stores.get_entity(id).await
     }
 
-    /// Changes what a registered principal holds: its list, custom claims, organization, or whether it is
-    /// disabled. Its id and its credential stay. Returns it as it was written.
+    /// Changes what a registered principal holds: its list, custom claims, organization, whether it is
+    /// disabled, or whether a customer's sessions need a one-time password. Its id and its credential stay.
+    /// Returns it as it was written.
     ///
     /// Where it holds less than before, what it was issued is revoked, and its sessions end: a user logs in
     /// again for a token with the new list. So a permission that is taken away is gone with the next
-    /// request. `change` may be called more than once, where others change the principal meanwhile.
+    /// request. What is added, as a claim that says that somebody is suspended, revokes nothing. `change` may be called more than once, where others change the principal meanwhile.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -57,7 +58,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidRequest`] where
-    /// `change` returns somebody else, those of [`register`](Self::register) for what it sets, and
+    /// `change` returns somebody else or another credential, those of [`register`](Self::register) for what it sets, and
     /// [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
     pub async fn update_entity(
         &self,
@@ -69,13 +70,13 @@ impl TokenService {
             let stores = &tokens.inner.stores;
             let (before, after) = retry_on_conflict!({
                 let before = stores.get_entity(&owned).await?.ok_or_else(unknown_entity)?;
-                let after = change(before.clone()).with_the_credential_of(&before);
-                if after.id() != before.id() {
-                    let problem = "a principal's id does not change";
+                let after = change(before.clone());
+                if !after.is_the_same_as(&before) {
+                    let problem = "a principal's id and its credential do not change";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));
                 }
                 tokens.check_entity(&after)?;
-                if before.holds_more_than(&after) {
+                if tokens.takes_away(&before, &after) {
                     // Before it is written, too: whoever has to try again finds nothing lost then.
                     tokens.end_tokens_and_sessions(&before).await?;
                 }
@@ -83,7 +84,7 @@ impl TokenService {
                 let written = stores.replace_entity(after.clone(), version).await?;
                 Ok(written.map(|()| (before, after)))
             })?;
-            let ended = if before.holds_more_than(&after) {
+            let ended = if tokens.takes_away(&before, &after) {
                 tokens.end_tokens_and_sessions(&before).await
             } else {
                 Ok(())
@@ -143,6 +144,18 @@ impl TokenService {
             tokens.inner.stores.remove_entity(&owned).await.map(drop)
         });
         self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
+    }
+
+    /// Returns whether a principal holds anything before a change that it does not hold after it.
+    fn takes_away(&self, before: &Entity, after: &Entity) -> bool {
+        let organization = before.organization_id();
+        let held = [after.acl().within(after.organization_id())];
+        let mut claims = before.custom_claims().iter();
+        (after.is_disabled() && !before.is_disabled())
+            || (after.otp_required() && !before.otp_required())
+            || organization != after.organization_id()
+            || self.first_beyond(before.acl(), organization, &held).is_some()
+            || claims.any(|(name, value)| after.custom_claims().get(name) != Some(value))
     }
 
     /// Checks that a principal is one that may be registered.

@@ -152,6 +152,7 @@ impl TokenService {
         context: &RequestContext,
         operation: SecretOperation,
     ) -> Result<Entity, Error> {
+        self.check_bearer(manager)?;
         let id = EntityId::machine(entity_id).map_err(|_| invalid_entity())?;
         let usable = self.find_usable(&id, context).await?;
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;

@@ -14,6 +14,25 @@ use crate::token::claims::{SubjectType, Validated};
 
 /// What a handler demands of its [`Caller`]. A type of the host's own names a demand, and constants
 /// say what it is; see [`Caller`].
+///
+/// A scope is that of the permission. A demand that has one and no permission does not compile, where a
+/// handler takes it:
+///
+/// ```compile_fail
+/// use countersign::{Caller, Demand};
+/// # use axum::{Router, routing::get};
+///
+/// struct InOrganization;
+///
+/// impl Demand for InOrganization {
+///     const SCOPE_FROM_PATH: &'static [&'static str] = &["organizationId"];
+/// }
+///
+/// async fn orders(_: Caller<InOrganization>) -> &'static str {
+///     "orders"
+/// }
+/// let app: Router = Router::new().route("/{organizationId}", get(orders));
+/// ```
 pub trait Demand: Send + Sync + 'static {
     /// The permission that the caller's token has to grant; none, unless told.
     const PERMISSION: Option<&'static str> = None;
@@ -111,6 +130,15 @@ impl<S: Sync, D: Demand> FromRequestParts<S> for Caller<D> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        // Without a permission there is no question to ask within a scope.
+        const {
+            assert!(
+                D::PERMISSION.is_some()
+                    || (D::SCOPE_FROM_PATH.is_empty() && !D::IN_OWN_ORGANIZATION),
+                "a Demand without a PERMISSION has no scope: give it one, or have the layer check the \
+                 organization by `organization_from_path`"
+            );
+        }
         let validated = required(&parts.extensions, "the extractor Caller")?;
         Kinds::of(D::KINDS.iter().copied()).check(&validated)?;
         if let Some(permission) = D::PERMISSION {

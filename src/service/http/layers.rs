@@ -45,7 +45,8 @@ impl TokenService {
 
     /// Returns where a request comes from, as the routes find it: its client's address (see
     /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
-    /// `organization_parameter`. An axum handler that logs somebody in takes it as an argument:
+    /// `organization_parameter`. Where the policy says `organization_required`, a route that has
+    /// parameters, and not that one, finds nothing and logs an error: it may mean a tenant. An axum handler that logs somebody in takes it as an argument:
     ///
     /// ```
     /// use axum::extract::{Json, State};
@@ -88,11 +89,35 @@ impl TokenService {
         };
         match path_parameter(&mut parts.extensions, &self.policy().organization_parameter) {
             Ok(name) => context.organization_named(&name),
-            Err(fault) if fault.is_absent => context,
+            Err(fault) if fault.is_absent => {
+                let is_required = self.policy().organization_required;
+                if !(is_required && has_parameters(&mut parts.extensions)) {
+                    return context;
+                }
+                tracing::error!(
+                    parameter = self.policy().organization_parameter,
+                    "a `RequestContext` was asked for on a route that has other path parameters: \
+                     nothing is found there; name the one that is the organization as the policy's \
+                     `organization_parameter`"
+                );
+                context.organization_named("")
+            }
             // Not to be told which of two is meant, or what it says: nothing is found there.
             Err(_) => context.organization_named(""),
         }
     }
+}
+
+/// Returns whether the path has any parameters.
+#[cfg(feature = "router")]
+fn has_parameters(extensions: &mut http::Extensions) -> bool {
+    crate::guard::path::path_parameters(extensions)
+        .is_ok_and(|all| all.is_some_and(|all| all.iter().next().is_some()))
+}
+
+#[cfg(not(feature = "router"))]
+fn has_parameters(_: &mut http::Extensions) -> bool {
+    false
 }
 
 /// Rejects nothing: an organization that cannot exist is one in which nothing is found.

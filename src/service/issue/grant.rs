@@ -65,12 +65,6 @@ impl Grant {
         self
     }
 
-    /// The session that it belongs to and ends with.
-    pub fn session(mut self, session_id: SessionId) -> Self {
-        self.session_id = Some(session_id);
-        self
-    }
-
     /// How long it lives; by default as the policy says. Whole seconds count.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);

@@ -87,7 +87,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
-    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, the
+    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, or has
+    /// another than the user or machine client that is registered by that name, the
     /// custom claims are longer than its `max_custom_claims_len`, or the lifetime is longer than that of
     /// any token under the policy; [`Disabled`](crate::ErrorKind::Disabled) where a user or machine client of that
     /// name is registered and disabled, or the subject is [blocked](Self::block_subject);
@@ -119,9 +120,17 @@ impl TokenService {
         if grant.subject_type != SubjectType::Customer
             && let Ok(id) = EntityId::new(grant.subject_type, &*grant.subject)
             && let Some(found) = self.inner.stores.get_recent_entity(&id, asked_at).await?
-            && found.entity.is_disabled()
         {
-            return Err(disabled());
+            if found.entity.is_disabled() {
+                return Err(disabled());
+            }
+            // What revokes this principal names it by its organization, and has to reach the token.
+            let asked = grant.organization.as_ref().and_then(Organization::id);
+            if asked != found.entity.organization_id() {
+                let message = "is not that of the principal that is registered by this name";
+                let field = InvalidField::new("organization", message);
+                return Err(Error::from_invalid_fields(vec![field]));
+            }
         }
         self.issue_at(grant, asked_at)
     }

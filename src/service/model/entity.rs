@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::password::PasswordHash;
-use crate::service::model::secret::Secrets;
+use crate::service::model::secret::{Secrets, StoredSecret};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -206,6 +206,15 @@ impl Entity {
         self
     }
 
+    /// Whether sessions of a customer's credential need a one-time password. Others have none.
+    #[must_use]
+    pub fn with_otp_required(mut self, required: bool) -> Self {
+        if let EntityKind::Customer { otp_required, .. } = &mut self.kind {
+            *otp_required = required;
+        }
+        self
+    }
+
     /// When its password was set, for one that is moved over from another system. Left out, it is
     /// when it is registered.
     #[must_use]
@@ -276,24 +285,32 @@ impl Entity {
         }
     }
 
-    /// Keeps the credential of `other`, an earlier state of the same principal.
-    pub(crate) fn with_the_credential_of(self, other: &Self) -> Self {
-        Self {
-            kind: other.kind.clone(),
-            password_set_at: other.password_set_at,
-            version: other.version,
-            ..self
-        }
+    /// Returns whether it is the same principal as `other`, with the same credential.
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        let is_same_kind = match (&self.kind, &other.kind) {
+            (EntityKind::User { password: one }, EntityKind::User { password: other }) => {
+                one.as_phc() == other.as_phc()
+            }
+            (
+                EntityKind::Customer { password: one, customer_id, .. },
+                EntityKind::Customer { password: other, customer_id: other_id, .. },
+            ) => one.as_phc() == other.as_phc() && customer_id == other_id,
+            (EntityKind::Machine { secrets: one }, EntityKind::Machine { secrets: other }) => {
+                let ids = |secrets: &Secrets| {
+                    let id =
+                        |secret: &Option<StoredSecret>| secret.as_ref().map(|it| it.id.clone());
+                    (id(&secrets.current), id(&secrets.previous))
+                };
+                ids(one) == ids(other)
+            }
+            _ => false,
+        };
+        self.id == other.id && is_same_kind && self.password_set_at == other.password_set_at
     }
 
-    /// Returns whether it holds anything that `after`, a later state of it, does not.
-    pub(crate) fn holds_more_than(&self, after: &Self) -> bool {
-        let list = |entity: &Self| entity.acl.within(entity.organization_id());
-        let mut claims = self.custom_claims.iter();
-        (after.disabled && !self.disabled)
-            || self.organization_id() != after.organization_id()
-            || !list(self).narrows(&list(after))
-            || claims.any(|(name, value)| after.custom_claims.get(name) != Some(value))
+    /// Returns whether its sessions need a one-time password.
+    pub(crate) fn otp_required(&self) -> bool {
+        matches!(self.kind, EntityKind::Customer { otp_required: true, .. })
     }
 
     /// Returns whether `other`, a later reading of the same principal, may still log in by the

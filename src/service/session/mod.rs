@@ -16,6 +16,7 @@ use crate::service::store::{Page, SessionFilter, SessionPage};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId};
+use crate::token::organization::Organization;
 
 pub use self::new::{CustomerLogin, NewSession, StartedSession};
 
@@ -99,9 +100,10 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<SessionPage, Error> {
         let listing = async {
+            self.check_bearer(bearer)?;
             let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
             let organization_id =
-                self.organization_for(bearer, context, asked, customer_id.as_ref())?;
+                self.organization_for(bearer, context, asked, customer_id.as_ref(), None)?;
             let filter = SessionFilter { customer_id, organization_id };
             self.inner.stores.list_sessions(&filter, page, self.now()).await
         };
@@ -118,13 +120,17 @@ impl TokenService {
         context: &RequestContext,
         operation: &str,
         customer_id: Option<&CustomerId>,
+        named: Option<&Organization>,
     ) -> Result<Option<OrganizationId>, Error> {
         let (theirs, ours) = (bearer.organization_id(), context.organization.as_ref());
         let is_elsewhere = ours.is_some() && !bearer.may_act_in(ours);
         if is_elsewhere || context.has_invalid_organization() {
             return Err(insufficient());
         }
-        let organization = ours.or(theirs);
+        let organization = ours.or(theirs).or(named.and_then(Organization::id));
+        if named.is_some_and(|named| named.id() != organization) {
+            return Err(insufficient());
+        }
         let mut scope = Vec::new();
         scope.extend(customer_id.map(|id| ("customerId", id.as_str())));
         scope.extend(organization.map(|id| ("organizationId", id.as_str())));

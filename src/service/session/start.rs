@@ -171,6 +171,9 @@ impl TokenService {
     /// may pass on. It lives no longer than the policy's `delegated_session_lifetime`, and ends when
     /// `bearer` is revoked.
     ///
+    /// It belongs to the organization of `context`, or else of `bearer`; for one who is bound to none, to
+    /// the organization that `new` names. What `new` names may not be another.
+    ///
     /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
     /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
     ///
@@ -191,12 +194,19 @@ impl TokenService {
         let attempt = context.attempt(Operation::START_SESSION).by(bearer);
         let starting = async {
             let now = self.now();
+            self.check_bearer(bearer)?;
             let longest = self.longest_delegated_session();
             let mut new = self.check_session_within(new, now, longest)?;
             let asked = permission::POST_AUTHENTICATION_TOKEN;
+            let (customer_id, named) = (&new.customer_id, new.session.organization.clone());
             let organization =
-                self.organization_for(bearer, context, asked, Some(&new.customer_id))?;
-            let organization = organization.as_ref();
+                self.organization_for(bearer, context, asked, Some(customer_id), named.as_ref())?;
+            let organization = organization.map_or(named, |id| Some(Organization::One(id)));
+            if let Some(fault) = self.inner.policy.organization_fault(organization.as_ref()) {
+                return Err(Error::from_invalid_fields(vec![fault]));
+            }
+            let session_organization = organization;
+            let organization = session_organization.as_ref().and_then(Organization::id);
             self.check_customer(bearer, organization, &new.customer_id).await?;
             let acl = &new.session.acl;
             let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
@@ -208,8 +218,7 @@ impl TokenService {
                     format!("acl.{entry} exceeds what the bearer may give"),
                 ));
             }
-            new.session.organization =
-                Some(organization.cloned().map_or(Organization::All, Organization::One));
+            new.session.organization = session_organization;
             // What the host has not set itself is the bearer's wish.
             new.session.custom_claims =
                 self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::service::model::entity::Entity;
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
 use crate::service::stores::CompareAndSet;
@@ -12,12 +15,15 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where the credential is disabled or gone: what shuts it
-    /// out ends its sessions, and this one was being written at that moment.
+    /// [`NotFound`](crate::ErrorKind::NotFound) where the credential is disabled, gone, or of another
+    /// organization: what changes it so ends its sessions, and this one was being written at that moment.
     pub(in crate::service) async fn present_list(&self, session: &Session) -> Result<Acl, Error> {
         let Some(credential) = &session.credential else { return Ok(session.acl.clone()) };
         let found = self.inner.stores.get_recent_entity(credential, self.now()).await?;
-        let entity = found.map(|found| found.entity).filter(|entity| !entity.is_disabled());
+        let is_usable = |entity: &Arc<Entity>| {
+            !entity.is_disabled() && entity.organization_id() == session.organization_id()
+        };
+        let entity = found.map(|found| found.entity).filter(is_usable);
         let held = entity.ok_or_else(no_session)?;
         let is_whole = session.acl.narrows(held.acl());
         Ok(if is_whole { session.acl.clone() } else { session.acl.intersect(held.acl()) })

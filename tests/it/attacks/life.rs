@@ -8,9 +8,9 @@ use axum::routing::get;
 use countersign::store::{Cursor, FeedEvent, MemoryStore, SessionStore as _};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error, ErrorKind,
-    ExchangeRequest, Grant, NewSession, Organization, OrganizationId, Password, Policy,
-    RequestContext, SubjectType, TokenFault, Validated,
+    Algorithm, AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error,
+    ErrorKind, ExchangeRequest, Grant, KeyRing, NewSession, Organization, OrganizationId, Password,
+    Policy, RequestContext, SubjectType, TokenFault, Validated,
 };
 use http::Request;
 use serde_json::json;
@@ -560,8 +560,10 @@ async fn what_a_bearer_has_started_ends_with_the_bearer() {
 async fn a_session_that_is_written_after_its_starter_was_revoked_is_not_live() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
-    let fixture = Fixture::with(|builder| builder.sessions(sessions));
-    let node = Fixture::with(|builder| builder.sessions(store.clone()));
+    let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
+    let fixture = Fixture::with(|builder| builder.sessions(sessions).keys(keys.clone()));
+    let node = Fixture::with(|builder| builder.sessions(store.clone()).keys(keys.clone()));
+    node.tokens.catch_up().await.unwrap();
     fixture.user("ops", json!([{"scope": {}, "permissions": ["*"]}])).await;
     let bearer = validated(&fixture, &fixture.user_token("ops").await);
     // A node whose clock is ahead.

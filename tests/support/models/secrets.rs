@@ -127,7 +127,6 @@ impl Model for Secrets {
 /// A machine, and the user who manages its secret.
 pub struct Machine {
     secrets: Vec<Secret>,
-    manager: Arc<Validated>,
 }
 
 const ID: &str = "aa-1";
@@ -138,15 +137,17 @@ impl Driven for Machine {
     async fn new(Fixture { tokens, .. }: &Fixture) -> Self {
         tokens.catch_up().await.unwrap();
         tokens.register(Entity::machine(ID).unwrap()).await.unwrap();
-        let manager =
-            tokens.issue(Grant::user("ops@example.com").acl(Acl::everything())).await.unwrap();
-        let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
-        Self { secrets: Vec::new(), manager }
+        Self { secrets: Vec::new() }
     }
 
     async fn step(&mut self, fixture: &Fixture, transition: Transition) -> Outcome {
-        let Self { secrets, manager } = self;
+        let secrets = &mut self.secrets;
         let tokens = &fixture.tokens;
+        // Time passes: a manager's token of the beginning may have expired.
+        let manager = Grant::user("ops@example.com").acl(Acl::everything());
+        let manager = tokens.issue(manager).await.map_err(|error| error.kind())?;
+        let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
+        let manager = &manager;
         let (context, kind) = (RequestContext::without_address(), |error: Error| error.kind());
         let id = Entity::machine(ID).unwrap().id().clone();
         let answered = match transition {
