@@ -14,7 +14,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
+    /// [`ErrorKind::Conflict`] where its id is registered already, or, under the policy's
+    /// `distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
+    /// tell which of the two. [`ErrorKind::InvalidRequest`]
     /// where a machine client takes the first-party client id, the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
     /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
@@ -37,7 +39,20 @@ impl TokenService {
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
         }
-        self.inner.stores.insert_entity(entity).await
+        entity.distinct_name = policy.distinct_names.then(|| entity.id.distinct_name());
+        let id = entity.id.clone();
+        match self.inner.stores.insert_entity(entity).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let is_same = self.inner.stores.get_entity(&id).await?.is_some();
+                let message = if is_same {
+                    "the id is registered already"
+                } else {
+                    "a name that looks like it is registered already"
+                };
+                Err(Error::new(ErrorKind::Conflict, message))
+            }
+            registered => registered,
+        }
     }
 
     /// The registered principal of that id.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::name::folded_digest;
 use crate::service::model::password::PasswordHash;
 use crate::service::model::secret::Secrets;
 use crate::token::acl::Acl;
@@ -82,6 +83,11 @@ impl EntityId {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// One text for all names that look alike.
+    pub(crate) fn distinct_name(&self) -> String {
+        folded_digest(&self.name)
+    }
 }
 
 /// `entity:aa-1`: unique across the sorts, fit for a store's key.
@@ -95,6 +101,7 @@ impl fmt::Display for EntityId {
 #[derive(Clone, Debug)]
 pub struct Entity {
     pub(crate) id: EntityId,
+    pub(crate) distinct_name: Option<String>,
     pub(crate) kind: EntityKind,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
@@ -167,6 +174,7 @@ impl Entity {
     fn new(id: EntityId, kind: EntityKind) -> Self {
         Self {
             id,
+            distinct_name: None,
             kind,
             acl: Acl::default(),
             custom_claims: Map::new(),
@@ -218,6 +226,15 @@ impl Entity {
     #[must_use]
     pub fn id(&self) -> &EntityId {
         &self.id
+    }
+
+    /// Returns what no other entity of its sort in a store may have: one text for all names that look
+    /// alike, of 43 ASCII characters. It is set when the entity is registered under the policy's
+    /// [`distinct_names`](crate::Policy::distinct_names), and stays the same. An entity that has none is
+    /// held to its id alone.
+    #[must_use]
+    pub fn distinct_name(&self) -> Option<&str> {
+        self.distinct_name.as_deref()
     }
 
     /// Its sort and credential.

@@ -74,6 +74,15 @@ setters! {
     /// secrets nor starts sessions, and nobody gives an operation away whose name is not in their own
     /// list. Layers of the host's that ask for one of these names are not affected.
     own_operations_by_name: bool;
+    /// Whether nobody is registered by a name that looks like one that is registered, among principals of
+    /// one sort: the same but for case, blanks, characters that are not displayed, or letters that look
+    /// alike (UTS 39 §4). On: whoever is `Jane`, or `jane` with a Cyrillic letter, is taken for `jane` by
+    /// people, and `Jane` by databases of the host's that compare without case. Some names that can be
+    /// told apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
+    ///
+    /// Whoever is registered stays so, and logs in by the name exactly as written. Those who were
+    /// registered while it was off are compared with nobody.
+    distinct_names: bool;
     /// How many days a secret lives that asks for nothing: 180, as documented.
     secret_lifetime_days: u64;
     /// The most days that a secret may live: 180, as documented. More is cut to it.

@@ -99,6 +99,7 @@
 //! | who somebody is | test |
 //! |---|---|
 //! | a partner's subject named like a user of ours, a machine like a customer, two organizations' customers of one id | `attacks::principals::whoever_shares_a_name_is_somebody_else` |
+//! | a name that looks like another's, or is the same to a database that compares without case | `attacks::names::who_registers_a_look_alike_of_a_name_is_rejected`; raced on every engine by `store::conformance` |
 //! | a partner's token where the host did not ask for it | `remote_issuers::a_subject_elsewhere_is_nobody_here` |
 //! | a customer's permission on a staff route, a machine's token for a customer's | `attacks::principals::a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name` |
 //!
@@ -137,6 +138,7 @@ mod guessing;
 mod input;
 mod layers;
 mod life;
+mod names;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;
