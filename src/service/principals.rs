@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
 use crate::service::token_service::TokenService;
@@ -17,7 +17,8 @@ impl TokenService {
     /// [`ErrorKind::Conflict`] where its id is registered already, or, under the policy's
     /// `distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
     /// tell which of the two. [`ErrorKind::InvalidRequest`]
-    /// where a machine client takes the first-party client id, the list uses wildcards that the
+    /// where a machine client takes the first-party client id, a user's name has the form of a
+    /// [`subject_id`](Entity::subject_id), the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
     /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
@@ -26,6 +27,9 @@ impl TokenService {
         let id = entity.id();
         if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
             return Err(invalid("no machine client may take the first-party client id"));
+        }
+        if id.subject_type() == SubjectType::User && is_subject_id(id.name()) {
+            return Err(invalid("no user's name may be of the form of a user's opaque id"));
         }
         if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
             return Err(Error::from_invalid_fields(vec![fault]));
@@ -40,7 +44,7 @@ impl TokenService {
             entity.password_set_at = Some(self.now());
         }
         entity.distinct_name = policy.distinct_names.then(|| entity.id.distinct_name());
-        let id = entity.id.clone();
+        let (id, entity) = (entity.id.clone(), entity.with_new_subject_id()?);
         match self.inner.stores.insert_entity(entity).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 let is_same = self.inner.stores.get_entity(&id).await?.is_some();

@@ -53,6 +53,9 @@ impl TokenService {
     /// and ends sessions that were started before it: a customer's own, or those that a user or machine
     /// client has started, with what was issued from them. Returns how many live sessions that were.
     ///
+    /// A user that is registered is given by name: tokens are revoked that name it so, and those that name
+    /// it by its [`subject_id`](Entity::subject_id). By that id, the latter alone are.
+    ///
     /// It is finished although the caller hangs up.
     ///
     /// ```
@@ -79,7 +82,12 @@ impl TokenService {
             ..Attempt::new(Operation::REVOKE_SUBJECT).of(subject.subject_type(), subject.id())
         };
         let (tokens, owned) = (self.clone(), subject.clone());
-        let ending = run_to_completion(async move { tokens.end_all(&owned, cutoff).await });
+        let ending = run_to_completion(async move {
+            let ended = tokens.end_all(&owned, cutoff).await;
+            let others = tokens.other_subjects_of(&owned).await?;
+            let of_others = tokens.end_each(others, cutoff).await?;
+            ended.map(|ended| ended + of_others)
+        });
         self.audited(attempt, ending).await
     }
 
@@ -90,7 +98,37 @@ impl TokenService {
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
         let cutoff =
             Cutoff { tokens_issued_before: self.now(), sessions_started_before: Timestamp::MAX };
-        self.end_all(&Subject::of_entity(entity), cutoff).await.map(drop)
+        self.end_each(Subject::each_of(entity), cutoff).await.map(drop)
+    }
+
+    /// Ends what each of some subjects has, and of each what can be ended.
+    async fn end_each(&self, subjects: Vec<Subject>, cutoff: Cutoff) -> Result<usize, Error> {
+        let (mut ended, mut failed) = (0, Ok(()));
+        for subject in subjects {
+            match self.end_all(&subject, cutoff).await {
+                Ok(of_subject) => ended += of_subject,
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed.map(|()| ended)
+    }
+
+    /// Returns what else a subject's tokens may name it by: a registered user is known by its name and by
+    /// an opaque id.
+    async fn other_subjects_of(&self, subject: &Subject) -> Result<Vec<Subject>, Error> {
+        let entity = match EntityId::user(subject.id()) {
+            Ok(id) if subject.subject_type() == SubjectType::User => {
+                self.inner.stores.get_entity(&id).await?
+            }
+            _ => None,
+        };
+        let mut subjects = entity.map(|entity| Subject::each_of(&entity)).unwrap_or_default();
+        // A namesake in another organization is somebody else.
+        if !subjects.contains(subject) {
+            return Ok(Vec::new());
+        }
+        subjects.retain(|other| other != subject);
+        Ok(subjects)
     }
 
     async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {

@@ -63,9 +63,13 @@ impl Subject {
         serde_json::json!([self.subject_type.as_str(), organization, &*self.id]).to_string()
     }
 
-    pub(crate) fn of_entity(entity: &Entity) -> Self {
-        Self::new(entity.id().subject_type(), entity.subject())
-            .organization(entity.organization_id().cloned())
+    /// Returns each subject that the tokens of a registered principal may be of.
+    pub(crate) fn each_of(entity: &Entity) -> Vec<Self> {
+        let subject = |id: &str| {
+            let organization = entity.organization_id().cloned();
+            Self::new(entity.id().subject_type(), id).organization(organization)
+        };
+        entity.subjects().map(subject).collect()
     }
 
     pub(crate) fn borrowed(&self) -> SubjectRef<'_> {
