@@ -15,14 +15,16 @@
 //! - **`replace` compares the version, and never inserts.** In SQL: `UPDATE … WHERE key = $1 AND
 //!   version = $2`, and no row is `Conflict`. An upsert brings back what somebody else has removed.
 //!   The version to keep is that of the record; a store counts nothing itself.
+//! - **A distinct name is of one entity.** In SQL: a column that may be null, a unique index over sort and
+//!   name, and the same `ON CONFLICT DO NOTHING`. To look first and then insert lets two in.
 //! - **The feed's order is that in which entries can be seen.** A number out of a sequence is given
 //!   before the commit: who has read up to 8 while 7 was under way never reads 7. Take a lock for
 //!   publishing, or order by what the engine gives at the commit.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,7 +39,7 @@ use countersign::store::{
 };
 use countersign::{
     Algorithm, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session, SessionId,
-    SessionKey, Timestamp, TokenService,
+    SessionKey, SubjectType, Timestamp, TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;
@@ -54,6 +56,8 @@ struct TableStore {
 #[derive(Default)]
 struct Tables {
     entities: BTreeMap<EntityId, Row>,
+    /// `UNIQUE (subject_type, distinct_name)`
+    distinct_names: BTreeSet<(SubjectType, String)>,
     sessions: BTreeMap<SessionKey, Row>,
     /// One row at most.
     keys: BTreeMap<(), Row>,
@@ -131,6 +135,12 @@ fn is_of(session: &Session, subject: &Subject) -> bool {
     session.subject() == *subject || session.started_by() == Some(subject)
 }
 
+/// In SQL: a column, null where there is none.
+fn distinct_name(entity: &Entity) -> Option<(SubjectType, String)> {
+    let name = entity.distinct_name()?;
+    Some((entity.id().subject_type(), name.to_owned()))
+}
+
 impl TableStore {
     fn tables(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
         self.tables.lock().map_err(|_| StoreError::unavailable("a writer has panicked"))
@@ -140,7 +150,14 @@ impl TableStore {
 #[async_trait]
 impl EntityStore for TableStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        insert(&mut self.tables()?.entities, entity.id().clone(), Row::of_entity(&entity)?)
+        let mut tables = self.tables()?;
+        let name = distinct_name(&entity);
+        if name.as_ref().is_some_and(|name| tables.distinct_names.contains(name)) {
+            return Err(StoreError::Conflict);
+        }
+        insert(&mut tables.entities, entity.id().clone(), Row::of_entity(&entity)?)?;
+        tables.distinct_names.extend(name);
+        Ok(())
     }
 
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
@@ -154,7 +171,12 @@ impl EntityStore for TableStore {
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        Ok(self.tables()?.entities.remove(id).is_some())
+        let mut tables = self.tables()?;
+        let Some(row) = tables.entities.remove(id) else { return Ok(false) };
+        if let Some(name) = distinct_name(&record::read_entity(&row.text)?) {
+            tables.distinct_names.remove(&name);
+        }
+        Ok(true)
     }
 
     fn is_durable(&self) -> bool {

@@ -430,7 +430,11 @@ impl KnownSession {
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
         }
-        unless_there(tokens.start_session(new).await.map(drop)).map(drop)
+        match tokens.start_session(new).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            // Or it is there already.
+            _ => Ok(()),
+        }
     }
 }
 
@@ -476,11 +480,16 @@ async fn hash(password: String) -> Result<PasswordHash, Problem> {
 /// Returns whether it is new. What is stored stays as it is, and where the seed differs from it, that is
 /// logged. Whoever the seed disables and the store does not is a mistake that nobody should find out later.
 async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
-    if unless_there(tokens.register(entity.clone()).await)? {
-        return Ok(true);
+    let registered = tokens.register(entity.clone()).await;
+    let Err(conflict) = registered else { return Ok(true) };
+    if conflict.kind() != ErrorKind::Conflict {
+        return Err(conflict);
     }
     let id = entity.id();
-    let Some(stored) = tokens.find_entity(id).await? else { return Ok(false) };
+    let Some(stored) = tokens.find_entity(id).await? else {
+        let problem = format!("{id} cannot be registered: {conflict}");
+        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+    };
     if entity.is_disabled() && !stored.is_disabled() {
         let problem = format!("COUNTERSIGN_SEED: {id} is disabled there, and not in the store");
         return Err(countersign::Error::new(ErrorKind::Configuration, problem));
@@ -508,12 +517,4 @@ async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, counter
         );
     }
     Ok(false)
-}
-
-fn unless_there(done: Result<(), countersign::Error>) -> Result<bool, countersign::Error> {
-    match done {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
-        Err(error) => Err(error),
-    }
 }

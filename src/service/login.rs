@@ -120,8 +120,9 @@ impl TokenService {
         let judged = self.verify_secret_against(recent.clone(), secret, context);
         if judged.is_good() {
             let ended = |copy: &RecentEntity| {
-                let subject = Subject::of_entity(&copy.entity);
-                self.inner.revocations.ended(subject.borrowed(), copy.read_at)
+                let revocations = &self.inner.revocations;
+                let ended = |subject: &Subject| revocations.ended(subject.borrowed(), copy.read_at);
+                Subject::each_of(&copy.entity).iter().any(ended)
             };
             // A token that came of it would have been revoked before it was issued.
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {

@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::subject::SubjectRef;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
@@ -15,8 +15,11 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Conflict`] where its id is registered already, [`ErrorKind::InvalidRequest`]
-    /// where a machine client takes the first-party client id, the list uses wildcards that the
+    /// [`ErrorKind::Conflict`] where its id is registered already, or, under the policy's
+    /// `distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
+    /// tell which of the two. [`ErrorKind::InvalidRequest`]
+    /// where a machine client takes the first-party client id, a user's name has the form of a
+    /// [`subject_id`](Entity::subject_id), the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
     /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
@@ -24,7 +27,20 @@ impl TokenService {
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
         }
-        self.inner.stores.insert_entity(entity).await
+        entity.distinct_name = self.inner.policy.distinct_names.then(|| entity.id.distinct_name());
+        let (id, entity) = (entity.id.clone(), entity.with_new_subject_id()?);
+        match self.inner.stores.insert_entity(entity).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let is_same = self.inner.stores.get_entity(&id).await?.is_some();
+                let message = if is_same {
+                    "the id is registered already"
+                } else {
+                    "a name that looks like it is registered already"
+                };
+                Err(Error::new(ErrorKind::Conflict, message))
+            }
+            registered => registered,
+        }
     }
 
     /// The registered principal of that id.
@@ -166,6 +182,9 @@ impl TokenService {
         if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
             return Err(invalid("no machine client may take the first-party client id"));
         }
+        if id.subject_type() == SubjectType::User && is_subject_id(id.name()) {
+            return Err(invalid("no user's name may be of the form of a user's opaque id"));
+        }
         if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
@@ -225,7 +244,7 @@ impl TokenService {
             Err("disabled")
         } else if !context.may_see(entity.organization_id()) {
             Err("other_organization")
-        } else if self.is_blocked(SubjectRef::of_entity(entity)) {
+        } else if SubjectRef::each_of(entity).any(|subject| self.is_blocked(subject)) {
             Err("blocked")
         } else {
             Ok(())

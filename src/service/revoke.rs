@@ -28,8 +28,8 @@ const SESSIONS_AT_ONCE: usize = 100;
 pub struct RevokedSubject {
     /// How many live sessions it has ended.
     pub sessions: usize,
-    /// Whether the service knows the principal: a user or machine client that is registered, or whoever
-    /// has started a session or had one.
+    /// Whether the service knows the principal: a user or machine client that is registered by that name,
+    /// or whoever has started a session or had one. A user's opaque id is no name.
     pub is_known: bool,
 }
 
@@ -80,6 +80,9 @@ impl TokenService {
     /// and ends sessions that were started before it: a customer's own, or those that a user or machine
     /// client has started, with what was issued from them.
     ///
+    /// A user that is registered is given by name: tokens are revoked that name it so, and those that name
+    /// it by its [`subject_id`](Entity::subject_id). By that id, the latter alone are.
+    ///
     /// It is finished although the caller hangs up. Also a principal that the service does not know is
     /// revoked, whose tokens a host may have had issued; the result says so, since a user's name in the
     /// place of a customer's id logs nobody out.
@@ -127,7 +130,12 @@ impl TokenService {
                 return Err(Error::new(ErrorKind::NotFound, problem));
             }
             let (tokens, owned) = (self.clone(), subject.clone());
-            let ending = async move { tokens.end_all(&owned, cutoff).await };
+            let ending = async move {
+                let ended = tokens.end_all(&owned, cutoff).await;
+                let others = tokens.other_subjects_of(&owned).await?;
+                let of_others = tokens.end_each(others, cutoff).await?;
+                ended.map(|ended| ended + of_others)
+            };
             let sessions = run_to_completion(ending).await?;
             let is_known = sessions > 0 || self.is_registered(&subject).await?;
             Ok(RevokedSubject { sessions, is_known })
@@ -177,7 +185,7 @@ impl TokenService {
         }
         let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(false) };
         let entity = self.inner.stores.get_entity(&id).await?;
-        Ok(entity.is_some_and(|entity| Subject::of_entity(&entity) == *subject))
+        Ok(entity.is_some_and(|entity| Subject::each_of(&entity).contains(subject)))
     }
 
     /// Ends everything that a principal's credential has yielded so far.
@@ -190,7 +198,37 @@ impl TokenService {
             sessions_started_before: Timestamp::MAX,
             blocks: false,
         };
-        self.end_all(&Subject::of_entity(entity), cutoff).await.map(drop)
+        self.end_each(Subject::each_of(entity), cutoff).await.map(drop)
+    }
+
+    /// Ends what each of some subjects has, and of each what can be ended.
+    async fn end_each(&self, subjects: Vec<Subject>, cutoff: Cutoff) -> Result<usize, Error> {
+        let (mut ended, mut failed) = (0, Ok(()));
+        for subject in subjects {
+            match self.end_all(&subject, cutoff).await {
+                Ok(of_subject) => ended += of_subject,
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed.map(|()| ended)
+    }
+
+    /// Returns what else a subject's tokens may name it by: a registered user is known by its name and by
+    /// an opaque id.
+    async fn other_subjects_of(&self, subject: &Subject) -> Result<Vec<Subject>, Error> {
+        let entity = match EntityId::user(subject.id()) {
+            Ok(id) if subject.subject_type() == SubjectType::User => {
+                self.inner.stores.get_entity(&id).await?
+            }
+            _ => None,
+        };
+        let mut subjects = entity.map(|entity| Subject::each_of(&entity)).unwrap_or_default();
+        // A namesake in another organization is somebody else.
+        if !subjects.contains(subject) {
+            return Ok(Vec::new());
+        }
+        subjects.retain(|other| other != subject);
+        Ok(subjects)
     }
 
     async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {

@@ -62,7 +62,8 @@ impl Principal {
     }
 
     /// Returns the user's name, the machine client's id or the customer's id: to show, and to look up
-    /// what belongs to this kind, organization and issuer. It is no key by itself.
+    /// what belongs to this kind, organization and issuer. It is no key by itself. A service may name its
+    /// users by opaque ids in place of names, so that nobody gets what a removed namesake had.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

@@ -1,7 +1,7 @@
 //! A line to a server that is as slow as a test says, cuts an answer off, or leads elsewhere.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use tokio::time::{Instant, sleep_until};
 /// Longer than any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);
 
+/// No answer is lost.
+const ALL: usize = usize::MAX;
+
 /// Passes on what comes between clients and a server. It ends with the test.
 pub struct Proxy {
     pub address: SocketAddr,
@@ -27,7 +30,8 @@ struct Settings {
     server: Mutex<SocketAddr>,
     /// How long everything takes on the connections that are made from here on.
     delay: Mutex<watch::Sender<Duration>>,
-    loses_an_answer: AtomicBool,
+    /// How many answers come through before one is lost.
+    answers_left: AtomicUsize,
 }
 
 impl Proxy {
@@ -37,7 +41,7 @@ impl Proxy {
         let settings = Arc::new(Settings {
             server: Mutex::new(server),
             delay: Mutex::new(watch::Sender::new(Duration::ZERO)),
-            loses_an_answer: AtomicBool::new(false),
+            answers_left: AtomicUsize::new(ALL),
         });
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, Arc::clone(&settings)));
@@ -69,12 +73,17 @@ impl Proxy {
 
     /// The next command is passed on, and in place of its answer the connection is cut.
     pub fn lose_next_answer(&self) {
-        self.settings.loses_an_answer.store(true, Ordering::SeqCst);
+        self.lose_answer_after(0);
+    }
+
+    /// The same, of the command after so many others.
+    pub fn lose_answer_after(&self, answers: usize) {
+        self.settings.answers_left.store(answers, Ordering::SeqCst);
     }
 
     /// Whether that has happened.
     pub fn has_lost_an_answer(&self) -> bool {
-        !self.settings.loses_an_answer.load(Ordering::SeqCst)
+        self.settings.answers_left.load(Ordering::SeqCst) == ALL
     }
 }
 
@@ -97,7 +106,10 @@ async fn connect(
     settings: Arc<Settings>,
 ) {
     let ((from_near, to_near), (from_far, to_far)) = (near.split(), far.split());
-    let is_lost = || settings.loses_an_answer.swap(false, Ordering::SeqCst);
+    let next =
+        |left: usize| if left == ALL { None } else { Some(left.checked_sub(1).unwrap_or(ALL)) };
+    let left = &settings.answers_left;
+    let is_lost = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(0);
     tokio::select! {
         () = pass_on(from_near, to_far, delays.clone(), || false) => {}
         () = pass_on(from_far, to_near, delays, is_lost) => {}

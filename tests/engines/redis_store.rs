@@ -137,20 +137,21 @@ async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
     let server = EngineServer::redis();
     let insert = async |writer: &str, version: &str| -> i64 {
         server
-            .redis_command(&["EVAL", INSERT, "1", "k", writer, version, "record", "", "0", ""])
+            .redis_command(&["EVAL", INSERT, "1", "k", writer, version, "record", "id", "0", ""])
             .await
     };
     let replace = async |writer: &str, version: &str, expected: &str| -> (i64, String) {
         let line = ["EVAL", REPLACE, "1", "k", writer, version, "new", "", "0", "", expected];
         server.redis_command(&line).await
     };
-    let take = async |taker: &str, version: &str| -> (i64, Option<String>) {
+    let take = async |taker: &str, version: &str| -> (i64, String, String) {
         server.redis_command(&["EVAL", TAKE, "1", "k", taker, version, "", "10000"]).await
     };
+    let taken = |record: &str| (1, record.to_owned(), "id".to_owned());
     let is_there = async || -> bool { server.redis_command(&["HEXISTS", "k", "version"]).await };
 
     assert_eq!(insert("a", "1").await, 1);
-    assert_eq!(take("b", "1").await, (1, Some("record".to_owned())));
+    assert_eq!(take("b", "1").await, taken("record"));
     assert_eq!(insert("a", "1").await, 1, "it was written");
     assert!(!is_there().await, "and what was taken stays gone");
 
@@ -163,9 +164,119 @@ async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
     assert_eq!(replace("e", "3", "2").await.0, 1);
     assert_eq!(replace("d", "2", "1").await.0, 0);
     assert_eq!(take("f", "2").await.0, -1);
-    assert_eq!(take("f", "3").await, (1, Some("new".to_owned())));
-    assert_eq!(take("f", "3").await, (1, Some("new".to_owned())));
+    assert_eq!(take("f", "3").await, taken("new"));
+    assert_eq!(take("f", "3").await, taken("new"));
     assert_eq!(take("g", "3").await.0, 0);
+}
+
+const CLAIM: &str = include_str!("../../src/service/store/redis/scripts/claim_name.lua");
+const CONFIRM: &str = include_str!("../../src/service/store/redis/scripts/confirm_name.lua");
+const RELEASE: &str = include_str!("../../src/service/store/redis/scripts/release_name.lua");
+
+/// Two holders, `A` and `B`, want one name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_of_whoever_confirms_it_and_nobody_takes_over_what_was_confirmed_meanwhile() {
+    let server = EngineServer::redis();
+    let claim = async |claim: &str, holder: &str, former: [&str; 2]| -> [String; 3] {
+        let line = ["EVAL", CLAIM, "1", "k", claim, holder, former[0], former[1]];
+        let (holder, claim, state) = server.redis_command(&line).await;
+        [holder, claim, state]
+    };
+    let confirm = async |claim: &str, holder: &str| -> bool {
+        server.redis_command(&["EVAL", CONFIRM, "1", "k", claim, holder]).await
+    };
+    let release = async |claim: &str| -> bool {
+        let _: i64 = server.redis_command(&["EVAL", RELEASE, "1", "k", claim]).await;
+        server.redis_command::<bool>(&["EXISTS", "k"]).await
+    };
+    let (nobodys, claimed) = (["", ""], ["", "", ""]);
+
+    assert_eq!(claim("a1", "A", nobodys).await, claimed);
+    assert_eq!(claim("a1", "A", nobodys).await, claimed, "told twice");
+    assert_eq!(claim("b1", "B", nobodys).await, ["A", "a1", "claimed"]);
+    assert!(confirm("a1", "A").await);
+    assert_eq!(claim("a1", "A", nobodys).await, claimed, "and told again");
+    // `B` has looked for a record of `A`'s before there was one.
+    assert_eq!(claim("b1", "B", ["a1", "claimed"]).await, ["A", "a1", "registered"]);
+
+    // `A` was removed, and has not freed it.
+    assert_eq!(claim("b1", "B", ["a1", "registered"]).await, claimed);
+    assert!(!confirm("a1", "A").await, "who was slow finds it taken over");
+    assert!(release("a1").await, "and frees nothing");
+    // Another call for `B`: whichever has written its record has the name.
+    assert_eq!(claim("b2", "B", ["b1", "claimed"]).await, claimed);
+    assert!(confirm("b1", "B").await);
+    assert!(release("b2").await);
+    assert!(!release("b1").await);
+    assert!(confirm("b1", "B").await, "where it is free");
+}
+
+/// Which of a store's keys is a name's.
+async fn name_key(server: &EngineServer) -> String {
+    let mut keys: Vec<String> = server.redis_command(&["KEYS", "countersign:name:*"]).await;
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_a_dead_call_or_removal_has_left_claimed_is_taken_over() {
+    let server = EngineServer::redis();
+    let store = server.redis_node();
+    let tokens = fixture_over(store.clone()).tokens;
+    let register = async |name: &str| tokens.register(Entity::machine(name).unwrap()).await;
+    register("aa-1").await.unwrap();
+    let key = name_key(&server).await;
+    let record = "countersign:entity:entity:aa-1";
+    for state in ["registered", "claimed"] {
+        // As it is after either has died: the name is held, and there is no record.
+        let _: i64 = server.redis_command(&["DEL", record]).await;
+        let _: i64 = server.redis_command(&["HSET", &key, "state", state]).await;
+        register("AA-1").await.unwrap();
+        assert_eq!(register("aa-1").await.unwrap_err().kind(), ErrorKind::Conflict);
+        let _: i64 = server.redis_command(&["DEL", "countersign:entity:entity:AA-1"]).await;
+        register("aa-1").await.unwrap();
+    }
+    // One that has died after its record was written is registered, though it is not confirmed.
+    let _: i64 = server.redis_command(&["HSET", &key, "state", "claimed"]).await;
+    assert_eq!(register("AA-1").await.unwrap_err().kind(), ErrorKind::Conflict);
+    tokens.remove_entity(&EntityId::machine("aa-1").unwrap()).await.unwrap();
+    let left: bool = server.redis_command(&["EXISTS", &key]).await;
+    assert!(!left, "a removal leaves nothing behind");
+    register("AA-1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_whose_answers_are_lost_leaves_a_name_to_one() {
+    let server = EngineServer::redis();
+    let proxy = Proxy::to(server.address).await;
+    let registering = fixture_over(proxy.redis_node()).tokens;
+    let other = fixture_over(server.redis_node()).tokens;
+    let [one, another] = ["aa-1", "AA-1"].map(|name| Entity::machine(name).unwrap());
+    // It connects, and the server gets to know the scripts.
+    registering.register(one.clone()).await.unwrap();
+    registering.remove_entity(one.id()).await.unwrap();
+    // It looks, claims, writes and confirms.
+    for answers in 0..4 {
+        proxy.lose_answer_after(answers);
+        registering.register(one.clone()).await.unwrap();
+        assert!(proxy.has_lost_an_answer());
+        let rejected = other.register(another.clone()).await.unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::Conflict, "{answers}");
+        other.remove_entity(one.id()).await.unwrap();
+    }
+    // A removal: it reads, disables, publishes twice, removes and frees the name.
+    for answers in 0..8 {
+        registering.register(one.clone()).await.unwrap();
+        proxy.lose_answer_after(answers);
+        registering.remove_entity(one.id()).await.unwrap();
+        while !proxy.has_lost_an_answer() {
+            registering.find_entity(one.id()).await.unwrap();
+        }
+        other.register(another.clone()).await.unwrap();
+        other.remove_entity(another.id()).await.unwrap();
+    }
+    let left: Vec<String> = server.redis_command(&["KEYS", "countersign:name:*"]).await;
+    assert_eq!(left, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

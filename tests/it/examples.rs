@@ -133,6 +133,12 @@ async fn the_token_server_says_where_a_seed_differs_from_what_is_stored() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("seed: user:ops differs from what is stored in acl"), "{text}");
     assert!(text.contains("entity:aa-1 is disabled there, and not in the store"), "{text}");
+    let look_alike = json!({"users": [{"username": "Ops", "password": "x"}]});
+    let output = command(look_alike).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let problem = "user:Ops cannot be registered: a name that looks like it is registered already";
+    assert!(text.contains(problem), "{text}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ async fn a_revoked_token_is_rejected_for_as_long_as_it_lives_and_no_other_is() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     let [revoked, other] =
-        [0, 1].map(|_| issue_now(&tokens, Grant::user("ops").lifetime(DAY)).unwrap());
+        [0, 1].map(|_| issue_now(tokens, Grant::user("ops").lifetime(DAY)).unwrap());
     tokens.revoke_token(&revoked.token_id).await.unwrap();
     for _ in 0..24 {
         let fault = tokens.validator().validate(revoked.access_token.expose()).unwrap_err();

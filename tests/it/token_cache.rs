@@ -73,7 +73,7 @@ fn counted(policy: Policy) -> (Fixture, Counting) {
 }
 
 fn token(tokens: &TokenService) -> String {
-    issue_now(&tokens, Grant::user("ops")).unwrap().access_token.expose().to_owned()
+    issue_now(tokens, Grant::user("ops")).unwrap().access_token.expose().to_owned()
 }
 
 /// The token is remembered by the validator of the fixture.

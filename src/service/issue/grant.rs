@@ -37,7 +37,9 @@ impl Grant {
         }
     }
 
-    /// A token for a user.
+    /// A token for a user. Its `sub` is `name` as it is, also where the policy has
+    /// [`opaque_subjects`](crate::Policy::opaque_subjects): of a user that is registered, pass the
+    /// [`subject_id`](crate::Entity::subject_id) then.
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)
     }
@@ -92,13 +94,13 @@ impl Grant {
         }
     }
 
-    /// What a registered principal is entitled to.
-    pub(in crate::service) fn of_entity(entity: &Entity) -> Self {
+    /// What a registered principal is entitled to, by its opaque id where that is asked for.
+    pub(in crate::service) fn of_entity(entity: &Entity, is_opaque: bool) -> Self {
         Self {
             organization: entity.organization.clone(),
             acl: entity.acl.clone(),
             custom_claims: entity.custom_claims.clone(),
-            ..Self::new(entity.id().subject_type(), entity.subject())
+            ..Self::new(entity.id().subject_type(), entity.subject(is_opaque))
         }
     }
 }

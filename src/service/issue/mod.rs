@@ -153,7 +153,8 @@ impl TokenService {
         proven_at: Timestamp,
     ) -> Result<IssuedToken, Error> {
         self.check_organization(entity)?;
-        self.issue_at(Grant::of_entity(entity), proven_at)
+        let is_opaque = self.inner.policy.opaque_subjects;
+        self.issue_at(Grant::of_entity(entity, is_opaque), proven_at)
     }
 
     /// Checks that a registered principal says which organizations it belongs to, where the policy

@@ -3,12 +3,15 @@
 //! `entity` on the wire is a machine client; [`Entity`] is any registered principal.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::name::folded_digest;
 use crate::service::model::password::PasswordHash;
+use crate::service::model::sealing::random_bytes;
 use crate::service::model::secret::{Secrets, StoredSecret};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
@@ -82,6 +85,11 @@ impl EntityId {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// One text for all names that look alike.
+    pub(crate) fn distinct_name(&self) -> String {
+        folded_digest(&self.name)
+    }
 }
 
 /// `entity:aa-1`: unique across the sorts, fit for a store's key.
@@ -95,6 +103,8 @@ impl fmt::Display for EntityId {
 #[derive(Clone, Debug)]
 pub struct Entity {
     pub(crate) id: EntityId,
+    pub(crate) distinct_name: Option<String>,
+    pub(crate) subject_id: Option<String>,
     pub(crate) kind: EntityKind,
     pub(crate) acl: Acl,
     pub(crate) custom_claims: Map<String, Value>,
@@ -167,6 +177,8 @@ impl Entity {
     fn new(id: EntityId, kind: EntityKind) -> Self {
         Self {
             id,
+            distinct_name: None,
+            subject_id: None,
             kind,
             acl: Acl::default(),
             custom_claims: Map::new(),
@@ -227,6 +239,35 @@ impl Entity {
     #[must_use]
     pub fn id(&self) -> &EntityId {
         &self.id
+    }
+
+    /// Returns what no other entity of its sort in a store may have: one text for all names that look
+    /// alike, of 43 ASCII characters. It is set when the entity is registered under the policy's
+    /// [`distinct_names`](crate::Policy::distinct_names), and stays the same. An entity that has none is
+    /// held to its id alone.
+    #[must_use]
+    pub fn distinct_name(&self) -> Option<&str> {
+        self.distinct_name.as_deref()
+    }
+
+    /// Returns the id of a user that was made when it was registered: `usr_` and 128 random bits as
+    /// hexadecimal digits. Nobody else ever has it, and the user has it until it is removed. Under the
+    /// policy's [`opaque_subjects`](crate::Policy::opaque_subjects), it is the `sub` of the user's tokens.
+    ///
+    /// Machine clients and customers' credentials have none, nor has a user before it is registered, or who
+    /// was registered by an earlier release.
+    #[must_use]
+    pub fn subject_id(&self) -> Option<&str> {
+        self.subject_id.as_deref()
+    }
+
+    /// Makes the id of a user that is to be registered.
+    pub(crate) fn with_new_subject_id(self) -> Result<Self, Error> {
+        let subject_id = match self.kind {
+            EntityKind::User { .. } => Some(new_subject_id()?),
+            EntityKind::Machine { .. } | EntityKind::Customer { .. } => None,
+        };
+        Ok(Self { subject_id, ..self })
     }
 
     /// Its sort and credential.
@@ -305,7 +346,10 @@ impl Entity {
             }
             _ => false,
         };
-        self.id == other.id && is_same_kind && self.password_set_at == other.password_set_at
+        self.id == other.id
+            && is_same_kind
+            && self.password_set_at == other.password_set_at
+            && self.subject_id == other.subject_id
     }
 
     /// Returns whether its sessions need a one-time password.
@@ -319,12 +363,19 @@ impl Entity {
         !other.disabled && other.password_set_at == self.password_set_at
     }
 
-    /// What its tokens name it by: a customer's credential yields tokens of the customer.
-    pub(crate) fn subject(&self) -> &str {
-        match &self.kind {
-            EntityKind::Customer { customer_id, .. } => customer_id.as_str(),
-            EntityKind::User { .. } | EntityKind::Machine { .. } => self.id.name(),
+    /// Returns what its tokens name it by: a customer's credential yields tokens of the customer, and a
+    /// user's name it by an opaque id where it has one, and that is asked for.
+    pub(crate) fn subject(&self, is_opaque: bool) -> &str {
+        match (&self.kind, &self.subject_id) {
+            (EntityKind::Customer { customer_id, .. }, _) => customer_id.as_str(),
+            (EntityKind::User { .. }, Some(id)) if is_opaque => id,
+            (EntityKind::User { .. } | EntityKind::Machine { .. }, _) => self.id.name(),
         }
+    }
+
+    /// Returns all that its tokens may name it by, whatever the policy was when they were issued.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &str> {
+        [self.subject(false)].into_iter().chain(self.subject_id())
     }
 
     /// Returns whether it is disabled.
@@ -346,4 +397,22 @@ impl Entity {
         self.version = self.version.wrapping_add(1);
         self
     }
+}
+
+const SUBJECT_ID_PREFIX: &str = "usr_";
+const SUBJECT_ID_BYTES: usize = 16;
+
+fn new_subject_id() -> Result<String, Error> {
+    let mut id = SUBJECT_ID_PREFIX.to_owned();
+    for byte in *random_bytes::<SUBJECT_ID_BYTES>()? {
+        let _ = write!(id, "{byte:02x}");
+    }
+    Ok(id)
+}
+
+/// Returns whether a text is of the form of a user's opaque id.
+pub(crate) fn is_subject_id(text: &str) -> bool {
+    text.strip_prefix(SUBJECT_ID_PREFIX).is_some_and(|digits| {
+        digits.len() == SUBJECT_ID_BYTES * 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }

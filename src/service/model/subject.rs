@@ -69,9 +69,13 @@ impl Subject {
         Self::new(principal.kind(), principal.id()).organization(principal.organization().cloned())
     }
 
-    pub(crate) fn of_entity(entity: &Entity) -> Self {
-        Self::new(entity.id().subject_type(), entity.subject())
-            .organization(entity.organization_id().cloned())
+    /// Returns each subject that the tokens of a registered principal may be of.
+    pub(crate) fn each_of(entity: &Entity) -> Vec<Self> {
+        let subject = |id: &str| {
+            let organization = entity.organization_id().cloned();
+            Self::new(entity.id().subject_type(), id).organization(organization)
+        };
+        entity.subjects().map(subject).collect()
     }
 
     pub(crate) fn borrowed(&self) -> SubjectRef<'_> {
@@ -98,12 +102,14 @@ pub(crate) struct SubjectRef<'a> {
 }
 
 impl<'a> SubjectRef<'a> {
-    pub(crate) fn of_entity(entity: &'a Entity) -> Self {
-        Self {
+    /// Returns each subject that the tokens of a registered principal may be of.
+    pub(crate) fn each_of(entity: &'a Entity) -> impl Iterator<Item = Self> {
+        let subject = |id| Self {
             subject_type: entity.id().subject_type(),
             organization_id: entity.organization_id(),
-            id: entity.subject(),
-        }
+            id,
+        };
+        entity.subjects().map(subject)
     }
 
     pub(crate) fn of_token(token: &'a Validated) -> Self {

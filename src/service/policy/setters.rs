@@ -74,6 +74,30 @@ setters! {
     /// secrets nor starts sessions, and nobody gives an operation away whose name is not in their own
     /// list. Layers of the host's that ask for one of these names are not affected.
     own_operations_by_name: bool;
+    /// Whether nobody is registered by a name that looks like one that is registered, among principals of
+    /// one sort: the same but for case, blanks, characters that are not displayed, or letters that look
+    /// alike (UTS 39 §4). On: whoever is `Jane`, or `jane` with a Cyrillic letter, is taken for `jane` by
+    /// people, and `Jane` by databases of the host's that compare without case. Some names that can be
+    /// told apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
+    ///
+    /// Whoever is registered stays so, and logs in by the name exactly as written. Those who were
+    /// registered while it was off are compared with nobody.
+    distinct_names: bool;
+    /// Whether users' tokens carry as their `sub` the [`subject_id`](crate::Entity::subject_id) that was
+    /// made at the registration, and not the name. Off: the documented `sub` is the name. On, whoever is
+    /// registered by the name of a user that was removed is somebody else to the host, too, which keeps
+    /// its data by the [`principal`](crate::Validated::principal), and does not get what was the
+    /// former one's.
+    ///
+    /// A user that was registered by an earlier release has no such id, and keeps the name. Customers' tokens
+    /// carry the customer's id, and those of machine clients their id, which is their `client_id`: give
+    /// neither out twice.
+    ///
+    /// It can be turned on and off: whatever ends a registered user's tokens ends those that name it either
+    /// way. `revoke_subject` does, too, where it is given the name; the id in a `sub` leads to no name. A
+    /// [`Grant`](crate::Grant) carries what the host gives it, and the audit log shows the name where a
+    /// user logs in, and the `sub` where a token is presented, with one `jti`.
+    opaque_subjects: bool;
     /// How many days a secret lives that asks for nothing: 180, as documented.
     secret_lifetime_days: u64;
     /// The most days that a secret may live: 180, as documented. More is cut to it.
@@ -263,7 +287,8 @@ impl Policy {
 
     /// Which reads and resets of secrets are refused though the user's list grants them: none. It is
     /// asked last, about each one, and who is refused is told what an unknown machine client is. It
-    /// must not block: what has to be looked up is best kept in memory.
+    /// must not block: what has to be looked up is best kept in memory. Under
+    /// [`opaque_subjects`](Self::opaque_subjects), a principal's id is no name.
     ///
     /// ```
     /// use countersign::{Policy, SecretOperation, Validated};

@@ -5,6 +5,8 @@
 //!
 //! 1. **Every verb is atomic.** Of any number of callers that `insert` one key, or `replace` or
 //!    `take` one version of it, on any number of nodes, exactly one succeeds.
+//!    The same holds for those that `insert` entities of one sort with one
+//!    [`distinct_name`](crate::Entity::distinct_name), under whatever ids.
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
@@ -24,6 +26,7 @@
 //! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
 //! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
 //! | `replace` and `take` of one version | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | of names that look alike, one is registered | always | always | always | unless a server stops for over two seconds between two steps of a registration, and for good before the last one |
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
@@ -106,7 +109,8 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where its id is registered already.
+    /// [`StoreError::Conflict`] where its id is registered already, or another entity of its sort has
+    /// its [`distinct_name`](Entity::distinct_name).
     async fn insert(&self, entity: Entity) -> Result<(), StoreError>;
 
     /// The entity of that id.
@@ -123,7 +127,8 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Conflict`] where it is of another version, or gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Removes the entity of that id; returns whether it was there.
+    /// Removes the entity of that id; returns whether it was there. Its
+    /// [`distinct_name`](Entity::distinct_name) is free again.
     ///
     /// # Errors
     ///

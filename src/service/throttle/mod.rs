@@ -25,7 +25,6 @@
 //! user, where each access counts, whatever comes of it.
 
 mod ledger;
-mod name;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -35,11 +34,11 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::name::fold;
 use crate::service::model::subject::Subject;
 use crate::service::policy::{Policy, ThrottleLimit};
 use crate::service::telemetry;
 use crate::service::throttle::ledger::{Ledger, Record};
-use crate::service::throttle::name::fold;
 use crate::token::claims::SubjectType;
 
 /// How long a network is remembered that somebody has logged in from.

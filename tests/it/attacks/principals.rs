@@ -88,7 +88,7 @@ async fn a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name() {
     let server = Server::start(staff.merge(permitted).merge(exchanged)).await;
     let token = |kind| {
         let grant = Grant::new(kind, "a").acl(Acl::everything());
-        issue_now(&tokens, grant).unwrap().access_token.expose().to_owned()
+        issue_now(tokens, grant).unwrap().access_token.expose().to_owned()
     };
     for (kind, user, customer) in [
         (SubjectType::User, 200, 403),

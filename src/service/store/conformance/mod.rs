@@ -55,6 +55,10 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
     entities::of_racing_replaces_of_one_version_one_succeeds(&store).await;
     entities::a_stale_or_late_replace_conflicts_and_resurrects_nothing(&*store).await;
     entities::an_entity_is_removed_once(&store).await;
+    entities::a_distinct_name_is_of_one_entity_of_its_sort(&*store).await;
+    entities::of_racing_names_that_look_alike_one_is_registered(&store).await;
+    entities::of_racing_inserts_of_one_id_with_a_distinct_name_one_succeeds(&store).await;
+    entities::a_distinct_name_that_is_freed_while_others_want_it_is_of_one_again(&store).await;
     entities::a_write_that_is_dropped_halfway_is_whole_or_not_there(&*store).await;
 }
 
@@ -110,6 +114,11 @@ fn unique() -> String {
 
 fn entity() -> Entity {
     Entity::machine(unique()).unwrap()
+}
+
+/// A machine client of a name of its own that looks like all others given `name`.
+fn look_alike(name: &str) -> Entity {
+    Entity { distinct_name: Some(name.to_owned()), ..entity() }
 }
 
 fn session_of(customer: &CustomerId, created_at: Timestamp) -> Session {

@@ -1,16 +1,14 @@
 //! All stores in the memory of one process.
 
+mod entity_table;
 mod session_table;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::future::Cache;
-use moka::ops::compute::{CompResult, Op};
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
@@ -18,6 +16,7 @@ use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::model::subject::Subject;
+use crate::service::store::memory::entity_table::EntityTable;
 use crate::service::store::memory::session_table::SessionTable;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
@@ -31,7 +30,7 @@ use crate::token::identifier::SessionId;
 /// are to be kept no longer, when it is purged or others are started. Clones share what they hold.
 #[derive(Clone)]
 pub struct MemoryStore {
-    entities: Cache<EntityId, Entity>,
+    entities: Arc<Mutex<EntityTable>>,
     sessions: Arc<Mutex<SessionTable>>,
     feed: Arc<Feed>,
     keys: Arc<Mutex<Option<KeySchedule>>>,
@@ -42,7 +41,7 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entities: Cache::builder().build(),
+            entities: Arc::default(),
             sessions: Arc::default(),
             feed: Arc::new(Feed::new()),
             keys: Arc::default(),
@@ -51,6 +50,10 @@ impl MemoryStore {
 
     fn keys(&self) -> MutexGuard<'_, Option<KeySchedule>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entities(&self) -> MutexGuard<'_, EntityTable> {
+        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, SessionTable> {
@@ -91,37 +94,20 @@ impl KeyStore for MemoryStore {
 #[async_trait]
 impl EntityStore for MemoryStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        let entry = self.entities.entry(entity.id().clone());
-        let insertion = entry.and_compute_with(|there| {
-            ready(if there.is_some() { Op::Nop } else { Op::Put(entity) })
-        });
-        match insertion.await {
-            CompResult::Inserted(_) => Ok(()),
-            _ => Err(StoreError::Conflict),
-        }
+        self.entities().insert(entity)
     }
 
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
-        Ok(self.entities.get(id).await)
+        let kept = self.entities().get(id);
+        Ok(kept.map(Arc::unwrap_or_clone))
     }
 
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
-        let entry = self.entities.entry(entity.id().clone());
-        let replacement = entry.and_compute_with(|there| {
-            let current = there.is_some_and(|there| there.value().version() == expected_version);
-            ready(if current { Op::Put(entity) } else { Op::Nop })
-        });
-        match replacement.await {
-            CompResult::ReplacedWith(_) => Ok(()),
-            _ => Err(StoreError::Conflict),
-        }
+        self.entities().replace(entity, expected_version)
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-        // Not `Cache::remove`: it does not wait for a replacement that is under way, which would
-        // then bring the entity back.
-        let removal = self.entities.entry_by_ref(id).and_compute_with(|_| ready(Op::Remove));
-        Ok(matches!(removal.await, CompResult::Removed(_)))
+        Ok(self.entities().remove(id))
     }
 
     fn is_durable(&self) -> bool {
@@ -275,7 +261,7 @@ impl Default for MemoryStore {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
-            .field("entities", &self.entities.entry_count())
+            .field("entities", &self.entities().len())
             .field("sessions", &self.sessions().len())
             .finish()
     }

@@ -20,6 +20,12 @@ pub(super) struct EntityForm<'a> {
     form: u32,
     subject_type: Cow<'a, str>,
     name: Cow<'a, str>,
+    /// Absent in older records, and where the policy asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distinct_name: Option<Cow<'a, str>>,
+    /// Absent in older records, and of others than users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject_id: Option<Cow<'a, str>>,
     credential: CredentialForm<'a>,
     acl: Cow<'a, Acl>,
     custom_claims: Cow<'a, Map<String, Value>>,
@@ -73,6 +79,8 @@ impl<'a> EntityForm<'a> {
             form: FORM,
             subject_type: entity.id.subject_type().as_str().into(),
             name: entity.id.name().into(),
+            distinct_name: entity.distinct_name().map(Cow::Borrowed),
+            subject_id: entity.subject_id().map(Cow::Borrowed),
             credential,
             acl: Cow::Borrowed(&entity.acl),
             custom_claims: Cow::Borrowed(&entity.custom_claims),
@@ -113,6 +121,8 @@ impl<'a> EntityForm<'a> {
         };
         Ok(Entity {
             id,
+            distinct_name: self.distinct_name.map(Cow::into_owned),
+            subject_id: self.subject_id.map(Cow::into_owned),
             kind,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),

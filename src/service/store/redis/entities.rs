@@ -1,4 +1,4 @@
-//! Entities: a record each, and nothing beside it.
+//! Entities: a record each, and, of those that nobody may share a name with, that name.
 
 use async_trait::async_trait;
 
@@ -10,7 +10,10 @@ use crate::service::store::{EntityStore, StoreError, record};
 #[async_trait]
 impl EntityStore for RedisStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
-        self.inner.records.insert(&self.entity_record(&entity)?).await
+        match entity.distinct_name() {
+            Some(name) => self.insert_distinct(&entity, name).await,
+            None => self.inner.records.insert(&self.entity_record(&entity)?).await,
+        }
     }
 
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
@@ -26,7 +29,11 @@ impl EntityStore for RedisStore {
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         let key = self.inner.keys.entity(id);
         let taken = self.inner.records.take(&key, None, None).await?;
-        Ok(matches!(taken, Taken::Record(_)))
+        let Taken::Record { text, id: claim } = taken else { return Ok(false) };
+        if let Ok(removed) = record::read_entity(&text) {
+            self.release(&removed, claim).await;
+        }
+        Ok(true)
     }
 
     fn is_durable(&self) -> bool {
@@ -35,11 +42,15 @@ impl EntityStore for RedisStore {
 }
 
 impl RedisStore {
-    fn entity_record(&self, entity: &Entity) -> Result<VersionedRecord<'static>, StoreError> {
+    pub(super) fn entity_record(
+        &self,
+        entity: &Entity,
+    ) -> Result<VersionedRecord<'static>, StoreError> {
         Ok(VersionedRecord {
             key: self.inner.keys.entity(entity.id()),
             version: entity.version(),
             text: record::write_entity(entity)?,
+            id: "".into(),
             session: None,
         })
     }

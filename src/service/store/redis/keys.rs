@@ -19,6 +19,11 @@ impl RedisKeys {
         format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
     }
 
+    /// A name that one entity of a sort may have: whose it is.
+    pub(super) fn name(&self, subject_type: SubjectType, distinct_name: &str) -> String {
+        format!("{}name:{subject_type}:{distinct_name}", self.prefix)
+    }
+
     pub(super) fn session(&self, key: &str) -> String {
         format!("{}session:{key}", self.prefix)
     }

@@ -5,6 +5,7 @@ mod connection;
 mod entities;
 mod feed;
 mod keys;
+mod names;
 mod records;
 mod sessions;
 mod signing_keys;
@@ -81,7 +82,8 @@ impl RedisOptions {
 /// All stores in Redis, version 6.2 or later, or in Valkey.
 ///
 /// Every change of a session or an entity is one script over one key, so it is atomic also in a
-/// cluster, and is made once although it was sent twice. What is answered is as durable as the
+/// cluster, and is made once although it was sent twice. A registration takes three, since the name that
+/// nobody else may have is under another key: who dies in between leaves it claimed for two seconds. What is answered is as durable as the
 /// server makes it: `appendonly yes` with `appendfsync always` keeps every answered write over a
 /// crash, `everysec` all but the last second's. A failover may lose what no replica has, and with
 /// it bring a session back that was exchanged: see
@@ -112,6 +114,9 @@ struct Inner {
     keys: RedisKeys,
     client: Arc<RedisClient>,
     records: VersionedRecords,
+    claim_name: Script,
+    confirm_name: Script,
+    release_name: Script,
     purge: Script,
     publish: Script,
     read_feed: Script,
@@ -198,6 +203,9 @@ impl RedisStore {
                 keys: RedisKeys { prefix },
                 records: VersionedRecords::new(Arc::clone(&client)),
                 client,
+                claim_name: Script::new(include_str!("scripts/claim_name.lua")),
+                confirm_name: Script::new(include_str!("scripts/confirm_name.lua")),
+                release_name: Script::new(include_str!("scripts/release_name.lua")),
                 purge: Script::new(include_str!("scripts/purge.lua")),
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),

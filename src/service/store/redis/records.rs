@@ -4,6 +4,7 @@
 //! A command may be made twice where its answer was lost, by this store or by the cluster's client.
 //! So each write names its writer, and the second time finds that it has been made.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +23,16 @@ pub(super) struct VersionedRecord<'a> {
     pub(super) key: String,
     pub(super) version: u64,
     pub(super) text: String,
+    /// What tells it from others that were under its key, and stays as long as it is there: a session's
+    /// public id, the claim by which an entity was registered. Empty where it has none, or stays as it is.
+    pub(super) id: Cow<'a, str>,
     /// What is known of a session beside its record. Others have none, and are kept for ever.
-    pub(super) session: Option<SessionFields<'a>>,
+    pub(super) session: Option<SessionFields>,
 }
 
-/// What a session is found and purged by.
+/// What a session is purged by.
 #[derive(Debug)]
-pub(super) struct SessionFields<'a> {
-    /// Its public id.
-    pub(super) id: &'a str,
+pub(super) struct SessionFields {
     /// When it ends, in microseconds.
     pub(super) end: u64,
     /// For how long the server is to keep it.
@@ -39,7 +41,7 @@ pub(super) struct SessionFields<'a> {
 
 /// What came of taking a record.
 pub(super) enum Taken {
-    Record(String),
+    Record { text: String, id: String },
     Nothing,
     OtherVersion,
 }
@@ -98,10 +100,10 @@ impl VersionedRecords {
             TAKEN_RECORD_TTL.as_millis().to_string(),
         ];
         let taken = self.client.run_and_wait(&self.take, &[key], &arguments).await?;
-        let (found, record): (i64, Option<String>) = taken.value;
-        Ok(match (found, record) {
-            (1, Some(record)) => Taken::Record(record),
-            (0, _) => Taken::Nothing,
+        let (found, text, id): (i64, String, String) = taken.value;
+        Ok(match found {
+            1 => Taken::Record { text, id },
+            0 => Taken::Nothing,
             _ => Taken::OtherVersion,
         })
     }
@@ -119,21 +121,21 @@ fn conflict(is_repeated: bool) -> StoreError {
 
 /// Returns the arguments of a script that writes.
 fn write_arguments(record: &VersionedRecord<'_>) -> Vec<String> {
-    let (id, end, keep_for) = match &record.session {
-        Some(session) => (session.id, session.end, session.keep_for.as_millis().to_string()),
-        None => ("", 0, String::new()),
+    let (end, keep_for) = match &record.session {
+        Some(session) => (session.end, session.keep_for.as_millis().to_string()),
+        None => (0, String::new()),
     };
     vec![
         new_writer_id(),
         record.version.to_string(),
         record.text.clone(),
-        id.to_owned(),
+        record.id.clone().into_owned(),
         end.to_string(),
         keep_for,
     ]
 }
 
 /// Returns a name for one write, and its repetitions.
-fn new_writer_id() -> String {
+pub(super) fn new_writer_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }

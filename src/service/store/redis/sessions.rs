@@ -195,11 +195,8 @@ impl RedisStore {
             key: self.inner.keys.session(&text_of(&session.key)),
             version: session.version,
             text: record::write_session(session)?,
-            session: Some(SessionFields {
-                id: session.id.as_str(),
-                end: session.kept_until().as_micros(),
-                keep_for,
-            }),
+            id: session.id.as_str().into(),
+            session: Some(SessionFields { end: session.kept_until().as_micros(), keep_for }),
         })
     }
 
@@ -317,7 +314,7 @@ impl RedisStore {
         id: Option<&str>,
     ) -> Result<Option<Session>, StoreError> {
         match self.inner.records.take(key, version, id).await? {
-            Taken::Record(record) => record::read_session(&record).map(Some),
+            Taken::Record { text, .. } => record::read_session(&text).map(Some),
             Taken::Nothing => Ok(None),
             Taken::OtherVersion => Err(StoreError::Conflict),
         }

@@ -34,6 +34,7 @@ impl RedisStore {
             key: self.inner.keys.signing_keys(),
             version: keys.version(),
             text: record::write_keys(keys)?,
+            id: "".into(),
             session: None,
         })
     }

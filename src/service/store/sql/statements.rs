@@ -43,8 +43,8 @@ impl Statements {
         let keys = tables.table("signing_keys");
         Self {
             insert_entity: statement(format!(
-                "INSERT INTO {entities} (subject_type, name, version, record) \
-                 VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+                "INSERT INTO {entities} (subject_type, name, version, record, distinct_name) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
             )),
             get_entity: statement(format!(
                 "SELECT record FROM {entities} WHERE subject_type = $1 AND name = $2"

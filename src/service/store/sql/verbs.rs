@@ -38,6 +38,7 @@ macro_rules! implement_stores {
                 let record = record::write_entity(&entity)?;
                 let insertion = self.retry(|| {
                     entity_row(&self.inner.statements.insert_entity, &entity, &record)
+                        .bind(entity.distinct_name())
                         .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = insertion.await?;

@@ -34,11 +34,12 @@ use crate::service::store::{
 use crate::token::identifier::SessionId;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// How often the feed is polled: a write by another process does not wake this one's notifier.
 const POLL: Duration = Duration::from_millis(25);

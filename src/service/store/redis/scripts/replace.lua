@@ -1,6 +1,6 @@
 -- Writes a record over one of the version that is expected, and answers when that would have ended.
 -- Told twice by the same writer, it was written once, and when it would have ended is not known.
--- KEYS: record. ARGV: writer, version, record, id, end, milliseconds to keep it or '', expected.
+-- KEYS: record. ARGV: writer, version, record, id or '', end, milliseconds to keep it or '', expected.
 local version, writer, ending = unpack(redis.call('HMGET', KEYS[1], 'version', 'writer', 'end'))
 if version and writer == ARGV[1] then
     -- Written again, so that replicas are waited for again.
@@ -10,8 +10,10 @@ end
 if version ~= ARGV[7] then
     return {0, ''}
 end
-redis.call('HSET', KEYS[1], 'writer', ARGV[1], 'version', ARGV[2], 'record', ARGV[3],
-    'id', ARGV[4], 'end', ARGV[5])
+redis.call('HSET', KEYS[1], 'writer', ARGV[1], 'version', ARGV[2], 'record', ARGV[3], 'end', ARGV[5])
+if ARGV[4] ~= '' then
+    redis.call('HSET', KEYS[1], 'id', ARGV[4])
+end
 if ARGV[6] ~= '' then
     redis.call('PEXPIRE', KEYS[1], ARGV[6])
 end

@@ -1,12 +1,15 @@
-//! Names as a throttle counts them.
+//! Names as a person reads them.
 //!
 //! A store may take names for one that differ in case, in blanks around them or in how they are
 //! encoded, and so may a person who reads them. Whoever guesses must not get a fresh count for each
-//! way to write one name.
+//! way to write one name, and nobody is to be registered by a name that reads like another's.
 
 use std::borrow::Cow;
 
+use sha2::{Digest as _, Sha256};
 use unicode_security::confusable_detection::skeleton;
+
+use crate::jose::material::base64url;
 
 /// Longer texts are nobody's name, and count as they are.
 const MAX_LEN: usize = 256;
@@ -14,7 +17,7 @@ const MAX_LEN: usize = 256;
 /// One text for all names that differ in case, blanks and control characters alone, or look the same
 /// once they are in small letters (UTS 39 §4). Capitals that look alike and have small letters that do
 /// not stay apart: no store takes those for one.
-pub(super) fn fold(name: &str) -> Cow<'_, str> {
+pub(in crate::service) fn fold(name: &str) -> Cow<'_, str> {
     if name.len() > MAX_LEN {
         return Cow::Borrowed(name);
     }
@@ -22,6 +25,12 @@ pub(super) fn fold(name: &str) -> Cow<'_, str> {
     let caseless: String = visible.flat_map(fold_case).collect();
     // What a letter looks like may have another case.
     Cow::Owned(skeleton(&caseless).flat_map(fold_case).collect())
+}
+
+/// A digest of what a name folds to: a fold may be ten times as long as the name, and so nearly as long as
+/// an index of Postgres has room for.
+pub(in crate::service) fn folded_digest(name: &str) -> String {
+    base64url(&Sha256::digest(fold(name).as_bytes()))
 }
 
 /// By way of the upper case, which letters share that have a lower case each: `s` and `ſ`.
@@ -55,6 +64,16 @@ mod tests {
         ] {
             assert_eq!(fold(other), fold("josé@example.com"), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_digest_is_of_one_length_however_long_the_fold() {
+        let long = "\u{fdfa}".repeat(MAX_LEN / 3);
+        assert!(fold(&long).len() > 2_500);
+        for name in ["", "jane", &long] {
+            assert_eq!(folded_digest(name).len(), 43);
+        }
+        assert_eq!(folded_digest("Jane"), folded_digest("jane"));
     }
 
     #[test]

@@ -1,0 +1,5 @@
+-- What no other entity of a sort may have. Those that are there have none.
+SET LOCAL statement_timeout = 0;
+ALTER TABLE {table:entities} ADD COLUMN distinct_name text;
+CREATE UNIQUE INDEX {prefix}entities_by_distinct_name
+    ON {table:entities} (subject_type, distinct_name) WHERE distinct_name IS NOT NULL;
