@@ -305,13 +305,8 @@ impl TokenService {
             let noted = self.note_token_of(session, token.expires_at, now).await?;
             return Ok(noted.map(drop));
         }
-        let limit = self.inner.policy.one_time_password_tries;
-        let mut spent = self.with_token_noted(session, token.expires_at, now).next_version(now);
-        if let Some(state) = &mut spent.one_time_password {
-            state.code = None;
-            state.tries_left = limit.min(state.tries_left + 1);
-        }
-        stores.replace_session(spent, version, now).await
+        let noted = self.with_token_noted(session, token.expires_at, now);
+        stores.replace_session(self.with_code_spent(noted, now), version, now).await
     }
 
     /// A bearer of another organization holds nothing here.

@@ -63,5 +63,7 @@ pub use self::one_time_password_sender::{OneTimePasswordMessage, OneTimePassword
 pub use self::policy::{Policy, RotationSchedule, ThrottleLimit};
 pub use self::request_context::RequestContext;
 pub use self::secret::IssuedSecret;
-pub use self::session::{CustomerLogin, NewSession, StartedSession};
+pub use self::session::{
+    CustomerLogin, NewSession, PendingSession, SessionList, SessionState, StartedSession,
+};
 pub use self::token_service::TokenService;

@@ -177,6 +177,7 @@ impl TokenService {
             tries_left: policy.one_time_password_tries,
             resends_left: policy.one_time_password_resends,
             sent_at: now,
+            is_proven: false,
         };
         Ok((code, state))
     }

@@ -3,6 +3,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::one_time_password::{OneTimePassword, StoredCode};
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
+use crate::service::session::state::code_required;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 
@@ -29,10 +30,7 @@ impl TokenService {
             return Err(no_session());
         }
         let Some(presented) = presented else {
-            return Err(Error::new(
-                ErrorKind::OneTimePasswordRequired,
-                "the session needs a one-time password",
-            ));
+            return Err(code_required());
         };
         let now = self.now();
         // With those of all other sessions of the customer: each stands a few tries, and whoever
@@ -73,6 +71,19 @@ impl TokenService {
                 Err(code_invalid())
             }
         }
+    }
+
+    /// Returns the next writing of a session, over which no one-time password is good any more but
+    /// the next that is sent, and whose holder has proven what was asked for.
+    pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
+        let limit = self.inner.policy.one_time_password_tries;
+        let mut spent = session.next_version(now);
+        if let Some(state) = &mut spent.one_time_password {
+            state.code = None;
+            state.is_proven = true;
+            state.tries_left = limit.min(state.tries_left + 1);
+        }
+        spent
     }
 
     /// Ends a session whose last try was wrong, and what was exchanged from it by a right one.

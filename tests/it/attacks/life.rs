@@ -9,8 +9,8 @@ use countersign::store::{Cursor, FeedEvent, MemoryStore, SessionStore as _};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error, ErrorKind,
-    ExchangeRequest, Grant, NewSession, OrganizationId, Password, Policy, RequestContext, Subject,
-    SubjectType, TokenFault, Validated,
+    ExchangeRequest, Grant, NewSession, OrganizationId, Password, Policy, RequestContext,
+    SessionState, Subject, SubjectType, TokenFault, Validated,
 };
 use http::Request;
 use serde_json::json;
@@ -165,6 +165,7 @@ async fn who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memor
             .tokens
             .find_session(&token, &RequestContext::without_address())
             .await
+            .and_then(SessionState::proven)
             .unwrap()
             .id()
             .clone()

@@ -37,6 +37,7 @@
 //! | reuse | `attacks::one_time_passwords::a_code_that_was_used_is_never_good_again` |
 //! | use for another session | `attacks::one_time_passwords::the_code_of_one_session_is_nothing_to_another_of_the_same_customer` |
 //! | after its end, and when the clock steps back | `attacks::one_time_passwords::an_expired_code_stays_so_though_the_clock_steps_back`, `attacks::one_time_passwords::a_clock_that_steps_back_wins_neither_tries_nor_codes` |
+//! | the password without the code, at the look-up of a session and in a host's handler | `attacks::password_alone::verifying_a_token_says_whether_its_one_time_password_is_still_wanted`, `attacks::password_alone::a_handler_that_goes_by_a_session_lets_nobody_in_by_the_password_alone`, `attacks::password_alone::a_list_tells_sessions_whose_code_is_wanted_from_the_others` |
 //! | codes that are sent again | `sessions::one_time_passwords::wrong_tries_go_on_counting_over_codes_that_are_sent_again`, `attacks::one_time_passwords::codes_that_are_sent_again_or_fail_to_be_do_not_reset_the_count` |
 //!
 //! | exchange | test |
@@ -140,6 +141,7 @@ mod life;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;
+mod password_alone;
 mod principals;
 mod routers;
 mod secrets;
