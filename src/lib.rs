@@ -95,11 +95,11 @@ pub use self::service::{
     AccessToken, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
     IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash,
-    PendingSession, Policy, RequestContext, Revocation, RevocationTarget, RotationSchedule,
-    SameSite, ScheduledKey, SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie,
-    SessionKey, SessionList, SessionState, StartedSession, StoredSecret, Subject, ThrottleLimit,
-    TokenService, TokenServiceBuilder, permission, store,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,
+    PasswordHash, PendingSession, Policy, RequestContext, Revocation, RevocationTarget,
+    RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret, SecretOperation, Secrets,
+    Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession, StoredSecret,
+    Subject, ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -203,12 +203,8 @@ impl TokenService {
         let policy = &self.inner.policy;
         let now = self.now();
         let mut invalid = request.invalid.clone();
-        if let Some(code) = &request.one_time_password
-            && !code.has_form(policy.one_time_password_digits)
-        {
-            let digits = policy.one_time_password_digits;
-            invalid.push(InvalidField::new("oneTimePassword", format!("must be {digits} digits")));
-        }
+        let code = request.one_time_password.as_ref();
+        invalid.extend(code.and_then(|code| self.code_fault(code)));
         if let Some(expires_at) = request.expires_at {
             let (end, longest) =
                 (expires_at.floor_to_second(), policy.max_exchanged_token_lifetime);

@@ -2,6 +2,8 @@
 
 mod verify;
 
+pub(super) use self::verify::code_invalid;
+
 use std::time::Duration;
 
 use crate::audit::Operation;

@@ -1,6 +1,6 @@
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
-use crate::service::model::one_time_password::{OneTimePassword, StoredCode};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
 use crate::service::session::state::code_required;
@@ -8,6 +8,13 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 
 impl TokenService {
+    /// Returns what is wrong with the form of a code. One that is malformed is no try.
+    pub(in crate::service) fn code_fault(&self, code: &OneTimePassword) -> Option<InvalidField> {
+        let digits = self.inner.policy.one_time_password_digits;
+        let is_fault = !code.has_form(digits);
+        is_fault.then(|| InvalidField::new("oneTimePassword", format!("must be {digits} digits")))
+    }
+
     /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
     /// that a round lost to another writer costs no second try.
     pub(in crate::service) async fn check_one_time_password(
@@ -118,8 +125,29 @@ impl TokenService {
             tracing::debug!(%error, "a session has one try less than it should");
         }
     }
+
+    /// A code that was spent on what failed is good again, unless another was sent since. If this
+    /// fails, the session waits for the next one.
+    pub(in crate::service) async fn give_code_back(
+        &self,
+        spent: Session,
+        before: OneTimePasswordState,
+        now: Timestamp,
+    ) {
+        let given_back = self.edit_one_time_password(spent, now, |state| {
+            let is_spent = state.code.is_none();
+            if is_spent {
+                state.code.clone_from(&before.code);
+                state.is_proven = before.is_proven;
+            }
+            is_spent
+        });
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a session waits for its next one-time password");
+        }
+    }
 }
 
-fn code_invalid() -> Error {
+pub(in crate::service) fn code_invalid() -> Error {
     Error::new(ErrorKind::OneTimePasswordInvalid, "the one-time password is not valid")
 }
