@@ -95,11 +95,11 @@ pub use self::service::{
     AccessToken, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
     IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordCost, PasswordHash, Policy,
-    RequestContext, Revocation, RevocationTarget, RevokedSubject, RotationSchedule, SameSite,
-    ScheduledKey, SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey,
-    StartedSession, StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
-    store,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,
+    PasswordHash, PendingSession, Policy, RequestContext, Revocation, RevocationTarget,
+    RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret, SecretOperation,
+    Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession,
+    StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -207,12 +207,8 @@ impl TokenService {
         let policy = &self.inner.policy;
         let now = self.now();
         let mut invalid = request.invalid.clone();
-        if let Some(code) = &request.one_time_password
-            && !code.has_form(policy.one_time_password_digits)
-        {
-            let digits = policy.one_time_password_digits;
-            invalid.push(InvalidField::new("oneTimePassword", format!("must be {digits} digits")));
-        }
+        let code = request.one_time_password.as_ref();
+        invalid.extend(code.and_then(|code| self.code_fault(code)));
         if let Some(expires_at) = request.expires_at {
             let (end, longest) =
                 (expires_at.floor_to_second(), policy.max_exchanged_token_lifetime);
@@ -310,13 +306,8 @@ impl TokenService {
             let noted = self.note_token_of(session, token.expires_at, now).await?;
             return Ok(noted.map(drop));
         }
-        let limit = self.inner.policy.one_time_password_tries;
-        let mut spent = self.with_token_noted(session, token.expires_at, now).next_version(now);
-        if let Some(state) = &mut spent.one_time_password {
-            state.code = None;
-            state.tries_left = limit.min(state.tries_left + 1);
-        }
-        stores.replace_session(spent, version, now).await
+        let noted = self.with_token_noted(session, token.expires_at, now);
+        stores.replace_session(self.with_code_spent(noted, now), version, now).await
     }
 
     /// A bearer of another organization holds nothing here.

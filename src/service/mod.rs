@@ -3,6 +3,7 @@
 mod audit;
 mod backoff;
 mod builder;
+mod change_password;
 mod custom_claims;
 mod customer_directory;
 mod detached;
@@ -42,6 +43,7 @@ mod trusted_issuers;
 mod validators;
 
 pub use self::builder::TokenServiceBuilder;
+pub use self::change_password::PasswordChange;
 pub use self::customer_directory::CustomerDirectory;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
 pub use self::http::cookie::{SameSite, SessionCookie};
@@ -63,5 +65,7 @@ pub use self::policy::{Policy, RotationSchedule, ThrottleLimit};
 pub use self::request_context::RequestContext;
 pub use self::revoke::RevokedSubject;
 pub use self::secret::IssuedSecret;
-pub use self::session::{CustomerLogin, NewSession, StartedSession};
+pub use self::session::{
+    CustomerLogin, NewSession, PendingSession, SessionList, SessionState, StartedSession,
+};
 pub use self::token_service::TokenService;

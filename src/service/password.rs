@@ -1,4 +1,4 @@
-//! Passwords: checked at every login, set by the host, changed by their owners.
+//! Passwords: checked at every login, and set by the host.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl TokenService {
     }
 
     /// Gives a user or a customer's credential another password. For the host's own use, as behind
-    /// a link that was mailed: nobody is asked for the old one.
+    /// a link that was mailed: nobody is asked for the old one, nor for a one-time password.
     ///
     /// The sessions and tokens that the old one yielded end, unless the policy's
     /// `end_sessions_on_password_change` says otherwise.
@@ -57,38 +57,6 @@ impl TokenService {
         self.audited(Attempt::new(Operation::SET_PASSWORD).of_entity(id), setting).await
     }
 
-    /// Changes a password on behalf of its owner, who proves it by the old one. An expired one will
-    /// do, so that it can be changed.
-    ///
-    /// It counts as a login: it is throttled with all others of that name, and ends sessions and
-    /// tokens as [`set_password`](Self::set_password) does.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidCredentials`] and all others of
-    /// [`issue_user_token`](Self::issue_user_token); [`ErrorKind::InvalidFields`] where the policy
-    /// rejects the new password, or it is the old one.
-    pub async fn change_password(
-        &self,
-        id: &EntityId,
-        old: Password,
-        new: Password,
-        context: &RequestContext,
-    ) -> Result<(), Error> {
-        let changing = async {
-            self.check_choice(&new, "newPassword")?;
-            if old.expose() == new.expose() {
-                let field = InvalidField::new("newPassword", "must not be the old one");
-                return Err(Error::from_invalid_fields(vec![field]));
-            }
-            let (subject_type, name) = (id.subject_type(), id.name());
-            let proven = self.prove(subject_type, name, old, context, |_| Ok(())).await?;
-            let hash = self.inner.hashing.create(new).await?;
-            self.write_password(id.clone(), hash, Some(proven.entity)).await
-        };
-        self.audited(context.attempt(Operation::CHANGE_PASSWORD).of_entity(id), changing).await
-    }
-
     /// Checks that a password may be chosen.
     fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
         match self.inner.policy.password_fault(password) {
@@ -99,7 +67,7 @@ impl TokenService {
 
     /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded,
     /// whether or not the caller waits for it.
-    async fn write_password(
+    pub(super) async fn write_password(
         &self,
         id: EntityId,
         hash: PasswordHash,
@@ -155,7 +123,7 @@ impl TokenService {
     }
 
     /// Whoever has that name and password, and is what the caller of this `requires` besides.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         subject_type: SubjectType,
         name: &str,

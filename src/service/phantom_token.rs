@@ -42,7 +42,7 @@ impl TokenService {
         // The session may have been used up between reading it and keeping the token, and another
         // one been started by the same token; whoever used it up has looked for the JWT before it
         // was there.
-        let found = self.find_session(token, &RequestContext::without_address()).await;
+        let found = self.find_open_session(token, &RequestContext::without_address()).await;
         let found = found.and_then(|session| {
             let is_same = made.validated.session_id() == Some(&session.id);
             if is_same { Ok(()) } else { Err(no_session()) }
@@ -74,7 +74,7 @@ impl TokenService {
         let made = retry_on_conflict!({
             // Before the session is read: what ends it after that revokes the token, too.
             let now = self.now();
-            let session = self.find_session(token, &RequestContext::without_address()).await?;
+            let session = self.find_open_session(token, &RequestContext::without_address()).await?;
             if session.otp_required() {
                 return Err(Error::new(
                     ErrorKind::OneTimePasswordRequired,

@@ -51,6 +51,7 @@ const ORDER: &[&str] = &[
     "service/one_time_password",
     "service/session/new",
     "service/session/start",
+    "service/change_password",
     "service/exchange",
     "service/phantom_token",
     "service/rotate_keys",

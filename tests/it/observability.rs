@@ -7,15 +7,16 @@ use axum::Router;
 use axum::routing::get;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
-    Algorithm, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant, ManagedKeys,
-    Organization, Password, Policy, RequestContext, SealingKey, SubjectType, ThrottleLimit,
+    Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant,
+    ManagedKeys, Organization, Password, Policy, RequestContext, SealingKey, SubjectType,
+    ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
 
 use crate::support::log::Log;
-use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of};
+use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, change_of};
 
 /// The routes of a fixture, and two protected ones, for a client at `192.0.2.7`.
 async fn serve(fixture: &Fixture) -> Server {
@@ -411,6 +412,10 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     let body = json!({"oneTimePassword": code, "invalidate": false});
     let jwt = server.post(&exchange, None, &body).await.expect(201);
     let jwt = canaries.add_from(&jwt, "token");
+    let body = json!({"username": "jane@example.com", "password": PASSWORD});
+    let another = server.post(collection, None, &body).await.expect(201);
+    let another = canaries.add_from(&another, "token");
+    let another_code = canaries.add(&fixture.outbox.last_code());
     fixture.clock.advance(std::time::Duration::from_secs(60));
     fixture.outbox.break_down();
     answers.push(server.post(&resend, None, &json!({})).await.expect(503));
@@ -420,17 +425,14 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     server.get("/session", Some(&vouched)).await.expect(200);
     answers.push(server.get("/session", Some(&token)).await.expect(401));
     let jane = EntityId::customer("jane@example.com").unwrap();
-    let password = |text: &str| Password::new(text).unwrap();
     let new = canaries.add("canary-new-password");
     let context = RequestContext::without_address();
-    let rejected =
-        fixture.tokens.change_password(&jane, password(&wrong), password(&new), &context).await;
+    let change = |old: &str| change_of(jane.clone(), old, &new);
+    let rejected = fixture.tokens.change_password(change(&wrong), &context).await;
     let errors = format!("{rejected:?} {}", rejected.as_ref().unwrap_err());
-    fixture
-        .tokens
-        .change_password(&jane, password(PASSWORD), password(&new), &context)
-        .await
-        .unwrap();
+    let session = AuthenticationToken::from_text(&another).unwrap();
+    let change = change(PASSWORD).one_time_password(session, another_code);
+    fixture.tokens.change_password(change, &context).await.unwrap();
     for token in [&token, &vouched] {
         let end = Request::builder().method(Method::DELETE).uri(format!("{collection}/{token}"));
         server.send(end.body("").unwrap()).await;

@@ -9,7 +9,7 @@ use countersign::{
 };
 use serde_json::json;
 
-use crate::support::{Fixture, PASSWORD};
+use crate::support::{Fixture, PASSWORD, change_of};
 
 async fn stored_hash(fixture: &Fixture) -> String {
     let user = fixture.tokens.find_entity(&EntityId::user("ops").unwrap()).await.unwrap().unwrap();
@@ -93,8 +93,7 @@ async fn a_password_is_changed_by_whoever_knows_the_old_one() {
     fixture.user("ops", json!([])).await;
     let change = async |old: &str, new: &str| {
         let context = RequestContext::without_address();
-        let changed =
-            fixture.tokens.change_password(&user(), password(old), password(new), &context).await;
+        let changed = fixture.tokens.change_password(change_of(user(), old, new), &context).await;
         changed.map_err(|error| error.kind())
     };
     assert_eq!(change("a wrong one", "another password").await, Err(ErrorKind::InvalidCredentials));
@@ -116,9 +115,10 @@ async fn of_changes_at_once_one_wins_and_the_others_had_a_wrong_password() {
     for number in 0..4 {
         let tokens = fixture.tokens.clone();
         changing.spawn(async move {
-            let new = password(&format!("password number {number}"));
+            let new = format!("password number {number}");
             let context = RequestContext::without_address();
-            let changed = tokens.change_password(&user(), password(PASSWORD), new, &context).await;
+            let change = change_of(user(), PASSWORD, &new);
+            let changed = tokens.change_password(change, &context).await;
             (number, changed.map_err(|error| error.kind()))
         });
     }
@@ -192,8 +192,8 @@ async fn an_expired_password_is_rejected_like_a_wrong_one_and_can_be_changed() {
         tokens.issue_user_token("ops", password("a wrong one"), &context).await.unwrap_err(),
     ];
     assert_eq!((expired.kind(), expired.to_string()), (wrong.kind(), wrong.to_string()));
-    let new = password("another password");
-    tokens.change_password(&user(), password(PASSWORD), new, &context).await.unwrap();
+    let change = change_of(user(), PASSWORD, "another password");
+    tokens.change_password(change, &context).await.unwrap();
     login(&fixture, "another password").await.unwrap();
 }
 

@@ -3,11 +3,11 @@
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
     Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
-    Organization, Password, RequestContext, SealingKey, Secret, SubjectType, TokenService,
-    Validator,
+    Organization, Password, PasswordChange, RequestContext, SealingKey, Secret, SubjectType,
+    TokenService, Validator,
 };
 
-use crate::support::Fixture;
+use crate::support::{Fixture, change_of};
 
 const CANARY: &str = "canary-6f2a";
 
@@ -64,6 +64,9 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     assert_hidden(&exchanged, exchanged.token.access_token.expose());
     let request = ExchangeRequest::default().one_time_password("424242");
     assert_hidden(&request, "424242");
+    let change = change_of(user, CANARY, CANARY).one_time_password(started.token, "424242");
+    assert_hidden(&change, CANARY);
+    assert_hidden(&change, "424242");
 }
 
 #[test]
@@ -97,7 +100,8 @@ fn what_the_service_does_can_be_done_on_any_thread() {
     sendable(&tokens.issue_user_token("jane", password(), context));
     sendable(&tokens.issue_machine_token("aa-1", &Secret::presented(CANARY), context));
     sendable(&tokens.set_password(id, password()));
-    sendable(&tokens.change_password(id, password(), password(), context));
+    let change = PasswordChange::new(id.clone(), password(), password());
+    sendable(&tokens.change_password(change.one_time_password(token.clone(), "1"), context));
     sendable(&tokens.import_secret(id, &Secret::presented(CANARY), None));
     sendable(&tokens.exchange(token, ExchangeRequest::default()));
     sendable(&tokens.revoke_subject(

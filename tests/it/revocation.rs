@@ -182,6 +182,7 @@ async fn a_session_is_ended_by_its_public_id_with_the_next_request() {
     let new = NewSession::of(customer_id());
     let started = fixture.tokens.start_session(new).await.unwrap();
     let token = started.token.expose();
+    let session = started.session.proven().unwrap();
     let path = format!("/authentication-tokens/{token}");
     let keep = json!({"invalidate": false});
     let jwt = server.post(&format!("{path}/exchange"), None, &keep).await.expect(201).json();
@@ -189,11 +190,11 @@ async fn a_session_is_ended_by_its_public_id_with_the_next_request() {
     // Both are checked, and what could be kept of them is kept.
     server.get("/layer", Some(token)).await.expect(200);
     server.get("/jwt", Some(jwt)).await.expect(200);
-    fixture.tokens.end_session(started.session.id()).await.unwrap();
+    fixture.tokens.end_session(session.id()).await.unwrap();
     server.get("/layer", Some(token)).await.expect(401);
     server.get("/jwt", Some(jwt)).await.expect(401);
     server.get(&path, None).await.expect(404);
-    fixture.tokens.end_session(started.session.id()).await.expect("it may be ended again");
+    fixture.tokens.end_session(session.id()).await.expect("it may be ended again");
 }
 
 #[tokio::test]

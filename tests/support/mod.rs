@@ -17,8 +17,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::Router;
 use countersign::{
     Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant, IssuedToken,
-    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext,
-    Secret, TokenService, TokenServiceBuilder,
+    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
+    RequestContext, Secret, TokenService, TokenServiceBuilder,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -313,6 +313,12 @@ pub fn kid_of(token: &str) -> String {
     let header = jose::base64url_decode(token.split('.').next().unwrap());
     let header: Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
+}
+
+/// A change of a password that needs nothing but the old one.
+pub fn change_of(id: EntityId, old: &str, new: &str) -> PasswordChange {
+    let [old, new] = [old, new].map(|text| Password::new(text).unwrap());
+    PasswordChange::new(id, old, new)
 }
 
 /// A code of the same form that is not it.

@@ -54,6 +54,8 @@ pub(crate) struct OneTimePasswordState {
     pub(crate) resends_left: u32,
     /// When one was sent last.
     pub(crate) sent_at: Timestamp,
+    /// Whether a right code was spent: the session proves more than the password since then.
+    pub(crate) is_proven: bool,
 }
 
 /// A code as a store keeps it.

@@ -213,6 +213,11 @@ impl Session {
         self.one_time_password.is_some()
     }
 
+    /// Returns whether a one-time password is wanted, and no right one was presented yet.
+    pub(crate) fn is_one_time_password_pending(&self) -> bool {
+        self.one_time_password.as_ref().is_some_and(|state| !state.is_proven)
+    }
+
     /// When it was started.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {

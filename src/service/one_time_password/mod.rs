@@ -2,6 +2,8 @@
 
 mod verify;
 
+pub(super) use self::verify::code_invalid;
+
 use std::time::Duration;
 
 use crate::audit::Operation;
@@ -177,6 +179,7 @@ impl TokenService {
             tries_left: policy.one_time_password_tries,
             resends_left: policy.one_time_password_resends,
             sent_at: now,
+            is_proven: false,
         };
         Ok((code, state))
     }

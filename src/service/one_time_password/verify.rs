@@ -1,12 +1,20 @@
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
-use crate::service::model::one_time_password::{OneTimePassword, StoredCode};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
+use crate::service::session::state::code_required;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 
 impl TokenService {
+    /// Returns what is wrong with the form of a code. One that is malformed is no try.
+    pub(in crate::service) fn code_fault(&self, code: &OneTimePassword) -> Option<InvalidField> {
+        let digits = self.inner.policy.one_time_password_digits;
+        let is_fault = !code.has_form(digits);
+        is_fault.then(|| InvalidField::new("oneTimePassword", format!("must be {digits} digits")))
+    }
+
     /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
     /// that a round lost to another writer costs no second try.
     pub(in crate::service) async fn check_one_time_password(
@@ -29,10 +37,7 @@ impl TokenService {
             return Err(no_session());
         }
         let Some(presented) = presented else {
-            return Err(Error::new(
-                ErrorKind::OneTimePasswordRequired,
-                "the session needs a one-time password",
-            ));
+            return Err(code_required());
         };
         let now = self.now();
         // With those of all other sessions of the customer: each stands a few tries, and whoever
@@ -75,6 +80,19 @@ impl TokenService {
         }
     }
 
+    /// Returns the next writing of a session, over which no one-time password is good any more but
+    /// the next that is sent, and whose holder has proven what was asked for.
+    pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
+        let limit = self.inner.policy.one_time_password_tries;
+        let mut spent = session.next_version(now);
+        if let Some(state) = &mut spent.one_time_password {
+            state.code = None;
+            state.is_proven = true;
+            state.tries_left = limit.min(state.tries_left + 1);
+        }
+        spent
+    }
+
     /// Ends a session whose last try was wrong, and what was exchanged from it by a right one.
     async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
         let out_of_tries = |session: &Session| {
@@ -107,8 +125,29 @@ impl TokenService {
             tracing::debug!(%error, "a session has one try less than it should");
         }
     }
+
+    /// A code that was spent on what failed is good again, unless another was sent since. If this
+    /// fails, the session waits for the next one.
+    pub(in crate::service) async fn give_code_back(
+        &self,
+        spent: Session,
+        before: OneTimePasswordState,
+        now: Timestamp,
+    ) {
+        let given_back = self.edit_one_time_password(spent, now, |state| {
+            let is_spent = state.code.is_none();
+            if is_spent {
+                state.code.clone_from(&before.code);
+                state.is_proven = before.is_proven;
+            }
+            is_spent
+        });
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a session waits for its next one-time password");
+        }
+    }
 }
 
-fn code_invalid() -> Error {
+pub(in crate::service) fn code_invalid() -> Error {
     Error::new(ErrorKind::OneTimePasswordInvalid, "the one-time password is not valid")
 }

@@ -4,6 +4,7 @@ mod admission;
 mod end;
 pub(super) mod new;
 mod start;
+pub(super) mod state;
 mod tokens;
 
 use crate::audit::Operation;
@@ -12,22 +13,33 @@ use crate::service::model::session::{AuthenticationToken, Session, Starter};
 use crate::service::model::subject::SubjectRef;
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
-use crate::service::store::{Page, SessionFilter, SessionPage};
+use crate::service::store::{Page, SessionFilter};
 use crate::service::token_service::TokenService;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
 pub use self::new::{CustomerLogin, NewSession, StartedSession};
+pub use self::state::{PendingSession, SessionList, SessionState};
 
 impl TokenService {
-    /// The live session that an authentication token stands for.
+    /// Returns the live session that an authentication token stands for, and whether its one-time
+    /// password is still wanted: the customer is logged in where it is [`SessionState::Proven`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than
     /// `context`'s; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn find_session(
+        &self,
+        token: &AuthenticationToken,
+        context: &RequestContext,
+    ) -> Result<SessionState, Error> {
+        self.find_open_session(token, context).await.map(SessionState::of)
+    }
+
+    /// The live session that an authentication token stands for, unless its tries are used up.
+    pub(super) async fn find_open_session(
         &self,
         token: &AuthenticationToken,
         context: &RequestContext,
@@ -98,14 +110,16 @@ impl TokenService {
         customer_id: Option<CustomerId>,
         page: Page,
         context: &RequestContext,
-    ) -> Result<SessionPage, Error> {
+    ) -> Result<SessionList, Error> {
         let listing = async {
             self.check_bearer(bearer)?;
             let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
             let organization_id =
                 self.organization_for(bearer, context, asked, customer_id.as_ref(), None)?;
             let filter = SessionFilter { customer_id, organization_id };
-            self.inner.stores.list_sessions(&filter, page, self.now()).await
+            let listed = self.inner.stores.list_sessions(&filter, page, self.now()).await?;
+            let sessions = listed.sessions.into_iter().map(SessionState::of).collect();
+            Ok(SessionList { sessions, total: listed.total })
         };
         self.audited(context.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
     }

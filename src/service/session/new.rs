@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::error::InvalidField;
 use crate::service::model::password::Password;
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::AuthenticationToken;
+use crate::service::session::state::SessionState;
 use crate::token::acl::Acl;
 use crate::token::identifier::CustomerId;
 use crate::token::organization::Organization;
@@ -102,8 +103,8 @@ impl NewSession {
 pub struct StartedSession {
     /// The authentication token. It cannot be read again.
     pub token: AuthenticationToken,
-    /// The session.
-    pub session: Session,
+    /// The session, which waits for its one-time password where one is wanted.
+    pub session: SessionState,
 }
 
 /// A session that a customer asks for by name and password.

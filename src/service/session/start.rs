@@ -16,6 +16,7 @@ use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::revoke::disabled;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
+use crate::service::session::state::SessionState;
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
@@ -158,7 +159,8 @@ impl TokenService {
         match current {
             Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
             outcome => {
-                let removing = self.inner.stores.remove_session(&started.session.id).await;
+                let id = &started.session.record().id;
+                let removing = self.inner.stores.remove_session(id).await;
                 outcome.and(removing)?;
                 Err(invalid_credentials("changed_meanwhile"))
             }
@@ -349,7 +351,7 @@ impl TokenService {
             let message = "the customer or whoever starts it was logged out everywhere meanwhile";
             return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
         }
-        Ok(StartedSession { token, session })
+        Ok(StartedSession { token, session: SessionState::of(session) })
     }
 
     /// Has the event name the customer as they came in: by name, where it was by a name.
@@ -361,7 +363,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let details = AuditDetails::default();
         let starting =
-            async { starting.await.inspect(|started| details.session(&started.session)) };
+            async { starting.await.inspect(|started| details.session(started.session.record())) };
         let subject = customer.map(|customer| (SubjectType::Customer, customer));
         self.audited_with(Attempt { subject, ..attempt }, &details, starting).await
     }

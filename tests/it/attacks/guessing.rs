@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use countersign::{EntityId, ErrorKind, Password, Policy, RequestContext, Secret, Timestamp};
+use countersign::{EntityId, ErrorKind, Policy, RequestContext, Secret, Timestamp};
 
 use crate::attacks::service::{
     DAY, ELSEWHERE, ENTITY_TOKEN, HOME, HOUR, LOGINS, Login, MINUTE, NAME, PEER, at_once,
     by_name_and_address, limit, manage, populated_service, retry_after, secret_in, serve,
 };
-use crate::support::{Fixture, PASSWORD, START, send};
+use crate::support::{Fixture, PASSWORD, START, change_of, send};
 
 #[tokio::test]
 async fn a_throttle_does_not_tell_which_names_exist() {
@@ -156,10 +156,9 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
         let (fixture, server) = populated_service(by_name_and_address(3)).await;
         let id = id.unwrap();
         let change = async |old: &str| {
-            let [old, new] =
-                [old, "another good password"].map(|text| Password::new(text).unwrap());
+            let change = change_of(id.clone(), old, "another good password");
             let context = RequestContext::from_address(HOME.parse().unwrap());
-            let changed = fixture.tokens.change_password(&id, old, new, &context).await;
+            let changed = fixture.tokens.change_password(change, &context).await;
             changed.map_err(|error| error.kind())
         };
         let mounted = async |organization: &str| {

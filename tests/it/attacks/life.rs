@@ -10,7 +10,7 @@ use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Algorithm, AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error,
     ErrorKind, ExchangeRequest, Grant, KeyRing, NewSession, Organization, OrganizationId, Password,
-    Policy, RequestContext, SubjectType, TokenFault, Validated,
+    Policy, RequestContext, SessionState, SubjectType, TokenFault, Validated,
 };
 use http::Request;
 use serde_json::json;
@@ -165,6 +165,7 @@ async fn who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memor
             .tokens
             .find_session(&token, &RequestContext::without_address())
             .await
+            .and_then(SessionState::proven)
             .unwrap()
             .id()
             .clone()

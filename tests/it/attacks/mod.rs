@@ -37,6 +37,10 @@
 //! | reuse | `attacks::one_time_passwords::a_code_that_was_used_is_never_good_again` |
 //! | use for another session | `attacks::one_time_passwords::the_code_of_one_session_is_nothing_to_another_of_the_same_customer` |
 //! | after its end, and when the clock steps back | `attacks::one_time_passwords::an_expired_code_stays_so_though_the_clock_steps_back`, `attacks::one_time_passwords::a_clock_that_steps_back_wins_neither_tries_nor_codes` |
+//! | the password without the code, at the look-up of a session and in a host's handler | `attacks::password_alone::verifying_a_token_says_whether_its_one_time_password_is_still_wanted`, `attacks::password_alone::a_handler_that_goes_by_a_session_lets_nobody_in_by_the_password_alone`, `attacks::password_alone::a_list_tells_sessions_whose_code_is_wanted_from_the_others` |
+//! | the password without the code, to change the password | `attacks::password_alone::a_password_that_is_no_longer_secret_changes_nothing_without_the_code` |
+//! | the same with the code of another's session, or one that was used | `attacks::password_alone::the_code_of_anothers_session_changes_no_password_and_costs_it_no_try`, `attacks::password_alone::a_code_changes_one_password_once_and_is_exchanged_for_nothing_after_that` |
+//! | more tries by changing the password | `attacks::password_alone::wrong_codes_count_alike_whether_they_are_to_change_a_password_or_to_be_exchanged` |
 //! | codes that are sent again | `sessions::one_time_passwords::wrong_tries_go_on_counting_over_codes_that_are_sent_again`, `attacks::one_time_passwords::codes_that_are_sent_again_or_fail_to_be_do_not_reset_the_count` |
 //!
 //! | exchange | test |
@@ -148,6 +152,7 @@ mod names;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;
+mod password_alone;
 mod principals;
 mod routers;
 mod secrets;

@@ -9,7 +9,7 @@ use countersign::{
 use serde_json::Value;
 
 use crate::attacks::service::{HOME, LOGINS, Login, MINUTE, NAME, limit, populated_service};
-use crate::support::{Answer, Fixture, PASSWORD, Server};
+use crate::support::{Answer, Fixture, PASSWORD, Server, change_of};
 
 const NEVER: &str = "never@example.com";
 const DISABLED: &str = "disabled@example.com";
@@ -96,10 +96,8 @@ async fn an_exhausted_address_gets_one_answer_to_changes_of_passwords_too() {
         let (fixture, _) = exhausted_address(login).await;
         let context = RequestContext::from_address(HOME.parse().unwrap());
         let change = async |name: &str, old: &str| {
-            let [old, new] =
-                [old, "another good password"].map(|text| Password::new(text).unwrap());
-            let changed =
-                fixture.tokens.change_password(&id_of(login, name), old, new, &context).await;
+            let change = change_of(id_of(login, name), old, "another good password");
+            let changed = fixture.tokens.change_password(change, &context).await;
             let error = changed.unwrap_err();
             (error.kind(), error.retry_after(), error.to_string())
         };

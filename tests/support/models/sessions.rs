@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use countersign::{AuthenticationToken, Error, ErrorKind, ExchangeRequest, RequestContext};
+use countersign::{
+    AuthenticationToken, Error, ErrorKind, ExchangeRequest, RequestContext, SessionState,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
@@ -44,6 +46,8 @@ pub struct Guard {
     tries_left: u32,
     resends_left: u32,
     sent: u64,
+    /// Whether a right code was spent.
+    is_proven: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +137,7 @@ impl Model for Sessions {
                     tries_left: TRIES,
                     resends_left: RESENDS,
                     sent: now,
+                    is_proven: false,
                 });
                 let expires = now + SESSION_SECONDS;
                 self.sessions.push(Session { expires, is_ended: false, tokens_until: 0, guard });
@@ -166,6 +171,7 @@ impl Model for Sessions {
                 }
                 if let Some(guard) = &mut session.guard {
                     guard.code_until = None;
+                    guard.is_proven = true;
                 }
                 Ok(())
             }
@@ -179,7 +185,10 @@ impl Model for Sessions {
                 guard.code_until = Some(now + CODE_SECONDS);
                 Ok(())
             }
-            Transition::Look { session } => self.live(session).map(drop),
+            Transition::Look { session } => match &self.live(session)?.guard {
+                Some(guard) if !guard.is_proven => Err(ErrorKind::OneTimePasswordRequired),
+                _ => Ok(()),
+            },
             Transition::LogOut { session } => {
                 let session = &mut self.sessions[session];
                 let is_live = !session.is_ended && session.expires > now;
@@ -249,7 +258,7 @@ impl Driven for Customers {
                 let token = &customers[session].token;
                 let found =
                     fixture.tokens.find_session(token, &RequestContext::without_address()).await;
-                found.map(drop).map_err(kind)
+                found.and_then(SessionState::proven).map(drop).map_err(kind)
             }
             Transition::LogOut { session } => {
                 let token = &customers[session].token;

@@ -61,6 +61,8 @@ struct OneTimePasswordForm {
     tries_left: u32,
     resends_left: u32,
     sent_at: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_proven: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,6 +153,7 @@ impl OneTimePasswordForm {
             tries_left: state.tries_left,
             resends_left: state.resends_left,
             sent_at: state.sent_at.as_micros(),
+            is_proven: state.is_proven,
         }
     }
 
@@ -164,6 +167,7 @@ impl OneTimePasswordForm {
             tries_left: self.tries_left,
             resends_left: self.resends_left,
             sent_at: Timestamp::from_micros(self.sent_at),
+            is_proven: self.is_proven,
         })
     }
 }

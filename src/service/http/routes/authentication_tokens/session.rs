@@ -4,13 +4,13 @@ use axum::extract::{Request, State};
 use axum_core::response::Response;
 use http::StatusCode;
 
-use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::no_session;
+use crate::service::{SessionState, TokenService};
 
 /// Returns the session that the token stands for.
 pub(in crate::service::http::routes) async fn verify(
@@ -25,7 +25,11 @@ async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response,
     let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     let session = tokens.find_session(&token, &route.request).await?;
-    Ok(response::json(StatusCode::OK, &body_of(&session, None, &route.base)))
+    let mut body = body_of(session.record(), None, &route.base);
+    if let SessionState::OneTimePasswordPending(_) = session {
+        body["oneTimePasswordPending"] = true.into();
+    }
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 /// Its holder logs out.

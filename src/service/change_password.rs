@@ -1,0 +1,229 @@
+//! Changing a password on behalf of its owner: by the old one, and by a one-time password where the
+//! credential asks for one.
+//!
+//! The order of work is that of an exchange. What can fail comes first: the policy, the old password,
+//! the hash of the new one, the code, whose try is counted before it is compared. Then the code is spent,
+//! over the version of the session that was read, so that one change comes of it; and the password is
+//! written, over the one that was proven. Where that fails, the code is good again.
+
+use crate::audit::Operation;
+use crate::error::{Error, InvalidField};
+use crate::service::audit::AuditDetails;
+use crate::service::detached::run_to_completion;
+use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::one_time_password::OneTimePassword;
+use crate::service::model::password::{Password, PasswordHash};
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::one_time_password::code_invalid;
+use crate::service::request_context::RequestContext;
+use crate::service::session::no_session;
+use crate::service::session::state::code_required;
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
+use crate::service::token_service::TokenService;
+
+/// A change of a password, asked for by its owner.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PasswordChange {
+    id: EntityId,
+    old: Password,
+    new: Password,
+    presented: Option<PresentedCode>,
+}
+
+/// A one-time password, and the token of the session that it was sent for.
+#[derive(Clone, Debug)]
+struct PresentedCode {
+    token: AuthenticationToken,
+    code: OneTimePassword,
+}
+
+impl PasswordChange {
+    /// A change from the old password, which proves who asks, to a new one.
+    pub fn new(id: EntityId, old: Password, new: Password) -> Self {
+        Self { id, old, new, presented: None }
+    }
+
+    /// The code that the customer was sent for a session, and that session's authentication token. The
+    /// session has to be one that was started with this credential by
+    /// [`log_in_customer`](TokenService::log_in_customer).
+    pub fn one_time_password(
+        mut self,
+        token: AuthenticationToken,
+        code: impl Into<String>,
+    ) -> Self {
+        let code = OneTimePassword::presented(code);
+        self.presented = Some(PresentedCode { token, code });
+        self
+    }
+}
+
+/// What is written once the code is right.
+#[derive(Clone)]
+struct ProvenChange {
+    entity: Entity,
+    hash: PasswordHash,
+}
+
+impl TokenService {
+    /// Changes a password on behalf of its owner, who proves it by the old one and, where a customer's
+    /// credential is registered with `otp_required`, by the code of a session that was started with this
+    /// credential. A code is good for one change or one exchange.
+    ///
+    /// An expired password will do as the old one, so that it can be changed. It starts no session,
+    /// though: a customer who is asked for a code and has no live session left needs the host's
+    /// [`set_password`](Self::set_password).
+    ///
+    /// It counts as a login: it is throttled with all others of that name, and ends sessions and
+    /// tokens as [`set_password`](Self::set_password) does.
+    ///
+    /// ```
+    /// # use countersign::{
+    /// #     AuthenticationToken, EntityId, Error, Password, PasswordChange, RequestContext, TokenService,
+    /// # };
+    /// # async fn use_it(
+    /// #     tokens: TokenService, token: AuthenticationToken, old: Password, new: Password,
+    /// #     code: String, context: RequestContext,
+    /// # ) -> Result<(), Error> {
+    /// let jane = EntityId::customer("jane@example.com")?;
+    /// let change = PasswordChange::new(jane, old, new).one_time_password(token, code);
+    /// tokens.change_password(change, &context).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCredentials`](crate::ErrorKind::InvalidCredentials) and all others of
+    /// [`issue_user_token`](Self::issue_user_token);
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the policy rejects the new password, it is
+    /// the old one, or the code is malformed;
+    /// [`OneTimePasswordRequired`](crate::ErrorKind::OneTimePasswordRequired) where a code is asked for
+    /// and none was presented; [`OneTimePasswordInvalid`](crate::ErrorKind::OneTimePasswordInvalid) where
+    /// it is wrong, was used or has expired, which counts as at an [`exchange`](Self::exchange);
+    /// [`NotFound`](crate::ErrorKind::NotFound) where the token is of no live session of this credential.
+    /// None of them uses the code up, but for the last wrong one, which ends the session. Where it is
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), the new password may have been set already.
+    pub async fn change_password(
+        &self,
+        change: PasswordChange,
+        context: &RequestContext,
+    ) -> Result<(), Error> {
+        let details = AuditDetails::default();
+        let id = change.id.clone();
+        let attempt = context.attempt(Operation::CHANGE_PASSWORD).of_entity(&id);
+        let changing = self.try_change_password(change, context, &details);
+        self.audited_with(attempt, &details, changing).await
+    }
+
+    async fn try_change_password(
+        &self,
+        change: PasswordChange,
+        context: &RequestContext,
+        details: &AuditDetails,
+    ) -> Result<(), Error> {
+        let invalid = self.change_faults(&change);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let PasswordChange { id, old, new, presented } = change;
+        let (subject_type, name) = (id.subject_type(), id.name());
+        let entity = self.prove(subject_type, name, old, context, |_| Ok(())).await?.entity;
+        if presented.is_none() && asks_for_code(&entity) {
+            return Err(code_required());
+        }
+        let hash = self.inner.hashing.create(new).await?;
+        match presented {
+            Some(presented) => {
+                let proven = ProvenChange { entity, hash };
+                self.change_by_code(proven, &presented, context, details).await
+            }
+            None => self.write_password(id, hash, Some(entity)).await,
+        }
+    }
+
+    /// Returns what is wrong with a change, whoever asks for it.
+    fn change_faults(&self, change: &PasswordChange) -> Vec<InvalidField> {
+        let fault = if change.old.expose() == change.new.expose() {
+            Some("must not be the old one".to_owned())
+        } else {
+            self.inner.policy.password_fault(&change.new)
+        };
+        let mut invalid = Vec::new();
+        invalid.extend(fault.map(|fault| InvalidField::new("newPassword", fault)));
+        let presented = change.presented.as_ref();
+        invalid.extend(presented.and_then(|presented| self.code_fault(&presented.code)));
+        invalid
+    }
+
+    async fn change_by_code(
+        &self,
+        proven: ProvenChange,
+        presented: &PresentedCode,
+        context: &RequestContext,
+        details: &AuditDetails,
+    ) -> Result<(), Error> {
+        let mut accepted = None;
+        retry_on_conflict!({
+            let session = self.find_live_session(&presented.token, context).await?;
+            // Before a try is counted: nobody uses up those of another's session.
+            if !is_session_of(&session, &proven.entity) {
+                return Err(no_session());
+            }
+            details.session(&session);
+            if session.one_time_password.is_none() {
+                return Err(code_invalid());
+            }
+            let code = Some(&presented.code);
+            let checked = self.check_one_time_password(session, code, &mut accepted).await?;
+            let CompareAndSet::Written(session) = checked else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            // Seen through: who hangs up loses no code for a password that was not changed.
+            let (tokens, proven) = (self.clone(), proven.clone());
+            run_to_completion(async move { tokens.spend_code_on(session, proven).await }).await
+        })
+    }
+
+    /// Spends the code of a session on a change, which is the only one that comes of it.
+    async fn spend_code_on(
+        &self,
+        session: Session,
+        proven: ProvenChange,
+    ) -> Result<CompareAndSet<()>, Error> {
+        let now = self.now();
+        let stores = &self.inner.stores;
+        let spent = self.with_code_spent(session.clone(), now);
+        match stores.replace_session(spent.clone(), session.version, now).await {
+            Ok(CompareAndSet::Written(())) => {}
+            Ok(CompareAndSet::Conflict) => return Ok(CompareAndSet::Conflict),
+            Err(error) => {
+                self.give_try_back(session, now).await;
+                return Err(error);
+            }
+        }
+        let ProvenChange { entity, hash } = proven;
+        let changed = self.write_password(entity.id().clone(), hash, Some(entity.clone())).await;
+        if changed.is_err() {
+            // A write whose answer was lost may have changed the password all the same.
+            let current = stores.get_entity(entity.id()).await;
+            if let (Ok(Some(current)), Some(before)) = (current, session.one_time_password)
+                && entity.has_the_credential_of(&current)
+            {
+                self.give_code_back(spent, before, now).await;
+            }
+        }
+        changed.map(CompareAndSet::Written)
+    }
+}
+
+fn asks_for_code(entity: &Entity) -> bool {
+    matches!(entity.kind(), EntityKind::Customer { otp_required: true, .. })
+}
+
+/// Returns whether a session was started with a credential, and for the customer that it stands for now.
+fn is_session_of(session: &Session, entity: &Entity) -> bool {
+    session.credential() == Some(entity.id())
+        && session.customer_id().as_str() == entity.subject(false)
+        && session.organization_id() == entity.organization_id()
+}
