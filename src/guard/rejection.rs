@@ -227,7 +227,9 @@ impl Rejection {
     pub(crate) fn respond_with<B>(&self, reject: &impl Reject<B>) -> Response<B> {
         let mut response = reject.reject(self);
         let (shaped, own) = (response.status(), self.status());
-        if shaped.is_informational() || shaped.is_success() {
+        // To a conditional request, 304 is a success (RFC 9110 §15.4.5).
+        let is_success = shaped.is_success() || shaped == StatusCode::NOT_MODIFIED;
+        if shaped.is_informational() || is_success {
             tracing::error!(
                 "reject_with: the hook returned {shaped} for a rejected request, which was answered {own} \
                  instead: have it return an error or a redirect"

@@ -3,6 +3,9 @@
 use http::header::{CACHE_CONTROL, Entry, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// What lets a shared cache store a response, beside others that do not: `must-understand` has one that
+/// knows the status ignore a `no-store` (RFC 9111 §5.2.2.3).
+const UNDONE: [&str; 3] = ["public", "s-maxage", "must-understand"];
 /// For what a handler has said nothing about: nobody stores it, the browser's history included.
 const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store");
 
@@ -85,7 +88,7 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_what_shared_caches_obey(headers: &mut HeaderMap) {
+pub(crate) fn remove_what_shared_caches_obey(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| is_for_shared_caches(name)).cloned() {
         headers.remove(name);
     }
@@ -95,7 +98,8 @@ fn remove_what_shared_caches_obey(headers: &mut HeaderMap) {
 /// are named like `CDN-Cache-Control`, and those that are older.
 fn is_for_shared_caches(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "x-accel-expires")
+    name.ends_with("-cache-control")
+        || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
 }
 
 /// The value of a list, which several headers are, too (RFC 9110 §5.3); nothing, where it is no text.
@@ -132,7 +136,7 @@ fn is_one_of(directive: &str, names: &[&str]) -> bool {
 fn keeps_shared_caches_away(text: &str) -> bool {
     let is_plain = |directive: &str| !directive.contains('=');
     directives(text).any(|one| is_plain(one) && is_one_of(one, &["private", "no-store"]))
-        && !directives(text).any(|one| is_one_of(one, &["public", "s-maxage"]))
+        && !directives(text).any(|one| is_one_of(one, &UNDONE))
 }
 
 /// The same for browsers, and nothing for shared caches; nothing, where the quotes do not match.
@@ -142,7 +146,7 @@ fn private_form(text: &str) -> Option<HeaderValue> {
         if directive.contains('"') && !directive.ends_with('"') {
             return None;
         }
-        if !is_one_of(directive, &["private", "public", "s-maxage"]) {
+        if !is_one_of(directive, &UNDONE) && !is_one_of(directive, &["private"]) {
             private.push_str(", ");
             private.push_str(directive);
         }
@@ -198,6 +202,7 @@ mod tests {
             ("Public, MAX-AGE=60, S-MaxAge=600", "private, MAX-AGE=60"),
             ("private, s-maxage=60", "private"),
             ("no-store, public", "private, no-store"),
+            ("must-understand, no-store, max-age=60", "private, no-store, max-age=60"),
             ("private=\"set-cookie, x-a\", max-age=60", "private, max-age=60"),
             ("public=\"x\", s-maxage = 60", "private"),
             ("x=\"a, private, b\"", "private, x=\"a, private, b\""),
@@ -214,7 +219,8 @@ mod tests {
     #[test]
     fn fields_for_shared_caches_alone_are_removed() {
         let mut headers = headers(&CACHE_CONTROL, &["no-store"]);
-        let targeted = ["cdn-cache-control", "surrogate-control", "x-accel-expires"];
+        let targeted =
+            ["cdn-cache-control", "surrogate-control", "edge-control", "x-accel-expires"];
         for name in [&targeted[..], &["vendor-cdn-cache-control", "x-cache"]].concat() {
             headers.append(name, HeaderValue::from_static("max-age=60"));
             headers.append(name, HeaderValue::from_static("public"));

@@ -3,7 +3,10 @@ use axum_core::body::Body;
 use http::{Method, Request, StatusCode};
 use tower_service::Service as _;
 
-const METHODS: [Method; 7] = [
+/// What a handler of any method is found by.
+const OTHER: &[u8] = b"PROPFIND";
+
+const METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
@@ -11,10 +14,13 @@ const METHODS: [Method; 7] = [
     Method::PATCH,
     Method::DELETE,
     Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
 ];
 
 /// Checks that an app rejects requests without credentials on these paths, whatever their method: with
-/// a 401, or with a 405 where there is no such method.
+/// a 401, or with a 405 where there is no such method. An app whose hook redirects to a login page is
+/// checked without it.
 ///
 /// It finds the method that was added behind a `route_layer`, and the route that was added behind a
 /// `layer`, which no layer guards.
@@ -37,7 +43,7 @@ const METHODS: [Method; 7] = [
 /// # Panics
 ///
 /// Where one is answered otherwise, with its method and path. A path that no route has is one, too: so
-/// no route is left out for a slip of the pen.
+/// no route is left out for a slip of the pen. And where there is no path.
 #[track_caller]
 pub fn every_route_rejects_anonymous<'a>(
     app: Router,
@@ -46,9 +52,11 @@ pub fn every_route_rejects_anonymous<'a>(
     let paths: Vec<_> = paths.into_iter().map(str::to_owned).collect();
     let caller = std::panic::Location::caller();
     async move {
+        assert!(!paths.is_empty(), "no path was given; {caller}");
+        let other = Method::from_bytes(OTHER).expect("a method");
         for path in paths {
             let mut is_rejected = false;
-            for method in METHODS {
+            for method in METHODS.iter().chain([&other]).cloned() {
                 let status = ask(app.clone(), method.clone(), &path).await;
                 is_rejected |= status == StatusCode::UNAUTHORIZED;
                 let is_closed =

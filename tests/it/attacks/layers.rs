@@ -48,7 +48,7 @@ const REJECTED: [(&str, u16); 5] =
 #[tokio::test]
 async fn no_hook_turns_a_rejection_into_a_success() {
     let fixture = Fixture::new();
-    for shaped in [200, 201, 204, 206, 299] {
+    for shaped in [200, 201, 204, 206, 299, 304] {
         let log = Log::default();
         let _guard = log.listen();
         let server = Server::start(rejecting(&fixture, shaped)).await;

@@ -100,7 +100,11 @@
 //! | the same at an exchange | `attacks::tenancy::a_list_that_is_not_scoped_gives_no_more_than_the_organization_at_an_exchange`, `properties::acl::an_exchange_gives_what_lies_within_the_list_as_its_organization_holds_it` |
 //! | a mount or layer told to read a parameter that the route does not have, or has twice | `attacks::tenancy::a_parameter_that_the_route_does_not_have_is_a_500_that_names_it`, `attacks::tenancy::the_router_serves_nobody_where_it_is_mounted_below_a_parameter_that_it_does_not_read`, `attacks::tenancy::a_layer_outside_of_the_router_that_is_to_read_a_parameter_is_a_500` |
 //! | a fallback behind such a layer | `attacks::tenancy::what_a_fallback_answers_is_of_no_organization` |
-//! | a host's own login below another organization | `attacks::tenancy::a_handlers_context_is_confined_to_the_organization_in_its_path` |
+//! | a host's own login below another organization | `attacks::tenancy::a_handlers_context_is_confined_to_the_organization_in_its_path`, `attacks::tenancy::a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_one_is_required` |
+//! | a session of a tenant's customer, started by who is bound to none | `attacks::tenancy::a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_has_named`, `attacks::tenancy::a_start_that_names_no_organization_is_rejected_where_one_is_required` |
+//! | a token for a registered name in another organization | `attacks::tenancy::a_token_is_issued_in_the_organization_of_the_registered_principal_alone` |
+//! | a token that a host has kept | `attacks::shut_out::a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted` |
+//! | an operation that was named and is named no more | `attacks::shut_out::an_operation_that_was_named_and_is_not_any_more_is_taken_away` |
 //! | an organization that was forgotten | `attacks::tenancy::where_an_organization_is_required_what_says_none_gets_nothing`, `attacks::tenancy::who_was_registered_without_an_organization_gets_no_token_once_one_is_required`, `remote_issuers::a_mapping_that_names_no_organization_is_rejected_where_one_is_required` |
 //!
 //! | who somebody is | test |

@@ -284,3 +284,71 @@ async fn a_log_out_of_somebody_who_is_not_known_says_so() {
     tokens.revoke_subject(validated.principal(), tokens.now()).await.unwrap();
     assert_eq!(tokens.validator().validate(&token).unwrap_err(), TokenFault::Revoked);
 }
+
+#[tokio::test]
+async fn an_operation_that_was_named_and_is_not_any_more_is_taken_away() {
+    let policy = countersign::Policy::default().own_operations_by_name(true);
+    let fixture = Fixture::with(|builder| builder.policy(policy.trailing_wildcards(true)));
+    let tokens = &fixture.tokens;
+    for (number, (before, after)) in
+        [(&["*", "ReadEntitySecret"][..], &["*"][..]), (&["Read*", "ReadEntitySecret"], &["Read*"])]
+            .into_iter()
+            .enumerate()
+    {
+        let name = format!("ops-{number}");
+        fixture.user(&name, json!([{"scope": {}, "permissions": before}])).await;
+        let token = fixture.user_token(&name).await;
+        fixture.clock.advance(std::time::Duration::from_secs(1));
+        let after = acl(after);
+        let id = EntityId::user(&name).unwrap();
+        tokens.update_entity(&id, move |ops| ops.with_acl(after.clone())).await.unwrap();
+        assert_eq!(tokens.validator().validate(&token).unwrap_err(), TokenFault::Revoked);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    fixture.machine("aa-1", "a-known-secret").await;
+    let session = fixture.session(|new| new).await;
+    let session = countersign::AuthenticationToken::from_text(&session).unwrap();
+    let ends: [&dyn Fn(&Fixture, &countersign::IssuedToken); 2] = [
+        &|fixture, _| fixture.clock.advance(std::time::Duration::from_secs(2 * 86_400)),
+        &|fixture, issued| {
+            let tokens = fixture.tokens.clone();
+            let id = issued.token_id.clone();
+            futures_util::FutureExt::now_or_never(async move { tokens.revoke_token(&id).await })
+                .unwrap()
+                .unwrap();
+        },
+    ];
+    for end in ends.into_iter().rev() {
+        let issued = Grant::user("ops").acl(Acl::everything());
+        let issued = tokens.issue(issued).await.unwrap();
+        let kept = tokens.validator().validate(issued.access_token.expose()).unwrap();
+        tokens.read_secret(&kept, "aa-1", None, &context()).await.unwrap();
+        end(&fixture, &issued);
+        let refusals = [
+            tokens.read_secret(&kept, "aa-1", None, &context()).await.map(drop),
+            tokens.reset_secret(&kept, "aa-1", None, &context()).await.map(drop),
+            tokens
+                .start_session_on_behalf_of(&kept, NewSession::of(customer("cus_1")), &context())
+                .await
+                .map(drop),
+            tokens
+                .list_sessions(
+                    &kept,
+                    None,
+                    countersign::store::Page { offset: 0, limit: 10 },
+                    &context(),
+                )
+                .await
+                .map(drop),
+            tokens.exchange(&session, ExchangeRequest::default().bearer(kept)).await.map(drop),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.unwrap_err().kind(), ErrorKind::InvalidToken);
+        }
+    }
+}

@@ -349,3 +349,117 @@ async fn who_was_registered_without_an_organization_gets_no_token_once_one_is_re
     assert_eq!(log_in(&after, "jane").await.unwrap_err(), ErrorKind::Configuration);
     log_in(&after, "root").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_has_named() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let new = || NewSession::of(countersign::CustomerId::new("cus_1").unwrap());
+    let desk = |of: Organization| tokens.validator().validate(&token_of(&fixture, of)).unwrap();
+    let start = async |bearer: Organization, named: Option<Organization>, below: Option<&str>| {
+        let new = match named {
+            Some(named) => new().organization(named),
+            None => new(),
+        };
+        let context = RequestContext::without_address();
+        let context = match below {
+            Some(id) => context.organization(organization(id)),
+            None => context,
+        };
+        let new = new.acl(anywhere(&["GetOrders"]));
+        let bearer = desk(bearer);
+        let started = tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+        started.map_err(|error| error.kind())
+    };
+    let one = |id: &str| Organization::One(organization(id));
+    let started = start(Organization::All, Some(one("org_1")), None).await.unwrap();
+    let jwt = tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    let jwt = tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
+    assert_eq!(jwt.organization_id(), Some(&organization("org_1")));
+    assert!(!jwt.allows("GetOrders", &[("organizationId", "org_2")]));
+    // What is named and where it is asked for have to agree.
+    let refused = ErrorKind::InsufficientPermission;
+    assert_eq!(
+        start(Organization::All, Some(one("org_1")), Some("org_2")).await.unwrap_err(),
+        refused
+    );
+    assert_eq!(
+        start(Organization::All, Some(Organization::All), Some("org_2")).await.unwrap_err(),
+        refused
+    );
+    start(Organization::All, Some(Organization::All), None).await.unwrap();
+    // A customer of the tenant who is blocked is blocked there.
+    let blocked =
+        tokens.principal(countersign::SubjectType::Customer, "cus_1", organization("org_1"));
+    let until = tokens.now() + std::time::Duration::from_secs(60);
+    tokens.block_subject(&blocked, until).await.unwrap();
+    assert_eq!(
+        start(Organization::All, Some(one("org_1")), None).await.unwrap_err(),
+        ErrorKind::Disabled
+    );
+}
+
+#[tokio::test]
+async fn a_start_that_names_no_organization_is_rejected_where_one_is_required() {
+    let policy = Policy::default().organization_required(true);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = Server::start(
+        fixture.tokens.router().nest("/organizations/{organizationId}", fixture.tokens.router()),
+    )
+    .await;
+    let bearer = token_of(&fixture, Organization::All);
+    let body = json!({"mode": "passwordless", "customerId": "cus_1"});
+    let answer = server.post("/authentication-tokens", Some(&bearer), &body).await.expect(422);
+    assert_eq!(answer.json()["invalidFields"][0]["field"], "organization");
+    let below = "/organizations/org_1/authentication-tokens";
+    server.post(below, Some(&bearer), &body).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_token_is_issued_in_the_organization_of_the_registered_principal_alone() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let jane = Entity::user("jane", hash).unwrap().with_organization(organization("org_1"));
+    tokens.register(jane).await.unwrap();
+    for other in [None, Some(Organization::All), Some(organization("org_2").into())] {
+        let grant = Grant::user("jane").acl(Acl::everything());
+        let grant = match other {
+            Some(other) => grant.organization(other),
+            None => grant,
+        };
+        let refused = tokens.issue(grant).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidFields);
+        assert_eq!(refused.invalid_fields()[0].field, "organization");
+    }
+    let own = Grant::user("jane").organization(organization("org_1"));
+    let own = tokens.issue(own).await.unwrap();
+    fixture.clock.advance(std::time::Duration::from_secs(1));
+    tokens.disable_entity(&countersign::EntityId::user("jane").unwrap()).await.unwrap();
+    assert!(tokens.validator().validate(own.access_token.expose()).is_err());
+}
+
+#[tokio::test]
+async fn a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_one_is_required() {
+    let policy = Policy::default().organization_required(true);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let jane = Entity::user("jane", hash).unwrap().with_organization(organization("org_2"));
+    fixture.tokens.register(jane).await.unwrap();
+    let log_in = async |State(tokens): State<TokenService>, context: RequestContext| {
+        let password = Password::new(PASSWORD).unwrap();
+        let issued = tokens.issue_user_token("jane", password, &context).await;
+        if issued.is_ok() { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
+    };
+    let app = Router::new()
+        .route("/login", post(log_in))
+        .route("/t/{tenant}/login", post(log_in))
+        .with_state(fixture.tokens.clone());
+    let server = Server::start(app).await;
+    server.post("/login", None, &json!({})).await.expect(200);
+    let log = Log::default();
+    let listening = log.listen();
+    server.post("/t/org_1/login", None, &json!({})).await.expect(401);
+    drop(listening);
+    assert!(log.errors()[0].contains("organization_parameter"), "{:?}", log.errors());
+}

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::audit::{self, Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
+use crate::guard::response_caching::remove_what_shared_caches_obey;
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::PendingIssue;
 use crate::service::{IssuedToken, TokenService};
@@ -112,6 +113,7 @@ fn answer(
     let mut response = Response::from_parts(head, String::new());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    remove_what_shared_caches_obey(headers);
     let text = token.access_token.expose();
     match delivery {
         Delivery::Json => {
