@@ -56,7 +56,7 @@ pub fn every_route_rejects_anonymous<'a>(
         let other = Method::from_bytes(OTHER).expect("a method");
         for path in paths {
             let mut is_rejected = false;
-            for method in METHODS.iter().chain([&other]).cloned() {
+            for method in METHODS.iter().chain([&other]) {
                 let status = ask(app.clone(), method.clone(), &path).await;
                 is_rejected |= status == StatusCode::UNAUTHORIZED;
                 let is_closed =
