@@ -59,8 +59,8 @@ pub enum ErrorKind {
     Disabled,
     /// A good token whose access-control list does not allow the operation.
     InsufficientPermission,
-    /// Too many credentials that do not fit have come from there, or for that name; see
-    /// [`Error::retry_after`].
+    /// A limit of the policy is used up: of failed attempts, of codes that are sent, of reads of secrets,
+    /// or of live sessions; see [`Error::retry_after`].
     Throttled,
     /// Too much is asked at once; see [`Error::retry_after`].
     Overloaded,

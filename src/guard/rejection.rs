@@ -113,8 +113,8 @@ impl Rejection {
     pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
         tracing::error!(
             parameter = name,
-            "a layer or extractor was told to read a path parameter, and {problem}: the request is \
-             rejected; name the parameter as the route does"
+            "layers: a path parameter was to be read, and {problem}; the request is answered 500; name \
+             the parameter as the route does"
         );
         Self::new(RejectionReason::Internal, "")
     }
@@ -197,7 +197,7 @@ impl Rejection {
                 "The access token is bound to an organization, and grants nothing outside it"
             }
             RejectionReason::KindNotAdmitted => "Principals of this kind are not admitted",
-            RejectionReason::Disabled => "The principal is disabled",
+            RejectionReason::Disabled => "The principal is disabled or blocked",
             RejectionReason::Unavailable => "The service is unavailable, try again later",
             RejectionReason::Internal => "The server is not set up right",
         }
@@ -306,7 +306,7 @@ pub(crate) fn challenge(
 ///
 /// Any `Fn(&Rejection) -> Response<B>` is one. [`Rejection::headers`] are added to its response where
 /// it has not set them itself, so that the challenge cannot be forgotten. A redirect or an error of another
-/// status stays; in the place of a 1xx or 2xx, which would pass for what was asked for, the response gets
+/// status stays; in the place of a 1xx, 2xx or 304, which would pass for what was asked for, the response gets
 /// [`Rejection::status`], and the log an error. A `Cache-Control` by which a shared cache could store the
 /// response is made private.
 ///

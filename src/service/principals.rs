@@ -43,7 +43,7 @@ impl TokenService {
         }
     }
 
-    /// The registered principal of that id.
+    /// Returns the registered principal of that id.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl TokenService {
     ///
     /// Where it holds less than before, what it was issued is revoked, and its sessions end: a user logs in
     /// again for a token with the new list. So a permission that is taken away is gone with the next
-    /// request. What is added, as a claim that says that somebody is suspended, revokes nothing. `change` may be called more than once, where others change the principal meanwhile.
+    /// request. What is added revokes nothing: a claim `suspended` leaves tokens valid. `change` may be called more than once, where others change the principal meanwhile.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -111,8 +111,9 @@ impl TokenService {
         self.audited(Attempt::new(Operation::UPDATE_ENTITY).of_entity(id), updating).await
     }
 
-    /// Disables a registered principal: from now on it is rejected like an unknown one, its tokens
-    /// are revoked, and, of a customer's credential, the customer's sessions end.
+    /// Disables a registered principal, revokes its tokens, and ends its sessions: a customer's own, or
+    /// those that a user or machine client has started. Logins reject it like an unknown one;
+    /// [`issue`](Self::issue) and [`issue_for`](Self::issue_for) return [`ErrorKind::Disabled`].
     ///
     /// # Errors
     ///

@@ -27,12 +27,12 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Of the client's address. What is guessed from there is throttled.
+    /// Creates a context with the client's address. What is guessed from there is throttled.
     pub fn from_address(address: IpAddr) -> Self {
         Self { address: Some(address.to_canonical()), ..Self::without_address() }
     }
 
-    /// Of a client whose address is not known: only names are throttled.
+    /// Creates a context of a client whose address is not known: only names are throttled.
     pub fn without_address() -> Self {
         Self { organization: None, address: None, organization_is_invalid: false }
     }

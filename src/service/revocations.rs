@@ -41,13 +41,13 @@ struct Live {
     tokens: HashMap<TokenId, Timestamp>,
     sessions: HashMap<SessionId, Timestamp>,
     /// By kind and name; of most names there is one.
-    subjects: HashMap<SubjectType, HashMap<Arc<str>, Vec<RevokedSubject>>>,
+    subjects: HashMap<SubjectType, HashMap<Arc<str>, Vec<SubjectRevocation>>>,
     /// Each of the above once, by when it is to be looked at: it ends then, or later.
-    ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
+    ends: BinaryHeap<Reverse<(Timestamp, RevocationKey)>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Ending {
+enum RevocationKey {
     Token(TokenId),
     Session(SessionId),
     Subject(SubjectType, Arc<str>, Organizations),
@@ -73,7 +73,7 @@ impl Organizations {
 /// same second, cannot be told by it from one before. It therefore carries the next second, up to
 /// which all are revoked.
 #[derive(Clone, Debug)]
-struct RevokedSubject {
+struct SubjectRevocation {
     organizations: Organizations,
     /// What was begun before this instant is revoked.
     before: Timestamp,
@@ -84,7 +84,7 @@ struct RevokedSubject {
     until: Timestamp,
 }
 
-impl RevokedSubject {
+impl SubjectRevocation {
     fn new(organizations: Organizations, before: Timestamp, until: Timestamp) -> Self {
         let (issued_before, blocked_until) = (next_second(before), Timestamp::MIN);
         Self { organizations, before, issued_before, blocked_until, until }
@@ -212,27 +212,27 @@ impl Live {
         let until = revocation.until;
         match &revocation.target {
             RevocationTarget::Token(id) => {
-                let end = Ending::Token(id.clone());
+                let end = RevocationKey::Token(id.clone());
                 insert_until(&mut self.tokens, id, until, &mut self.ends, end);
             }
             RevocationTarget::Session(id) => {
-                let end = Ending::Session(id.clone());
+                let end = RevocationKey::Session(id.clone());
                 insert_until(&mut self.sessions, id, until, &mut self.ends, end);
             }
             RevocationTarget::SubjectBefore { subject, before, blocks } => {
                 let organizations = Organizations::One(subject.organization_id().cloned());
-                let revoked = RevokedSubject::new(organizations, *before, until);
+                let revoked = SubjectRevocation::new(organizations, *before, until);
                 let revoked = if *blocks { revoked.blocking() } else { revoked };
                 self.insert_subject(subject.subject_type(), subject.id(), revoked);
             }
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
-                let revoked = RevokedSubject::new(Organizations::All, *before, until);
+                let revoked = SubjectRevocation::new(Organizations::All, *before, until);
                 self.insert_subject(*subject_type, subject, revoked);
             }
         }
     }
 
-    fn insert_subject(&mut self, subject_type: SubjectType, name: &str, new: RevokedSubject) {
+    fn insert_subject(&mut self, subject_type: SubjectType, name: &str, new: SubjectRevocation) {
         let of_kind = self.subjects.entry(subject_type).or_default();
         let name = match of_kind.get_key_value(name) {
             Some((known, _)) => Arc::clone(known),
@@ -243,7 +243,7 @@ impl Live {
         match known {
             Some(known) => known.extend(&new),
             None => {
-                let end = Ending::Subject(subject_type, name, new.organizations.clone());
+                let end = RevocationKey::Subject(subject_type, name, new.organizations.clone());
                 self.ends.push(Reverse((new.until, end)));
                 of_name.push(new);
             }
@@ -264,13 +264,13 @@ impl Live {
             return true;
         }
         match &ending {
-            Ending::Token(id) => {
+            RevocationKey::Token(id) => {
                 self.tokens.remove(id);
             }
-            Ending::Session(id) => {
+            RevocationKey::Session(id) => {
                 self.sessions.remove(id);
             }
-            Ending::Subject(subject_type, name, organizations) => {
+            RevocationKey::Subject(subject_type, name, organizations) => {
                 if let Some(of_kind) = self.subjects.get_mut(subject_type)
                     && let Some(of_name) = of_kind.get_mut(name)
                 {
@@ -284,11 +284,11 @@ impl Live {
         true
     }
 
-    fn end_of(&self, ending: &Ending) -> Option<Timestamp> {
+    fn end_of(&self, ending: &RevocationKey) -> Option<Timestamp> {
         match ending {
-            Ending::Token(id) => self.tokens.get(id).copied(),
-            Ending::Session(id) => self.sessions.get(id).copied(),
-            Ending::Subject(subject_type, name, organizations) => {
+            RevocationKey::Token(id) => self.tokens.get(id).copied(),
+            RevocationKey::Session(id) => self.sessions.get(id).copied(),
+            RevocationKey::Subject(subject_type, name, organizations) => {
                 let of_name = self.subjects.get(subject_type)?.get(name)?;
                 let revoked = of_name.iter().find(|known| known.organizations == *organizations)?;
                 Some(revoked.until)
@@ -299,7 +299,7 @@ impl Live {
     fn revoked<'a>(
         &'a self,
         subject: SubjectRef<'a>,
-    ) -> impl Iterator<Item = &'a RevokedSubject> + 'a {
+    ) -> impl Iterator<Item = &'a SubjectRevocation> + 'a {
         let of_kind = self.subjects.get(&subject.subject_type);
         let of_name = of_kind.and_then(|of_kind| of_kind.get(subject.id));
         let revoked = of_name.into_iter().flatten();
@@ -312,8 +312,8 @@ fn insert_until<K: Clone + Eq + Hash>(
     known: &mut HashMap<K, Timestamp>,
     key: &K,
     until: Timestamp,
-    ends: &mut BinaryHeap<Reverse<(Timestamp, Ending)>>,
-    ending: Ending,
+    ends: &mut BinaryHeap<Reverse<(Timestamp, RevocationKey)>>,
+    ending: RevocationKey,
 ) {
     match known.get_mut(key) {
         Some(known) => *known = until.max(*known),

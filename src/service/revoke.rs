@@ -28,8 +28,9 @@ const SESSIONS_AT_ONCE: usize = 100;
 pub struct RevokedSubject {
     /// How many live sessions it has ended.
     pub sessions: usize,
-    /// Whether the service knows the principal: a user or machine client that is registered by that name,
-    /// or whoever has started a session or had one. A user's opaque id is no name.
+    /// Whether the principal is registered as a user or machine client by that name, or this has ended a
+    /// live session of it. `false` does not prove that there is no such customer, nor, by its opaque id,
+    /// no such user.
     pub is_known: bool,
 }
 

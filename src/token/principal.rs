@@ -49,7 +49,7 @@ impl Principal {
         &self.issuer
     }
 
-    /// Returns the organization that it is bound to; none where it is bound to none.
+    /// Returns its organization, or `None` where it is bound to none.
     #[must_use]
     pub fn organization(&self) -> Option<&OrganizationId> {
         self.organization.as_ref()

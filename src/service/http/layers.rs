@@ -96,9 +96,8 @@ impl TokenService {
                 }
                 tracing::error!(
                     parameter = self.policy().organization_parameter,
-                    "a `RequestContext` was asked for on a route that has other path parameters: \
-                     nothing is found there; name the one that is the organization as the policy's \
-                     `organization_parameter`"
+                    "request context: the route has other path parameters and not this one; nothing is \
+                     found there; set the policy's `organization_parameter` to the one that is meant"
                 );
                 context.organization_named("")
             }

@@ -44,7 +44,9 @@ impl ErrorKind {
             Self::InsufficientPermission => {
                 (Status::FORBIDDEN, "insufficient-permission", "The permission is missing")
             }
-            Self::Disabled => (Status::FORBIDDEN, "disabled", "The principal is disabled"),
+            Self::Disabled => {
+                (Status::FORBIDDEN, "disabled", "The principal is disabled or blocked")
+            }
             Self::NotFound => (Status::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Conflict => {
                 (Status::CONFLICT, "conflict", "The state of the session does not allow it")

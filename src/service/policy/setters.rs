@@ -285,9 +285,9 @@ impl Policy {
         self
     }
 
-    /// Which reads and resets of secrets are refused though the user's list grants them: none. It is
-    /// asked last, about each one, and who is refused is told what an unknown machine client is. It
-    /// must not block: what has to be looked up is best kept in memory. Under
+    /// Adds a check to reads and resets of secrets that the user's list grants: they are refused where
+    /// `rule` returns `false`. By default there is none. It is asked last, about each one, and who is
+    /// refused is told what an unknown machine client is. It must not block: what has to be looked up is best kept in memory. Under
     /// [`opaque_subjects`](Self::opaque_subjects), a principal's id is no name.
     ///
     /// ```

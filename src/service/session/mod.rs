@@ -1,7 +1,7 @@
 //! Sessions of customers: finding and listing them, and what starting and ending them shares.
 
-mod admission;
 mod end;
+mod limits;
 pub(super) mod new;
 mod start;
 pub(super) mod state;

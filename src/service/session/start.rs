@@ -32,13 +32,13 @@ struct CheckedSession {
 
 /// On whose word a session is started.
 #[derive(Clone, Copy)]
-enum Origin<'a> {
+enum StartedBy<'a> {
     Host,
     Credential(&'a Entity),
     Bearer(&'a Validated),
 }
 
-impl Origin<'_> {
+impl StartedBy<'_> {
     fn credential(self) -> Option<EntityId> {
         match self {
             Self::Credential(entity) => Some(entity.id().clone()),
@@ -85,7 +85,7 @@ impl TokenService {
             let mut new = new;
             new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
             let new = self.check_session(new, now)?;
-            let prepared = self.prepare_session(new, Origin::Host, now).await?;
+            let prepared = self.prepare_session(new, StartedBy::Host, now).await?;
             if let Some(code) = &prepared.code {
                 // As often as it is asked for: the host knows what it does.
                 self.deliver(&prepared.session, code).await?;
@@ -142,7 +142,7 @@ impl TokenService {
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
-        let origin = Origin::Credential(&proven.entity);
+        let origin = StartedBy::Credential(&proven.entity);
         let prepared = self.prepare_session(new, origin, proven.at).await?;
         if let Some(code) = &prepared.code {
             self.deliver_throttled(&prepared.session, code).await?;
@@ -224,7 +224,7 @@ impl TokenService {
             // What the host has not set itself is the bearer's wish.
             new.session.custom_claims =
                 self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
-            let prepared = self.prepare_session(new, Origin::Bearer(bearer), now).await?;
+            let prepared = self.prepare_session(new, StartedBy::Bearer(bearer), now).await?;
             if let Some(code) = &prepared.code {
                 self.deliver_throttled(&prepared.session, code).await?;
             }
@@ -298,7 +298,7 @@ impl TokenService {
     async fn prepare_session(
         &self,
         checked: CheckedSession,
-        origin: Origin<'_>,
+        origin: StartedBy<'_>,
         now: Timestamp,
     ) -> Result<PreparedSession, Error> {
         let CheckedSession { customer_id, expires_at, session: new } = checked;

@@ -182,7 +182,7 @@ async fn whoever_is_disabled_gets_no_token_by_any_way_of_issuing() {
         let grant = Grant::new(id.subject_type(), id.name());
         assert_eq!(tokens.issue(grant).await.unwrap_err().kind(), ErrorKind::Disabled);
         let answer = log_in(id.name()).await.expect(403);
-        assert_eq!(answer.json()["detail"], "The principal is disabled");
+        assert_eq!(answer.json()["detail"], "The principal is disabled or blocked");
         tokens.enable_entity(id).await.unwrap();
         log_in(id.name()).await.expect(200);
     }
