@@ -86,7 +86,11 @@ impl TokenService {
             let stores = &tokens.inner.stores;
             let (before, after) = retry_on_conflict!({
                 let before = stores.get_entity(&owned).await?.ok_or_else(unknown_entity)?;
-                let after = change(before.clone());
+                let after = Entity {
+                    version: before.version(),
+                    distinct_name: before.distinct_name.clone(),
+                    ..change(before.clone())
+                };
                 if !after.is_the_same_as(&before) {
                     let problem = "a principal's id and its credential do not change";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));

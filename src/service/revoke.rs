@@ -284,8 +284,12 @@ impl TokenService {
     /// Ends a session as it was read; returns whether it was still so. One that somebody else has
     /// written since is in the next part.
     async fn take_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
-        // The tokens of a customer's own sessions are the customer's, and revoked as such.
-        if subject.subject_type() != SubjectType::Customer {
+        // The tokens of a customer's own sessions are the customer's, and revoked as such; but for those
+        // that were issued after an instant that has passed.
+        let now = self.now().floor_to_second();
+        let are_revoked = subject.subject_type() == SubjectType::Customer
+            && self.inner.revocations.contains_issued_at(subject.borrowed(), now);
+        if !are_revoked {
             self.revoke_tokens_of(session).await?;
         }
         let taken = self.inner.stores.take_session(&session.key, session.version).await;

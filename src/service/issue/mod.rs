@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
-use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::principals::unknown_entity;
 use crate::service::revoke::disabled;
 use crate::service::token_service::TokenService;
@@ -86,7 +86,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank, the list uses
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank or a user's opaque id,
+    /// the list uses
     /// wildcards that the policy does not allow, it lacks an organization that the policy requires, or has
     /// another than the user or machine client that is registered by that name, the
     /// custom claims are longer than its `max_custom_claims_len`, or the lifetime is longer than that of
@@ -115,18 +116,23 @@ impl TokenService {
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
+        if grant.subject_type == SubjectType::User && is_subject_id(&grant.subject) {
+            // Nobody is found by it who may be disabled: it is no name.
+            let message = "is a user's opaque id: use `issue_for` with the name";
+            return Err(Error::from_invalid_fields(vec![InvalidField::new("subject", message)]));
+        }
         let asked_at = self.now();
         // A customer is registered by the names of its credentials, and not by its id.
         if grant.subject_type != SubjectType::Customer
             && let Ok(id) = EntityId::new(grant.subject_type, &*grant.subject)
-            && let Some(found) = self.inner.stores.get_recent_entity(&id, asked_at).await?
+            && let Some(entity) = self.inner.stores.get_entity(&id).await?
         {
-            if found.entity.is_disabled() {
+            if entity.is_disabled() {
                 return Err(disabled());
             }
             // What revokes this principal names it by its organization, and has to reach the token.
             let asked = grant.organization.as_ref().and_then(Organization::id);
-            if asked != found.entity.organization_id() {
+            if asked != entity.organization_id() {
                 let message = "is not that of the principal that is registered by this name";
                 let field = InvalidField::new("organization", message);
                 return Err(Error::from_invalid_fields(vec![field]));

@@ -360,7 +360,8 @@ impl Entity {
     /// Returns whether `other`, a later reading of the same principal, may still log in by the
     /// password that this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
-        !other.disabled && other.password_set_at == self.password_set_at
+        let asks_for_more = other.otp_required() && !self.otp_required();
+        !other.disabled && other.password_set_at == self.password_set_at && !asks_for_more
     }
 
     /// Returns what its tokens name it by: a customer's credential yields tokens of the customer, and a

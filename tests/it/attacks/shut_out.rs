@@ -346,3 +346,22 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
         }
     }
 }
+
+#[tokio::test]
+async fn a_log_out_of_what_was_begun_before_an_instant_revokes_what_came_of_it_since() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let session = fixture.session(|new| new).await;
+    let session = countersign::AuthenticationToken::from_text(&session).unwrap();
+    let minute = std::time::Duration::from_secs(60);
+    fixture.clock.advance(minute);
+    let cutoff = tokens.now();
+    fixture.clock.advance(minute);
+    let jwt =
+        tokens.exchange(&session, ExchangeRequest::default().invalidate(false)).await.unwrap();
+    fixture.clock.advance(minute);
+    let customer = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    assert_eq!(tokens.revoke_subject(&customer, cutoff).await.unwrap().sessions, 1);
+    let fault = tokens.validator().validate(jwt.token.access_token.expose()).unwrap_err();
+    assert_eq!(fault, TokenFault::Revoked);
+}
