@@ -89,6 +89,7 @@ impl TokenService {
                 let after = Entity {
                     version: before.version(),
                     distinct_name: before.distinct_name.clone(),
+                    subject_id: before.subject_id.clone(),
                     ..change(before.clone())
                 };
                 if !after.is_the_same_as(&before) {

@@ -6,7 +6,7 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId};
+use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::model::session::Session;
 use crate::service::model::subject::{Subject, SubjectRef};
@@ -29,8 +29,8 @@ pub struct RevokedSubject {
     /// How many live sessions it has ended.
     pub sessions: usize,
     /// Whether the principal is registered as a user or machine client by that name, or this has ended a
-    /// live session of it. `false` does not prove that there is no such customer, nor, by its opaque id,
-    /// no such user.
+    /// live session of it; a user's opaque id counts as registered. `false` does not prove that there is
+    /// no such customer.
     pub is_known: bool,
 }
 
@@ -183,6 +183,10 @@ impl TokenService {
     async fn is_registered(&self, subject: &Subject) -> Result<bool, Error> {
         if subject.subject_type() == SubjectType::Customer {
             return Ok(false);
+        }
+        if subject.subject_type() == SubjectType::User && is_subject_id(subject.id()) {
+            // Only a registration makes one.
+            return Ok(true);
         }
         let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(false) };
         let entity = self.inner.stores.get_entity(&id).await?;

@@ -11,6 +11,7 @@ use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
+use crate::service::model::subject::SubjectRef;
 use crate::service::principals::unknown_entity;
 use crate::service::revoke::disabled;
 use crate::service::token_service::TokenService;
@@ -159,6 +160,9 @@ impl TokenService {
         proven_at: Timestamp,
     ) -> Result<IssuedToken, Error> {
         self.check_organization(entity)?;
+        if SubjectRef::each_of(entity).any(|subject| self.is_blocked(subject)) {
+            return Err(disabled());
+        }
         let is_opaque = self.inner.policy.opaque_subjects;
         self.issue_at(Grant::of_entity(entity, is_opaque), proven_at)
     }

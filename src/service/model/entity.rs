@@ -346,10 +346,7 @@ impl Entity {
             }
             _ => false,
         };
-        self.id == other.id
-            && is_same_kind
-            && self.password_set_at == other.password_set_at
-            && self.subject_id == other.subject_id
+        self.id == other.id && is_same_kind && self.password_set_at == other.password_set_at
     }
 
     /// Returns whether its sessions need a one-time password.

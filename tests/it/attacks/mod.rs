@@ -113,6 +113,7 @@
 //! | a name that looks like another's, or is the same to a database that compares without case | `attacks::names::who_registers_a_look_alike_of_a_name_is_rejected`; raced on every engine by `store::conformance` |
 //! | a removed user's name, taken by somebody else | `attacks::names::who_takes_a_removed_users_name_gets_nothing_of_what_the_host_kept_for_them` |
 //! | a token that names its user otherwise than the policy does now, and was revoked | `attacks::names::what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_every_node` |
+//! | a user that is blocked or disabled, by the opaque id | `attacks::names::by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out` |
 //! | an opaque id, taken as a name | `attacks::names::machine_clients_and_customers_keep_their_ids_and_no_user_takes_an_opaque_id_as_a_name` |
 //! | a partner's token where the host did not ask for it | `remote_issuers::a_subject_elsewhere_is_nobody_here` |
 //! | a customer's permission on a staff route, a machine's token for a customer's | `attacks::principals::a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name` |

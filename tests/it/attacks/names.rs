@@ -8,8 +8,8 @@ use axum::Router;
 use axum::routing::get;
 use countersign::store::EntityStore;
 use countersign::{
-    Bearer, CustomerId, Entity, EntityId, ErrorKind, Organization, Password, PasswordHash, Policy,
-    RequestContext, Secret, SubjectType,
+    Bearer, CustomerId, Entity, EntityId, ErrorKind, Grant, Organization, Password, PasswordHash,
+    Policy, RequestContext, Secret, SubjectType,
 };
 use serde_json::json;
 
@@ -163,13 +163,14 @@ enum End {
     Remove,
     ChangePassword,
     Revoke,
+    Block,
 }
 
 #[tokio::test]
 async fn what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_every_node() {
     // Who ends them, a node under the one setting of the policy or the other, and how.
     for by in [0, 1] {
-        for end in [End::Disable, End::Remove, End::ChangePassword, End::Revoke] {
+        for end in [End::Disable, End::Remove, End::ChangePassword, End::Revoke, End::Block] {
             let cluster = Cluster::new();
             let nodes = [false, true].map(|is_opaque| {
                 let policy = Policy::default().opaque_subjects(is_opaque);
@@ -200,8 +201,16 @@ async fn what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_eve
                     let revoked = ending.revoke_subject(&jane, ending.now()).await.unwrap();
                     assert_eq!((revoked.sessions, revoked.is_known), (2, true));
                 }
+                End::Block => {
+                    let jane = ending.principal(SubjectType::User, JANE, Organization::All);
+                    ending
+                        .block_subject(&jane, ending.now() + Duration::from_secs(60))
+                        .await
+                        .unwrap();
+                }
             }
             for node in &nodes {
+                let is_shut_out = !matches!(end, End::ChangePassword | End::Revoke);
                 node.tokens.catch_up().await.unwrap();
                 let server = node.serve().await;
                 for (token, session) in tokens.iter().zip(&sessions) {
@@ -210,6 +219,7 @@ async fn what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_eve
                     let path = format!("/authentication-tokens/{session}");
                     server.get(&path, None).await.expect(404);
                 }
+                assert_eq!(node.tokens.issue_for(&id).await.is_err(), is_shut_out, "{by} {end:?}");
             }
         }
     }
@@ -257,4 +267,51 @@ async fn machine_clients_and_customers_keep_their_ids_and_no_user_takes_an_opaqu
     assert_ne!(stored(SubjectType::User).await.subject_id(), Some(taken));
     let rejected = tokens.register(entity(SubjectType::User, taken, &hash)).await.unwrap_err();
     assert_eq!(rejected.kind(), ErrorKind::InvalidRequest);
+}
+
+#[tokio::test]
+async fn by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out() {
+    for is_opaque in [true, false] {
+        let policy = Policy::default().opaque_subjects(is_opaque);
+        let fixture = Fixture::with(|builder| builder.policy(policy));
+        let (tokens, id) = (&fixture.tokens, EntityId::user(JANE).unwrap());
+        // Blocked before there is such a user, and an id.
+        let named = tokens.principal(SubjectType::User, JANE, Organization::All);
+        let until = tokens.now() + Duration::from_secs(60);
+        tokens.block_subject(&named, until).await.unwrap();
+        let hash = hash(&fixture).await;
+        let jane = entity(SubjectType::User, JANE, &hash).with_organization(Organization::All);
+        tokens.register(jane).await.unwrap();
+        assert_eq!(tokens.issue_for(&id).await.unwrap_err().kind(), ErrorKind::Disabled);
+        fixture.clock.advance(Duration::from_secs(120));
+        tokens.issue_for(&id).await.unwrap();
+
+        tokens.disable_entity(&id).await.unwrap();
+        let stored = tokens.find_entity(&id).await.unwrap().unwrap();
+        let subject_id = stored.subject_id().unwrap();
+        let grant = Grant::user(subject_id).organization(Organization::All);
+        let rejected = tokens.issue(grant).await.unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::InvalidFields);
+        let opaque = tokens.principal(SubjectType::User, subject_id, Organization::All);
+        assert!(tokens.revoke_subject(&opaque, tokens.now()).await.unwrap().is_known);
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_nothing_of_what_was_made_at_the_registration() {
+    let fixture = Fixture::new();
+    let (tokens, hash) = (&fixture.tokens, hash(&fixture).await);
+    for kind in [SubjectType::User, SubjectType::Machine] {
+        tokens.register(entity(kind, JANE, &hash)).await.unwrap();
+        let id = EntityId::new(kind, JANE).unwrap();
+        let before = tokens.find_entity(&id).await.unwrap().unwrap();
+        // Two are taken for one, but for what only this one has.
+        let (anew, set_at) = (entity(kind, JANE, &hash), before.password_set_at());
+        let anew = set_at.map_or(anew.clone(), |set_at| anew.with_password_set_at(set_at));
+        let after = tokens.update_entity(&id, move |_| anew.clone()).await.unwrap();
+        assert_eq!(after.subject_id(), before.subject_id());
+        assert_eq!(after.distinct_name(), before.distinct_name());
+        tokens.remove_entity(&id).await.unwrap();
+        tokens.register(entity(kind, LOOK_ALIKES[0], &hash)).await.unwrap();
+    }
 }
