@@ -73,7 +73,7 @@ async fn home(Bearer(claims): Bearer) -> String {
     format!("welcome home, {}\n", claims.principal().id())
 }
 
-/// Whoever has a copy of the cookie gets nothing for it after this.
+/// Revokes the token, so that a copy of the cookie is rejected, and removes the cookie.
 async fn log_out(State(tokens): State<TokenService>, Bearer(claims): Bearer) -> Response {
     match tokens.log_out(&claims).await {
         Ok(()) => {

@@ -478,7 +478,7 @@ async fn hash(password: String) -> Result<PasswordHash, Problem> {
 }
 
 /// Returns whether it is new. What is stored stays as it is, and where the seed differs from it, that is
-/// logged. Whoever the seed disables and the store does not is a mistake that nobody should find out later.
+/// logged. A principal that the seed disables and the store does not is an error.
 async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
     let registered = tokens.register(entity.clone()).await;
     let Err(conflict) = registered else { return Ok(true) };

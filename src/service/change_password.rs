@@ -39,7 +39,7 @@ struct PresentedCode {
 }
 
 impl PasswordChange {
-    /// A change from the old password, which proves who asks, to a new one.
+    /// Creates a change from the old password, which proves the identity, to a new one.
     pub fn new(id: EntityId, old: Password, new: Password) -> Self {
         Self { id, old, new, presented: None }
     }
@@ -142,7 +142,7 @@ impl TokenService {
         }
     }
 
-    /// Returns what is wrong with a change, whoever asks for it.
+    /// Returns what is wrong with a change, before the credential is looked at.
     fn change_faults(&self, change: &PasswordChange) -> Vec<InvalidField> {
         let fault = if change.old.expose() == change.new.expose() {
             Some("must not be the old one".to_owned())

@@ -6,13 +6,13 @@ use crate::error::{Error, ErrorKind};
 use crate::service::token_service::TokenService;
 use crate::token::claims::Validated;
 
-/// How much of a claim's name is told to whoever asked for it, in characters.
+/// How much of a claim's name an error shows, in characters.
 const MAX_SHOWN_NAME: usize = 64;
 
 impl TokenService {
     /// Returns the host's own claims with those that were asked for, on behalf of `bearer`.
     ///
-    /// A claim of the host's stays as it is, whoever asks. Another may be set where the policy opens
+    /// A claim of the host's is never changed. Another may be set where the policy opens
     /// its name to all, where `bearer` passes on a value of its own that the policy lets it, or where
     /// the host's rule says so.
     ///

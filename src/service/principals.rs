@@ -98,7 +98,7 @@ impl TokenService {
                 }
                 tokens.check_entity(&after)?;
                 if tokens.takes_away(&before, &after) {
-                    // Before it is written, too: whoever has to try again finds nothing lost then.
+                    // Before it is written, too: a caller that has to try again would see no change then.
                     tokens.end_tokens_and_sessions(&before).await?;
                 }
                 let (version, after) = (before.version(), after.next_version());

@@ -20,7 +20,7 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 use crate::validate::revocations::Revocations;
 
-/// How many are forgotten at a time: whoever validates waits for no more.
+/// How many are forgotten at a time under the lock that validation reads.
 const PURGE_LIMIT: usize = 1_000;
 /// How many are forgotten with each that is published, for a host that does no housekeeping: more than
 /// it adds.

@@ -145,7 +145,7 @@ impl TokenService {
     }
 
     /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
-    /// session, whoever asks: by its own login, by [`issue`](Self::issue), by
+    /// session by any way: by its own login, by [`issue`](Self::issue), by
     /// [`start_session`](Self::start_session), or on a bearer's word. For whom no registration can be
     /// [disabled](Self::disable_entity): a customer that the host knows by its id.
     ///

@@ -129,7 +129,7 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Believes `X-Forwarded-For` whoever writes it, so that every client chooses the address that the
+    /// Trusts `X-Forwarded-For` from every peer, so that every client chooses the address that the
     /// audit log has for it.
     pub fn dangerous_trust_any_proxy(mut self) -> Self {
         self.trusted_proxies = ProxySetting::Any;

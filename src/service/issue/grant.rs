@@ -38,8 +38,8 @@ impl Grant {
     }
 
     /// A token for a user. Its `sub` is `name` as it is, also where the policy has
-    /// [`opaque_subjects`](crate::Policy::opaque_subjects): whoever is registered is logged in by
-    /// [`issue_for`](crate::TokenService::issue_for).
+    /// [`opaque_subjects`](crate::Policy::opaque_subjects): for a registered user,
+    /// use [`issue_for`](crate::TokenService::issue_for).
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)
     }

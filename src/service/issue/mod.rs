@@ -81,9 +81,8 @@ impl TokenService {
         self.audited_login(Attempt::new(Operation::ISSUE_TOKEN).of_entity(id), issuing).await
     }
 
-    /// Issues a token to whomever the host vouches for. This checks no credential; whoever is registered
-    /// is better logged in by [`issue_for`](Self::issue_for), which gives them what they are registered
-    /// with.
+    /// Issues a token for a principal that the host vouches for, without checking a credential. For a
+    /// registered principal, prefer [`issue_for`](Self::issue_for), which issues what it is registered with.
     ///
     /// # Errors
     ///

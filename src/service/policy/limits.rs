@@ -17,7 +17,7 @@ impl Policy {
         is_rejected.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
     }
 
-    /// What is wrong with the organization of whoever is to be registered or to get a token.
+    /// Returns what is wrong with the organization of a principal, grant or session.
     pub(crate) fn organization_fault(
         &self,
         organization: Option<&Organization>,

@@ -66,7 +66,7 @@ setters! {
     ///
     /// [`register`](crate::TokenService::register), [`issue`](crate::TokenService::issue) and
     /// [`start_session`](crate::TokenService::start_session) reject what says nothing, and so do
-    /// logins of whoever was registered so before, and tokens of trusted issuers that are mapped so.
+    /// logins of principals that were registered so before, and tokens of trusted issuers that are mapped so.
     organization_required: bool;
     /// Whether `*` and trailing wildcards leave the crate's own operations out, those of
     /// [`permission`](crate::permission), so that a list has to name each as it is. Off: `*` is
@@ -122,7 +122,7 @@ setters! {
     /// started ends with its revocation, which is remembered for as long.
     delegated_session_lifetime: Duration;
     /// How many live sessions a customer may have: 100, several for each device that somebody has. One
-    /// more is rejected, so that whoever knows one password cannot fill the store. Starts at the same
+    /// more is rejected, so that one known password cannot fill the store. Starts at the same
     /// moment may exceed it by their number.
     max_sessions_per_customer: usize;
     /// How many live sessions a user or machine client may have started: 100,000, those of a large
@@ -347,7 +347,7 @@ impl Policy {
         self
     }
 
-    /// Believes `X-Forwarded-For` whoever writes it. Every client then chooses its own address: no
+    /// Trusts `X-Forwarded-For` from every peer. Every client then chooses its own address: no
     /// guesses are counted by address, and those of others can be made to count against anybody's.
     pub fn dangerous_trust_any_proxy(mut self) -> Self {
         self.trusted_proxies = ProxySetting::Any;

@@ -70,8 +70,7 @@ impl<R> IssueLayer<R> {
         self
     }
 
-    /// Has pages of this origin log in, where the browser does not say by `Sec-Fetch-Site` what site
-    /// a request comes from. See [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
+    /// Accepts logins from pages of this origin, whatever site the browser names. See [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors
     ///
