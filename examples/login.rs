@@ -63,7 +63,7 @@ fn app(tokens: &TokenService) -> Router {
 
 async fn log_in(Form(login): Form<Login>) -> Response {
     if login.answer == "42" && !login.name.trim().is_empty() {
-        Issue(Grant::user(login.name)).see_other(HeaderValue::from_static("/home"))
+        Issue::grant(Grant::user(login.name)).see_other(HeaderValue::from_static("/home"))
     } else {
         StatusCode::UNAUTHORIZED.into_response()
     }

@@ -75,7 +75,7 @@ pub use self::error::{Error, ErrorKind, InvalidField};
 pub use self::guard::client_address::ClientAddress;
 pub use self::guard::extract::{Bearer, BearerClaims};
 pub use self::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
-pub use self::guard::require::{Caller, Demand, RequireLayer};
+pub use self::guard::require::{Caller, RequireLayer, Requirement};
 pub use self::guard::validate::ValidateLayer;
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};

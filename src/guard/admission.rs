@@ -75,7 +75,7 @@ impl Kinds {
 
     /// Checks the kind of a token's principal.
     pub(crate) fn check(self, validated: &Validated) -> Result<(), Rejection> {
-        if self.admit(validated.principal().kind()) {
+        if self.admit(validated.principal().subject_type()) {
             Ok(())
         } else {
             Err(forbidden(validated, RejectionReason::KindNotAdmitted))

@@ -13,7 +13,7 @@ use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
 ///
-/// As an argument of a handler it demands a token. `Option<Bearer<C>>` takes requests without one,
+/// As an argument of a handler it requires a token. `Option<Bearer<C>>` takes requests without one,
 /// too, where the layer lets them pass; a bad token is rejected either way.
 ///
 /// ```

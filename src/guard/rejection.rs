@@ -109,6 +109,16 @@ impl Rejection {
         Self::new(RejectionReason::Internal, "")
     }
 
+    /// Logs which key of a scope a handler has asked for that was not checked, and returns a 500.
+    pub(crate) fn unchecked_scope(key: &str) -> Self {
+        tracing::error!(
+            key,
+            "Caller: a handler asked for a value that its token was not checked for; name the key in the \
+             requirement's SCOPE_FROM_PATH"
+        );
+        Self::new(RejectionReason::Internal, "")
+    }
+
     /// Logs which path parameter is not where it was to be read, and returns a 500.
     pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
         tracing::error!(

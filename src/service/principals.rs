@@ -21,7 +21,8 @@ impl TokenService {
     /// where a machine client takes the first-party client id, a user's name has the form of a
     /// [`subject_id`](Entity::subject_id), the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
-    /// `max_custom_claims_len`; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// `max_custom_claims_len`; [`ErrorKind::InvalidFields`] where it names no organization and the policy
+    /// has `organization_required`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         self.check_entity(&entity)?;
         if entity.password().is_some() && entity.password_set_at.is_none() {
@@ -58,7 +59,8 @@ impl TokenService {
     ///
     /// Where it holds less than before, what it was issued is revoked, and its sessions end: a user logs in
     /// again for a token with the new list. So a permission that is taken away is gone with the next
-    /// request. What is added revokes nothing: a claim `suspended` leaves tokens valid. `change` may be called more than once, where others change the principal meanwhile.
+    /// request. What is added revokes nothing: a claim `suspended` leaves tokens valid. `change` may be called more
+    /// than once, where others change the principal meanwhile.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -74,8 +76,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidRequest`] where
-    /// `change` returns somebody else or another credential, those of [`register`](Self::register) for what it sets, and
-    /// [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
+    /// `change` returns another principal or another credential, those of [`register`](Self::register) for
+    /// what it sets, and [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
     pub async fn update_entity(
         &self,
         id: &EntityId,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
@@ -102,7 +102,9 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens it does
-    /// not issue, and those of [`revoke_token`](Self::revoke_token). It may be called again.
+    /// not issue, [`InvalidFields`](crate::ErrorKind::InvalidFields) where a user or machine client of this
+    /// name is registered in another organization, and those of [`revoke_token`](Self::revoke_token). It
+    /// may be called again.
     pub async fn revoke_subject(
         &self,
         principal: &Principal,
@@ -123,13 +125,13 @@ impl TokenService {
             Cutoff { tokens_issued_before: before, sessions_started_before: before, blocks };
         let attempt = Attempt {
             organization: principal.organization(),
-            ..Attempt::new(operation).of(principal.kind(), principal.id())
+            ..Attempt::new(operation).of(principal.subject_type(), principal.id())
         };
         let revoking = async {
             if principal.issuer() != self.issuer() {
-                let problem = "the principal is of another issuer, which revokes its tokens";
-                return Err(Error::new(ErrorKind::NotFound, problem));
+                return Err(of_another_issuer());
             }
+            self.check_registered_organization(&subject).await?;
             let (tokens, owned) = (self.clone(), subject.clone());
             let ending = async move {
                 let ended = tokens.end_all(&owned, cutoff).await;
@@ -142,6 +144,30 @@ impl TokenService {
             Ok(RevokedSubject { sessions, is_known })
         };
         self.audited(attempt, revoking).await
+    }
+
+    /// Returns a registered principal, as its tokens name it.
+    #[must_use]
+    pub fn principal_of(&self, entity: &Entity) -> Principal {
+        let organization = entity.organization_id().cloned();
+        let id = entity.subject(self.inner.policy.opaque_subjects);
+        Principal::new(self.issuer(), organization, entity.id().subject_type(), id)
+    }
+
+    /// Checks that nobody is registered by that name in another organization: what is revoked of a user or
+    /// machine client there would be nobody's, and the one who is meant would go on.
+    async fn check_registered_organization(&self, subject: &Subject) -> Result<(), Error> {
+        if subject.subject_type() == SubjectType::Customer {
+            return Ok(());
+        }
+        let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(()) };
+        // Where the store is out of reach, what can be revoked on this node is.
+        match self.inner.stores.get_entity(&id).await {
+            Ok(Some(entity)) if entity.organization_id() != subject.organization_id() => {
+                Err(other_organization())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
@@ -391,6 +417,16 @@ fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
         _ => return None,
     };
     EntityId::machine(name).ok()
+}
+
+/// Of a principal that is registered, and named with another organization than its own.
+pub(super) fn other_organization() -> Error {
+    let message = "is not that of the principal that is registered by this name";
+    Error::from_invalid_fields(vec![InvalidField::new("organization", message)])
+}
+
+pub(super) fn of_another_issuer() -> Error {
+    Error::new(ErrorKind::NotFound, "the principal is of another issuer, which revokes its tokens")
 }
 
 pub(super) fn disabled() -> Error {

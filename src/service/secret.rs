@@ -23,6 +23,14 @@ enum SecretOrigin {
     Imported,
 }
 
+/// A manager's access to the secret of a machine client.
+#[derive(Clone, Copy)]
+struct SecretAccess<'a> {
+    manager: &'a Validated,
+    entity_id: &'a str,
+    context: &'a RequestContext,
+}
+
 /// A secret and when it expires.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -58,14 +66,14 @@ impl TokenService {
     ) -> Result<IssuedSecret, Error> {
         let attempt = context.attempt(Operation::READ_SECRET).by(manager);
         let reading = async {
-            let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-            let read = SecretOperation::Read;
-            let entity = self.find_managed(manager, entity_id, context, read).await?;
+            let lifetime = self.secret_lifetime(expiry_days)?;
+            let access = SecretAccess { manager, entity_id, context };
+            let entity = self.find_managed(access, SecretOperation::Read).await?;
             if let Some(current) = entity.secrets().and_then(Secrets::current) {
                 return self.open(&entity, current);
             }
             self.check_manager(manager, &entity, SecretOperation::Reset)?;
-            self.make_secret(entity, lifetime, message).await
+            self.make_secret(entity, access, lifetime).await
         };
         let reading = self.within_limits(manager, reading);
         self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
@@ -89,10 +97,10 @@ impl TokenService {
     ) -> Result<IssuedSecret, Error> {
         let attempt = context.attempt(Operation::RESET_SECRET).by(manager);
         let resetting = async {
-            let (lifetime, message) = self.secret_lifetime(expiry_days)?;
-            let reset = SecretOperation::Reset;
-            let entity = self.find_managed(manager, entity_id, context, reset).await?;
-            self.make_secret(entity, lifetime, message).await
+            let lifetime = self.secret_lifetime(expiry_days)?;
+            let access = SecretAccess { manager, entity_id, context };
+            let entity = self.find_managed(access, SecretOperation::Reset).await?;
+            self.make_secret(entity, access, lifetime).await
         };
         let resetting = self.within_limits(manager, resetting);
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
@@ -147,11 +155,10 @@ impl TokenService {
 
     async fn find_managed(
         &self,
-        manager: &Validated,
-        entity_id: &str,
-        context: &RequestContext,
+        access: SecretAccess<'_>,
         operation: SecretOperation,
     ) -> Result<Entity, Error> {
+        let SecretAccess { manager, entity_id, context } = access;
         self.check_bearer(manager)?;
         let id = EntityId::machine(entity_id).map_err(|_| invalid_entity())?;
         let usable = self.find_usable(&id, context).await?;
@@ -160,13 +167,13 @@ impl TokenService {
         Ok(entity)
     }
 
-    /// Replaces the current secret by a new one. Where somebody else did so in the meantime, theirs
-    /// is answered: it is as new as could be asked for, and theirs has not been pulled away.
+    /// Replaces the current secret by a new one. Where another caller did so in the meantime, theirs
+    /// is returned: it is as new as could be asked for, and theirs stays valid.
     async fn make_secret(
         &self,
         mut entity: Entity,
-        lifetime: Duration,
-        message: Option<String>,
+        access: SecretAccess<'_>,
+        (lifetime, message): (Duration, Option<String>),
     ) -> Result<IssuedSecret, Error> {
         let current = |entity: &Entity| entity.secrets().and_then(Secrets::current).cloned();
         let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
@@ -180,8 +187,8 @@ impl TokenService {
                 let issued = IssuedSecret { secret, expires_at, message };
                 return Ok(CompareAndSet::Written(issued));
             }
-            let usable = self.find_usable(entity.id(), &RequestContext::without_address()).await?;
-            entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
+            // It may have been moved out of the manager's reach by what changed it.
+            entity = self.find_managed(access, SecretOperation::Reset).await?;
             match current(&entity) {
                 Some(current) if Some(&current.id) != replaced.as_ref() => {
                     self.open(&entity, &current).map(CompareAndSet::Written)

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 
-/// 2026-01-01T00:00:00Z
-const START: Timestamp = Timestamp::from_secs(1_767_225_600);
+/// 2026-01-01T00:00:00.5Z. Within a second, as real clocks are: a token's `iat` has whole seconds, and one
+/// that was issued at this instant is older than what revokes it at this instant.
+const START: Timestamp = Timestamp::from_micros(1_767_225_600_500_000);
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///
@@ -23,7 +24,7 @@ const START: Timestamp = Timestamp::from_secs(1_767_225_600);
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    /// A clock that stands at the beginning of 2026.
+    /// A clock that stands half a second after the beginning of 2026.
     #[must_use]
     pub fn new() -> Self {
         Self::at(START)

@@ -29,7 +29,7 @@ use crate::token::identifier::OrganizationId;
 pub struct Principal {
     issuer: Arc<str>,
     organization: Option<OrganizationId>,
-    kind: SubjectType,
+    subject_type: SubjectType,
     id: Arc<str>,
 }
 
@@ -37,10 +37,10 @@ impl Principal {
     pub(crate) fn new(
         issuer: &str,
         organization: Option<OrganizationId>,
-        kind: SubjectType,
+        subject_type: SubjectType,
         id: &str,
     ) -> Self {
-        Self { issuer: issuer.into(), organization, kind, id: id.into() }
+        Self { issuer: issuer.into(), organization, subject_type, id: id.into() }
     }
 
     /// Returns the issuer that knows it: the `iss` of its tokens.
@@ -57,8 +57,8 @@ impl Principal {
 
     /// Returns which kind of principal it is.
     #[must_use]
-    pub fn kind(&self) -> SubjectType {
-        self.kind
+    pub fn subject_type(&self) -> SubjectType {
+        self.subject_type
     }
 
     /// Returns the user's name, the machine client's id or the customer's id: to show, and to look up
@@ -74,7 +74,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let organization = self.organization.as_ref().map_or("", OrganizationId::as_str);
         write_part(f, &self.issuer)?;
-        for part in [organization, self.kind.as_str(), &self.id] {
+        for part in [organization, self.subject_type.as_str(), &self.id] {
             f.write_str("|")?;
             write_part(f, part)?;
         }

@@ -49,7 +49,7 @@ impl App {
             // Chromium says of a WebSocket nothing but the origin.
             .layer(exchange.allow_origin(&own).unwrap());
         let login = Router::new()
-            .route("/login", post(async || Issue(Grant::user("jane@example.com"))))
+            .route("/login", post(async || Issue::grant(Grant::user("jane@example.com"))))
             .layer(issue.allow_origin(&own).unwrap());
         let (sender, seen) = unbounded_channel();
         let record = from_fn(move |request, next| record(sender.clone(), request, next));

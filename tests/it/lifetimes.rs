@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::support::problems::assert_problem;
 use crate::support::sessions::SESSIONS;
-use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock, issue_now};
+use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock, clock_at_start, issue_now};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -39,7 +39,7 @@ struct Nodes<S> {
 impl<S: EntityStore + SessionStore + Clone> Nodes<S> {
     fn over(store: S) -> Self {
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-        Self { clock: TestClock::new(), keys, store }
+        Self { clock: clock_at_start(), keys, store }
     }
 
     async fn start(&self, policy: Policy) -> TokenService {

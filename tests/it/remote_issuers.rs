@@ -626,7 +626,7 @@ async fn claims_are_read_as_the_host_says() {
     let validator = server.validator(by_closure);
     let validated = validator.validate_fetching(&token.sign()).await.unwrap();
     assert_eq!(
-        (validated.principal().id(), validated.principal().kind()),
+        (validated.principal().id(), validated.principal().subject_type()),
         ("machine-1", SubjectType::Machine)
     );
     assert_eq!(

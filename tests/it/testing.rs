@@ -5,12 +5,13 @@ use std::time::Duration;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
 use countersign::{
-    Acl, Algorithm, Clock as _, Grant, KeyRing, SubjectType, Timestamp, TokenFault, Validator,
+    Acl, Algorithm, Clock as _, Entity, EntityId, Grant, IssuedToken, KeyRing, Organization,
+    SubjectType, Timestamp, TokenFault, Validator,
 };
 use http::Request;
 use serde_json::json;
 
-use crate::support::{START, issue_now, send};
+use crate::support::{issue_now, send};
 
 fn fault(issuer: &TestIssuer, token: &TestToken) -> Option<TokenFault> {
     issuer.validator().validate(&token.sign()).err()
@@ -31,7 +32,7 @@ fn a_token_is_good_and_says_what_it_was_told() {
         .sign();
     let validated = validator.validate(&token).unwrap();
     assert_eq!(
-        (validated.principal().kind(), validated.principal().id()),
+        (validated.principal().subject_type(), validated.principal().id()),
         (SubjectType::Customer, "cus_1")
     );
     assert_eq!(validated.issuer(), issuer.issuer());
@@ -42,7 +43,8 @@ fn a_token_is_good_and_says_what_it_was_told() {
     assert!(!validated.allows("PostOrder", &[inside, ("productId", "prod_2")]));
     assert!(!validated.allows("GetOrders", &[("productId", "prod_2")]));
     assert_eq!(validated.custom_claims()["tier"], json!("gold"));
-    assert_eq!(validated.expires_at(), issuer.clock().now() + Duration::from_secs(60));
+    let ends = issuer.clock().now().floor_to_second() + Duration::from_secs(60);
+    assert_eq!(validated.expires_at(), ends);
     let entity = validator.validate(&issuer.token().machine("aa-1").sign()).unwrap();
     assert_eq!((entity.principal().id(), entity.client_id()), ("aa-1", "aa-1"));
     let all = validator.validate(&issuer.token().acl(&Acl::everything()).sign()).unwrap();
@@ -81,9 +83,9 @@ fn a_broken_token_is_rejected_for_what_is_broken_about_it() {
 fn a_clock_stands_still_until_it_is_moved_and_its_clones_with_it() {
     let clock = TestClock::new();
     let clone = clock.clone();
-    assert_eq!(clock.now(), Timestamp::from_secs(START));
+    let start = clock.now();
     clone.advance(Duration::from_secs(5));
-    assert_eq!(clock.now(), Timestamp::from_secs(START + 5));
+    assert_eq!(clock.now(), start + Duration::from_secs(5));
     clock.set(Timestamp::from_secs(1));
     assert_eq!(clone.now(), Timestamp::from_secs(1));
     clock.advance(Duration::MAX);
@@ -169,4 +171,26 @@ async fn a_served_issuers_keys_are_fetched_counted_and_out_of_reach_when_asked_f
     let set = get(server.jwks_url()).await.expect(200);
     assert_eq!(set.json()["keys"].as_array().unwrap().len(), 2);
     assert_eq!(server.fetches(), 3);
+}
+
+#[tokio::test]
+async fn by_a_clock_that_stands_still_what_ends_tokens_ends_those_of_that_instant_and_no_later_ones()
+ {
+    for is_log_out in [false, true] {
+        let tokens = TestIssuer::new().service_builder().build().unwrap();
+        tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
+        let id = EntityId::machine("aa-1").unwrap();
+        let is_good =
+            |token: &IssuedToken| tokens.validator().validate(token.access_token.expose()).is_ok();
+        let before = tokens.issue_for(&id).await.unwrap();
+        if is_log_out {
+            let aa_1 = tokens.principal(SubjectType::Machine, "aa-1", Organization::All);
+            assert!(tokens.revoke_subject(&aa_1, tokens.now()).await.unwrap().is_known);
+        } else {
+            tokens.disable_entity(&id).await.unwrap();
+            tokens.enable_entity(&id).await.unwrap();
+        }
+        let after = tokens.issue_for(&id).await.unwrap();
+        assert!(!is_good(&before) && is_good(&after));
+    }
 }

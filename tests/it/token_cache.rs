@@ -15,7 +15,7 @@ use countersign::{
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, TestClock, issue_now};
+use crate::support::{AUDIENCE, Fixture, ISSUER, clock_at_start, issue_now};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -162,7 +162,7 @@ async fn a_known_token_is_rejected_once_its_session_was_ended() {
 
 #[test]
 fn a_known_token_is_rejected_once_its_key_has_retired() {
-    let clock = TestClock::new();
+    let clock = clock_at_start();
     let ring = KeyRing::generate(Algorithm::EdDSA).unwrap();
     let tokens = TokenService::builder()
         .issuer(ISSUER)

@@ -37,6 +37,11 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// 2026-01-01T00:00:00Z
 pub const START: u64 = 1_767_225_600;
 
+/// A clock that stands at [`START`], a whole second, so that instants are easy to name.
+pub fn clock_at_start() -> TestClock {
+    TestClock::at(countersign::Timestamp::from_secs(START))
+}
+
 /// Keeps the one-time passwords that were sent.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
@@ -99,7 +104,7 @@ impl Fixture {
 
     /// A fixture whose builder a test changes first.
     pub fn with(change: impl FnOnce(TokenServiceBuilder) -> TokenServiceBuilder) -> Self {
-        let (clock, outbox) = (TestClock::new(), Outbox::default());
+        let (clock, outbox) = (clock_at_start(), Outbox::default());
         let builder = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)

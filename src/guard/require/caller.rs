@@ -12,19 +12,19 @@ use crate::guard::require::CheckedScope;
 use crate::guard::require::check::{check_permission, own_organization, read_path};
 use crate::token::claims::{SubjectType, Validated};
 
-/// What a handler demands of its [`Caller`]. A type of the host's own names a demand, and constants
+/// What a handler requires of its [`Caller`]. A type of the host's own names the requirement, and constants
 /// say what it is; see [`Caller`].
 ///
-/// A scope is that of the permission. A demand that has one and no permission does not compile, where a
+/// A scope is that of the permission. A requirement that has one and no permission does not compile, where a
 /// handler takes it:
 ///
 /// ```compile_fail
-/// use countersign::{Caller, Demand};
+/// use countersign::{Caller, Requirement};
 /// # use axum::{Router, routing::get};
 ///
 /// struct InOrganization;
 ///
-/// impl Demand for InOrganization {
+/// impl Requirement for InOrganization {
 ///     const SCOPE_FROM_PATH: &'static [&'static str] = &["organizationId"];
 /// }
 ///
@@ -33,7 +33,7 @@ use crate::token::claims::{SubjectType, Validated};
 /// }
 /// let app: Router = Router::new().route("/{organizationId}", get(orders));
 /// ```
-pub trait Demand: Send + Sync + 'static {
+pub trait Requirement: Send + Sync + 'static {
     /// The permission that the caller's token has to grant; none, unless told.
     const PERMISSION: Option<&'static str> = None;
 
@@ -50,26 +50,26 @@ pub trait Demand: Send + Sync + 'static {
     const IN_OWN_ORGANIZATION: bool = false;
 }
 
-/// The caller of a handler, whose token was validated and meets the [`Demand`] `D`.
+/// The caller of a handler, whose token was validated and meets the [`Requirement`] `D`.
 ///
-/// The demand stands in the handler's signature. So it holds for each route and method that the handler
+/// The requirement stands in the handler's signature. So it holds for each route and method that the handler
 /// is mounted at, while a `route_layer` guards only the methods that were there before it: in
 /// `get(list).route_layer(permission).post(create)`, `create` is open.
 ///
 /// ```
 /// use axum::{Router, routing::get};
-/// use countersign::{Caller, Demand};
+/// use countersign::{Caller, Rejection, Requirement};
 ///
 /// struct GetOrders;
 ///
-/// impl Demand for GetOrders {
+/// impl Requirement for GetOrders {
 ///     const PERMISSION: Option<&'static str> = Some("GetOrders");
 ///     const SCOPE_FROM_PATH: &'static [&'static str] = &["organizationId"];
 /// }
 ///
-/// async fn orders(caller: Caller<GetOrders>) -> String {
-///     let organization = caller.scope("organizationId").unwrap_or_default();
-///     format!("orders of {organization}, for {}", caller.principal())
+/// async fn orders(caller: Caller<GetOrders>) -> Result<String, Rejection> {
+///     let organization = caller.scope("organizationId")?;
+///     Ok(format!("orders of {organization}, for {}", caller.principal()))
 /// }
 /// # fn app(tokens: countersign::TokenService) -> Router {
 /// Router::new().route("/{organizationId}/orders", get(orders)).layer(tokens.validate_layer())
@@ -84,7 +84,7 @@ pub trait Demand: Send + Sync + 'static {
 pub struct Caller<D> {
     validated: Arc<Validated>,
     scope: CheckedScope,
-    demand: PhantomData<fn() -> D>,
+    requirement: PhantomData<fn() -> D>,
 }
 
 impl<D> Caller<D> {
@@ -96,9 +96,14 @@ impl<D> Caller<D> {
 
     /// Returns the value that the caller's token was checked for under a scope's key, here or by a
     /// layer.
-    #[must_use]
-    pub fn scope(&self, key: &str) -> Option<&str> {
-        self.scope.get(key)
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] with 500, and a line in the log, where nothing was checked under that key: a handler
+    /// must not go on with a value of its own. So it is for a caller that is bound to no organization,
+    /// under [`IN_OWN_ORGANIZATION`](Requirement::IN_OWN_ORGANIZATION).
+    pub fn scope(&self, key: &str) -> Result<&str, Rejection> {
+        self.scope.get(key).ok_or_else(|| Rejection::unchecked_scope(key))
     }
 }
 
@@ -113,7 +118,7 @@ impl<D> Deref for Caller<D> {
 impl<D> Clone for Caller<D> {
     fn clone(&self) -> Self {
         let (validated, scope) = (Arc::clone(&self.validated), self.scope.clone());
-        Self { validated, scope, demand: PhantomData }
+        Self { validated, scope, requirement: PhantomData }
     }
 }
 
@@ -126,7 +131,7 @@ impl<D> fmt::Debug for Caller<D> {
     }
 }
 
-impl<S: Sync, D: Demand> FromRequestParts<S> for Caller<D> {
+impl<S: Sync, D: Requirement> FromRequestParts<S> for Caller<D> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
@@ -135,7 +140,7 @@ impl<S: Sync, D: Demand> FromRequestParts<S> for Caller<D> {
             assert!(
                 D::PERMISSION.is_some()
                     || (D::SCOPE_FROM_PATH.is_empty() && !D::IN_OWN_ORGANIZATION),
-                "a Demand without a PERMISSION has no scope: give it one, or have the layer check the \
+                "a Requirement without a PERMISSION has no scope: give it one, or have the layer check the \
                  organization by `organization_from_path`"
             );
         }
@@ -150,6 +155,6 @@ impl<S: Sync, D: Demand> FromRequestParts<S> for Caller<D> {
             check_permission(parts, &validated, permission, scope)?;
         }
         let scope = parts.extensions.get::<CheckedScope>().cloned().unwrap_or_default();
-        Ok(Self { validated, scope, demand: PhantomData })
+        Ok(Self { validated, scope, requirement: PhantomData })
     }
 }

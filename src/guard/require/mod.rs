@@ -8,7 +8,7 @@
 //! A permission may be asked for within a scope, whose values come from the request. The layer leaves
 //! them for the handler, as a [`CheckedScope`]: what was checked is what is acted on.
 //!
-//! A handler may demand a permission itself, in its signature: see [`Caller`].
+//! A handler may require a permission itself, in its signature: see [`Caller`].
 
 mod caller;
 mod check;
@@ -16,7 +16,7 @@ mod layer;
 mod scope;
 mod service;
 
-pub use self::caller::{Caller, Demand};
+pub use self::caller::{Caller, Requirement};
 pub use self::layer::RequireLayer;
 pub use self::scope::CheckedScope;
 pub use self::service::Require;

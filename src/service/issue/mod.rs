@@ -13,7 +13,7 @@ use crate::service::model::access_token::AccessToken;
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::subject::SubjectRef;
 use crate::service::principals::unknown_entity;
-use crate::service::revoke::disabled;
+use crate::service::revoke::{disabled, other_organization};
 use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::TokenId;
@@ -133,9 +133,7 @@ impl TokenService {
             // What revokes this principal names it by its organization, and has to reach the token.
             let asked = grant.organization.as_ref().and_then(Organization::id);
             if asked != entity.organization_id() {
-                let message = "is not that of the principal that is registered by this name";
-                let field = InvalidField::new("organization", message);
-                return Err(Error::from_invalid_fields(vec![field]));
+                return Err(other_organization());
             }
         }
         self.issue_at(grant, asked_at)

@@ -66,7 +66,8 @@ impl Subject {
     }
 
     pub(crate) fn of_principal(principal: &Principal) -> Self {
-        Self::new(principal.kind(), principal.id()).organization(principal.organization().cloned())
+        Self::new(principal.subject_type(), principal.id())
+            .organization(principal.organization().cloned())
     }
 
     /// Returns each subject that the tokens of a registered principal may be of.

@@ -113,13 +113,22 @@ impl TokenService {
         })
     }
 
-    /// A right code is no wrong try, though the request fails for another reason. If this fails,
-    /// the session has one try less than it should: never one more.
-    pub(in crate::service) async fn give_try_back(&self, session: Session, now: Timestamp) {
+    /// Gives a counted try back: a right code is no wrong try, though the request fails for another
+    /// reason. Where the code has been spent or replaced since, this changes nothing: a write whose
+    /// reply was lost has given the try back already. If this fails, the session has one try less than
+    /// it should: never one more.
+    pub(in crate::service) async fn give_try_back(&self, counted: Session, now: Timestamp) {
         let limit = self.inner.policy.one_time_password_tries;
-        let given_back = self.edit_one_time_password(session, now, |state| {
-            state.tries_left = limit.min(state.tries_left + 1);
-            true
+        let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
+        let given_back = self.edit_one_time_password(counted, now, |state| {
+            let is_same = match (&state.code, &code) {
+                (Some(now), Some(then)) => now.is(then),
+                (now, then) => now.is_none() && then.is_none(),
+            };
+            if is_same {
+                state.tries_left = limit.min(state.tries_left + 1);
+            }
+            is_same
         });
         if let Err(error) = given_back.await {
             tracing::debug!(%error, "a session has one try less than it should");

@@ -274,7 +274,7 @@ impl Policy {
     /// use serde_json::Value;
     ///
     /// let policy = Policy::default().custom_claims_rule(|bearer: &Validated, name, value: &Value| {
-    ///     bearer.principal().kind() == SubjectType::Machine && name == "channel" && value == "kiosk"
+    ///     bearer.principal().subject_type() == SubjectType::Machine && name == "channel" && value == "kiosk"
     /// });
     /// ```
     pub fn custom_claims_rule(

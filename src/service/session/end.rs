@@ -4,7 +4,8 @@ use crate::service::audit::AuditDetails;
 use crate::service::detached::run_to_completion;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::request_context::RequestContext;
-use crate::service::session::{insufficient, no_session};
+use crate::service::revoke::of_another_issuer;
+use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::claims::Validated;
@@ -59,14 +60,14 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`InsufficientPermission`](crate::ErrorKind::InsufficientPermission) for the token of a trusted
-    /// issuer, which others revoke; [`Unavailable`](crate::ErrorKind::Unavailable) where the
+    /// [`NotFound`](crate::ErrorKind::NotFound) for the token of a trusted issuer, which that issuer
+    /// revokes; [`Unavailable`](crate::ErrorKind::Unavailable) where the
     /// store is out of reach. It may be called again.
     pub async fn log_out(&self, bearer: &Validated) -> Result<(), Error> {
         let attempt = Attempt::with(Operation::LOG_OUT, bearer);
         let ending = async {
             if !self.is_own(bearer) {
-                return Err(insufficient());
+                return Err(of_another_issuer());
             }
             // Where one of the two cannot be done, the other is.
             let revoked = self.revoke_token_until(bearer.token_id(), bearer.expires_at()).await;

@@ -186,7 +186,10 @@ async fn why_a_cookie_does_not_count_is_in_the_audit_log() {
 fn logins() -> Router {
     let grant = || Grant::user("mallory@example.com");
     Router::new()
-        .route("/", post(async move || Issue(grant())).get(async move || Issue(grant())))
+        .route(
+            "/",
+            post(async move || Issue::grant(grant())).get(async move || Issue::grant(grant())),
+        )
         .route("/other", post(async || "not a login"))
 }
 

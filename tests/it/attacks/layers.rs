@@ -22,8 +22,8 @@ fn rejecting(fixture: &Fixture, status: u16) -> Router {
     };
     let tokens = &fixture.tokens;
     let secret = || any(async || "secret");
-    let login = post(async || Issue(Grant::user("ops@example.com")));
-    let blank = any(async || Issue(Grant::user(" ")));
+    let login = post(async || Issue::grant(Grant::user("ops@example.com")));
+    let blank = any(async || Issue::grant(Grant::user(" ")));
     let required = Router::new()
         .route("/require", secret())
         .layer(tokens.require("GetOrders").reject_with(hook))

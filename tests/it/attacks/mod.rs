@@ -66,7 +66,7 @@
 //! | a session started for another organization's customer | `attacks::life::a_bearer_of_an_organization_names_no_customer_that_is_not_its_own` |
 //! | a permission that was taken away | `attacks::shut_out::a_permission_that_is_taken_away_is_gone_with_the_next_request`, `attacks::shut_out::what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_before`, `attacks::shut_out::an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_changed_it` |
 //! | a disabled or blocked principal through each way of issuing | `attacks::shut_out::whoever_is_disabled_gets_no_token_by_any_way_of_issuing`, `attacks::shut_out::whoever_is_blocked_gets_nothing_until_the_time_has_come` |
-//! | a log-out of the wrong kind of principal | `attacks::shut_out::a_log_out_of_somebody_who_is_not_known_says_so` |
+//! | a log-out of the wrong kind of principal | `attacks::shut_out::a_log_out_of_somebody_who_is_not_known_says_so`, `attacks::shut_out::a_log_out_that_names_another_organization_than_the_registered_one_is_an_error` |
 //! | to fill every node's memory by logging in and out | `attacks::life::who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memory` |
 //!
 //! | secrets | test |

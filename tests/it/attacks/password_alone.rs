@@ -311,6 +311,37 @@ async fn a_change_whose_answer_was_lost_leaves_no_code_for_another() {
 }
 
 #[tokio::test]
+async fn a_code_whose_spending_got_no_answer_gives_back_one_try() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let sessions = store.clone();
+    let fixture = Fixture::with(|builder| builder.sessions(sessions));
+    let server = serve(&fixture).await;
+    let id = register_guarded(&fixture, NAME).await;
+    for is_change in [false, true] {
+        let (token, code) = log_in(&fixture, NAME).await;
+        present_code(&server, token.expose(), &wrong_code_for(&code)).await.expect(401);
+        // The try is counted by one write, and the code spent by the next.
+        let spending = Calls::from(StoreVerb::ReplaceSession).skip(1).take(1);
+        store.fail(spending, StoreFault::lost_reply("connection reset"));
+        if is_change {
+            let lost = change(&fixture, by_code(&id, &token, &code)).await;
+            assert_eq!(lost, Err(ErrorKind::Unavailable));
+        } else {
+            let body = json!({"oneTimePassword": code, "invalidate": false});
+            exchange(&server, token.expose(), &body).await.expect(503);
+        }
+        assert_eq!(store.faults_left(), 0);
+        fixture.clock.advance(MINUTE);
+        send_again(&server, token.expose()).await.expect(204);
+        let wrong = wrong_code_for(&fixture.outbox.last_code());
+        // Of five tries one was wrong.
+        for status in [401, 401, 401, 401, 404] {
+            present_code(&server, token.expose(), &wrong).await.expect(status);
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_hangs_up_once_the_code_is_spent_gets_it_back_where_the_change_fails() {
     let store = FaultyStore::new(MemoryStore::new());
     let (entities, sessions) = (store.clone(), store.clone());

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::get;
 use countersign::testing::{IssuerServer, TestIssuer};
 use countersign::{
-    Acl, Bearer, Caller, Demand, Grant, MappedClaims, Organization, OrganizationId, SubjectType,
-    TrustedIssuer, ValidateLayer,
+    Acl, Bearer, Caller, Grant, MappedClaims, Organization, OrganizationId, Requirement,
+    SubjectType, TrustedIssuer, ValidateLayer,
 };
 
 use crate::support::{Fixture, ISSUER, Server, issue_now};
@@ -65,7 +65,7 @@ async fn whoever_shares_a_name_is_somebody_else() {
 #[tokio::test]
 async fn a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name() {
     struct Customers;
-    impl Demand for Customers {
+    impl Requirement for Customers {
         const KINDS: &'static [SubjectType] = &[SubjectType::Customer];
     }
     let fixture = Fixture::new();

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use countersign::layers::require::CheckedScope;
 use countersign::testing::every_route_rejects_anonymous;
-use countersign::{Acl, Bearer, Caller, Demand, Grant};
+use countersign::{Acl, Bearer, Caller, Grant, Requirement};
 use http::{Method, Request};
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::support::{Fixture, Server, acl_of, issue_now};
 
 struct GetOrders;
 
-impl Demand for GetOrders {
+impl Requirement for GetOrders {
     const PERMISSION: Option<&'static str> = Some("GetOrders");
 }
 

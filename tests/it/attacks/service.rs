@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::support::sessions::SESSIONS;
 use crate::support::{
-    Answer, Fixture, Outbox, PASSWORD, Server, TestClock, acl_of, issue_now, send,
+    Answer, Fixture, Outbox, PASSWORD, Server, TestClock, acl_of, clock_at_start, issue_now, send,
 };
 
 pub const USER_TOKEN: &str = "/user/token/generate";
@@ -170,7 +170,7 @@ pub struct Cluster {
 impl Cluster {
     pub fn new() -> Self {
         Self {
-            clock: TestClock::new(),
+            clock: clock_at_start(),
             outbox: Outbox::default(),
             keys: KeyRing::generate(Algorithm::EdDSA).unwrap(),
             store: MemoryStore::new(),

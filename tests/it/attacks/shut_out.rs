@@ -162,8 +162,8 @@ async fn whoever_is_disabled_gets_no_token_by_any_way_of_issuing() {
     fixture.user("jane", json!([{"scope": {}, "permissions": ["GetOrders"]}])).await;
     fixture.machine("aa-1", "a-known-secret").await;
     let grant = async |name: String| match &*name {
-        "jane" => Issue(Grant::user("jane")),
-        _ => Issue(Grant::new(SubjectType::Machine, "aa-1")),
+        "jane" => Issue::grant(Grant::user("jane")),
+        _ => Issue::grant(Grant::new(SubjectType::Machine, "aa-1")),
     };
     let app = Router::new().route("/login", post(grant)).layer(tokens.issue_layer());
     let server = Server::start(app.merge(tokens.router())).await;
@@ -260,13 +260,12 @@ async fn a_log_out_of_somebody_who_is_not_known_says_so() {
         let principal = tokens.principal(kind, id, organization);
         tokens.revoke_subject(&principal, tokens.now()).await.unwrap()
     };
-    let elsewhere = || Organization::One(OrganizationId::new("org_1").unwrap());
     fixture.clock.advance(std::time::Duration::from_secs(1));
     // A user's name in the place of a customer's id.
     let slip = revoke(SubjectType::Customer, "jane", Organization::All).await;
     assert_eq!((slip.sessions, slip.is_known), (0, false));
-    let other = revoke(SubjectType::User, "jane", elsewhere()).await;
-    assert!(!other.is_known);
+    let nobody = revoke(SubjectType::User, "joan", Organization::All).await;
+    assert!(!nobody.is_known);
     let jane = revoke(SubjectType::User, "jane", Organization::All).await;
     assert_eq!((jane.sessions, jane.is_known), (0, true));
     let customer = revoke(SubjectType::Customer, "cus_1", Organization::All).await;
@@ -364,4 +363,31 @@ async fn a_log_out_of_what_was_begun_before_an_instant_revokes_what_came_of_it_s
     assert_eq!(tokens.revoke_subject(&customer, cutoff).await.unwrap().sessions, 1);
     let fault = tokens.validator().validate(jwt.token.access_token.expose()).unwrap_err();
     assert_eq!(fault, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn a_log_out_that_names_another_organization_than_the_registered_one_is_an_error() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    fixture.user("jane", json!([])).await;
+    fixture.machine("aa-1", "a secret of sixteen bytes").await;
+    let organization = |id: &str| OrganizationId::new(id).unwrap();
+    for id in [EntityId::user("jane").unwrap(), EntityId::machine("aa-1").unwrap()] {
+        let bind = move |entity: Entity| entity.with_organization(organization("org_1"));
+        let entity = tokens.update_entity(&id, bind).await.unwrap();
+        let until = tokens.now() + std::time::Duration::from_secs(60);
+        for other in [Organization::All, Organization::One(organization("org_2"))] {
+            let mistaken = tokens.principal(id.subject_type(), id.name(), other);
+            let revoked = tokens.revoke_subject(&mistaken, until).await.unwrap_err();
+            let blocked = tokens.block_subject(&mistaken, until).await.unwrap_err();
+            for error in [revoked, blocked] {
+                assert_eq!(error.invalid_fields()[0].field, "organization");
+            }
+            tokens.issue_for(&id).await.unwrap();
+        }
+        let blocked = tokens.block_subject(&tokens.principal_of(&entity), until).await.unwrap();
+        assert!(blocked.is_known);
+        let error = tokens.issue_for(&id).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disabled);
+    }
 }

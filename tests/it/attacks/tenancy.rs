@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use countersign::layers::require::CheckedScope;
 use countersign::{
-    Acl, AclEntry, Bearer, Caller, Demand, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
-    Organization, OrganizationId, Password, Policy, RequestContext, TokenService,
+    Acl, AclEntry, Bearer, Caller, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
+    Organization, OrganizationId, Password, Policy, RequestContext, Requirement, TokenService,
 };
 use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
@@ -34,14 +34,14 @@ fn token_of(fixture: &Fixture, organization: impl Into<Organization>) -> String 
 
 struct GetOrders;
 
-impl Demand for GetOrders {
+impl Requirement for GetOrders {
     const PERMISSION: Option<&'static str> = Some("GetOrders");
     const SCOPE_FROM_PATH: &'static [&'static str] = &["organizationId"];
 }
 
 struct GetOwnOrders;
 
-impl Demand for GetOwnOrders {
+impl Requirement for GetOwnOrders {
     const PERMISSION: Option<&'static str> = Some("GetOrders");
     const IN_OWN_ORGANIZATION: bool = true;
 }
@@ -62,7 +62,7 @@ async fn a_caller_of_one_organization_gets_nothing_on_the_routes_of_another() {
     let require = || tokens.require("GetOrders").scope_from_path("organizationId");
     let orders = || Router::new().route("/orders", get(async || "orders"));
     let by_demand =
-        get(async |caller: Caller<GetOrders>| caller.scope("organizationId").unwrap().to_owned());
+        get(async |caller: Caller<GetOrders>| caller.scope("organizationId").map(str::to_owned));
     let app = Router::new()
         .route("/route/{organizationId}/orders", get(async || "orders").route_layer(require()))
         .nest("/nest/{organizationId}", orders().layer(require()))

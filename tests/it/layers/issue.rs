@@ -21,7 +21,7 @@ use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, issue_now
 fn assert_token(fixture: &Fixture, token: &str) {
     let validated = fixture.tokens.validator().validate(token).unwrap();
     assert_eq!(validated.principal().id(), "ops@example.com");
-    assert_eq!(validated.principal().kind(), SubjectType::User);
+    assert_eq!(validated.principal().subject_type(), SubjectType::User);
     assert_eq!(validated.expires_at().as_secs(), START + 86_400);
     assert_eq!(validated.acl(), Acl::everything());
 }
@@ -44,7 +44,7 @@ async fn other_headers_of_a_handler_that_grants_a_token_are_kept() {
     let fixture = Fixture::new();
     let handler = async || {
         let cookies = AppendHeaders([("set-cookie", "state=; Max-Age=0"), ("x-a", "b")]);
-        (cookies, Issue(Grant::user("ops@example.com").acl(Acl::everything())))
+        (cookies, Issue::grant(Grant::user("ops@example.com").acl(Acl::everything())))
     };
     let app = Router::new().route("/login", post(handler));
     let server = Server::start(app.layer(fixture.tokens.issue_layer().as_cookie())).await;
@@ -191,7 +191,7 @@ fn a_grant_carries_no_more_claims_than_the_policy_allows() {
 async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
     let fixture = Fixture::new();
     let unsignable = service_fn(async |_: Request<()>| {
-        let nobody = Issue(Grant::user(" ")).into_response();
+        let nobody = Issue::grant(Grant::user(" ")).into_response();
         Ok::<_, Infallible>(nobody.map(|_| String::new()))
     });
     let layer = fixture.tokens.issue_layer().reject_with(|rejection: &Rejection| {
@@ -208,7 +208,8 @@ async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
 #[tokio::test]
 async fn an_issue_layer_serves_plain_tower_with_any_body() {
     let fixture = Fixture::new();
-    let grant = || Issue(Grant::user("ops@example.com").acl(Acl::everything())).into_response();
+    let grant =
+        || Issue::grant(Grant::user("ops@example.com").acl(Acl::everything())).into_response();
     let text = service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(grant().map(|_| "a placeholder".to_owned()))
     });

@@ -129,12 +129,12 @@ fn extracting() -> Router {
 fn issuing() -> Router {
     let grant = || Grant::user("ops@example.com").acl(Acl::everything());
     Router::new()
-        .route("/login", post(async move || Issue(grant())))
+        .route("/login", post(async move || Issue::grant(grant())))
         .route(
             "/form",
-            post(async move || Issue(grant()).see_other(HeaderValue::from_static("/home"))),
+            post(async move || Issue::grant(grant()).see_other(HeaderValue::from_static("/home"))),
         )
-        .route("/blank", post(async || Issue(Grant::user(" "))))
+        .route("/blank", post(async || Issue::grant(Grant::user(" "))))
         .route("/other", post(async || (StatusCode::ACCEPTED, [("x-a", "b")], "not a token")))
 }
 

@@ -97,8 +97,9 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
     call_again_and_again(exchange.optional().layer(ok()), &customer, StatusCode::OK).await;
     let issue = fixture.tokens.issue_layer().as_cookie();
     call_again_and_again(issue.layer(ok()), &[], StatusCode::OK).await;
-    let granting =
-        Wary::new(|| Issue(Grant::user("ops@example.com")).into_response().map(|_| String::new()));
+    let granting = Wary::new(|| {
+        Issue::grant(Grant::user("ops@example.com")).into_response().map(|_| String::new())
+    });
     call_again_and_again(issue.layer(granting), &[], StatusCode::NO_CONTENT).await;
 }
 

@@ -2,12 +2,16 @@
 
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
-use countersign::{Entity, Policy, ThrottleLimit};
+use countersign::{Entity, EntityId, Grant, OrganizationId, Policy, ThrottleLimit};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
+use serde_json::json;
 
-use super::{JSON, READ, RESET, SECRET, complete, entity_login, manager, service_with, text_in};
-use crate::support::{Fixture, Server};
+use super::{
+    JSON, READ, RESET, SECRET, assert_error, complete, entity_login, manager, service_with,
+    text_in, token_of,
+};
+use crate::support::{Fixture, Server, acl_of};
 
 /// Lets the next so many readers go on only when all of them have read.
 fn hold_until_all_have_read(
@@ -75,6 +79,34 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
     let told = [read, reset].concat();
     assert!(told.iter().all(|secret| *secret == told[0]), "{told:?}");
     entity_login(&server, "aa-1", &told[0]).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_machine_that_leaves_the_managers_organization_meanwhile_keeps_its_secret() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let organization = |id: &str| OrganizationId::new(id).unwrap();
+    fixture.machine("aa-1", SECRET).await;
+    let id = EntityId::machine("aa-1").unwrap();
+    let server = fixture.serve().await;
+    let acl = acl_of(json!([{"scope": {}, "permissions": ["ResetEntitySecret"]}]));
+    let manager = Grant::user("manager@example.com").acl(acl).organization(organization("org_1"));
+    let manager = token_of(&fixture, manager);
+    let move_to = async |id: &EntityId, to: &str| {
+        let to = organization(to);
+        let moving = move |entity: Entity| entity.with_organization(to.clone());
+        fixture.tokens.update_entity(id, moving).await.unwrap();
+    };
+    move_to(&id, "org_1").await;
+    let body = complete();
+    let held = store.hold(Calls::from(StoreVerb::ReplaceEntity).take(1));
+    let (reset, ()) = tokio::join!(server.post(RESET, Some(&manager), &body), async {
+        held.wait_for(1).await;
+        move_to(&id, "org_2").await;
+        held.release();
+    });
+    assert_error(&reset, 401, "Unauthorized", "Invalid entity id");
+    entity_login(&server, "aa-1", SECRET).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

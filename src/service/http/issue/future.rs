@@ -70,8 +70,8 @@ where
             }
             let (head, _) = response.into_parts();
             let tokens = this.tokens.clone();
-            let issued = Box::pin(async move { tokens.issue(pending.grant).await });
-            let location = pending.location;
+            let location = pending.location.clone();
+            let issued = Box::pin(pending.issue(tokens));
             *this.issuing = Some(Issuing { issued, head: Some(head), location });
         }
         // Polled again after it was ready, which no caller may do, it never is.

@@ -18,7 +18,7 @@ use crate::service::http::request_origin::OriginRule;
 /// use countersign::{Grant, Issue};
 ///
 /// let app: Router = Router::new()
-///     .route("/login", post(|| async { Issue(Grant::user("ops@example.com")) }))
+///     .route("/login", post(|| async { Issue::grant(Grant::user("ops@example.com")) }))
 ///     .layer(tokens.issue_layer().as_cookie());
 /// # }
 /// ```

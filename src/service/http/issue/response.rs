@@ -9,7 +9,8 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::service::Grant;
+use crate::error::Error;
+use crate::service::{EntityId, Grant, IssuedToken, TokenService};
 
 /// The answer of a handler that has found out who is asking: a token for them.
 ///
@@ -18,23 +19,50 @@ use crate::service::Grant;
 ///
 /// async fn callback() -> Issue {
 ///     // The host has checked who it is.
-///     Issue(Grant::user("ops@example.com"))
+///     Issue::grant(Grant::user("ops@example.com"))
 /// }
 /// ```
 ///
 /// Only behind an [`IssueLayer`](crate::IssueLayer); without one it is a 500.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Issue(pub Grant);
+pub struct Issue(Subject);
+
+/// For whom a token is issued.
+#[derive(Clone, Debug)]
+enum Subject {
+    Granted(Grant),
+    Registered(EntityId),
+}
 
 /// What the layer finds in a response's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct PendingIssue {
-    pub(super) grant: Grant,
+    issue: Issue,
     pub(super) location: Option<HeaderValue>,
 }
 
+impl PendingIssue {
+    pub(super) async fn issue(self, tokens: TokenService) -> Result<IssuedToken, Error> {
+        match self.issue.0 {
+            Subject::Granted(grant) => tokens.issue(grant).await,
+            Subject::Registered(id) => tokens.issue_for(&id).await,
+        }
+    }
+}
+
 impl Issue {
+    /// Returns a token for a principal that the host vouches for; see [`TokenService::issue`].
+    pub fn grant(grant: Grant) -> Self {
+        Self(Subject::Granted(grant))
+    }
+
+    /// Returns a token for a registered principal, with what it is registered with; see
+    /// [`TokenService::issue_for`].
+    pub fn registered(id: EntityId) -> Self {
+        Self(Subject::Registered(id))
+    }
+
     /// Returns a response that issues the token and redirects: 303 See Other (RFC 9110 §15.4.4),
     /// for a form that was posted. For layers that issue as a header or a cookie.
     ///
@@ -44,18 +72,18 @@ impl Issue {
     /// use http::HeaderValue;
     ///
     /// async fn login() -> Response {
-    ///     Issue(Grant::user("ops@example.com")).see_other(HeaderValue::from_static("/home"))
+    ///     Issue::grant(Grant::user("ops@example.com")).see_other(HeaderValue::from_static("/home"))
     /// }
     /// ```
     #[must_use]
     pub fn see_other(self, location: HeaderValue) -> Response<Body> {
-        placeholder(PendingIssue { grant: self.0, location: Some(location) })
+        placeholder(PendingIssue { issue: self, location: Some(location) })
     }
 }
 
 impl IntoResponse for Issue {
     fn into_response(self) -> Response<Body> {
-        placeholder(PendingIssue { grant: self.0, location: None })
+        placeholder(PendingIssue { issue: self, location: None })
     }
 }
 

@@ -65,7 +65,7 @@ impl SessionStore for RedisStore {
         if session.is_used_up() {
             self.index_later(session, keep_for);
         } else if end != Some(session.kept_until().as_micros()) {
-            self.index(&session, keep_for).await?;
+            self.update_index(&session, keep_for).await?;
         }
         Ok(())
     }
@@ -222,9 +222,9 @@ impl RedisStore {
         self.inner.client.query_all(&commands).await
     }
 
-    /// Changes the index entries of a session to those of one that was used up. Where they are gone, as
-    /// after a log-out, none is made.
-    async fn index_used_up(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+    /// Updates the index entries of a session that was written again, and removes those that a used-up
+    /// session has no more. Where they are gone, as after a log-out, none is made.
+    async fn update_index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
         let member = indexed.listed().to_member();
@@ -240,14 +240,15 @@ impl RedisStore {
             keep_id,
             update(keys.ends(), session.kept_until(), &indexed.to_member()?),
             update(keys.subject(&indexed.subject()), session.expires_at, &member),
-            Cmd::zrem(keys.customer(&session.customer_id), &member),
-            Cmd::zrem(keys.sessions(), &member),
         ];
         if let Some(starter) = &indexed.starter {
             commands.push(update(keys.subject(starter), session.expires_at, &member));
         }
-        if let Some(organization_id) = &session.organization_id {
-            commands.push(Cmd::zrem(keys.organization(organization_id), &member));
+        if session.is_used_up() {
+            commands.push(Cmd::zrem(keys.customer(&session.customer_id), &member));
+            commands.push(Cmd::zrem(keys.sessions(), &member));
+            let organization = session.organization_id.as_ref();
+            commands.extend(organization.map(|id| Cmd::zrem(keys.organization(id), &member)));
         }
         self.inner.client.query_all(&commands).await
     }
@@ -335,7 +336,7 @@ impl RedisStore {
             tokio::time::sleep(INDEXING_PAUSE).await;
             let sessions = std::mem::take(&mut self.used_up().sessions);
             let indexing = stream::iter(sessions).map(async |(session, keep_for)| {
-                if let Err(error) = self.index_used_up(&session, keep_for).await {
+                if let Err(error) = self.update_index(&session, keep_for).await {
                     tracing::debug!(%error, "index entries of a used session are left for purging");
                 }
             });

@@ -260,7 +260,7 @@ fn a_subject_type_is_one_of_three_to_the_letter() {
     let target = Target::new();
     for kind in ["user", "entity", "customer"] {
         let validated = target.accepts_claims(&claims().with("subject_type", quoted(kind)));
-        assert_eq!(validated.principal().kind().as_str(), kind);
+        assert_eq!(validated.principal().subject_type().as_str(), kind);
     }
     for raw in [
         "\"User\"",
