@@ -7,6 +7,7 @@ mod clock;
 mod error;
 mod guard;
 mod json;
+mod rejection;
 #[cfg(feature = "service")]
 mod service;
 mod sync;
@@ -74,11 +75,11 @@ pub use self::clock::{Clock, SystemClock, Timestamp};
 pub use self::error::{Error, ErrorKind, InvalidField};
 pub use self::guard::client_address::ClientAddress;
 pub use self::guard::extract::{Bearer, BearerClaims};
-pub use self::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 pub use self::guard::require::{Caller, RequireLayer, Requirement};
 pub use self::guard::validate::ValidateLayer;
 #[doc(inline)]
 pub use self::jose::{Algorithm, KeyRing};
+pub use self::rejection::{LogReason, Rejection};
 pub use self::token::acl;
 #[doc(inline)]
 pub use self::token::acl::{Acl, AclEntry};

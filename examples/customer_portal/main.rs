@@ -39,10 +39,10 @@ use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
     Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Rejection, RejectionReason, RequestContext, SameSite, SessionCookie,
-    TokenService,
+    Password, Policy, Rejection, RequestContext, SameSite, SessionCookie, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ async fn main() -> Result<(), Problem> {
         .audience(format!("http://{address}"))
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .one_time_password_sender(Mailbox)
+        .reject_with(reject)
         // A session is but the way from the password to the code here.
         .policy(Policy::default().session_lifetime(Duration::from_secs(10 * 60)))
         .build()?;
@@ -87,9 +88,8 @@ fn app(tokens: &TokenService) -> Router {
     let file = |media: &'static str, text: &'static str| {
         get(move || async move { ([(CONTENT_TYPE, media)], text) })
     };
-    let orders = get(orders)
-        .route_layer(tokens.require("GetOrders"))
-        .route_layer(tokens.exchange_layer().reject_with(reject));
+    let orders =
+        get(orders).route_layer(tokens.require("GetOrders")).route_layer(tokens.exchange_layer());
     Router::new()
         .route("/", get(|| async { Html(include_str!("portal.html")) }))
         .route("/portal.js", file("text/javascript; charset=utf-8", include_str!("portal.js")))
@@ -204,14 +204,14 @@ fn holding(token: &str) -> Response {
 }
 
 /// Says which step the page has to show.
-fn reject(rejection: &Rejection) -> Response {
-    let step = match rejection.reason() {
-        RejectionReason::OneTimePasswordRequired => Some("code"),
-        RejectionReason::Unavailable | RejectionReason::Internal => None,
+fn reject(rejection: &Rejection, _: &Parts) -> (StatusCode, Json<Value>) {
+    let step = match rejection.code() {
+        "one-time-password-required" => Some("code"),
+        _ if rejection.status().is_server_error() => None,
         _ => Some("login"),
     };
     let body = json!({"step": step, "detail": rejection.message()});
-    (rejection.status(), Json(body)).into_response()
+    (rejection.status(), Json(body))
 }
 
 /// An error as the page tells it to a customer.

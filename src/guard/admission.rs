@@ -7,9 +7,9 @@ use http::Extensions;
 
 use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::path::{PathFault, path_parameter};
-use crate::guard::rejection::{Rejection, RejectionReason};
 use crate::guard::require::CheckedScope;
 use crate::guard::validate::Anonymous;
+use crate::rejection::{Rejection, RejectionReason};
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
@@ -120,8 +120,12 @@ impl Admission {
             return Err(forbidden(caller, RejectionReason::OutsideOrganization));
         }
         let checked = value.map(|value| (ORGANIZATION.into(), value.into()));
-        CheckedScope::leave(extensions, checked.into_iter().collect());
-        Ok(())
+        // The first layer to check anything has nothing in front that could have found another value.
+        let left = CheckedScope::leave(extensions, checked.into_iter().collect());
+        left.map_err(|_| match caller {
+            Some(caller) => forbidden(caller, RejectionReason::OutsideOrganization),
+            None => Rejection::new(RejectionReason::OutsideOrganization, ""),
+        })
     }
 }
 

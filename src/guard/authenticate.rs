@@ -7,7 +7,7 @@ use http::{Extensions, HeaderMap};
 use crate::audit::{self, Attempt, Operation, Subjects};
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
-use crate::guard::rejection::RejectionReason;
+use crate::rejection::{Rejection, RejectionReason};
 use crate::token::claims::Validated;
 use crate::validate::issuers::KeyFetch;
 use crate::validate::{TokenFault, Validator};
@@ -59,7 +59,7 @@ impl<'a> Authenticator<'a> {
                 Ok(validated)
             }
             Err(fault) if fault.is_temporary() => Err(self.audit_failure(fault)),
-            Err(fault) => Err(self.audit_rejection(RejectionReason::InvalidToken(fault))),
+            Err(fault) => Err(self.audit_rejection(reason_of(fault))),
         }
     }
 
@@ -90,6 +90,21 @@ impl<'a> Authenticator<'a> {
         let proxies = self.validator.trusted_proxies();
         let address = client_address(proxies, self.headers, self.extensions);
         Attempt { address, ..Attempt::new(operation) }
+    }
+}
+
+fn reason_of(fault: TokenFault) -> RejectionReason {
+    match fault {
+        fault if fault.is_temporary() => RejectionReason::Unavailable,
+        TokenFault::Expired => RejectionReason::ExpiredToken,
+        fault => RejectionReason::InvalidToken(fault.as_str()),
+    }
+}
+
+/// For a host that validates a token by itself.
+impl From<TokenFault> for Rejection {
+    fn from(fault: TokenFault) -> Self {
+        Self::new(reason_of(fault), "")
     }
 }
 

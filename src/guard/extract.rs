@@ -8,7 +8,7 @@ use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::guard::admission::{forbidden, found, required};
-use crate::guard::rejection::{Rejection, RejectionReason};
+use crate::rejection::{Rejection, RejectionReason};
 use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.

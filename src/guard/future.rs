@@ -4,56 +4,60 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 
 use crate::guard::response_caching::ResponseCaching;
+use crate::guard::shaping::Shaping;
 
 pin_project! {
     /// The response of a middleware that lets a request through or rejects it: at once, or after what
     /// `W` waits for.
-    pub struct GuardFuture<F, B, W = Infallible> {
+    pub struct GuardFuture<F, W = Infallible> {
         #[pin]
-        state: State<F, B, W>,
+        state: State<F, W>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, B, W> {
+    enum State<F, W> {
         Waiting { waiting: Option<Box<W>> },
         LetThrough { #[pin] inner: F, marking: Option<Marking> },
-        Rejected { response: Option<Response<B>> },
+        Rejected { response: Option<Response<Body>> },
     }
 }
 
-/// What is written into the response of the inner service.
-#[derive(Clone, Copy)]
+/// What becomes of the response of the inner service.
 pub(super) struct Marking {
     pub(super) caching: ResponseCaching,
     pub(super) is_validated: bool,
+    pub(super) shaping: Shaping,
 }
 
 /// A request that cannot be decided yet.
-pub(super) trait Waiting<F, B>: Sized {
+pub(super) trait Waiting<F>: Sized {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Decides, after [`poll`](Self::poll) was ready.
-    fn respond(self) -> GuardFuture<F, B, Self>;
+    fn respond(self) -> GuardFuture<F, Self>;
 }
 
 /// What is decided at once.
-impl<F, B> Waiting<F, B> for Infallible {
+impl<F> Waiting<F> for Infallible {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         match *self {}
     }
 
-    fn respond(self) -> GuardFuture<F, B> {
+    fn respond(self) -> GuardFuture<F> {
         match self {}
     }
 }
 
-impl<F, B, W> GuardFuture<F, B, W> {
+impl<F, W> GuardFuture<F, W> {
     pub(super) fn let_through(inner: F) -> Self {
         Self { state: State::LetThrough { inner, marking: None } }
     }
@@ -62,7 +66,7 @@ impl<F, B, W> GuardFuture<F, B, W> {
         Self { state: State::LetThrough { inner, marking: Some(marking) } }
     }
 
-    pub(super) fn rejected(response: Response<B>) -> Self {
+    pub(super) fn rejected(response: Response<Body>) -> Self {
         Self { state: State::Rejected { response: Some(response) } }
     }
 
@@ -71,14 +75,16 @@ impl<F, B, W> GuardFuture<F, B, W> {
     }
 }
 
-impl<F, B, W, E> Future for GuardFuture<F, B, W>
+impl<F, B, W, E> Future for GuardFuture<F, W>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    W: Waiting<F, B>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    W: Waiting<F>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<Body>, E>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         if let StateProjection::Waiting { waiting } = state.as_mut().project() {
             if let Some(waiting) = waiting {
@@ -90,9 +96,11 @@ where
         }
         match state.project() {
             StateProjection::LetThrough { inner, marking } => {
-                let mut response = ready!(inner.poll(context))?;
-                if let Some(Marking { caching, is_validated }) = *marking {
-                    caching.mark(is_validated, response.headers_mut());
+                // A body that is axum's own is not boxed again.
+                let mut response = ready!(inner.poll(context))?.map(Body::new);
+                if let Some(Marking { caching, is_validated, shaping }) = marking {
+                    response = shaping.apply(response);
+                    caching.mark(*is_validated, response.headers_mut());
                 }
                 Poll::Ready(Ok(response))
             }
@@ -105,7 +113,7 @@ where
     }
 }
 
-impl<F, B, W> fmt::Debug for GuardFuture<F, B, W> {
+impl<F, W> fmt::Debug for GuardFuture<F, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardFuture")
             .field("waits", &matches!(self.state, State::Waiting { .. }))

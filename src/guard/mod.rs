@@ -7,10 +7,9 @@ pub(crate) mod client_address;
 pub(crate) mod extract;
 mod future;
 pub(crate) mod path;
-pub(crate) mod problem;
-pub(crate) mod rejection;
 pub mod require;
 pub(crate) mod response_caching;
+pub(crate) mod shaping;
 pub mod validate;
 
 pub use self::future::GuardFuture;

@@ -1,9 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::request::Parts;
+
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::jose::KeyRing;
+use crate::rejection::{IntoResponse, Rejection};
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource};
@@ -97,6 +100,16 @@ impl TokenServiceBuilder {
     /// Where sessions are kept; in memory by default.
     pub fn sessions(mut self, store: impl SessionStore) -> Self {
         self.sessions = Some(Arc::new(store));
+        self
+    }
+
+    /// Makes the responses of requests that layers, extractors and handlers reject; see
+    /// [`ValidatorBuilder::reject_with`]. The documented routes keep the form that is documented.
+    pub fn reject_with<R: IntoResponse>(
+        mut self,
+        hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.validators = self.validators.reject_with(hook);
         self
     }
 

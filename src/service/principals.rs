@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId, is_subject_id};
+use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
 use crate::service::model::subject::SubjectRef;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
@@ -202,12 +202,19 @@ impl TokenService {
         if policy.custom_claims_fault(entity.custom_claims()).is_some() {
             return Err(invalid("the custom claims are longer than the policy allows"));
         }
+        if let Some(fault) = policy.room_fault(entity.acl(), entity.custom_claims()) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
         Ok(())
     }
 
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
         self.change_entity(id, |entity| {
             entity.disabled = disabled;
+            // A secret that is good for an overlap alone is not good again once it is enabled.
+            if let (true, EntityKind::Machine { secrets }) = (disabled, &mut entity.kind) {
+                secrets.previous = None;
+            }
             Ok(())
         })
         .await

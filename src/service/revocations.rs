@@ -26,6 +26,9 @@ const PURGE_LIMIT: usize = 1_000;
 /// it adds.
 const PURGED_BY_PUBLISH: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
+/// By how much the clock of the node that has issued a token may be ahead of that of the node that revokes
+/// it: tokens of up to so much later are revoked, too.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// All live revocations, in memory.
 #[derive(Debug, Default)]
@@ -69,9 +72,9 @@ impl Organizations {
     }
 }
 
-/// A token's `iat` has whole seconds, so that one which was issued after a revocation, and in the
-/// same second, cannot be told by it from one before. It therefore carries the next second, up to
-/// which all are revoked.
+/// A token's `iat` has whole seconds, and is of the clock of the node that issued it. So a token that was
+/// issued after a revocation, and within a second or two, cannot be told by it from one before. It
+/// therefore carries the next second that can, before which all are revoked.
 #[derive(Clone, Debug)]
 struct SubjectRevocation {
     organizations: Organizations,
@@ -86,7 +89,7 @@ struct SubjectRevocation {
 
 impl SubjectRevocation {
     fn new(organizations: Organizations, before: Timestamp, until: Timestamp) -> Self {
-        let (issued_before, blocked_until) = (next_second(before), Timestamp::MIN);
+        let (issued_before, blocked_until) = (next_issue_time(before), Timestamp::MIN);
         Self { organizations, before, issued_before, blocked_until, until }
     }
 
@@ -100,7 +103,7 @@ impl SubjectRevocation {
         let before = later.before;
         if before > self.before {
             let in_advance = self.issued_before;
-            self.issued_before = next_second(before);
+            self.issued_before = next_issue_time(before);
             if self.issued_before <= in_advance {
                 self.issued_before = in_advance + SECOND;
             }
@@ -111,10 +114,11 @@ impl SubjectRevocation {
     }
 }
 
-/// The first whole second that is not earlier.
-fn next_second(instant: Timestamp) -> Timestamp {
-    let second = instant.floor_to_second();
-    if second == instant { second } else { second + SECOND }
+/// The first `iat` that is not revoked by what revokes all before an instant.
+fn next_issue_time(instant: Timestamp) -> Timestamp {
+    let tolerated = instant + CLOCK_TOLERANCE;
+    let second = tolerated.floor_to_second();
+    if second == tolerated { second } else { second + SECOND }
 }
 
 impl RevocationSet {

@@ -18,6 +18,7 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
 use crate::token::organization::Organization;
 use crate::token::principal::Principal;
+use crate::validate::revocations::Revocations as _;
 
 /// How many sessions are read at a time to be ended.
 const SESSIONS_AT_ONCE: usize = 100;
@@ -200,7 +201,21 @@ impl TokenService {
         self.end_principal(Operation::BLOCK_SUBJECT, principal, until).await
     }
 
-    /// Returns whether a subject is [blocked](Self::block_subject) now.
+    /// Checks that a subject is not [blocked](Self::block_subject) now.
+    pub(super) fn check_blocked(&self, subject: SubjectRef<'_>) -> Result<(), Error> {
+        self.check_revocations_are_known()?;
+        if self.is_blocked(subject) { Err(disabled()) } else { Ok(()) }
+    }
+
+    /// Checks that this node has heard lately what others have revoked: until then it issues nothing, since
+    /// it does not know to whom.
+    pub(super) fn check_revocations_are_known(&self) -> Result<(), Error> {
+        if self.inner.revocations.is_stale() {
+            return Err(unavailable("the revocations of other nodes have not been heard"));
+        }
+        Ok(())
+    }
+
     pub(super) fn is_blocked(&self, subject: SubjectRef<'_>) -> bool {
         self.inner.revocations.is_blocked(subject, self.now())
     }

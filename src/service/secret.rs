@@ -106,7 +106,8 @@ impl TokenService {
         self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
     }
 
-    /// Gives a machine client a secret that another system made, in place of the one that it has.
+    /// Gives a machine client a secret that another system made, in place of all that it has: they end at
+    /// once, whatever the policy's `secret_overlap`.
     /// For the host's own use: nobody's permission is checked.
     ///
     /// # Errors
@@ -215,7 +216,9 @@ impl TokenService {
         let EntityKind::Machine { secrets } = &mut entity.kind else {
             return Err(invalid_entity());
         };
-        secrets.replace(sealed, now, self.inner.policy.secret_overlap);
+        // What a host replaces by another system's ends at once, as where it has leaked.
+        let overlap = if is_generated { self.inner.policy.secret_overlap } else { Duration::ZERO };
+        secrets.replace(sealed, now, overlap);
         let tokens = self.clone();
         // Once it is written, others have to hear of it, also where the caller has hung up.
         run_to_completion(async move {

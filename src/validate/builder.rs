@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
+
 use crate::audit::Subjects;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::jose::{Algorithm, KeyRing};
+use crate::rejection::{IntoResponse, Rejection, RejectionHook};
 use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
@@ -35,6 +38,7 @@ pub struct ValidatorBuilder {
     token_cache_bytes: Option<usize>,
     trailing_wildcards: bool,
     organization_required: bool,
+    pub(crate) rejection_hook: RejectionHook,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
@@ -113,6 +117,39 @@ impl ValidatorBuilder {
         self
     }
 
+    /// Makes the responses of rejected requests: one hook for the layers, the extractors, and the
+    /// [`Rejection`]s and [`Error`]s that handlers behind a layer return. By default they are problem details
+    /// (RFC 9457), and for gRPC a status.
+    ///
+    /// The hook sees the rejection and the head of the request, and returns what a handler may return. Its
+    /// response gets the [`headers`](Rejection::headers) that it lacks, so that neither the challenge nor
+    /// `Cache-Control` is forgotten; a redirect has no challenge. In the place of a 1xx, 2xx or 304, which
+    /// would pass for what was asked for, the response gets the rejection's own status, and the log an error.
+    /// With a hook, each request costs a copy of its head.
+    ///
+    /// ```
+    /// use axum::Json;
+    /// use axum::response::{IntoResponse, Redirect};
+    /// use countersign::Validator;
+    ///
+    /// let builder = Validator::builder().reject_with(|rejection, request| {
+    ///     let is_page = request.headers.get("accept").is_some_and(|value| {
+    ///         value.to_str().is_ok_and(|text| text.contains("text/html"))
+    ///     });
+    ///     if is_page && rejection.status() == http::StatusCode::UNAUTHORIZED {
+    ///         return Redirect::to("/login").into_response();
+    ///     }
+    ///     (rejection.status(), Json(serde_json::json!({"error": rejection.code()}))).into_response()
+    /// });
+    /// ```
+    pub fn reject_with<R: IntoResponse>(
+        mut self,
+        hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_hook = RejectionHook::new(hook);
+        self
+    }
+
     /// Where the time comes from; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -183,6 +220,7 @@ impl ValidatorBuilder {
                 revocations: self.revocations,
                 subjects: self.subjects,
                 trusted_proxies: self.trusted_proxies.parse()?,
+                rejection_hook: self.rejection_hook,
             }),
         })
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::audit::Subjects;
 use crate::error::{Error, ErrorKind};
+use crate::rejection::RejectionHook;
 use crate::telemetry;
 use crate::token::claims::Validated;
 use crate::validate::checked::{Checked, Validity};
@@ -228,6 +229,10 @@ impl Validator {
     /// How subjects are named in the audit log.
     pub(crate) fn subjects(&self) -> &Subjects {
         &self.rules.subjects
+    }
+
+    pub(crate) fn rejection_hook(&self) -> &RejectionHook {
+        &self.rules.rejection_hook
     }
 
     pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {

@@ -5,6 +5,7 @@ use crate::audit::Subjects;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::{Algorithm, CompactJws, ExpiringKey, JoseHeader, JwsFault, KeyRing};
 use crate::json;
+use crate::rejection::RejectionHook;
 use crate::sync::CheckedEpoch;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::cache::TokenCache;
@@ -34,6 +35,7 @@ pub(super) struct Rules {
     pub(super) revocations: Option<Arc<dyn Revocations>>,
     pub(super) subjects: Subjects,
     pub(super) trusted_proxies: TrustedProxies,
+    pub(super) rejection_hook: RejectionHook,
 }
 
 /// A token whose signature is still to be checked.

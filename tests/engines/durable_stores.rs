@@ -232,7 +232,7 @@ async fn an_engine_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn no_secret_is_in_the_database_in_the_clear() {
     let database = Postgres::new().await;
-    let fixture = fixture_over(database.node().await);
+    let fixture = fixture_over(database.node().await).await;
     no_secret_is_in(&fixture, async || {
         let mut dump = String::new();
         for table in ["entities", "sessions", "revocations"] {
@@ -268,7 +268,7 @@ async fn who_used_a_session_up_is_told_so(
     line: &Proxy,
 ) {
     let store = FaultyStore::new(store);
-    let fixture = fixture_over(store.clone());
+    let fixture = fixture_over(store.clone()).await;
     for _ in 0..10 {
         let token = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
         let held = store.hold(Calls::from(StoreVerb::ReplaceSession).take(1));
@@ -296,7 +296,7 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
     let new = NewSession::of(CustomerId::new("cus/1").unwrap())
         .organization(organization)
         .dangerous_token(token.clone());
-    let fixture = fixture_over(store.clone());
+    let fixture = fixture_over(store.clone()).await;
     fixture.clock.set(now);
     fixture.tokens.start_session(new).await.unwrap();
     let schema = &database.schema;

@@ -148,6 +148,7 @@ async fn a_node_that_starts_catches_up_with_all_parts_of_a_long_feed() {
         Fixture::with(|builder| builder.keys(ring).sessions(store).sealing_key(key)).tokens
     };
     let (old, new) = (node().await, node().await);
+    old.catch_up().await.unwrap();
     let (ended, good) = (old.issue(Grant::user("ops")).await, old.issue(Grant::user("ops")).await);
     let (ended, good) = (ended.unwrap(), good.unwrap());
     old.revoke_token(&ended.token_id).await.unwrap();

@@ -18,7 +18,7 @@ impl Store for OverPostgres {
 
     async fn fixture() -> (Fixture, Postgres) {
         let database = Postgres::new().await;
-        (fixture_with(database.node().await, policy()), database)
+        (fixture_with(database.node().await, policy()).await, database)
     }
 }
 

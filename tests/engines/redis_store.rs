@@ -222,7 +222,7 @@ async fn name_key(server: &EngineServer) -> String {
 async fn a_name_that_a_dead_call_or_removal_has_left_claimed_is_taken_over() {
     let server = EngineServer::redis();
     let store = server.redis_node();
-    let tokens = fixture_over(store.clone()).tokens;
+    let tokens = fixture_over(store.clone()).await.tokens;
     let register = async |name: &str| tokens.register(Entity::machine(name).unwrap()).await;
     register("aa-1").await.unwrap();
     let key = name_key(&server).await;
@@ -249,8 +249,8 @@ async fn a_name_that_a_dead_call_or_removal_has_left_claimed_is_taken_over() {
 async fn a_registration_whose_answers_are_lost_leaves_a_name_to_one() {
     let server = EngineServer::redis();
     let proxy = Proxy::to(server.address).await;
-    let registering = fixture_over(proxy.redis_node()).tokens;
-    let other = fixture_over(server.redis_node()).tokens;
+    let registering = fixture_over(proxy.redis_node()).await.tokens;
+    let other = fixture_over(server.redis_node()).await.tokens;
     let [one, another] = ["aa-1", "AA-1"].map(|name| Entity::machine(name).unwrap());
     // It connects, and the server gets to know the scripts.
     registering.register(one.clone()).await.unwrap();
@@ -317,7 +317,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
     let server = EngineServer::redis();
-    let other = fixture_over(server.redis_node());
+    let other = fixture_over(server.redis_node()).await;
     let token = other.tokens.issue(countersign::Grant::user("ops")).await.unwrap();
     let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
     let record = countersign::store::record::write_event(&revocation()).unwrap();
@@ -501,7 +501,7 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     let store = server.redis_node();
     let now = SystemClock.now();
     let organization = OrganizationId::new("org_1").unwrap();
-    let fixture = fixture_over(store.clone());
+    let fixture = fixture_over(store.clone()).await;
     fixture.clock.set(now);
     for number in 0..25 {
         let token = fixture.session(|new| new.organization(organization.clone())).await;
@@ -598,7 +598,7 @@ async fn a_purge_leaves_a_session_that_was_given_more_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_the_servers_files_in_the_clear() {
     let server = EngineServer::redis();
-    let fixture = fixture_over(server.redis_node());
+    let fixture = fixture_over(server.redis_node()).await;
     no_secret_is_in(&fixture, async || bytes_below(&server.folder)).await;
 }
 
@@ -663,8 +663,10 @@ async fn a_cluster_that_is_not_there_is_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
     let prefix = unique("t");
-    let (first, second) =
-        (fixture_over(redis_cluster_node(&prefix)), fixture_over(redis_cluster_node(&prefix)));
+    let (first, second) = (
+        fixture_over(redis_cluster_node(&prefix)).await,
+        fixture_over(redis_cluster_node(&prefix)).await,
+    );
     first.machine("aa-1", "the-secret-of-a-machine").await;
     let token = first.session(|new| new).await;
     let secret = Secret::presented("the-secret-of-a-machine");
@@ -691,5 +693,5 @@ async fn what_the_first_release_wrote_is_read() {
         let _: ::redis::Value = server.redis_command(&command).await;
     }
     server.redis_node().migrate().await.unwrap();
-    what_the_first_release_wrote_is_in(&fixture_over(server.redis_node())).await;
+    what_the_first_release_wrote_is_in(&fixture_over(server.redis_node()).await).await;
 }

@@ -14,6 +14,7 @@ const ORDER: &[&str] = &[
     "jose",
     "token",
     "audit",
+    "rejection",
     "validate",
     "guard",
     "service/model",

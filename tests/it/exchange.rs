@@ -361,7 +361,7 @@ async fn the_bearer_has_to_be_good_or_absent() {
         .body("")
         .unwrap();
     let answer = server.send(request).await;
-    assert_problem(&answer, 400, "invalid-token");
+    assert_problem(&answer, 400, "malformed-credentials");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
     let request = http::Request::post(exchange_path(&token))
         .header("authorization", "Basic YTpi")

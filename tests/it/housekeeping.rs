@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use countersign::store::{MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
-use countersign::{Grant, Policy, SealingKey, TokenFault};
+use countersign::{AccessToken, Algorithm, Grant, KeyRing, Policy, SealingKey, TokenFault};
 
-use crate::support::{Fixture, Server};
+use crate::support::{Fixture, Server, issue_now};
 
 type Store = FaultyStore<MemoryStore>;
 
@@ -99,18 +99,22 @@ async fn housekeeping_ends_with_the_service() {
     housekeeping.await.unwrap();
 }
 
-/// A service over a store that other nodes may share.
-fn shared(store: &Store, policy: Policy) -> Fixture {
-    Fixture::with(|builder| {
+/// A service over a store that other nodes may share, which has heard nothing of them yet, and a token
+/// that one of them has issued.
+fn shared(store: &Store, policy: Policy) -> (Fixture, AccessToken) {
+    let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
+    let other = Fixture::with(|builder| builder.keys(keys.clone()));
+    let token = issue_now(&other.tokens, Grant::user("ops")).unwrap().access_token;
+    let fixture = Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.sessions(store.clone()).sealing_key(key).policy(policy)
-    })
+        builder.keys(keys).sessions(store.clone()).sealing_key(key).policy(policy)
+    });
+    (fixture, token)
 }
 
 #[tokio::test]
 async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_revoked() {
-    let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
+    let (fixture, token) = shared(&durable_store(), Policy::default());
     let validate = || fixture.tokens.validator().validate(token.expose());
     assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
     fixture.tokens.catch_up().await.unwrap();
@@ -146,8 +150,7 @@ async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_heard_once_is_relied_on_for_a_while_where_nobody_does_the_housekeeping() {
-    let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
+    let (fixture, token) = shared(&durable_store(), Policy::default());
     let validate = || fixture.tokens.validator().validate(token.expose());
     for _ in 0..2 {
         fixture.tokens.catch_up().await.unwrap();
@@ -165,13 +168,12 @@ async fn what_was_heard_once_is_relied_on_for_a_while_where_nobody_does_the_hous
 
 #[tokio::test]
 async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
-    let fixture = shared(&durable_store(), Policy::default());
+    let (fixture, token) = shared(&durable_store(), Policy::default());
     let app = axum::Router::new()
         .route("/", axum::routing::get(|| async {}))
         .layer(fixture.tokens.validate_layer())
         .merge(fixture.tokens.router());
     let server = Server::start(app).await;
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     let answer = server.get("/", Some(token.expose())).await.expect(503);
     assert_eq!(answer.header("retry-after"), "1");
     assert!(answer.headers().get("www-authenticate").is_none());
@@ -186,8 +188,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
 #[tokio::test(start_paused = true)]
 async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
     let store = durable_store();
-    let fixture = shared(&store, Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
+    let (fixture, token) = shared(&store, Policy::default());
     fixture.tokens.catch_up().await.unwrap();
     tokio::spawn(fixture.tokens.run_housekeeping());
     let wait_until = async |accepted: bool| {
@@ -210,8 +211,7 @@ async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_once_it_was_ended() {
-    let fixture = shared(&durable_store(), Policy::default());
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
+    let (fixture, token) = shared(&durable_store(), Policy::default());
     let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
     let validate = || fixture.tokens.validator().validate(token.expose());
     let started = tokio::time::Instant::now();
@@ -230,8 +230,7 @@ async fn a_policy_may_prefer_to_let_tokens_pass() {
     let policy = Policy::default().dangerous_accept_stale_revocations(true);
     let store = durable_store();
     fail(&store, usize::MAX);
-    let fixture = shared(&store, policy);
-    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
+    let (fixture, token) = shared(&store, policy);
     fixture.tokens.validator().validate(token.expose()).unwrap();
     let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
     let built = countersign::TokenService::builder().policy(hasty).build();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::store::MemoryStore;
 use countersign::{
     AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
     Grant, NewSession, Organization, Password, Policy, RequestContext, SubjectType, TokenFault,
@@ -113,11 +114,14 @@ async fn a_session_that_was_ended_by_its_id_is_a_401_behind_the_exchange_layer_w
 }
 
 #[tokio::test]
-async fn a_list_that_leaves_no_room_in_a_token_is_not_the_callers_fault() {
-    let fixture = Fixture::new();
+async fn a_list_that_was_registered_under_a_larger_limit_is_not_the_callers_fault() {
+    let store = MemoryStore::new();
+    let over =
+        |policy: Policy| Fixture::with(|builder| builder.entities(store.clone()).policy(policy));
     let permissions: Vec<_> = (0..1_000).map(|n| format!("Operation{n:04}")).collect();
-    fixture.user("ops", json!([{"scope": {}, "permissions": permissions}])).await;
-    let server = fixture.serve().await;
+    let larger = over(Policy::default().max_token_len(64 * 1024));
+    larger.user("ops", json!([{"scope": {}, "permissions": permissions}])).await;
+    let server = over(Policy::default()).serve().await;
     let form = Some("application/x-www-form-urlencoded");
     let body = format!("username=ops&password={}", crate::support::PASSWORD.replace(' ', "+"));
     server.post_text("/user/token/generate", None, form, body).await.expect(500);

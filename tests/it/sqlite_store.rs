@@ -94,12 +94,12 @@ async fn a_backlog_is_purged_in_parts_and_what_is_live_stays() {
 async fn what_was_answered_is_there_after_the_process_is_gone() {
     let file = File::new();
     let token = {
-        let first = fixture_over(file.node().await);
+        let first = fixture_over(file.node().await).await;
         first.user("ops", json!([])).await;
         first.machine("aa-1", "the-secret-of-a-machine").await;
         first.session(|new| new).await
     };
-    let second = fixture_over(file.node().await);
+    let second = fixture_over(file.node().await).await;
     let context = RequestContext::without_address();
     let password = Password::new(PASSWORD).unwrap();
     second.tokens.issue_user_token("ops", password, &context).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
 #[tokio::test]
 async fn no_secret_is_in_the_file_in_the_clear() {
     let file = File::new();
-    no_secret_is_in(&fixture_over(file.node().await), async || file.bytes()).await;
+    no_secret_is_in(&fixture_over(file.node().await).await, async || file.bytes()).await;
 }
 
 /// What the first release wrote. It is never changed: a later release has to read it.
@@ -134,7 +134,7 @@ const FIRST_FORM: &str = include_str!("first_form.sql");
 async fn what_the_first_release_wrote_is_read() {
     let file = File::new();
     sqlx::raw_sql(FIRST_FORM).execute(&sqlite(&file).await).await.unwrap();
-    what_the_first_release_wrote_is_in(&fixture_over(file.node().await)).await;
+    what_the_first_release_wrote_is_in(&fixture_over(file.node().await).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,7 +244,7 @@ impl Store for OverSqlite {
 
     async fn fixture() -> (Fixture, File) {
         let file = File::new();
-        (fixture_with(file.node().await, policy()), file)
+        (fixture_with(file.node().await, policy()).await, file)
     }
 }
 

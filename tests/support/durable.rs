@@ -36,16 +36,21 @@ pub fn revocation_until(until: Timestamp) -> FeedEvent {
 }
 
 /// A service over a store that lasts.
-pub fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
-    fixture_with(store, Policy::default())
+pub async fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
+    fixture_with(store, Policy::default()).await
 }
 
 /// The same, with a policy.
-pub fn fixture_with(store: impl EntityStore + SessionStore + Clone, policy: Policy) -> Fixture {
-    Fixture::with(|builder| {
+pub async fn fixture_with(
+    store: impl EntityStore + SessionStore + Clone,
+    policy: Policy,
+) -> Fixture {
+    let fixture = Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
         builder.entities(store.clone()).sessions(store).sealing_key(key).policy(policy)
-    })
+    });
+    fixture.tokens.catch_up().await.unwrap();
+    fixture
 }
 
 /// Takes every one of a number of sessions on several nodes at once.

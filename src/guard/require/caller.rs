@@ -7,9 +7,9 @@ use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::guard::admission::{Kinds, required};
-use crate::guard::rejection::Rejection;
 use crate::guard::require::CheckedScope;
 use crate::guard::require::check::{check_permission, own_organization, read_path};
+use crate::rejection::Rejection;
 use crate::token::claims::{SubjectType, Validated};
 
 /// What a handler requires of its [`Caller`]. A type of the host's own names the requirement, and constants

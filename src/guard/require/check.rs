@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
+use http::Extensions;
 use http::request::Parts;
 
 use crate::guard::admission::forbidden;
 use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::path::path_parameter;
-use crate::guard::rejection::{Rejection, RejectionReason};
 use crate::guard::require::CheckedScope;
+use crate::rejection::{Rejection, RejectionReason};
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
 
@@ -45,12 +46,76 @@ pub(super) fn check_permission(
     let asked: Vec<_> = scope.iter().map(|(key, value)| (&**key, &**value)).collect();
     if validated.allows(permission, &asked) {
         drop(asked);
-        CheckedScope::leave(&mut parts.extensions, scope);
-        return Ok(());
+        return leave_scope(&mut parts.extensions, validated, scope);
     }
-    if validated.is_kept_by_organization(permission, &asked) {
-        return Err(forbidden(validated, RejectionReason::OutsideOrganization));
+    Err(not_granted(validated, permission, &asked))
+}
+
+/// Leaves for handlers what was checked. A request that a layer in front was checked for at another value of
+/// a key is rejected: the two read it from different places, and a handler could act on either.
+pub(crate) fn leave_scope(
+    extensions: &mut Extensions,
+    validated: &Validated,
+    scope: Scope,
+) -> Result<(), Rejection> {
+    CheckedScope::leave(extensions, scope).map_err(|key| {
+        tracing::warn!(key = &*key, "layers: a request has two values for one key of a scope");
+        forbidden(validated, RejectionReason::InsufficientPermission)
+    })
+}
+
+/// Audits and returns the rejection of a token that does not grant a permission there.
+fn not_granted(validated: &Validated, permission: &str, scope: &[(&str, &str)]) -> Rejection {
+    if validated.is_kept_by_organization(permission, scope) {
+        return forbidden(validated, RejectionReason::OutsideOrganization);
     }
     audit_authorization_rejection(validated, RejectionReason::InsufficientPermission);
-    Err(Rejection::insufficient(permission, validated.issuer()))
+    Rejection::insufficient(permission, validated.issuer())
+}
+
+impl Validated {
+    /// Checks that the token grants a permission in a scope, as a [`RequireLayer`](crate::RequireLayer) does
+    /// in front of a handler: for what is known only within it. To ask for several, call it for each; for any of
+    /// several, use [`require_any`](Self::require_any).
+    ///
+    /// ```
+    /// use axum::extract::Path;
+    /// use countersign::{Bearer, Rejection};
+    /// # struct Todo { owner: String }
+    /// # async fn load(id: u64) -> Todo { Todo { owner: "jane".to_owned() } }
+    ///
+    /// async fn close(Bearer(caller): Bearer, Path(id): Path<u64>) -> Result<(), Rejection> {
+    ///     let todo = load(id).await;
+    ///     caller.require("todos:write", &[("owner", &todo.owner)])?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] with 403, after an event in the audit log, where [`allows`](Self::allows) is false.
+    pub fn require(&self, permission: &str, scope: &[(&str, &str)]) -> Result<(), Rejection> {
+        if self.allows(permission, scope) {
+            Ok(())
+        } else {
+            Err(not_granted(self, permission, scope))
+        }
+    }
+
+    /// Checks that the token grants one of some permissions in a scope; see [`require`](Self::require).
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] with 403 where it grants none of them. Its challenge names the first.
+    pub fn require_any(
+        &self,
+        permissions: &[&str],
+        scope: &[(&str, &str)],
+    ) -> Result<(), Rejection> {
+        if permissions.iter().any(|permission| self.allows(permission, scope)) {
+            return Ok(());
+        }
+        let first = permissions.first().copied().unwrap_or_default();
+        Err(not_granted(self, first, scope))
+    }
 }

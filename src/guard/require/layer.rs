@@ -5,7 +5,6 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use crate::guard::admission::Kinds;
-use crate::guard::rejection::ProblemDetails;
 use crate::guard::require::Require;
 use crate::token::claims::SubjectType;
 
@@ -18,9 +17,8 @@ use crate::token::claims::SubjectType;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RequireLayer<R = ProblemDetails> {
+pub struct RequireLayer {
     rule: Arc<Rule>,
-    reject: R,
 }
 
 /// What is asked of a token.
@@ -51,11 +49,9 @@ impl RequireLayer {
             scope: Vec::new(),
             in_own_organization: false,
         };
-        Self { rule: Arc::new(rule), reject: ProblemDetails }
+        Self { rule: Arc::new(rule) }
     }
-}
 
-impl<R> RequireLayer<R> {
     /// Asks for the permission where the scope's `key` has the value of axum's path parameter of
     /// that name, and leaves that value for the handler: see [`CheckedScope`].
     ///
@@ -82,7 +78,10 @@ impl<R> RequireLayer<R> {
     ///     request.uri.query()?.strip_prefix("plan=").map(str::to_owned)
     /// });
     /// async fn plan(scope: CheckedScope) -> String {
-    ///     scope.get("planId").unwrap_or("all plans").to_owned()
+    ///     match scope.get("planId") {
+    ///         Some(plan) => format!("the plan {plan}"),
+    ///         None => "all plans".to_owned(),
+    ///     }
     /// }
     /// ```
     ///
@@ -116,18 +115,13 @@ impl<R> RequireLayer<R> {
         Arc::make_mut(&mut self.rule).scope.push((key, source));
         self
     }
-
-    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
-    pub fn reject_with<F>(self, reject: F) -> RequireLayer<F> {
-        RequireLayer { rule: self.rule, reject }
-    }
 }
 
-impl<S, R: Clone> Layer<S> for RequireLayer<R> {
-    type Service = Require<S, R>;
+impl<S> Layer<S> for RequireLayer {
+    type Service = Require<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Require { inner, rule: Arc::clone(&self.rule), reject: self.reject.clone() }
+        Require { inner, rule: Arc::clone(&self.rule) }
     }
 }
 

@@ -4,7 +4,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::Extensions;
 use http::request::Parts;
 
-use crate::guard::rejection::Rejection;
+use crate::rejection::Rejection;
 
 /// The scope that the layers in front of a handler checked the caller's token for, left for the
 /// handler, which need not read the request a second time and find something else.
@@ -33,26 +33,34 @@ pub struct CheckedScope {
 }
 
 impl CheckedScope {
-    /// Returns the value that was checked under `key`; none where no layer checked that key, or two of
-    /// them checked different values.
+    /// Returns the value that was checked under `key`, where a layer checked that key. A request for which two
+    /// layers find different values is rejected.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let mut values = self.values.iter().filter(|(known, _)| **known == *key);
-        let (_, value) = values.next()?;
-        values.all(|(_, other)| other == value).then_some(&**value)
+        self.values.iter().find(|(known, _)| **known == *key).map(|(_, value)| &**value)
     }
 
-    /// Adds what was checked to what layers in front have checked.
-    pub(crate) fn leave(extensions: &mut Extensions, checked: Vec<(Arc<str>, Arc<str>)>) {
+    /// Adds what was checked to what layers in front have checked; returns the key that one of them has
+    /// checked another value of, where there is one.
+    pub(crate) fn leave(
+        extensions: &mut Extensions,
+        checked: Vec<(Arc<str>, Arc<str>)>,
+    ) -> Result<(), Arc<str>> {
         if checked.is_empty() {
-            return;
+            return Ok(());
         }
-        match extensions.get_mut::<Self>() {
-            Some(known) => known.values.extend(checked),
-            None => {
-                extensions.insert(Self { values: checked });
+        let Some(known) = extensions.get_mut::<Self>() else {
+            extensions.insert(Self { values: checked });
+            return Ok(());
+        };
+        for (key, value) in checked {
+            match known.values.iter().find(|(other, _)| *other == key) {
+                Some((_, other)) if *other != value => return Err(key),
+                Some(_) => {}
+                None => known.values.push((key, value)),
             }
         }
+        Ok(())
     }
 }
 

@@ -1,23 +1,26 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::guard::admission::required;
 use crate::guard::future::GuardFuture;
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::guard::require::check::{check_permission, own_organization, read_path};
 use crate::guard::require::layer::{Rule, ScopeSource};
+use crate::rejection::Rejection;
 
 /// Lets requests through whose token grants a permission; see
 /// [`RequireLayer`](crate::RequireLayer).
 #[derive(Clone, Debug)]
-pub struct Require<S, R = ProblemDetails> {
+pub struct Require<S> {
     pub(super) inner: S,
     pub(super) rule: Arc<Rule>,
-    pub(super) reject: R,
 }
 
 impl Rule {
@@ -37,14 +40,15 @@ impl Rule {
     }
 }
 
-impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S, R>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Reject<ResBody>,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future, ResBody>;
+    type Future = GuardFuture<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -54,7 +58,7 @@ where
         let (mut parts, body) = request.into_parts();
         match self.rule.check(&mut parts) {
             Ok(()) => GuardFuture::let_through(self.inner.call(Request::from_parts(parts, body))),
-            Err(rejection) => GuardFuture::rejected(rejection.respond_with(&self.reject)),
+            Err(rejection) => GuardFuture::rejected(rejection.into_response()),
         }
     }
 }

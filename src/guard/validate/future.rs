@@ -1,36 +1,38 @@
 use std::task::{Context, Poll};
 
+use axum_core::BoxError;
+use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::guard::future::{GuardFuture, Waiting};
-use crate::guard::rejection::Reject;
 use crate::guard::validate::Validate;
 use crate::validate::issuers::KeyFetch;
 
 /// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the keys of a
 /// trusted issuer have to be fetched first, it waits for them.
-pub type ValidateFuture<S, R, ReqBody, ResBody> =
-    GuardFuture<<S as Service<Request<ReqBody>>>::Future, ResBody, WaitingForKeys<S, R, ReqBody>>;
+pub type ValidateFuture<S, ReqBody> =
+    GuardFuture<<S as Service<Request<ReqBody>>>::Future, WaitingForKeys<S, ReqBody>>;
 
 /// A request that waits for keys, and the service that was ready for it.
 #[allow(missing_debug_implementations, reason = "it is within a future, which does not show it")]
-pub struct WaitingForKeys<S, R, ReqBody> {
+pub struct WaitingForKeys<S, ReqBody> {
     pub(super) fetch: KeyFetch,
-    pub(super) validate: Validate<S, R>,
+    pub(super) validate: Validate<S>,
     pub(super) request: Request<ReqBody>,
 }
 
-impl<S, R, ReqBody, ResBody> Waiting<S::Future, ResBody> for WaitingForKeys<S, R, ReqBody>
+impl<S, ReqBody, ResBody> Waiting<S::Future> for WaitingForKeys<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Reject<ResBody>,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.fetch.as_mut().poll(context)
     }
 
-    fn respond(mut self) -> ValidateFuture<S, R, ReqBody, ResBody> {
+    fn respond(mut self) -> ValidateFuture<S, ReqBody> {
         self.validate.respond(self.request)
     }
 }

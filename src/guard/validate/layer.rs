@@ -3,7 +3,6 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::guard::admission::{Admission, Kinds};
-use crate::guard::rejection::ProblemDetails;
 use crate::guard::response_caching::ResponseCaching;
 use crate::guard::validate::Validate;
 use crate::token::claims::SubjectType;
@@ -13,28 +12,24 @@ use crate::validate::Validator;
 /// [module docs](crate::layers::validate) for what is let through and what is rejected.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ValidateLayer<R = ProblemDetails> {
+pub struct ValidateLayer {
     validator: Validator,
     required: bool,
     admission: Admission,
     caching: ResponseCaching,
-    reject: R,
 }
 
 impl ValidateLayer {
-    /// Creates a layer that rejects requests without credentials, in problem details.
+    /// Creates a layer that rejects requests without credentials.
     pub fn new(validator: Validator) -> Self {
         Self {
             validator,
             required: true,
             admission: Admission::ALL,
             caching: ResponseCaching::of("Authorization"),
-            reject: ProblemDetails,
         }
     }
-}
 
-impl<R> ValidateLayer<R> {
     /// Lets requests without credentials pass as anonymous. Bad credentials are rejected still.
     pub fn optional(mut self) -> Self {
         self.required = false;
@@ -84,16 +79,10 @@ impl<R> ValidateLayer<R> {
         self.caching = self.caching.allow_public();
         self
     }
-
-    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
-    pub fn reject_with<F>(self, reject: F) -> ValidateLayer<F> {
-        let Self { validator, required, admission, caching, .. } = self;
-        ValidateLayer { validator, required, admission, caching, reject }
-    }
 }
 
-impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
-    type Service = Validate<S, R>;
+impl<S> Layer<S> for ValidateLayer {
+    type Service = Validate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Validate {
@@ -102,7 +91,6 @@ impl<S, R: Clone> Layer<S> for ValidateLayer<R> {
             required: self.required,
             admission: self.admission.clone(),
             caching: self.caching,
-            reject: self.reject.clone(),
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
@@ -8,20 +11,20 @@ use crate::guard::admission::Admission;
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
 use crate::guard::bearer::hide_credentials;
 use crate::guard::future::{GuardFuture, Marking};
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection};
 use crate::guard::response_caching::ResponseCaching;
+use crate::guard::shaping::Shaping;
 use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
+use crate::rejection::Rejection;
 use crate::validate::Validator;
 
 /// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
 #[derive(Clone, Debug)]
-pub struct Validate<S, R = ProblemDetails> {
+pub struct Validate<S> {
     pub(super) inner: S,
     pub(super) validator: Validator,
     pub(super) required: bool,
     pub(super) admission: Admission,
     pub(super) caching: ResponseCaching,
-    pub(super) reject: R,
 }
 
 /// Marks a request that was let through without credentials, so that an extractor can tell it from
@@ -31,26 +34,26 @@ pub(crate) struct Anonymous {
     pub(crate) realm: Arc<str>,
 }
 
-impl<S, R> Validate<S, R> {
+impl<S> Validate<S> {
     /// Responds to a request for which the inner service is ready: forwards or rejects it.
     pub(super) fn respond<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
-    ) -> ValidateFuture<S, R, ReqBody, ResBody>
+    ) -> ValidateFuture<S, ReqBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        R: Reject<ResBody>,
     {
         let mut extensions = std::mem::take(request.extensions_mut());
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
+        hide_credentials(request.headers_mut());
+        let shaping = Shaping::of(self.validator.rejection_hook(), &request);
         match outcome {
             Ok(is_validated) => {
-                hide_credentials(request.headers_mut());
-                let marking = Marking { caching: self.caching, is_validated };
+                let marking = Marking { caching: self.caching, is_validated, shaping };
                 GuardFuture::let_through_and_mark(self.inner.call(request), marking)
             }
-            Err(rejection) => GuardFuture::rejected(rejection.respond_with(&self.reject)),
+            Err(rejection) => GuardFuture::rejected(shaping.reject(rejection)),
         }
     }
 
@@ -84,14 +87,15 @@ impl<S, R> Validate<S, R> {
     }
 }
 
-impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Validate<S, R>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Validate<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    R: Reject<ResBody> + Clone,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = ValidateFuture<S, R, ReqBody, ResBody>;
+    type Future = ValidateFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)

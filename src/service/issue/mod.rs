@@ -130,6 +130,8 @@ impl TokenService {
             if entity.is_disabled() {
                 return Err(disabled());
             }
+            // By its opaque id, too.
+            SubjectRef::each_of(&entity).try_for_each(|subject| self.check_blocked(subject))?;
             // What revokes this principal names it by its organization, and has to reach the token.
             let asked = grant.organization.as_ref().and_then(Organization::id);
             if asked != entity.organization_id() {
@@ -157,9 +159,7 @@ impl TokenService {
         proven_at: Timestamp,
     ) -> Result<IssuedToken, Error> {
         self.check_organization(entity)?;
-        if SubjectRef::each_of(entity).any(|subject| self.is_blocked(subject)) {
-            return Err(disabled());
-        }
+        SubjectRef::each_of(entity).try_for_each(|subject| self.check_blocked(subject))?;
         let is_opaque = self.inner.policy.opaque_subjects;
         self.issue_at(Grant::of_entity(entity, is_opaque), proven_at)
     }
@@ -191,9 +191,7 @@ impl TokenService {
             let message = "is longer than the policy lets any token live";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }
-        if self.is_blocked(grant.subject_ref()) {
-            return Err(disabled());
-        }
+        self.check_blocked(grant.subject_ref())?;
         let issued_at = self.issue_time(&grant, proven_at);
         let expires_at = (issued_at + lifetime).floor_to_second();
         let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;

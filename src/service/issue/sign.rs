@@ -40,7 +40,8 @@ impl TokenService {
             subject_type: grant.subject_type,
             aud: self.inner.audiences.clone(),
             iat: issued_at.as_secs(),
-            nbf: Some(issued_at.as_secs()),
+            // `iat` may be a little ahead, to be told from what was revoked: the token is valid now.
+            nbf: Some(issued_at.min(self.now()).as_secs()),
             exp: expires_at.as_secs(),
             jti: token_id,
             client_id,

@@ -36,6 +36,29 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Returns what leaves a token no room: a list and custom claims that each are allowed and together make
+    /// every token that carries them longer than `max_token_len`.
+    pub(crate) fn room_fault(
+        &self,
+        acl: &Acl,
+        claims: &Map<String, Value>,
+    ) -> Option<InvalidField> {
+        let length = |json: serde_json::Result<Vec<u8>>| json.map_or(usize::MAX, |json| json.len());
+        let (acl, claims) = (length(serde_json::to_vec(acl)), length(serde_json::to_vec(claims)));
+        // In base64, beside all other claims, the header and the signature.
+        let rest = REST_OF_TOKEN.min(self.max_token_len / 4);
+        let room = (self.max_token_len - rest) / 4 * 3;
+        let field = if acl >= claims { "acl" } else { "customClaims" };
+        let message = || format!("must leave room in a token: list and claims have {room} bytes");
+        (acl.saturating_add(claims) > room).then(|| InvalidField::new(field, message()))
+    }
+}
+
+/// What a token has beside its list and its custom claims, in base64: names of 256 bytes, and the signature
+/// of an RSA key of 2048 bits.
+const REST_OF_TOKEN: usize = 1536;
+
 /// Returns what is wrong with an `expiredTime`. `asked` may be rounded down to `end`, which has to
 /// be later than now.
 pub(in crate::service) fn expiry_fault(

@@ -60,6 +60,7 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<Session, Error> {
+        self.check_revocations_are_known()?;
         let session = self.find_kept_session(token, context).await?;
         let is_live = !session.is_used_up() && session.expires_at > self.now();
         if is_live && !self.was_ended(&session) { Ok(session) } else { Err(no_session()) }

@@ -14,7 +14,6 @@ use crate::service::password::invalid_credentials;
 use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
-use crate::service::revoke::disabled;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::session::state::SessionState;
 use crate::service::token_service::TokenService;
@@ -287,6 +286,9 @@ impl TokenService {
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
         invalid.extend(policy.custom_claims_fault(&new.custom_claims));
+        if invalid.is_empty() {
+            invalid.extend(policy.room_fault(&new.acl, &new.custom_claims));
+        }
         let expires_at = self.end_of(new.ends, now, longest);
         match new.customer_id.clone().filter(|_| invalid.is_empty()) {
             Some(customer_id) => Ok(CheckedSession { customer_id, expires_at, session: new }),
@@ -307,9 +309,7 @@ impl TokenService {
             organization_id: new.organization.as_ref().and_then(Organization::id),
             id: customer_id.as_str(),
         };
-        if self.is_blocked(subject) {
-            return Err(disabled());
-        }
+        self.check_blocked(subject)?;
         let token = match new.token {
             Some(token) => {
                 // Nobody is sent a code for a session that is there already.

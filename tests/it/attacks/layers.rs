@@ -6,34 +6,35 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
 use countersign::{
-    Algorithm, ErrorKind, Grant, Issue, KeyRing, Policy, Rejection, SessionCookie, TokenService,
-    Validator,
+    Algorithm, ErrorKind, Grant, Issue, KeyRing, Policy, SessionCookie, TokenService, Validator,
 };
 use http::StatusCode;
 
 use crate::support::log::Log;
 use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, Server};
 
-/// All that no request of [`send`] gets through, with a hook that responds with `status`.
-fn rejecting(fixture: &Fixture, status: u16) -> Router {
-    let hook = move |_: &Rejection| {
-        let caching = [("cache-control", "public, max-age=60")];
-        (StatusCode::from_u16(status).unwrap(), caching, "shaped").into_response()
-    };
+/// All that no request of [`post_from_elsewhere`] gets through, with a hook that responds with `status`.
+fn rejecting(status: u16) -> Router {
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(move |_, _| {
+            let caching = [("cache-control", "public, max-age=60")];
+            (StatusCode::from_u16(status).unwrap(), caching, "shaped")
+        })
+    });
     let tokens = &fixture.tokens;
     let secret = || any(async || "secret");
     let login = post(async || Issue::grant(Grant::user("ops@example.com")));
     let blank = any(async || Issue::grant(Grant::user(" ")));
     let required = Router::new()
         .route("/require", secret())
-        .layer(tokens.require("GetOrders").reject_with(hook))
+        .layer(tokens.require("GetOrders"))
         .layer(tokens.validate_layer().optional());
     Router::new()
-        .route("/validate", secret().layer(tokens.validate_layer().reject_with(hook)))
+        .route("/validate", secret().layer(tokens.validate_layer()))
         .merge(required)
-        .route("/exchange", secret().layer(tokens.exchange_layer().reject_with(hook)))
-        .route("/login", login.layer(tokens.issue_layer().as_cookie().reject_with(hook)))
-        .route("/issue", blank.layer(tokens.issue_layer().reject_with(hook)))
+        .route("/exchange", secret().layer(tokens.exchange_layer()))
+        .route("/login", login.layer(tokens.issue_layer().as_cookie()))
+        .route("/issue", blank.layer(tokens.issue_layer()))
 }
 
 /// As another site has a browser send it.
@@ -47,11 +48,10 @@ const REJECTED: [(&str, u16); 5] =
 
 #[tokio::test]
 async fn no_hook_turns_a_rejection_into_a_success() {
-    let fixture = Fixture::new();
     for shaped in [200, 201, 204, 206, 299, 304] {
         let log = Log::default();
         let _guard = log.listen();
-        let server = Server::start(rejecting(&fixture, shaped)).await;
+        let server = Server::start(rejecting(shaped)).await;
         for (path, own) in REJECTED {
             let answer = post_from_elsewhere(&server, path).await;
             assert_eq!(answer.status().as_u16(), own, "{path} {shaped}");
@@ -67,12 +67,11 @@ fn no_hook_switches_protocols_with_a_rejected_request() {
     use futures_util::FutureExt as _;
     use tower::ServiceExt as _;
 
-    let fixture = Fixture::new();
     for shaped in [100, 101, 103, 199] {
         for (path, own) in REJECTED {
             let request = http::Request::post(path).header("sec-fetch-site", "cross-site");
             let request = request.body(Body::empty()).unwrap();
-            let response = rejecting(&fixture, shaped).oneshot(request).now_or_never().unwrap();
+            let response = rejecting(shaped).oneshot(request).now_or_never().unwrap();
             assert_eq!(response.unwrap().status().as_u16(), own, "{path} {shaped}");
         }
     }
@@ -80,11 +79,10 @@ fn no_hook_switches_protocols_with_a_rejected_request() {
 
 #[tokio::test]
 async fn a_hook_may_redirect_or_choose_another_error_and_no_shared_cache_stores_it() {
-    let fixture = Fixture::new();
     for shaped in [303, 307, 400, 404, 418, 500] {
         let log = Log::default();
         let _guard = log.listen();
-        let server = Server::start(rejecting(&fixture, shaped)).await;
+        let server = Server::start(rejecting(shaped)).await;
         for (path, _) in REJECTED {
             let answer = post_from_elsewhere(&server, path).await.expect(shaped);
             assert_eq!(answer.header("cache-control"), "private, max-age=60", "{path} {shaped}");

@@ -66,6 +66,12 @@
 //! | a session started for another organization's customer | `attacks::life::a_bearer_of_an_organization_names_no_customer_that_is_not_its_own` |
 //! | a permission that was taken away | `attacks::shut_out::a_permission_that_is_taken_away_is_gone_with_the_next_request`, `attacks::shut_out::what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_before`, `attacks::shut_out::an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_changed_it` |
 //! | a disabled or blocked principal through each way of issuing | `attacks::shut_out::whoever_is_disabled_gets_no_token_by_any_way_of_issuing`, `attacks::shut_out::whoever_is_blocked_gets_nothing_until_the_time_has_come` |
+//! | a token of a node whose clock is ahead of the one that disables its principal | `attacks::shut_out::a_token_of_a_node_whose_clock_is_a_little_ahead_ends_with_its_principal` |
+//! | a node that has not heard of a block | `attacks::shut_out::a_node_that_has_not_heard_whom_others_block_issues_nothing` |
+//! | a block by the opaque id, and a grant by name | `attacks::shut_out::a_block_by_an_opaque_id_reaches_a_grant_by_name` |
+//! | a login that is denied after the handler has granted it | `attacks::shut_out::a_login_that_a_handler_or_layer_turns_into_an_error_issues_nothing` |
+//! | a leaked secret within the overlap of its reset | `attacks::shut_out::a_secret_that_was_replaced_is_not_good_again_after_a_disabling_or_an_import` |
+//! | a session whose list fits into no token | `attacks::shut_out::a_list_that_leaves_a_token_no_room_is_rejected_before_it_is_stored` |
 //! | a log-out of the wrong kind of principal | `attacks::shut_out::a_log_out_of_somebody_who_is_not_known_says_so`, `attacks::shut_out::a_log_out_that_names_another_organization_than_the_registered_one_is_an_error` |
 //! | to fill every node's memory by logging in and out | `attacks::life::who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memory` |
 //!

@@ -144,5 +144,6 @@ async fn a_handler_finds_what_the_layer_has_checked() {
     // Nothing was checked, and the handler is not told otherwise.
     server.get("/query", Some(&everything)).await.expect(500);
     server.get("/unchecked", Some(&everything)).await.expect(500);
-    assert_eq!(server.get("/torn/p_1", Some(&token)).await.expect(200).text(), "None p_1");
+    server.get("/torn/p_1", Some(&token)).await.expect(403);
+    assert_eq!(server.get("/torn/p_2", Some(&token)).await.expect(200).text(), "Some(\"p_2\") p_2");
 }

@@ -3,14 +3,15 @@
 use axum::Router;
 use axum::routing::{get, post};
 use countersign::store::{EntityStore as _, MemoryStore};
+use countersign::testing::FaultyStore;
 use countersign::{
-    Acl, AclEntry, Bearer, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, Issue, NewSession, Organization, OrganizationId, Password, RequestContext, Secret,
-    SubjectType, TokenFault,
+    Acl, AclEntry, Algorithm, Bearer, Clock as _, CustomerId, CustomerLogin, Entity, EntityId,
+    ErrorKind, ExchangeRequest, Grant, Issue, KeyRing, NewSession, Organization, OrganizationId,
+    Password, RequestContext, SealingKey, Secret, SubjectType, TokenFault, TokenService,
 };
 use serde_json::json;
 
-use crate::support::{Fixture, PASSWORD, Server, acl_of, issue_now};
+use crate::support::{Fixture, PASSWORD, Server, TestClock, acl_of, issue_now};
 
 fn acl(permissions: &[&str]) -> Acl {
     Acl::new([AclEntry::anywhere(permissions.iter().copied()).unwrap()])
@@ -390,4 +391,162 @@ async fn a_log_out_that_names_another_organization_than_the_registered_one_is_an
         let error = tokens.issue_for(&id).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Disabled);
     }
+}
+
+/// A node over a store that all share, whose clock is its own.
+fn node(store: &MemoryStore, keys: &KeyRing, clock: &TestClock) -> TokenService {
+    let fixture = Fixture::with(|builder| {
+        builder
+            .entities(store.clone())
+            .sessions(store.clone())
+            .keys(keys.clone())
+            .clock(clock.clone())
+    });
+    fixture.tokens
+}
+
+#[tokio::test]
+async fn a_token_of_a_node_whose_clock_is_a_little_ahead_ends_with_its_principal() {
+    let (store, keys) = (MemoryStore::new(), KeyRing::generate(Algorithm::EdDSA).unwrap());
+    let second = std::time::Duration::from_secs(1);
+    // At whichever part of a second the two are.
+    for ahead in [1, 20, 400, 998, 999].map(std::time::Duration::from_millis) {
+        for part in [0, 1, 499, 990, 999].map(std::time::Duration::from_millis) {
+            let clock = TestClock::at(countersign::Timestamp::from_secs(1_767_225_600) + part);
+            let fast = TestClock::at(clock.now() + ahead);
+            let (slow, fast) = (node(&store, &keys, &clock), node(&store, &keys, &fast));
+            let id = EntityId::machine(format!("aa-{}-{}", ahead.as_millis(), part.as_millis()));
+            let id = id.unwrap();
+            slow.register(Entity::machine(id.name()).unwrap()).await.unwrap();
+            let token = fast.issue_for(&id).await.unwrap();
+            slow.disable_entity(&id).await.unwrap();
+            fast.catch_up().await.unwrap();
+            clock.advance(second * 10);
+            for node in [&slow, &fast] {
+                let fault = node.validator().validate(token.access_token.expose()).unwrap_err();
+                assert_eq!(fault, TokenFault::Revoked, "{ahead:?} {part:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_has_not_heard_whom_others_block_issues_nothing() {
+    let store = MemoryStore::new();
+    let shared = || FaultyStore::new(store.clone()).durable(true);
+    let over = |sessions: FaultyStore<MemoryStore>| {
+        Fixture::with(|builder| {
+            builder
+                .entities(store.clone())
+                .sessions(sessions)
+                .sealing_key(SealingKey::from_bytes([7; 32]))
+        })
+    };
+    let (first, second) = (over(shared()), over(shared()));
+    first.tokens.catch_up().await.unwrap();
+    register_customer(&first, "jane", &["GetOrders"]).await;
+    first.user("ops", json!([])).await;
+    let session = first.tokens.log_in_customer(login("jane"), &context()).await.unwrap().token;
+    let of_customer = first.tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    let until = first.tokens.now() + std::time::Duration::from_secs(3_600);
+    assert!(first.tokens.block_subject(&of_customer, until).await.unwrap().is_known);
+
+    let tokens = &second.tokens;
+    let unavailable = Some(ErrorKind::Unavailable);
+    let kind = |error: Option<countersign::Error>| error.map(|error| error.kind());
+    for expected in [unavailable, Some(ErrorKind::Disabled)] {
+        let new = NewSession::of(customer("cus_1"));
+        assert_eq!(kind(tokens.start_session(new).await.err()), expected);
+        assert_eq!(kind(tokens.issue(Grant::customer("cus_1")).await.err()), expected);
+        if expected == unavailable {
+            let ops = EntityId::user("ops").unwrap();
+            assert_eq!(kind(tokens.issue_for(&ops).await.err()), expected);
+            assert_eq!(kind(tokens.find_session(&session, &context()).await.err()), expected);
+            let exchanged = tokens.exchange(&session, ExchangeRequest::default()).await;
+            assert_eq!(kind(exchanged.err()), expected);
+            tokens.catch_up().await.unwrap();
+        }
+    }
+    let ended = tokens.find_session(&session, &context()).await;
+    assert_eq!(kind(ended.err()), Some(ErrorKind::NotFound));
+}
+
+#[tokio::test]
+async fn a_block_by_an_opaque_id_reaches_a_grant_by_name() {
+    let policy = countersign::Policy::default().opaque_subjects(true);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let tokens = &fixture.tokens;
+    fixture.user("jane", json!([])).await;
+    let jane = tokens.find_entity(&EntityId::user("jane").unwrap()).await.unwrap().unwrap();
+    let until = tokens.now() + std::time::Duration::from_secs(60);
+    assert!(tokens.block_subject(&tokens.principal_of(&jane), until).await.unwrap().is_known);
+    let error = tokens.issue(Grant::user("jane")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disabled);
+}
+
+#[tokio::test]
+async fn a_login_that_a_handler_or_layer_turns_into_an_error_issues_nothing() {
+    let fixture = Fixture::new();
+    let granted = || Issue::grant(Grant::user("ops"));
+    let denied = axum::middleware::map_response(async |mut response: axum::response::Response| {
+        *response.status_mut() = http::StatusCode::FORBIDDEN;
+        response
+    });
+    let app = Router::new()
+        .route("/handler", post(async move || (http::StatusCode::UNAUTHORIZED, granted())))
+        .route("/layer", post(async move || granted()).layer(denied))
+        .route("/login", post(async move || (http::StatusCode::CREATED, granted())))
+        .layer(fixture.tokens.issue_layer());
+    let server = Server::start(app).await;
+    for (path, status) in [("/handler", 401), ("/layer", 403), ("/login", 200)] {
+        let answer = server.send(http::Request::post(path).body("").unwrap()).await;
+        let answer = answer.expect(status);
+        assert_eq!(answer.text().contains("accessToken"), status == 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_was_replaced_is_not_good_again_after_a_disabling_or_an_import() {
+    let day = std::time::Duration::from_secs(86_400);
+    let policy = countersign::Policy::default().secret_overlap(day * 5);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let tokens = &fixture.tokens;
+    fixture.machine("aa-1", "a secret that leaked").await;
+    let id = EntityId::machine("aa-1").unwrap();
+    let leaked = Secret::dangerous_from_text("a secret that leaked").unwrap();
+    let is_good = async || tokens.issue_machine_token("aa-1", &leaked, &context()).await.is_ok();
+    let import = async |text: &str| {
+        tokens.import_secret(&id, &Secret::dangerous_from_text(text).unwrap(), None).await.unwrap();
+    };
+    import("another of sixteen bytes").await;
+    assert!(!is_good().await);
+
+    import("a secret that leaked").await;
+    let manager = acl(&["ReadEntitySecret", "ResetEntitySecret"]);
+    let manager = issue_now(tokens, Grant::user("manager").acl(manager)).unwrap();
+    let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
+    tokens.reset_secret(&manager, "aa-1", None, &context()).await.unwrap();
+    assert!(is_good().await, "within the overlap");
+    tokens.disable_entity(&id).await.unwrap();
+    tokens.enable_entity(&id).await.unwrap();
+    assert!(!is_good().await);
+}
+
+#[tokio::test]
+async fn a_list_that_leaves_a_token_no_room_is_rejected_before_it_is_stored() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let many = |count: usize| {
+        let permissions: Vec<_> = (0..count).map(|number| format!("Operation{number}")).collect();
+        Acl::new([AclEntry::anywhere(permissions.iter().map(String::as_str)).unwrap()])
+    };
+    let error = tokens.start_session(NewSession::of(customer("cus_1")).acl(many(600))).await;
+    assert_eq!(error.unwrap_err().invalid_fields()[0].field, "acl");
+    let machine = || Entity::machine("aa-1").unwrap();
+    let error = tokens.register(machine().with_acl(many(600))).await.unwrap_err();
+    assert_eq!(error.invalid_fields()[0].field, "acl");
+    tokens.register(machine().with_acl(many(250))).await.unwrap();
+    tokens.issue_for(machine().id()).await.unwrap();
+    let started = tokens.start_session(NewSession::of(customer("cus_1")).acl(many(250))).await;
+    tokens.exchange(&started.unwrap().token, ExchangeRequest::default()).await.unwrap();
 }

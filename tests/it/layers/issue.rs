@@ -4,16 +4,16 @@ use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::post;
 use countersign::{
-    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, Rejection, SameSite, SessionCookie,
-    SubjectType, TokenService,
+    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, SameSite, SessionCookie, SubjectType,
+    TokenService,
 };
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt as _, service_fn};
 
-use crate::layers::{assert_rejected, issuing, post_to};
+use crate::layers::{assert_rejected, issuing, post_to, text_of};
 use crate::support::log::Log;
 use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, START, Server, issue_now};
 
@@ -189,20 +189,19 @@ fn a_grant_carries_no_more_claims_than_the_policy_allows() {
 
 #[tokio::test]
 async fn what_cannot_be_issued_is_answered_in_the_shape_of_the_host() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|builder| {
+        builder
+            .reject_with(|rejection, _| (rejection.status(), format!("oops: {}", rejection.code())))
+    });
     let unsignable = service_fn(async |_: Request<()>| {
         let nobody = Issue::grant(Grant::user(" ")).into_response();
         Ok::<_, Infallible>(nobody.map(|_| String::new()))
     });
-    let layer = fixture.tokens.issue_layer().reject_with(|rejection: &Rejection| {
-        let mut response = Response::new(format!("oops: {}", rejection.reason().as_str()));
-        *response.status_mut() = rejection.status();
-        response
-    });
+    let layer = fixture.tokens.issue_layer();
     let answer = layer.layer(unsignable).oneshot(Request::new(())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(answer.body(), "oops: internal");
     assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert_eq!(text_of(answer).await, "oops: internal");
 }
 
 #[tokio::test]
@@ -214,7 +213,7 @@ async fn an_issue_layer_serves_plain_tower_with_any_body() {
         Ok::<_, Infallible>(grant().map(|_| "a placeholder".to_owned()))
     });
     let answer = fixture.tokens.issue_layer().layer(text).oneshot(Request::new(())).await.unwrap();
-    let body: Value = serde_json::from_str(answer.body()).unwrap();
+    let body: Value = serde_json::from_str(&text_of(answer).await).unwrap();
     assert_token(&fixture, body["accessToken"].as_str().unwrap());
 
     let full = service_fn(async |_: Request<()>| {

@@ -1,14 +1,14 @@
 use axum::Router;
 use axum::routing::get;
-use countersign::{Rejection, RequireLayer};
+use countersign::RequireLayer;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderName, StatusCode};
 use serde_json::json;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{
-    ask, assert_rejected, axum_whoami, bearer, challenge, request_with, user_token, user_with,
-    whoami,
+    ask, assert_rejected, axum_whoami, bearer, challenge, request_with, text_of, user_token,
+    user_with, whoami,
 };
 use crate::support::log::Log;
 use crate::support::{Fixture, ISSUER, Server};
@@ -134,21 +134,20 @@ async fn permissions_add_up_where_layers_do() {
 }
 
 #[tokio::test]
-async fn a_hook_of_a_require_layer_is_told_the_permission() {
-    let fixture = Fixture::new();
-    let hook = |rejection: &Rejection| {
-        let text = format!("{:?} {:?}", rejection.reason(), rejection.permission());
-        let mut response = Response::new(text);
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        response
-    };
-    let layer = (fixture.tokens.validate_layer(), RequireLayer::new("GetOrders").reject_with(hook));
+async fn a_hook_is_told_the_permission_that_a_require_layer_asked_for() {
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(|rejection, _| {
+            let text = format!("{} {:?}", rejection.code(), rejection.permission());
+            (StatusCode::NOT_FOUND, text)
+        })
+    });
+    let layer = (fixture.tokens.validate_layer(), RequireLayer::new("GetOrders"));
     let service = layer.layer(service_fn(whoami::<String>));
     let (name, value) = bearer(&user_token(&fixture));
     let answer = service.oneshot(request_with(&[(name, &value)])).await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    assert_eq!(answer.body(), "InsufficientPermission Some(\"GetOrders\")");
-    let sent = answer.headers()["www-authenticate"].to_str().unwrap();
+    let sent = answer.headers()["www-authenticate"].to_str().unwrap().to_owned();
+    assert_eq!(text_of(answer).await, "insufficient-permission Some(\"GetOrders\")");
     assert!(sent.ends_with("scope=\"GetOrders\""), "{sent}");
 }
 
@@ -165,7 +164,7 @@ async fn without_a_layer_that_validates_a_permission_is_a_500_and_the_log_says_w
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!answer.headers().contains_key("www-authenticate"));
-        assert!(answer.body().contains("The server is not set up right"));
+        assert!(text_of(answer).await.contains("The server is not set up right"));
         let errors = log.errors();
         assert_eq!(errors.len(), asked, "once a request: {errors:?}");
         let told = errors.last().unwrap();

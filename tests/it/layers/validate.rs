@@ -2,18 +2,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::{
-    Grant, KeyRing, Rejection, RejectionReason, TokenFault, ValidateLayer, Validator,
-};
+use countersign::{Grant, KeyRing, ValidateLayer, Validator};
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use serde_json::Value;
 use tower::{Layer, ServiceExt as _, service_fn};
 
 use crate::layers::{
-    ask, assert_rejected, axum_whoami, bearer, challenge, found, request_with, user_token, whoami,
+    ask, assert_rejected, axum_whoami, bearer, challenge, found, request_with, text_of, user_token,
+    whoami,
 };
 use crate::support::{Fixture, ISSUER, Server};
 
@@ -122,38 +121,28 @@ async fn credentials_that_cannot_be_read_are_a_400() {
 
 #[tokio::test]
 async fn a_hook_shapes_the_rejection_and_the_challenge_stays() {
-    let fixture = Fixture::new();
-    let hook = |rejection: &Rejection| {
-        let reason = match rejection.reason() {
-            RejectionReason::MissingCredentials => "missing",
-            RejectionReason::InvalidToken(TokenFault::Malformed) => "malformed token",
-            _ => "another",
-        };
-        let mut response = Response::new(axum::body::Body::from(format!("oops: {reason}")));
-        *response.status_mut() = rejection.status();
-        response.headers_mut().insert("content-type", HeaderValue::from_static("text/oops"));
-        response.headers_mut().insert("cache-control", HeaderValue::from_static("private"));
-        response
-    };
-    let layer = fixture.tokens.validate_layer().reject_with(hook);
-    let server = Server::start(axum_whoami().layer(layer)).await;
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(|rejection, request| {
+            let headers = [("content-type", "text/oops"), ("cache-control", "private")];
+            let (code, reason) = (rejection.code(), rejection.log_reason());
+            let text = format!("{} {}: {code} ({reason})", request.method, request.uri);
+            (rejection.status(), headers, text)
+        })
+    });
+    let server = Server::start(axum_whoami().layer(fixture.tokens.validate_layer())).await;
     let answer = server.get("/", None).await.expect(401);
-    assert_eq!(answer.text(), "oops: missing");
+    assert_eq!(answer.text(), "GET /: missing-token (missing_credentials)");
     assert_eq!(answer.header("content-type"), "text/oops");
     assert_eq!(answer.header("cache-control"), "private", "the hook's own header wins");
     assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{ISSUER}\""));
     let answer = server.get("/", Some("opaque")).await.expect(401);
-    assert_eq!(answer.text(), "oops: malformed token");
+    assert_eq!(answer.text(), "GET /: invalid-token (malformed)");
     let expected = challenge("invalid_token", "The access token is not valid");
     assert_eq!(answer.header("www-authenticate"), expected);
 
     // A hook that forgets all headers cannot forget these.
-    let bare = |rejection: &Rejection| {
-        let mut response = Response::new(String::new());
-        *response.status_mut() = rejection.status();
-        response
-    };
-    let service = fixture.tokens.validate_layer().reject_with(bare).layer(service_fn(whoami));
+    let fixture = Fixture::with(|builder| builder.reject_with(|rejection, _| rejection.status()));
+    let service = fixture.tokens.validate_layer().layer(service_fn(whoami));
     let response = service.oneshot(Request::new(String::new())).await.unwrap();
     assert!(response.headers().contains_key("www-authenticate"));
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -167,10 +156,11 @@ async fn a_validate_layer_serves_plain_tower_with_any_body() {
 
     let service = fixture.tokens.validate_layer().layer(service_fn(whoami::<String>));
     let answer = service.clone().oneshot(request_with(&good)).await.unwrap();
-    assert_eq!((answer.status(), answer.body().as_str()), (StatusCode::OK, "ops@example.com"));
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(text_of(answer).await, "ops@example.com");
     let answer = service.oneshot(request_with(&[])).await.unwrap();
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert!(answer.body().contains("A bearer token is required"));
+    assert!(text_of(answer).await.contains("A bearer token is required"));
 
     let full = service_fn(async |request: Request<Full<Bytes>>| {
         let text = found(&request);
@@ -205,7 +195,7 @@ async fn a_validate_layer_keeps_what_other_layers_left_in_the_request() {
         }
         let request = request.body("body".to_owned()).unwrap();
         let answer = service.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.body(), "/a?b=c Some(7) Some(\"d\")");
+        assert_eq!(text_of(answer).await, "/a?b=c Some(7) Some(\"d\")");
     }
 }
 
@@ -222,5 +212,5 @@ async fn a_layer_of_a_validator_alone_needs_no_service() {
     let service = ValidateLayer::new(validator).layer(service_fn(whoami::<String>));
     let (name, value) = bearer(&user_token(&fixture));
     let answer = service.oneshot(request_with(&[(name, &value)])).await.unwrap();
-    assert_eq!(answer.body(), "ops@example.com");
+    assert_eq!(text_of(answer).await, "ops@example.com");
 }

@@ -110,6 +110,11 @@ impl Model for Secrets {
             Transition::Guess => Err(ErrorKind::InvalidCredentials),
             Transition::Disable => {
                 self.is_disabled = true;
+                // What is good for an overlap alone is not good again.
+                let newest = self.expiries.len();
+                for expiry in self.expiries.iter_mut().take(newest.saturating_sub(1)) {
+                    *expiry = (*expiry).min(self.seconds);
+                }
                 Ok(None)
             }
             Transition::Enable => {

@@ -4,7 +4,6 @@ use tower_layer::Layer;
 
 use crate::error::Error;
 use crate::guard::admission::{Admission, Kinds};
-use crate::guard::rejection::ProblemDetails;
 use crate::guard::response_caching::ResponseCaching;
 use crate::service::TokenService;
 use crate::service::http::cookie::SessionCookie;
@@ -26,7 +25,7 @@ use crate::token::claims::SubjectType;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ExchangeLayer<R = ProblemDetails> {
+pub struct ExchangeLayer {
     tokens: TokenService,
     cookie: SessionCookie,
     origins: OriginRule,
@@ -34,7 +33,6 @@ pub struct ExchangeLayer<R = ProblemDetails> {
     required: bool,
     admission: Admission,
     caching: ResponseCaching,
-    reject: R,
 }
 
 impl ExchangeLayer {
@@ -50,12 +48,9 @@ impl ExchangeLayer {
             required: true,
             admission,
             caching: ResponseCaching::of("Authorization, Cookie"),
-            reject: ProblemDetails,
         }
     }
-}
 
-impl<R> ExchangeLayer<R> {
     /// The cookie that is read; `__Host-session` unless told.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.cookie = cookie;
@@ -117,26 +112,10 @@ impl<R> ExchangeLayer<R> {
         self.caching = self.caching.allow_public();
         self
     }
-
-    /// Shapes what is answered to requests that are rejected; see [`Reject`](crate::Reject).
-    pub fn reject_with<F>(self, reject: F) -> ExchangeLayer<F> {
-        let Self { tokens, cookie, origins, strips_cookie, required, admission, caching, .. } =
-            self;
-        ExchangeLayer {
-            tokens,
-            cookie,
-            origins,
-            strips_cookie,
-            required,
-            admission,
-            caching,
-            reject,
-        }
-    }
 }
 
-impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
-    type Service = Exchange<S, R>;
+impl<S> Layer<S> for ExchangeLayer {
+    type Service = Exchange<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Exchange {
@@ -148,7 +127,6 @@ impl<S, R: Clone> Layer<S> for ExchangeLayer<R> {
             required: self.required,
             admission: self.admission.clone(),
             caching: self.caching,
-            reject: self.reject.clone(),
         }
     }
 }

@@ -4,6 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use tower_service::Service;
@@ -13,9 +16,10 @@ use crate::guard::admission::Admission;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, hide_credentials, token};
 use crate::guard::client_address::client_address;
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::response_caching::ResponseCaching;
+use crate::guard::shaping::Shaping;
 use crate::guard::validate::Anonymous;
+use crate::rejection::{Rejection, RejectionReason};
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, SessionCookie};
 use crate::service::http::request_origin::OriginRule;
@@ -24,7 +28,7 @@ use crate::token::claims::Validated;
 
 /// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
 #[derive(Clone, Debug)]
-pub struct Exchange<S, R = ProblemDetails> {
+pub struct Exchange<S> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
     pub(super) cookie: SessionCookie,
@@ -33,7 +37,6 @@ pub struct Exchange<S, R = ProblemDetails> {
     pub(super) required: bool,
     pub(super) admission: Admission,
     pub(super) caching: ResponseCaching,
-    pub(super) reject: R,
 }
 
 /// What a request brings.
@@ -49,7 +52,7 @@ struct Authenticated {
     authorization: HeaderValue,
 }
 
-impl<S, R> Exchange<S, R> {
+impl<S> Exchange<S> {
     /// What a request brings. A JWT is checked at once: nothing has to be waited for.
     fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RejectionReason> {
         let (headers, extensions) = (request.headers(), request.extensions());
@@ -72,7 +75,9 @@ impl<S, R> Exchange<S, R> {
                 _ if !self.origins.accepts(request) => {
                     return nothing(RejectionReason::CrossOrigin);
                 }
-                Cookie::Ambiguous => return malformed(),
+                Cookie::Ambiguous => {
+                    return Err(authenticator.audit_rejection(RejectionReason::AmbiguousCookie));
+                }
                 Cookie::Value(value) => value,
             },
         };
@@ -123,24 +128,25 @@ impl ExchangeAuthenticator {
         let (subjects, reason) = (self.tokens.validator().subjects(), rejection.reason());
         match reason {
             RejectionReason::Unavailable | RejectionReason::Internal => {
-                audit::failed(subjects, &attempt, reason.as_str());
+                audit::failed(subjects, &attempt, rejection.log_reason().as_str());
             }
-            _ => audit::rejected(subjects, &attempt, reason.as_str()),
+            _ => audit::rejected(subjects, &attempt, rejection.log_reason().as_str()),
         }
         rejection
     }
 }
 
-impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Exchange<S, R>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Exchange<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
-    R: Reject<ResBody> + Clone + Send + 'static,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
     ReqBody: Send + 'static,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -151,7 +157,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let presented = self.presented(&request);
-        let (tokens, reject) = (self.tokens.clone(), self.reject.clone());
+        let tokens = self.tokens.clone();
         let proxies = tokens.validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
@@ -177,13 +183,19 @@ where
                     request.extensions_mut().insert(Anonymous { realm });
                     false
                 }
-                Err(rejection) => return Ok(rejection.respond_with(&reject)),
+                Err(rejection) => {
+                    hide_credentials(request.headers_mut());
+                    let hook = authenticator.tokens.validator().rejection_hook();
+                    return Ok(Shaping::of(hook, &request).reject(rejection));
+                }
             };
             if let Some(cookie) = stripped {
                 cookie.strip(request.headers_mut());
             }
             hide_credentials(request.headers_mut());
-            let mut response = inner.call(request).await?;
+            let shaping = Shaping::of(authenticator.tokens.validator().rejection_hook(), &request);
+            let response = inner.call(request).await?.map(Body::new);
+            let mut response = shaping.apply(response);
             caching.mark(is_validated, response.headers_mut());
             Ok(response)
         })

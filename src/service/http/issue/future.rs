@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, SET_COOKIE,
     TRANSFER_ENCODING,
@@ -14,10 +17,11 @@ use serde_json::json;
 
 use crate::audit::{self, Attempt, Operation};
 use crate::error::{Error, ErrorKind};
-use crate::guard::rejection::{ProblemDetails, Reject, Rejection, RejectionReason};
 use crate::guard::response_caching::remove_what_shared_caches_obey;
+use crate::guard::shaping::Shaping;
+use crate::rejection::{Rejection, RejectionReason};
 use crate::service::http::issue::layer::Delivery;
-use crate::service::http::issue::response::PendingIssue;
+use crate::service::http::issue::response::{PLACEHOLDER, PendingIssue};
 use crate::service::{IssuedToken, TokenService};
 
 /// A request of another origin, for which no cookie is set.
@@ -35,38 +39,40 @@ pub(super) struct Issuing {
 
 pin_project! {
     /// The response of an [`IssueService`](super::IssueService).
-    pub struct IssueFuture<F, R = ProblemDetails> {
+    pub struct IssueFuture<F> {
         #[pin]
         pub(super) inner: F,
         pub(super) issuing: Option<Issuing>,
         pub(super) tokens: TokenService,
         pub(super) delivery: Delivery,
         pub(super) cross_origin: Option<CrossOrigin>,
-        pub(super) reject: R,
+        pub(super) shaping: Shaping,
     }
 }
 
-impl<F, R, B, E> Future for IssueFuture<F, R>
+impl<F, B, E> Future for IssueFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    R: Reject<B>,
-    B: From<String>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<Body>, E>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.issuing.is_none() {
             let mut response = ready!(this.inner.as_mut().poll(context))?;
-            let Some(pending) = response.extensions_mut().remove::<PendingIssue>() else {
-                return Poll::Ready(Ok(response));
+            let pending = response.extensions_mut().remove::<PendingIssue>();
+            // What was turned into an error on its way out, by the handler or a layer, is no login.
+            let Some(pending) = pending.filter(|_| is_login(response.status())) else {
+                return Poll::Ready(Ok(this.shaping.apply(response.map(Body::new))));
             };
             if let Some(CrossOrigin { address }) = *this.cross_origin {
                 let attempt = Attempt { address, ..Attempt::new(Operation::ISSUE_TOKEN) };
                 let subjects = this.tokens.validator().subjects();
                 audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
                 let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
-                return Poll::Ready(Ok(rejection.respond_with(this.reject)));
+                return Poll::Ready(Ok(this.shaping.reject(rejection)));
             }
             let (head, _) = response.into_parts();
             let tokens = this.tokens.clone();
@@ -81,20 +87,23 @@ where
         let location = issuing.location.take();
         let answered = issued.and_then(|token| answer(head, &token, this.delivery, location));
         Poll::Ready(Ok(match answered {
-            Ok(response) => response.map(B::from),
-            Err(error) => {
-                Rejection::of_error(&error, this.tokens.issuer()).respond_with(this.reject)
-            }
+            Ok(response) => response.map(Body::from),
+            Err(error) => this.shaping.reject(Rejection::of_error(&error, this.tokens.issuer())),
         }))
     }
 }
 
-impl<F, R> fmt::Debug for IssueFuture<F, R> {
+impl<F> fmt::Debug for IssueFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssueFuture")
             .field("is_issuing", &self.issuing.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a status is the placeholder's own, or none of an error.
+fn is_login(status: StatusCode) -> bool {
+    status == PLACEHOLDER || !(status.is_client_error() || status.is_server_error())
 }
 
 /// The token in the place of what the handler answered, whose other headers stay.

@@ -2,7 +2,6 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use crate::error::Error;
-use crate::guard::rejection::ProblemDetails;
 use crate::service::TokenService;
 use crate::service::http::cookie::SessionCookie;
 use crate::service::http::issue::IssueService;
@@ -24,11 +23,10 @@ use crate::service::http::request_origin::OriginRule;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct IssueLayer<R = ProblemDetails> {
+pub struct IssueLayer {
     tokens: TokenService,
     delivery: Delivery,
     origins: OriginRule,
-    reject: R,
 }
 
 /// How a token goes out.
@@ -44,11 +42,9 @@ impl IssueLayer {
     /// `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
         let (delivery, origins) = (Delivery::Json, OriginRule::default());
-        Self { tokens, delivery, origins, reject: ProblemDetails }
+        Self { tokens, delivery, origins }
     }
-}
 
-impl<R> IssueLayer<R> {
     /// Sends tokens in a header of that name, with no body: 204.
     pub fn as_header(mut self, name: HeaderName) -> Self {
         self.delivery = Delivery::Header(name);
@@ -88,16 +84,10 @@ impl<R> IssueLayer<R> {
         self.origins = self.origins.accept_any();
         self
     }
-
-    /// Shapes what is answered where a token cannot be issued; see [`Reject`](crate::Reject).
-    pub fn reject_with<F>(self, reject: F) -> IssueLayer<F> {
-        let Self { tokens, delivery, origins, .. } = self;
-        IssueLayer { tokens, delivery, origins, reject }
-    }
 }
 
-impl<S, R: Clone> Layer<S> for IssueLayer<R> {
-    type Service = IssueService<S, R>;
+impl<S> Layer<S> for IssueLayer {
+    type Service = IssueService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         IssueService {
@@ -105,7 +95,6 @@ impl<S, R: Clone> Layer<S> for IssueLayer<R> {
             tokens: self.tokens.clone(),
             delivery: self.delivery.clone(),
             origins: self.origins.clone(),
-            reject: self.reject.clone(),
         }
     }
 }

@@ -87,10 +87,13 @@ impl IntoResponse for Issue {
     }
 }
 
+/// The status of a response that a layer replaces.
+pub(super) const PLACEHOLDER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
 /// What goes out where no layer replaces it.
 fn placeholder(pending: PendingIssue) -> Response<Body> {
     let mut response = Response::new(Body::new(ForgottenLayer { told: false }));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = PLACEHOLDER;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().insert(pending);
     response

@@ -1,10 +1,13 @@
 use std::task::{Context, Poll};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::guard::client_address::client_address;
-use crate::guard::rejection::{ProblemDetails, Reject};
+use crate::guard::shaping::Shaping;
 use crate::service::TokenService;
 use crate::service::http::issue::IssueFuture;
 use crate::service::http::issue::future::CrossOrigin;
@@ -13,23 +16,22 @@ use crate::service::http::request_origin::OriginRule;
 
 /// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers::issue).
 #[derive(Clone, Debug)]
-pub struct IssueService<S, R = ProblemDetails> {
+pub struct IssueService<S> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
     pub(super) delivery: Delivery,
     pub(super) origins: OriginRule,
-    pub(super) reject: R,
 }
 
-impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for IssueService<S, R>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for IssueService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    R: Reject<ResBody> + Clone,
-    ResBody: From<String>,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = IssueFuture<S::Future, R>;
+    type Future = IssueFuture<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -43,13 +45,14 @@ where
             let address = client_address(proxies, request.headers(), request.extensions());
             CrossOrigin { address }
         });
+        let shaping = Shaping::of(self.tokens.validator().rejection_hook(), &request);
         IssueFuture {
             inner: self.inner.call(request),
             issuing: None,
             tokens: self.tokens.clone(),
             delivery: self.delivery.clone(),
             cross_origin,
-            reject: self.reject.clone(),
+            shaping,
         }
     }
 }

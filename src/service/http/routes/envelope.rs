@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
+use crate::rejection::RejectionType;
 use crate::service::TokenService;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::response;
@@ -42,7 +43,7 @@ impl Envelope {
             }
             Err(error) => error.into_details(&self.realm),
         };
-        let (status, _, title) = details.problem_type;
+        let RejectionType { status, title, .. } = details.rejection_type;
         let (status, message) = match status {
             // The documented routes have no other status for what is wrong with fields.
             StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, details.message),

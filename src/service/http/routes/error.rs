@@ -4,8 +4,9 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::guard::rejection::{Rejection, RejectionReason, challenge, retry_after};
-use crate::service::http::rejection::{ProblemType, log_fault};
+use crate::rejection::{
+    Rejection, RejectionReason, RejectionType, challenge, log_fault, retry_after,
+};
 use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
@@ -20,7 +21,7 @@ pub(super) enum RouteError {
 
 /// What a rejected request is told.
 pub(super) struct Details {
-    pub(super) problem_type: ProblemType,
+    pub(super) rejection_type: RejectionType,
     pub(super) message: String,
     pub(super) headers: HeaderMap,
     pub(super) invalid_fields: Vec<InvalidField>,
@@ -31,20 +32,17 @@ impl RouteError {
         match self {
             Self::Method(allowed) => {
                 let title = "The method is not allowed";
-                let problem_type = (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
+                let rejection_type =
+                    RejectionType::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
                 let mut details =
-                    Details::new(problem_type, format!("This route takes {allowed} alone"));
+                    Details::new(rejection_type, format!("This route takes {allowed} alone"));
                 details.headers.insert(ALLOW, HeaderValue::from_static(allowed));
                 details
             }
             Self::Body(fault) => Details::of_body_fault(fault),
             Self::Bearer(reason) => {
                 let rejection = Rejection::new(reason, realm);
-                let (_, kind, title) = match reason {
-                    RejectionReason::Unavailable => ErrorKind::Unavailable.problem_type(),
-                    _ => ErrorKind::InvalidToken.problem_type(),
-                };
-                let details = Details::new((rejection.status(), kind, title), rejection.message());
+                let details = Details::new(rejection.rejection_type(), rejection.message());
                 Details { headers: rejection.headers(), ..details }
             }
             Self::Service(error) => Details::of_error(&error, realm),
@@ -53,49 +51,53 @@ impl RouteError {
 }
 
 impl Details {
-    fn new(problem_type: ProblemType, message: impl Into<String>) -> Self {
+    fn new(rejection_type: RejectionType, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { problem_type, message, headers: HeaderMap::new(), invalid_fields: Vec::new() }
+        Self { rejection_type, message, headers: HeaderMap::new(), invalid_fields: Vec::new() }
     }
 
     fn of_body_fault(fault: BodyFault) -> Self {
-        let (problem_type, message) = match fault {
+        let (rejection_type, message) = match fault {
             BodyFault::UnsupportedMediaType => {
                 let title = "The media type is not supported";
                 (
-                    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title),
+                    RejectionType::new(
+                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                        "unsupported-media-type",
+                        title,
+                    ),
                     "The request's Content-Type is not one that this route takes",
                 )
             }
             BodyFault::TooLarge => {
                 let message = "The request's body is too large";
-                ((StatusCode::PAYLOAD_TOO_LARGE, "content-too-large", message), message)
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                (RejectionType::new(status, "content-too-large", message), message)
             }
             BodyFault::TooSlow => (
-                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request took too long"),
+                RejectionType::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request-timeout",
+                    "The request took too long",
+                ),
                 "The request's body took too long",
             ),
             BodyFault::Aborted => {
-                (ErrorKind::InvalidRequest.problem_type(), "The request's body is incomplete")
+                (ErrorKind::InvalidRequest.rejection_type(), "The request's body is incomplete")
             }
         };
-        Self::new(problem_type, message)
+        Self::new(rejection_type, message)
     }
 
     fn of_error(error: &Error, realm: &str) -> Self {
-        let problem_type @ (status, ..) = error.kind().problem_type();
+        let rejection_type = error.kind().rejection_type();
+        let RejectionType { status, bearer_error, .. } = rejection_type;
         log_fault(error, status);
         let message = match status {
             StatusCode::NOT_FOUND => "There is no such authentication token".to_owned(),
             StatusCode::SERVICE_UNAVAILABLE => "Try again later".to_owned(),
             StatusCode::INTERNAL_SERVER_ERROR => "The service failed".to_owned(),
             _ => error.to_string(),
-        };
-        // RFC 6750 §3.1: there is an error code only where a bearer token is at fault.
-        let bearer_error = match error.kind() {
-            ErrorKind::InvalidEntity | ErrorKind::InvalidToken => Some("invalid_token"),
-            ErrorKind::InsufficientPermission => Some("insufficient_scope"),
-            _ => None,
         };
         let mut headers = HeaderMap::new();
         // RFC 9110 §15.5.2: a 401 has a challenge.
@@ -106,7 +108,7 @@ impl Details {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(RETRY_AFTER, retry_after(error.retry_after()));
         }
-        Self { problem_type, message, headers, invalid_fields: error.invalid_fields().to_vec() }
+        Self { rejection_type, message, headers, invalid_fields: error.invalid_fields().to_vec() }
     }
 }
 

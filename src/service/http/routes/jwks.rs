@@ -7,8 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::guard::rejection::RejectionReason;
 use crate::jose::material::base64url;
+use crate::rejection::RejectionReason;
 use crate::service::TokenService;
 use crate::service::http::routes::problem;
 

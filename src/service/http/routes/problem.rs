@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum_core::body::Body;
 use axum_core::response::Response;
 
-use crate::guard::problem::Problem;
+use crate::rejection::RejectionType;
+use crate::rejection::problem::Problem;
 use crate::service::TokenService;
 use crate::service::http::routes::error::RouteError;
 
@@ -14,11 +15,12 @@ use crate::service::http::routes::error::RouteError;
 pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError>) -> Response {
     outcome.unwrap_or_else(|error| {
         let details = error.into_details(tokens.issuer());
-        let (status, kind, title) = details.problem_type;
+        let RejectionType { status, code, title, .. } = details.rejection_type;
         let is_of_fields = !details.invalid_fields.is_empty();
         let problem = Problem {
-            kind: &format!("{}{kind}", tokens.policy().problem_type_base),
+            kind: &format!("{}{code}", tokens.policy().problem_type_base),
             title,
+            code: None,
             status,
             detail: if is_of_fields { "See invalidFields" } else { &details.message },
             invalid_fields: &details.invalid_fields,

@@ -10,6 +10,8 @@ use crate::error::InvalidField;
 pub(crate) struct Problem<'a> {
     pub(crate) kind: &'a str,
     pub(crate) title: &'a str,
+    /// Where the type is the generic one.
+    pub(crate) code: Option<&'static str>,
     pub(crate) status: StatusCode,
     pub(crate) detail: &'a str,
     pub(crate) invalid_fields: &'a [InvalidField],
@@ -24,6 +26,9 @@ impl Problem<'_> {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(code) = self.code {
+            body["code"] = code.into();
+        }
         if !self.invalid_fields.is_empty() {
             let field = |invalid: &InvalidField| json!({"field": invalid.field, "message": invalid.message});
             body["invalidFields"] = Value::Array(self.invalid_fields.iter().map(field).collect());

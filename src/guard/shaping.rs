@@ -1,0 +1,168 @@
+//! The response that a rejected request receives: that of the host's hook, a gRPC status, or problem details.
+//!
+//! A layer shapes its own rejections and, on their way out, those of what is behind it: a [`Rejection`] that
+//! a [`RequireLayer`](crate::RequireLayer), an extractor or a handler has returned is in the response's
+//! extensions.
+
+use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+
+use crate::guard::response_caching::make_private;
+use crate::rejection::{Rejection, RejectionHook};
+
+/// What describes the body of a response, or its rejection, and not the response of another layer.
+const REPLACED: [HeaderName; 8] = [
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    ETAG,
+    RETRY_AFTER,
+    TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+];
+
+/// How rejections of one request are answered.
+pub(crate) enum Shaping {
+    ProblemDetails,
+    Grpc,
+    Hook(Box<(RejectionHook, Parts)>),
+}
+
+impl Shaping {
+    /// Returns that of a request. With a hook, it costs a copy of the request's head.
+    pub(crate) fn of<B>(hook: &RejectionHook, request: &Request<B>) -> Self {
+        if is_grpc(request.headers()) {
+            Self::Grpc
+        } else if hook.is_set() {
+            Self::Hook(Box::new((hook.clone(), head_of(request))))
+        } else {
+            Self::ProblemDetails
+        }
+    }
+
+    /// Returns the response to a rejected request.
+    pub(crate) fn reject(&self, rejection: Rejection) -> Response<Body> {
+        match self {
+            Self::ProblemDetails => rejection.into_response(),
+            Self::Grpc => grpc(&rejection),
+            Self::Hook(hook) => {
+                let (hook, request) = &**hook;
+                match hook.shape(&rejection, request) {
+                    Some(response) => finish(response, &rejection),
+                    None => rejection.into_response(),
+                }
+            }
+        }
+    }
+
+    /// Shapes the rejection that a response is made of, where it is. What layers in between have added to
+    /// its headers stays.
+    pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
+        if matches!(self, Self::ProblemDetails) {
+            return response;
+        }
+        let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
+            return response;
+        };
+        let shaped = self.reject(rejection);
+        let mut headers = std::mem::take(response.headers_mut());
+        for name in REPLACED {
+            headers.remove(name);
+        }
+        let (mut parts, body) = shaped.into_parts();
+        headers.extend(std::mem::take(&mut parts.headers));
+        parts.headers = headers;
+        Response::from_parts(parts, body)
+    }
+}
+
+/// Returns a copy of a request without its body.
+fn head_of<B>(request: &Request<B>) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = request.uri().clone();
+    parts.version = request.version();
+    parts.headers = request.headers().clone();
+    parts.extensions = request.extensions().clone();
+    parts
+}
+
+/// Adds to the response of a hook the headers that it lacks. It is never a success, and no shared cache
+/// stores it: to other callers, the response may be another.
+fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body> {
+    let (shaped, own) = (response.status(), rejection.status());
+    // To a conditional request, 304 is a success (RFC 9110 §15.4.5).
+    let is_success = shaped.is_success() || shaped == StatusCode::NOT_MODIFIED;
+    if shaped.is_informational() || is_success {
+        tracing::error!(
+            "reject_with: the hook returned {shaped} for a rejected request, which was answered {own} \
+             instead: have it return an error or a redirect"
+        );
+        *response.status_mut() = own;
+    }
+    let is_redirect = response.status().is_redirection();
+    let headers = response.headers_mut();
+    for (name, value) in rejection.headers() {
+        let Some(name) = name else { continue };
+        let is_left_out = is_redirect && name == WWW_AUTHENTICATE;
+        if !is_left_out && !headers.contains_key(&name) {
+            headers.insert(name, value);
+        }
+    }
+    make_private(headers);
+    // A layer further out has nothing to add.
+    response.extensions_mut().remove::<Rejection>();
+    response
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| {
+        let rest = value.strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+/// Returns a response of trailers alone (gRPC over HTTP/2, "Responses"): status and message are in its
+/// headers.
+fn grpc(rejection: &Rejection) -> Response<Body> {
+    // gRPC's status codes: https://grpc.io/docs/guides/status-codes/
+    let status = match rejection.status() {
+        StatusCode::UNPROCESSABLE_ENTITY => "3",
+        StatusCode::NOT_FOUND => "5",
+        StatusCode::FORBIDDEN => "7",
+        StatusCode::TOO_MANY_REQUESTS => "8",
+        StatusCode::CONFLICT => "10",
+        StatusCode::SERVICE_UNAVAILABLE => "14",
+        // A malformed header proves nobody's identity.
+        StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => "16",
+        _ => "13",
+    };
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(status));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(rejection.message())) {
+        headers.insert("grpc-message", message);
+    }
+    response
+}
+
+/// As gRPC wants messages: bytes outside of visible ASCII, and `%`, are encoded.
+fn percent_encoded(message: &str) -> String {
+    let mut encoded = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,307 @@
+//! What a request is told that is rejected, by whatever part of the crate.
+
+mod hook;
+pub(crate) mod problem;
+mod reason;
+mod table;
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_core::body::Body;
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::error::{Error, InvalidField};
+use crate::rejection::problem::Problem;
+
+pub(crate) use axum_core::response::IntoResponse;
+
+pub(crate) use self::hook::RejectionHook;
+pub use self::reason::LogReason;
+pub(crate) use self::reason::RejectionReason;
+pub(crate) use self::table::RejectionType;
+
+/// Why a request is rejected: by a layer, an extractor, [`Validated::require`](crate::Validated::require),
+/// or an [`Error`] of the token service that a handler returns.
+///
+/// A handler returns it as it is. It is answered as problem details (RFC 9457), unless the service or
+/// validator has a hook: see [`ValidatorBuilder::reject_with`](crate::ValidatorBuilder::reject_with).
+///
+/// ```
+/// use countersign::{Bearer, Rejection};
+///
+/// async fn close_account(Bearer(caller): Bearer) -> Result<&'static str, Rejection> {
+///     caller.require("CloseAccount", &[])?;
+///     Ok("closed")
+/// }
+/// ```
+///
+/// [`code`](Self::code) is stable and may be told to the caller:
+///
+/// | code | status | challenge (RFC 6750 §3) |
+/// |---|---|---|
+/// | `missing-token` | 401 | no error code |
+/// | `malformed-credentials` | 400 | `invalid_request` |
+/// | `invalid-token`, `token-expired`, `unknown-session`, `unexpected-custom-claims`, `one-time-password-required` | 401 | `invalid_token` |
+/// | `insufficient-permission`, `outside-organization`, `kind-not-admitted` | 403 | `insufficient_scope` |
+/// | `cross-origin`: a cookie, or a login that sets one, with a request of another origin | 403 | |
+/// | `disabled`: the principal is disabled or blocked | 403 | |
+/// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
+/// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |
+///
+/// One that was an [`Error`] has the status and code of that; see [`Error::code`].
+#[derive(Clone)]
+pub struct Rejection {
+    details: Box<Details>,
+}
+
+#[derive(Clone)]
+struct Details {
+    reason: RejectionReason,
+    /// What the log has for it.
+    log_reason: &'static str,
+    message: Cow<'static, str>,
+    invalid_fields: Vec<InvalidField>,
+    realm: Arc<str>,
+    permission: Option<Arc<str>>,
+    retry_after: Option<Duration>,
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: RejectionReason, realm: &str) -> Self {
+        Self {
+            details: Box::new(Details {
+                reason,
+                log_reason: reason.as_str(),
+                message: reason.message().into(),
+                invalid_fields: Vec::new(),
+                realm: realm.into(),
+                permission: None,
+                retry_after: None,
+            }),
+        }
+    }
+
+    pub(crate) fn insufficient(permission: &str, realm: &str) -> Self {
+        let mut rejection = Self::new(RejectionReason::InsufficientPermission, realm);
+        rejection.details.permission = Some(permission.into());
+        rejection
+    }
+
+    /// The same, of something that may be tried again after `retry_after`.
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.details.retry_after = retry_after;
+        self
+    }
+
+    /// Logs which layer is missing, and returns a 500.
+    pub(crate) fn missing_layer(layer: &'static str, needed_by: &'static str) -> Self {
+        tracing::error!(
+            "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
+             one with `Router::layer`, outside of what needs it"
+        );
+        Self::new(RejectionReason::Internal, "")
+    }
+
+    /// Logs which key of a scope a handler has asked for that was not checked, and returns a 500.
+    pub(crate) fn unchecked_scope(key: &str) -> Self {
+        tracing::error!(
+            key,
+            "Caller: a handler asked for a value that its token was not checked for; name the key in the \
+             requirement's SCOPE_FROM_PATH"
+        );
+        Self::new(RejectionReason::Internal, "")
+    }
+
+    /// Logs which path parameter is not where it was to be read, and returns a 500.
+    pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
+        tracing::error!(
+            parameter = name,
+            "layers: a path parameter was to be read, and {problem}; the request is answered 500; name \
+             the parameter as the route does"
+        );
+        Self::new(RejectionReason::Internal, "")
+    }
+
+    pub(crate) fn reason(&self) -> RejectionReason {
+        self.details.reason
+    }
+
+    pub(crate) fn rejection_type(&self) -> RejectionType {
+        self.details.reason.rejection_type()
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.rejection_type().status
+    }
+
+    /// Returns a short stable name, which the caller may be told.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.rejection_type().code
+    }
+
+    /// Returns a sentence for the caller.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.details.message
+    }
+
+    /// Returns why, for the log alone: a caller who is told may learn which of their guesses was close.
+    #[must_use]
+    pub fn log_reason(&self) -> LogReason {
+        LogReason(self.details.log_reason)
+    }
+
+    /// Returns the permission that is missing, where that is why.
+    #[must_use]
+    pub fn permission(&self) -> Option<&str> {
+        self.details.permission.as_deref()
+    }
+
+    /// Returns the fields of the request that are invalid; see [`Error::invalid_fields`].
+    #[must_use]
+    pub fn invalid_fields(&self) -> &[InvalidField] {
+        &self.details.invalid_fields
+    }
+
+    /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), where the status has one.
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let RejectionType { status, bearer_error, .. } = self.rejection_type();
+        if status != StatusCode::UNAUTHORIZED && bearer_error.is_none() {
+            return None;
+        }
+        let description = bearer_error.map(|_| self.message());
+        Some(challenge(&self.details.realm, bearer_error, description, self.permission()))
+    }
+
+    /// Returns the headers that go with it, whatever the body: the challenge, `Retry-After`, and that it
+    /// must not be stored.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        {
+            headers.insert(RETRY_AFTER, retry_after(self.details.retry_after));
+        }
+        headers
+    }
+
+    /// Returns the response as problem details, of the generic type.
+    fn to_problem(&self) -> Response<Body> {
+        let status = self.status();
+        let problem = Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            code: Some(self.code()),
+            status,
+            detail: self.message(),
+            invalid_fields: self.invalid_fields(),
+        };
+        problem.into_response(self.headers()).map(Body::from)
+    }
+}
+
+/// Problem details. A layer of the crate in front finds the rejection in the response's extensions, and
+/// has the hook make another response of it.
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response<Body> {
+        let mut response = self.to_problem();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("status", &self.status().as_u16())
+            .field("code", &self.code())
+            .field("reason", &self.details.log_reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+/// What a caller is told of an error that is no fault of theirs is not its cause; the log has that.
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        let reason = RejectionReason::Failed(error.kind());
+        let status = reason.rejection_type().status;
+        log_fault(&error, status);
+        let mut rejection = Self::new(reason, "");
+        let details = &mut rejection.details;
+        if !status.is_server_error() {
+            details.message = error.message().to_owned().into();
+        }
+        details.log_reason = error.details.reason.unwrap_or(error.kind().as_str());
+        details.retry_after = error.retry_after();
+        details.invalid_fields = error.invalid_fields().to_vec();
+        rejection
+    }
+}
+
+/// A handler returns an error of the token service as it is.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response<Body> {
+        Rejection::from(self).into_response()
+    }
+}
+
+/// Logs the error behind a response that does not give its cause.
+pub(crate) fn log_fault(error: &Error, status: StatusCode) {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::warn!(?error, "a request is answered 503: {error}");
+    } else if status.is_server_error() {
+        tracing::error!(?error, "a request is answered 500: {error}");
+    }
+}
+
+/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least.
+pub(crate) fn retry_after(delay: Option<Duration>) -> HeaderValue {
+    let delay = delay.unwrap_or_default();
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
+}
+
+/// Returns the value of `WWW-Authenticate` (RFC 6750 §3).
+pub(crate) fn challenge(
+    realm: &str,
+    error: Option<&str>,
+    description: Option<&str>,
+    scope: Option<&str>,
+) -> HeaderValue {
+    let mut challenge = String::from("Bearer realm=\"");
+    // A quoted-string (RFC 9110 §5.6.4) of what RFC 6750 allows in attributes.
+    for character in realm.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
+        if matches!(character, '"' | '\\') {
+            challenge.push('\\');
+        }
+        challenge.push(character);
+    }
+    challenge.push('"');
+    for (name, value) in [("error", error), ("error_description", description), ("scope", scope)] {
+        if let Some(value) = value {
+            let _ = write!(challenge, ", {name}=\"{value}\"");
+        }
+    }
+    HeaderValue::from_str(&challenge)
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"\""))
+}
