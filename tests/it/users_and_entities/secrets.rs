@@ -27,7 +27,7 @@ async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() 
         assert_eq!(body["txnId"], TRANSACTION);
         assert_eq!(body["entityId"], "aa-1");
         assert_eq!(body["expiresOn"], START + 1 + 180 * 86_400);
-        assert_eq!(body["expirationDate"], "2026-06-30T00:00:01.234567");
+        assert_eq!(body["expirationDate"], "2026-06-30T00:00:01.234");
         assert_eq!(body["timestamp"], "2026-01-01T00:00:01.234Z");
     }
 }

@@ -56,9 +56,9 @@ fn members_of(entity_id: &str, secret: &IssuedSecret) -> Value {
     })
 }
 
-/// Writes `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.
+/// Writes `YYYY-MM-DDTHH:MM:SS.fff` in UTC, without a zone.
 fn local_time(time: Timestamp) -> String {
-    time.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+    time.civil().strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string()
 }
 
 /// The body of a request, checked.
