@@ -4,7 +4,7 @@
 //! are two opinions about one signed text. So: valid UTF-8 throughout, no name twice in an object
 //! at any depth (after unescaping), nesting of at most [`MAX_DEPTH`], nothing after the value. The
 //! rules hold for members nobody reads, too. `null` is a value: it does not stand for a member
-//! that is left out.
+//! that is left out, but for those of a request's body, where the routes leave them out themselves.
 //!
 //! [`Strict`] applies the rules in the one pass that reads the text, so a type that is read needs
 //! to know none of them: `#[derive(Deserialize)]` will do.

@@ -151,6 +151,7 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
     let large = json!({"text": "x".repeat(4_096)});
     for (name, value, fields) in [
         ("customerId", json!(" "), vec!["customerId"]),
+        ("customerId", json!(null), vec!["customerId"]),
         ("customerId", json!("cus\u{0}1"), vec!["customerId"]),
         ("customerId", json!("c".repeat(257)), vec!["customerId"]),
         ("acl", json!([]), vec!["acl"]),

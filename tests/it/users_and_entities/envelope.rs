@@ -47,11 +47,11 @@ async fn the_envelope_of_a_request_has_to_be_whole() {
         ] {
             let answer = server.post(route, Some(&manager), &complete_without(field)).await;
             assert_bad_request(&answer, message);
-            for blank in ["", " ", "\t"] {
-                let body = complete_with(field, json!(blank));
+            for blank in [json!(null), json!(""), json!(" "), json!("\t")] {
+                let body = complete_with(field, blank);
                 assert_bad_request(&server.post(route, Some(&manager), &body).await, message);
             }
-            for other in [json!(null), json!(1), json!(false), json!([]), json!({})] {
+            for other in [json!(1), json!(false), json!([]), json!({})] {
                 let answer = server.post(route, Some(&manager), &complete_with(field, other)).await;
                 assert_bad_request(&answer, &format!("{field} must be a string"));
             }

@@ -132,6 +132,8 @@ async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
                 let body = complete_with(field, json!(blank));
                 assert_bad_request(&server.post(route, None, &body).await, message);
             }
+            let null = complete_with(field, json!(null));
+            assert_bad_request(&server.post(route, None, &null).await, message);
         }
         let [first, second] = fields;
         for form in [
@@ -152,7 +154,7 @@ async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
 #[tokio::test]
 async fn a_credential_is_a_string_and_nothing_that_could_be_made_into_one() {
     let (_fixture, server) = service().await;
-    let others = [json!(null), json!(1), json!(true), json!(["ops@example.com"]), json!({"a": 1})];
+    let others = [json!(1), json!(true), json!(["ops@example.com"]), json!({"a": 1})];
     for (route, field) in [
         (USER_TOKEN, "username"),
         (USER_TOKEN, "password"),

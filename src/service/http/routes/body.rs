@@ -55,16 +55,19 @@ pub(super) async fn receive(
 }
 
 impl Received {
-    /// The body's members; an empty one has none.
+    /// The body's members; an empty one has none. One that is null counts as left out: clients write
+    /// the fields that they have not set so.
     pub(super) fn members(&self) -> Result<Map<String, Value>, String> {
         if self.bytes.is_empty() {
             return Ok(Map::new());
         }
-        match self.media {
+        let mut members = match self.media {
             Media::Json => json::parse_object(&self.bytes)
-                .map_err(|error| format!("The request's JSON {error}")),
-            Media::Form => form_members(&self.bytes),
-        }
+                .map_err(|error| format!("The request's JSON {error}"))?,
+            Media::Form => form_members(&self.bytes)?,
+        };
+        members.retain(|_, value| !value.is_null());
+        Ok(members)
     }
 }
 

@@ -87,10 +87,11 @@ impl<'a> Fields<'a> {
         Ok(time)
     }
 
-    /// The access-control list, which a caller may leave out and not leave empty.
+    /// The access-control list, which a caller may leave out and not leave empty. Members within it that
+    /// are null count as left out, too.
     pub(super) fn acl(&mut self) -> Result<Option<Acl>, String> {
         let Some(value) = self.members.get("acl") else { return Ok(None) };
-        let faults = match Acl::from_json(value) {
+        let faults = match Acl::from_json(&without_nulls(value)) {
             Ok(acl) if acl.is_empty() => {
                 self.invalid("acl", "must not be empty");
                 return Ok(None);
@@ -106,6 +107,18 @@ impl<'a> Fields<'a> {
             self.invalid.push(invalid);
         }
         Ok(None)
+    }
+}
+
+/// Returns the value without the members that are null, at any depth. An element of an array stays.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let set = members.iter().filter(|(_, member)| !member.is_null());
+            Value::Object(set.map(|(name, member)| (name.clone(), without_nulls(member))).collect())
+        }
+        Value::Array(elements) => Value::Array(elements.iter().map(without_nulls).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
