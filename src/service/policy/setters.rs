@@ -146,6 +146,10 @@ setters! {
     one_time_password_cooldown: Duration;
     /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
     max_custom_claims_len: usize;
+    /// Whether `ver` and `timestamp` may be left out of requests for secrets, as the request collection
+    /// that is documented with the routes does. Off: the routes themselves are documented with both.
+    /// What a request has of them is checked all the same, and `txnId` is required.
+    optional_envelope: bool;
     /// How far a request's `timestamp` may be from now. Off: clocks of clients are wrong. The
     /// field's usual limit is 15 minutes.
     timestamp_skew: Option<Duration>;
