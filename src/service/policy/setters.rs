@@ -28,8 +28,12 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long tokens of users and machine clients live: 24 hours, as documented clients expect.
-    access_token_lifetime: Duration;
+    /// How long a user's token lives: 24 hours, as documented clients expect. So does one that the host
+    /// issues to a customer by a [`Grant`](crate::Grant); those of sessions have lifetimes of their own.
+    user_token_lifetime: Duration;
+    /// How long a machine client's token lives: 24 hours, as documented clients expect. It gets another one
+    /// without anybody's help, so a shorter life costs it little.
+    machine_token_lifetime: Duration;
     /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
     exchanged_token_lifetime: Duration;
     /// The longest life that an exchange may ask for: 24 hours, since a token that leaks is worth
