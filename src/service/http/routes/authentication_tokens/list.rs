@@ -9,6 +9,7 @@ use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
@@ -32,6 +33,7 @@ pub(in crate::service::http::routes) async fn list(
 
 async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
+    check_announced_len(&parts.headers, tokens.policy())?;
     let route = RouteContext::read(tokens, &mut parts).await?;
     let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
