@@ -1,6 +1,7 @@
 //! Logging in with a password.
 
-use countersign::{OrganizationId, Policy, Timestamp};
+use countersign::store::MemoryStore;
+use countersign::{OrganizationId, Policy, SealingKey, Timestamp};
 use serde_json::json;
 
 use super::{
@@ -31,7 +32,7 @@ async fn a_login_is_answered_with_the_documented_session_and_nothing_else() {
             "customerId": "cus_1",
             "token": token,
             "otpRequired": false,
-            "credentialId": "customer:jo@example.com",
+            "credentialId": body["credentialId"],
             "expiredTime": "2026-01-02T00:00:00.000Z",
             "createdTime": "2026-01-01T00:00:00.000Z",
             "updatedTime": "2026-01-01T00:00:00.000Z",
@@ -42,6 +43,45 @@ async fn a_login_is_answered_with_the_documented_session_and_nothing_else() {
         assert!(token.len() == 43 && token.bytes().all(base64url), "256 bits in base64url");
         server.get(&session_path(&token), None).await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_credential_is_known_by_an_id_that_stays_and_says_nothing_of_the_name() {
+    let store = MemoryStore::new();
+    let node = |key: u8| {
+        let store = store.clone();
+        Fixture::with(|builder| {
+            builder
+                .entities(store.clone())
+                .sessions(store)
+                .sealing_key(SealingKey::from_bytes([key; 32]))
+        })
+    };
+    let first = node(1);
+    for name in [NAME, "jane@example.com"] {
+        register_credential(&first, name, |entity| entity).await;
+    }
+    let id = async |fixture: &Fixture, name: &str| {
+        let server = fixture.serve().await;
+        let body = log_in(&server, name, PASSWORD).await.expect(201).json();
+        let id = body["credentialId"].as_str().unwrap().to_owned();
+        // The same wherever the session is shown.
+        let token = body["token"].as_str().unwrap();
+        let verified = server.get(&session_path(token), None).await.expect(200).json();
+        assert_eq!(verified["credentialId"], id);
+        let bearer = bearer_of_everything(fixture);
+        let listed = server.get(SESSIONS, Some(&bearer)).await.expect(200).json();
+        let ids: Vec<_> = listed.as_array().unwrap().iter().map(|one| &one["credentialId"]).collect();
+        assert!(ids.iter().any(|listed| **listed == *id), "{listed}");
+        id
+    };
+    let known = id(&first, NAME).await;
+    assert!(known.starts_with("cred_") && known.len() <= 50, "{known}");
+    assert_eq!(id(&first, NAME).await, known, "another login");
+    assert_eq!(id(&node(1), NAME).await, known, "another node, or the same after a restart");
+    assert_ne!(id(&first, "jane@example.com").await, known);
+    // Nobody computes it from the name: it is another one under another key.
+    assert_ne!(id(&node(2), NAME).await, known);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ mod start;
 
 use serde_json::{Value, json};
 
+use crate::jose::material::base64url;
+use crate::service::TokenService;
+use crate::service::model::entity::EntityId;
 use crate::service::model::session::{AuthenticationToken, Session};
 
 pub(super) use self::exchange::exchange;
@@ -18,7 +21,11 @@ pub(super) use self::start::start;
 
 /// A session as it is answered; with its token only when it was just started. It has no links: the
 /// documented one is to itself, whose address would hold the token.
-fn body_of(session: &Session, token: Option<&AuthenticationToken>) -> Value {
+fn body_of(
+    tokens: &TokenService,
+    session: &Session,
+    token: Option<&AuthenticationToken>,
+) -> Value {
     let mut body = json!({
         "customerId": session.customer_id(),
         "otpRequired": session.otp_required(),
@@ -29,10 +36,17 @@ fn body_of(session: &Session, token: Option<&AuthenticationToken>) -> Value {
     });
     if let Some(credential) = session.credential() {
         body["username"] = credential.name().into();
-        body["credentialId"] = credential.to_string().into();
+        body["credentialId"] = credential_id(tokens, credential).into();
     }
     if let Some(token) = token {
         body["token"] = token.expose().into();
     }
     body
+}
+
+/// Returns the id by which clients know a credential, of 48 characters: the same at each login, on each
+/// node and after a restart, as long as the sealing key is the same.
+fn credential_id(tokens: &TokenService, credential: &EntityId) -> String {
+    let digest = tokens.inner.sealing.digest_credential(&credential.to_string());
+    format!("cred_{}", base64url(&*digest))
 }

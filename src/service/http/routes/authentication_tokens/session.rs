@@ -27,7 +27,7 @@ async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response,
     let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     let session = tokens.find_session(&token, &route.request).await?;
-    let mut body = body_of(session.record(), None);
+    let mut body = body_of(tokens, session.record(), None);
     if let SessionState::OneTimePasswordPending(_) = session {
         body["oneTimePasswordPending"] = true.into();
     }

@@ -44,7 +44,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
             tokens.start_session_on_behalf_of(&bearer, new, &route.request).await?
         }
     };
-    Ok(response::json(StatusCode::CREATED, &body_of(session.record(), Some(&token))))
+    Ok(response::json(StatusCode::CREATED, &body_of(tokens, session.record(), Some(&token))))
 }
 
 /// What proves who the customer is.
