@@ -144,10 +144,12 @@ async fn a_list_needs_a_bearer_with_the_permission_for_all_that_is_asked_for() {
         }
     }
     let answer = server.get(SESSIONS, None).await;
-    assert_problem(&answer, 401, "invalid-token");
+    assert_problem(&answer, 401, "missing-token");
+    assert_eq!(answer.json()["title"], "A bearer token is required");
     assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{ISSUER}\""));
     let answer = server.get(SESSIONS, Some("a.forged.token")).await;
     assert_problem(&answer, 401, "invalid-token");
+    assert_eq!(answer.json()["title"], "The bearer token is not accepted");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
     let answer = server.get(SESSIONS, Some("a b")).await;
     assert_problem(&answer, 400, "invalid-token");

@@ -60,7 +60,7 @@ async fn without_a_good_bearer_nobody_starts_a_session_for_somebody_else() {
     };
     for none in [&[][..], &["Basic YTpi"]] {
         let answer = attempt(none).await;
-        assert_problem(&answer, 401, "invalid-token");
+        assert_problem(&answer, 401, "missing-token");
         assert_eq!(answer.header("www-authenticate"), realm);
     }
     for bad in [

@@ -42,6 +42,9 @@ impl RouteError {
                 let rejection = Rejection::new(reason, realm);
                 let (_, kind, title) = match reason {
                     RejectionReason::Unavailable => ErrorKind::Unavailable.problem_type(),
+                    RejectionReason::MissingCredentials => {
+                        (rejection.status(), "missing-token", "A bearer token is required")
+                    }
                     _ => ErrorKind::InvalidToken.problem_type(),
                 };
                 let details = Details::new((rejection.status(), kind, title), rejection.message());
