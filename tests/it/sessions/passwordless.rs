@@ -9,12 +9,12 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    JSON, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with, below,
-    claims_in, fixture, passwordless_for, start_session, token_in, token_of,
+    JSON, NAME, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with, below,
+    claims_in, fixture, passwordless_for, register_credential, start_session, token_in, token_of,
 };
 use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange};
-use crate::support::{Fixture, ISSUER, acl_of};
+use crate::support::{Fixture, ISSUER, PASSWORD, acl_of};
 
 #[tokio::test]
 async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
@@ -44,6 +44,41 @@ async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
         assert_eq!(claims["sub"], "cus 1/ü");
         // Nothing was asked for, so nothing is held: not what the bearer holds.
         assert_eq!(claims["acl"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_id_alone_needs_no_mode_and_what_a_login_takes_makes_it_a_login() {
+    let (fixture, server) = fixture().await;
+    register_credential(&fixture, NAME, |entity| entity).await;
+    let bearer = bearer_of_everything(&fixture);
+    for body in [
+        json!({"customerId": "cus_2"}),
+        json!({"customerId": "cus_2", "mode": null, "username": null, "password": null}),
+    ] {
+        let started = server.post(SESSIONS, Some(&bearer), &body).await.expect(201).json();
+        assert_eq!(started["customerId"], "cus_2");
+        assert_problem(&server.post(SESSIONS, None, &body).await, 401, "missing-token");
+    }
+    // As after an explicit mode, the bearer comes first.
+    let answer = server.post(SESSIONS, None, &json!({"customerId": " "})).await;
+    assert_problem(&answer, 401, "missing-token");
+    let answer = server.post(SESSIONS, Some(&bearer), &json!({"customerId": " "})).await;
+    assert_eq!(invalid_fields(&answer), ["customerId"]);
+    // Of a login, a customer's id is a field to read alone.
+    let login = json!({"customerId": "cus_2", "username": NAME, "password": PASSWORD});
+    let started = server.post(SESSIONS, Some(&bearer), &login).await.expect(201).json();
+    assert_eq!(started["customerId"], "cus_1");
+    for (body, missing) in [
+        (json!({"customerId": "cus_2", "username": NAME}), &["password"][..]),
+        (json!({"customerId": "cus_2", "password": PASSWORD}), &["username"]),
+        (json!({"customerId": "cus_2", "username": ""}), &["password", "username"]),
+        (json!({"customerId": "cus_2", "mode": "password"}), &["password", "username"]),
+        (json!({"customerId": null}), &["password", "username"]),
+        (json!({}), &["password", "username"]),
+    ] {
+        let answer = server.post(SESSIONS, Some(&bearer), &body).await;
+        assert_eq!(invalid_fields(&answer), missing, "{body}");
     }
 }
 

@@ -55,8 +55,11 @@ enum Mode {
 }
 
 impl Mode {
+    /// Reads the mode. A body that names a customer, and nothing of what a login takes, needs none.
     fn read(members: &Map<String, Value>) -> Result<Self, RouteError> {
+        let is_login = ["username", "password"].iter().any(|name| members.contains_key(*name));
         match Fields::of(members).text("mode")? {
+            None if !is_login && members.contains_key("customerId") => Ok(Self::Passwordless),
             None | Some("password") => Ok(Self::Password),
             Some("passwordless") => Ok(Self::Passwordless),
             Some(_) => {
