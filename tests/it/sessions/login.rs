@@ -148,7 +148,12 @@ async fn all_that_is_wrong_with_a_login_is_told_at_once() {
         let answer = server.post(SESSIONS, None, &body).await;
         assert_eq!(invalid_fields(&answer), fields, "{body}");
     }
+    let answer = server.post(SESSIONS, None, &json!({"username": NAME, "password": long})).await;
+    let detail = "password must be at most 1024 bytes long (fault 1 of 1, see invalidFields)";
+    assert_eq!(answer.json()["detail"], detail);
     let answer = server.post_text(SESSIONS, None, None, "").await;
+    let detail = "username is missing (fault 1 of 2, see invalidFields)";
+    assert_eq!(answer.json()["detail"], detail);
     assert_eq!(invalid_fields(&answer), ["password", "username"], "no body is an empty object");
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, InvalidField};
+use crate::error::InvalidField;
 use crate::token::acl::Acl;
 
 /// Returns a text that is there and not blank.
@@ -53,13 +53,13 @@ impl<'a> Fields<'a> {
     pub(super) fn required<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&'a str) -> Result<T, Error>,
+        parse: impl FnOnce(&'a str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, String> {
         let Some(text) = self.text(name)?.filter(|text| !text.trim().is_empty()) else {
             self.invalid(name, "is missing");
             return Ok(None);
         };
-        let parsed = parse(text).map_err(|error| self.invalid(name, error.message()));
+        let parsed = parse(text).map_err(|message| self.invalid(name, message));
         Ok(parsed.ok())
     }
 

@@ -18,6 +18,7 @@ use crate::service::model::password::Password;
 use crate::service::session::new::SessionEnd;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
+use crate::token::text::RULE;
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
 pub(in crate::service::http::routes) async fn start(
@@ -73,9 +74,10 @@ impl Mode {
 fn read_login(members: &Map<String, Value>) -> Result<CustomerLogin, String> {
     let mut fields = Fields::of(members);
     let username = fields.required("username", |name| Ok(name.to_owned()))?;
+    let too_long = "must be at most 1024 bytes long";
     Ok(CustomerLogin {
         username: username.unwrap_or_default(),
-        password: fields.required("password", Password::new)?,
+        password: fields.required("password", |text| Password::new(text).map_err(|_| too_long))?,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         expires_at: fields.time("expiredTime")?,
         invalid: fields.into_invalid(),
@@ -85,7 +87,7 @@ fn read_login(members: &Map<String, Value>) -> Result<CustomerLogin, String> {
 fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
     let mut fields = Fields::of(members);
     Ok(NewSession {
-        customer_id: fields.required("customerId", CustomerId::new)?,
+        customer_id: fields.required("customerId", |id| CustomerId::new(id).map_err(|_| RULE))?,
         organization: None,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         ends: fields.time("expiredTime")?.map_or(SessionEnd::ByPolicy, SessionEnd::At),
