@@ -136,10 +136,9 @@ async fn a_token_that_lives_too_long_is_a_401_as_all_that_are_not_valid() {
 
 #[tokio::test]
 async fn revocations_are_remembered_for_the_longest_life_whether_a_users_or_a_machines() {
-    for policy in [
-        lifetimes(HOUR).user_token_lifetime(DAY),
-        lifetimes(HOUR).machine_token_lifetime(DAY),
-    ] {
+    for policy in
+        [lifetimes(HOUR).user_token_lifetime(DAY), lifetimes(HOUR).machine_token_lifetime(DAY)]
+    {
         let nodes = Nodes::over(MemoryStore::new());
         let node = nodes.start(policy.clone()).await;
         let mut tokens = Vec::new();
@@ -165,10 +164,9 @@ async fn revocations_are_remembered_for_the_longest_life_whether_a_users_or_a_ma
 #[tokio::test]
 async fn a_lifetime_of_no_whole_second_is_no_policy() {
     let short = Duration::from_millis(999);
-    for policy in [
-        lifetimes(HOUR).user_token_lifetime(short),
-        lifetimes(HOUR).machine_token_lifetime(short),
-    ] {
+    for policy in
+        [lifetimes(HOUR).user_token_lifetime(short), lifetimes(HOUR).machine_token_lifetime(short)]
+    {
         let built = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)

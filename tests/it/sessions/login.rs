@@ -71,7 +71,8 @@ async fn a_credential_is_known_by_an_id_that_stays_and_says_nothing_of_the_name(
         assert_eq!(verified["credentialId"], id);
         let bearer = bearer_of_everything(fixture);
         let listed = server.get(SESSIONS, Some(&bearer)).await.expect(200).json();
-        let ids: Vec<_> = listed.as_array().unwrap().iter().map(|one| &one["credentialId"]).collect();
+        let ids: Vec<_> =
+            listed.as_array().unwrap().iter().map(|one| &one["credentialId"]).collect();
         assert!(ids.iter().any(|listed| **listed == *id), "{listed}");
         id
     };

@@ -9,8 +9,9 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    JSON, NAME, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with, below,
-    claims_in, fixture, passwordless_for, register_credential, start_session, token_in, token_of,
+    JSON, NAME, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with,
+    below, claims_in, fixture, passwordless_for, register_credential, start_session, token_in,
+    token_of,
 };
 use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange};

@@ -10,9 +10,9 @@ use super::{
     JSON, MINUTE, NAME, assert_no_content, bearer_of_everything, below, customers_in, fixture,
     log_out, passwordless_for, register_credential, send_empty, serve_everywhere, start_session,
 };
-use crate::support::{Fixture, PASSWORD, send_raw};
 use crate::support::problems::assert_problem;
 use crate::support::sessions::{SESSIONS, code_path, exchange_path, session_path};
+use crate::support::{Fixture, PASSWORD, send_raw};
 
 #[tokio::test]
 async fn another_method_is_a_405_that_names_those_there_are() {

@@ -16,7 +16,10 @@ pub(super) fn nonblank_text(
 }
 
 /// Returns a text that is there.
-pub(super) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+pub(super) fn text<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, String> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

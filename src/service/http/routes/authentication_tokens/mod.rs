@@ -21,11 +21,7 @@ pub(super) use self::start::start;
 
 /// A session as it is answered; with its token only when it was just started. It has no links: the
 /// documented one is to itself, whose address would hold the token.
-fn body_of(
-    tokens: &TokenService,
-    session: &Session,
-    token: Option<&AuthenticationToken>,
-) -> Value {
+fn body_of(tokens: &TokenService, session: &Session, token: Option<&AuthenticationToken>) -> Value {
     let mut body = json!({
         "customerId": session.customer_id(),
         "otpRequired": session.otp_required(),
