@@ -28,8 +28,9 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long a user's token lives: 24 hours, as documented clients expect. So does one that the host
-    /// issues to a customer by a [`Grant`](crate::Grant); those of sessions have lifetimes of their own.
+    /// How long a user's token lives: 24 hours, as the documented response has it. The documented service
+    /// lets it live for 180 days. One that the host issues to a customer by a [`Grant`](crate::Grant) lives
+    /// as long; those of sessions have lifetimes of their own.
     user_token_lifetime: Duration;
     /// How long a machine client's token lives: 24 hours, as documented clients expect. It gets another one
     /// without anybody's help, so a shorter life costs it little.

@@ -109,10 +109,13 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
         if was_replaced(&name) || was_replaced(&value) {
             return Err("The request's form must be valid UTF-8".to_owned());
         }
-        let value = Value::String(value.into_owned());
-        if members.insert(name.into_owned(), value).is_some() {
-            return Err("The request's form has a field twice".to_owned());
+        if members.contains_key(&*name) {
+            return Err(match json::plain_name(&name) {
+                Some(name) => format!("The request's form has the field `{name}` twice"),
+                None => "The request's form has a field twice".to_owned(),
+            });
         }
+        members.insert(name.into_owned(), Value::String(value.into_owned()));
     }
     Ok(members)
 }
