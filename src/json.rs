@@ -4,7 +4,7 @@
 //! are two opinions about one signed text. So: valid UTF-8 throughout, no name twice in an object
 //! at any depth (after unescaping), nesting of at most [`MAX_DEPTH`], nothing after the value. The
 //! rules hold for members nobody reads, too. `null` is a value: it does not stand for a member
-//! that is left out.
+//! that is left out, but for those of a request's body, where the routes leave them out themselves.
 //!
 //! [`Strict`] applies the rules in the one pass that reads the text, so a type that is read needs
 //! to know none of them: `#[derive(Deserialize)]` will do.
@@ -59,6 +59,13 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, V
         AnyValue(Value::Object(members)) => Ok(members),
         AnyValue(_) => Err(D::Error::custom("has a member that is no object")),
     }
+}
+
+/// Returns a name that a message may quote. What is longer, or holds anything but letters, may be a
+/// secret that has got where a name belongs.
+pub(crate) fn plain_name(name: &str) -> Option<&str> {
+    let is_plain = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic());
+    is_plain.then_some(name)
 }
 
 /// serde_json quotes what it found ("invalid type: string \"hunter2\""), which may be a secret.
@@ -244,7 +251,10 @@ impl<'de> Names<'de> {
     fn insert<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         let (few, free) = self.few.split_at_mut(self.count);
         if few.contains(&&*name) || self.many.contains(&*name) {
-            return Err(E::custom("has a duplicate member name"));
+            return Err(match plain_name(&name) {
+                Some(name) => E::custom(format_args!("has the member `{name}` twice")),
+                None => E::custom("has a duplicate member name"),
+            });
         }
         match (name, free.first_mut()) {
             (Cow::Borrowed(name), Some(place)) => {
@@ -387,11 +397,12 @@ mod tests {
     #[test]
     fn a_fault_of_a_value_is_told_before_the_name_that_comes_twice() {
         for (text, told) in [
-            (r#"{"a":1,"a":2}"#, "has a duplicate member name"),
+            (r#"{"a":1,"a":2}"#, "has the member `a` twice"),
+            (r#"{"a1":1,"a1":2}"#, "has a duplicate member name"),
             (r#"{"a":1,"a":"#, "ends too early"),
             (r#"{"a":1,"a":[}"#, "is not valid JSON at line 1 column 13"),
-            (r#"{"a":1,"a":{"b":1,"b":1}"#, "has a duplicate member name"),
-            (r#"{"a":1,"a":2} x"#, "has a duplicate member name"),
+            (r#"{"a":1,"a":{"b":1,"b":1}"#, "has the member `b` twice"),
+            (r#"{"a":1,"a":2} x"#, "has the member `a` twice"),
             (r#"[1] x"#, "is not valid JSON at line 1 column 5"),
             (r#"[1]"#, "must be a JSON object"),
         ] {

@@ -10,6 +10,8 @@
 
 #![allow(clippy::print_stderr, reason = "a program talks to its terminal")]
 
+mod routes;
+
 use std::env;
 use std::fs;
 use std::io::Write as _;
@@ -20,15 +22,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::routing::get;
-use axum::{Json, Router};
 use countersign::jose::SigningKey;
 use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
-    ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret,
-    TokenService,
+    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind, ErrorKind,
+    KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Organization,
+    OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -36,6 +35,8 @@ use tokio::net::TcpListener;
 use tokio::signal;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
+
+use crate::routes::Routing;
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
     let filter = directives.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log).with(filter).init();
-    let (listener, tokens) = match set_up().await {
+    let (listener, tokens, routing) = match set_up().await {
         Ok(ready) => ready,
         Err(problem) => {
             eprintln!("token_server: {problem}");
@@ -57,7 +58,7 @@ async fn main() -> ExitCode {
     }
     tokio::spawn(tokens.run_housekeeping());
     // With the peers' addresses, for throttling by them.
-    let app = app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
+    let app = routing.app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
     match axum::serve(listener, app).with_graceful_shutdown(shutdown()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,19 +66,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn app(tokens: &TokenService) -> Router {
-    Router::new()
-        .route("/protected", get(claims).route_layer(tokens.validate_layer()))
-        .route("/session", get(claims).route_layer(tokens.exchange_layer()))
-        .route("/open", get(|| async { Json(json!({"open": true})) }))
-        .merge(tokens.router())
-        .nest("/organizations/{organizationId}", tokens.router())
-}
-
-async fn claims(Bearer(claims): Bearer) -> Json<Value> {
-    Json(json!(**claims.validated()))
 }
 
 async fn shutdown() {
@@ -98,7 +86,8 @@ async fn shutdown() {
     }
 }
 
-async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
+async fn set_up() -> Result<(TcpListener, TokenService, Routing), Problem> {
+    let routing = Routing::from_settings()?;
     let address = setting("COUNTERSIGN_LISTEN")?.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let address: SocketAddr =
         address.parse().map_err(|_| "COUNTERSIGN_LISTEN must be an address and a port")?;
@@ -113,13 +102,20 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     };
     let given_key =
         setting("COUNTERSIGN_SIGNING_KEY")?.map(|path| signing_key(&path)).transpose()?;
+    let algorithm =
+        setting("COUNTERSIGN_SIGNING_ALGORITHM")?.map(|name| algorithm(&name)).transpose()?;
+    if given_key.is_some() && algorithm.is_some() {
+        return Err("COUNTERSIGN_SIGNING_ALGORITHM is of keys that the server makes, and \
+                    COUNTERSIGN_SIGNING_KEY is given"
+            .into());
+    }
     let seed = setting("COUNTERSIGN_SEED")?.map(|path| read_seed(&path)).transpose()?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("COUNTERSIGN_LISTEN: {address} cannot be listened on: {error}"))?;
     let issuer = match setting("COUNTERSIGN_ISSUER")? {
         Some(issuer) => issuer,
-        None => format!("http://{}", listener.local_addr()?),
+        None => format!("http://{}{}", listener.local_addr()?, routing.mount),
     };
     let audience = setting("COUNTERSIGN_AUDIENCE")?.unwrap_or_else(|| issuer.clone());
     let mut policy = Policy::default();
@@ -135,7 +131,10 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
     let mut builder = TokenService::builder().issuer(issuer).audience(audience).policy(policy);
     builder = match given_key {
         Some(key) => builder.keys(KeyRing::new(key)),
-        None => builder.keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
+        None => {
+            let algorithm = algorithm.unwrap_or(Algorithm::EdDSA);
+            builder.keys(ManagedKeys::new(algorithm).store(stores.keys))
+        }
     };
     builder = match stores.cache {
         Some(cache) => builder.cached_entities(cache),
@@ -163,7 +162,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         }
     }
     tokens.catch_up().await.map_err(|error| format!("the store: {error}"))?;
-    Ok((listener, tokens))
+    Ok((listener, tokens, routing))
 }
 
 /// The stores of one engine.
@@ -254,6 +253,12 @@ fn setting(name: &str) -> Result<Option<String>, Problem> {
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8").into()),
     }
+}
+
+/// What others can check by the published keys: of a shared secret none is published.
+fn algorithm(name: &str) -> Result<Algorithm, Problem> {
+    let algorithm = name.parse().ok().filter(|algorithm| *algorithm != Algorithm::HS256);
+    Ok(algorithm.ok_or("COUNTERSIGN_SIGNING_ALGORITHM must be EdDSA, ES256 or RS256")?)
 }
 
 /// A private JWK, or a private key in PEM: its algorithm follows from its kind.

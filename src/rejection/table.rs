@@ -40,9 +40,7 @@ impl RejectionReason {
         let forbidden = |code, title| new(Status::FORBIDDEN, code, title);
         let not_accepted = "The bearer token is not accepted";
         match self {
-            Self::MissingCredentials => {
-                unauthorized("missing-token", "The bearer token is missing")
-            }
+            Self::MissingCredentials => unauthorized("missing-token", "A bearer token is required"),
             Self::MalformedCredentials | Self::AmbiguousCookie => {
                 let title = "The credentials are malformed";
                 new(Status::BAD_REQUEST, "malformed-credentials", title).of_bearer(INVALID_REQUEST)

@@ -1,8 +1,10 @@
 //! The examples, run as a newcomer runs them.
 
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::support::programs::{Folder, TokenServer, example, seed};
+use crate::support::{Answer, kid_of, send};
 
 #[test]
 fn the_quickstart_walks_through_every_route() {
@@ -108,6 +110,97 @@ async fn the_token_server_signs_with_the_key_that_it_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_server_serves_all_routes_below_its_mount_and_no_other() {
+    let folder = Folder::new("mount");
+    let mut command = example("token_server");
+    command
+        .env("COUNTERSIGN_MOUNT", "/iam/v1")
+        .env("COUNTERSIGN_SIGNING_ALGORITHM", "ES256")
+        .env("COUNTERSIGN_SEED", folder.write("seed.json", &seed().to_string()))
+        .env("COUNTERSIGN_OUTBOX", folder.path().join("outbox.jsonl"));
+    let server = TokenServer::start(command);
+    let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+    let login = "username=ops%40example.com&password=pass-word";
+
+    let answer = server.post("/iam/v1/user/token/generate", form, login).await.expect(200).json();
+    let token = answer["accessToken"].as_str().unwrap().to_owned();
+    let claims = server.get("/iam/v1/protected", &token).await.expect(200).json();
+    let issuer = format!("{}/iam/v1", server.url());
+    assert_eq!(claims["iss"], issuer);
+    let keys = server.get("/iam/v1/.well-known/jwks.json", &token).await.expect(200).json();
+    assert_eq!(keys["keys"][0]["alg"], "ES256");
+    assert_eq!(keys["keys"][0]["kid"], kid_of(&token));
+
+    let exchange = "/iam/v1/authentication-tokens/known-1/exchange";
+    let body = r#"{"invalidate": false}"#;
+    let exchanged = server.post(exchange, json, body).await.expect(201).json();
+    assert_eq!(exchanged["_links"][0]["href"], "/iam/v1/customers/cus_1");
+    server.get("/iam/v1/session", "known-1").await.expect(200);
+    server.get("/iam/v1/open", &token).await.expect(200);
+    let below = "/iam/v1/organizations/org_1/authentication-tokens/known-2";
+    server.get(below, &token).await.expect(200);
+
+    for path in ["/protected", "/open", "/.well-known/jwks.json", "/iam/v1", "/iam/v2/open"] {
+        server.get(path, &token).await.expect(404);
+    }
+    server.post("/user/token/generate", form, login).await.expect(404);
+    let below = "/organizations/org_1/authentication-tokens/known-2";
+    server.get(below, &token).await.expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_the_origins_that_are_named_may_call_the_token_server_and_no_others() {
+    const ORIGINS: &str = "https://shop.example.com, http://localhost:5173";
+    let server = |origins: Option<&str>| {
+        let mut command = example("token_server");
+        command
+            .env("COUNTERSIGN_MOUNT", "/iam/v1")
+            .envs(origins.map(|origins| ("COUNTERSIGN_CORS_ORIGINS", origins)));
+        TokenServer::start(command)
+    };
+    let (open, closed) = (server(Some(ORIGINS)), server(None));
+    let ask = async |server: &TokenServer, method: &str, origin: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri("/iam/v1/authentication-tokens")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type");
+        send(server.address(), request.body("").unwrap()).await
+    };
+    let allowed = |answer: &Answer| {
+        let value = answer.headers().get("access-control-allow-origin");
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    for origin in ["https://shop.example.com", "http://localhost:5173"] {
+        let preflight = ask(&open, "OPTIONS", origin).await.expect(200);
+        assert_eq!(allowed(&preflight).as_deref(), Some(origin));
+        assert_eq!(preflight.header("access-control-allow-methods"), "GET,POST,DELETE");
+        let headers = preflight.header("access-control-allow-headers");
+        assert_eq!(headers, "authorization,content-type");
+        // An error, too, is for the page to read.
+        let answer = ask(&open, "GET", origin).await.expect(401);
+        assert_eq!(allowed(&answer).as_deref(), Some(origin));
+        let exposed = answer.header("access-control-expose-headers");
+        assert!(exposed.contains("pagination-total") && exposed.contains("www-authenticate"));
+        for answer in [preflight, answer] {
+            assert!(answer.header("vary").contains("origin"), "{answer:?}");
+            assert!(!answer.headers().contains_key("access-control-allow-credentials"));
+        }
+    }
+    for origin in ["https://evil.example", "https://shop.example.com.evil.example", "null"] {
+        for method in ["OPTIONS", "GET"] {
+            assert_eq!(allowed(&ask(&open, method, origin).await), None, "{method} {origin}");
+        }
+    }
+    // Unless it is told, it lets no page in, and knows nothing of preflights.
+    let preflight = ask(&closed, "OPTIONS", "https://shop.example.com").await.expect(405);
+    assert_eq!(allowed(&preflight), None);
+    let answer = ask(&closed, "GET", "https://shop.example.com").await.expect(401);
+    assert_eq!(allowed(&answer), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_server_says_where_a_seed_differs_from_what_is_stored() {
     let folder = Folder::new("differing-seed");
     let command = |seed: Value| {
@@ -152,6 +245,18 @@ fn a_wrong_setting_is_one_line_and_exit_code_2() {
         ("COUNTERSIGN_STORE", "paper:", "COUNTERSIGN_STORE"),
         ("COUNTERSIGN_SIGNING_KEY", "/nowhere", "COUNTERSIGN_SIGNING_KEY"),
         ("COUNTERSIGN_SIGNING_KEY", no_key.to_str().unwrap(), "COUNTERSIGN_SIGNING_KEY"),
+        ("COUNTERSIGN_SIGNING_ALGORITHM", "none", "COUNTERSIGN_SIGNING_ALGORITHM"),
+        ("COUNTERSIGN_SIGNING_ALGORITHM", "HS256", "COUNTERSIGN_SIGNING_ALGORITHM"),
+        ("COUNTERSIGN_MOUNT", "iam", "COUNTERSIGN_MOUNT"),
+        ("COUNTERSIGN_MOUNT", "/iam/", "COUNTERSIGN_MOUNT"),
+        ("COUNTERSIGN_MOUNT", "/iam/../v1", "COUNTERSIGN_MOUNT"),
+        ("COUNTERSIGN_MOUNT", "/{organizationId}", "COUNTERSIGN_MOUNT"),
+        ("COUNTERSIGN_CORS_ORIGINS", "*", "COUNTERSIGN_CORS_ORIGINS"),
+        ("COUNTERSIGN_CORS_ORIGINS", "https://a.example,null", "COUNTERSIGN_CORS_ORIGINS"),
+        ("COUNTERSIGN_CORS_ORIGINS", "https://a.example/", "COUNTERSIGN_CORS_ORIGINS"),
+        ("COUNTERSIGN_CORS_ORIGINS", "https://A.example", "COUNTERSIGN_CORS_ORIGINS"),
+        ("COUNTERSIGN_CORS_ORIGINS", "ftp://a.example", "COUNTERSIGN_CORS_ORIGINS"),
+        ("COUNTERSIGN_CORS_ORIGINS", "https://me@a.example", "COUNTERSIGN_CORS_ORIGINS"),
         ("COUNTERSIGN_SEALING_KEY", "c2hvcnQ=", "COUNTERSIGN_SEALING_KEY"),
         ("COUNTERSIGN_SEED", unknown_key, "admins"),
         ("COUNTERSIGN_ISSUER", " ", "COUNTERSIGN_ISSUER"),

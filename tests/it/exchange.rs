@@ -175,7 +175,8 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
     assert_eq!(invalid_fields(&exchange(&server, &token, &trailing).await), ["acl"]);
     for wrong_type in [
         json!({"acl": {}}),
-        json!({"acl": null}),
+        json!({"acl": [null]}),
+        json!({"acl": [{"scope": {"productId": [null]}, "permissions": ["A"]}]}),
         json!({"acl": [{"scope": [], "permissions": ["A"]}]}),
         json!({"acl": [{"scope": {"a": "b"}, "permissions": ["A"]}]}),
         json!({"acl": [{"scope": {}, "permissions": [1]}]}),
@@ -188,6 +189,48 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
         let name = wrong_type.as_object().unwrap().keys().next().unwrap().clone();
         assert!(answer.json()["detail"].as_str().unwrap().contains(&name));
     }
+}
+
+#[tokio::test]
+async fn a_field_of_an_exchange_that_is_null_counts_as_left_out_but_not_within_custom_claims() {
+    let policy = Policy::default().open_custom_claims(["locale", "nested"]);
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = fixture.serve().await;
+    let token = shopping_session(&fixture).await;
+    let nulls = json!({
+        "invalidate": null,
+        "oneTimePassword": null,
+        "customClaims": null,
+        "expiredTime": null,
+        "acl": null,
+    });
+    let answer = exchange(&server, &token, &nulls).await.expect(201).json();
+    assert_eq!(answer["acl"], shopping());
+    assert_eq!(answer["customClaims"], json!({}));
+    assert_eq!(answer["expiredTime"], "2026-01-01T01:00:00.000Z");
+    // `invalidate` is true unless something else is said.
+    exchange(&server, &token, &json!({})).await.expect(404);
+
+    let token = shopping_session(&fixture).await;
+    let missing = json!({"acl": [{"scope": null, "permissions": null}]});
+    let fields = invalid_fields(&exchange(&server, &token, &missing).await);
+    assert_eq!(fields, ["acl.0.permissions", "acl.0.scope"]);
+    let scope = json!({"planId": null, "productId": ["p1"], "customFieldName": null});
+    let custom = json!({"locale": null, "nested": {"a": [null], "b": null}});
+    let body = json!({
+        "acl": [{"scope": scope, "permissions": ["GetOrders"], "more": null}],
+        "customClaims": custom,
+    });
+    let answer = exchange(&server, &token, &body).await.expect(201).json();
+    let kept = json!([{"scope": {"productId": ["p1"]}, "permissions": ["GetOrders"]}]);
+    assert_eq!(answer["acl"], kept);
+    assert_eq!(answer["customClaims"], custom);
+    assert_eq!(claims(&fixture, &answer["token"])["customClaims"], custom);
+
+    // A key that is null does not restrict, and does not widen either.
+    let token = shopping_session(&fixture).await;
+    let wider = json!({"acl": [{"scope": {"productId": null}, "permissions": ["GetOrders"]}]});
+    assert_problem(&exchange(&server, &token, &wider).await, 403, "acl-exceeds-grant");
 }
 
 #[tokio::test]

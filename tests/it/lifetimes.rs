@@ -23,7 +23,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Tokens live for so long at most.
 fn lifetimes(longest: Duration) -> Policy {
     Policy::default()
-        .access_token_lifetime(longest)
+        .user_token_lifetime(longest)
+        .machine_token_lifetime(longest)
         .exchanged_token_lifetime(longest)
         .max_exchanged_token_lifetime(longest)
         .phantom_token_lifetime(longest.min(5 * MINUTE))
@@ -130,6 +131,49 @@ async fn a_token_that_lives_too_long_is_a_401_as_all_that_are_not_valid() {
         let answer = server.get(SESSIONS, Some(token.access_token.expose())).await;
         assert_problem(&answer, 401, "invalid-token");
         assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
+    }
+}
+
+#[tokio::test]
+async fn revocations_are_remembered_for_the_longest_life_whether_a_users_or_a_machines() {
+    for policy in
+        [lifetimes(HOUR).user_token_lifetime(DAY), lifetimes(HOUR).machine_token_lifetime(DAY)]
+    {
+        let nodes = Nodes::over(MemoryStore::new());
+        let node = nodes.start(policy.clone()).await;
+        let mut tokens = Vec::new();
+        for grant in [Grant::user("ops"), Grant::new(SubjectType::Machine, "aa-1")] {
+            tokens.push(node.issue(grant).await.unwrap());
+        }
+        assert!(tokens.iter().any(|token| token.expires_in() == DAY), "{policy:?}");
+        assert!(tokens.iter().any(|token| token.expires_in() == HOUR), "{policy:?}");
+        for token in &tokens {
+            assert_eq!(check(&node, token), Ok(()));
+            node.revoke_token(&token.token_id).await.unwrap();
+        }
+        nodes
+            .for_a_day(&node, async || {
+                for token in &tokens {
+                    assert!(check(&node, token).is_err(), "at {}", node.now());
+                }
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_lifetime_of_no_whole_second_is_no_policy() {
+    let short = Duration::from_millis(999);
+    for policy in
+        [lifetimes(HOUR).user_token_lifetime(short), lifetimes(HOUR).machine_token_lifetime(short)]
+    {
+        let built = TokenService::builder()
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
+            .policy(policy)
+            .build();
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::Configuration);
     }
 }
 

@@ -27,6 +27,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Handle, Runtime};
 
 pub use countersign::testing::TestClock;
@@ -234,6 +235,16 @@ impl Server {
 /// Sends one request on a connection of its own.
 pub async fn send(address: SocketAddr, request: Request<impl Into<Bytes>>) -> Answer {
     try_send(address, request).await.unwrap()
+}
+
+/// Writes bytes as they are, and reads what comes back until the server hangs up.
+pub async fn send_raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut answer = Vec::new();
+    // A server that does not read the rest of a body may reset the connection behind its answer.
+    let _ = stream.write_all(request).await;
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
 }
 
 /// Why a request has no answer.

@@ -25,6 +25,9 @@ pub fn invalid_fields(answer: &Answer) -> Vec<String> {
         field["field"].as_str().unwrap().to_owned()
     };
     let mut fields: Vec<_> = body["invalidFields"].as_array().unwrap().iter().map(told).collect();
+    let (first, count) = (&body["invalidFields"][0], fields.len());
+    let first = format!("{} {}", fields[0], first["message"].as_str().unwrap());
+    assert_eq!(body["detail"], format!("{first} (fault 1 of {count}, see invalidFields)"));
     fields.sort();
     fields
 }

@@ -185,7 +185,7 @@ impl TokenService {
         proven_at: Timestamp,
     ) -> Result<IssuedToken, Error> {
         let policy = &self.inner.policy;
-        let lifetime = grant.lifetime.unwrap_or(policy.access_token_lifetime);
+        let lifetime = grant.lifetime.unwrap_or_else(|| policy.token_lifetime(grant.subject_type));
         if lifetime > policy.longest_token_lifetime() {
             // A revocation is remembered for as long as the policy lets tokens live, and no longer.
             let message = "is longer than the policy lets any token live";

@@ -1,9 +1,10 @@
 //! Sealing at rest: what must be read again is encrypted, what need only be recognised is hashed
 //! under a key.
 //!
-//! A [`SealingKey`] is 256 bits of the host's. Four keys are derived from it, one a purpose:
+//! A [`SealingKey`] is 256 bits of the host's. Five keys are derived from it, one a purpose:
 //! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, again for those of
-//! one-time passwords, and again for the names of subjects in the audit log. Each sealed text and
+//! one-time passwords, again for the names of subjects in the audit log, and again for the ids by which
+//! clients know credentials. Each sealed text and
 //! digest carries the id of the key that made it, so that keys can be rotated: the first of a
 //! [`SealingKeys`] makes, all of them open.
 
@@ -45,6 +46,7 @@ pub struct SealingKey {
     secret_digests: Zeroizing<[u8; KEY_LEN]>,
     code_digests: Zeroizing<[u8; KEY_LEN]>,
     audit_digests: Zeroizing<[u8; KEY_LEN]>,
+    credential_ids: Zeroizing<[u8; KEY_LEN]>,
 }
 
 /// Derived from the key, and says nothing about it.
@@ -63,6 +65,7 @@ impl SealingKey {
             secret_digests: derive("secret digests"),
             code_digests: derive("one-time password digests"),
             audit_digests: derive("audit digests"),
+            credential_ids: derive("credential ids"),
         }
     }
 
@@ -178,6 +181,12 @@ impl SealingKeys {
     /// The key that subjects are named under in the audit log.
     pub(crate) fn audit_key(&self) -> Zeroizing<[u8; KEY_LEN]> {
         self.first.audit_digests.clone()
+    }
+
+    /// Returns what a credential's public id is made of, under the first key: it cannot be computed from
+    /// a name without it, and is the same wherever that key is.
+    pub(crate) fn digest_credential(&self, credential: &str) -> Zeroizing<[u8; 32]> {
+        hmac(&self.first.credential_ids[..], &[credential.as_bytes()])
     }
 
     /// Encrypts `text`, bound to `context`: it opens there and nowhere else.

@@ -17,7 +17,7 @@ use crate::service::model::entity::EntityId;
 use crate::service::model::password::{Password, PasswordCost};
 use crate::service::model::secret::SecretOperation;
 use crate::token::acl::{Acl, ORGANIZATION};
-use crate::token::claims::Validated;
+use crate::token::claims::{SubjectType, Validated};
 use crate::validate::builder::{DEFAULT_LEEWAY, DEFAULT_MAX_TOKEN_LEN, DEFAULT_TOKEN_CACHE_BYTES};
 use crate::validate::proxies::ProxySetting;
 
@@ -46,7 +46,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Policy {
-    pub(crate) access_token_lifetime: Duration,
+    pub(crate) user_token_lifetime: Duration,
+    pub(crate) machine_token_lifetime: Duration,
     pub(crate) exchanged_token_lifetime: Duration,
     pub(crate) max_exchanged_token_lifetime: Duration,
     pub(crate) phantom_token_lifetime: Duration,
@@ -84,6 +85,7 @@ pub struct Policy {
     pub(crate) delegated_custom_claims: Vec<String>,
     pub(crate) custom_claims_rule: Option<Rule<CustomClaimsRule>>,
     pub(crate) max_custom_claims_len: usize,
+    pub(crate) optional_envelope: bool,
     pub(crate) timestamp_skew: Option<Duration>,
     pub(crate) max_body_len: usize,
     pub(crate) body_deadline: Duration,
@@ -140,7 +142,8 @@ impl Default for Policy {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            access_token_lifetime: DAY,
+            user_token_lifetime: DAY,
+            machine_token_lifetime: DAY,
             exchanged_token_lifetime: HOUR,
             max_exchanged_token_lifetime: DAY,
             phantom_token_lifetime: 5 * MINUTE,
@@ -178,6 +181,7 @@ impl Default for Policy {
             delegated_custom_claims: Vec::new(),
             custom_claims_rule: None,
             max_custom_claims_len: 4 * 1024,
+            optional_envelope: false,
             timestamp_skew: None,
             max_body_len: 16 * 1024,
             body_deadline: Duration::from_secs(10),
@@ -229,16 +233,26 @@ impl Policy {
 
     /// The longest life of any token that is issued by one of its lifetimes.
     fn longest_issued_lifetime(&self) -> Duration {
-        self.access_token_lifetime
+        self.user_token_lifetime
+            .max(self.machine_token_lifetime)
             .max(self.exchanged_token_lifetime)
             .max(self.max_exchanged_token_lifetime)
             .max(self.phantom_token_lifetime)
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 25] {
+    /// How long a token lives that does not come of a session and asks for nothing else.
+    pub(crate) fn token_lifetime(&self, subject_type: SubjectType) -> Duration {
+        match subject_type {
+            SubjectType::User | SubjectType::Customer => self.user_token_lifetime,
+            SubjectType::Machine => self.machine_token_lifetime,
+        }
+    }
+
+    fn durations(&self) -> [(&'static str, Duration); 26] {
         let schedule = &self.rotation_schedule;
         [
-            ("access_token_lifetime", self.access_token_lifetime),
+            ("user_token_lifetime", self.user_token_lifetime),
+            ("machine_token_lifetime", self.machine_token_lifetime),
             ("exchanged_token_lifetime", self.exchanged_token_lifetime),
             ("max_exchanged_token_lifetime", self.max_exchanged_token_lifetime),
             ("phantom_token_lifetime", self.phantom_token_lifetime),
@@ -269,8 +283,12 @@ impl Policy {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let problems = [
             (
-                self.access_token_lifetime.as_secs() == 0,
-                "access_token_lifetime: tokens have to live for a second at least",
+                self.user_token_lifetime.as_secs() == 0,
+                "user_token_lifetime: tokens have to live for a second at least",
+            ),
+            (
+                self.machine_token_lifetime.as_secs() == 0,
+                "machine_token_lifetime: tokens have to live for a second at least",
             ),
             (
                 self.exchanged_token_lifetime > self.max_exchanged_token_lifetime,

@@ -28,8 +28,13 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long tokens of users and machine clients live: 24 hours, as documented clients expect.
-    access_token_lifetime: Duration;
+    /// How long a user's token lives: 24 hours, as the documented response has it. The documented service
+    /// lets it live for 180 days. One that the host issues to a customer by a [`Grant`](crate::Grant) lives
+    /// as long; those of sessions have lifetimes of their own.
+    user_token_lifetime: Duration;
+    /// How long a machine client's token lives: 24 hours, as documented clients expect. It gets another one
+    /// without anybody's help, so a shorter life costs it little.
+    machine_token_lifetime: Duration;
     /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
     exchanged_token_lifetime: Duration;
     /// The longest life that an exchange may ask for: 24 hours, since a token that leaks is worth
@@ -146,6 +151,10 @@ setters! {
     one_time_password_cooldown: Duration;
     /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
     max_custom_claims_len: usize;
+    /// Whether `ver` and `timestamp` may be left out of requests for secrets, as the request collection
+    /// that is documented with the routes does. Off: the routes themselves are documented with both.
+    /// What a request has of them is checked all the same, and `txnId` is required.
+    optional_envelope: bool;
     /// How far a request's `timestamp` may be from now. Off: clocks of clients are wrong. The
     /// field's usual limit is 15 minutes.
     timestamp_skew: Option<Duration>;

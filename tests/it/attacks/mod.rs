@@ -88,10 +88,10 @@
 //!
 //! | input | test |
 //! |---|---|
-//! | a body of 16 KiB and a byte | `users_and_entities::bodies::a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked` |
+//! | a body of 16 KiB and a byte | `users_and_entities::bodies::a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked`, `users_and_entities::bodies::a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_comes`, `sessions::routes::a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_comes` |
 //! | a body that comes slowly | `users_and_entities::bodies::a_body_that_does_not_arrive_in_time_is_a_408` |
 //! | another media type or charset | `users_and_entities::bodies::another_media_type_is_a_415_in_the_familys_words`, `users_and_entities::bodies::a_media_type_has_no_case_and_may_say_that_it_is_utf_8` |
-//! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_form_with_a_field_twice_is_rejected`, `users_and_entities::bodies::json_is_read_strictly` |
+//! | fields in brackets, fields and names twice | `users_and_entities::bodies::unknown_fields_are_ignored`, `users_and_entities::bodies::a_body_with_a_field_twice_is_rejected_and_told_which`, `users_and_entities::bodies::json_is_read_strictly` |
 //! | arrays for text, NUL, what is no UTF-8 | `users_and_entities::tokens::a_credential_is_a_string_and_nothing_that_could_be_made_into_one`, `users_and_entities::bodies::a_form_that_is_no_utf_8_is_rejected` |
 //! | a password of a megabyte | `users_and_entities::bodies::a_password_or_secret_of_over_a_kibibyte_is_a_400_and_one_of_a_megabyte_a_413` |
 //! | two `Authorization` headers, other cases, tabs and blanks | `layers::validate::credentials_that_cannot_be_read_are_a_400`, `users_and_entities::authorization::the_scheme_has_no_case_and_more_than_one_blank_behind_it` |

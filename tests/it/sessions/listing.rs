@@ -145,9 +145,11 @@ async fn a_list_needs_a_bearer_with_the_permission_for_all_that_is_asked_for() {
     }
     let answer = server.get(SESSIONS, None).await;
     assert_problem(&answer, 401, "missing-token");
+    assert_eq!(answer.json()["title"], "A bearer token is required");
     assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{ISSUER}\""));
     let answer = server.get(SESSIONS, Some("a.forged.token")).await;
     assert_problem(&answer, 401, "invalid-token");
+    assert_eq!(answer.json()["title"], "The bearer token is not accepted");
     assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
     let answer = server.get(SESSIONS, Some("a b")).await;
     assert_problem(&answer, 400, "malformed-credentials");
@@ -173,6 +175,5 @@ async fn a_list_is_confined_to_the_organization_of_the_mount_and_of_the_bearer()
     assert_eq!(customers_in(list(&in_org_1, &theirs).await, 1), ["cus_1"]);
     let elsewhere = list(&below("org_2", SESSIONS), &theirs).await;
     assert_problem(&elsewhere, 403, "insufficient-permission");
-    let links = &list(&in_org_1, &anywhere).await.json()[0]["_links"];
-    assert_eq!(links[0]["href"], "/organizations/org_1/customers/cus_1");
+    assert_eq!(list(&in_org_1, &anywhere).await.json()[0]["_links"], json!([]));
 }

@@ -9,12 +9,13 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    JSON, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with, below,
-    claims_in, fixture, passwordless_for, start_session, token_in, token_of,
+    JSON, NAME, START_PERMISSION, bearer_of_everything, bearer_of_everything_in, bearer_with,
+    below, claims_in, fixture, passwordless_for, register_credential, start_session, token_in,
+    token_of,
 };
 use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, exchange};
-use crate::support::{Fixture, ISSUER, acl_of};
+use crate::support::{Fixture, ISSUER, PASSWORD, acl_of};
 
 #[tokio::test]
 async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
@@ -34,14 +35,51 @@ async fn users_and_entities_start_sessions_of_customers_that_they_vouch_for() {
             "expiredTime": "2026-01-01T01:00:00.000Z",
             "createdTime": "2026-01-01T00:00:00.000Z",
             "updatedTime": "2026-01-01T00:00:00.000Z",
-            "_links": [{"href": "/customers/cus%201%2F%C3%BC", "rel": "customer"}],
+            "_links": [],
         });
         assert_eq!(body, expected);
         let exchanged = exchange(&server, &token_in(answer), &json!({})).await;
+        let links = json!([{"href": "/customers/cus%201%2F%C3%BC", "rel": "customer"}]);
+        assert_eq!(exchanged.json()["_links"], links);
         let claims = claims_in(&fixture, exchanged);
         assert_eq!(claims["sub"], "cus 1/ü");
         // Nothing was asked for, so nothing is held: not what the bearer holds.
         assert_eq!(claims["acl"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_id_alone_needs_no_mode_and_what_a_login_takes_makes_it_a_login() {
+    let (fixture, server) = fixture().await;
+    register_credential(&fixture, NAME, |entity| entity).await;
+    let bearer = bearer_of_everything(&fixture);
+    for body in [
+        json!({"customerId": "cus_2"}),
+        json!({"customerId": "cus_2", "mode": null, "username": null, "password": null}),
+    ] {
+        let started = server.post(SESSIONS, Some(&bearer), &body).await.expect(201).json();
+        assert_eq!(started["customerId"], "cus_2");
+        assert_problem(&server.post(SESSIONS, None, &body).await, 401, "missing-token");
+    }
+    // As after an explicit mode, the bearer comes first.
+    let answer = server.post(SESSIONS, None, &json!({"customerId": " "})).await;
+    assert_problem(&answer, 401, "missing-token");
+    let answer = server.post(SESSIONS, Some(&bearer), &json!({"customerId": " "})).await;
+    assert_eq!(invalid_fields(&answer), ["customerId"]);
+    // Of a login, a customer's id is a field to read alone.
+    let login = json!({"customerId": "cus_2", "username": NAME, "password": PASSWORD});
+    let started = server.post(SESSIONS, Some(&bearer), &login).await.expect(201).json();
+    assert_eq!(started["customerId"], "cus_1");
+    for (body, missing) in [
+        (json!({"customerId": "cus_2", "username": NAME}), &["password"][..]),
+        (json!({"customerId": "cus_2", "password": PASSWORD}), &["username"]),
+        (json!({"customerId": "cus_2", "username": ""}), &["password", "username"]),
+        (json!({"customerId": "cus_2", "mode": "password"}), &["password", "username"]),
+        (json!({"customerId": null}), &["password", "username"]),
+        (json!({}), &["password", "username"]),
+    ] {
+        let answer = server.post(SESSIONS, Some(&bearer), &body).await;
+        assert_eq!(invalid_fields(&answer), missing, "{body}");
     }
 }
 
@@ -151,6 +189,7 @@ async fn all_that_is_wrong_with_a_session_for_somebody_else_is_told_at_once() {
     let large = json!({"text": "x".repeat(4_096)});
     for (name, value, fields) in [
         ("customerId", json!(" "), vec!["customerId"]),
+        ("customerId", json!(null), vec!["customerId"]),
         ("customerId", json!("cus\u{0}1"), vec!["customerId"]),
         ("customerId", json!("c".repeat(257)), vec!["customerId"]),
         ("acl", json!([]), vec!["acl"]),

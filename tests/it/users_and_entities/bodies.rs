@@ -6,23 +6,17 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     ENTITY_TOKEN, FORM, JSON, READ, RESET, ROUTES, SECRET, USER_TOKEN, WRONG_PASSWORD,
     WRONG_SECRET, assert_bad_request, assert_envelope, assert_error, assert_uuid, complete,
     complete_with, manager, service, service_with, text_in,
 };
-use crate::support::PASSWORD;
+use crate::support::{self, PASSWORD};
 
-/// Writes bytes as they are, and reads what comes back until the server hangs up.
+/// Sends bytes as they are, and returns the status and the body of what comes back.
 async fn send_raw(address: SocketAddr, request: &[u8]) -> (u16, Value) {
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let mut answer = Vec::new();
-    // A server that does not read the rest of a body may reset the connection behind its answer.
-    let _ = stream.write_all(request).await;
-    let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8(answer).unwrap();
+    let answer = support::send_raw(address, request).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
     assert!(head.to_ascii_lowercase().contains("cache-control: no-store"), "{head}");
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -77,16 +71,26 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_form_with_a_field_twice_is_rejected() {
+async fn a_body_with_a_field_twice_is_rejected_and_told_which() {
     let (_fixture, server) = service().await;
-    for form in [
-        "username=a&username=b&password=c",
-        "username=a&password=c&password=c",
-        "username=a&%75sername=a&password=c",
-        "username=a&password=c&other=1&other=2",
+    for (form, told) in [
+        ("username=a&username=b&password=c", "the field `username`"),
+        ("username=a&password=c&password=c", "the field `password`"),
+        ("username=a&%75sername=a&password=c", "the field `username`"),
+        ("username=a&password=c&other=1&other=2", "the field `other`"),
+        // What may be a secret that has lost its name is not told.
+        ("username=a&hunter2&hunter2", "a field"),
     ] {
         let answer = server.post_text(USER_TOKEN, None, Some(FORM), form).await;
-        assert_bad_request(&answer, "The request's form has a field twice");
+        assert_bad_request(&answer, &format!("The request's form has {told} twice"));
+    }
+    for (json, told) in [
+        (r#"{"username":"a","\u0075sername":"a"}"#, "has the member `username` twice"),
+        (r#"{"x":[{"entityId":1,"entityId":1}]}"#, "has the member `entityId` twice"),
+        (r#"{"hunter2":1,"hunter2":1}"#, "has a duplicate member name"),
+    ] {
+        let answer = server.post_text(USER_TOKEN, None, Some(JSON), json).await;
+        assert_bad_request(&answer, &format!("The request's JSON {told}"));
     }
 }
 
@@ -252,6 +256,29 @@ async fn a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked() {
         assert_eq!(status, 413, "{body}");
         assert_eq!(body["errorCode"], "Payload Too Large");
         assert_eq!(body["errorMsg"], message);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_comes() {
+    // Whoever waits for the body waits for longer than the test may take.
+    let an_hour = Duration::from_secs(3_600);
+    let (fixture, server) = service_with(|policy| policy.body_deadline(an_hour)).await;
+    let manager = manager(&fixture);
+    for route in ROUTES {
+        for length in ["16385", "1048576", "9223372036854775807"] {
+            let request = format!(
+                "POST {route} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+                 authorization: Bearer {manager}\r\n\
+                 content-type: {JSON}\r\ncontent-length: {length}\r\n\r\n"
+            );
+            let (status, body) = send_raw(server.address, request.as_bytes()).await;
+            assert_eq!(status, 413, "{body}");
+            assert_eq!(body["errorCode"], "Payload Too Large");
+            assert_eq!(body["errorMsg"], "The request's body is too large");
+            assert_eq!(body["ver"], "1.0.0");
+            assert_uuid(&body["txnId"]);
+        }
     }
 }
 

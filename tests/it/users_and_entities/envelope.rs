@@ -47,17 +47,54 @@ async fn the_envelope_of_a_request_has_to_be_whole() {
         ] {
             let answer = server.post(route, Some(&manager), &complete_without(field)).await;
             assert_bad_request(&answer, message);
-            for blank in ["", " ", "\t"] {
-                let body = complete_with(field, json!(blank));
+            for blank in [json!(null), json!(""), json!(" "), json!("\t")] {
+                let body = complete_with(field, blank);
                 assert_bad_request(&server.post(route, Some(&manager), &body).await, message);
             }
-            for other in [json!(null), json!(1), json!(false), json!([]), json!({})] {
+            for other in [json!(1), json!(false), json!([]), json!({})] {
                 let answer = server.post(route, Some(&manager), &complete_with(field, other)).await;
                 assert_bad_request(&answer, &format!("{field} must be a string"));
             }
         }
         let nothing = server.post_text(route, Some(&manager), None, "").await;
         assert_bad_request(&nothing, "Entity Id is missing in the request");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_lets_version_and_timestamp_be_left_out_and_checks_what_comes_of_them() {
+    let (fixture, server) = service_with(|policy| {
+        policy.optional_envelope(true).timestamp_skew(Some(Duration::from_secs(900)))
+    })
+    .await;
+    let manager = manager(&fixture);
+    for route in [READ, RESET] {
+        // As the documented collection has it.
+        let collection = json!({"entityId": "aa-1", "txnId": TRANSACTION});
+        let nulls = json!({"entityId": "aa-1", "txnId": "1", "ver": null, "timestamp": null});
+        for body in [collection, nulls, complete_without("ver"), complete_without("timestamp")] {
+            let answer = server.post(route, Some(&manager), &body).await.expect(200);
+            assert_eq!(assert_envelope(&answer)["txnId"], body["txnId"]);
+        }
+        for (field, value, message) in [
+            ("ver", json!("2.0.0"), "ver must be 1.x.y"),
+            ("ver", json!(1), "ver must be a string"),
+            ("ver", json!(" "), "ver is missing in the request"),
+            ("timestamp", json!("now"), "timestamp must be a date-time of RFC 3339"),
+            ("timestamp", json!(1), "timestamp must be a string"),
+            ("timestamp", json!(""), "timestamp is missing in the request"),
+            (
+                "timestamp",
+                json!("2026-01-01T00:15:01Z"),
+                "timestamp is too far from the time of the service",
+            ),
+            ("txnId", json!(null), "txnId is missing in the request"),
+            ("txnId", json!("a b"), "txnId must be 1 to 64 visible ASCII characters"),
+            ("entityId", json!(null), "Entity Id is missing in the request"),
+        ] {
+            let body = complete_with(field, value);
+            assert_bad_request(&server.post(route, Some(&manager), &body).await, message);
+        }
     }
 }
 

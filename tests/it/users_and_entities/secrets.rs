@@ -27,7 +27,7 @@ async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() 
         assert_eq!(body["txnId"], TRANSACTION);
         assert_eq!(body["entityId"], "aa-1");
         assert_eq!(body["expiresOn"], START + 1 + 180 * 86_400);
-        assert_eq!(body["expirationDate"], "2026-06-30T00:00:01.234567");
+        assert_eq!(body["expirationDate"], "2026-06-30T00:00:01.234");
         assert_eq!(body["timestamp"], "2026-01-01T00:00:01.234Z");
     }
 }
@@ -36,7 +36,7 @@ async fn a_secret_is_answered_with_its_expiry_in_both_of_the_documented_forms() 
 async fn secret_expiry_days_is_an_integer_of_at_least_one() {
     let (fixture, server) = service().await;
     let manager = manager(&fixture);
-    let numbers = ["0", "-1", "-0", "1.5", "100.0", "1e2", "\"100\"", "null", "true", "[1]", "{}"];
+    let numbers = ["0", "-1", "-0", "1.5", "100.0", "1e2", "\"100\"", "true", "[1]", "{}"];
     for route in [READ, RESET] {
         for number in numbers {
             let good = complete().to_string();
@@ -54,6 +54,7 @@ async fn a_secret_lives_as_long_as_asked_for_up_to_the_maximum() {
     let manager = manager(&fixture);
     for (asked, days, told) in [
         (None, 180, false),
+        (Some(json!(null)), 180, false),
         (Some(json!(1)), 1, false),
         (Some(json!(180)), 180, false),
         (Some(json!(181)), 180, true),

@@ -105,16 +105,22 @@ async fn an_entitys_token_carries_the_documented_claims() {
 }
 
 #[tokio::test]
-async fn the_lifetime_of_tokens_and_the_first_partys_client_id_follow_the_policy() {
+async fn the_lifetimes_of_tokens_and_the_first_partys_client_id_follow_the_policy() {
     let (fixture, server) = service_with(|policy| {
-        policy.access_token_lifetime(Duration::from_secs(90)).first_party_client_id("shop")
+        policy
+            .user_token_lifetime(Duration::from_secs(90))
+            .machine_token_lifetime(Duration::from_secs(60))
+            .first_party_client_id("shop")
     })
     .await;
-    let answer = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);
-    assert_eq!(answer.json()["expiresIn"], 90);
-    let claims = claims_in(&fixture, &answer);
-    assert_eq!(claims["client_id"], "shop");
-    assert_eq!(claims["exp"], START + 90);
+    let users = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);
+    let machines = entity_login(&server, "aa-1", SECRET).await.expect(200);
+    for (answer, client_id, life) in [(users, "shop", 90), (machines, "aa-1", 60)] {
+        assert_eq!(answer.json()["expiresIn"], life);
+        let claims = claims_in(&fixture, &answer);
+        assert_eq!(claims["client_id"], client_id);
+        assert_eq!(claims["exp"], START + life);
+    }
 }
 
 #[tokio::test]
@@ -132,6 +138,8 @@ async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
                 let body = complete_with(field, json!(blank));
                 assert_bad_request(&server.post(route, None, &body).await, message);
             }
+            let null = complete_with(field, json!(null));
+            assert_bad_request(&server.post(route, None, &null).await, message);
         }
         let [first, second] = fields;
         for form in [
@@ -152,7 +160,7 @@ async fn a_missing_or_blank_credential_is_told_in_the_documented_words() {
 #[tokio::test]
 async fn a_credential_is_a_string_and_nothing_that_could_be_made_into_one() {
     let (_fixture, server) = service().await;
-    let others = [json!(null), json!(1), json!(true), json!(["ops@example.com"]), json!({"a": 1})];
+    let others = [json!(1), json!(true), json!(["ops@example.com"]), json!({"a": 1})];
     for (route, field) in [
         (USER_TOKEN, "username"),
         (USER_TOKEN, "password"),

@@ -3,7 +3,7 @@
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -32,13 +32,22 @@ pub(super) enum BodyFault {
     Aborted,
 }
 
-/// Reads the body. No body at all counts as an empty object, whatever its media type.
+/// Checks the length that a request announces. A route that has no use for a body calls this alone.
+pub(super) fn check_announced_len(headers: &HeaderMap, policy: &Policy) -> Result<(), BodyFault> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    let limit = u64::try_from(policy.max_body_len).unwrap_or(u64::MAX);
+    if announced.is_some_and(|len: u64| len > limit) { Err(BodyFault::TooLarge) } else { Ok(()) }
+}
+
+/// Reads the body, unless it is announced as too long. No body at all counts as an empty object,
+/// whatever its media type.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: Body,
     accepted: &[Media],
     policy: &Policy,
 ) -> Result<Received, BodyFault> {
+    check_announced_len(headers, policy)?;
     let reading = Limited::new(body, policy.max_body_len).collect();
     let collected = tokio::time::timeout(policy.body_deadline, reading).await;
     let bytes = match collected {
@@ -55,16 +64,19 @@ pub(super) async fn receive(
 }
 
 impl Received {
-    /// The body's members; an empty one has none.
+    /// The body's members; an empty one has none. One that is null counts as left out: clients write
+    /// the fields that they have not set so.
     pub(super) fn members(&self) -> Result<Map<String, Value>, String> {
         if self.bytes.is_empty() {
             return Ok(Map::new());
         }
-        match self.media {
+        let mut members = match self.media {
             Media::Json => json::parse_object(&self.bytes)
-                .map_err(|error| format!("The request's JSON {error}")),
-            Media::Form => form_members(&self.bytes),
-        }
+                .map_err(|error| format!("The request's JSON {error}"))?,
+            Media::Form => form_members(&self.bytes)?,
+        };
+        members.retain(|_, value| !value.is_null());
+        Ok(members)
     }
 }
 
@@ -97,10 +109,13 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
         if was_replaced(&name) || was_replaced(&value) {
             return Err("The request's form must be valid UTF-8".to_owned());
         }
-        let value = Value::String(value.into_owned());
-        if members.insert(name.into_owned(), value).is_some() {
-            return Err("The request's form has a field twice".to_owned());
+        if members.contains_key(&*name) {
+            return Err(match json::plain_name(&name) {
+                Some(name) => format!("The request's form has the field `{name}` twice"),
+                None => "The request's form has a field twice".to_owned(),
+            });
         }
+        members.insert(name.into_owned(), Value::String(value.into_owned()));
     }
     Ok(members)
 }

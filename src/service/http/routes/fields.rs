@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, InvalidField};
+use crate::error::InvalidField;
 use crate::token::acl::Acl;
 
 /// Returns a text that is there and not blank.
@@ -15,7 +15,11 @@ pub(super) fn nonblank_text(
     Ok(text.map(str::to_owned))
 }
 
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+/// Returns a text that is there.
+pub(super) fn text<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, String> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -52,13 +56,13 @@ impl<'a> Fields<'a> {
     pub(super) fn required<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&'a str) -> Result<T, Error>,
+        parse: impl FnOnce(&'a str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, String> {
         let Some(text) = self.text(name)?.filter(|text| !text.trim().is_empty()) else {
             self.invalid(name, "is missing");
             return Ok(None);
         };
-        let parsed = parse(text).map_err(|error| self.invalid(name, error.message()));
+        let parsed = parse(text).map_err(|message| self.invalid(name, message));
         Ok(parsed.ok())
     }
 
@@ -87,10 +91,11 @@ impl<'a> Fields<'a> {
         Ok(time)
     }
 
-    /// The access-control list, which a caller may leave out and not leave empty.
+    /// The access-control list, which a caller may leave out and not leave empty. Members within it that
+    /// are null count as left out, too.
     pub(super) fn acl(&mut self) -> Result<Option<Acl>, String> {
         let Some(value) = self.members.get("acl") else { return Ok(None) };
-        let faults = match Acl::from_json(value) {
+        let faults = match Acl::from_json(&without_nulls(value)) {
             Ok(acl) if acl.is_empty() => {
                 self.invalid("acl", "must not be empty");
                 return Ok(None);
@@ -106,6 +111,18 @@ impl<'a> Fields<'a> {
             self.invalid.push(invalid);
         }
         Ok(None)
+    }
+}
+
+/// Returns the value without the members that are null, at any depth. An element of an array stays.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let set = members.iter().filter(|(_, member)| !member.is_null());
+            Value::Object(set.map(|(name, member)| (name.clone(), without_nulls(member))).collect())
+        }
+        Value::Array(elements) => Value::Array(elements.iter().map(without_nulls).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -10,9 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::jose::material::base64url;
 use crate::rejection::RejectionReason;
 use crate::service::TokenService;
+use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::problem;
 
 pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -> Response {
+    if let Err(fault) = check_announced_len(request.headers(), tokens.policy()) {
+        return problem::answer(&tokens, Err(fault.into()));
+    }
     if tokens.inner.keys.are_awaited() {
         // A client that caches an empty set rejects good tokens until it fetches again.
         return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));

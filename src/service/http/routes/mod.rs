@@ -46,7 +46,9 @@ impl TokenService {
     /// | `type` ends in | status | when |
     /// |---|---|---|
     /// | `malformed-request` | 400 | the body is no strict JSON, or a field is of a wrong type |
-    /// | `invalid-token` | 401, 400 | the bearer token is missing or not accepted; the header is malformed |
+    /// | `missing-token` | 401 | no bearer token came |
+    /// | `malformed-credentials` | 400 | the `Authorization` header is malformed, or comes twice |
+    /// | `invalid-token`, `token-expired` | 401 | the bearer token is not accepted |
     /// | `invalid-credentials` | 401 | name and password do not fit, or the password has expired |
     /// | `one-time-password-required` | 401 | the session needs a code |
     /// | `one-time-password-invalid` | 401 | it was the wrong one |

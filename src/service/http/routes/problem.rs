@@ -16,13 +16,21 @@ pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError
     outcome.unwrap_or_else(|error| {
         let details = error.into_details(tokens.issuer());
         let RejectionType { status, code, title, .. } = details.rejection_type;
-        let is_of_fields = !details.invalid_fields.is_empty();
+        let detail = match &*details.invalid_fields {
+            [] => details.message,
+            invalid @ [first, ..] => format!(
+                "{} {} (fault 1 of {}, see invalidFields)",
+                first.field,
+                first.message,
+                invalid.len()
+            ),
+        };
         let problem = Problem {
             kind: &format!("{}{code}", tokens.policy().problem_type_base),
             title,
             code: None,
             status,
-            detail: if is_of_fields { "See invalidFields" } else { &details.message },
+            detail: &detail,
             invalid_fields: &details.invalid_fields,
         };
         problem.into_response(details.headers).map(Body::from)

@@ -56,9 +56,9 @@ fn members_of(entity_id: &str, secret: &IssuedSecret) -> Value {
     })
 }
 
-/// Writes `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone.
+/// Writes `YYYY-MM-DDTHH:MM:SS.fff` in UTC, without a zone.
 fn local_time(time: Timestamp) -> String {
-    time.civil().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+    time.civil().strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string()
 }
 
 /// The body of a request, checked.
@@ -73,20 +73,17 @@ impl SecretRequest {
             fields::nonblank_text(members, name)?
                 .ok_or_else(|| format!("{name} is missing in the request"))
         };
+        let of_envelope = |name: &str| match fields::text(members, name)? {
+            None if tokens.policy().optional_envelope => Ok(None),
+            _ => required(name).map(Some),
+        };
         let entity_id = fields::nonblank_text(members, "entityId")?
             .ok_or_else(|| "Entity Id is missing in the request".to_owned())?;
-        if !is_version_one(&required("ver")?) {
+        if of_envelope("ver")?.is_some_and(|version| !is_version_one(&version)) {
             return Err("ver must be 1.x.y".to_owned());
         }
-        let timestamp: Timestamp = required("timestamp")?
-            .parse()
-            .map_err(|_| "timestamp must be a date-time of RFC 3339".to_owned())?;
-        if let Some(skew) = tokens.policy().timestamp_skew {
-            let now = tokens.now();
-            let apart = now.saturating_since(timestamp).max(timestamp.saturating_since(now));
-            if apart > skew {
-                return Err("timestamp is too far from the time of the service".to_owned());
-            }
+        if let Some(timestamp) = of_envelope("timestamp")? {
+            check_timestamp(&timestamp, tokens)?;
         }
         required("txnId")?;
         if transaction_id(members).is_none() {
@@ -100,6 +97,19 @@ impl SecretRequest {
             },
         };
         Ok(Self { entity_id, expiry_days })
+    }
+}
+
+fn check_timestamp(text: &str, tokens: &TokenService) -> Result<(), String> {
+    let timestamp: Timestamp =
+        text.parse().map_err(|_| "timestamp must be a date-time of RFC 3339".to_owned())?;
+    let now = tokens.now();
+    let apart = now.saturating_since(timestamp).max(timestamp.saturating_since(now));
+    match tokens.policy().timestamp_skew {
+        Some(skew) if apart > skew => {
+            Err("timestamp is too far from the time of the service".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

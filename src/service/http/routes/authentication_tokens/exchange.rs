@@ -6,7 +6,6 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::guard::authenticate::Authenticator;
-use crate::service::http::routes::authentication_tokens::links;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
@@ -15,6 +14,7 @@ use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
+use crate::token::identifier::CustomerId;
 
 /// Exchanges the token for a JWT.
 pub(in crate::service::http::routes) async fn exchange(
@@ -64,4 +64,12 @@ fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {
         "expiredTime": exchanged.token.expires_at.to_string(),
         "_links": links(&exchanged.customer_id, base),
     })
+}
+
+/// The customer alone.
+fn links(customer_id: &CustomerId, base: &str) -> Value {
+    let encoded: String =
+        form_urlencoded::byte_serialize(customer_id.as_str().as_bytes()).collect();
+    let href = format!("{base}/customers/{}", encoded.replace('+', "%20"));
+    json!([{"href": href, "rel": "customer"}])
 }

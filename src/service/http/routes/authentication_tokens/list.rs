@@ -9,6 +9,7 @@ use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
 use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
@@ -32,12 +33,13 @@ pub(in crate::service::http::routes) async fn list(
 
 async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
+    check_announced_len(&parts.headers, tokens.policy())?;
     let route = RouteContext::read(tokens, &mut parts).await?;
     let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
     let listed = tokens.list_sessions(&bearer, customer_id, page, &route.request).await?;
     let sessions = listed.sessions.iter();
-    let body = sessions.map(|session| body_of(session.record(), None, &route.base)).collect();
+    let body = sessions.map(|session| body_of(tokens, session.record(), None)).collect();
     let mut response = response::json(StatusCode::OK, &Value::Array(body));
     for (name, number) in [
         ("pagination-total", listed.total),

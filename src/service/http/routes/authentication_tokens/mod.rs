@@ -8,8 +8,10 @@ mod start;
 
 use serde_json::{Value, json};
 
+use crate::jose::material::base64url;
+use crate::service::TokenService;
+use crate::service::model::entity::EntityId;
 use crate::service::model::session::{AuthenticationToken, Session};
-use crate::token::identifier::CustomerId;
 
 pub(super) use self::exchange::exchange;
 pub(super) use self::list::list;
@@ -17,19 +19,20 @@ pub(super) use self::one_time_password::resend;
 pub(super) use self::session::{end, verify};
 pub(super) use self::start::start;
 
-/// A session as it is answered; with its token only when it was just started.
-fn body_of(session: &Session, token: Option<&AuthenticationToken>, base: &str) -> Value {
+/// A session as it is answered; with its token only when it was just started. It has no links: the
+/// documented one is to itself, whose address would hold the token.
+fn body_of(tokens: &TokenService, session: &Session, token: Option<&AuthenticationToken>) -> Value {
     let mut body = json!({
         "customerId": session.customer_id(),
         "otpRequired": session.otp_required(),
         "expiredTime": session.expires_at().to_string(),
         "createdTime": session.created_at().to_string(),
         "updatedTime": session.updated_at().to_string(),
-        "_links": links(session.customer_id(), base),
+        "_links": [],
     });
     if let Some(credential) = session.credential() {
         body["username"] = credential.name().into();
-        body["credentialId"] = credential.to_string().into();
+        body["credentialId"] = credential_id(tokens, credential).into();
     }
     if let Some(token) = token {
         body["token"] = token.expose().into();
@@ -37,10 +40,9 @@ fn body_of(session: &Session, token: Option<&AuthenticationToken>, base: &str) -
     body
 }
 
-/// The customer alone: a link to the session itself would hold its token.
-fn links(customer_id: &CustomerId, base: &str) -> Value {
-    let encoded: String =
-        form_urlencoded::byte_serialize(customer_id.as_str().as_bytes()).collect();
-    let href = format!("{base}/customers/{}", encoded.replace('+', "%20"));
-    json!([{"href": href, "rel": "customer"}])
+/// Returns the id by which clients know a credential, of 48 characters: the same at each login, on each
+/// node and after a restart, as long as the sealing key is the same.
+fn credential_id(tokens: &TokenService, credential: &EntityId) -> String {
+    let digest = tokens.inner.sealing.digest_credential(&credential.to_string());
+    format!("cred_{}", base64url(&*digest))
 }

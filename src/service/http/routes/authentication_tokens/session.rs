@@ -5,6 +5,7 @@ use axum_core::response::Response;
 use http::StatusCode;
 
 use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
@@ -22,10 +23,11 @@ pub(in crate::service::http::routes) async fn verify(
 
 async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
+    check_announced_len(&parts.headers, tokens.policy())?;
     let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     let session = tokens.find_session(&token, &route.request).await?;
-    let mut body = body_of(session.record(), None, &route.base);
+    let mut body = body_of(tokens, session.record(), None);
     if let SessionState::OneTimePasswordPending(_) = session {
         body["oneTimePasswordPending"] = true.into();
     }
@@ -42,6 +44,7 @@ pub(in crate::service::http::routes) async fn end(
 
 async fn try_end(tokens: &TokenService, request: Request) -> Result<Response, RouteError> {
     let (mut parts, _) = request.into_parts();
+    check_announced_len(&parts.headers, tokens.policy())?;
     let route = RouteContext::read(tokens, &mut parts).await?;
     let token = route.token.ok_or_else(no_session)?;
     tokens.log_out_customer(&token, &route.request).await?;

@@ -18,6 +18,7 @@ use crate::service::model::password::Password;
 use crate::service::session::new::SessionEnd;
 use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
+use crate::token::text::RULE;
 
 /// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
 pub(in crate::service::http::routes) async fn start(
@@ -44,7 +45,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
             tokens.start_session_on_behalf_of(&bearer, new, &route.request).await?
         }
     };
-    Ok(response::json(StatusCode::CREATED, &body_of(session.record(), Some(&token), &route.base)))
+    Ok(response::json(StatusCode::CREATED, &body_of(tokens, session.record(), Some(&token))))
 }
 
 /// What proves who the customer is.
@@ -55,8 +56,11 @@ enum Mode {
 }
 
 impl Mode {
+    /// Reads the mode. A body that names a customer, and nothing of what a login takes, needs none.
     fn read(members: &Map<String, Value>) -> Result<Self, RouteError> {
+        let is_login = ["username", "password"].iter().any(|name| members.contains_key(*name));
         match Fields::of(members).text("mode")? {
+            None if !is_login && members.contains_key("customerId") => Ok(Self::Passwordless),
             None | Some("password") => Ok(Self::Password),
             Some("passwordless") => Ok(Self::Passwordless),
             Some(_) => {
@@ -70,9 +74,10 @@ impl Mode {
 fn read_login(members: &Map<String, Value>) -> Result<CustomerLogin, String> {
     let mut fields = Fields::of(members);
     let username = fields.required("username", |name| Ok(name.to_owned()))?;
+    let too_long = "must be at most 1024 bytes long";
     Ok(CustomerLogin {
         username: username.unwrap_or_default(),
-        password: fields.required("password", Password::new)?,
+        password: fields.required("password", |text| Password::new(text).map_err(|_| too_long))?,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         expires_at: fields.time("expiredTime")?,
         invalid: fields.into_invalid(),
@@ -82,7 +87,7 @@ fn read_login(members: &Map<String, Value>) -> Result<CustomerLogin, String> {
 fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
     let mut fields = Fields::of(members);
     Ok(NewSession {
-        customer_id: fields.required("customerId", CustomerId::new)?,
+        customer_id: fields.required("customerId", |id| CustomerId::new(id).map_err(|_| RULE))?,
         organization: None,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         ends: fields.time("expiredTime")?.map_or(SessionEnd::ByPolicy, SessionEnd::At),
