@@ -97,10 +97,10 @@ pub use self::service::{
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
     IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
     OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,
-    PasswordHash, PendingSession, Policy, RequestContext, Revocation, RevocationTarget,
+    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation, RevocationTarget,
     RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret, SecretOperation,
     Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession,
-    StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
+    StoredSecret, ThrottleLimit, TokenEnd, TokenService, TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -7,7 +7,7 @@
 use axum_core::body::Body;
 use axum_core::response::IntoResponse as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER,
     TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
@@ -33,6 +33,8 @@ pub(crate) enum Shaping {
     ProblemDetails,
     Grpc,
     Hook(Box<(RejectionHook, Parts)>),
+    /// A page, which leads to the login where that is why; to what else is asked otherwise.
+    Page(HeaderValue, Box<Shaping>),
 }
 
 impl Shaping {
@@ -47,10 +49,22 @@ impl Shaping {
         }
     }
 
+    /// Redirects to a login page where nobody is logged in.
+    pub(crate) fn with_login(self, location: HeaderValue) -> Self {
+        Self::Page(location, Box::new(self))
+    }
+
     /// Returns the response to a rejected request.
     pub(crate) fn reject(&self, rejection: Rejection) -> Response<Body> {
         match self {
             Self::ProblemDetails => rejection.into_response(),
+            Self::Page(location, _) if rejection.status() == StatusCode::UNAUTHORIZED => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                response.headers_mut().insert(LOCATION, location.clone());
+                finish(response, &rejection)
+            }
+            Self::Page(_, otherwise) => otherwise.reject(rejection),
             Self::Grpc => grpc(&rejection),
             Self::Hook(hook) => {
                 let (hook, request) = &**hook;

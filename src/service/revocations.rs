@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use crate::clock::Timestamp;
 use crate::service::epoch_lock::EpochLock;
 use crate::service::model::revocation::{Revocation, RevocationTarget};
@@ -37,6 +40,7 @@ pub(crate) struct RevocationSet {
     live: EpochLock<Live>,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
+    added: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +129,12 @@ impl RevocationSet {
     /// Adds one; the same twice is harmless, and a later one never weakens an earlier one.
     pub(crate) fn insert(&self, revocation: &Revocation) {
         self.live.change(|live| live.insert(revocation));
+        self.added.notify_waiters();
+    }
+
+    /// Waits for the next one that is added from this call on.
+    pub(crate) fn next_added(&self) -> Notified<'_> {
+        self.added.notified()
     }
 
     /// The `iat` of a token whose owner proved who they are at `proven_at`: that second, or, where

@@ -31,7 +31,7 @@ impl Engine {
         let path = folder.path().join("tokens.sqlite");
         let store = SqliteStore::open(&path).await.unwrap();
         store.migrate().await.unwrap();
-        let engine = Self::of(format!("sqlite:{}", path.display()), store);
+        let engine = Self::of(format!("sqlite:{}", path.display()), store).await;
         Self { _folder: Some(folder), ..engine }
     }
 
@@ -58,7 +58,7 @@ impl Engine {
     async fn postgres_at(url: String) -> Self {
         let store = PostgresStore::connect(&url).unwrap();
         store.migrate().await.unwrap();
-        Self::of(url, store)
+        Self::of(url, store).await
     }
 
     /// A Redis server.
@@ -72,7 +72,7 @@ impl Engine {
     async fn redis_at(url: String) -> Self {
         let store = RedisStore::connect(&url).unwrap();
         store.migrate().await.unwrap();
-        Self::of(url, store)
+        Self::of(url, store).await
     }
 
     /// The tests' Redis Cluster, with whatever else is there.
@@ -81,10 +81,10 @@ impl Engine {
         let urls = nodes.split(',').map(|node| format!("redis://{node}"));
         let store = RedisStore::connect_cluster(urls).unwrap();
         store.migrate().await.unwrap();
-        Self::of(format!("redis-cluster://{nodes}"), store)
+        Self::of(format!("redis-cluster://{nodes}"), store).await
     }
 
-    fn of(location: String, store: impl EntityStore + SessionStore + Clone) -> Self {
+    async fn of(location: String, store: impl EntityStore + SessionStore + Clone) -> Self {
         let tokens = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
@@ -94,6 +94,7 @@ impl Engine {
             .sessions(store)
             .build()
             .unwrap();
+        tokens.catch_up().await.unwrap();
         Self { location, tokens, _folder: None, _server: None }
     }
 

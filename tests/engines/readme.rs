@@ -9,7 +9,10 @@ use serde_json::Value;
 use crate::support::programs::{Folder, TokenServer, example};
 
 const README: &str = include_str!("../../examples/token_server/README.md");
-const PROGRAM: &str = include_str!("../../examples/token_server/main.rs");
+const PROGRAM: &str = concat!(
+    include_str!("../../examples/token_server/main.rs"),
+    include_str!("../../examples/token_server/routes.rs")
+);
 
 /// The blocks of code in a language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {

@@ -7,6 +7,7 @@ mod cached;
 mod examples;
 mod exchange;
 mod faulty_store;
+mod handlers;
 mod housekeeping;
 mod keys;
 mod layers;

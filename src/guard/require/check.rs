@@ -36,6 +36,21 @@ pub(super) fn own_organization(validated: &Validated) -> Option<(Arc<str>, Arc<s
     validated.organization_id().map(|id| (ORGANIZATION.into(), id.as_str().into()))
 }
 
+/// Checks that a token grants permissions in a scope: any of them, or all.
+pub(super) fn check_permissions(
+    validated: &Validated,
+    permissions: &[Arc<str>],
+    scope: &Scope,
+    any: bool,
+) -> Result<(), Rejection> {
+    let asked: Vec<_> = scope.iter().map(|(key, value)| (&**key, &**value)).collect();
+    if any {
+        let permissions: Vec<_> = permissions.iter().map(|permission| &**permission).collect();
+        return validated.require_any(&permissions, &asked);
+    }
+    permissions.iter().try_for_each(|permission| validated.require(permission, &asked))
+}
+
 /// Checks that a token grants a permission there, and leaves for handlers what was checked.
 pub(super) fn check_permission(
     parts: &mut Parts,
@@ -43,12 +58,8 @@ pub(super) fn check_permission(
     permission: &str,
     scope: Scope,
 ) -> Result<(), Rejection> {
-    let asked: Vec<_> = scope.iter().map(|(key, value)| (&**key, &**value)).collect();
-    if validated.allows(permission, &asked) {
-        drop(asked);
-        return leave_scope(&mut parts.extensions, validated, scope);
-    }
-    Err(not_granted(validated, permission, &asked))
+    check_permissions(validated, &[permission.into()], &scope, false)?;
+    leave_scope(&mut parts.extensions, validated, scope)
 }
 
 /// Leaves for handlers what was checked. A request that a layer in front was checked for at another value of

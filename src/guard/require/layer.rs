@@ -1,12 +1,15 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request::Parts;
 use tower_layer::Layer;
 
+use crate::error::Error;
 use crate::guard::admission::Kinds;
 use crate::guard::require::Require;
-use crate::token::claims::SubjectType;
+use crate::token::claims::{SubjectType, Validated};
 
 /// Mounts [`Require`] on a service: only requests whose token grants a permission pass.
 ///
@@ -24,11 +27,24 @@ pub struct RequireLayer {
 /// What is asked of a token.
 #[derive(Clone)]
 pub(super) struct Rule {
-    pub(super) permission: Arc<str>,
+    pub(super) asked: Asked,
     pub(super) kinds: Kinds,
     pub(super) scope: Vec<(Arc<str>, ScopeSource)>,
     pub(super) in_own_organization: bool,
 }
+
+/// What a token has to grant.
+#[derive(Clone)]
+pub(super) enum Asked {
+    All(Vec<Arc<str>>),
+    Any(Vec<Arc<str>>),
+    /// What the host's closure says.
+    Check(Arc<Check>),
+}
+
+/// Says whether a caller may do what a request asks for.
+pub(super) type Check = dyn Fn(Arc<Validated>, &Parts) -> Checking + Send + Sync;
+pub(super) type Checking = Pin<Box<dyn Future<Output = Result<bool, Error>> + Send>>;
 
 /// Where a scope's value comes from.
 #[derive(Clone)]
@@ -43,13 +59,47 @@ pub(super) type ReadScope = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 impl RequireLayer {
     /// Creates a layer that asks for `permission`.
     pub fn new(permission: impl Into<Arc<str>>) -> Self {
-        let rule = Rule {
-            permission: permission.into(),
-            kinds: Kinds::ALL,
-            scope: Vec::new(),
-            in_own_organization: false,
-        };
-        Self { rule: Arc::new(rule) }
+        Self::of(Asked::All(vec![permission.into()]))
+    }
+
+    /// Creates a layer that asks for all of these permissions.
+    pub fn all_of<P: Into<Arc<str>>>(permissions: impl IntoIterator<Item = P>) -> Self {
+        Self::of(Asked::All(permissions.into_iter().map(Into::into).collect()))
+    }
+
+    /// Creates a layer that asks for any of these permissions.
+    pub fn any_of<P: Into<Arc<str>>>(permissions: impl IntoIterator<Item = P>) -> Self {
+        Self::of(Asked::Any(permissions.into_iter().map(Into::into).collect()))
+    }
+
+    /// Creates a layer that asks a closure, which may wait and use what it has captured: a database, or
+    /// another service. `false` is a 403, with an event in the audit log; an error has the status of its
+    /// kind.
+    ///
+    /// ```
+    /// # #[derive(Clone)] struct Todos;
+    /// # impl Todos {
+    /// #     async fn is_shared_with(&self, _: &str, _: String) -> Result<bool, countersign::Error> { Ok(true) }
+    /// # }
+    /// # fn layer(todos: Todos) -> countersign::RequireLayer {
+    /// use countersign::RequireLayer;
+    ///
+    /// RequireLayer::check(move |caller, request| {
+    ///     let (todos, path) = (todos.clone(), request.uri.path().to_owned());
+    ///     async move { todos.is_shared_with(&path, caller.principal().to_string()).await }
+    /// })
+    /// # }
+    /// ```
+    pub fn check<F>(check: impl Fn(Arc<Validated>, &Parts) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<bool, Error>> + Send + 'static,
+    {
+        Self::of(Asked::Check(Arc::new(move |caller, request| Box::pin(check(caller, request)))))
+    }
+
+    fn of(asked: Asked) -> Self {
+        let (kinds, scope) = (Kinds::ALL, Vec::new());
+        Self { rule: Arc::new(Rule { asked, kinds, scope, in_own_organization: false }) }
     }
 
     /// Asks for the permission where the scope's `key` has the value of axum's path parameter of
@@ -128,6 +178,10 @@ impl<S> Layer<S> for RequireLayer {
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<_> = self.scope.iter().map(|(key, _)| key).collect();
-        f.debug_struct("Rule").field("permission", &self.permission).field("scope", &keys).finish()
+        let permissions = match &self.asked {
+            Asked::All(permissions) | Asked::Any(permissions) => &**permissions,
+            Asked::Check(_) => &[],
+        };
+        f.debug_struct("Rule").field("permissions", &permissions).field("scope", &keys).finish()
     }
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
 use axum_core::body::Body;
@@ -9,11 +9,12 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::guard::admission::required;
-use crate::guard::future::GuardFuture;
-use crate::guard::require::check::{check_permission, own_organization, read_path};
-use crate::guard::require::layer::{Rule, ScopeSource};
-use crate::rejection::Rejection;
+use crate::guard::admission::{forbidden, required};
+use crate::guard::future::{GuardFuture, Waiting};
+use crate::guard::require::check::{check_permissions, leave_scope, own_organization, read_path};
+use crate::guard::require::layer::{Asked, Checking, Rule, ScopeSource};
+use crate::rejection::{Rejection, RejectionReason};
+use crate::token::claims::Validated;
 
 /// Lets requests through whose token grants a permission; see
 /// [`RequireLayer`](crate::RequireLayer).
@@ -23,8 +24,25 @@ pub struct Require<S> {
     pub(super) rule: Arc<Rule>,
 }
 
+/// What is to be done with a request.
+enum Decision {
+    LetThrough,
+    /// It is the host's to say.
+    Ask(Arc<Validated>, Checking),
+}
+
+/// A request of which the host's closure says whether it may pass, and the service that was ready for it.
+#[allow(missing_debug_implementations, reason = "it is within a future, which does not show it")]
+pub struct WaitingForCheck<S, ReqBody> {
+    caller: Arc<Validated>,
+    checking: Checking,
+    outcome: Result<(), Rejection>,
+    inner: S,
+    request: Request<ReqBody>,
+}
+
 impl Rule {
-    fn check(&self, parts: &mut Parts) -> Result<(), Rejection> {
+    fn check(&self, parts: &mut Parts) -> Result<Decision, Rejection> {
         let validated = required(&parts.extensions, "RequireLayer")?;
         self.kinds.check(&validated)?;
         let mut scope = Vec::with_capacity(self.scope.len());
@@ -36,19 +54,52 @@ impl Rule {
             scope.extend(value.map(|value| (Arc::clone(key), value)));
         }
         scope.extend(own_organization(&validated).filter(|_| self.in_own_organization));
-        check_permission(parts, &validated, &self.permission, scope)
+        let checking = match &self.asked {
+            Asked::All(permissions) => {
+                check_permissions(&validated, permissions, &scope, false)?;
+                None
+            }
+            Asked::Any(permissions) => {
+                check_permissions(&validated, permissions, &scope, true)?;
+                None
+            }
+            Asked::Check(check) => Some(check(Arc::clone(&validated), parts)),
+        };
+        leave_scope(&mut parts.extensions, &validated, scope)?;
+        Ok(checking.map_or(Decision::LetThrough, |checking| Decision::Ask(validated, checking)))
+    }
+}
+
+impl<S, ReqBody, ResBody> Waiting<S::Future> for WaitingForCheck<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.outcome = match ready!(self.checking.as_mut().poll(context)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(forbidden(&self.caller, RejectionReason::InsufficientPermission)),
+            Err(error) => Err(error.into()),
+        };
+        Poll::Ready(())
+    }
+
+    fn respond(mut self) -> GuardFuture<S::Future, Self> {
+        match self.outcome {
+            Ok(()) => GuardFuture::let_through(self.inner.call(self.request)),
+            Err(rejection) => GuardFuture::rejected(rejection.into_response()),
+        }
     }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future>;
+    type Future = GuardFuture<S::Future, WaitingForCheck<S, ReqBody>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -56,8 +107,18 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.rule.check(&mut parts) {
-            Ok(()) => GuardFuture::let_through(self.inner.call(Request::from_parts(parts, body))),
+        let decision = self.rule.check(&mut parts);
+        let request = Request::from_parts(parts, body);
+        match decision {
+            Ok(Decision::LetThrough) => GuardFuture::let_through(self.inner.call(request)),
+            Ok(Decision::Ask(caller, checking)) => {
+                // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+                let clone = self.inner.clone();
+                let inner = std::mem::replace(&mut self.inner, clone);
+                // Until it is known, it is not let through.
+                let outcome = Err(Rejection::new(RejectionReason::Internal, ""));
+                GuardFuture::waiting(WaitingForCheck { caller, checking, outcome, inner, request })
+            }
             Err(rejection) => GuardFuture::rejected(rejection.into_response()),
         }
     }

@@ -7,6 +7,8 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::Error;
+use crate::rejection::{Rejection, RejectionReason};
+use crate::service::{IssuedToken, StartedSession};
 
 /// The cookie that an authentication token or a JWT travels in: `__Host-session` with
 /// `Path=/; HttpOnly; Secure; SameSite=Lax`, unless told otherwise. Scripts do not read it, and plain HTTP
@@ -24,6 +26,8 @@ use crate::error::Error;
 pub struct SessionCookie {
     name: Arc<str>,
     same_site: SameSite,
+    domain: Option<Arc<str>>,
+    is_secure: bool,
 }
 
 /// With it, browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
@@ -31,7 +35,7 @@ const HOST_PREFIX: &str = "__Host-";
 
 impl Default for SessionCookie {
     fn default() -> Self {
-        Self { name: "__Host-session".into(), same_site: SameSite::default() }
+        Self::named("__Host-session")
     }
 }
 
@@ -66,7 +70,48 @@ impl SessionCookie {
             let problem = format!("the name of the cookie, {name:?}, is no token (RFC 6265)");
             return Err(Error::configuration(problem));
         }
-        Ok(Self { name: name.into(), same_site: SameSite::default() })
+        Ok(Self::named(name))
+    }
+
+    /// Creates a cookie that plain HTTP carries too, for development where a browser takes `http://localhost`
+    /// for insecure. Anybody on the way reads it. Its name cannot begin with `__Host-` or `__Secure-`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
+    /// §4.1.1), or has such a prefix.
+    pub fn insecure_over_http(name: &str) -> Result<Self, Error> {
+        if name.starts_with("__") {
+            return Err(Error::configuration(format!(
+                "browsers accept no cookie named {name:?} over plain HTTP: its prefix asks for HTTPS"
+            )));
+        }
+        Ok(Self { is_secure: false, ..Self::dangerous_without_prefix(name)? })
+    }
+
+    fn named(name: &str) -> Self {
+        Self { name: name.into(), same_site: SameSite::default(), domain: None, is_secure: true }
+    }
+
+    /// Has all hosts below a domain get it (RFC 6265 §5.2.3), such as `example.com`. Each of them can then
+    /// read it, and set another one of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name begins with `__Host-`,
+    /// which has no domain, or the domain is no host name.
+    pub fn domain(self, domain: &str) -> Result<Self, Error> {
+        if self.name.starts_with(HOST_PREFIX) {
+            return Err(Error::configuration(format!(
+                "the cookie {:?} has no domain: its prefix keeps it to one host",
+                self.name
+            )));
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        if domain.is_empty() || !domain.bytes().all(is_name) {
+            return Err(Error::configuration(format!("{domain:?} is no domain for a cookie")));
+        }
+        Ok(Self { domain: Some(domain.into()), ..self })
     }
 
     /// Which requests of other sites carry it; see [`SameSite`].
@@ -83,9 +128,25 @@ impl SessionCookie {
         self.set("", Duration::ZERO).unwrap_or(HeaderValue::from_static(""))
     }
 
+    /// Reads what a request's cookie of this name holds; `None` where there is none, or an empty one.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] with 400 where there are several of this name with different values, or one that is no
+    /// text: which of them counts, nobody can tell.
+    pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, Rejection> {
+        match self.find(headers) {
+            Cookie::Absent => Ok(None),
+            Cookie::Value(value) => Ok(Some(value)),
+            Cookie::Ambiguous => Err(Rejection::new(RejectionReason::AmbiguousCookie, "")),
+        }
+    }
+
     /// Returns the `Set-Cookie` that sets it; nothing, where the value does not fit into a header.
     pub(super) fn set(&self, value: &str, max_age: Duration) -> Option<HeaderValue> {
-        let Self { name, same_site } = self;
+        let Self { name, same_site, domain, is_secure } = self;
+        let domain = domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+        let secure = if *is_secure { "; Secure" } else { "" };
         let same_site = match same_site {
             SameSite::Strict => "Strict",
             SameSite::Lax => "Lax",
@@ -93,7 +154,7 @@ impl SessionCookie {
         };
         let seconds = max_age.as_secs();
         let cookie = format!(
-            "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}"
+            "{name}={value}{domain}; Path=/; Max-Age={seconds}; HttpOnly{secure}; SameSite={same_site}"
         );
         let mut header = HeaderValue::from_str(&cookie).ok()?;
         header.set_sensitive(true);
@@ -106,6 +167,9 @@ impl SessionCookie {
         for value in headers.get_all(COOKIE) {
             for pair in pairs(value) {
                 let Some(value) = self.value_of(pair) else { continue };
+                if value.is_empty() {
+                    continue;
+                }
                 let Ok(value) = std::str::from_utf8(value) else { return Cookie::Ambiguous };
                 found = match found {
                     Cookie::Absent => Cookie::Value(value),
@@ -139,6 +203,33 @@ impl SessionCookie {
     /// The value in a pair of this name.
     fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
         pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")
+    }
+}
+
+impl StartedSession {
+    /// Returns the `Set-Cookie` by which a browser keeps the authentication token for as long as the session
+    /// lives. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
+    ///
+    /// A login must not be possible from another site, which would log its visitors in as somebody else: an
+    /// [`IssueLayer`](crate::IssueLayer) checks that, and so does a handler that takes JSON.
+    #[must_use]
+    pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
+        let record = self.session.record();
+        let lifetime = record.expires_at().saturating_since(record.created_at());
+        // A token is base64url, which fits.
+        cookie.set(self.token.expose(), lifetime).unwrap_or_else(|| cookie.removal())
+    }
+}
+
+impl IssuedToken {
+    /// Returns the `Set-Cookie` by which a browser keeps the JWT until it expires; see
+    /// [`StartedSession::cookie`].
+    #[must_use]
+    pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
+        // A JWT is base64url and dots, which fits.
+        cookie
+            .set(self.access_token.expose(), self.expires_in())
+            .unwrap_or_else(|| cookie.removal())
     }
 }
 
@@ -189,6 +280,8 @@ mod tests {
         assert_eq!(read("S=1; ss=2"), "absent");
         assert_eq!(read("s=1; s=1"), "1");
         assert_eq!(read("s=1; s=2"), "ambiguous");
+        assert_eq!(read("s="), "absent");
+        assert_eq!(read("s=; s=1"), "1");
         assert_eq!(read("name=é; s=1"), "1");
         assert_eq!(read("\u{a0}s=1"), "absent");
     }

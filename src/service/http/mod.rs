@@ -6,5 +6,7 @@ pub mod issue;
 mod layers;
 mod rejection;
 mod request_origin;
+pub(crate) mod return_path;
 #[cfg(feature = "router")]
 mod routes;
+mod token_response;

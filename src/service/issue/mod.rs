@@ -5,6 +5,8 @@ mod sign;
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
@@ -36,6 +38,21 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
     /// What its owner should be told, as that the secret has expired.
     pub message: Option<&'static str>,
+}
+
+/// The members of the token response that a layer or handler sends: `accessToken`, `expiresIn` in seconds,
+/// `tokenType`, which is `Bearer`, and `message` where there is one.
+impl Serialize for IssuedToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("accessToken", self.access_token.expose())?;
+        members.serialize_entry("expiresIn", &self.expires_in().as_secs())?;
+        members.serialize_entry("tokenType", "Bearer")?;
+        if let Some(message) = self.message {
+            members.serialize_entry("message", message)?;
+        }
+        members.end()
+    }
 }
 
 impl IssuedToken {

@@ -3,6 +3,7 @@
 mod exchange;
 mod extractors;
 mod issue;
+mod pages;
 mod require;
 mod tower_services;
 mod validate;

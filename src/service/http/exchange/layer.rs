@@ -30,6 +30,8 @@ pub struct ExchangeLayer {
     cookie: SessionCookie,
     origins: OriginRule,
     strips_cookie: bool,
+    stale_cookies_are_anonymous: bool,
+    login_page: Option<Arc<str>>,
     required: bool,
     admission: Admission,
     caching: ResponseCaching,
@@ -45,6 +47,8 @@ impl ExchangeLayer {
             cookie: SessionCookie::default(),
             origins: OriginRule::default(),
             strips_cookie: false,
+            stale_cookies_are_anonymous: false,
+            login_page: None,
             required: true,
             admission,
             caching: ResponseCaching::of("Authorization, Cookie"),
@@ -61,6 +65,28 @@ impl ExchangeLayer {
     /// that lives longer than the JWT. Other cookies stay, in their order.
     pub fn strip_cookie(mut self) -> Self {
         self.strips_cookie = true;
+        self
+    }
+
+    /// Takes a cookie of which there is no live session for none, and removes it from the browser: a visitor
+    /// whose session has expired is anonymous then, and not rejected. A bearer token that is not accepted is
+    /// rejected still.
+    pub fn stale_cookies_are_anonymous(mut self) -> Self {
+        self.stale_cookies_are_anonymous = true;
+        self
+    }
+
+    /// Redirects a browser that opens a page without being logged in to this path (303), with the page as the
+    /// query parameter `next`: see [`ReturnPath`](crate::ReturnPath). Other requests, as those of scripts, are
+    /// rejected as before. `/login` must not be behind this layer, unless that is [`optional`](Self::optional).
+    ///
+    /// ```
+    /// # fn example(tokens: countersign::TokenService) {
+    /// let pages = tokens.exchange_layer().stale_cookies_are_anonymous().login_page("/login");
+    /// # }
+    /// ```
+    pub fn login_page(mut self, path: impl Into<Arc<str>>) -> Self {
+        self.login_page = Some(path.into());
         self
     }
 
@@ -124,6 +150,8 @@ impl<S> Layer<S> for ExchangeLayer {
             cookie: self.cookie.clone(),
             origins: self.origins.clone(),
             strips_cookie: self.strips_cookie,
+            stale_cookies_are_anonymous: self.stale_cookies_are_anonymous,
+            login_page: self.login_page.clone(),
             required: self.required,
             admission: self.admission.clone(),
             caching: self.caching,

@@ -27,7 +27,7 @@
 //! - with `Sec-Fetch-Site: same-origin`, or `none`, which is the user's own doing;
 //! - with an `Origin` that the layer [allows](ExchangeLayer::allow_origin).
 //!
-//! Otherwise the request is a 403 ([`CrossOrigin`](crate::RejectionReason::CrossOrigin)), or anonymous
+//! Otherwise the request is a 403 with the code `cross-origin`, or anonymous
 //! where the layer is optional. A bearer token counts in any case, since no browser adds one by itself.
 //! What is not a browser says `Sec-Fetch-Site: same-origin`, or sends a bearer token. GET must change
 //! nothing.

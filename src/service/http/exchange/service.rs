@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response};
+use http::header::{AUTHORIZATION, SET_COOKIE};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use tower_service::Service;
 
 use crate::audit::{self, Attempt, Operation};
@@ -23,6 +23,7 @@ use crate::rejection::{Rejection, RejectionReason};
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, SessionCookie};
 use crate::service::http::request_origin::OriginRule;
+use crate::service::http::return_path::ReturnPath;
 use crate::service::model::session::AuthenticationToken;
 use crate::token::claims::Validated;
 
@@ -34,6 +35,8 @@ pub struct Exchange<S> {
     pub(super) cookie: SessionCookie,
     pub(super) origins: OriginRule,
     pub(super) strips_cookie: bool,
+    pub(super) stale_cookies_are_anonymous: bool,
+    pub(super) login_page: Option<Arc<str>>,
     pub(super) required: bool,
     pub(super) admission: Admission,
     pub(super) caching: ResponseCaching,
@@ -46,6 +49,18 @@ enum Presented {
     Session(AuthenticationToken),
 }
 
+/// Why what a request brings is not accepted, and whether a cookie brought it.
+struct NotAccepted {
+    reason: RejectionReason,
+    is_cookie: bool,
+}
+
+impl From<RejectionReason> for NotAccepted {
+    fn from(reason: RejectionReason) -> Self {
+        Self { reason, is_cookie: false }
+    }
+}
+
 /// What a request is let through with.
 struct Authenticated {
     validated: Arc<Validated>,
@@ -53,21 +68,22 @@ struct Authenticated {
 }
 
 impl<S> Exchange<S> {
-    /// What a request brings. A JWT is checked at once: nothing has to be waited for.
-    fn presented<B>(&self, request: &Request<B>) -> Result<Presented, RejectionReason> {
+    /// What a request brings, and whether a cookie brings it. A JWT is checked at once: nothing has to be
+    /// waited for.
+    fn presented<B>(&self, request: &Request<B>) -> Result<(Presented, bool), NotAccepted> {
         let (headers, extensions) = (request.headers(), request.extensions());
         let validator = self.tokens.validator();
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
-            || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials));
+            || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials).into());
         let nothing = |reason| match self.required {
-            true => Err(authenticator.audit_rejection(reason)),
-            false => Ok(Presented::Nothing),
+            true => Err(authenticator.audit_rejection(reason).into()),
+            false => Ok((Presented::Nothing, false)),
         };
-        let text = match credentials(headers) {
+        let (text, is_cookie) = match credentials(headers) {
             Credentials::Malformed => return malformed(),
             Credentials::Bearer(bytes) => match token(bytes) {
-                Some(token) => token,
+                Some(token) => (token, false),
                 None => return malformed(),
             },
             Credentials::Absent => match self.cookie.find(headers) {
@@ -76,21 +92,67 @@ impl<S> Exchange<S> {
                     return nothing(RejectionReason::CrossOrigin);
                 }
                 Cookie::Ambiguous => {
-                    return Err(authenticator.audit_rejection(RejectionReason::AmbiguousCookie));
+                    let reason = authenticator.audit_rejection(RejectionReason::AmbiguousCookie);
+                    return Err(reason.into());
                 }
-                Cookie::Value(value) => value,
+                Cookie::Value(value) => (value, true),
             },
         };
         // An authentication token is base64url, which has no dots.
         if text.contains('.') {
-            let validated = authenticator.conclude(validator.validate(text))?;
-            return Ok(Presented::Jwt(validated, text.to_owned()));
+            let validated = authenticator.conclude(validator.validate(text));
+            let validated = validated.map_err(|reason| NotAccepted { reason, is_cookie })?;
+            return Ok((Presented::Jwt(validated, text.to_owned()), is_cookie));
         }
-        AuthenticationToken::from_text(text).map(Presented::Session).map_err(|_| {
-            authenticator
-                .audit_rejection_of(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession)
-        })
+        match AuthenticationToken::from_text(text) {
+            Ok(token) => Ok((Presented::Session(token), is_cookie)),
+            Err(_) => {
+                let reason = authenticator
+                    .audit_rejection_of(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession);
+                Err(NotAccepted { reason, is_cookie })
+            }
+        }
     }
+
+    /// Returns the address of the login page, for a browser that opens a page.
+    fn login_address<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
+        let page = self.login_page.as_ref().filter(|_| opens_a_page(request))?;
+        ReturnPath::login(page, original_uri(request))
+    }
+}
+
+/// Returns whether a browser opens a page by a request, and no script or form sends it.
+fn opens_a_page<B>(request: &Request<B>) -> bool {
+    let says = |name: &str, part: &[u8]| {
+        let value = request.headers().get(name).map(HeaderValue::as_bytes);
+        value.map(|value| value.windows(part.len()).any(|window| window == part))
+    };
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // Older browsers do not say what they fetch.
+    let navigates = says("sec-fetch-mode", b"navigate").or_else(|| says("accept", b"text/html"));
+    is_read && navigates.unwrap_or_default()
+}
+
+/// Returns the URI as the client has sent it, also below a router that is nested.
+#[cfg(feature = "router")]
+fn original_uri<B>(request: &Request<B>) -> &Uri {
+    let original = request.extensions().get::<axum::extract::OriginalUri>();
+    original.map_or(request.uri(), |original| &original.0)
+}
+
+#[cfg(not(feature = "router"))]
+fn original_uri<B>(request: &Request<B>) -> &Uri {
+    request.uri()
+}
+
+/// Returns whether a cookie is of no use any more, for this reason.
+fn is_stale(reason: RejectionReason) -> bool {
+    matches!(
+        reason,
+        RejectionReason::UnknownSession
+            | RejectionReason::ExpiredToken
+            | RejectionReason::InvalidToken(_)
+    )
 }
 
 /// What a request is authenticated with, and where it comes from.
@@ -162,16 +224,42 @@ where
         let address = client_address(proxies, request.headers(), request.extensions());
         let authenticator = ExchangeAuthenticator { tokens, address };
         let admission = self.admission.clone();
-        let (caching, stripped) = (self.caching, self.strips_cookie.then(|| self.cookie.clone()));
+        let (caching, required) = (self.caching, self.required);
+        let stripped = self.strips_cookie.then(|| self.cookie.clone());
+        let stale = self.stale_cookies_are_anonymous.then(|| self.cookie.clone());
+        let login = self.login_address(&request);
         Box::pin(async move {
-            let outcome = match presented {
-                Ok(presented) => authenticator.authenticate(presented).await,
-                Err(reason) => Err(Rejection::new(reason, authenticator.tokens.issuer())),
+            let realm = authenticator.tokens.issuer();
+            let (outcome, is_cookie) = match presented {
+                Ok((presented, is_cookie)) => {
+                    (authenticator.authenticate(presented).await, is_cookie)
+                }
+                Err(NotAccepted { reason, is_cookie }) => {
+                    (Err(Rejection::new(reason, realm)), is_cookie)
+                }
+            };
+            let mut removal = None;
+            let outcome = match (outcome, stale) {
+                (Err(rejection), Some(cookie)) if is_cookie && is_stale(rejection.reason()) => {
+                    removal = Some(cookie.removal());
+                    let missing = || Rejection::new(RejectionReason::MissingCredentials, realm);
+                    if required { Err(missing()) } else { Ok(None) }
+                }
+                (outcome, _) => outcome,
             };
             let outcome = outcome.and_then(|authenticated| {
                 let caller = authenticated.as_ref().map(|found| &*found.validated);
                 admission.check(caller, request.extensions_mut()).map(|()| authenticated)
             });
+            hide_credentials(request.headers_mut());
+            let shaping_of = |request: &Request<ReqBody>| {
+                let shaping =
+                    Shaping::of(authenticator.tokens.validator().rejection_hook(), request);
+                match login {
+                    Some(location) => shaping.with_login(location),
+                    None => shaping,
+                }
+            };
             let is_validated = match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {
                     request.extensions_mut().insert(validated);
@@ -179,25 +267,37 @@ where
                     true
                 }
                 Ok(None) => {
-                    let realm = authenticator.tokens.issuer().into();
-                    request.extensions_mut().insert(Anonymous { realm });
+                    request.extensions_mut().insert(Anonymous { realm: realm.into() });
                     false
                 }
                 Err(rejection) => {
-                    hide_credentials(request.headers_mut());
-                    let hook = authenticator.tokens.validator().rejection_hook();
-                    return Ok(Shaping::of(hook, &request).reject(rejection));
+                    let response = shaping_of(&request).reject(rejection);
+                    return Ok(with_removal(response, removal));
                 }
             };
             if let Some(cookie) = stripped {
                 cookie.strip(request.headers_mut());
             }
-            hide_credentials(request.headers_mut());
-            let shaping = Shaping::of(authenticator.tokens.validator().rejection_hook(), &request);
+            let shaping = shaping_of(&request);
             let response = inner.call(request).await?.map(Body::new);
-            let mut response = shaping.apply(response);
+            let mut response = with_removal(shaping.apply(response), removal);
             caching.mark(is_validated, response.headers_mut());
             Ok(response)
         })
     }
+}
+
+/// Has the browser forget a cookie that is of no use any more, unless the handler has set another one.
+fn with_removal(mut response: Response<Body>, removal: Option<HeaderValue>) -> Response<Body> {
+    if let Some(removal) = removal {
+        let name = removal.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        let sets_it = |set: &HeaderValue| {
+            let rest = set.as_bytes().strip_prefix(name);
+            rest.is_some_and(|rest| rest.first() == Some(&b'='))
+        };
+        if !response.headers().get_all(SET_COOKIE).iter().any(sets_it) {
+            response.headers_mut().append(SET_COOKIE, removal);
+        }
+    }
+    response
 }

@@ -13,7 +13,6 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
-use serde_json::json;
 
 use crate::audit::{self, Attempt, Operation};
 use crate::error::{Error, ErrorKind};
@@ -127,13 +126,8 @@ fn answer(
     match delivery {
         Delivery::Json => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            let expires_in = token.expires_in().as_secs();
-            let body = json!({
-                "accessToken": text,
-                "expiresIn": expires_in,
-                "tokenType": "Bearer",
-            });
-            *response.body_mut() = body.to_string();
+            // It has no member that could not be written.
+            *response.body_mut() = serde_json::to_string(token).unwrap_or_default();
             *response.status_mut() = StatusCode::OK;
         }
         Delivery::Header(name) => {
@@ -142,8 +136,7 @@ fn answer(
             headers.insert(name, value);
         }
         Delivery::Cookie(cookie) => {
-            let cookie = cookie.set(text, token.expires_in());
-            headers.append(SET_COOKIE, cookie.ok_or_else(unfit)?);
+            headers.append(SET_COOKIE, token.cookie(cookie));
         }
     }
     if let Some(location) = location {

@@ -1,0 +1,64 @@
+//! Waiting for the end of a token, for what lives longer than a request.
+
+use std::time::Duration;
+
+use crate::service::token_service::TokenService;
+use crate::token::claims::Validated;
+use crate::validate::revocations::Revocations as _;
+
+/// How long the clock is relied on: it may be set, and machines sleep.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Why a token is of no use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenEnd {
+    /// It has expired.
+    Expired,
+    /// It was revoked: its holder has logged out, or may do less than before.
+    Revoked,
+}
+
+impl TokenService {
+    /// Waits until a token expires or is revoked: for a WebSocket or a stream of events, which a request has
+    /// opened and which must not outlive what its caller may do.
+    ///
+    /// It returns within milliseconds of a revocation on any node, as the next request of the caller would be
+    /// rejected. Waiting costs no look-up. It is safe to drop, as in a `select!`.
+    ///
+    /// ```
+    /// # async fn next_message() -> Option<String> { None }
+    /// # async fn send(_: String) {}
+    /// use countersign::{TokenService, Validated};
+    ///
+    /// async fn serve(tokens: TokenService, caller: &Validated) {
+    ///     let ended = tokens.ended(caller);
+    ///     tokio::pin!(ended);
+    ///     loop {
+    ///         tokio::select! {
+    ///             _ = &mut ended => break, // close the socket
+    ///             message = next_message() => match message {
+    ///                 Some(message) => send(message).await,
+    ///                 None => break,
+    ///             },
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn ended(&self, token: &Validated) -> TokenEnd {
+        loop {
+            // Before they are looked at: one that is added meanwhile ends the wait.
+            let added = self.inner.revocations.next_added();
+            tokio::pin!(added);
+            added.as_mut().enable();
+            if self.is_own(token) && self.inner.revocations.contains(token) {
+                return TokenEnd::Revoked;
+            }
+            let rest = token.expires_at().saturating_since(self.now());
+            if rest.is_zero() {
+                return TokenEnd::Expired;
+            }
+            let _ = tokio::time::timeout(rest.min(LONGEST_WAIT), added).await;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+use std::fmt;
+
+use http::{HeaderValue, Uri};
+use serde::{Deserialize, Deserializer};
+
+/// A path of this site to go to after a login: what [`login_page`](crate::ExchangeLayer::login_page) hands on as
+/// the query parameter `next`.
+///
+/// Whatever comes from outside, it never leads to another site: what is no plain path of this one, as
+/// `https://elsewhere.example`, `//elsewhere.example` or `/\\elsewhere.example`, is read as `/`.
+///
+/// ```
+/// use axum::extract::Form;
+/// use axum::response::{IntoResponse, Redirect};
+/// use countersign::{Password, ReturnPath};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Login {
+///     name: String,
+///     password: Password,
+///     #[serde(default)]
+///     next: ReturnPath,
+/// }
+///
+/// async fn log_in(Form(login): Form<Login>) -> impl IntoResponse {
+///     // Once the password was right:
+///     Redirect::to(login.next.as_str())
+/// }
+/// assert_eq!(ReturnPath::new("/orders?page=2").as_str(), "/orders?page=2");
+/// assert_eq!(ReturnPath::new("//elsewhere.example").as_str(), "/");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnPath(String);
+
+/// Longer ones are no path of a page.
+const MAX_LEN: usize = 2_048;
+
+impl ReturnPath {
+    /// Creates one from what a request says; `/` where that is no path of this site.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut bytes = text.bytes();
+        let is_path = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
+        // Browsers take `\` for `/`, and drop tabs and line breaks.
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        if is_path && is_plain && text.len() <= MAX_LEN {
+            Self(text.to_owned())
+        } else {
+            Self::default()
+        }
+    }
+
+    /// Returns the path, and the query where there is one.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the address of a login page that is to lead back to what a request asked for.
+    pub(super) fn login(page: &str, asked: &Uri) -> Option<HeaderValue> {
+        let next = Self::new(asked.path_and_query().map_or("/", |asked| asked.as_str()));
+        let mut query = String::new();
+        for byte in next.0.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                    query.push(char::from(byte));
+                }
+                byte => query.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        let separator = if page.contains('?') { '&' } else { '?' };
+        HeaderValue::try_from(format!("{page}{separator}next={query}")).ok()
+    }
+}
+
+impl Default for ReturnPath {
+    fn default() -> Self {
+        Self("/".to_owned())
+    }
+}
+
+impl fmt::Display for ReturnPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReturnPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_leads_to_no_other_site_whatever_it_is_made_of() {
+        for text in [
+            "",
+            "orders",
+            "https://elsewhere.example/",
+            "//elsewhere.example",
+            "/\\elsewhere.example",
+            "/a\\b",
+            "\\/elsewhere.example",
+            "/\t/elsewhere.example",
+            "/\r\nset-cookie: a=b",
+            " /orders",
+            "javascript:alert(1)",
+            "/\u{e9}",
+        ] {
+            assert_eq!(ReturnPath::new(text).as_str(), "/", "{text:?}");
+        }
+        let long = format!("/{}", "a".repeat(MAX_LEN));
+        assert_eq!(ReturnPath::new(&long).as_str(), "/");
+        for text in ["/", "/orders", "/orders?next=//b&a=%2F#c", "/a//b"] {
+            assert_eq!(ReturnPath::new(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_login_page_holds_it_as_one_parameter() {
+        let asked = "/orders?page=2&next=x".parse().unwrap();
+        let address = ReturnPath::login("/login", &asked).unwrap();
+        assert_eq!(address, "/login?next=/orders%3Fpage%3D2%26next%3Dx");
+        let address = ReturnPath::login("/login?theme=dark", &asked).unwrap();
+        assert_eq!(address, "/login?theme=dark&next=/orders%3Fpage%3D2%26next%3Dx");
+    }
+}
