@@ -25,10 +25,10 @@ use axum::{Json, Router};
 use countersign::jose::SigningKey;
 use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
+    Acl, Actor, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
     ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret,
-    TokenService,
+    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, RequestContext,
+    SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -430,7 +430,7 @@ impl KnownSession {
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
         }
-        match tokens.start_session(new).await {
+        match tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await {
             Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
             // Or it is there already.
             _ => Ok(()),

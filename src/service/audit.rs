@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Attempt, Operation, Subjects, failed, rejected};
 use crate::error::{Error, ErrorKind};
+use crate::service::actor::Actor;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::Session;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 impl Operation {
@@ -91,8 +92,10 @@ impl<'a> Attempt<'a> {
         self.of(id.subject_type(), id.name())
     }
 
-    /// Names the bearer on whose word it is done, and their token until there is another.
-    pub(in crate::service) fn by(self, bearer: &'a Validated) -> Self {
+    /// Names the bearer on whose word it is done, and their token until there is another. What the
+    /// host does names nobody.
+    pub(in crate::service) fn by(self, actor: impl Into<Actor<'a>>) -> Self {
+        let Some(bearer) = actor.into().bearer() else { return self };
         Self {
             actor: Some((bearer.subject_type(), bearer.subject())),
             organization: self.organization.or(bearer.organization_id()),

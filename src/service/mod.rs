@@ -1,5 +1,6 @@
 //! The token service: issues, exchanges and revokes tokens.
 
+mod actor;
 mod audit;
 mod backoff;
 mod builder;
@@ -43,6 +44,7 @@ mod trusted_issuers;
 mod validators;
 
 pub use self::builder::TokenServiceBuilder;
+pub use self::actor::Actor;
 pub use self::change_password::PasswordChange;
 pub use self::customer_directory::CustomerDirectory;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};

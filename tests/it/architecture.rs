@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "service/detached",
     "service/epoch_lock",
     "service/request_context",
+    "service/actor",
     "service/audit",
     "service/policy",
     "service/stores",

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::{CustomerId, ErrorKind, NewSession, OrganizationId, Policy, Timestamp};
+use countersign::{
+    Actor, CustomerId, ErrorKind, NewSession, OrganizationId, Policy, RequestContext, Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::support::problems::{assert_problem, invalid_fields};
@@ -551,7 +553,11 @@ async fn a_session_whose_code_cannot_be_sent_is_not_started() {
     let fixture = Fixture::new();
     fixture.outbox.break_down();
     let new = NewSession::of(CustomerId::new("cus_1").unwrap()).otp_required(true);
-    let error = fixture.tokens.start_session(new).await.unwrap_err();
+    let error = fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(fixture.outbox.count(), 0);
 }

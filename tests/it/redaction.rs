@@ -2,9 +2,9 @@
 
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
-    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
-    Organization, Password, PasswordChange, RequestContext, SealingKey, Secret, SubjectType,
-    TokenService, Validator,
+    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest,
+    NewSession, Organization, Password, PasswordChange, RequestContext, SealingKey, Secret,
+    SubjectType, TokenService, Validator,
 };
 
 use crate::support::{Fixture, change_of};
@@ -57,7 +57,11 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     assert_hidden(&fixture.tokens.find_entity(&user).await.unwrap(), "argon2id");
 
     let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-    let started = fixture.tokens.start_session(new).await.unwrap();
+    let started = fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_hidden(&started, started.token.expose());
     let exchanged =
         fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
@@ -112,6 +116,10 @@ fn what_the_service_does_can_be_done_on_any_thread() {
     sendable(&tokens.rotate_keys());
     sendable(&tokens.retire_key("kid"));
     sendable(&tokens.log_out_customer(token, context));
-    sendable(&tokens.start_session(NewSession::of(customer())));
+    sendable(&tokens.start_session(
+        Actor::Host,
+        NewSession::of(customer()),
+        &RequestContext::without_address(),
+    ));
     sendable(&tokens.resend_one_time_password(token, context));
 }

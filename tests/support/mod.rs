@@ -16,9 +16,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant, IssuedToken,
-    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    RequestContext, Secret, TokenService, TokenServiceBuilder,
+    Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
+    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
+    PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -132,7 +132,11 @@ impl Fixture {
     /// Starts a session of `cus_1` and answers its authentication token.
     pub async fn session(&self, change: impl FnOnce(NewSession) -> NewSession) -> String {
         let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-        let started = self.tokens.start_session(change(new)).await.unwrap();
+        let started = self
+            .tokens
+            .start_session(Actor::Host, change(new), &RequestContext::without_address())
+            .await
+            .unwrap();
         started.token.expose().to_owned()
     }
 

@@ -236,7 +236,7 @@ async fn one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_an
         if let Some(bearer) = bearer.filter(|_| may_start && !case.set_by_host) {
             let new = NewSession::of(CustomerId::new("cus_1").unwrap()).custom_claims(asked);
             let context = RequestContext::without_address();
-            let started = fixture.tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+            let started = fixture.tokens.start_session(&bearer, new, &context).await;
             let started = started.and_then(|started| started.session.proven());
             case.assert_outcome(started.map(|session| session.custom_claims().clone()));
         }

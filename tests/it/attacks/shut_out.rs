@@ -4,9 +4,9 @@ use axum::Router;
 use axum::routing::{get, post};
 use countersign::store::{EntityStore as _, MemoryStore};
 use countersign::{
-    Acl, AclEntry, Bearer, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, Issue, NewSession, Organization, OrganizationId, Password, RequestContext, Secret,
-    SubjectType, TokenFault,
+    Acl, AclEntry, Actor, Bearer, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, Issue, NewSession, Organization, OrganizationId, Password,
+    RequestContext, Secret, SubjectType, TokenFault,
 };
 use serde_json::json;
 
@@ -226,7 +226,14 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
         let issued = tokens.issue(Grant::new(kind, id)).await.unwrap_err();
         assert_eq!(issued.kind(), ErrorKind::Disabled);
     }
-    assert_eq!(tokens.start_session(new()).await.unwrap_err().kind(), ErrorKind::Disabled);
+    assert_eq!(
+        tokens
+            .start_session(Actor::Host, new(), &RequestContext::without_address())
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Disabled
+    );
     assert!(
         passwordless().await.expect(403).json()["type"].as_str().unwrap().ends_with("disabled")
     );
@@ -239,7 +246,14 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
     assert_eq!(exchanged.kind(), ErrorKind::NotFound);
     // A namesake elsewhere is somebody else.
     let elsewhere = OrganizationId::new("org_1").unwrap();
-    tokens.start_session(new().organization(elsewhere)).await.unwrap();
+    tokens
+        .start_session(
+            Actor::Host,
+            new().organization(elsewhere),
+            &RequestContext::without_address(),
+        )
+        .await
+        .unwrap();
 
     fixture.clock.advance(std::time::Duration::from_secs(3_601));
     for (kind, id) in kinds {
@@ -247,7 +261,7 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
         tokens.validator().validate(issued.access_token.expose()).unwrap();
     }
     server.post("/authentication-tokens", None, &jane).await.expect(201);
-    tokens.start_session(new()).await.unwrap();
+    tokens.start_session(Actor::Host, new(), &RequestContext::without_address()).await.unwrap();
 }
 
 #[tokio::test]
@@ -316,17 +330,26 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
         let issued = Grant::user("ops").acl(Acl::everything());
         let issued = tokens.issue(issued).await.unwrap();
         let kept = tokens.validator().validate(issued.access_token.expose()).unwrap();
-        tokens.read_secret(&kept, "aa-1", None, &context()).await.unwrap();
+        tokens
+            .read_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+            .await
+            .unwrap();
         if is_revoked {
             tokens.revoke_token(&issued.token_id).await.unwrap();
         } else {
             fixture.clock.advance(std::time::Duration::from_secs(2 * 86_400));
         }
         let refusals = [
-            tokens.read_secret(&kept, "aa-1", None, &context()).await.map(drop),
-            tokens.reset_secret(&kept, "aa-1", None, &context()).await.map(drop),
             tokens
-                .start_session_on_behalf_of(&kept, NewSession::of(customer("cus_1")), &context())
+                .read_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+                .await
+                .map(drop),
+            tokens
+                .reset_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+                .await
+                .map(drop),
+            tokens
+                .start_session(&kept, NewSession::of(customer("cus_1")), &context())
                 .await
                 .map(drop),
             tokens

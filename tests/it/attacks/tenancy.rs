@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use countersign::layers::require::CheckedScope;
 use countersign::{
-    Acl, AclEntry, Bearer, Caller, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
+    Acl, AclEntry, Actor, Bearer, Caller, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
     Organization, OrganizationId, Password, Policy, RequestContext, Requirement, TokenService,
 };
 use http::header::AUTHORIZATION;
@@ -320,10 +320,25 @@ async fn where_an_organization_is_required_what_says_none_gets_nothing() {
     assert_eq!(field(tokens.register(unsaid.clone()).await.unwrap_err()), "organization");
     assert_eq!(field(tokens.issue(Grant::user("jane")).await.unwrap_err()), "organization");
     let new = || NewSession::of(countersign::CustomerId::new("cus_1").unwrap());
-    assert_eq!(field(tokens.start_session(new()).await.unwrap_err()), "organization");
+    assert_eq!(
+        field(
+            tokens
+                .start_session(Actor::Host, new(), &RequestContext::without_address())
+                .await
+                .unwrap_err()
+        ),
+        "organization"
+    );
     for organization in [Organization::All, organization("org_1").into()] {
         tokens.issue(Grant::user("jane").organization(organization.clone())).await.unwrap();
-        tokens.start_session(new().organization(organization)).await.unwrap();
+        tokens
+            .start_session(
+                Actor::Host,
+                new().organization(organization),
+                &RequestContext::without_address(),
+            )
+            .await
+            .unwrap();
     }
     tokens.register(unsaid.with_organization(Organization::All)).await.unwrap();
 }
@@ -368,7 +383,7 @@ async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_h
         };
         let new = new.acl(anywhere(&["GetOrders"]));
         let bearer = desk(bearer);
-        let started = tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+        let started = tokens.start_session(&bearer, new, &context).await;
         started.map_err(|error| error.kind())
     };
     let one = |id: &str| Organization::One(organization(id));
