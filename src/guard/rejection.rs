@@ -49,7 +49,8 @@ pub enum RejectionReason {
     UnknownSession,
     /// Another origin had the browser send the request: its cookie does not count, and none is set.
     CrossOrigin,
-    /// The session's one-time password has to be given at an exchange first.
+    /// The session asks for a one-time password: a layer takes the token of the fresh session that the
+    /// service makes of it once the code is confirmed.
     OneTimePasswordRequired,
     /// The custom claims are not those that the handler wants.
     UnexpectedCustomClaims,
@@ -197,7 +198,7 @@ impl Rejection {
                 "The request comes from another origin, or does not say from which"
             }
             RejectionReason::OneTimePasswordRequired => {
-                "The session needs a one-time password first"
+                "The session needs a one-time password: confirm it for a fresh session"
             }
             RejectionReason::UnexpectedCustomClaims => "The access token lacks custom claims",
             RejectionReason::InsufficientPermission => {

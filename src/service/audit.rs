@@ -20,6 +20,8 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 impl Operation {
     pub(in crate::service) const BLOCK_SUBJECT: Self = Self("block_subject");
     pub(in crate::service) const CHANGE_PASSWORD: Self = Self("change_password");
+    pub(in crate::service) const CONFIRM_ONE_TIME_PASSWORD: Self =
+        Self("confirm_one_time_password");
     pub(in crate::service) const DISABLE_ENTITY: Self = Self("disable_entity");
     pub(in crate::service) const ENABLE_ENTITY: Self = Self("enable_entity");
     pub(in crate::service) const END_SESSION: Self = Self("end_session");

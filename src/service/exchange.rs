@@ -296,7 +296,7 @@ impl TokenService {
         let (key, version) = (session.key, session.version);
         if request.invalidate {
             let until = self.accepted_until(token.expires_at);
-            let used_up = session.used_up(token.token_id.clone(), until, now);
+            let used_up = session.used_up(token.token_id.clone(), Some(until), now);
             let written = stores.replace_session(used_up, version, now).await;
             // A store that answers too late may have written it all the same.
             self.inner.phantom_tokens.remove(&key).await;

@@ -52,6 +52,7 @@ const ORDER: &[&str] = &[
     "service/one_time_password",
     "service/session/new",
     "service/session/start",
+    "service/confirm_one_time_password",
     "service/change_password",
     "service/exchange",
     "service/phantom_token",

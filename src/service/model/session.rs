@@ -107,7 +107,7 @@ pub struct Session {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// The JWT that used the session up. Without it, two nodes that use one session up at the same
+    /// What used the session up: the id of the JWT, or one that was made for that alone. Without it, two nodes that use one session up at the same
     /// time would write the same record, and each take it for its own.
     pub(crate) used_up_by: Option<TokenId>,
     pub(crate) tokens_until: Option<Timestamp>,
@@ -256,17 +256,33 @@ impl Session {
         self.version
     }
 
-    /// The next writing of it, as used up by a token, which validators accept no longer than `until`.
-    /// What nobody asks of it any more is left out.
-    pub(crate) fn used_up(self, by: TokenId, until: Timestamp, now: Timestamp) -> Self {
+    /// The next writing of it, as used up: by a token, which validators accept no longer than `until`, or
+    /// by a session that takes its place. What nobody asks of it any more is left out.
+    pub(crate) fn used_up(self, by: TokenId, until: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
             acl: Acl::default(),
             custom_claims: Map::new(),
             one_time_password: None,
             expires_at: Timestamp::MIN,
             used_up_by: Some(by),
-            tokens_until: self.tokens_until.max(Some(until)),
+            tokens_until: self.tokens_until.max(until),
             ..self.next_version(now)
+        }
+    }
+
+    /// A session that takes its place, and asks for no one-time password.
+    ///
+    /// It is as old as this one: what revokes all that began before an instant means both.
+    pub(crate) fn succeeded_by(self, key: SessionKey, id: SessionId, now: Timestamp) -> Self {
+        Self {
+            key,
+            id,
+            one_time_password: None,
+            updated_at: now,
+            used_up_by: None,
+            tokens_until: None,
+            version: 1,
+            ..self
         }
     }
 

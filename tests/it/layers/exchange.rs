@@ -240,7 +240,7 @@ async fn a_session_that_needs_a_one_time_password_is_rejected() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
     let token = fixture.session(|new| new.otp_required(true)).await;
-    let detail = "The session needs a one-time password first";
+    let detail = "The session needs a one-time password: confirm it for a fresh session";
     for (name, value) in [bearer(&token), cookie(&token)] {
         let answer = ask(&server, "/", &[(name, &value)]).await;
         assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));
