@@ -76,7 +76,7 @@ async fn register_jane(tokens: &TokenService) -> Result<(), Problem> {
     let may = AclEntry::anywhere(["GetOrders"])?;
     let jane = Entity::customer("jane@example.com", hash, CustomerId::new("cus_1")?, true)?
         .with_acl(Acl::new([may]))
-        .with_custom_claims([("name".to_owned(), "Jane".into())].into_iter().collect());
+        .with_custom_claims(json!({"name": "Jane"}))?;
     Ok(tokens.register(jane).await?)
 }
 

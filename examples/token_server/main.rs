@@ -392,7 +392,7 @@ impl Seed {
             let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
                 .with_acl(user.acl)
-                .with_custom_claims(user.custom_claims)
+                .with_custom_claims(user.custom_claims)?
                 .with_organization(organization(user.organization_id))
                 .with_disabled(user.disabled);
             register(tokens, entity).await?;
@@ -425,7 +425,7 @@ impl KnownSession {
             .organization(organization(self.organization_id))
             .otp_required(self.otp_required)
             .acl(self.acl)
-            .custom_claims(self.custom_claims)
+            .custom_claims(self.custom_claims)?
             .dangerous_token(AuthenticationToken::from_text(&self.token)?);
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
@@ -455,7 +455,7 @@ impl Machine {
         let id = EntityId::machine(&self.id)?;
         let entity = Entity::machine(self.id)?
             .with_acl(self.acl)
-            .with_custom_claims(self.custom_claims)
+            .with_custom_claims(self.custom_claims)?
             .with_organization(organization(self.organization_id))
             .with_disabled(self.disabled);
         let is_new = register(tokens, entity).await?;

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::audit::Operation;
@@ -27,6 +28,7 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::Validated;
+use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::CustomerId;
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
@@ -76,9 +78,13 @@ impl ExchangeRequest {
     /// Claims to set beside the session's own, which stay as they are: those that the policy's
     /// [`open_custom_claims`](crate::Policy::open_custom_claims) names, and those that the bearer may
     /// pass on.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = Some(custom_claims);
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = Some(custom_claims_of(custom_claims)?);
+        Ok(self)
     }
 
     /// When the JWT ends; by default as the policy's `exchanged_token_lifetime` says.

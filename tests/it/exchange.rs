@@ -36,8 +36,9 @@ fn claims(fixture: &Fixture, jwt: &Value) -> Value {
 #[tokio::test]
 async fn a_session_is_exchanged_for_a_jwt_with_its_own_list_and_claims() {
     let (fixture, server) = fixture().await;
-    let custom = json!({"locale": "de"}).as_object().unwrap().clone();
-    let token = fixture.session(|new| new.acl(acl_of(shopping())).custom_claims(custom)).await;
+    let custom = json!({"locale": "de"});
+    let token =
+        fixture.session(|new| new.acl(acl_of(shopping())).custom_claims(custom).unwrap()).await;
     let answer = server.post_text(&exchange_path(&token), None, None, "").await.expect(201);
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.headers().get("location").is_none());

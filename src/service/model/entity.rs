@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
@@ -15,6 +16,7 @@ use crate::service::model::sealing::random_bytes;
 use crate::service::model::secret::{Secrets, StoredSecret};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
+use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 use crate::token::text;
@@ -197,10 +199,13 @@ impl Entity {
     }
 
     /// What its tokens carry under `customClaims`.
-    #[must_use]
-    pub fn with_custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn with_custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = custom_claims_of(custom_claims)?;
+        Ok(self)
     }
 
     /// The organization that it belongs to, and that its tokens are bound to; or

@@ -1,5 +1,6 @@
 //! What an access token says: the claims of RFC 9068 and ours.
 
+pub(crate) mod custom;
 mod read;
 mod validated;
 

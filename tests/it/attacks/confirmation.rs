@@ -130,7 +130,7 @@ async fn a_fresh_session_carries_the_claims_and_ends_with_who_started_the_one_be
     let starter = tokens.issue(starter).await.unwrap();
     let starter = tokens.validator().validate(starter.access_token.expose()).unwrap();
     let claims = json!({"locale": "de"}).as_object().unwrap().clone();
-    let new = NewSession::of(customer()).otp_required(true).custom_claims(claims.clone());
+    let new = NewSession::of(customer()).otp_required(true).custom_claims(claims.clone()).unwrap();
     let started = tokens.start_session(&starter, new, &context()).await.unwrap();
     let fresh = confirm(&fixture, &started.token, &fixture.outbox.last_code()).await.unwrap();
     let session = fresh.session.proven().unwrap();

@@ -55,11 +55,14 @@ async fn a_permission_that_is_taken_away_is_gone_with_the_next_request() {
     let changes: [Box<dyn Fn(Entity) -> Entity + Send + Sync>; 4] = [
         Box::new(|jane| jane.with_acl(acl(&["GetOrders"]))),
         Box::new(move |jane| jane.with_organization(organization.clone())),
-        Box::new(move |jane| jane.with_custom_claims(claims("silver"))),
+        Box::new(move |jane| jane.with_custom_claims(claims("silver")).unwrap()),
         Box::new(|jane| jane.with_disabled(true)),
     ];
     let gold = json!({"tier": "gold"}).as_object().unwrap().clone();
-    tokens.update_entity(&id, move |jane| jane.with_custom_claims(gold.clone())).await.unwrap();
+    tokens
+        .update_entity(&id, move |jane| jane.with_custom_claims(gold.clone()).unwrap())
+        .await
+        .unwrap();
     for change in changes {
         let token = fixture.user_token("jane").await;
         server.get("/", Some(&token)).await.expect(200);
@@ -145,7 +148,7 @@ async fn an_update_keeps_the_id_and_the_credential_and_loses_no_other_update() {
         tokens.update_entity(&id, move |jane| {
             let mut claims = jane.custom_claims().clone();
             claims.insert(number.to_string(), true.into());
-            jane.with_custom_claims(claims)
+            jane.with_custom_claims(claims).unwrap()
         })
     });
     for update in futures_util::future::join_all(updates).await {

@@ -75,7 +75,8 @@ async fn a_session_and_its_jwt_carry_what_the_credential_is_registered_with() {
     register_credential(&fixture, NAME, |entity| {
         entity
             .with_acl(acl_of(acl.clone()))
-            .with_custom_claims(custom.as_object().unwrap().clone())
+            .with_custom_claims(custom.clone())
+            .unwrap()
             .with_organization(OrganizationId::new("org_1").unwrap())
     })
     .await;

@@ -58,7 +58,8 @@ async fn a_users_token_carries_the_documented_claims() {
     let user = Entity::user("ops@example.com", hash)
         .unwrap()
         .with_acl(acl_of(acl.clone()))
-        .with_custom_claims(custom_claims.as_object().unwrap().clone())
+        .with_custom_claims(custom_claims.clone())
+        .unwrap()
         .with_organization(OrganizationId::new("org_1").unwrap());
     fixture.tokens.register(user).await.unwrap();
     let server = fixture.serve().await;
