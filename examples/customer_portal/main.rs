@@ -114,7 +114,7 @@ async fn guarded(mut response: Response) -> Response {
 #[derive(Deserialize)]
 struct Login {
     username: String,
-    password: String,
+    password: Password,
 }
 
 async fn log_in(
@@ -122,7 +122,7 @@ async fn log_in(
     context: RequestContext,
     Json(login): Json<Login>,
 ) -> Result<Response, Rejected> {
-    let login = CustomerLogin::new(login.username, Password::new(login.password)?);
+    let login = CustomerLogin::new(login.username, login.password);
     let started = tokens.log_in_customer(login, &context).await?;
     Ok(holding(&started.token))
 }

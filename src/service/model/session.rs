@@ -3,15 +3,17 @@
 use std::fmt;
 use std::fmt::Write;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::one_time_password::OneTimePasswordState;
-use crate::service::model::redacted::secret_text;
+use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 use crate::service::model::sealing::random_bytes;
 use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
@@ -19,7 +21,8 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 secret_text! {
-    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest.
+    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest. A handler
+    /// reads it as a field of its request, as it does a [`Password`](crate::Password).
     AuthenticationToken
 }
 
@@ -60,6 +63,21 @@ impl AuthenticationToken {
         hasher.update(b"countersign authentication token\0");
         hasher.update(self.expose().as_bytes());
         SessionKey(hasher.finalize().into())
+    }
+}
+
+impl FromSecretText for AuthenticationToken {
+    const RULE: &'static str =
+        "an authentication token must be a text of 1 to 512 visible ASCII characters";
+
+    fn from_secret_text(text: String) -> Result<Self, Error> {
+        Self::from_text(&Zeroizing::new(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for AuthenticationToken {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize_secret(from)
     }
 }
 
