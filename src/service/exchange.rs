@@ -29,7 +29,7 @@ use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::token::claims::custom::custom_claims_of;
-use crate::token::identifier::CustomerId;
+use crate::token::identifier::{CustomerId, OrganizationId};
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
 /// authentication token is used up.
@@ -120,6 +120,8 @@ pub struct ExchangedToken {
     pub token: IssuedToken,
     /// Whose it is.
     pub customer_id: CustomerId,
+    /// The organization of the session, which the JWT is bound to.
+    pub organization_id: Option<OrganizationId>,
     /// What it allows.
     pub acl: Acl,
     /// What it carries under `customClaims`.
@@ -287,7 +289,15 @@ impl TokenService {
         }
         let customer_id = session.customer_id.clone();
         let token = IssuedToken { access_token, token_id, issued_at, expires_at, message: None };
-        Ok(ExchangedToken { token, customer_id, acl, custom_claims, created_at: now })
+        let organization_id = session.organization_id.clone();
+        Ok(ExchangedToken {
+            token,
+            customer_id,
+            organization_id,
+            acl,
+            custom_claims,
+            created_at: now,
+        })
     }
 
     /// The point of no return. Once the store has answered, the caller has its token.

@@ -389,6 +389,7 @@ async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_h
     let one = |id: &str| Organization::One(organization(id));
     let started = start(Organization::All, Some(one("org_1")), None).await.unwrap();
     let jwt = tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    assert_eq!(jwt.organization_id, Some(organization("org_1")));
     let jwt = tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
     assert_eq!(jwt.organization_id(), Some(&organization("org_1")));
     assert!(!jwt.allows("GetOrders", &[("organizationId", "org_2")]));
