@@ -142,19 +142,19 @@ impl TokenService {
     /// out of reach.
     pub async fn import_secret(
         &self,
-        entity_id: &EntityId,
+        id: &EntityId,
         secret: &Secret,
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
         let importing = async {
             let (lifetime, _) = self.secret_lifetime(expiry_days)?;
             let replaced = retry_on_conflict!({
-                let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
+                let entity = self.find_entity(id).await?.ok_or_else(invalid_entity)?;
                 self.try_replace_secret(entity, secret, SecretOrigin::Imported, lifetime).await
             });
             replaced.map(drop)
         };
-        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(entity_id);
+        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(id);
         self.audited(attempt, importing).await
     }
 

@@ -43,7 +43,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name has no such prefix,
     /// or is no token (RFC 6265 §4.1.1).
-    pub fn new(name: &str) -> Result<Self, Error> {
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
         match name.strip_prefix(HOST_PREFIX) {
             Some(rest) if !rest.is_empty() => Self::dangerous_without_prefix(name),
             _ => Err(Error::configuration(format!(
@@ -59,7 +60,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
     /// §4.1.1).
-    pub fn dangerous_without_prefix(name: &str) -> Result<Self, Error> {
+    pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {

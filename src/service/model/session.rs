@@ -6,7 +6,6 @@ use std::fmt::Write;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -46,11 +45,13 @@ impl AuthenticationToken {
     ///
     /// [`ErrorKind::NotFound`] where it is empty, longer than 512 bytes, or holds anything but
     /// visible ASCII: no session answers to such a text.
-    pub fn from_text(text: &str) -> Result<Self, Error> {
+    pub fn from_text(text: impl Into<String>) -> Result<Self, Error> {
+        let token = Self(text.into().into());
+        let text = token.expose();
         let fits = (1..=Self::MAX_LEN).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         if fits {
-            Ok(Self(text.to_owned().into()))
+            Ok(token)
         } else {
             Err(Error::new(ErrorKind::NotFound, "there is no such authentication token"))
         }
@@ -71,7 +72,7 @@ impl FromSecretText for AuthenticationToken {
         "an authentication token must be a text of 1 to 512 visible ASCII characters";
 
     fn from_secret_text(text: String) -> Result<Self, Error> {
-        Self::from_text(&Zeroizing::new(text))
+        Self::from_text(text)
     }
 }
 
