@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
@@ -28,7 +29,6 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::Validated;
-use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the

@@ -4,12 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::entity::Entity;
 use crate::service::model::session::Session;
 use crate::service::model::subject::SubjectRef;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
-use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::SessionId;
 use crate::token::organization::Organization;
 

@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::name::folded_digest;
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::random_bytes;
 use crate::service::model::secret::{Secrets, StoredSecret};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
-use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 use crate::token::text;

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::password::Password;
 use crate::service::model::session::AuthenticationToken;
 use crate::service::session::state::SessionState;
 use crate::token::acl::Acl;
-use crate::token::claims::custom::custom_claims_of;
 use crate::token::identifier::CustomerId;
 use crate::token::organization::Organization;
 

@@ -1,6 +1,5 @@
 //! What an access token says: the claims of RFC 9068 and ours.
 
-pub(crate) mod custom;
 mod read;
 mod validated;
 

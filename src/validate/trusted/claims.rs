@@ -1,13 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
-use crate::token::claims::custom::custom_claims_of;
 use crate::token::organization::Organization;
 
 /// The claims of another issuer's token, as they stand in it. Signature, issuer and audience were
@@ -85,13 +83,9 @@ impl MappedClaims {
     }
 
     /// What handlers find under `customClaims`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
-    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
-        self.custom_claims = custom_claims_of(custom_claims)?;
-        Ok(self)
+    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
+        self.custom_claims = custom_claims;
+        self
     }
 }
 
