@@ -251,7 +251,7 @@ impl Scene {
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         for number in 0..=THROTTLED + FREE / TRIES {
-            let token = AuthenticationToken::from_text(&format!("s{number}")).unwrap();
+            let token = AuthenticationToken::from_text(format!("s{number}")).unwrap();
             let new = NewSession::of(customer(number)).otp_required(true).dangerous_token(token);
             tokens
                 .start_session(Actor::Host, new, &RequestContext::without_address())

@@ -430,7 +430,7 @@ impl Engine {
         let id = EntityId::machine(MACHINE).unwrap();
         let secret = Secret::generate().unwrap();
         for tokens in [&direct, &in_memory] {
-            tokens.register(Entity::machine(MACHINE).unwrap().with_acl(acl())).await.unwrap();
+            tokens.register(Entity::machine(MACHINE).unwrap().acl(acl())).await.unwrap();
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         let signer = signer();

@@ -92,7 +92,7 @@ fn benches(c: &mut Criterion) {
             b.iter(|| issue().unwrap());
         });
         let secret = runtime.block_on(async {
-            tokens.register(Entity::machine("aa-1").unwrap().with_acl(acl())).await.unwrap();
+            tokens.register(Entity::machine("aa-1").unwrap().acl(acl())).await.unwrap();
             tokens
                 .reset_secret(
                     Actor::Host,

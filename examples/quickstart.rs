@@ -114,7 +114,7 @@ impl Demo {
         )?;
         let password = tokens.hash_password(Password::new(PASSWORD)?).await?;
         let user = Entity::user(USERNAME, password.clone())?;
-        tokens.register(user.with_acl(Acl::new([managing, starting]))).await?;
+        tokens.register(user.acl(Acl::new([managing, starting]))).await?;
         let customer_id = CustomerId::new(CUSTOMER)?;
         tokens.register(Entity::customer(CUSTOMER_NAME, password, customer_id, false)?).await?;
         tokens.register(Entity::machine(ENTITY)?).await?;

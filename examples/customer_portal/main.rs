@@ -75,8 +75,8 @@ async fn register_jane(tokens: &TokenService) -> Result<(), Problem> {
     let hash = tokens.hash_password(Password::new(password)?).await?;
     let may = AclEntry::anywhere(["GetOrders"])?;
     let jane = Entity::customer("jane@example.com", hash, CustomerId::new("cus_1")?, true)?
-        .with_acl(Acl::new([may]))
-        .with_custom_claims(json!({"name": "Jane"}))?;
+        .acl(Acl::new([may]))
+        .custom_claims(json!({"name": "Jane"}))?;
     Ok(tokens.register(jane).await?)
 }
 

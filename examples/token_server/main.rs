@@ -391,10 +391,10 @@ impl Seed {
         for user in self.users {
             let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
-                .with_acl(user.acl)
-                .with_custom_claims(user.custom_claims)?
-                .with_organization(organization(user.organization_id))
-                .with_disabled(user.disabled);
+                .acl(user.acl)
+                .custom_claims(user.custom_claims)?
+                .organization(organization(user.organization_id))
+                .disabled(user.disabled);
             register(tokens, entity).await?;
         }
         for machine in self.entities {
@@ -404,9 +404,9 @@ impl Seed {
             let hash = hash(customer.password).await?;
             let (name, id) = (customer.username, customer.customer_id);
             let entity = Entity::customer(name, hash, id, customer.otp_required)?
-                .with_acl(customer.acl)
-                .with_organization(organization(customer.organization_id))
-                .with_disabled(customer.disabled);
+                .acl(customer.acl)
+                .organization(organization(customer.organization_id))
+                .disabled(customer.disabled);
             register(tokens, entity).await?;
         }
         Ok(self.sessions)
@@ -447,17 +447,17 @@ fn organization(id: Option<OrganizationId>) -> Organization {
 fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     let key = token.key();
     let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Entity::machine(format!("seeded-session-{digest}"))?.with_disabled(true))
+    Ok(Entity::machine(format!("seeded-session-{digest}"))?.disabled(true))
 }
 
 impl Machine {
     async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
         let id = EntityId::machine(&self.id)?;
         let entity = Entity::machine(self.id)?
-            .with_acl(self.acl)
-            .with_custom_claims(self.custom_claims)?
-            .with_organization(organization(self.organization_id))
-            .with_disabled(self.disabled);
+            .acl(self.acl)
+            .custom_claims(self.custom_claims)?
+            .organization(organization(self.organization_id))
+            .disabled(self.disabled);
         let is_new = register(tokens, entity).await?;
         match self.secret {
             // A secret that was reset since stays reset.
@@ -501,8 +501,8 @@ async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, counter
         _ => None,
     };
     let differing = [
-        ("acl", entity.acl() != stored.acl()),
-        ("customClaims", entity.custom_claims() != stored.custom_claims()),
+        ("acl", entity.acl != stored.acl),
+        ("customClaims", entity.custom_claims != stored.custom_claims),
         ("organizationId", entity.organization_id() != stored.organization_id()),
         ("customerId or otpRequired", customer(&entity) != customer(&stored)),
         ("disabled", entity.is_disabled() != stored.is_disabled()),

@@ -78,9 +78,9 @@ async fn what_the_host_asks_for_is_checked_but_for_the_permission() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     fixture.user("ops", json!([])).await;
-    let aa = Entity::machine("aa-1").unwrap().with_organization(organization("org_1"));
+    let aa = Entity::machine("aa-1").unwrap().organization(organization("org_1"));
     tokens.register(aa).await.unwrap();
-    tokens.register(Entity::machine("aa-2").unwrap().with_disabled(true)).await.unwrap();
+    tokens.register(Entity::machine("aa-2").unwrap().disabled(true)).await.unwrap();
     let (nobodys, disabled) =
         (EntityId::machine("aa-3").unwrap(), EntityId::machine("aa-2").unwrap());
     let user = EntityId::user("ops").unwrap();

@@ -117,7 +117,7 @@ impl Fixture {
     /// Registers a user with [`PASSWORD`].
     pub async fn user(&self, name: &str, acl: Value) {
         let hash = self.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-        let user = Entity::user(name, hash).unwrap().with_acl(acl_of(acl));
+        let user = Entity::user(name, hash).unwrap().acl(acl_of(acl));
         self.tokens.register(user).await.unwrap();
     }
 

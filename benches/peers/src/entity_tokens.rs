@@ -128,7 +128,7 @@ fn claims_of(setup: &Setup) -> Claims {
 /// The machine, and its secret.
 fn register(service: &TokenService) -> String {
     runtime().block_on(async {
-        let machine = Entity::machine(ID).expect("an id").with_acl(acl());
+        let machine = Entity::machine(ID).expect("an id").acl(acl());
         service.register(machine).await.expect("a store in memory");
         let (id, context) = (EntityId::machine(ID).expect("an id"), RequestContext::without_address());
         let reset = service.reset_secret(Actor::Host, &id, None, &context).await;

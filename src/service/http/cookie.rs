@@ -205,7 +205,7 @@ mod tests {
         assert!(SessionCookie::dangerous_without_prefix("shop").is_ok());
         for name in ["", "a b", "a=b", "a;b", "a\r\nb", "\u{fc}"] {
             assert!(SessionCookie::dangerous_without_prefix(name).is_err(), "{name:?}");
-            assert!(SessionCookie::new(&format!("__Host-{name}")).is_err(), "{name:?}");
+            assert!(SessionCookie::new(format!("__Host-{name}")).is_err(), "{name:?}");
         }
     }
 

@@ -229,11 +229,11 @@ impl TokenService {
             ));
         };
         let mut new = NewSession::of(customer_id.clone())
-            .acl(proven.entity.acl().clone())
+            .acl(proven.entity.acl.clone())
             .otp_required(*otp_required || login.otp_required);
         self.check_organization(&proven.entity)?;
         new.organization = proven.entity.organization.clone();
-        new.custom_claims = proven.entity.custom_claims().clone();
+        new.custom_claims = proven.entity.custom_claims.clone();
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;

@@ -59,8 +59,8 @@ async fn register_guarded(fixture: &Fixture) -> EntityId {
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let entity = Entity::customer(NAME, hash, customer(), true).unwrap();
     let entity = entity
-        .with_acl(acl_of(json!([{"scope": {}, "permissions": ["GetOrders"]}])))
-        .with_organization(OrganizationId::new("org_1").unwrap());
+        .acl(acl_of(json!([{"scope": {}, "permissions": ["GetOrders"]}])))
+        .organization(OrganizationId::new("org_1").unwrap());
     let id = entity.id().clone();
     fixture.tokens.register(entity).await.unwrap();
     id

@@ -252,8 +252,8 @@ struct Tier {
 #[test]
 fn a_hosts_own_type_is_taken_wherever_claims_are_and_what_is_no_object_is_rejected() {
     let gold = Tier { tier: "gold" };
-    let machine = Entity::machine("aa-1").unwrap().with_custom_claims(&gold).unwrap();
-    assert_eq!(*machine.custom_claims(), object(json!({"tier": "gold"})));
+    let machine = Entity::machine("aa-1").unwrap().custom_claims(&gold).unwrap();
+    assert_eq!(machine.custom_claims, object(json!({"tier": "gold"})));
     let grant = Grant::user("ops").custom_claims(gold.clone()).unwrap();
     let fixture = Fixture::new();
     let issued = issue_now(&fixture.tokens, grant).unwrap();
@@ -268,7 +268,7 @@ fn a_hosts_own_type_is_taken_wherever_claims_are_and_what_is_no_object_is_reject
         let grant = Grant::user("ops").custom_claims(&none).map(drop);
         let session = customer().custom_claims(&none).map(drop);
         let exchange = ExchangeRequest::default().custom_claims(&none).map(drop);
-        let entity = Entity::machine("aa-1").unwrap().with_custom_claims(&none).map(drop);
+        let entity = Entity::machine("aa-1").unwrap().custom_claims(&none).map(drop);
         for taken in [grant, session, exchange, entity] {
             let error = taken.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidFields);

@@ -23,7 +23,7 @@ fn customer(id: &str) -> CustomerId {
 async fn register_customer(fixture: &Fixture, name: &str, permissions: &[&str]) {
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let entity = Entity::customer(name, hash, customer("cus_1"), false).unwrap();
-    fixture.tokens.register(entity.with_acl(acl(permissions))).await.unwrap();
+    fixture.tokens.register(entity.acl(acl(permissions))).await.unwrap();
 }
 
 fn login(name: &str) -> CustomerLogin {
@@ -47,29 +47,26 @@ async fn a_permission_that_is_taken_away_is_gone_with_the_next_request() {
     let old = fixture.user_token("jane").await;
     // More is no reason to log anybody out.
     let more = acl(&["GetOrders", "PostOrder", "GetInvoices"]);
-    tokens.update_entity(&id, move |jane| jane.with_acl(more.clone())).await.unwrap();
+    tokens.update_entity(&id, move |jane| jane.acl(more.clone())).await.unwrap();
     server.get("/", Some(&old)).await.expect(200);
 
     let claims = |tier: &str| json!({"tier": tier}).as_object().unwrap().clone();
     let organization = OrganizationId::new("org_1").unwrap();
     let changes: [Box<dyn Fn(Entity) -> Entity + Send + Sync>; 4] = [
-        Box::new(|jane| jane.with_acl(acl(&["GetOrders"]))),
-        Box::new(move |jane| jane.with_organization(organization.clone())),
-        Box::new(move |jane| jane.with_custom_claims(claims("silver")).unwrap()),
-        Box::new(|jane| jane.with_disabled(true)),
+        Box::new(|jane| jane.acl(acl(&["GetOrders"]))),
+        Box::new(move |jane| jane.organization(organization.clone())),
+        Box::new(move |jane| jane.custom_claims(claims("silver")).unwrap()),
+        Box::new(|jane| jane.disabled(true)),
     ];
     let gold = json!({"tier": "gold"}).as_object().unwrap().clone();
-    tokens
-        .update_entity(&id, move |jane| jane.with_custom_claims(gold.clone()).unwrap())
-        .await
-        .unwrap();
+    tokens.update_entity(&id, move |jane| jane.custom_claims(gold.clone()).unwrap()).await.unwrap();
     for change in changes {
         let token = fixture.user_token("jane").await;
         server.get("/", Some(&token)).await.expect(200);
         fixture.clock.advance(std::time::Duration::from_secs(1));
         let written = tokens.update_entity(&id, change).await.unwrap();
         server.get("/", Some(&token)).await.expect(401);
-        assert_eq!(tokens.find_entity(&id).await.unwrap().unwrap().acl(), written.acl());
+        assert_eq!(tokens.find_entity(&id).await.unwrap().unwrap().acl, written.acl);
     }
     assert!(tokens.find_entity(&id).await.unwrap().unwrap().is_disabled());
 }
@@ -81,7 +78,7 @@ async fn what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_befor
     register_customer(&fixture, "jane", &["GetOrders", "PostOrder"]).await;
     let session = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
     let id = EntityId::customer("jane").unwrap();
-    tokens.update_entity(&id, |jane| jane.with_acl(acl(&["GetOrders"]))).await.unwrap();
+    tokens.update_entity(&id, |jane| jane.acl(acl(&["GetOrders"]))).await.unwrap();
     let gone = tokens.exchange(&session.token, ExchangeRequest::default()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let again = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
@@ -110,7 +107,7 @@ async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_cha
         let version = before.version();
         store.replace(change(before).next_version(), version).await.unwrap();
     };
-    write(&|jane| jane.with_acl(acl(&["GetOrders", "GetInvoices"]))).await;
+    write(&|jane| jane.acl(acl(&["GetOrders", "GetInvoices"]))).await;
     let asked = ExchangeRequest::default().acl(acl(&["PostOrder"]));
     let wider = tokens.exchange(&first.token, asked).await.unwrap_err();
     assert_eq!(wider.kind(), ErrorKind::AclExceedsGrant);
@@ -119,7 +116,7 @@ async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_cha
     let held = server.get("/", Some(second.token.expose())).await.expect(200).text();
     assert_eq!(held, json!([{"scope": {}, "permissions": ["GetOrders"]}]).to_string());
 
-    write(&|jane| jane.with_disabled(true)).await;
+    write(&|jane| jane.disabled(true)).await;
     let gone = tokens.exchange(&second.token, ExchangeRequest::default()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     server.get("/", Some(third.token.expose())).await.expect(401);
@@ -146,16 +143,16 @@ async fn an_update_keeps_the_id_and_the_credential_and_loses_no_other_update() {
 
     let updates = (0..20).map(|number| {
         tokens.update_entity(&id, move |jane| {
-            let mut claims = jane.custom_claims().clone();
+            let mut claims = jane.custom_claims.clone();
             claims.insert(number.to_string(), true.into());
-            jane.with_custom_claims(claims).unwrap()
+            jane.custom_claims(claims).unwrap()
         })
     });
     for update in futures_util::future::join_all(updates).await {
         update.unwrap();
     }
     let jane = tokens.find_entity(&id).await.unwrap().unwrap();
-    assert_eq!(jane.custom_claims().len(), 20);
+    assert_eq!(jane.custom_claims.len(), 20);
 }
 
 #[tokio::test]
@@ -317,7 +314,7 @@ async fn an_operation_that_was_named_and_is_not_any_more_is_taken_away() {
         fixture.clock.advance(std::time::Duration::from_secs(1));
         let after = acl(after);
         let id = EntityId::user(&name).unwrap();
-        tokens.update_entity(&id, move |ops| ops.with_acl(after.clone())).await.unwrap();
+        tokens.update_entity(&id, move |ops| ops.acl(after.clone())).await.unwrap();
         assert_eq!(tokens.validator().validate(&token).unwrap_err(), TokenFault::Revoked);
     }
 }
@@ -399,7 +396,7 @@ async fn a_log_out_that_names_another_organization_than_the_registered_one_is_an
     fixture.machine("aa-1", "a secret of sixteen bytes").await;
     let organization = |id: &str| OrganizationId::new(id).unwrap();
     for id in [EntityId::user("jane").unwrap(), EntityId::machine("aa-1").unwrap()] {
-        let bind = move |entity: Entity| entity.with_organization(organization("org_1"));
+        let bind = move |entity: Entity| entity.organization(organization("org_1"));
         let entity = tokens.update_entity(&id, bind).await.unwrap();
         let until = tokens.now() + std::time::Duration::from_secs(60);
         for other in [Organization::All, Organization::One(organization("org_2"))] {
