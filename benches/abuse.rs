@@ -101,7 +101,7 @@ fn time_of_logins(samples: u32) {
         let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
         let disabled = hash.clone();
         tokens.register(Entity::user("known@example.com", hash).unwrap()).await.unwrap();
-        let shut_out = Entity::user("disabled@example.com", disabled).unwrap().with_disabled(true);
+        let shut_out = Entity::user("disabled@example.com", disabled).unwrap().disabled(true);
         tokens.register(shut_out).await.unwrap();
         tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     });

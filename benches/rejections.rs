@@ -26,9 +26,9 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::{
-    Algorithm, AuthenticationToken, ClientAddress, Clock, CustomerId, Entity, EntityId, Grant,
-    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, Secret,
-    SystemClock, Timestamp, TokenService,
+    Actor, Algorithm, AuthenticationToken, ClientAddress, Clock, CustomerId, Entity, EntityId,
+    Grant, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
+    RequestContext, Secret, SystemClock, Timestamp, TokenService,
 };
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
@@ -251,9 +251,12 @@ impl Scene {
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         for number in 0..=THROTTLED + FREE / TRIES {
-            let token = AuthenticationToken::from_text(&format!("s{number}")).unwrap();
+            let token = AuthenticationToken::from_text(format!("s{number}")).unwrap();
             let new = NewSession::of(customer(number)).otp_required(true).dangerous_token(token);
-            tokens.start_session(new).await.unwrap();
+            tokens
+                .start_session(Actor::Host, new, &RequestContext::without_address())
+                .await
+                .unwrap();
         }
         let token = tokens.issue(Grant::user("ops@example.com")).await.unwrap();
         let app = Router::new()

@@ -33,7 +33,7 @@ use countersign::store::{
     TableNames, record,
 };
 use countersign::{
-    Acl, AclEntry, Algorithm, AuthenticationToken, Clock as _, CustomerId, Entity, EntityId,
+    Acl, AclEntry, Actor, Algorithm, AuthenticationToken, Clock as _, CustomerId, Entity, EntityId,
     ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, Session, SessionId,
     SystemClock, TokenService, TokenServiceBuilder,
 };
@@ -390,7 +390,11 @@ impl Engine {
         let tokens = self.service(Arc::clone(&self.entities));
         let start = async || {
             let new = NewSession::of(customer()).acl(acl());
-            tokens.start_session(new).await.unwrap().token
+            tokens
+                .start_session(Actor::Host, new, &RequestContext::without_address())
+                .await
+                .unwrap()
+                .token
         };
         let signer = signer();
         let (mut bare, mut exchange) = (Vec::new(), Vec::new());
@@ -426,7 +430,7 @@ impl Engine {
         let id = EntityId::machine(MACHINE).unwrap();
         let secret = Secret::generate().unwrap();
         for tokens in [&direct, &in_memory] {
-            tokens.register(Entity::machine(MACHINE).unwrap().with_acl(acl())).await.unwrap();
+            tokens.register(Entity::machine(MACHINE).unwrap().acl(acl())).await.unwrap();
             tokens.import_secret(&id, &secret, None).await.unwrap();
         }
         let signer = signer();

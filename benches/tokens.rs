@@ -19,8 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider, DefaultProvider, SigningKey};
 use countersign::{
-    Acl, AclEntry, Algorithm, CustomerId, Entity, ExchangeRequest, Grant, KeyRing, NewSession,
-    Policy, RequestContext, TokenService,
+    Acl, AclEntry, Actor, Algorithm, CustomerId, Entity, EntityId, ExchangeRequest, Grant, KeyRing,
+    NewSession, Policy, RequestContext, TokenService,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -91,14 +91,15 @@ fn benches(c: &mut Criterion) {
         group.bench_function("issue/grant", |b| {
             b.iter(|| issue().unwrap());
         });
-        // As machines get theirs: made by the service, for a user who may.
-        let manager = Grant::user("ops@example.com").acl(Acl::everything());
-        let manager = runtime.block_on(tokens.issue(manager)).unwrap();
-        let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
         let secret = runtime.block_on(async {
-            tokens.register(Entity::machine("aa-1").unwrap().with_acl(acl())).await.unwrap();
+            tokens.register(Entity::machine("aa-1").unwrap().acl(acl())).await.unwrap();
             tokens
-                .reset_secret(&manager, "aa-1", None, &RequestContext::without_address())
+                .reset_secret(
+                    Actor::Host,
+                    &EntityId::machine("aa-1").unwrap(),
+                    None,
+                    &RequestContext::without_address(),
+                )
                 .await
                 .unwrap()
                 .secret
@@ -118,7 +119,14 @@ fn benches(c: &mut Criterion) {
             b.iter_batched(
                 || {
                     let new = NewSession::of(CustomerId::new("cus_1").unwrap()).acl(acl());
-                    runtime.block_on(tokens.start_session(new)).unwrap().token
+                    runtime
+                        .block_on(tokens.start_session(
+                            Actor::Host,
+                            new,
+                            &RequestContext::without_address(),
+                        ))
+                        .unwrap()
+                        .token
                 },
                 |token| {
                     let request = ExchangeRequest::default();

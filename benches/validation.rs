@@ -73,10 +73,9 @@ fn acl(permissions: usize) -> Acl {
 
 fn token(tokens: &TokenService, acl: Acl) -> String {
     // A customer's, of whom no store is asked.
-    let grant = Grant::customer("jane.doe@example.com").acl(acl).custom_claims(
-        serde_json::json!({"tier": "gold", "locale": "en-GB"}).as_object().unwrap().clone(),
-    );
-    let issued = tokens.issue(grant).now_or_never().unwrap();
+    let custom = serde_json::json!({"tier": "gold", "locale": "en-GB"});
+    let grant = Grant::customer("jane.doe@example.com").acl(acl).custom_claims(custom);
+    let issued = tokens.issue(grant.unwrap()).now_or_never().unwrap();
     issued.unwrap().access_token.expose().to_owned()
 }
 

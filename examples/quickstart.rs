@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, CustomerId, Entity, EntityId, KeyRing, NewSession,
+    Acl, AclEntry, Actor, Algorithm, Bearer, CustomerId, Entity, EntityId, KeyRing, NewSession,
     OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, Secret, TokenService,
 };
 use http::{Request, StatusCode};
@@ -114,7 +114,7 @@ impl Demo {
         )?;
         let password = tokens.hash_password(Password::new(PASSWORD)?).await?;
         let user = Entity::user(USERNAME, password.clone())?;
-        tokens.register(user.with_acl(Acl::new([managing, starting]))).await?;
+        tokens.register(user.acl(Acl::new([managing, starting]))).await?;
         let customer_id = CustomerId::new(CUSTOMER)?;
         tokens.register(Entity::customer(CUSTOMER_NAME, password, customer_id, false)?).await?;
         tokens.register(Entity::machine(ENTITY)?).await?;
@@ -133,13 +133,16 @@ impl Demo {
             let shopping =
                 AclEntry::new([("productId", ["prod_1", "prod_2"])], ["GetOrders", "PostOrder"])?;
             let session = NewSession::of(CustomerId::new(CUSTOMER)?).acl(Acl::new([shopping]));
-            let started = tokens.start_session(session).await?;
+            let started = tokens
+                .start_session(Actor::Host, session, &RequestContext::without_address())
+                .await?;
             authentication_tokens.push(started.token.expose().to_owned());
         }
         let authentication_tokens =
             authentication_tokens.try_into().map_err(|_| "four sessions were started")?;
         let guarded = NewSession::of(CustomerId::new(CUSTOMER)?).otp_required(true);
-        let guarded = tokens.start_session(guarded).await?;
+        let guarded =
+            tokens.start_session(Actor::Host, guarded, &RequestContext::without_address()).await?;
         Ok(Self {
             entity_secret: secret.expose().to_owned(),
             user_token: login.access_token.expose().to_owned(),

@@ -93,7 +93,7 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
+    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
     IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
     OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,

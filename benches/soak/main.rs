@@ -140,7 +140,7 @@ impl World {
         let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
         for number in 0..CALLERS {
             // It may have been there before.
-            let machine = Entity::machine(machine(number)).unwrap().with_acl(orders());
+            let machine = Entity::machine(machine(number)).unwrap().acl(orders());
             let _ = tokens.register(machine).await;
             let user = Entity::user(user(number), hash.clone()).unwrap();
             let _ = tokens.register(user).await;

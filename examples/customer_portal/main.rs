@@ -13,9 +13,10 @@
 //! | `COUNTERSIGN_DEMO_PASSWORD` | Jane's password | the one above |
 //! | `COUNTERSIGN_OUTBOX` | a file that codes are appended to as JSON lines | they are printed |
 //!
-//! What a customer holds is one cookie, which scripts cannot read. After the password it is the
-//! session's authentication token, which opens nothing yet; the code exchanges that, once, for the
-//! JWT that the cookie is from then on. An `ExchangeLayer` takes either, and says what is missing.
+//! What a customer holds is one cookie, which scripts cannot read: an authentication token. After the
+//! password it is that of a session which waits for its code, and opens nothing. The right code ends that
+//! session for a fresh one, whose token the cookie is from then on, and which an `ExchangeLayer` takes. Until
+//! then the layer says what is missing.
 //! `Secure` cookies need HTTPS, but for the loopback in Chromium and Firefox.
 //!
 //! Pages of other sites can do nothing in a customer's name: `SameSite=Strict` keeps the cookie from
@@ -28,7 +29,6 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::State;
@@ -38,8 +38,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use countersign::{
     Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
-    Error, ErrorKind, ExchangeRequest, KeyRing, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, Policy, Rejection, RequestContext, SameSite, SessionCookie, TokenService,
+    Error, ErrorKind, KeyRing, OneTimePasswordMessage, OneTimePasswordSender, Password, Rejection,
+    RequestContext, SameSite, SessionCookie, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
@@ -62,8 +62,6 @@ async fn main() -> Result<(), Problem> {
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .one_time_password_sender(Mailbox)
         .reject_with(reject)
-        // A session is but the way from the password to the code here.
-        .policy(Policy::default().session_lifetime(Duration::from_secs(10 * 60)))
         .build()?;
     register_jane(&tokens).await?;
     tokio::spawn(tokens.run_housekeeping());
@@ -79,8 +77,8 @@ async fn register_jane(tokens: &TokenService) -> Result<(), Problem> {
     let hash = tokens.hash_password(Password::new(password)?).await?;
     let may = AclEntry::anywhere(["GetOrders"])?;
     let jane = Entity::customer("jane@example.com", hash, CustomerId::new("cus_1")?, true)?
-        .with_acl(Acl::new([may]))
-        .with_custom_claims([("name".to_owned(), "Jane".into())].into_iter().collect());
+        .acl(Acl::new([may]))
+        .custom_claims(json!({"name": "Jane"}))?;
     Ok(tokens.register(jane).await?)
 }
 
@@ -117,7 +115,7 @@ async fn guarded(mut response: Response) -> Response {
 #[derive(Deserialize)]
 struct Login {
     username: String,
-    password: String,
+    password: Password,
 }
 
 async fn log_in(
@@ -125,9 +123,9 @@ async fn log_in(
     context: RequestContext,
     Json(login): Json<Login>,
 ) -> Result<Response, Rejected> {
-    let login = CustomerLogin::new(login.username, Password::new(login.password)?);
+    let login = CustomerLogin::new(login.username, login.password);
     let started = tokens.log_in_customer(login, &context).await?;
-    Ok(holding(started.token.expose()))
+    Ok(holding(&started.token))
 }
 
 #[derive(Deserialize)]
@@ -142,9 +140,8 @@ async fn enter_code(
     Json(Code { code }): Json<Code>,
 ) -> Result<Response, Rejected> {
     let token = AuthenticationToken::from_text(held(&headers))?;
-    let request = ExchangeRequest::default().one_time_password(code).context(context);
-    let exchanged = tokens.exchange(&token, request).await?;
-    Ok(holding(exchanged.token.access_token.expose()))
+    let fresh = tokens.confirm_one_time_password(&token, code, &context).await?;
+    Ok(holding(&fresh.token))
 }
 
 /// Whatever the cookie holds, nobody gets anything for it after this.
@@ -153,14 +150,9 @@ async fn log_out(
     context: RequestContext,
     headers: HeaderMap,
 ) -> Result<Response, Rejected> {
-    let held = held(&headers);
-    let ended = match tokens.validator().validate(held) {
-        Ok(jwt) => tokens.log_out(&jwt).await,
-        Err(fault) if fault.is_temporary() => Err(Error::new(ErrorKind::Unavailable, "not now")),
-        Err(_) => match AuthenticationToken::from_text(held) {
-            Ok(token) => tokens.log_out_customer(&token, &context).await,
-            Err(nothing) => Err(nothing),
-        },
+    let ended = match AuthenticationToken::from_text(held(&headers)) {
+        Ok(token) => tokens.log_out_customer(&token, &context).await,
+        Err(nothing) => Err(nothing),
     };
     match ended {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -198,7 +190,8 @@ fn held(headers: &HeaderMap) -> &str {
 }
 
 /// Has the browser hold this until it is closed.
-fn holding(token: &str) -> Response {
+fn holding(token: &AuthenticationToken) -> Response {
+    let token = token.expose();
     let cookie = format!("{SESSION}={token}; Path=/; HttpOnly; Secure; SameSite=Strict");
     (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response()
 }

@@ -25,9 +25,10 @@ use async_trait::async_trait;
 use countersign::jose::SigningKey;
 use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind, ErrorKind,
-    KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Organization,
-    OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret, TokenService,
+    Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind,
+    ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
+    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, RequestContext,
+    SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -396,10 +397,10 @@ impl Seed {
         for user in self.users {
             let hash = hash(user.password).await?;
             let entity = Entity::user(user.username, hash)?
-                .with_acl(user.acl)
-                .with_custom_claims(user.custom_claims)
-                .with_organization(organization(user.organization_id))
-                .with_disabled(user.disabled);
+                .acl(user.acl)
+                .custom_claims(user.custom_claims)?
+                .organization(organization(user.organization_id))
+                .disabled(user.disabled);
             register(tokens, entity).await?;
         }
         for machine in self.entities {
@@ -409,9 +410,9 @@ impl Seed {
             let hash = hash(customer.password).await?;
             let (name, id) = (customer.username, customer.customer_id);
             let entity = Entity::customer(name, hash, id, customer.otp_required)?
-                .with_acl(customer.acl)
-                .with_organization(organization(customer.organization_id))
-                .with_disabled(customer.disabled);
+                .acl(customer.acl)
+                .organization(organization(customer.organization_id))
+                .disabled(customer.disabled);
             register(tokens, entity).await?;
         }
         Ok(self.sessions)
@@ -430,12 +431,12 @@ impl KnownSession {
             .organization(organization(self.organization_id))
             .otp_required(self.otp_required)
             .acl(self.acl)
-            .custom_claims(self.custom_claims)
+            .custom_claims(self.custom_claims)?
             .dangerous_token(AuthenticationToken::from_text(&self.token)?);
         if let Some(seconds) = self.expires_in_seconds {
             new = new.lifetime(Duration::from_secs(seconds));
         }
-        match tokens.start_session(new).await {
+        match tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await {
             Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
             // Or it is there already.
             _ => Ok(()),
@@ -452,17 +453,17 @@ fn organization(id: Option<OrganizationId>) -> Organization {
 fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     let key = token.key();
     let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Entity::machine(format!("seeded-session-{digest}"))?.with_disabled(true))
+    Ok(Entity::machine(format!("seeded-session-{digest}"))?.disabled(true))
 }
 
 impl Machine {
     async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
         let id = EntityId::machine(&self.id)?;
         let entity = Entity::machine(self.id)?
-            .with_acl(self.acl)
-            .with_custom_claims(self.custom_claims)
-            .with_organization(organization(self.organization_id))
-            .with_disabled(self.disabled);
+            .acl(self.acl)
+            .custom_claims(self.custom_claims)?
+            .organization(organization(self.organization_id))
+            .disabled(self.disabled);
         let is_new = register(tokens, entity).await?;
         match self.secret {
             // A secret that was reset since stays reset.
@@ -506,8 +507,8 @@ async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, counter
         _ => None,
     };
     let differing = [
-        ("acl", entity.acl() != stored.acl()),
-        ("customClaims", entity.custom_claims() != stored.custom_claims()),
+        ("acl", entity.acl != stored.acl),
+        ("customClaims", entity.custom_claims != stored.custom_claims),
         ("organizationId", entity.organization_id() != stored.organization_id()),
         ("customerId or otpRequired", customer(&entity) != customer(&stored)),
         ("disabled", entity.is_disabled() != stored.is_disabled()),

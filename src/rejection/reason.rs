@@ -37,7 +37,8 @@ pub(crate) enum RejectionReason {
     UnknownSession,
     /// Another origin had the browser send the request: its cookie does not count, and none is set.
     CrossOrigin,
-    /// The session's one-time password has to be given first.
+    /// The session asks for a one-time password: a layer takes the token of the fresh session that the
+    /// service makes of it once the code is confirmed.
     OneTimePasswordRequired,
     /// The custom claims are not those that the handler wants.
     UnexpectedCustomClaims,
@@ -95,7 +96,9 @@ impl RejectionReason {
             Self::CrossOrigin => {
                 "The request comes from another origin, or does not say from which"
             }
-            Self::OneTimePasswordRequired => "The session needs a one-time password first",
+            Self::OneTimePasswordRequired => {
+                "The session needs a one-time password: confirm it for a fresh session"
+            }
             Self::UnexpectedCustomClaims => "The access token lacks custom claims",
             Self::InsufficientPermission => "The access token does not grant the permission",
             Self::OutsideOrganization => {

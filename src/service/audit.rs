@@ -9,16 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Attempt, Operation, Subjects, failed, rejected};
 use crate::error::{Error, ErrorKind};
+use crate::service::actor::Actor;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::Session;
 use crate::service::request_context::RequestContext;
 use crate::service::telemetry;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 impl Operation {
     pub(in crate::service) const BLOCK_SUBJECT: Self = Self("block_subject");
     pub(in crate::service) const CHANGE_PASSWORD: Self = Self("change_password");
+    pub(in crate::service) const CONFIRM_ONE_TIME_PASSWORD: Self =
+        Self("confirm_one_time_password");
     pub(in crate::service) const DISABLE_ENTITY: Self = Self("disable_entity");
     pub(in crate::service) const ENABLE_ENTITY: Self = Self("enable_entity");
     pub(in crate::service) const END_SESSION: Self = Self("end_session");
@@ -91,8 +94,10 @@ impl<'a> Attempt<'a> {
         self.of(id.subject_type(), id.name())
     }
 
-    /// Names the bearer on whose word it is done, and their token until there is another.
-    pub(in crate::service) fn by(self, bearer: &'a Validated) -> Self {
+    /// Names the bearer on whose word it is done, and their token until there is another. What the
+    /// host does names nobody.
+    pub(in crate::service) fn by(self, actor: impl Into<Actor<'a>>) -> Self {
+        let Some(bearer) = actor.into().bearer() else { return self };
         Self {
             actor: Some((bearer.subject_type(), bearer.subject())),
             organization: self.organization.or(bearer.organization_id()),

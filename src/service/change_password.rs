@@ -10,7 +10,7 @@ use crate::audit::Operation;
 use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::password::{Password, PasswordHash};
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -129,7 +129,7 @@ impl TokenService {
         let PasswordChange { id, old, new, presented } = change;
         let (subject_type, name) = (id.subject_type(), id.name());
         let entity = self.prove(subject_type, name, old, context, |_| Ok(())).await?.entity;
-        if presented.is_none() && asks_for_code(&entity) {
+        if presented.is_none() && entity.asks_for_code() {
             return Err(code_required());
         }
         let hash = self.inner.hashing.create(new).await?;
@@ -215,10 +215,6 @@ impl TokenService {
         }
         changed.map(CompareAndSet::Written)
     }
-}
-
-fn asks_for_code(entity: &Entity) -> bool {
-    matches!(entity.kind(), EntityKind::Customer { otp_required: true, .. })
 }
 
 /// Returns whether a session was started with a credential, and for the customer that it stands for now.

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::audit::Operation;
@@ -17,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
@@ -27,7 +29,7 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
 use crate::token::claims::Validated;
-use crate::token::identifier::CustomerId;
+use crate::token::identifier::{CustomerId, OrganizationId};
 
 /// What is asked for at an exchange. By default: the session's own list and claims, and the
 /// authentication token is used up.
@@ -76,9 +78,13 @@ impl ExchangeRequest {
     /// Claims to set beside the session's own, which stay as they are: those that the policy's
     /// [`open_custom_claims`](crate::Policy::open_custom_claims) names, and those that the bearer may
     /// pass on.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = Some(custom_claims);
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = Some(custom_claims_of(custom_claims)?);
+        Ok(self)
     }
 
     /// When the JWT ends; by default as the policy's `exchanged_token_lifetime` says.
@@ -114,6 +120,8 @@ pub struct ExchangedToken {
     pub token: IssuedToken,
     /// Whose it is.
     pub customer_id: CustomerId,
+    /// The organization of the session, which the JWT is bound to.
+    pub organization_id: Option<OrganizationId>,
     /// What it allows.
     pub acl: Acl,
     /// What it carries under `customClaims`.
@@ -281,7 +289,15 @@ impl TokenService {
         }
         let customer_id = session.customer_id.clone();
         let token = IssuedToken { access_token, token_id, issued_at, expires_at, message: None };
-        Ok(ExchangedToken { token, customer_id, acl, custom_claims, created_at: now })
+        let organization_id = session.organization_id.clone();
+        Ok(ExchangedToken {
+            token,
+            customer_id,
+            organization_id,
+            acl,
+            custom_claims,
+            created_at: now,
+        })
     }
 
     /// The point of no return. Once the store has answered, the caller has its token.
@@ -296,7 +312,7 @@ impl TokenService {
         let (key, version) = (session.key, session.version);
         if request.invalidate {
             let until = self.accepted_until(token.expires_at);
-            let used_up = session.used_up(token.token_id.clone(), until, now);
+            let used_up = session.used_up(token.token_id.clone(), Some(until), now);
             let written = stores.replace_session(used_up, version, now).await;
             // A store that answers too late may have written it all the same.
             self.inner.phantom_tokens.remove(&key).await;

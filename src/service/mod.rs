@@ -1,9 +1,11 @@
 //! The token service: issues, exchanges and revokes tokens.
 
+mod actor;
 mod audit;
 mod backoff;
 mod builder;
 mod change_password;
+mod confirm_one_time_password;
 mod custom_claims;
 mod customer_directory;
 mod detached;
@@ -43,6 +45,7 @@ mod token_service;
 mod trusted_issuers;
 mod validators;
 
+pub use self::actor::Actor;
 pub use self::builder::TokenServiceBuilder;
 pub use self::change_password::PasswordChange;
 pub use self::customer_directory::CustomerDirectory;

@@ -177,7 +177,7 @@ impl TokenService {
     fn has_expired_password(&self, entity: &Entity) -> bool {
         let Some(lifetime) = self.inner.policy.password_lifetime else { return false };
         // Nobody knows since when: one that was registered before there was a limit.
-        let set_at = entity.password_set_at().unwrap_or(Timestamp::MIN);
+        let set_at = entity.password_set_at.unwrap_or(Timestamp::MIN);
         set_at + lifetime <= self.now()
     }
 

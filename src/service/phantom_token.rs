@@ -78,7 +78,7 @@ impl TokenService {
             if session.otp_required() {
                 return Err(Error::new(
                     ErrorKind::OneTimePasswordRequired,
-                    "the session needs a one-time password: exchange its token for a JWT",
+                    "the session needs a one-time password: confirm it for a fresh session",
                 ));
             }
             let held = self.present_list(&session).await?;

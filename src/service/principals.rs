@@ -68,7 +68,15 @@ impl TokenService {
     ///
     /// let orders = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
     /// let id = EntityId::user("jane@example.com")?;
-    /// tokens.update_entity(&id, move |jane| jane.with_acl(orders.clone())).await?;
+    /// tokens.update_entity(&id, move |jane| jane.acl(orders.clone())).await?;
+    ///
+    /// // Where it depends on what is there, by the fields.
+    /// tokens
+    ///     .update_entity(&id, |mut jane| {
+    ///         jane.custom_claims.insert("tier".to_owned(), "gold".into());
+    ///         jane
+    ///     })
+    ///     .await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -173,13 +181,13 @@ impl TokenService {
     /// Returns whether a principal holds anything before a change that it does not hold after it.
     fn takes_away(&self, before: &Entity, after: &Entity) -> bool {
         let organization = before.organization_id();
-        let held = [after.acl().within(after.organization_id())];
-        let mut claims = before.custom_claims().iter();
+        let held = [after.acl.within(after.organization_id())];
+        let mut claims = before.custom_claims.iter();
         (after.is_disabled() && !before.is_disabled())
-            || (after.otp_required() && !before.otp_required())
+            || (after.asks_for_code() && !before.asks_for_code())
             || organization != after.organization_id()
-            || self.first_beyond(before.acl(), organization, &held).is_some()
-            || claims.any(|(name, value)| after.custom_claims().get(name) != Some(value))
+            || self.first_beyond(&before.acl, organization, &held).is_some()
+            || claims.any(|(name, value)| after.custom_claims.get(name) != Some(value))
     }
 
     /// Checks that a principal is one that may be registered.
@@ -196,13 +204,13 @@ impl TokenService {
         if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
-        if policy.acl_fault(entity.acl()).is_some() {
+        if policy.acl_fault(&entity.acl).is_some() {
             return Err(invalid("the policy allows no wildcards but `*` alone"));
         }
-        if policy.custom_claims_fault(entity.custom_claims()).is_some() {
+        if policy.custom_claims_fault(&entity.custom_claims).is_some() {
             return Err(invalid("the custom claims are longer than the policy allows"));
         }
-        if let Some(fault) = policy.room_fault(entity.acl(), entity.custom_claims()) {
+        if let Some(fault) = policy.room_fault(&entity.acl, &entity.custom_claims) {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
         Ok(())

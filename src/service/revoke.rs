@@ -172,8 +172,8 @@ impl TokenService {
     }
 
     /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
-    /// session by any way: by its own login, by [`issue`](Self::issue), by
-    /// [`start_session`](Self::start_session), or on a bearer's word. For whom no registration can be
+    /// session by any way: by its own login, by [`issue`](Self::issue), or by
+    /// [`start_session`](Self::start_session), whoever asks for it. For whom no registration can be
     /// [disabled](Self::disable_entity): a customer that the host knows by its id.
     ///
     /// A block ends at its time, and not before. It may be called again for a later one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::actor::Actor;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
 use crate::service::model::secret::{Secret, SecretOperation, Secrets, StoredSecret};
@@ -12,7 +13,7 @@ use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::SubjectType;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -23,12 +24,15 @@ enum SecretOrigin {
     Imported,
 }
 
-/// A manager's access to the secret of a machine client.
+/// An access to the secret of a machine client, which may be there or not.
 #[derive(Clone, Copy)]
-struct SecretAccess<'a> {
-    manager: &'a Validated,
-    entity_id: &'a str,
-    context: &'a RequestContext,
+pub(super) struct SecretAccess<'a> {
+    pub(super) actor: Actor<'a>,
+    pub(super) kind: SubjectType,
+    /// As it was presented: what cannot be a name is nobody's.
+    pub(super) name: &'a str,
+    pub(super) expiry_days: Option<u64>,
+    pub(super) context: &'a RequestContext,
 }
 
 /// A secret and when it expires.
@@ -43,45 +47,48 @@ pub struct IssuedSecret {
     pub message: Option<String>,
 }
 
+impl<'a> SecretAccess<'a> {
+    fn of(
+        actor: Actor<'a>,
+        id: &'a EntityId,
+        expiry_days: Option<u64>,
+        context: &'a RequestContext,
+    ) -> Self {
+        Self { actor, kind: id.subject_type(), name: id.name(), expiry_days, context }
+    }
+}
+
 impl TokenService {
-    /// Returns the current secret of a machine client, as often as asked, on behalf of `manager`: a
-    /// user whose list grants `ReadEntitySecret` for this `entityId`. A machine client that never
-    /// had one gets its first, where the list grants `ResetEntitySecret` too; `expiry_days` is for
-    /// that alone.
+    /// Returns the current secret of a machine client, as often as asked. A machine client that never
+    /// had one gets its first; `expiry_days` is for that alone.
+    ///
+    /// `actor` is the host, or a user whose list grants `ReadEntitySecret` for this `entityId`, and, for
+    /// the first one, `ResetEntitySecret` too.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] for an unknown machine client and for one that `manager` may
-    /// not manage, by its list or the policy's rule: which of them cannot be told.
+    /// [`ErrorKind::InvalidEntity`] for an unknown machine client, one that is disabled or of another
+    /// organization than `context`'s, and one that the bearer may not manage, by its list or the
+    /// policy's rule: which of them cannot be told.
     /// [`ErrorKind::InvalidToken`] where the token is older than the policy's
-    /// `secret_access_max_token_age`, [`ErrorKind::Throttled`] where `manager` has asked too often,
+    /// `secret_access_max_token_age`, [`ErrorKind::Throttled`] where the bearer has asked too often,
     /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is out
     /// of reach.
     pub async fn read_secret(
         &self,
-        manager: &Validated,
-        entity_id: &str,
+        actor: impl Into<Actor<'_>>,
+        id: &EntityId,
         expiry_days: Option<u64>,
         context: &RequestContext,
     ) -> Result<IssuedSecret, Error> {
-        let attempt = context.attempt(Operation::READ_SECRET).by(manager);
-        let reading = async {
-            let lifetime = self.secret_lifetime(expiry_days)?;
-            let access = SecretAccess { manager, entity_id, context };
-            let entity = self.find_managed(access, SecretOperation::Read).await?;
-            if let Some(current) = entity.secrets().and_then(Secrets::current) {
-                return self.open(&entity, current);
-            }
-            self.check_manager(manager, &entity, SecretOperation::Reset)?;
-            self.make_secret(entity, access, lifetime).await
-        };
-        let reading = self.within_limits(manager, reading);
-        self.audited(attempt.of(SubjectType::Machine, entity_id), reading).await
+        let access = SecretAccess::of(actor.into(), id, expiry_days, context);
+        self.access_secret(SecretOperation::Read, access).await
     }
 
-    /// Makes a new secret for a machine client, on behalf of `manager`: a user whose list grants
-    /// `ResetEntitySecret` for this `entityId`. The old one ends at once, or after the policy's
+    /// Makes a new secret for a machine client. The old one ends at once, or after the policy's
     /// overlap.
+    ///
+    /// `actor` is the host, or a user whose list grants `ResetEntitySecret` for this `entityId`.
     ///
     /// Of resets at the same time one wins, and all of them return its secret.
     ///
@@ -90,20 +97,39 @@ impl TokenService {
     /// Those of [`read_secret`](Self::read_secret).
     pub async fn reset_secret(
         &self,
-        manager: &Validated,
-        entity_id: &str,
+        actor: impl Into<Actor<'_>>,
+        id: &EntityId,
         expiry_days: Option<u64>,
         context: &RequestContext,
     ) -> Result<IssuedSecret, Error> {
-        let attempt = context.attempt(Operation::RESET_SECRET).by(manager);
-        let resetting = async {
-            let lifetime = self.secret_lifetime(expiry_days)?;
-            let access = SecretAccess { manager, entity_id, context };
-            let entity = self.find_managed(access, SecretOperation::Reset).await?;
+        let access = SecretAccess::of(actor.into(), id, expiry_days, context);
+        self.access_secret(SecretOperation::Reset, access).await
+    }
+
+    /// Reads or resets the secret of whatever was presented as a machine client.
+    pub(super) async fn access_secret(
+        &self,
+        operation: SecretOperation,
+        access: SecretAccess<'_>,
+    ) -> Result<IssuedSecret, Error> {
+        let audited = match operation {
+            SecretOperation::Read => Operation::READ_SECRET,
+            SecretOperation::Reset => Operation::RESET_SECRET,
+        };
+        let attempt = access.context.attempt(audited).by(access.actor);
+        let accessing = async {
+            let lifetime = self.secret_lifetime(access.expiry_days)?;
+            let entity = self.find_managed(access, operation).await?;
+            if operation == SecretOperation::Read {
+                if let Some(current) = entity.secrets().and_then(Secrets::current) {
+                    return self.open(&entity, current);
+                }
+                self.check_manager(access.actor, &entity, SecretOperation::Reset)?;
+            }
             self.make_secret(entity, access, lifetime).await
         };
-        let resetting = self.within_limits(manager, resetting);
-        self.audited(attempt.of(SubjectType::Machine, entity_id), resetting).await
+        let accessing = self.within_limits(access.actor, accessing);
+        self.audited(attempt.of(access.kind, access.name), accessing).await
     }
 
     /// Gives a machine client a secret that another system made, in place of all that it has: they end at
@@ -117,19 +143,19 @@ impl TokenService {
     /// out of reach.
     pub async fn import_secret(
         &self,
-        entity_id: &EntityId,
+        id: &EntityId,
         secret: &Secret,
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
         let importing = async {
             let (lifetime, _) = self.secret_lifetime(expiry_days)?;
             let replaced = retry_on_conflict!({
-                let entity = self.find_entity(entity_id).await?.ok_or_else(invalid_entity)?;
+                let entity = self.find_entity(id).await?.ok_or_else(invalid_entity)?;
                 self.try_replace_secret(entity, secret, SecretOrigin::Imported, lifetime).await
             });
             replaced.map(drop)
         };
-        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(entity_id);
+        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(id);
         self.audited(attempt, importing).await
     }
 
@@ -159,12 +185,13 @@ impl TokenService {
         access: SecretAccess<'_>,
         operation: SecretOperation,
     ) -> Result<Entity, Error> {
-        let SecretAccess { manager, entity_id, context } = access;
-        self.check_bearer(manager)?;
-        let id = EntityId::machine(entity_id).map_err(|_| invalid_entity())?;
-        let usable = self.find_usable(&id, context).await?;
+        if let Actor::Bearer(manager) = access.actor {
+            self.check_bearer(manager)?;
+        }
+        let id = EntityId::new(access.kind, access.name).map_err(|_| invalid_entity())?;
+        let usable = self.find_usable(&id, access.context).await?;
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
-        self.check_manager(manager, &entity, operation)?;
+        self.check_manager(access.actor, &entity, operation)?;
         Ok(entity)
     }
 
@@ -239,10 +266,11 @@ impl TokenService {
     /// exists.
     fn check_manager(
         &self,
-        manager: &Validated,
+        actor: Actor<'_>,
         entity: &Entity,
         operation: SecretOperation,
     ) -> Result<(), Error> {
+        let Actor::Bearer(manager) = actor else { return Ok(()) };
         let permission = match operation {
             SecretOperation::Read => permission::READ_ENTITY_SECRET,
             SecretOperation::Reset => permission::RESET_ENTITY_SECRET,
@@ -261,13 +289,14 @@ impl TokenService {
         Ok(())
     }
 
-    /// Does some work with secrets on behalf of `manager`, where the policy's limits for that allow
-    /// it. None of them has to do with the machine client, so that nothing is told of that.
+    /// Does some work with secrets, where the policy's limits of a manager allow it. None of them has to
+    /// do with the machine client, so that nothing is told of that.
     async fn within_limits<T>(
         &self,
-        manager: &Validated,
+        actor: Actor<'_>,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        let Actor::Bearer(manager) = actor else { return work.await };
         // Nothing is counted of those who may never.
         if manager.subject_type() != SubjectType::User || !self.is_own(manager) {
             return Err(invalid_entity().with_reason("not_permitted"));

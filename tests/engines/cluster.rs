@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
-use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenService};
+use countersign::{
+    Actor, Algorithm, CustomerId, KeyRing, NewSession, RequestContext, SealingKey, TokenService,
+};
 use http::Request;
 
 use crate::servers::{EngineKind, EngineServer, postgres_url, redis_cluster_nodes};
@@ -109,7 +111,13 @@ impl Engine {
     pub async fn session(&self) -> String {
         // Of a customer of its own: nobody has as many as a test needs.
         let new = NewSession::of(CustomerId::new(unique("cus-")).unwrap());
-        self.tokens.start_session(new).await.unwrap().token.expose().to_owned()
+        self.tokens
+            .start_session(Actor::Host, new, &RequestContext::without_address())
+            .await
+            .unwrap()
+            .token
+            .expose()
+            .to_owned()
     }
 }
 

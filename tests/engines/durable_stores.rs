@@ -9,8 +9,8 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
 use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, EntityId, ErrorKind, ExchangeRequest, NewSession,
-    OrganizationId, SystemClock,
+    Actor, AuthenticationToken, Clock as _, CustomerId, EntityId, ErrorKind, ExchangeRequest,
+    NewSession, OrganizationId, RequestContext, SystemClock,
 };
 
 use crate::proxy::Proxy;
@@ -298,7 +298,11 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
         .dangerous_token(token.clone());
     let fixture = fixture_over(store.clone()).await;
     fixture.clock.set(now);
-    fixture.tokens.start_session(new).await.unwrap();
+    fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap();
     let schema = &database.schema;
     let earlier = format!(
         "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \

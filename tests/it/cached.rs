@@ -9,11 +9,10 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Organization,
-    RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType, Timestamp,
-    TokenFault, Validated,
+    Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing,
+    Organization, RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType,
+    Timestamp, TokenFault, Validated,
 };
-use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::support::{Answer, Fixture, START, Server, TestClock};
@@ -391,15 +390,6 @@ impl Node {
     fn validate(&self, token: &IssuedToken) -> Result<Arc<Validated>, TokenFault> {
         self.fixture.tokens.validator().validate(token.access_token.expose())
     }
-
-    /// A user's token that may manage the secret of `aa-1`.
-    async fn manager(&self) -> Arc<Validated> {
-        let scope = json!({"entityId": ["aa-1"]});
-        let may = json!([{"scope": scope, "permissions": ["ResetEntitySecret"]}]);
-        self.fixture.user("ops", may).await;
-        let token = self.fixture.user_token("ops").await;
-        self.fixture.tokens.validator().validate(&token).unwrap()
-    }
 }
 
 impl Drop for Node {
@@ -439,7 +429,6 @@ async fn a_machine_that_logs_in_again_is_no_read_of_the_store() {
 async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() {
     let mut nodes = Nodes::new();
     nodes.here.fixture.machine("aa-1", "first secret").await;
-    let manager = nodes.here.manager().await;
     nodes.listen_there().await;
     nodes.there.log_in("aa-1", "first secret").await.unwrap();
     let id = EntityId::machine("aa-1").unwrap();
@@ -448,7 +437,15 @@ async fn what_is_changed_on_one_node_is_read_anew_by_another_that_hears_of_it() 
         let written = tokens.find_entity(&id).await.unwrap().unwrap().version();
         until(async || recent(&nodes.there.copies, &id).await.unwrap().0 == written).await;
     };
-    tokens.reset_secret(&manager, "aa-1", None, &RequestContext::without_address()).await.unwrap();
+    tokens
+        .reset_secret(
+            Actor::Host,
+            &EntityId::machine("aa-1").unwrap(),
+            None,
+            &RequestContext::without_address(),
+        )
+        .await
+        .unwrap();
     is_seen().await;
     assert_rejected(nodes.there.log_in("aa-1", "first secret").await);
     nodes.here.import("aa-1", "third secret").await;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::{CustomerId, ErrorKind, NewSession, OrganizationId, Policy, Timestamp};
+use countersign::{
+    Actor, CustomerId, ErrorKind, NewSession, OrganizationId, Policy, RequestContext, Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::support::problems::{assert_problem, invalid_fields};
@@ -34,8 +36,9 @@ fn claims(fixture: &Fixture, jwt: &Value) -> Value {
 #[tokio::test]
 async fn a_session_is_exchanged_for_a_jwt_with_its_own_list_and_claims() {
     let (fixture, server) = fixture().await;
-    let custom = json!({"locale": "de"}).as_object().unwrap().clone();
-    let token = fixture.session(|new| new.acl(acl_of(shopping())).custom_claims(custom)).await;
+    let custom = json!({"locale": "de"});
+    let token =
+        fixture.session(|new| new.acl(acl_of(shopping())).custom_claims(custom).unwrap()).await;
     let answer = server.post_text(&exchange_path(&token), None, None, "").await.expect(201);
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.headers().get("location").is_none());
@@ -594,7 +597,11 @@ async fn a_session_whose_code_cannot_be_sent_is_not_started() {
     let fixture = Fixture::new();
     fixture.outbox.break_down();
     let new = NewSession::of(CustomerId::new("cus_1").unwrap()).otp_required(true);
-    let error = fixture.tokens.start_session(new).await.unwrap_err();
+    let error = fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(fixture.outbox.count(), 0);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use countersign::store::{EntityStore, MemoryStore, SessionStore};
 use countersign::{
-    Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant, IssuedToken,
-    KeyRing, NewSession, Policy, RequestContext, SealingKey, SubjectType, TokenFault, TokenService,
-    Validator,
+    Actor, Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant,
+    IssuedToken, KeyRing, NewSession, Policy, RequestContext, SealingKey, SubjectType, TokenFault,
+    TokenService, Validator,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -366,7 +366,13 @@ impl Run {
             Step::Issue => self.good.push_back(issue(&self.node)),
             Step::Exchange => {
                 let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-                let Ok(started) = self.node.start_session(new).await else { return };
+                let Ok(started) = self
+                    .node
+                    .start_session(Actor::Host, new, &RequestContext::without_address())
+                    .await
+                else {
+                    return;
+                };
                 let request = ExchangeRequest::default().invalidate(false);
                 let exchanged = self.node.exchange(&started.token, request).await.unwrap();
                 self.sessions.push_back((started.token, exchanged.token));
@@ -432,7 +438,7 @@ proptest! {
             let node = nodes.start(lifetimes(Duration::from_millis(life))).await;
             assert_eq!(check(&node, &issue(&node)), Ok(()));
             let session = NewSession::of(CustomerId::new("cus_1").unwrap());
-            let session = node.start_session(session).await.unwrap();
+            let session = node.start_session(Actor::Host, session, &RequestContext::without_address()).await.unwrap();
             let latest = node.now() + Duration::from_millis(life);
             for request in [
                 ExchangeRequest::default().invalidate(false),

@@ -1,6 +1,7 @@
 //! What the crate promises, through its public API and over real HTTP on the loopback. Nothing here needs
 //! a server, a browser or a program beside Rust: what does is in `engines`.
 
+mod actor;
 mod architecture;
 mod attacks;
 mod cached;

@@ -42,7 +42,7 @@ async fn register_customer(fixture: &Fixture, otp_required: bool) {
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let id = CustomerId::new("cus_1").unwrap();
     let jane = Entity::customer("jane@example.com", hash, id, otp_required).unwrap();
-    fixture.tokens.register(jane.with_acl(acl_of(everything()))).await.unwrap();
+    fixture.tokens.register(jane.acl(acl_of(everything()))).await.unwrap();
 }
 
 fn everything() -> Value {

@@ -1,13 +1,18 @@
 //! What must not be seen is not seen in `Debug`.
 
+use axum::routing::post;
+use axum::{Form, Json, Router};
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
-    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, NewSession,
-    Organization, Password, PasswordChange, RequestContext, SealingKey, Secret, SubjectType,
-    TokenService, Validator,
+    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest,
+    NewSession, Organization, Password, PasswordChange, RequestContext, SealingKey, Secret,
+    SubjectType, TokenService, Validator,
 };
 
-use crate::support::{Fixture, change_of};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{Fixture, Server, change_of};
 
 const CANARY: &str = "canary-6f2a";
 
@@ -57,7 +62,11 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
     assert_hidden(&fixture.tokens.find_entity(&user).await.unwrap(), "argon2id");
 
     let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-    let started = fixture.tokens.start_session(new).await.unwrap();
+    let started = fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_hidden(&started, started.token.expose());
     let exchanged =
         fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
@@ -112,6 +121,77 @@ fn what_the_service_does_can_be_done_on_any_thread() {
     sendable(&tokens.rotate_keys());
     sendable(&tokens.retire_key("kid"));
     sendable(&tokens.log_out_customer(token, context));
-    sendable(&tokens.start_session(NewSession::of(customer())));
+    sendable(&tokens.start_session(
+        Actor::Host,
+        NewSession::of(customer()),
+        &RequestContext::without_address(),
+    ));
     sendable(&tokens.resend_one_time_password(token, context));
+}
+
+#[derive(Debug, Deserialize)]
+struct Login {
+    name: String,
+    password: Password,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "what it holds is seen by `Debug`")]
+struct Machine {
+    secret: Secret,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "what it holds is seen by `Debug`")]
+struct Held {
+    token: AuthenticationToken,
+}
+
+#[tokio::test]
+async fn a_handler_reads_secrets_as_fields_and_no_error_quotes_them() {
+    let app = Router::new()
+        .route("/json", post(async |Json(login): Json<Login>| told(&login)))
+        .route("/form", post(async |Form(login): Form<Login>| told(&login)))
+        .route("/machine", post(async |Json(machine): Json<Machine>| format!("{machine:?}")))
+        .route("/session", post(async |Json(session): Json<Held>| format!("{session:?}")));
+    let server = Server::start(app).await;
+    let hidden = "jane Password([redacted]) 11";
+    let json = json!({"name": "jane", "password": CANARY});
+    assert_eq!(server.post("/json", None, &json).await.expect(200).text(), hidden);
+    let form = format!("name=jane&password={CANARY}");
+    let form_type = Some("application/x-www-form-urlencoded");
+    let answer = server.post_text("/form", None, form_type, form).await.expect(200);
+    assert_eq!(answer.text(), hidden);
+    let answer = server.post("/machine", None, &json!({"secret": CANARY})).await.expect(200);
+    assert_eq!(answer.text(), "Machine { secret: Secret([redacted]) }");
+    let answer = server.post("/session", None, &json!({"token": CANARY})).await.expect(200);
+    assert_eq!(answer.text(), "Held { token: AuthenticationToken([redacted]) }");
+
+    let long = "7".repeat(1_025);
+    let password = "a password must be a text of 1 to 1024 bytes";
+    for wrong in [json!(""), json!(long), json!(777), json!(-777), json!(77.7), json!(true)] {
+        let body = json!({"name": "jane", "password": wrong});
+        let answer = server.post("/json", None, &body).await.expect(422).text();
+        assert!(answer.contains(password) && !answer.contains("77"), "{answer}");
+    }
+    for wrong in [json!([CANARY]), json!({"a": CANARY}), Value::Null] {
+        let body = json!({"name": "jane", "password": wrong});
+        let answer = server.post("/json", None, &body).await.expect(422).text();
+        assert!(!answer.contains(CANARY), "{answer}");
+    }
+    for wrong in [json!(""), json!(" "), json!(long), json!(777)] {
+        let answer = server.post("/machine", None, &json!({"secret": wrong})).await;
+        let answer = answer.expect(422).text();
+        assert!(answer.contains("not blank") && !answer.contains("77"), "{answer}");
+    }
+    for wrong in [json!("canary 6f2a"), json!("7".repeat(513)), json!(777)] {
+        let answer = server.post("/session", None, &json!({"token": wrong})).await;
+        let answer = answer.expect(422).text();
+        assert!(answer.contains("visible ASCII"), "{answer}");
+        assert!(!answer.contains("canary") && !answer.contains("77"), "{answer}");
+    }
+}
+
+fn told(login: &Login) -> String {
+    format!("{} {:?} {}", login.name, login.password, login.password.expose().len())
 }

@@ -12,9 +12,9 @@ use axum::routing::get;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, Error, ErrorKind, KeyRing, MappedClaims,
-    Organization, OrganizationId, Policy, SubjectType, TokenFault, TrustedIssuer, ValidateLayer,
-    Validator,
+    Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, EntityId, Error, ErrorKind, KeyRing,
+    MappedClaims, Organization, OrganizationId, Policy, SubjectType, TokenFault, TrustedIssuer,
+    ValidateLayer, Validator,
 };
 use http::header::CACHE_CONTROL;
 use http::{Response, StatusCode};
@@ -700,12 +700,14 @@ async fn a_subject_elsewhere_is_nobody_here() {
     let elsewhere = server.validator(server.trusted().map_claims(everything));
     let theirs_known = elsewhere.validate_fetching(&theirs).await.unwrap();
     let context = countersign::RequestContext::without_address();
-    let read = tokens.read_secret(&theirs_known, "aa-1", None, &context).await.unwrap_err();
+    let read = tokens
+        .read_secret(&theirs_known, &EntityId::machine("aa-1").unwrap(), None, &context)
+        .await
+        .unwrap_err();
     assert_eq!(read.kind(), ErrorKind::InvalidEntity);
     let customer = countersign::CustomerId::new("cus_1").unwrap();
     let new = countersign::NewSession::of(customer);
-    let started =
-        tokens.start_session_on_behalf_of(&theirs_known, new, &context).await.unwrap_err();
+    let started = tokens.start_session(&theirs_known, new, &context).await.unwrap_err();
     assert_eq!(started.kind(), ErrorKind::InsufficientPermission);
 
     // What is revoked here is one's own.

@@ -8,8 +8,9 @@ use axum::Router;
 use axum::routing::get;
 use countersign::store::MemoryStore;
 use countersign::{
-    AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, NewSession, Organization, Password, Policy, RequestContext, SubjectType, TokenFault,
+    Actor, AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, NewSession, Organization, Password, Policy, RequestContext,
+    SubjectType, TokenFault,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -147,8 +148,9 @@ async fn a_subject_that_is_logged_out_everywhere_has_no_session_left_and_may_sta
     let fixture = Fixture::new();
     let server = fixture.serve().await;
     let (first, second) = (fixture.session(|new| new).await, fixture.session(|new| new).await);
-    let other = fixture.tokens.start_session(NewSession::of(CustomerId::new("cus_2").unwrap()));
-    let other = other.await.unwrap().token;
+    let other = NewSession::of(CustomerId::new("cus_2").unwrap());
+    let context = RequestContext::without_address();
+    let other = fixture.tokens.start_session(Actor::Host, other, &context).await.unwrap().token;
     fixture.clock.advance(Duration::from_millis(1));
     let now = fixture.tokens.now();
     fixture
@@ -184,7 +186,11 @@ async fn a_session_is_ended_by_its_public_id_with_the_next_request() {
         .merge(fixture.tokens.router());
     let server = Server::start(app).await;
     let new = NewSession::of(customer_id());
-    let started = fixture.tokens.start_session(new).await.unwrap();
+    let started = fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap();
     let token = started.token.expose();
     let session = started.session.proven().unwrap();
     let path = format!("/authentication-tokens/{token}");

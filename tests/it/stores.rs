@@ -103,7 +103,7 @@ async fn a_replacement_that_races_a_removal_never_brings_the_entity_back() {
 
 #[tokio::test]
 async fn a_record_of_a_later_release_or_a_damaged_one_is_corrupt_and_quoted_nowhere() {
-    let entity = Entity::machine("canary-of-a-name").unwrap().with_acl(Acl::everything());
+    let entity = Entity::machine("canary-of-a-name").unwrap().acl(Acl::everything());
     let text = record::write_entity(&entity).unwrap();
     assert!(record::read_entity(&text).is_ok());
     for damaged in [

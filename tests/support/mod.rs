@@ -16,9 +16,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use countersign::{
-    Acl, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant, IssuedToken,
-    KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    RequestContext, Secret, TokenService, TokenServiceBuilder,
+    Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
+    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
+    PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -118,7 +118,7 @@ impl Fixture {
     /// Registers a user with [`PASSWORD`].
     pub async fn user(&self, name: &str, acl: Value) {
         let hash = self.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-        let user = Entity::user(name, hash).unwrap().with_acl(acl_of(acl));
+        let user = Entity::user(name, hash).unwrap().acl(acl_of(acl));
         self.tokens.register(user).await.unwrap();
     }
 
@@ -133,7 +133,11 @@ impl Fixture {
     /// Starts a session of `cus_1` and answers its authentication token.
     pub async fn session(&self, change: impl FnOnce(NewSession) -> NewSession) -> String {
         let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-        let started = self.tokens.start_session(change(new)).await.unwrap();
+        let started = self
+            .tokens
+            .start_session(Actor::Host, change(new), &RequestContext::without_address())
+            .await
+            .unwrap();
         started.token.expose().to_owned()
     }
 

@@ -62,9 +62,9 @@ pub fn acl() -> Acl {
 
 fn token(service: &TokenService) -> String {
     let custom = serde_json::json!({"tier": "gold", "locale": "en-GB"});
-    let custom = custom.as_object().expect("an object").clone();
     // A customer's, of whom no store is asked.
-    let grant = Grant::customer("jane.doe@example.com").acl(acl()).custom_claims(custom);
+    let grant = Grant::customer("jane.doe@example.com").acl(acl());
+    let grant = grant.custom_claims(custom).expect("an object");
     let issued = service.issue(grant).now_or_never().expect("at once").expect("a token");
     issued.access_token.expose().to_owned()
 }

@@ -47,7 +47,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name has no such prefix,
     /// or is no token (RFC 6265 §4.1.1).
-    pub fn new(name: &str) -> Result<Self, Error> {
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
         match name.strip_prefix(HOST_PREFIX) {
             Some(rest) if !rest.is_empty() => Self::dangerous_without_prefix(name),
             _ => Err(Error::configuration(format!(
@@ -63,7 +64,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
     /// §4.1.1).
-    pub fn dangerous_without_prefix(name: &str) -> Result<Self, Error> {
+    pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
@@ -80,7 +82,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
     /// §4.1.1), or has such a prefix.
-    pub fn insecure_over_http(name: &str) -> Result<Self, Error> {
+    pub fn insecure_over_http(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
         if name.starts_with("__") {
             return Err(Error::configuration(format!(
                 "browsers accept no cookie named {name:?} over plain HTTP: its prefix asks for HTTPS"
@@ -89,7 +92,7 @@ impl SessionCookie {
         Ok(Self { is_secure: false, ..Self::dangerous_without_prefix(name)? })
     }
 
-    fn named(name: &str) -> Self {
+    fn named(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), same_site: SameSite::default(), domain: None, is_secure: true }
     }
 
@@ -100,7 +103,8 @@ impl SessionCookie {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name begins with `__Host-`,
     /// which has no domain, or the domain is no host name.
-    pub fn domain(self, domain: &str) -> Result<Self, Error> {
+    pub fn domain(self, domain: impl Into<String>) -> Result<Self, Error> {
+        let domain = domain.into();
         if self.name.starts_with(HOST_PREFIX) {
             return Err(Error::configuration(format!(
                 "the cookie {:?} has no domain: its prefix keeps it to one host",
@@ -296,7 +300,7 @@ mod tests {
         assert!(SessionCookie::dangerous_without_prefix("shop").is_ok());
         for name in ["", "a b", "a=b", "a;b", "a\r\nb", "\u{fc}"] {
             assert!(SessionCookie::dangerous_without_prefix(name).is_err(), "{name:?}");
-            assert!(SessionCookie::new(&format!("__Host-{name}")).is_err(), "{name:?}");
+            assert!(SessionCookie::new(format!("__Host-{name}")).is_err(), "{name:?}");
         }
     }
 

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::error::Error;
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::entity::Entity;
 use crate::service::model::session::Session;
 use crate::service::model::subject::SubjectRef;
@@ -56,9 +59,13 @@ impl Grant {
     }
 
     /// What it carries under `customClaims`.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = custom_claims_of(custom_claims)?;
+        Ok(self)
     }
 
     /// The organization that it is bound to, or [`Organization::All`].

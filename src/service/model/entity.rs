@@ -5,10 +5,12 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::name::folded_digest;
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::random_bytes;
@@ -100,17 +102,35 @@ impl fmt::Display for EntityId {
 }
 
 /// A registered principal: how it proves who it is, and the most that it may be given.
+///
+/// ```
+/// use countersign::{Acl, AclEntry, Entity};
+///
+/// #[derive(serde::Serialize)]
+/// struct Tier {
+///     tier: String,
+/// }
+///
+/// let orders = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
+/// let machine = Entity::machine("aa-1")?.acl(orders).custom_claims(Tier { tier: "gold".to_owned() })?;
+/// assert!(machine.acl.allows("GetOrders", &[]));
+/// assert_eq!(machine.custom_claims["tier"], "gold");
+/// # Ok::<(), countersign::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Entity {
     pub(crate) id: EntityId,
     pub(crate) distinct_name: Option<String>,
     pub(crate) subject_id: Option<String>,
     pub(crate) kind: EntityKind,
-    pub(crate) acl: Acl,
-    pub(crate) custom_claims: Map<String, Value>,
+    /// The most that a token issued to it carries.
+    pub acl: Acl,
+    /// What its tokens carry under `customClaims`.
+    pub custom_claims: Map<String, Value>,
     pub(crate) organization: Option<Organization>,
     pub(crate) disabled: bool,
-    pub(crate) password_set_at: Option<Timestamp>,
+    /// When its password was set, where it has one and is registered.
+    pub password_set_at: Option<Timestamp>,
     pub(crate) version: u64,
 }
 
@@ -191,36 +211,39 @@ impl Entity {
 
     /// The most that a token issued to it carries. Nothing, unless set.
     #[must_use]
-    pub fn with_acl(mut self, acl: Acl) -> Self {
+    pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
     /// What its tokens carry under `customClaims`.
-    #[must_use]
-    pub fn with_custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = custom_claims_of(custom_claims)?;
+        Ok(self)
     }
 
     /// The organization that it belongs to, and that its tokens are bound to; or
     /// [`Organization::All`].
     #[must_use]
-    pub fn with_organization(mut self, organization: impl Into<Organization>) -> Self {
+    pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
         self
     }
 
     /// Whether it is disabled: registered, and rejected like an unknown one.
     #[must_use]
-    pub fn with_disabled(mut self, disabled: bool) -> Self {
+    pub fn disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
         self
     }
 
     /// Whether sessions of a customer's credential need a one-time password. Others have none.
     #[must_use]
-    pub fn with_otp_required(mut self, required: bool) -> Self {
+    pub fn otp_required(mut self, required: bool) -> Self {
         if let EntityKind::Customer { otp_required, .. } = &mut self.kind {
             *otp_required = required;
         }
@@ -230,7 +253,7 @@ impl Entity {
     /// When its password was set, for one that is moved over from another system. Left out, it is
     /// when it is registered.
     #[must_use]
-    pub fn with_password_set_at(mut self, set_at: Timestamp) -> Self {
+    pub fn password_set_at(mut self, set_at: Timestamp) -> Self {
         self.password_set_at = Some(set_at);
         self
     }
@@ -276,28 +299,10 @@ impl Entity {
         &self.kind
     }
 
-    /// The most that a token issued to it carries.
-    #[must_use]
-    pub fn acl(&self) -> &Acl {
-        &self.acl
-    }
-
-    /// What its tokens carry under `customClaims`.
-    #[must_use]
-    pub fn custom_claims(&self) -> &Map<String, Value> {
-        &self.custom_claims
-    }
-
     /// The organization that it belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization.as_ref().and_then(Organization::id)
-    }
-
-    /// When its password was set.
-    #[must_use]
-    pub fn password_set_at(&self) -> Option<Timestamp> {
-        self.password_set_at
     }
 
     /// The hash of its password, where it is one that has a password.
@@ -350,14 +355,14 @@ impl Entity {
     }
 
     /// Returns whether its sessions need a one-time password.
-    pub(crate) fn otp_required(&self) -> bool {
+    pub(crate) fn asks_for_code(&self) -> bool {
         matches!(self.kind, EntityKind::Customer { otp_required: true, .. })
     }
 
     /// Returns whether `other`, a later reading of the same principal, may still log in by the
     /// password that this one has.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
-        let asks_for_more = other.otp_required() && !self.otp_required();
+        let asks_for_more = other.asks_for_code() && !self.asks_for_code();
         !other.disabled && other.password_set_at == self.password_set_at && !asks_for_more
     }
 

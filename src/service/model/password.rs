@@ -5,12 +5,30 @@ use std::fmt;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, ErrorKind};
-use crate::service::model::redacted::secret_text;
+use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 
 secret_text! {
     /// A password as it was received: not trimmed, not cut, not normalised.
+    ///
+    /// A handler reads it as a field of its request; what cannot be one is an error that does not quote it:
+    ///
+    /// ```
+    /// use countersign::Password;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Login {
+    ///     name: String,
+    ///     password: Password,
+    /// }
+    ///
+    /// let login: Login = serde_json::from_str(r#"{"name": "jane", "password": "correct-horse"}"#)?;
+    /// assert_eq!(login.password.expose(), "correct-horse");
+    /// assert!(serde_json::from_str::<Login>(r#"{"name": "jane", "password": ""}"#).is_err());
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     Password
 }
 
@@ -33,6 +51,20 @@ impl Password {
                 Err(Error::new(ErrorKind::InvalidRequest, "the password is longer than 1024 bytes"))
             }
         }
+    }
+}
+
+impl FromSecretText for Password {
+    const RULE: &'static str = "a password must be a text of 1 to 1024 bytes";
+
+    fn from_secret_text(text: String) -> Result<Self, Error> {
+        Self::new(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize_secret(from)
     }
 }
 

@@ -1,5 +1,13 @@
 //! Texts that must not be seen: zeroized when dropped, redacted in `Debug`.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserializer;
+use serde::de::{self, Visitor};
+
+use crate::error::Error;
+
 /// Makes a type around a secret text.
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident) => {
@@ -27,3 +35,74 @@ macro_rules! secret_text {
 }
 
 pub(crate) use secret_text;
+
+/// A secret text that is read from a request.
+pub(crate) trait FromSecretText: Sized {
+    /// What one is, as a rule.
+    const RULE: &'static str;
+
+    /// Takes the text over, to be zeroized whether or not it is one.
+    fn from_secret_text(text: String) -> Result<Self, Error>;
+}
+
+/// Reads a secret text. No error quotes a value, which those of serde do where a number stands in the
+/// place of a text.
+pub(crate) fn deserialize_secret<'de, T: FromSecretText, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    let visitor = SecretTextVisitor(PhantomData);
+    // Asked for a text, serde_json quotes what else is there before the visitor sees it.
+    if from.is_human_readable() {
+        from.deserialize_any(visitor)
+    } else {
+        from.deserialize_string(visitor)
+    }
+}
+
+struct SecretTextVisitor<T>(PhantomData<T>);
+
+impl<T: FromSecretText> SecretTextVisitor<T> {
+    fn fault<E: de::Error>() -> E {
+        E::custom(T::RULE)
+    }
+}
+
+impl<T: FromSecretText> Visitor<'_> for SecretTextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<T, E> {
+        T::from_secret_text(text).map_err(|_| Self::fault())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<T, E> {
+        Err(Self::fault())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
+        Err(Self::fault())
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<T, E> {
+        Err(Self::fault())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
+        Err(Self::fault())
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<T, E> {
+        Err(Self::fault())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
+        Err(Self::fault())
+    }
+}

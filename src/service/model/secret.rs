@@ -5,15 +5,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
-use crate::service::model::redacted::secret_text;
+use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys, random_bytes};
 
 secret_text! {
-    /// The secret of a machine client.
+    /// The secret of a machine client. A handler reads it as a field of its request, as it does a
+    /// [`Password`](crate::Password).
     Secret
 }
 
@@ -61,6 +64,20 @@ impl Secret {
     #[must_use]
     pub fn presented(text: impl Into<String>) -> Self {
         Self(text.into().into())
+    }
+}
+
+impl FromSecretText for Secret {
+    const RULE: &'static str = "a secret must be a text of 1 to 1024 bytes that is not blank";
+
+    fn from_secret_text(text: String) -> Result<Self, Error> {
+        Self::dangerous_from_text(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize_secret(from)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fmt::Write;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::one_time_password::OneTimePasswordState;
-use crate::service::model::redacted::secret_text;
+use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 use crate::service::model::sealing::random_bytes;
 use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
@@ -19,7 +20,8 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 secret_text! {
-    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest.
+    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest. A handler
+    /// reads it as a field of its request, as it does a [`Password`](crate::Password).
     AuthenticationToken
 }
 
@@ -43,11 +45,13 @@ impl AuthenticationToken {
     ///
     /// [`ErrorKind::NotFound`] where it is empty, longer than 512 bytes, or holds anything but
     /// visible ASCII: no session answers to such a text.
-    pub fn from_text(text: &str) -> Result<Self, Error> {
+    pub fn from_text(text: impl Into<String>) -> Result<Self, Error> {
+        let token = Self(text.into().into());
+        let text = token.expose();
         let fits = (1..=Self::MAX_LEN).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         if fits {
-            Ok(Self(text.to_owned().into()))
+            Ok(token)
         } else {
             Err(Error::new(ErrorKind::NotFound, "there is no such authentication token"))
         }
@@ -60,6 +64,21 @@ impl AuthenticationToken {
         hasher.update(b"countersign authentication token\0");
         hasher.update(self.expose().as_bytes());
         SessionKey(hasher.finalize().into())
+    }
+}
+
+impl FromSecretText for AuthenticationToken {
+    const RULE: &'static str =
+        "an authentication token must be a text of 1 to 512 visible ASCII characters";
+
+    fn from_secret_text(text: String) -> Result<Self, Error> {
+        Self::from_text(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for AuthenticationToken {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize_secret(from)
     }
 }
 
@@ -107,7 +126,7 @@ pub struct Session {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// The JWT that used the session up. Without it, two nodes that use one session up at the same
+    /// What used the session up: the id of the JWT, or one that was made for that alone. Without it, two nodes that use one session up at the same
     /// time would write the same record, and each take it for its own.
     pub(crate) used_up_by: Option<TokenId>,
     pub(crate) tokens_until: Option<Timestamp>,
@@ -256,17 +275,33 @@ impl Session {
         self.version
     }
 
-    /// The next writing of it, as used up by a token, which validators accept no longer than `until`.
-    /// What nobody asks of it any more is left out.
-    pub(crate) fn used_up(self, by: TokenId, until: Timestamp, now: Timestamp) -> Self {
+    /// The next writing of it, as used up: by a token, which validators accept no longer than `until`, or
+    /// by a session that takes its place. What nobody asks of it any more is left out.
+    pub(crate) fn used_up(self, by: TokenId, until: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
             acl: Acl::default(),
             custom_claims: Map::new(),
             one_time_password: None,
             expires_at: Timestamp::MIN,
             used_up_by: Some(by),
-            tokens_until: self.tokens_until.max(Some(until)),
+            tokens_until: self.tokens_until.max(until),
             ..self.next_version(now)
+        }
+    }
+
+    /// A session that takes its place, and asks for no one-time password.
+    ///
+    /// It is as old as this one: what revokes all that began before an instant means both.
+    pub(crate) fn succeeded_by(self, key: SessionKey, id: SessionId, now: Timestamp) -> Self {
+        Self {
+            key,
+            id,
+            one_time_password: None,
+            updated_at: now,
+            used_up_by: None,
+            tokens_until: None,
+            version: 1,
+            ..self
         }
     }
 

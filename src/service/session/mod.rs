@@ -8,7 +8,8 @@ pub(super) mod state;
 mod tokens;
 
 use crate::audit::Operation;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::actor::Actor;
 use crate::service::model::session::{AuthenticationToken, Session, Starter};
 use crate::service::model::subject::SubjectRef;
 use crate::service::permission;
@@ -97,32 +98,39 @@ impl TokenService {
             || session.starter.as_ref().is_some_and(starter_is_revoked)
     }
 
-    /// Lists live sessions on behalf of `bearer`: a user or a machine client whose list grants
-    /// `GetAuthenticationTokenCollection` for all that are asked for: those of one customer, or all
-    /// that `bearer` and `context` are not kept from by an organization.
+    /// Lists live sessions: those of one customer, or all that the organization of `context` or of the
+    /// bearer has.
+    ///
+    /// `actor` is the host, or a user or machine client whose list grants
+    /// `GetAuthenticationTokenCollection` for all that are asked for.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::Unavailable`]
+    /// [`ErrorKind::InsufficientPermission`] where the bearer may not, [`ErrorKind::Unavailable`]
     /// where the store is out of reach.
     pub async fn list_sessions(
         &self,
-        bearer: &Validated,
-        customer_id: Option<CustomerId>,
+        actor: impl Into<Actor<'_>>,
+        customer_id: Option<&CustomerId>,
         page: Page,
         context: &RequestContext,
     ) -> Result<SessionList, Error> {
+        let actor = actor.into();
         let listing = async {
-            self.check_bearer(bearer)?;
-            let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
-            let organization_id =
-                self.organization_for(bearer, context, asked, customer_id.as_ref(), None)?;
-            let filter = SessionFilter { customer_id, organization_id };
+            let organization_id = match actor {
+                Actor::Host => organization_of(context, None)?,
+                Actor::Bearer(bearer) => {
+                    self.check_bearer(bearer)?;
+                    let asked = permission::GET_AUTHENTICATION_TOKEN_COLLECTION;
+                    self.organization_for(bearer, context, asked, customer_id, None)?
+                }
+            };
+            let filter = SessionFilter { customer_id: customer_id.cloned(), organization_id };
             let listed = self.inner.stores.list_sessions(&filter, page, self.now()).await?;
             let sessions = listed.sessions.into_iter().map(SessionState::of).collect();
             Ok(SessionList { sessions, total: listed.total })
         };
-        self.audited(context.attempt(Operation::LIST_SESSIONS).by(bearer), listing).await
+        self.audited(context.attempt(Operation::LIST_SESSIONS).by(actor), listing).await
     }
 }
 
@@ -152,6 +160,21 @@ impl TokenService {
         let is_permitted = self.permits(bearer, operation, &scope);
         if is_permitted { Ok(organization.cloned()) } else { Err(insufficient()) }
     }
+}
+
+/// The organization that the host acts in: `context`'s, or else the one that is named. An error where
+/// they are not the same.
+fn organization_of(
+    context: &RequestContext,
+    named: Option<&Organization>,
+) -> Result<Option<OrganizationId>, Error> {
+    let ours = context.organization.as_ref();
+    let is_another = ours.is_some() && named.is_some_and(|named| named.id() != ours);
+    if is_another || context.has_invalid_organization() {
+        let fault = InvalidField::new("organization", "is not that of the request");
+        return Err(Error::from_invalid_fields(vec![fault]));
+    }
+    Ok(ours.or(named.and_then(Organization::id)).cloned())
 }
 
 fn insufficient() -> Error {

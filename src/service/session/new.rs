@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::error::InvalidField;
+use crate::error::{Error, InvalidField};
+use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::password::Password;
 use crate::service::model::session::AuthenticationToken;
 use crate::service::session::state::SessionState;
@@ -63,9 +65,13 @@ impl NewSession {
     }
 
     /// What its tokens carry under `customClaims`.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = custom_claims_of(custom_claims)?;
+        Ok(self)
     }
 
     /// Whether an exchange needs a one-time password, which is sent when the session starts.

@@ -5,6 +5,7 @@ use serde_json::Map;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
+use crate::service::actor::Actor;
 use crate::service::audit::AuditDetails;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
 use crate::service::model::session::{AuthenticationToken, Session, Starter};
@@ -15,6 +16,7 @@ use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
+use crate::service::session::organization_of;
 use crate::service::session::state::SessionState;
 use crate::service::token_service::TokenService;
 use crate::token::acl::Acl;
@@ -64,34 +66,127 @@ struct PreparedSession {
 }
 
 impl TokenService {
-    /// Starts a session of a customer whom the host vouches for. Where a one-time password is
-    /// wanted, it is sent before there is a session; if it cannot be, there is none.
+    /// Starts a session of a customer without the customer's password: on the word of `actor`. Where a
+    /// one-time password is wanted, it is sent before there is a session; if it cannot be, there is none.
+    ///
+    /// It belongs to the organization of `context`, or else to the one that `new` names, which may not be
+    /// another.
+    ///
+    /// ```
+    /// # use countersign::{Acl, Actor, CustomerId, Error, NewSession, RequestContext, TokenService};
+    /// # async fn use_it(
+    /// #     tokens: TokenService, acl: Acl, context: RequestContext,
+    /// # ) -> Result<(), Error> {
+    /// // The host has logged this customer in by a way of its own:
+    /// let new = NewSession::of(CustomerId::new("cus_1")?).acl(acl);
+    /// let started = tokens.start_session(Actor::Host, new, &context).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # On a bearer's word
+    ///
+    /// The bearer is a user or a machine client whose list grants `PostAuthenticationToken` for this
+    /// `customerId`, and all that the session is to carry. Its custom claims are those that the policy
+    /// opens to everybody, and those that the bearer may pass on. It lives no longer than the policy's
+    /// `delegated_session_lifetime`, and ends when the bearer is revoked. Where neither `context` nor `new`
+    /// names an organization, it belongs to the bearer's.
+    ///
+    /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
+    /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] for an end, wildcards or claims that the policy does not allow,
-    /// [`ErrorKind::Configuration`] for a one-time password without a sender,
+    /// [`ErrorKind::InvalidFields`] for an end, an organization, wildcards or claims that the policy or
+    /// `context` does not allow,
+    /// [`ErrorKind::Configuration`] for a one-time password that the host wants without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
     /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
     /// `max_sessions_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
     /// its session already, or the customer was logged out everywhere at that moment.
-    pub async fn start_session(&self, new: NewSession) -> Result<StartedSession, Error> {
+    ///
+    /// On a bearer's word, [`ErrorKind::InsufficientPermission`] where it may not,
+    /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to
+    /// carry more than it may give or the policy's `delegable_acl` allows, and [`ErrorKind::Throttled`]
+    /// where it has started as many as the policy's `max_sessions_per_starter`.
+    pub async fn start_session(
+        &self,
+        actor: impl Into<Actor<'_>>,
+        new: NewSession,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let actor = actor.into();
         let customer_id = new.customer_id.clone();
-        let attempt = Attempt::new(Operation::START_SESSION);
+        let attempt = context.attempt(Operation::START_SESSION).by(actor);
         let starting = async {
-            let now = self.now();
-            self.check_sender(new.otp_required)?;
-            let mut new = new;
-            new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
-            let new = self.check_session(new, now)?;
-            let prepared = self.prepare_session(new, StartedBy::Host, now).await?;
-            if let Some(code) = &prepared.code {
-                // As often as it is asked for: the host knows what it does.
-                self.deliver(&prepared.session, code).await?;
+            match actor {
+                Actor::Host => self.start_for_host(new, context).await,
+                Actor::Bearer(bearer) => self.start_for_bearer(bearer, new, context).await,
             }
-            self.insert_session(prepared, now).await
         };
         self.audited_start(attempt, customer_id.as_ref().map(CustomerId::as_str), starting).await
+    }
+
+    async fn start_for_host(
+        &self,
+        mut new: NewSession,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let now = self.now();
+        self.check_sender(new.otp_required)?;
+        if let Some(organization) = organization_of(context, new.organization.as_ref())? {
+            new.organization = Some(Organization::One(organization));
+        }
+        new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
+        let new = self.check_session(new, now)?;
+        let prepared = self.prepare_session(new, StartedBy::Host, now).await?;
+        if let Some(code) = &prepared.code {
+            // As often as it is asked for: the host knows what it does.
+            self.deliver(&prepared.session, code).await?;
+        }
+        self.insert_session(prepared, now).await
+    }
+
+    async fn start_for_bearer(
+        &self,
+        bearer: &Validated,
+        new: NewSession,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let now = self.now();
+        self.check_bearer(bearer)?;
+        let longest = self.longest_delegated_session();
+        let mut new = self.check_session_within(new, now, longest)?;
+        let asked = permission::POST_AUTHENTICATION_TOKEN;
+        let (customer_id, named) = (&new.customer_id, new.session.organization.clone());
+        let organization =
+            self.organization_for(bearer, context, asked, Some(customer_id), named.as_ref())?;
+        let organization = organization.map_or(named, |id| Some(Organization::One(id)));
+        if let Some(fault) = self.inner.policy.organization_fault(organization.as_ref()) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
+        let session_organization = organization;
+        let organization = session_organization.as_ref().and_then(Organization::id);
+        self.check_customer(bearer, organization, &new.customer_id).await?;
+        let acl = &new.session.acl;
+        let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
+        let delegable = self.inner.policy.delegable_acl.clone();
+        let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
+        if let Some(entry) = beyond {
+            return Err(Error::new(
+                ErrorKind::AclExceedsGrant,
+                format!("acl.{entry} exceeds what the bearer may give"),
+            ));
+        }
+        new.session.organization = session_organization;
+        // What the host has not set itself is the bearer's wish.
+        new.session.custom_claims =
+            self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
+        let prepared = self.prepare_session(new, StartedBy::Bearer(bearer), now).await?;
+        if let Some(code) = &prepared.code {
+            self.deliver_throttled(&prepared.session, code).await?;
+        }
+        self.insert_session(prepared, now).await
     }
 
     /// Starts a session of a customer by name and password: it carries what the credential is
@@ -133,11 +228,11 @@ impl TokenService {
             ));
         };
         let mut new = NewSession::of(customer_id.clone())
-            .acl(proven.entity.acl().clone())
-            .custom_claims(proven.entity.custom_claims().clone())
+            .acl(proven.entity.acl.clone())
             .otp_required(*otp_required || login.otp_required);
         self.check_organization(&proven.entity)?;
         new.organization = proven.entity.organization.clone();
+        new.custom_claims = proven.entity.custom_claims.clone();
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
@@ -164,73 +259,6 @@ impl TokenService {
                 Err(invalid_credentials("changed_meanwhile"))
             }
         }
-    }
-
-    /// Starts a session of a customer on behalf of `bearer`: a user or a machine client whose list
-    /// grants `PostAuthenticationToken` for this `customerId`, and all that the session is to
-    /// carry. Its custom claims are those that the policy opens to everybody, and those that `bearer`
-    /// may pass on. It lives no longer than the policy's `delegated_session_lifetime`, and ends when
-    /// `bearer` is revoked.
-    ///
-    /// It belongs to the organization of `context`, or else of `bearer`; for one who is bound to none, to
-    /// the organization that `new` names. What `new` names may not be another.
-    ///
-    /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
-    /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InsufficientPermission`] where `bearer` may not, [`ErrorKind::AclExceedsGrant`]
-    /// or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to carry more than `bearer` may
-    /// give or the policy's `delegable_acl` allows, [`ErrorKind::Throttled`] where `bearer` has started
-    /// as many as the policy's `max_sessions_per_starter`, and those of
-    /// [`start_session`](Self::start_session).
-    pub async fn start_session_on_behalf_of(
-        &self,
-        bearer: &Validated,
-        new: NewSession,
-        context: &RequestContext,
-    ) -> Result<StartedSession, Error> {
-        let customer_id = new.customer_id.clone();
-        let attempt = context.attempt(Operation::START_SESSION).by(bearer);
-        let starting = async {
-            let now = self.now();
-            self.check_bearer(bearer)?;
-            let longest = self.longest_delegated_session();
-            let mut new = self.check_session_within(new, now, longest)?;
-            let asked = permission::POST_AUTHENTICATION_TOKEN;
-            let (customer_id, named) = (&new.customer_id, new.session.organization.clone());
-            let organization =
-                self.organization_for(bearer, context, asked, Some(customer_id), named.as_ref())?;
-            let organization = organization.map_or(named, |id| Some(Organization::One(id)));
-            if let Some(fault) = self.inner.policy.organization_fault(organization.as_ref()) {
-                return Err(Error::from_invalid_fields(vec![fault]));
-            }
-            let session_organization = organization;
-            let organization = session_organization.as_ref().and_then(Organization::id);
-            self.check_customer(bearer, organization, &new.customer_id).await?;
-            let acl = &new.session.acl;
-            let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
-            let delegable = self.inner.policy.delegable_acl.clone();
-            let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
-            if let Some(entry) = beyond {
-                return Err(Error::new(
-                    ErrorKind::AclExceedsGrant,
-                    format!("acl.{entry} exceeds what the bearer may give"),
-                ));
-            }
-            new.session.organization = session_organization;
-            // What the host has not set itself is the bearer's wish.
-            new.session.custom_claims =
-                self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
-            let prepared = self.prepare_session(new, StartedBy::Bearer(bearer), now).await?;
-            if let Some(code) = &prepared.code {
-                self.deliver_throttled(&prepared.session, code).await?;
-            }
-            self.insert_session(prepared, now).await
-        };
-        let subject = customer_id.as_ref().map(CustomerId::as_str);
-        self.audited_start(attempt, subject, starting).await
     }
 
     /// Returns what is wrong with a caller's wish for a one-time password.

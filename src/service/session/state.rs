@@ -6,7 +6,9 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 /// A live session, by what its authentication token proves.
 ///
 /// A session that wants a one-time password starts when the password is right. Until a right code is
-/// presented, its token proves the password alone, and its holder is not logged in.
+/// presented, its token proves the password alone, and its holder is not logged in. A browser confirms the
+/// code for a fresh session, by
+/// [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password).
 ///
 /// ```
 /// # use countersign::{
@@ -37,7 +39,7 @@ pub enum SessionState {
 }
 
 /// A session whose one-time password is still wanted, as far as a host needs it to ask for the code.
-/// An exchange with the code is what proves the rest.
+/// To confirm the code proves the rest, or an exchange with it.
 #[derive(Clone, Debug)]
 pub struct PendingSession(Session);
 

@@ -21,15 +21,15 @@ impl TokenService {
         let is_usable = |entity: &Entity| {
             !entity.is_disabled() && entity.organization_id() == session.organization_id()
         };
-        let holds_all = |entity: &Entity| is_usable(entity) && session.acl.narrows(entity.acl());
+        let holds_all = |entity: &Entity| is_usable(entity) && session.acl.narrows(&entity.acl);
         let recent = stores.get_recent_entity(credential, self.now()).await?;
         if recent.is_some_and(|recent| holds_all(&recent.entity)) {
             return Ok(session.acl.clone());
         }
         // Nobody is given less for a copy that is old.
         let held = stores.get_entity(credential).await?.filter(is_usable).ok_or_else(no_session)?;
-        let is_whole = session.acl.narrows(held.acl());
-        Ok(if is_whole { session.acl.clone() } else { session.acl.intersect(held.acl()) })
+        let is_whole = session.acl.narrows(&held.acl);
+        Ok(if is_whole { session.acl.clone() } else { session.acl.intersect(&held.acl) })
     }
 
     /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever

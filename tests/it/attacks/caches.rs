@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use countersign::{Bearer, CustomerId, Grant, NewSession};
+use countersign::{Actor, Bearer, CustomerId, Grant, NewSession, RequestContext};
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -54,7 +54,14 @@ fn pages() -> Router {
 
 async fn session_of(fixture: &Fixture, customer: &str) -> String {
     let new = NewSession::of(CustomerId::new(customer).unwrap());
-    fixture.tokens.start_session(new).await.unwrap().token.expose().to_owned()
+    fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap()
+        .token
+        .expose()
+        .to_owned()
 }
 
 async fn ask(server: &Server, path: &str, credentials: Option<&(HeaderName, String)>) -> Answer {

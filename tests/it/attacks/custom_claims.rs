@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    AuthenticationToken, CustomerId, Error, ErrorKind, ExchangeRequest, Grant, NewSession, Policy,
-    RequestContext, Validated,
+    AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest, Grant, NewSession,
+    Policy, RequestContext, Validated,
 };
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ fn object(value: Value) -> Map<String, Value> {
 fn machine_with(fixture: &Fixture, claims: Value) -> String {
     let acl = acl_of(json!([{"scope": {}, "permissions": PERMISSIONS}]));
     let grant = Grant::new(countersign::SubjectType::Machine, "kiosk-1").acl(acl);
-    let issued = issue_now(&fixture.tokens, grant.custom_claims(object(claims))).unwrap();
+    let issued = issue_now(&fixture.tokens, grant.custom_claims(object(claims)).unwrap()).unwrap();
     issued.access_token.expose().to_owned()
 }
 
@@ -67,7 +67,7 @@ async fn what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer() {
     let bearer = machine_with(&fixture, json!({"tier": "gold"}));
     let tier = |tier: &str| json!({"tier": tier});
     let set_by_host =
-        async || fixture.session(|new| new.custom_claims(object(tier("basic")))).await;
+        async || fixture.session(|new| new.custom_claims(object(tier("basic"))).unwrap()).await;
     let token = set_by_host().await;
     assert_not_allowed(
         &exchange(&server, &token, &json!({"customClaims": tier("gold")})).await,
@@ -194,7 +194,7 @@ impl Case {
         let token = match self.asker {
             Asker::Nobody => return None,
             Asker::Unpermitted => {
-                let grant = Grant::user("ops").custom_claims(object(own));
+                let grant = Grant::user("ops").custom_claims(object(own)).unwrap();
                 issue_now(&fixture.tokens, grant).unwrap().access_token.expose().to_owned()
             }
             Asker::Without | Asker::With => machine_with(fixture, own),
@@ -224,9 +224,9 @@ async fn one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_an
         let asked = object(json!({"name": case.asked}));
         let bearer = case.bearer(&fixture);
         let host = if case.set_by_host { json!({"name": "a"}) } else { json!({}) };
-        let token = fixture.session(|new| new.custom_claims(object(host))).await;
+        let token = fixture.session(|new| new.custom_claims(object(host)).unwrap()).await;
         let token = AuthenticationToken::from_text(&token).unwrap();
-        let mut request = ExchangeRequest::default().custom_claims(asked.clone());
+        let mut request = ExchangeRequest::default().custom_claims(asked.clone()).unwrap();
         if let Some(bearer) = bearer.clone() {
             request = request.bearer(bearer);
         }
@@ -234,11 +234,53 @@ async fn one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_an
         case.assert_outcome(exchanged.map(|exchanged| exchanged.custom_claims));
         let may_start = matches!(case.asker, Asker::Without | Asker::With);
         if let Some(bearer) = bearer.filter(|_| may_start && !case.set_by_host) {
-            let new = NewSession::of(CustomerId::new("cus_1").unwrap()).custom_claims(asked);
+            let new =
+                NewSession::of(CustomerId::new("cus_1").unwrap()).custom_claims(asked).unwrap();
             let context = RequestContext::without_address();
-            let started = fixture.tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+            let started = fixture.tokens.start_session(&bearer, new, &context).await;
             let started = started.and_then(|started| started.session.proven());
             case.assert_outcome(started.map(|session| session.custom_claims().clone()));
         }
     }
+}
+
+#[derive(Clone, serde::Serialize)]
+struct Tier {
+    tier: &'static str,
+}
+
+#[test]
+fn a_hosts_own_type_is_taken_wherever_claims_are_and_what_is_no_object_is_rejected() {
+    let gold = Tier { tier: "gold" };
+    let machine = Entity::machine("aa-1").unwrap().custom_claims(&gold).unwrap();
+    assert_eq!(machine.custom_claims, object(json!({"tier": "gold"})));
+    let grant = Grant::user("ops").custom_claims(gold.clone()).unwrap();
+    let fixture = Fixture::new();
+    let issued = issue_now(&fixture.tokens, grant).unwrap();
+    let validated = fixture.tokens.validator().validate(issued.access_token.expose()).unwrap();
+    assert_eq!(*validated.custom_claims(), object(json!({"tier": "gold"})));
+    let customer = || NewSession::of(CustomerId::new("cus_1").unwrap());
+    assert!(format!("{:?}", customer().custom_claims(&gold).unwrap()).contains("gold"));
+    let asked = ExchangeRequest::default().custom_claims(json!({"tier": "gold"})).unwrap();
+    assert!(format!("{asked:?}").contains("gold"));
+
+    for none in [json!("a secret"), json!(["a secret"]), json!(7), Value::Null] {
+        let grant = Grant::user("ops").custom_claims(&none).map(drop);
+        let session = customer().custom_claims(&none).map(drop);
+        let exchange = ExchangeRequest::default().custom_claims(&none).map(drop);
+        let entity = Entity::machine("aa-1").unwrap().custom_claims(&none).map(drop);
+        for taken in [grant, session, exchange, entity] {
+            let error = taken.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidFields);
+            assert_eq!(
+                error.to_string(),
+                "some fields are invalid: customClaims must be an object"
+            );
+            assert!(!format!("{error:?}").contains("secret"));
+        }
+    }
+    // JSON has no names but texts.
+    let pairs = std::collections::BTreeMap::from([((1, 2), "a secret")]);
+    let error = Grant::user("ops").custom_claims(pairs).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidFields);
 }

@@ -311,8 +311,8 @@ async fn custom_claims_named_like_registered_ones_stand_under_custom_claims_alon
     let policy = Policy::default().open_custom_claims(names);
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve(&fixture).await;
-    let given = claims.as_object().unwrap().clone();
-    let with_given = fixture.session(|new| new.custom_claims(given)).await;
+    let given = claims.clone();
+    let with_given = fixture.session(|new| new.custom_claims(given).unwrap()).await;
     let plain = fixture.session(|new| new).await;
     for (token, body) in [(with_given, json!({})), (plain, json!({"customClaims": claims}))] {
         let answer = exchange(&server, &token, &body).await.expect(201).json();

@@ -8,7 +8,7 @@ use axum::routing::get;
 use countersign::store::{Cursor, FeedEvent, MemoryStore, SessionStore as _};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error,
+    Actor, Algorithm, AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error,
     ErrorKind, ExchangeRequest, Grant, KeyRing, NewSession, Organization, OrganizationId, Password,
     Policy, RequestContext, SessionState, SubjectType, TokenFault, Validated,
 };
@@ -312,11 +312,19 @@ async fn one_session_more_than_a_customer_may_have_is_a_429_until_one_has_ended(
     let rejected = log_in().await;
     assert_problem(&rejected, 429, "too-many-requests");
     assert!(!rejected.header("retry-after").is_empty());
-    let started = fixture.tokens.start_session(NewSession::of(id.clone())).await.unwrap_err();
+    let started = fixture
+        .tokens
+        .start_session(Actor::Host, NewSession::of(id.clone()), &RequestContext::without_address())
+        .await
+        .unwrap_err();
     assert_eq!(started.kind(), ErrorKind::Throttled);
     // Another customer's is another's, and so is that of a namesake elsewhere.
     let namesake = NewSession::of(id).organization(OrganizationId::new("acme").unwrap());
-    fixture.tokens.start_session(namesake).await.unwrap();
+    fixture
+        .tokens
+        .start_session(Actor::Host, namesake, &RequestContext::without_address())
+        .await
+        .unwrap();
     // One that was used up does not count.
     exchange(&server, &first, &json!({})).await.expect(201);
     let fourth = jwt_in(log_in().await);
@@ -575,7 +583,7 @@ async fn a_session_that_is_written_after_its_starter_was_revoked_is_not_live() {
         let (tokens, bearer) = (node.tokens.clone(), Arc::clone(&bearer));
         tokio::spawn(async move {
             let context = RequestContext::without_address();
-            tokens.start_session_on_behalf_of(&bearer, new, &context).await
+            tokens.start_session(&bearer, new, &context).await
         })
     };
     held.wait_for(1).await;
@@ -602,7 +610,7 @@ async fn many_sessions_of_a_starter_are_ended_in_parts_though_the_caller_hangs_u
     for _ in 0..250 {
         let new = NewSession::of(CustomerId::new("cus_1").unwrap());
         let context = RequestContext::without_address();
-        fixture.tokens.start_session_on_behalf_of(&bearer, new, &context).await.unwrap();
+        fixture.tokens.start_session(&bearer, new, &context).await.unwrap();
     }
     fixture.clock.advance(Duration::from_secs(2));
     let held = store.hold(Calls::from(StoreVerb::TakeSession).take(1));

@@ -41,6 +41,9 @@
 //! | the password without the code, to change the password | `attacks::password_alone::a_password_that_is_no_longer_secret_changes_nothing_without_the_code` |
 //! | the same with the code of another's session, or one that was used | `attacks::password_alone::the_code_of_anothers_session_changes_no_password_and_costs_it_no_try`, `attacks::password_alone::a_code_changes_one_password_once_and_is_exchanged_for_nothing_after_that` |
 //! | more tries by changing the password | `attacks::password_alone::wrong_codes_count_alike_whether_they_are_to_change_a_password_or_to_be_exchanged` |
+//! | one code for two fresh sessions, or for one and an exchange | `attacks::confirmation::of_many_that_present_one_code_at_once_one_is_served`, `attacks::confirmation::of_many_that_confirm_one_code_on_several_nodes_one_gets_a_session` |
+//! | the same by crashes, lost answers and hanging up | `attacks::confirmation::a_node_that_dies_between_any_two_steps_leaves_the_code_to_one`, `attacks::confirmation::a_write_whose_answer_is_lost_yields_no_second_session`, `attacks::confirmation::who_hangs_up_while_the_fresh_session_is_written_leaves_one_at_most` |
+//! | a session that outlives what ended the one that it came of | `attacks::confirmation::who_logs_the_customer_out_everywhere_at_that_moment_ends_both`, `attacks::confirmation::a_log_out_of_all_that_began_before_the_code_was_typed_ends_the_fresh_session` |
 //! | codes that are sent again | `sessions::one_time_passwords::wrong_tries_go_on_counting_over_codes_that_are_sent_again`, `attacks::one_time_passwords::codes_that_are_sent_again_or_fail_to_be_do_not_reset_the_count` |
 //!
 //! | exchange | test |
@@ -153,6 +156,7 @@
 
 mod browsers;
 mod caches;
+mod confirmation;
 mod custom_claims;
 mod exchange;
 mod guessing;

@@ -280,7 +280,7 @@ async fn by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out() {
         let until = tokens.now() + Duration::from_secs(60);
         tokens.block_subject(&named, until).await.unwrap();
         let hash = hash(&fixture).await;
-        let jane = entity(SubjectType::User, JANE, &hash).with_organization(Organization::All);
+        let jane = entity(SubjectType::User, JANE, &hash).organization(Organization::All);
         tokens.register(jane).await.unwrap();
         assert_eq!(tokens.issue_for(&id).await.unwrap_err().kind(), ErrorKind::Disabled);
         fixture.clock.advance(Duration::from_secs(120));
@@ -306,8 +306,8 @@ async fn an_update_changes_nothing_of_what_was_made_at_the_registration() {
         let id = EntityId::new(kind, JANE).unwrap();
         let before = tokens.find_entity(&id).await.unwrap().unwrap();
         // Two are taken for one, but for what only this one has.
-        let (anew, set_at) = (entity(kind, JANE, &hash), before.password_set_at());
-        let anew = set_at.map_or(anew.clone(), |set_at| anew.with_password_set_at(set_at));
+        let (anew, set_at) = (entity(kind, JANE, &hash), before.password_set_at);
+        let anew = set_at.map_or(anew.clone(), |set_at| anew.password_set_at(set_at));
         let after = tokens.update_entity(&id, move |_| anew.clone()).await.unwrap();
         assert_eq!(after.subject_id(), before.subject_id());
         assert_eq!(after.distinct_name(), before.distinct_name());

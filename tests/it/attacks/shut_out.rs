@@ -5,9 +5,10 @@ use axum::routing::{get, post};
 use countersign::store::{EntityStore as _, MemoryStore};
 use countersign::testing::FaultyStore;
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Clock as _, CustomerId, CustomerLogin, Entity, EntityId,
-    ErrorKind, ExchangeRequest, Grant, Issue, KeyRing, NewSession, Organization, OrganizationId,
-    Password, RequestContext, SealingKey, Secret, SubjectType, TokenFault, TokenService,
+    Acl, AclEntry, Actor, Algorithm, Bearer, Clock as _, CustomerId, CustomerLogin, Entity,
+    EntityId, ErrorKind, ExchangeRequest, Grant, Issue, KeyRing, NewSession, Organization,
+    OrganizationId, Password, RequestContext, SealingKey, Secret, SubjectType, TokenFault,
+    TokenService,
 };
 use serde_json::json;
 
@@ -24,7 +25,7 @@ fn customer(id: &str) -> CustomerId {
 async fn register_customer(fixture: &Fixture, name: &str, permissions: &[&str]) {
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let entity = Entity::customer(name, hash, customer("cus_1"), false).unwrap();
-    fixture.tokens.register(entity.with_acl(acl(permissions))).await.unwrap();
+    fixture.tokens.register(entity.acl(acl(permissions))).await.unwrap();
 }
 
 fn login(name: &str) -> CustomerLogin {
@@ -48,26 +49,26 @@ async fn a_permission_that_is_taken_away_is_gone_with_the_next_request() {
     let old = fixture.user_token("jane").await;
     // More is no reason to log anybody out.
     let more = acl(&["GetOrders", "PostOrder", "GetInvoices"]);
-    tokens.update_entity(&id, move |jane| jane.with_acl(more.clone())).await.unwrap();
+    tokens.update_entity(&id, move |jane| jane.acl(more.clone())).await.unwrap();
     server.get("/", Some(&old)).await.expect(200);
 
     let claims = |tier: &str| json!({"tier": tier}).as_object().unwrap().clone();
     let organization = OrganizationId::new("org_1").unwrap();
     let changes: [Box<dyn Fn(Entity) -> Entity + Send + Sync>; 4] = [
-        Box::new(|jane| jane.with_acl(acl(&["GetOrders"]))),
-        Box::new(move |jane| jane.with_organization(organization.clone())),
-        Box::new(move |jane| jane.with_custom_claims(claims("silver"))),
-        Box::new(|jane| jane.with_disabled(true)),
+        Box::new(|jane| jane.acl(acl(&["GetOrders"]))),
+        Box::new(move |jane| jane.organization(organization.clone())),
+        Box::new(move |jane| jane.custom_claims(claims("silver")).unwrap()),
+        Box::new(|jane| jane.disabled(true)),
     ];
     let gold = json!({"tier": "gold"}).as_object().unwrap().clone();
-    tokens.update_entity(&id, move |jane| jane.with_custom_claims(gold.clone())).await.unwrap();
+    tokens.update_entity(&id, move |jane| jane.custom_claims(gold.clone()).unwrap()).await.unwrap();
     for change in changes {
         let token = fixture.user_token("jane").await;
         server.get("/", Some(&token)).await.expect(200);
         fixture.clock.advance(std::time::Duration::from_secs(1));
         let written = tokens.update_entity(&id, change).await.unwrap();
         server.get("/", Some(&token)).await.expect(401);
-        assert_eq!(tokens.find_entity(&id).await.unwrap().unwrap().acl(), written.acl());
+        assert_eq!(tokens.find_entity(&id).await.unwrap().unwrap().acl, written.acl);
     }
     assert!(tokens.find_entity(&id).await.unwrap().unwrap().is_disabled());
 }
@@ -79,7 +80,7 @@ async fn what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_befor
     register_customer(&fixture, "jane", &["GetOrders", "PostOrder"]).await;
     let session = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
     let id = EntityId::customer("jane").unwrap();
-    tokens.update_entity(&id, |jane| jane.with_acl(acl(&["GetOrders"]))).await.unwrap();
+    tokens.update_entity(&id, |jane| jane.acl(acl(&["GetOrders"]))).await.unwrap();
     let gone = tokens.exchange(&session.token, ExchangeRequest::default()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let again = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
@@ -108,7 +109,7 @@ async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_cha
         let version = before.version();
         store.replace(change(before).next_version(), version).await.unwrap();
     };
-    write(&|jane| jane.with_acl(acl(&["GetOrders", "GetInvoices"]))).await;
+    write(&|jane| jane.acl(acl(&["GetOrders", "GetInvoices"]))).await;
     let asked = ExchangeRequest::default().acl(acl(&["PostOrder"]));
     let wider = tokens.exchange(&first.token, asked).await.unwrap_err();
     assert_eq!(wider.kind(), ErrorKind::AclExceedsGrant);
@@ -117,7 +118,7 @@ async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_cha
     let held = server.get("/", Some(second.token.expose())).await.expect(200).text();
     assert_eq!(held, json!([{"scope": {}, "permissions": ["GetOrders"]}]).to_string());
 
-    write(&|jane| jane.with_disabled(true)).await;
+    write(&|jane| jane.disabled(true)).await;
     let gone = tokens.exchange(&second.token, ExchangeRequest::default()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     server.get("/", Some(third.token.expose())).await.expect(401);
@@ -144,16 +145,16 @@ async fn an_update_keeps_the_id_and_the_credential_and_loses_no_other_update() {
 
     let updates = (0..20).map(|number| {
         tokens.update_entity(&id, move |jane| {
-            let mut claims = jane.custom_claims().clone();
+            let mut claims = jane.custom_claims.clone();
             claims.insert(number.to_string(), true.into());
-            jane.with_custom_claims(claims)
+            jane.custom_claims(claims).unwrap()
         })
     });
     for update in futures_util::future::join_all(updates).await {
         update.unwrap();
     }
     let jane = tokens.find_entity(&id).await.unwrap().unwrap();
-    assert_eq!(jane.custom_claims().len(), 20);
+    assert_eq!(jane.custom_claims.len(), 20);
 }
 
 #[tokio::test]
@@ -227,7 +228,14 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
         let issued = tokens.issue(Grant::new(kind, id)).await.unwrap_err();
         assert_eq!(issued.kind(), ErrorKind::Disabled);
     }
-    assert_eq!(tokens.start_session(new()).await.unwrap_err().kind(), ErrorKind::Disabled);
+    assert_eq!(
+        tokens
+            .start_session(Actor::Host, new(), &RequestContext::without_address())
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Disabled
+    );
     assert!(
         passwordless().await.expect(403).json()["type"].as_str().unwrap().ends_with("disabled")
     );
@@ -240,7 +248,14 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
     assert_eq!(exchanged.kind(), ErrorKind::NotFound);
     // A namesake elsewhere is somebody else.
     let elsewhere = OrganizationId::new("org_1").unwrap();
-    tokens.start_session(new().organization(elsewhere)).await.unwrap();
+    tokens
+        .start_session(
+            Actor::Host,
+            new().organization(elsewhere),
+            &RequestContext::without_address(),
+        )
+        .await
+        .unwrap();
 
     fixture.clock.advance(std::time::Duration::from_secs(3_601));
     for (kind, id) in kinds {
@@ -248,7 +263,7 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
         tokens.validator().validate(issued.access_token.expose()).unwrap();
     }
     server.post("/authentication-tokens", None, &jane).await.expect(201);
-    tokens.start_session(new()).await.unwrap();
+    tokens.start_session(Actor::Host, new(), &RequestContext::without_address()).await.unwrap();
 }
 
 #[tokio::test]
@@ -301,7 +316,7 @@ async fn an_operation_that_was_named_and_is_not_any_more_is_taken_away() {
         fixture.clock.advance(std::time::Duration::from_secs(1));
         let after = acl(after);
         let id = EntityId::user(&name).unwrap();
-        tokens.update_entity(&id, move |ops| ops.with_acl(after.clone())).await.unwrap();
+        tokens.update_entity(&id, move |ops| ops.acl(after.clone())).await.unwrap();
         assert_eq!(tokens.validator().validate(&token).unwrap_err(), TokenFault::Revoked);
     }
 }
@@ -317,17 +332,26 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
         let issued = Grant::user("ops").acl(Acl::everything());
         let issued = tokens.issue(issued).await.unwrap();
         let kept = tokens.validator().validate(issued.access_token.expose()).unwrap();
-        tokens.read_secret(&kept, "aa-1", None, &context()).await.unwrap();
+        tokens
+            .read_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+            .await
+            .unwrap();
         if is_revoked {
             tokens.revoke_token(&issued.token_id).await.unwrap();
         } else {
             fixture.clock.advance(std::time::Duration::from_secs(2 * 86_400));
         }
         let refusals = [
-            tokens.read_secret(&kept, "aa-1", None, &context()).await.map(drop),
-            tokens.reset_secret(&kept, "aa-1", None, &context()).await.map(drop),
             tokens
-                .start_session_on_behalf_of(&kept, NewSession::of(customer("cus_1")), &context())
+                .read_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+                .await
+                .map(drop),
+            tokens
+                .reset_secret(&kept, &EntityId::machine("aa-1").unwrap(), None, &context())
+                .await
+                .map(drop),
+            tokens
+                .start_session(&kept, NewSession::of(customer("cus_1")), &context())
                 .await
                 .map(drop),
             tokens
@@ -374,7 +398,7 @@ async fn a_log_out_that_names_another_organization_than_the_registered_one_is_an
     fixture.machine("aa-1", "a secret of sixteen bytes").await;
     let organization = |id: &str| OrganizationId::new(id).unwrap();
     for id in [EntityId::user("jane").unwrap(), EntityId::machine("aa-1").unwrap()] {
-        let bind = move |entity: Entity| entity.with_organization(organization("org_1"));
+        let bind = move |entity: Entity| entity.organization(organization("org_1"));
         let entity = tokens.update_entity(&id, bind).await.unwrap();
         let until = tokens.now() + std::time::Duration::from_secs(60);
         for other in [Organization::All, Organization::One(organization("org_2"))] {
@@ -456,7 +480,7 @@ async fn a_node_that_has_not_heard_whom_others_block_issues_nothing() {
     let kind = |error: Option<countersign::Error>| error.map(|error| error.kind());
     for expected in [unavailable, Some(ErrorKind::Disabled)] {
         let new = NewSession::of(customer("cus_1"));
-        assert_eq!(kind(tokens.start_session(new).await.err()), expected);
+        assert_eq!(kind(tokens.start_session(Actor::Host, new, &context()).await.err()), expected);
         assert_eq!(kind(tokens.issue(Grant::customer("cus_1")).await.err()), expected);
         if expected == unavailable {
             let ops = EntityId::user("ops").unwrap();
@@ -522,10 +546,7 @@ async fn a_secret_that_was_replaced_is_not_good_again_after_a_disabling_or_an_im
     assert!(!is_good().await);
 
     import("a secret that leaked").await;
-    let manager = acl(&["ReadEntitySecret", "ResetEntitySecret"]);
-    let manager = issue_now(tokens, Grant::user("manager").acl(manager)).unwrap();
-    let manager = tokens.validator().validate(manager.access_token.expose()).unwrap();
-    tokens.reset_secret(&manager, "aa-1", None, &context()).await.unwrap();
+    tokens.reset_secret(Actor::Host, &id, None, &context()).await.unwrap();
     assert!(is_good().await, "within the overlap");
     tokens.disable_entity(&id).await.unwrap();
     tokens.enable_entity(&id).await.unwrap();
@@ -540,13 +561,17 @@ async fn a_list_that_leaves_a_token_no_room_is_rejected_before_it_is_stored() {
         let permissions: Vec<_> = (0..count).map(|number| format!("Operation{number}")).collect();
         Acl::new([AclEntry::anywhere(permissions.iter().map(String::as_str)).unwrap()])
     };
-    let error = tokens.start_session(NewSession::of(customer("cus_1")).acl(many(600))).await;
+    let error = tokens
+        .start_session(Actor::Host, NewSession::of(customer("cus_1")).acl(many(600)), &context())
+        .await;
     assert_eq!(error.unwrap_err().invalid_fields()[0].field, "acl");
     let machine = || Entity::machine("aa-1").unwrap();
-    let error = tokens.register(machine().with_acl(many(600))).await.unwrap_err();
+    let error = tokens.register(machine().acl(many(600))).await.unwrap_err();
     assert_eq!(error.invalid_fields()[0].field, "acl");
-    tokens.register(machine().with_acl(many(250))).await.unwrap();
+    tokens.register(machine().acl(many(250))).await.unwrap();
     tokens.issue_for(machine().id()).await.unwrap();
-    let started = tokens.start_session(NewSession::of(customer("cus_1")).acl(many(250))).await;
+    let started = tokens
+        .start_session(Actor::Host, NewSession::of(customer("cus_1")).acl(many(250)), &context())
+        .await;
     tokens.exchange(&started.unwrap().token, ExchangeRequest::default()).await.unwrap();
 }

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use countersign::layers::require::CheckedScope;
 use countersign::{
-    Acl, AclEntry, Bearer, Caller, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
+    Acl, AclEntry, Actor, Bearer, Caller, Entity, ErrorKind, ExchangeRequest, Grant, NewSession,
     Organization, OrganizationId, Password, Policy, RequestContext, Requirement, TokenService,
 };
 use http::header::AUTHORIZATION;
@@ -50,8 +50,7 @@ async fn register_machine(
     State(tokens): State<TokenService>,
     Path(id): Path<String>,
 ) -> Result<(), StatusCode> {
-    let machine =
-        Entity::machine("made-by-a-handler").unwrap().with_organization(organization(&id));
+    let machine = Entity::machine("made-by-a-handler").unwrap().organization(organization(&id));
     tokens.register(machine).await.map_err(|_| StatusCode::CONFLICT)
 }
 
@@ -281,7 +280,7 @@ async fn the_router_serves_nobody_where_it_is_mounted_below_a_parameter_that_it_
 async fn a_handlers_context_is_confined_to_the_organization_in_its_path() {
     let fixture = Fixture::new();
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let user = Entity::user("jane", hash).unwrap().with_organization(organization("org_1"));
+    let user = Entity::user("jane", hash).unwrap().organization(organization("org_1"));
     fixture.tokens.register(user).await.unwrap();
     let log_in = async |State(tokens): State<TokenService>, context: RequestContext| {
         let password = Password::new(PASSWORD).unwrap();
@@ -320,12 +319,27 @@ async fn where_an_organization_is_required_what_says_none_gets_nothing() {
     assert_eq!(field(tokens.register(unsaid.clone()).await.unwrap_err()), "organization");
     assert_eq!(field(tokens.issue(Grant::user("jane")).await.unwrap_err()), "organization");
     let new = || NewSession::of(countersign::CustomerId::new("cus_1").unwrap());
-    assert_eq!(field(tokens.start_session(new()).await.unwrap_err()), "organization");
+    assert_eq!(
+        field(
+            tokens
+                .start_session(Actor::Host, new(), &RequestContext::without_address())
+                .await
+                .unwrap_err()
+        ),
+        "organization"
+    );
     for organization in [Organization::All, organization("org_1").into()] {
         tokens.issue(Grant::user("jane").organization(organization.clone())).await.unwrap();
-        tokens.start_session(new().organization(organization)).await.unwrap();
+        tokens
+            .start_session(
+                Actor::Host,
+                new().organization(organization),
+                &RequestContext::without_address(),
+            )
+            .await
+            .unwrap();
     }
-    tokens.register(unsaid.with_organization(Organization::All)).await.unwrap();
+    tokens.register(unsaid.organization(Organization::All)).await.unwrap();
 }
 
 #[tokio::test]
@@ -338,7 +352,7 @@ async fn who_was_registered_without_an_organization_gets_no_token_once_one_is_re
     let (before, after) = (build(false), build(true));
     before.user("jane", json!([])).await;
     let hash = before.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let root = Entity::user("root", hash).unwrap().with_organization(Organization::All);
+    let root = Entity::user("root", hash).unwrap().organization(Organization::All);
     before.tokens.register(root).await.unwrap();
     let log_in = async |fixture: &Fixture, name: &str| {
         let password = Password::new(PASSWORD).unwrap();
@@ -368,12 +382,13 @@ async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_h
         };
         let new = new.acl(anywhere(&["GetOrders"]));
         let bearer = desk(bearer);
-        let started = tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+        let started = tokens.start_session(&bearer, new, &context).await;
         started.map_err(|error| error.kind())
     };
     let one = |id: &str| Organization::One(organization(id));
     let started = start(Organization::All, Some(one("org_1")), None).await.unwrap();
     let jwt = tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    assert_eq!(jwt.organization_id, Some(organization("org_1")));
     let jwt = tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
     assert_eq!(jwt.organization_id(), Some(&organization("org_1")));
     assert!(!jwt.allows("GetOrders", &[("organizationId", "org_2")]));
@@ -420,7 +435,7 @@ async fn a_token_is_issued_in_the_organization_of_the_registered_principal_alone
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let jane = Entity::user("jane", hash).unwrap().with_organization(organization("org_1"));
+    let jane = Entity::user("jane", hash).unwrap().organization(organization("org_1"));
     tokens.register(jane).await.unwrap();
     for other in [None, Some(Organization::All), Some(organization("org_2").into())] {
         let grant = Grant::user("jane").acl(Acl::everything());
@@ -444,7 +459,7 @@ async fn a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_on
     let policy = Policy::default().organization_required(true);
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let jane = Entity::user("jane", hash).unwrap().with_organization(organization("org_2"));
+    let jane = Entity::user("jane", hash).unwrap().organization(organization("org_2"));
     fixture.tokens.register(jane).await.unwrap();
     let log_in = async |State(tokens): State<TokenService>, context: RequestContext| {
         let password = Password::new(PASSWORD).unwrap();

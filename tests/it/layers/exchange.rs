@@ -4,7 +4,7 @@ use axum::Router;
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
+    Actor, AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
     RequestContext, SessionCookie, SubjectType,
 };
 use http::StatusCode;
@@ -172,7 +172,15 @@ async fn a_jwt_of_a_session_that_ended_is_not_used_for_the_next_one_of_the_same_
     let token = AuthenticationToken::generate().unwrap();
     let start = async |customer| {
         let new = NewSession::of(CustomerId::new(customer).unwrap());
-        fixture.tokens.start_session(new.dangerous_token(token.clone())).await.unwrap();
+        fixture
+            .tokens
+            .start_session(
+                Actor::Host,
+                new.dangerous_token(token.clone()),
+                &RequestContext::without_address(),
+            )
+            .await
+            .unwrap();
     };
     start("cus_1").await;
     // The JWT of the first session is made, and the session is to be looked at once more.
@@ -230,7 +238,7 @@ async fn a_session_that_needs_a_one_time_password_is_rejected() {
     let fixture = Fixture::new();
     let server = exchanging(&fixture).await;
     let token = fixture.session(|new| new.otp_required(true)).await;
-    let detail = "The session needs a one-time password first";
+    let detail = "The session needs a one-time password: confirm it for a fresh session";
     for (name, value) in [bearer(&token), cookie(&token)] {
         let answer = ask(&server, "/", &[(name, &value)]).await;
         assert_rejected(&answer, 401, detail, Some(&challenge("invalid_token", detail)));

@@ -6,8 +6,7 @@ use crate::support::log::Log;
 use crate::support::{Fixture, ISSUER, Server};
 
 fn with_claims(fixture: &Fixture, claims: Value) -> String {
-    let claims = claims.as_object().unwrap().clone();
-    token_of(fixture, Grant::user("ops@example.com").custom_claims(claims))
+    token_of(fixture, Grant::user("ops@example.com").custom_claims(claims).unwrap())
 }
 
 #[tokio::test]

@@ -179,8 +179,8 @@ fn a_grant_carries_no_more_claims_than_the_policy_allows() {
     let fixture =
         Fixture::with(|builder| builder.policy(Policy::default().max_custom_claims_len(20)));
     let issue = |text: &str| {
-        let claims = [("locale".to_owned(), json!(text))].into_iter().collect();
-        issue_now(&fixture.tokens, Grant::user("ops@example.com").custom_claims(claims))
+        let grant = Grant::user("ops@example.com").custom_claims(json!({"locale": text}));
+        issue_now(&fixture.tokens, grant.unwrap())
     };
     issue("de").unwrap();
     let error = issue("much too long to be one").unwrap_err();

@@ -156,9 +156,9 @@ async fn post_to(server: &Server, path: &str) -> Answer {
 }
 
 async fn session(fixture: &Fixture) -> String {
-    let claims = json!({"locale": "de"}).as_object().unwrap().clone();
+    let claims = json!({"locale": "de"});
     let acl = acl_of(json!([{"scope": {}, "permissions": ["GetOrders"]}]));
-    fixture.session(|new| new.acl(acl).custom_claims(claims)).await
+    fixture.session(|new| new.acl(acl).custom_claims(claims).unwrap()).await
 }
 
 fn cookie(token: &str) -> (HeaderName, String) {

@@ -4,7 +4,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use countersign::{
-    Bearer, CustomerId, ExchangeLayer, NewSession, SameSite, SessionCookie, TokenService,
+    Actor, Bearer, CustomerId, ExchangeLayer, NewSession, RequestContext, SameSite, SessionCookie,
+    TokenService,
 };
 use http::Request;
 use http::header::{COOKIE, SET_COOKIE};
@@ -71,7 +72,7 @@ async fn a_stale_cookie_is_anonymous_and_forgotten_where_the_layer_says_so() {
     let layer = || fixture.tokens.exchange_layer().cookie(cookie());
     let ended = session(&fixture).await;
     let token = countersign::AuthenticationToken::from_text(&ended).unwrap();
-    let context = countersign::RequestContext::without_address();
+    let context = RequestContext::without_address();
     fixture.tokens.log_out_customer(&token, &context).await.unwrap();
     let expired = fixture.tokens.issue(countersign::Grant::customer("cus_1")).await.unwrap();
     fixture.clock.advance(std::time::Duration::from_secs(2 * 86_400));
@@ -103,7 +104,8 @@ async fn a_handler_sets_the_cookie_of_a_session_and_reads_it() {
     let fixture = Fixture::new();
     let log_in = async |State(tokens): State<TokenService>| {
         let new = NewSession::of(CustomerId::new("cus_1").unwrap());
-        let started = tokens.start_session(new).await?;
+        let started =
+            tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await?;
         Ok::<_, countersign::Error>([(SET_COOKIE, started.cookie(&SessionCookie::default()))])
     };
     let read = async |headers: http::HeaderMap| {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use countersign::testing::TestIssuer;
 use countersign::{
-    Acl, AclEntry, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy, TokenService,
-    Validator,
+    Acl, AclEntry, Actor, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
+    RequestContext, TokenService, Validator,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -154,7 +154,7 @@ proptest! {
             .acl(acl(&held));
         let request = ExchangeRequest::default().acl(acl(&asked));
         let exchanged = Runtime::new().unwrap().block_on(async {
-            let session = TOKENS.start_session(new).await.unwrap();
+            let session = TOKENS.start_session(Actor::Host, new, &RequestContext::without_address()).await.unwrap();
             TOKENS.exchange(&session.token, request).await
         });
         prop_assert_eq!(exchanged.is_ok(), asked.iter().all(lies_within));

@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn custom_claims_come_out_of_a_token_as_they_went_in(claims in members(value())) {
         let fixture = Fixture::new();
-        let grant = countersign::Grant::user("jane@example.com").custom_claims(claims.clone());
+        let grant = countersign::Grant::user("jane@example.com").custom_claims(claims.clone()).unwrap();
         let token = issue_now(&fixture.tokens, grant).unwrap().access_token;
         let validated = fixture.tokens.validator().validate(token.expose()).unwrap();
         prop_assert_eq!(validated.custom_claims(), &claims);

@@ -113,9 +113,10 @@ async fn a_session_and_its_jwt_carry_what_the_credential_is_registered_with() {
     let custom = json!({"locale": "de"});
     register_credential(&fixture, NAME, |entity| {
         entity
-            .with_acl(acl_of(acl.clone()))
-            .with_custom_claims(custom.as_object().unwrap().clone())
-            .with_organization(OrganizationId::new("org_1").unwrap())
+            .acl(acl_of(acl.clone()))
+            .custom_claims(custom.clone())
+            .unwrap()
+            .organization(OrganizationId::new("org_1").unwrap())
     })
     .await;
     for path in [SESSIONS.to_owned(), below("org_1", SESSIONS)] {
@@ -196,11 +197,11 @@ async fn why_a_customer_is_not_logged_in_cannot_be_told() {
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve_everywhere(&fixture).await;
     register_credential(&fixture, NAME, |entity| entity).await;
-    register_credential(&fixture, "disabled", |entity| entity.with_disabled(true)).await;
+    register_credential(&fixture, "disabled", |entity| entity.disabled(true)).await;
     let set_at = Timestamp::from_secs(START) - 90 * DAY;
-    register_credential(&fixture, "expired", |entity| entity.with_password_set_at(set_at)).await;
+    register_credential(&fixture, "expired", |entity| entity.password_set_at(set_at)).await;
     let elsewhere = OrganizationId::new("org_2").unwrap();
-    register_credential(&fixture, "elsewhere", |entity| entity.with_organization(elsewhere)).await;
+    register_credential(&fixture, "elsewhere", |entity| entity.organization(elsewhere)).await;
     fixture.user("a-user", json!([])).await;
     fixture.machine("a-machine", PASSWORD).await;
 

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Router;
-use countersign::{Acl, CustomerId, Entity, Grant, NewSession, OrganizationId, Password};
+use countersign::{
+    Acl, Actor, CustomerId, Entity, Grant, NewSession, OrganizationId, Password, RequestContext,
+};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -72,7 +74,14 @@ async fn start_session(fixture: &Fixture, customer: &str, organization: Option<&
     if let Some(id) = organization {
         new = new.organization(OrganizationId::new(id).unwrap());
     }
-    fixture.tokens.start_session(new).await.unwrap().token.expose().to_owned()
+    fixture
+        .tokens
+        .start_session(Actor::Host, new, &RequestContext::without_address())
+        .await
+        .unwrap()
+        .token
+        .expose()
+        .to_owned()
 }
 
 async fn log_in(server: &Server, name: &str, password: &str) -> Answer {

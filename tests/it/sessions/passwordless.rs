@@ -226,7 +226,7 @@ async fn a_bearer_without_the_permission_is_not_told_whether_a_token_has_a_sessi
     for token in [taken, AuthenticationToken::generate().unwrap()] {
         let new = NewSession::of(CustomerId::new("cus_1").unwrap()).dangerous_token(token);
         let context = RequestContext::without_address();
-        let started = fixture.tokens.start_session_on_behalf_of(&bearer, new, &context).await;
+        let started = fixture.tokens.start_session(&bearer, new, &context).await;
         assert_eq!(started.unwrap_err().kind(), ErrorKind::InsufficientPermission);
     }
 }

@@ -21,7 +21,7 @@ async fn a_manager_of_one_organization_has_no_say_in_another() {
     for (id, of) in
         [("of-1", Organization::One(organization("org_1"))), ("of-none", Organization::All)]
     {
-        let entity = Entity::machine(id).unwrap().with_organization(of);
+        let entity = Entity::machine(id).unwrap().organization(of);
         fixture.tokens.register(entity).await.unwrap();
     }
     let server = fixture.serve().await;
@@ -149,7 +149,7 @@ async fn a_token_that_is_not_accepted_is_a_401_invalid_token() {
 async fn who_may_not_manage_an_entity_is_not_told_whether_it_exists() {
     let (fixture, server) = service().await;
     fixture.machine("aa-2", SECRET).await;
-    let disabled = Entity::machine("disabled").unwrap().with_disabled(true);
+    let disabled = Entity::machine("disabled").unwrap().disabled(true);
     fixture.tokens.register(disabled).await.unwrap();
     let everything =
         |kind, name: &str| token_of(&fixture, Grant::new(kind, name).acl(Acl::everything()));

@@ -77,7 +77,7 @@ async fn below_an_organization_only_its_own_entities_are_managed() {
     {
         let organization = organization
             .map_or(Organization::All, |id| Organization::One(OrganizationId::new(id).unwrap()));
-        let entity = Entity::machine(id).unwrap().with_organization(organization);
+        let entity = Entity::machine(id).unwrap().organization(organization);
         fixture.tokens.register(entity).await.unwrap();
     }
     let nested = Router::new().nest("/organizations/{organizationId}", fixture.tokens.router());

@@ -94,7 +94,7 @@ async fn a_machine_that_leaves_the_managers_organization_meanwhile_keeps_its_sec
     let manager = token_of(&fixture, manager);
     let move_to = async |id: &EntityId, to: &str| {
         let to = organization(to);
-        let moving = move |entity: Entity| entity.with_organization(to.clone());
+        let moving = move |entity: Entity| entity.organization(to.clone());
         fixture.tokens.update_entity(id, moving).await.unwrap();
     };
     move_to(&id, "org_1").await;

@@ -57,9 +57,10 @@ async fn a_users_token_carries_the_documented_claims() {
     let custom_claims = json!({"locale": "de", "iss": "somebody else"});
     let user = Entity::user("ops@example.com", hash)
         .unwrap()
-        .with_acl(acl_of(acl.clone()))
-        .with_custom_claims(custom_claims.as_object().unwrap().clone())
-        .with_organization(OrganizationId::new("org_1").unwrap());
+        .acl(acl_of(acl.clone()))
+        .custom_claims(custom_claims.clone())
+        .unwrap()
+        .organization(OrganizationId::new("org_1").unwrap());
     fixture.tokens.register(user).await.unwrap();
     let server = fixture.serve().await;
     fixture.clock.advance(Duration::from_millis(900));
@@ -236,9 +237,9 @@ async fn why_a_user_gets_no_token_cannot_be_told() {
     fixture.user("known@example.com", json!([])).await;
     let hash = || fixture.tokens.hash_password(Password::new(PASSWORD).unwrap());
     let disabled = Entity::user("disabled@example.com", hash().await.unwrap()).unwrap();
-    fixture.tokens.register(disabled.with_disabled(true)).await.unwrap();
+    fixture.tokens.register(disabled.disabled(true)).await.unwrap();
     let elsewhere = Entity::user("elsewhere@example.com", hash().await.unwrap()).unwrap();
-    let elsewhere = elsewhere.with_organization(OrganizationId::new("org_2").unwrap());
+    let elsewhere = elsewhere.organization(OrganizationId::new("org_2").unwrap());
     fixture.tokens.register(elsewhere).await.unwrap();
     fixture.machine("aa-1", PASSWORD).await;
     let routes = fixture.tokens.router();
@@ -288,8 +289,8 @@ async fn why_an_entity_gets_no_token_cannot_be_told() {
     for (id, disabled, organization) in
         [("disabled", true, Organization::All), ("elsewhere", false, elsewhere.clone())]
     {
-        let entity = Entity::machine(id).unwrap().with_disabled(disabled);
-        fixture.tokens.register(entity.with_organization(organization)).await.unwrap();
+        let entity = Entity::machine(id).unwrap().disabled(disabled);
+        fixture.tokens.register(entity.organization(organization)).await.unwrap();
         let id = EntityId::machine(id).unwrap();
         fixture.tokens.import_secret(&id, &secret, None).await.unwrap();
     }

@@ -52,12 +52,32 @@ pub struct Guard {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Transition {
-    Start { guarded: bool },
-    Exchange { session: usize, presented: Presented, keeps: bool, asks_too_much: bool },
-    SendAgain { session: usize },
-    Look { session: usize },
-    LogOut { session: usize },
-    Wait { seconds: u64 },
+    Start {
+        guarded: bool,
+    },
+    Exchange {
+        session: usize,
+        presented: Presented,
+        keeps: bool,
+        asks_too_much: bool,
+    },
+    /// Confirms a code for a fresh session, which is the last one from then on.
+    Confirm {
+        session: usize,
+        presented: Presented,
+    },
+    SendAgain {
+        session: usize,
+    },
+    Look {
+        session: usize,
+    },
+    LogOut {
+        session: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +124,16 @@ impl Model for Sessions {
                 keeps,
                 asks_too_much,
             });
+        let code = select(vec![Presented::TheLastCode, Presented::Another]);
+        let confirm = (session.clone(), code)
+            .prop_map(|(session, presented)| Transition::Confirm { session, presented });
         // To the second at which something ends, and past it.
         let wait = select(vec![1, 59, 60, 299, 600, 43_200])
             .prop_map(|seconds| Transition::Wait { seconds });
         prop_oneof![
             2 => start,
             6 => exchange,
+            2 => confirm,
             2 => session.clone().prop_map(|session| Transition::SendAgain { session }),
             1 => session.clone().prop_map(|session| Transition::Look { session }),
             1 => session.prop_map(|session| Transition::LogOut { session }),
@@ -121,6 +145,7 @@ impl Model for Sessions {
     fn allows(&self, transition: Transition) -> bool {
         match transition {
             Transition::Exchange { session, .. }
+            | Transition::Confirm { session, .. }
             | Transition::SendAgain { session }
             | Transition::Look { session }
             | Transition::LogOut { session } => session < self.sessions.len(),
@@ -145,21 +170,7 @@ impl Model for Sessions {
             }
             Transition::Exchange { session, presented, keeps, asks_too_much } => {
                 let session = self.live(session)?;
-                if let Some(guard) = &mut session.guard {
-                    let is_right = match presented {
-                        Presented::Nothing => return Err(ErrorKind::OneTimePasswordRequired),
-                        Presented::TheLastCode => guard.code_until.is_some_and(|until| now < until),
-                        Presented::Another => false,
-                    };
-                    if !is_right {
-                        guard.tries_left -= 1;
-                        if guard.tries_left == 0 {
-                            session.is_ended = true;
-                            session.tokens_until = 0;
-                        }
-                        return Err(ErrorKind::OneTimePasswordInvalid);
-                    }
-                }
+                session.present(presented, now)?;
                 if asks_too_much {
                     return Err(ErrorKind::AclExceedsGrant);
                 }
@@ -173,6 +184,18 @@ impl Model for Sessions {
                     guard.code_until = None;
                     guard.is_proven = true;
                 }
+                Ok(())
+            }
+            Transition::Confirm { session, presented } => {
+                let session = self.live(session)?;
+                if session.guard.is_none() {
+                    return Err(ErrorKind::Conflict);
+                }
+                session.present(presented, now)?;
+                session.is_ended = true;
+                let expires = session.expires;
+                let fresh = Session { expires, is_ended: false, tokens_until: 0, guard: None };
+                self.sessions.push(fresh);
                 Ok(())
             }
             Transition::SendAgain { session } => {
@@ -204,6 +227,26 @@ impl Model for Sessions {
                 Ok(())
             }
         }
+    }
+}
+
+impl Session {
+    fn present(&mut self, presented: Presented, now: u64) -> Outcome {
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        let is_right = match presented {
+            Presented::Nothing => return Err(ErrorKind::OneTimePasswordRequired),
+            Presented::TheLastCode => guard.code_until.is_some_and(|until| now < until),
+            Presented::Another => false,
+        };
+        if is_right {
+            return Ok(());
+        }
+        guard.tries_left -= 1;
+        if guard.tries_left == 0 {
+            self.is_ended = true;
+            self.tokens_until = 0;
+        }
+        Err(ErrorKind::OneTimePasswordInvalid)
     }
 }
 
@@ -245,6 +288,16 @@ impl Driven for Customers {
                     request = request.acl(acl_of(acl));
                 }
                 fixture.tokens.exchange(&customer.token, request).await.map(drop).map_err(kind)
+            }
+            Transition::Confirm { session, presented } => {
+                let customer = &customers[session];
+                let code = customer.presents(presented).unwrap_or_default();
+                let context = RequestContext::without_address();
+                let confirmed =
+                    fixture.tokens.confirm_one_time_password(&customer.token, code, &context);
+                let token = confirmed.await.map_err(kind)?.token;
+                customers.push(Customer { token, code: None });
+                Ok(())
             }
             Transition::SendAgain { session } => {
                 let customer = &mut customers[session];

@@ -9,8 +9,10 @@
 //!    are admitted, and others where the layer says so: [`only`](ExchangeLayer::only).
 //! 2. No credentials: 401, or, where the layer is [`optional`](ExchangeLayer::optional), the
 //!    request passes as anonymous. Bad ones are rejected, optional or not.
-//! 3. A session that needs a one-time password is rejected: its token has to be exchanged by the
-//!    route first.
+//! 3. A session that asks for a one-time password is rejected, also where a code of it was right once: each
+//!    exchange of it takes a code of its own.
+//!    [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) makes it a fresh one
+//!    that asks for none; its token is what the browser holds from then on.
 //!
 //! Behind it, `Authorization` and `Cookie` are marked sensitive, which `Debug` does not print, and
 //! [`strip_cookie`](ExchangeLayer::strip_cookie) has the cookie go no further.

@@ -10,7 +10,9 @@ use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::route_context::RouteContext;
-use crate::service::{IssuedSecret, SecretOperation, TokenService};
+use crate::service::secret::SecretAccess;
+use crate::service::{Actor, IssuedSecret, SecretOperation, TokenService};
+use crate::token::claims::SubjectType;
 
 /// `POST /entity/secret/read`
 pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -> Response {
@@ -37,10 +39,14 @@ async fn answer(tokens: &TokenService, request: Request, operation: SecretOperat
         let manager = Authenticator::of(tokens.validator(), &parts).required()?;
         let asked = SecretRequest::read(&members?, tokens)?;
         let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route?.request);
-        let secret = match operation {
-            SecretOperation::Read => tokens.read_secret(&manager, id, days, context).await,
-            SecretOperation::Reset => tokens.reset_secret(&manager, id, days, context).await,
+        let access = SecretAccess {
+            actor: Actor::Bearer(&manager),
+            kind: SubjectType::Machine,
+            name: id,
+            expiry_days: days,
+            context,
         };
+        let secret = tokens.access_secret(operation, access).await;
         Ok(members_of(id, &secret?))
     };
     envelope.answer(answering.await)

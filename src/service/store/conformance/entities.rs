@@ -15,10 +15,10 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
 
 pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntityStore) {
     let organization = OrganizationId::new(unique()).unwrap();
-    let written = entity().with_acl(Acl::everything()).with_organization(organization);
+    let written = entity().acl(Acl::everything()).organization(organization);
     store.insert(written.clone()).await.unwrap();
     let read = store.get(written.id()).await.unwrap().expect("what was inserted is there");
-    assert_eq!(read.acl(), written.acl());
+    assert_eq!(read.acl, written.acl);
     assert_eq!(read.organization_id(), written.organization_id());
     assert_eq!(read.version(), written.version());
     let other_sort = EntityId::user(written.id().name()).unwrap();
@@ -26,12 +26,12 @@ pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntitySt
 }
 
 pub(super) async fn an_id_is_registered_once(store: &dyn EntityStore) {
-    let first = entity().with_acl(Acl::everything());
+    let first = entity().acl(Acl::everything());
     store.insert(first.clone()).await.unwrap();
-    let second = first.clone().with_acl(Acl::default());
+    let second = first.clone().acl(Acl::default());
     assert!(!won(store.insert(second).await), "a second insert has to conflict");
     let read = store.get(first.id()).await.unwrap().unwrap();
-    assert_eq!(read.acl(), first.acl(), "a failed insert has to change nothing");
+    assert_eq!(read.acl, first.acl, "a failed insert has to change nothing");
 }
 
 pub(super) async fn of_racing_inserts_one_succeeds(store: &Arc<dyn EntityStore>) {
@@ -175,11 +175,11 @@ async fn registered(store: &Arc<dyn EntityStore>, entities: &[Entity]) -> Vec<En
 
 pub(super) async fn a_write_that_is_dropped_halfway_is_whole_or_not_there(store: &dyn EntityStore) {
     for _ in 0..RACERS {
-        let written = entity().with_acl(Acl::everything());
+        let written = entity().acl(Acl::everything());
         drop_halfway(store.insert(written.clone()));
         // It may not have begun, be under way, or be done.
         let _ = won(store.insert(written.clone()).await);
         let read = store.get(written.id()).await.unwrap().expect("one of the two was written");
-        assert_eq!(read.acl(), written.acl(), "half a record is none");
+        assert_eq!(read.acl, written.acl, "half a record is none");
     }
 }

@@ -281,7 +281,7 @@ pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStor
 
 /// A token of its own for each: of two that are alike, a store could not tell whose record is there.
 fn used_up(session: &Session, until: Timestamp) -> Session {
-    session.clone().used_up(TokenId::new(unique()).unwrap(), until, now())
+    session.clone().used_up(TokenId::new(unique()).unwrap(), Some(until), now())
 }
 
 pub(super) async fn of_racing_exchanges_one_uses_the_session_up(store: &Arc<dyn SessionStore>) {

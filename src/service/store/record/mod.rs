@@ -12,9 +12,9 @@
 //! use countersign::store::record;
 //! use countersign::{Acl, Entity};
 //!
-//! let machine = Entity::machine("aa-1")?.with_acl(Acl::everything());
+//! let machine = Entity::machine("aa-1")?.acl(Acl::everything());
 //! let text = record::write_entity(&machine)?;
-//! assert_eq!(record::read_entity(&text)?.acl(), machine.acl());
+//! assert_eq!(record::read_entity(&text)?.acl, machine.acl);
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 

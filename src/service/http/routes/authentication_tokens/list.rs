@@ -37,7 +37,7 @@ async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, R
     let route = RouteContext::read(tokens, &mut parts).await?;
     let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
     let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
-    let listed = tokens.list_sessions(&bearer, customer_id, page, &route.request).await?;
+    let listed = tokens.list_sessions(&bearer, customer_id.as_ref(), page, &route.request).await?;
     let sessions = listed.sessions.iter();
     let body = sessions.map(|session| body_of(tokens, session.record(), None)).collect();
     let mut response = response::json(StatusCode::OK, &Value::Array(body));

@@ -42,7 +42,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
             // Who asks comes first: what is wrong with the request is not everybody's to know.
             let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
             let new = read_session(&members)?;
-            tokens.start_session_on_behalf_of(&bearer, new, &route.request).await?
+            tokens.start_session(&bearer, new, &route.request).await?
         }
     };
     Ok(response::json(StatusCode::CREATED, &body_of(tokens, session.record(), Some(&token))))

@@ -1,0 +1,61 @@
+use std::sync::Arc;
+
+use crate::guard::extract::BearerClaims;
+use crate::token::claims::Validated;
+
+/// Who does something that only a manager may: the host itself, or the bearer of a token.
+///
+/// What the host does is its own decision. No permission is checked, nothing is counted as a manager's
+/// tries, and the audit event names no actor. Fields, limits of sessions and the organization of the
+/// request are checked all the same.
+///
+/// ```
+/// # use countersign::{Actor, Bearer, EntityId, Error, RequestContext, TokenService};
+/// # async fn use_it(
+/// #     tokens: TokenService, Bearer(caller): Bearer, context: RequestContext,
+/// # ) -> Result<(), Error> {
+/// let machine = EntityId::machine("aa-1")?;
+/// // In a handler of the host's own, where the caller's list decides:
+/// let secret = tokens.read_secret(&caller, &machine, None, &context).await?;
+///
+/// // In a script that sets the machine client up:
+/// let here = RequestContext::without_address();
+/// let secret = tokens.reset_secret(Actor::Host, &machine, None, &here).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    /// The host, which has decided by itself that it is to be done.
+    Host,
+    /// The bearer of a token, as far as its list grants it.
+    Bearer(&'a Validated),
+}
+
+impl<'a> From<&'a Validated> for Actor<'a> {
+    fn from(bearer: &'a Validated) -> Self {
+        Self::Bearer(bearer)
+    }
+}
+
+impl<'a> From<&'a Arc<Validated>> for Actor<'a> {
+    fn from(bearer: &'a Arc<Validated>) -> Self {
+        Self::Bearer(bearer)
+    }
+}
+
+impl<'a, C> From<&'a BearerClaims<C>> for Actor<'a> {
+    fn from(bearer: &'a BearerClaims<C>) -> Self {
+        Self::Bearer(bearer)
+    }
+}
+
+impl<'a> Actor<'a> {
+    /// The bearer, where it is not the host.
+    pub(in crate::service) fn bearer(self) -> Option<&'a Validated> {
+        match self {
+            Self::Host => None,
+            Self::Bearer(bearer) => Some(bearer),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Logging in by the second factor: a right one-time password turns the session that asked for it into a
+//! fresh one, by a fresh authentication token (ASVS 7.2.4).
+//!
+//! Two records change, which a store may keep on two servers, so there is no one write of both. The order
+//! of work is what leaves one session:
+//!
+//! 1. The try is counted, then the code is compared, as at an exchange.
+//! 2. The fresh session is written. Nobody knows its token yet, and a store has but the digest of it: if
+//!    the node dies here, the record is nobody's, and the session that asked stands as it was.
+//! 3. The session that asked is written as used up, over the version that was read. This is the point of
+//!    no return: of any number that confirm, exchange or change a password by one code, one has this
+//!    version. Who loses removes the record of step 2.
+//! 4. What was issued from the session that asked is revoked, where the policy says so of sessions that
+//!    end; and the token of the fresh one is returned, which it was not before.
+//!
+//! In the other order, to die in between would cost the customer the session.
+//!
+//! What ends the customer's sessions meanwhile misses none. It finds the session that asked, so that step 3
+//! fails; or it finds that one used up, and then the fresh one has been there before. The fresh one is
+//! as old as the login that it came of, so that it is hit as well by whatever revokes by an instant.
+
+use crate::audit::Operation;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::service::audit::AuditDetails;
+use crate::service::detached::run_to_completion;
+use crate::service::issue::new_session_token_id;
+use crate::service::model::one_time_password::OneTimePassword;
+use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::request_context::RequestContext;
+use crate::service::session::new::StartedSession;
+use crate::service::session::no_session;
+use crate::service::session::state::SessionState;
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
+use crate::service::token_service::TokenService;
+use crate::token::identifier::SessionId;
+
+impl TokenService {
+    /// Ends a session whose one-time password is wanted, and returns a fresh one that wants none: the
+    /// customer is logged in. The fresh one has a token and an id of its own; customer, organization, list,
+    /// custom claims, end, and what it was started by are those of the session that it came of.
+    ///
+    /// This is how a browser is logged in: its cookie holds the fresh session's token from then on, which
+    /// an [`ExchangeLayer`](crate::ExchangeLayer) takes. Where a JWT is wanted instead,
+    /// [`exchange`](Self::exchange) takes the code itself.
+    ///
+    /// ```
+    /// # use countersign::{AuthenticationToken, Error, RequestContext, TokenService};
+    /// # async fn use_it(
+    /// #     tokens: TokenService, token: AuthenticationToken, code: &str, context: RequestContext,
+    /// # ) -> Result<(), Error> {
+    /// let fresh = tokens.confirm_one_time_password(&token, code, &context).await?;
+    /// let customer = fresh.session.proven()?.customer_id().clone();
+    /// // `fresh.token` goes into the cookie, in place of `token`.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another organization
+    /// than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time password;
+    /// [`ErrorKind::InvalidFields`] where the code is malformed; [`ErrorKind::OneTimePasswordInvalid`] where
+    /// it is wrong, was used or has expired; [`ErrorKind::Throttled`] where the customer's sessions have had
+    /// too many wrong ones; [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the
+    /// code up, but for two: the last wrong one ends the session, and a store that answers too late may
+    /// have done its work.
+    pub async fn confirm_one_time_password(
+        &self,
+        token: &AuthenticationToken,
+        code: impl Into<String>,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let code = OneTimePassword::presented(code);
+        let details = AuditDetails::default();
+        let attempt = context.attempt(Operation::CONFIRM_ONE_TIME_PASSWORD);
+        self.audited_with(attempt, &details, self.try_confirm(token, &code, context, &details))
+            .await
+    }
+
+    async fn try_confirm(
+        &self,
+        token: &AuthenticationToken,
+        code: &OneTimePassword,
+        context: &RequestContext,
+        details: &AuditDetails,
+    ) -> Result<StartedSession, Error> {
+        if let Some(fault) = self.code_fault(code) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
+        let mut accepted = None;
+        retry_on_conflict!({
+            let session = self.find_live_session(token, context).await?;
+            details.session(&session);
+            if !session.otp_required() {
+                let problem = "the session needs no one-time password";
+                return Err(Error::new(ErrorKind::Conflict, problem));
+            }
+            // An error where the credential that it was started with is no longer good for it.
+            self.present_list(&session).await?;
+            let checked = self.check_one_time_password(session, Some(code), &mut accepted).await?;
+            let CompareAndSet::Written(session) = checked else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            // Seen through: who hangs up leaves no record behind that is nobody's.
+            let tokens = self.clone();
+            run_to_completion(async move { tokens.succeed(session).await }).await
+        })
+    }
+
+    /// Puts a fresh session in the place of one whose code was right.
+    async fn succeed(&self, session: Session) -> Result<CompareAndSet<StartedSession>, Error> {
+        let now = self.now();
+        let succeeded = self.try_succeed(session.clone(), now).await;
+        if succeeded.is_err() {
+            // Where the code was spent all the same, this changes nothing.
+            self.give_try_back(session, now).await;
+        }
+        succeeded
+    }
+
+    async fn try_succeed(
+        &self,
+        session: Session,
+        now: Timestamp,
+    ) -> Result<CompareAndSet<StartedSession>, Error> {
+        let (key, version) = (session.key, session.version);
+        let token = AuthenticationToken::generate()?;
+        let fresh = session.clone().succeeded_by(token.key(), new_session_id()?, now);
+        let used_up = session.clone().used_up(new_session_token_id()?, None, now);
+        let stores = &self.inner.stores;
+        let succeeding = async {
+            stores.insert_session(fresh.clone(), now).await?;
+            let written = stores.replace_session(used_up, version, now).await;
+            // A store that answers too late may have written it all the same.
+            self.inner.phantom_tokens.remove(&key).await;
+            let CompareAndSet::Written(()) = written? else { return Ok(CompareAndSet::Conflict) };
+            self.revoke_tokens_of(&session).await?;
+            if self.was_ended(&fresh) {
+                return Err(no_session().with_reason("ended_meanwhile"));
+            }
+            Ok(CompareAndSet::Written(()))
+        };
+        let succeeded = succeeding.await;
+        if !matches!(succeeded, Ok(CompareAndSet::Written(()))) {
+            // If this fails, a record stays until its end whose token nobody knows.
+            if let Err(error) = stores.remove_session(&fresh.id).await {
+                tracing::debug!(%error, "a session that nobody has a token of is left to expire");
+            }
+        }
+        let session = SessionState::of(fresh);
+        Ok(succeeded?.map(|()| StartedSession { token, session }))
+    }
+}
+
+fn new_session_id() -> Result<SessionId, Error> {
+    SessionId::new(uuid::Uuid::new_v4().to_string())
+}
