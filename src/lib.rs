@@ -86,6 +86,7 @@ pub use self::token::claims::{SubjectType, Validated};
 pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 pub use self::token::organization::Organization;
 pub use self::token::principal::Principal;
+pub use self::validate::stages as builder;
 #[cfg(feature = "remote-jwks")]
 pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
 pub use self::validate::{TokenFault, Validator, ValidatorBuilder};

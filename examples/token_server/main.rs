@@ -132,8 +132,8 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         // What marks them as loaded would be gone with the process.
         return Err("COUNTERSIGN_SEED: sessions that last need entities that do".into());
     }
-    let mut builder = TokenService::builder().issuer(issuer).audience(audience).policy(policy);
-    builder = match given_key {
+    let builder = TokenService::builder().issuer(issuer).audience(audience);
+    let mut builder = match given_key {
         Some(key) => builder.keys(KeyRing::new(key)),
         None => builder.keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
     };
@@ -141,7 +141,7 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         Some(cache) => builder.cached_entities(cache),
         None => builder.entities(stores.entities),
     };
-    builder = builder.sessions(session_stores.sessions);
+    builder = builder.sessions(session_stores.sessions).policy(policy);
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::jose::KeyRing;
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
-use crate::service::keys::{KeyManager, KeySource};
+use crate::service::keys::{KeyManager, KeySource, ManagedKeys};
 use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
@@ -20,27 +20,53 @@ use crate::service::throttle::Throttle;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::validators::Validators;
 use crate::validate::ValidatorBuilder;
+use crate::validate::stages::{NeedsIssuer, NeedsKeys};
 
 impl TokenService {
-    /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    pub fn builder() -> TokenServiceBuilder {
-        TokenServiceBuilder::default()
+    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// [`builder`](crate::builder).
+    pub fn builder() -> NeedsIssuer<Self> {
+        NeedsIssuer::new()
     }
 }
 
-/// Builds a [`TokenService`].
-#[derive(Default)]
+impl NeedsKeys<TokenService> {
+    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
+    /// [`ManagedKeys`], which the service makes and changes itself.
+    pub fn keys(self, keys: impl Into<KeySource>) -> TokenServiceBuilder {
+        let (ring, managed_keys) = match keys.into() {
+            KeySource::Ring(ring) => (ring, None),
+            KeySource::Managed(managed) => (KeyRing::awaited(), Some(managed)),
+        };
+        TokenServiceBuilder {
+            validators: ValidatorBuilder::new(self.issuer, self.audience, ring.clone()),
+            ring,
+            managed_keys,
+            sealing_keys: Vec::new(),
+            entities: None,
+            cache: None,
+            sessions: None,
+            clock: Arc::new(SystemClock),
+            policy: Policy::default(),
+            sender: None,
+            customer_directory: None,
+            hashing_executor: None,
+        }
+    }
+}
+
+/// Builds a [`TokenService`]: its optional settings.
 #[must_use]
 pub struct TokenServiceBuilder {
-    issuer: Option<String>,
-    audiences: Vec<String>,
-    keys: Option<KeySource>,
+    /// Has its issuer, its audiences and the trusted issuers.
     pub(super) validators: ValidatorBuilder,
+    ring: KeyRing,
+    managed_keys: Option<ManagedKeys>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
     cache: Option<Arc<dyn EntityCache>>,
     sessions: Option<Arc<dyn SessionStore>>,
-    clock: Option<Arc<dyn Clock>>,
+    clock: Arc<dyn Clock>,
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
     customer_directory: Option<Arc<dyn CustomerDirectory>>,
@@ -48,23 +74,10 @@ pub struct TokenServiceBuilder {
 }
 
 impl TokenServiceBuilder {
-    /// The `iss` of its tokens: an `https` URL of the host's (RFC 9068 §2.2, RFC 8414 §2).
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
-    }
-
-    /// The `aud` of its tokens: whom they are for. Given several times, they are for all of these,
-    /// and any of them will do when they are checked.
+    /// A further audience: its tokens are for all of them, and any of them will do when they are
+    /// checked.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.push(audience.into());
-        self
-    }
-
-    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
-    /// [`ManagedKeys`](crate::ManagedKeys), which the service makes and changes itself.
-    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
-        self.keys = Some(keys.into());
+        self.validators = self.validators.audience(audience);
         self
     }
 
@@ -102,7 +115,7 @@ impl TokenServiceBuilder {
 
     /// Where the time comes from; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -133,11 +146,11 @@ impl TokenServiceBuilder {
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```
-    /// use countersign::TokenService;
-    ///
-    /// let builder = TokenService::builder().hashing_executor(|work| {
+    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// let builder = builder.hashing_executor(|work| {
     ///     tokio::task::spawn_blocking(work);
     /// });
+    /// # }
     /// ```
     pub fn hashing_executor(
         mut self,
@@ -151,22 +164,17 @@ impl TokenServiceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
-    /// are missing, the keys do not sign or would before everybody has them, a store lasts and the
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
+    /// blank, the keys do not sign or would before everybody has them, a store lasts and the
     /// sealing key would not, a trusted proxy is no network, or the policy contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
-        let (ring, managed) = match self.keys.clone() {
-            Some(KeySource::Ring(ring)) if ring.active().is_none() => {
-                return Err(Error::configuration("the keys only verify: one has to sign"));
-            }
-            Some(KeySource::Ring(ring)) => (ring, None),
-            Some(KeySource::Managed(managed)) => (KeyRing::awaited(), Some(managed)),
-            None => return Err(Error::configuration("keys have to be given")),
-        };
-        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
-        let entities = self.entities.clone().unwrap_or_else(store::default_entities);
-        let sessions = self.sessions.clone().unwrap_or_else(store::default_sessions);
+        let (ring, managed, clock) = (self.ring, self.managed_keys, self.clock);
+        if managed.is_none() && ring.active().is_none() {
+            return Err(Error::configuration("the keys only verify: one has to sign"));
+        }
+        let entities = self.entities.unwrap_or_else(store::default_entities);
+        let sessions = self.sessions.unwrap_or_else(store::default_sessions);
         let is_durable = entities.is_durable()
             || sessions.is_durable()
             || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
@@ -177,11 +185,9 @@ impl TokenServiceBuilder {
         // What other nodes have revoked so far is still to be heard.
         revocations
             .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
+        let audiences = self.validators.audiences.clone();
         let validators = Validators {
             settings: self.validators,
-            issuer: self.issuer.as_deref().unwrap_or_default(),
-            audiences: &self.audiences,
-            keys: &ring,
             policy: &self.policy,
             clock: &clock,
             revocations: &revocations,
@@ -194,7 +200,7 @@ impl TokenServiceBuilder {
         };
         let inner = TokenServiceInner {
             issuer: validator.issuer().to_owned(),
-            audiences: self.audiences,
+            audiences,
             key_manager: managed.map(manage).transpose()?,
             keys: ring,
             sealing,
@@ -218,9 +224,8 @@ impl TokenServiceBuilder {
 impl fmt::Debug for TokenServiceBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenServiceBuilder")
-            .field("issuer", &self.issuer)
-            .field("audiences", &self.audiences)
-            .field("keys", &self.keys)
+            .field("validators", &self.validators)
+            .field("managed_keys", &self.managed_keys)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -8,6 +8,7 @@ pub(crate) mod issuers;
 pub(crate) mod proxies;
 pub(crate) mod revocations;
 mod rules;
+pub mod stages;
 #[cfg(feature = "remote-jwks")]
 pub(crate) mod trusted;
 
@@ -21,6 +22,7 @@ use crate::validate::checked::{Checked, Validity};
 use crate::validate::issuers::KeyFetch;
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::rules::Rules;
+use crate::validate::stages::NeedsIssuer;
 
 pub use self::builder::ValidatorBuilder;
 pub(crate) use self::fault::NotAccepted;
@@ -69,9 +71,10 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    pub fn builder() -> ValidatorBuilder {
-        ValidatorBuilder::default()
+    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// [`builder`](crate::builder).
+    pub fn builder() -> NeedsIssuer<Self> {
+        NeedsIssuer::new()
     }
 
     /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be

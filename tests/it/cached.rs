@@ -347,8 +347,8 @@ impl Nodes {
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
         let node = || {
             let copies = Arc::new(Cached::new(engine.clone()).time_to_live(HOUR));
-            let fixture = Fixture::with(|builder| {
-                let builder = builder.clock(clock.clone()).keys(keys.clone());
+            let fixture = Fixture::with_keys(keys.clone(), |builder| {
+                let builder = builder.clock(clock.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
                 builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner())
             });

@@ -234,6 +234,6 @@ async fn a_policy_may_prefer_to_let_tokens_pass() {
     let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap().access_token;
     fixture.tokens.validator().validate(token.expose()).unwrap();
     let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
-    let built = countersign::TokenService::builder().policy(hasty).build();
+    let built = countersign::testing::TestIssuer::new().service_builder().policy(hasty).build();
     assert_eq!(built.unwrap_err().kind(), countersign::ErrorKind::Configuration);
 }

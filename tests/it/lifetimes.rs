@@ -43,10 +43,9 @@ impl<S: EntityStore + SessionStore + Clone> Nodes<S> {
     }
 
     async fn start(&self, policy: Policy) -> TokenService {
-        let node = Fixture::with(|builder| {
+        let node = Fixture::with_keys(self.keys.clone(), |builder| {
             builder
                 .clock(self.clock.clone())
-                .keys(self.keys.clone())
                 .entities(self.store.clone())
                 .sessions(self.store.clone())
                 .sealing_key(SealingKey::from_bytes([7; 32]))

@@ -132,7 +132,7 @@ async fn subjects_are_digests_under_the_sealing_key_unless_the_policy_shows_them
 
 #[tokio::test]
 async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_rejection_of_the_caller() {
-    let fixture = Fixture::with(|builder| builder.keys(ManagedKeys::new(Algorithm::EdDSA)));
+    let fixture = Fixture::with_keys(ManagedKeys::new(Algorithm::EdDSA), |builder| builder);
     let hello = get(async || "hello").layer(fixture.tokens.validate_layer());
     let server = Server::start(Router::new().route("/", hello)).await;
     let token = Fixture::new().tokens.issue(Grant::user("ops@example.com")).await.unwrap();
@@ -483,8 +483,8 @@ async fn a_validator_of_its_own_names_no_subjects() {
     let validator = countersign::Validator::builder()
         .issuer(crate::support::ISSUER)
         .audience(crate::support::AUDIENCE)
-        .algorithms([Algorithm::EdDSA])
         .keys(keys)
+        .algorithms([Algorithm::EdDSA])
         .clock(Arc::new(fixture.clock.clone()))
         .build()
         .unwrap();

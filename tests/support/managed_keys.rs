@@ -51,8 +51,8 @@ pub fn node_with(
     let builder = TokenService::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .clock(clock)
         .keys(keys)
+        .clock(clock)
         .policy(Policy::default().rotation_schedule(schedule));
     let sealing = sealing.into_iter().map(SealingKey::from_bytes);
     sealing.fold(builder, |builder, key| builder.sealing_key(key)).build().unwrap()
