@@ -109,7 +109,7 @@ async fn over(builder: TokenServiceBuilder, store: Option<&str>) -> TokenService
             let url = std::env::var("COUNTERSIGN_TEST_POSTGRES").expect("scripts/servers run -- …");
             let store = PostgresStore::connect(&url).unwrap();
             store.migrate().await.unwrap();
-            builder.entities(store.clone()).sessions(store)
+            builder.store(store)
         }
         Some(other) => panic!("{other} is no store: none, or postgres"),
     }

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign::jose::SigningKey;
-use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
+use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
     ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
@@ -137,11 +137,11 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
         Some(key) => builder.keys(KeyRing::new(key)),
         None => builder.keys(ManagedKeys::new(Algorithm::EdDSA).store(stores.keys)),
     };
-    builder = match stores.cache {
-        Some(cache) => builder.cached_entities(cache),
-        None => builder.entities(stores.entities),
-    };
-    builder = builder.sessions(session_stores.sessions).policy(policy);
+    builder = builder.entities(stores.entities).sessions(session_stores.sessions).policy(policy);
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    if stores.are_remote {
+        builder = builder.cache_entities(countersign::store::Cached::new);
+    }
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
@@ -170,8 +170,10 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
 #[derive(Clone)]
 struct Stores {
     entities: Arc<dyn EntityStore>,
-    /// The same, where copies are kept.
-    cache: Option<Arc<dyn EntityCache>>,
+    /// Whether they are over a network: a machine's login is no read of the engine then, most of the
+    /// time.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    are_remote: bool,
     sessions: Arc<dyn SessionStore>,
     keys: Arc<dyn KeyStore>,
 }
@@ -180,7 +182,8 @@ impl Stores {
     fn new(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
         Self {
             entities: Arc::new(store.clone()),
-            cache: None,
+            #[cfg(any(feature = "postgres", feature = "redis"))]
+            are_remote: false,
             sessions: Arc::new(store.clone()),
             keys: Arc::new(store),
         }
@@ -233,10 +236,8 @@ impl Stores {
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 impl Stores {
-    /// A machine's login is no read of the engine then, most of the time.
     fn over_a_network(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
-        let cache = Arc::new(countersign::store::Cached::new(store.clone()));
-        Self { cache: Some(cache), ..Self::new(store) }
+        Self { are_remote: true, ..Self::new(store) }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
-use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
+use crate::service::store::{self, EntityCache, EntityStore, KeyStore, SessionStore};
 use crate::service::stores::Stores;
 use crate::service::telemetry;
 use crate::service::throttle::Throttle;
@@ -46,6 +46,7 @@ impl NeedsKeys<TokenService> {
             entities: None,
             cache: None,
             sessions: None,
+            key_store: None,
             clock: Arc::new(SystemClock),
             policy: Policy::default(),
             sender: None,
@@ -54,6 +55,9 @@ impl NeedsKeys<TokenService> {
         }
     }
 }
+
+/// Puts a cache in front of a store.
+type MakeCache = dyn FnOnce(Arc<dyn EntityStore>) -> Arc<dyn EntityCache> + Send + Sync;
 
 /// Builds a [`TokenService`]: its optional settings.
 #[must_use]
@@ -64,8 +68,9 @@ pub struct TokenServiceBuilder {
     managed_keys: Option<ManagedKeys>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
-    cache: Option<Arc<dyn EntityCache>>,
+    cache: Option<Box<MakeCache>>,
     sessions: Option<Arc<dyn SessionStore>>,
+    key_store: Option<Arc<dyn KeyStore>>,
     clock: Arc<dyn Clock>,
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
@@ -91,23 +96,50 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Where the registered are kept; in memory by default.
-    pub fn entities(mut self, store: impl EntityStore) -> Self {
-        self.entities = Some(Arc::new(store));
-        self.cache = None;
-        self
-    }
-
-    /// Where the registered are kept, in front of which copies are kept:
-    /// [`Cached`](crate::store::Cached) is such a store.
-    pub fn cached_entities(mut self, store: impl EntityCache) -> Self {
+    /// The store of everything: principals, sessions, the feed of revocations, and the keys where they
+    /// are [`ManagedKeys`]. By default, all of it is in memory.
+    ///
+    /// Where principals or sessions are in another store, [`entities`](Self::entities) or
+    /// [`sessions`](Self::sessions) comes after it, as [`ManagedKeys::store`] does for keys.
+    pub fn store(mut self, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let store = Arc::new(store);
         self.entities = Some(Arc::clone(&store) as Arc<dyn EntityStore>);
-        self.cache = Some(store);
+        self.sessions = Some(Arc::clone(&store) as Arc<dyn SessionStore>);
+        self.key_store = Some(store);
         self
     }
 
-    /// Where sessions are kept; in memory by default.
+    /// The store of principals, where they are not kept with everything else.
+    pub fn entities(mut self, store: impl EntityStore) -> Self {
+        self.entities = Some(Arc::new(store));
+        self
+    }
+
+    /// Keeps copies of principals in memory, in front of their store:
+    /// [`Cached::new`](crate::store::Cached::new) makes such a cache.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use countersign::store::Cached;
+    ///
+    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// let builder = builder.cache_entities(Cached::new);
+    /// // Or with other settings than the usual ones.
+    /// let builder = builder.cache_entities(|store| {
+    ///     Cached::new(store).time_to_live(Duration::from_secs(1))
+    /// });
+    /// # }
+    /// ```
+    pub fn cache_entities<C: EntityCache>(
+        mut self,
+        cache: impl FnOnce(Arc<dyn EntityStore>) -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.cache = Some(Box::new(|store| Arc::new(cache(store))));
+        self
+    }
+
+    /// The store of sessions and of the feed of revocations, where they are not kept with everything
+    /// else.
     pub fn sessions(mut self, store: impl SessionStore) -> Self {
         self.sessions = Some(Arc::new(store));
         self
@@ -166,7 +198,8 @@ impl TokenServiceBuilder {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
     /// blank, the keys do not sign or would before everybody has them, a store lasts and the
-    /// sealing key would not, a trusted proxy is no network, or the policy contradicts itself.
+    /// sealing key or the managed keys would not, a trusted proxy is no network, or the policy
+    /// contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let (ring, managed, clock) = (self.ring, self.managed_keys, self.clock);
@@ -174,13 +207,23 @@ impl TokenServiceBuilder {
             return Err(Error::configuration("the keys only verify: one has to sign"));
         }
         let entities = self.entities.unwrap_or_else(store::default_entities);
+        let cache = self.cache.map(|cache| cache(Arc::clone(&entities)));
+        let entities = cache.clone().map_or(entities, |cache| cache);
         let sessions = self.sessions.unwrap_or_else(store::default_sessions);
-        let is_durable = entities.is_durable()
-            || sessions.is_durable()
-            || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
+        let managed = managed.map(|keys| {
+            let store = keys.store.clone().or(self.key_store);
+            (keys, store.unwrap_or_else(store::default_keys))
+        });
+        let keys_last = managed.as_ref().map(|(_, store)| store.is_durable());
+        if sessions.is_durable() && keys_last == Some(false) {
+            return Err(Error::configuration(
+                "nodes that share sessions need to share managed keys, too: give these a store that \
+                 lasts by `store`, or by `ManagedKeys::store`",
+            ));
+        }
+        let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores =
-            Stores { entities, cache: self.cache, sessions, deadline: self.policy.store_deadline };
+        let stores = Stores { entities, cache, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
         revocations
@@ -194,9 +237,9 @@ impl TokenServiceBuilder {
         };
         let (validator, validator_with_trusted_issuers) = validators.build(sealing.audit_key())?;
         telemetry::describe();
-        let manage = |managed| {
+        let manage = |(managed, store)| {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
-            KeyManager::new(managed, clock, stores, sealing, ring.clone(), &self.policy)
+            KeyManager::new(managed, store, clock, stores, sealing, ring.clone(), &self.policy)
         };
         let inner = TokenServiceInner {
             issuer: validator.issuer().to_owned(),

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
 
-use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
+use countersign::store::{
+    EntityStore, KeyStore, PostgresStore, RedisStore, SessionStore, SqliteStore,
+};
 use countersign::{Algorithm, CustomerId, KeyRing, NewSession, SealingKey, TokenService};
 use http::Request;
 
@@ -84,14 +86,13 @@ impl Engine {
         Self::of(format!("redis-cluster://{nodes}"), store)
     }
 
-    fn of(location: String, store: impl EntityStore + SessionStore + Clone) -> Self {
+    fn of(location: String, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let tokens = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
             .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
             .sealing_key(SealingKey::from_bytes(SEALING_KEY))
-            .entities(store.clone())
-            .sessions(store)
+            .store(store)
             .build()
             .unwrap();
         Self { location, tokens, _folder: None, _server: None }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::{
-    Cursor, EntityStore, PostgresStore, SessionStore, StoreError, TableNames, conformance, record,
+    Cursor, EntityStore, KeyStore, PostgresStore, SessionStore, StoreError, TableNames,
+    conformance, record,
 };
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
 use countersign::{
@@ -264,7 +265,7 @@ async fn who_used_a_session_up_is_told_so_though_the_answer_of_postgres_was_lost
 
 /// The call is made again, and must neither fail nor find that somebody else was faster.
 async fn who_used_a_session_up_is_told_so(
-    store: impl EntityStore + SessionStore + Clone,
+    store: impl EntityStore + SessionStore + KeyStore + Clone,
     line: &Proxy,
 ) {
     let store = FaultyStore::new(store);
@@ -304,6 +305,7 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
         "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
              DROP COLUMN kept_until;
          ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name;
+         DROP TABLE {schema}.countersign_sealing_check;
          CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
          DELETE FROM {schema}.countersign_migrations WHERE version > 3;"
     );

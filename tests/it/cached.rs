@@ -350,7 +350,8 @@ impl Nodes {
             let fixture = Fixture::with_keys(keys.clone(), |builder| {
                 let builder = builder.clock(clock.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
-                builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner())
+                let copies = Arc::clone(&copies);
+                builder.cache_entities(move |_| copies).sessions(engine.inner())
             });
             Node { fixture, copies, housekeeping: None }
         };

@@ -341,8 +341,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     let (store, sealing) = (MemoryStore::new(), [0x5a; 32]);
     let fixture = Fixture::with(|builder| {
         builder
-            .entities(store.clone())
-            .sessions(store.clone())
+            .store(store.clone())
             .sealing_key(SealingKey::from_bytes(sealing))
             .policy(Policy::default().one_time_password_digits(10))
     });

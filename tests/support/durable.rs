@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::{Cursor, EntityStore, FeedEvent, FeedPage, SessionStore, record};
+use countersign::store::{
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, SessionStore, record,
+};
 use countersign::{
     AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Organization, Password, Policy,
     RequestContext, Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId,
@@ -36,15 +38,18 @@ pub fn revocation_until(until: Timestamp) -> FeedEvent {
 }
 
 /// A service over a store that lasts.
-pub fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
+pub fn fixture_over(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Fixture {
     fixture_with(store, Policy::default())
 }
 
 /// The same, with a policy.
-pub fn fixture_with(store: impl EntityStore + SessionStore + Clone, policy: Policy) -> Fixture {
+pub fn fixture_with(
+    store: impl EntityStore + SessionStore + KeyStore + Clone,
+    policy: Policy,
+) -> Fixture {
     Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key).policy(policy)
+        builder.store(store).sealing_key(key).policy(policy)
     })
 }
 

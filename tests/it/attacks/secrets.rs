@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::store::{EntityStore, MemoryStore, StoreError};
+use countersign::store::{EntityStore, MemoryStore, Store, StoreError};
 use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey, SecretOperation};
 
 use crate::attacks::service::{
@@ -22,6 +22,22 @@ struct Swapped {
 }
 
 #[async_trait::async_trait]
+impl Store for Swapped {
+    fn is_durable(&self) -> bool {
+        false
+    }
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        self.inner.is_current().await
+    }
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        self.inner.read_sealing_check().await
+    }
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        self.inner.write_sealing_check(check).await
+    }
+}
+
+#[async_trait::async_trait]
 impl EntityStore for Swapped {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         EntityStore::insert(&self.inner, entity).await
@@ -35,9 +51,6 @@ impl EntityStore for Swapped {
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         EntityStore::remove(&self.inner, id).await
-    }
-    fn is_durable(&self) -> bool {
-        false
     }
 }
 

@@ -193,7 +193,7 @@ async fn whoever_is_disabled_gets_no_token_by_any_way_of_issuing() {
 #[tokio::test]
 async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
     let store = MemoryStore::new();
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()).sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.store(store.clone()));
     let tokens = &fixture.tokens;
     register_customer(&fixture, "jane", &["GetOrders"]).await;
     fixture.user("ops", json!([])).await;
