@@ -367,7 +367,7 @@ async fn log_in_over(store: Arc<TableStore>) -> Result<StatusCode, Problem> {
         .keys(ManagedKeys::new(Algorithm::EdDSA))
         .store(store)
         .build()?;
-    tokens.catch_up().await?;
+    let _housekeeping = tokens.start().await?;
     let hash = tokens.hash_password(Password::new("correct-horse-battery-staple")?).await?;
     tokens.register(Entity::user("jane@example.com", hash)?).await?;
 

@@ -94,13 +94,14 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 #[cfg(feature = "service")]
 pub use self::service::{
     AccessToken, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
-    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
-    IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,
-    PasswordHash, PendingSession, Policy, RequestContext, Revocation, RevocationTarget,
-    RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret, SecretOperation,
-    Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession,
-    StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
+    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Housekeeping, Issue,
+    IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession,
+    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
+    PasswordCost, PasswordHash, PendingSession, Policy, RequestContext, Revocation,
+    RevocationTarget, RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
+    SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState,
+    StartedSession, StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission,
+    store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

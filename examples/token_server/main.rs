@@ -26,9 +26,9 @@ use countersign::jose::SigningKey;
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, EntityKind,
-    ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, SealingKey, Secret,
-    TokenService,
+    ErrorKind, Housekeeping, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage,
+    OneTimePasswordSender, Organization, OrganizationId, Password, PasswordCost, PasswordHash,
+    Policy, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
     let filter = directives.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log).with(filter).init();
-    let (listener, tokens) = match set_up().await {
+    let (listener, tokens, housekeeping) = match set_up().await {
         Ok(ready) => ready,
         Err(problem) => {
             eprintln!("token_server: {problem}");
@@ -55,10 +55,11 @@ async fn main() -> ExitCode {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, issuer = tokens.issuer(), "serving");
     }
-    tokio::spawn(tokens.run_housekeeping());
     // With the peers' addresses, for throttling by them.
     let app = app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
-    match axum::serve(listener, app).with_graceful_shutdown(shutdown()).await {
+    let served = axum::serve(listener, app).with_graceful_shutdown(shutdown()).await;
+    housekeeping.shutdown().await;
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("token_server: {error}");
@@ -98,7 +99,7 @@ async fn shutdown() {
     }
 }
 
-async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
+async fn set_up() -> Result<(TcpListener, TokenService, Housekeeping), Problem> {
     let address = setting("COUNTERSIGN_LISTEN")?.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let address: SocketAddr =
         address.parse().map_err(|_| "COUNTERSIGN_LISTEN must be an address and a port")?;
@@ -162,8 +163,8 @@ async fn set_up() -> Result<(TcpListener, TokenService), Problem> {
             loading.map_err(|error| problem(error.into()))?;
         }
     }
-    tokens.catch_up().await.map_err(|error| format!("the store: {error}"))?;
-    Ok((listener, tokens))
+    let housekeeping = tokens.start().await.map_err(|error| format!("the store: {error}"))?;
+    Ok((listener, tokens, housekeeping))
 }
 
 /// The stores of one engine.

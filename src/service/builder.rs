@@ -226,8 +226,9 @@ impl TokenServiceBuilder {
         let stores = Stores { entities, cache, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
-        revocations
-            .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
+        let is_stale = stores.are_shared() && !self.policy.dangerous_accept_stale_revocations;
+        revocations.set_stale(is_stale);
+        revocations.set_start_missing(is_stale || managed.is_some());
         let audiences = self.validators.audiences.clone();
         let validators = Validators {
             settings: self.validators,

@@ -210,9 +210,7 @@ impl Validator {
             rules.check_list(validated.claims())?;
             return rules.check_times(&validity, now);
         }
-        if rules.keys.are_awaited() {
-            return Err(TokenFault::KeysUnavailable);
-        }
+        rules.check_keys_have_come()?;
         let key = rules.keys.find_same(validated.key(), now).ok_or_else(|| rules.no_key())?;
         if !rules.allows_algorithm(key.algorithm()) {
             return Err(TokenFault::Algorithm);

@@ -153,14 +153,22 @@ impl Rules {
     }
 
     fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, TokenFault> {
-        if self.keys.are_awaited() {
-            return Err(TokenFault::KeysUnavailable);
-        }
+        self.check_keys_have_come()?;
         if !self.allows_algorithm(header.algorithm) {
             return Err(TokenFault::Algorithm);
         }
         let found = self.keys.find(&header.kid, header.algorithm, now);
         found.ok_or_else(|| self.no_key())
+    }
+
+    pub(super) fn check_keys_have_come(&self) -> Result<(), TokenFault> {
+        if !self.keys.are_awaited() {
+            return Ok(());
+        }
+        if let Some(revocations) = &self.revocations {
+            revocations.remind_of_start();
+        }
+        Err(TokenFault::KeysUnavailable)
     }
 
     pub(super) fn no_key(&self) -> TokenFault {
@@ -221,8 +229,11 @@ impl Rules {
     }
 
     fn check_staleness(&self) -> Result<(), TokenFault> {
-        let is_stale = self.revocations.as_ref().is_some_and(|all| all.is_stale());
-        if is_stale { Err(TokenFault::RevocationsUnavailable) } else { Ok(()) }
+        let Some(revocations) = self.revocations.as_ref().filter(|all| all.is_stale()) else {
+            return Ok(());
+        };
+        revocations.remind_of_start();
+        Err(TokenFault::RevocationsUnavailable)
     }
 
     pub(super) fn check_times(

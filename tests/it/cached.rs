@@ -9,9 +9,9 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing, Organization,
-    RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType, Timestamp,
-    TokenFault, Validated,
+    Algorithm, Entity, EntityId, Error, ErrorKind, Grant, Housekeeping, IssuedToken, KeyRing,
+    Organization, RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType,
+    Timestamp, TokenFault, Validated,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -338,7 +338,7 @@ struct Nodes {
 struct Node {
     fixture: Fixture,
     copies: Arc<Cached<Engine>>,
-    housekeeping: Option<JoinHandle<()>>,
+    housekeeping: Option<Housekeeping>,
 }
 
 impl Nodes {
@@ -362,7 +362,7 @@ impl Nodes {
     /// From now on the other node hears what is revoked, and it has heard all up to now.
     async fn listen_there(&mut self) {
         let tokens = &self.there.fixture.tokens;
-        self.there.housekeeping = Some(tokio::spawn(tokens.run_housekeeping()));
+        self.there.housekeeping = Some(tokens.start().await.unwrap());
         let last = tokens.issue(Grant::user("whoever")).await.unwrap();
         let target = RevocationTarget::Token(last.token_id.clone());
         self.engine
@@ -400,14 +400,6 @@ impl Node {
         self.fixture.user("ops", may).await;
         let token = self.fixture.user_token("ops").await;
         self.fixture.tokens.validator().validate(&token).unwrap()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(housekeeping) = &self.housekeeping {
-            housekeeping.abort();
-        }
     }
 }
 

@@ -23,6 +23,7 @@ mod rfc;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
+mod start;
 mod stores;
 mod testing;
 mod token_cache;

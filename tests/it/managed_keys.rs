@@ -382,8 +382,8 @@ async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
     clock.advance(80 * DAY);
     tokens.catch_up().await.unwrap();
     let [first, next] = <[String; 2]>::try_from(kids(&tokens)).unwrap();
+    let _housekeeping = tokens.start().await.unwrap();
     store.fail(Calls::all(), StoreFault::unavailable("it is down"));
-    let housekeeping = tokio::spawn(tokens.run_housekeeping());
     clock.advance(14 * DAY);
     until(async || signing_kid(&tokens) == next).await;
     assert_eq!(kids(&tokens), [first, next.clone()]);
@@ -394,7 +394,6 @@ async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
     clock.advance(80 * DAY);
     store.clear_faults();
     until(async || kids(&tokens).len() == 2).await;
-    housekeeping.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,9 +12,9 @@ use crate::service::store::KeyStore;
 /// keys, and none of them is in a file. When each key signs is written down ahead, so all nodes turn
 /// to the next one together, also while the store is out of reach.
 ///
-/// They come with [`catch_up`](crate::TokenService::catch_up), and are kept up with by
-/// [`run_housekeeping`](crate::TokenService::run_housekeeping). Until they have come, tokens are
-/// answered 503, and none is issued.
+/// They are loaded by [`start`](crate::TokenService::start), which keeps up with them, or by
+/// [`catch_up`](crate::TokenService::catch_up). Until then, tokens are answered 503, and none is
+/// issued.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -28,8 +28,7 @@ use crate::service::store::KeyStore;
 ///     .keys(ManagedKeys::new(Algorithm::EdDSA))
 ///     .store(MemoryStore::new()) // or one that nodes share: SQLite, Postgres or Redis
 ///     .build()?;
-/// tokens.catch_up().await?;
-/// tokio::spawn(tokens.run_housekeeping());
+/// let housekeeping = tokens.start().await?;
 /// tokens.issue(Grant::user("jane.doe@example.com")).await?;
 /// # Ok(()) }
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]

@@ -85,6 +85,10 @@ impl KeyManager {
         })
     }
 
+    pub(in crate::service) fn store(&self) -> &dyn KeyStore {
+        &*self.store
+    }
+
     /// Reads the shared keys, does what is due, and installs them. Returns when to do so again.
     pub(in crate::service) async fn refresh(&self) -> Result<Duration, Error> {
         let read = self.update(|_, now| Ok(now)).await;

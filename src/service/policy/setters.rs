@@ -196,7 +196,7 @@ setters! {
     /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
     /// derived from the sealing key, since people type passwords where names belong.
     audit_shows_subjects: bool;
-    /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
+    /// How often what [`start`](crate::TokenService::start) runs tidies up: once a
     /// minute.
     housekeeping_interval: Duration;
     /// For how long tokens are accepted where the store cannot be asked what other nodes revoked:

@@ -63,7 +63,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// | on another one, and the feed is not heard | within the [time-to-live](Self::time_to_live), 5 seconds by default |
 /// | past this crate, by a statement of SQL for example | within the time-to-live |
 ///
-/// It takes [`run_housekeeping`](crate::TokenService::run_housekeeping), and a session store that
+/// It takes [`start`](crate::TokenService::start), and a session store that
 /// the nodes share, for the feed to be heard.
 ///
 /// While a copy is old,
