@@ -8,7 +8,7 @@ use crate::jose::{Algorithm, KeyRing};
 use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
-use crate::validate::issuers::{IssuerSettings, TrustedIssuers};
+use crate::validate::issuers::{FetchSettings, IssuerSettings, TrustedIssuers};
 use crate::validate::proxies::ProxySetting;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
@@ -36,6 +36,9 @@ pub struct ValidatorBuilder {
     issuer: String,
     pub(crate) audiences: Vec<String>,
     keys: KeyRing,
+    /// Where the keys are fetched from, in the place of the ring.
+    pub(crate) fetch: Option<Arc<dyn FetchSettings>>,
+    pub(crate) allows_http: bool,
     algorithms: Option<Vec<Algorithm>>,
     leeway: Duration,
     max_token_len: usize,
@@ -56,6 +59,8 @@ impl ValidatorBuilder {
             issuer,
             audiences: vec![audience],
             keys,
+            fetch: None,
+            allows_http: false,
             algorithms: None,
             leeway: DEFAULT_LEEWAY,
             max_token_len: DEFAULT_MAX_TOKEN_LEN,
@@ -157,7 +162,8 @@ impl ValidatorBuilder {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
     /// blank, the leeway is above 300 seconds, an algorithm is allowed that no key
-    /// is for, a trusted proxy is no network, or all addresses are one.
+    /// is for, keys cannot be fetched from their URL, a trusted proxy is no network, or all addresses
+    /// are one.
     pub fn build(self) -> Result<Validator, Error> {
         let Self { issuer, audiences, keys, leeway, clock, .. } = self;
         if issuer.trim().is_empty() || audiences.iter().any(|name| name.trim().is_empty()) {
@@ -166,8 +172,14 @@ impl ValidatorBuilder {
         if leeway > MAX_LEEWAY {
             return Err(Error::configuration("the leeway may be 300 seconds at most"));
         }
-        let known = keys.algorithms();
-        if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
+        let fetch = self.fetch.map(|fetch| fetch.prepare(&clock, self.allows_http));
+        let fetched_keys = fetch.transpose()?;
+        let keys = fetched_keys.as_ref().map_or(keys, |fetched| fetched.ring().clone());
+        let has_keys = |algorithm: Algorithm| match &fetched_keys {
+            Some(fetched) => fetched.allows(algorithm),
+            None => keys.has_algorithm(algorithm),
+        };
+        if !self.algorithms.iter().flatten().all(|algorithm| has_keys(*algorithm)) {
             return Err(Error::configuration("an algorithm is allowed that no key is for"));
         }
         let trusted_issuers = TrustedIssuers::new(
@@ -183,6 +195,7 @@ impl ValidatorBuilder {
                 issuer,
                 audiences,
                 keys,
+                fetched_keys,
                 algorithms: self.algorithms,
                 cache: (cache > 0).then(|| TokenCache::new(cache)),
                 leeway,

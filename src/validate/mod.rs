@@ -48,7 +48,8 @@ pub use self::fault::TokenFault;
 /// revoked here names it.
 ///
 /// A host that issues tokens gets its validator from its `TokenService`; one that only checks
-/// them builds it:
+/// them builds it, with the keys or, by `jwks_url` in the place of `keys` (feature `remote-jwks`), with
+/// the URL where the service publishes them:
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -77,8 +78,7 @@ impl Validator {
         NeedsIssuer::new()
     }
 
-    /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
-    /// fetched first, it has that begun, within a tokio runtime, and returns
+    /// Checks a token, without waiting for anything. Where keys have to be fetched first, it has that begun, within a tokio runtime, and returns
     /// [`TokenFault::KeysUnavailable`] until they have come.
     ///
     /// # Errors
@@ -98,8 +98,8 @@ impl Validator {
         outcome
     }
 
-    /// [`validate`](Self::validate), which waits where the keys of a `TrustedIssuer` have to be
-    /// fetched first, for as long as that may take.
+    /// [`validate`](Self::validate), which waits where keys have to be fetched first, for as long as that
+    /// may take.
     ///
     /// # Errors
     ///
@@ -111,8 +111,9 @@ impl Validator {
         self.validate(token)
     }
 
-    /// Fetches the keys of all trusted issuers that are not known yet, so that the first requests
-    /// need not wait. Keys that cannot be fetched now are fetched when a token needs them.
+    /// Fetches the keys that are not known yet, those of its own issuer where they are at a URL and those
+    /// of all trusted issuers, so that the first requests need not wait. Keys that cannot be fetched now
+    /// are fetched when a token needs them.
     ///
     /// # Errors
     ///
@@ -120,14 +121,22 @@ impl Validator {
     pub async fn fetch_keys(&self) -> Result<(), Error> {
         let rules = &*self.rules;
         let now = || rules.clock.now();
+        let own = || rules.fetched_keys.as_ref().filter(|fetched| !fetched.are_usable(now()));
         // All begin before the first is waited for.
         let fetches: Vec<_> = rules
             .trusted_issuers
             .without_keys(now())
             .filter_map(|(_, issuer)| issuer.fetch_keys(now()))
+            .chain(own().and_then(|fetched| fetched.fetch(now())))
             .collect();
         for fetch in fetches {
             fetch.await;
+        }
+        if let Some(fetched) = own() {
+            let problem = "the keys of the issuer cannot be fetched";
+            return Err(
+                Error::new(ErrorKind::Unavailable, problem).with_source(format!("{fetched:?}"))
+            );
         }
         match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
@@ -140,7 +149,7 @@ impl Validator {
 
     /// Returns whether there are issuers whose keys may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
-        !self.rules.trusted_issuers.is_empty()
+        !self.rules.trusted_issuers.is_empty() || self.rules.fetched_keys.is_some()
     }
 
     /// Returns the fetch of keys that has to complete before a token can be checked. Starts it where
@@ -211,6 +220,11 @@ impl Validator {
             return rules.check_times(&validity, now);
         }
         rules.check_keys_have_come()?;
+        if !rules.keys_are_usable(now) {
+            // The fetch is for the next request; this one does not wait.
+            let _ = rules.fetched_keys.as_ref().and_then(|fetched| fetched.fetch(now));
+            return Err(TokenFault::KeysUnavailable);
+        }
         let key = rules.keys.find_same(validated.key(), now).ok_or_else(|| rules.no_key())?;
         if !rules.allows_algorithm(key.algorithm()) {
             return Err(TokenFault::Algorithm);

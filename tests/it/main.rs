@@ -8,6 +8,8 @@ mod examples;
 mod exchange;
 mod faulty_store;
 mod housekeeping;
+#[cfg(feature = "remote-jwks")]
+mod jwks_url;
 mod keys;
 mod layers;
 mod lifetimes;

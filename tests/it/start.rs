@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::store::{MemoryStore, SessionStore, Store as _};
+use countersign::store::{MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Algorithm, Error, ErrorKind, Grant, KeyRing, KeySource, ManagedKeys, Policy, SealingKey,
@@ -92,22 +92,6 @@ async fn a_store_that_cannot_be_written_is_joined() {
     let store = durable_store();
     store.fail(Calls::writes(), StoreFault::unavailable("OOM command not allowed"));
     node(&store, ring(), &[1]).tokens.start().await.unwrap().shutdown().await;
-}
-
-#[tokio::test]
-async fn a_store_that_was_not_migrated_is_an_error_that_names_the_remedy() {
-    let store = crate::support::durable::File::new();
-    let unmigrated = countersign::store::SqliteStore::open(store.path()).await.unwrap();
-    assert!(!unmigrated.is_current().await.unwrap());
-    let fixture = Fixture::with(|builder| {
-        builder.store(unmigrated.clone()).sealing_key(SealingKey::from_bytes([1; 32]))
-    });
-    let error = start_error(&fixture).await;
-    assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("`migrate`"), "{error}");
-    unmigrated.migrate().await.unwrap();
-    assert!(unmigrated.is_current().await.unwrap());
-    fixture.tokens.start().await.unwrap().shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
