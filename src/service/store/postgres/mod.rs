@@ -84,6 +84,24 @@ const READY_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Roles
+///
+/// One role can do all. With two, one owns the tables and migrates them, and the service runs as another,
+/// which can change rows and nothing else:
+///
+/// ```sql
+/// CREATE ROLE countersign_owner LOGIN;
+/// CREATE ROLE countersign_app LOGIN;
+/// CREATE SCHEMA auth AUTHORIZATION countersign_owner;
+/// GRANT USAGE ON SCHEMA auth TO countersign_app;
+/// ALTER DEFAULT PRIVILEGES FOR ROLE countersign_owner IN SCHEMA auth
+///     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO countersign_app;
+/// ```
+///
+/// Name the schema by [`TableNames::schema`]. With each release, have the owner
+/// [`migrate`](Self::migrate) before the service starts. The service may call it all the same: it writes
+/// nothing where nothing is to do, and fails where it would have to.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
