@@ -87,7 +87,11 @@ impl TokenServiceBuilder {
     }
 
     /// The key that secrets are sealed with. Given several times, the first seals and all open:
-    /// that is how it is rotated.
+    /// that is how it is rotated. On many nodes, give the new one second on all of them, then first on
+    /// all of them, and leave the old one out once nothing is sealed with it any more.
+    ///
+    /// [`start`](TokenService::start) fails where a store that lasts was used with a key that is not
+    /// among them.
     ///
     /// Without one, a service over memory makes its own, and one over a store that lasts is not
     /// built.

@@ -217,7 +217,7 @@ impl Revocations for RevocationSet {
         if self.is_start_missing.swap(false, Ordering::AcqRel) {
             tracing::error!(
                 "`TokenService::start` was not called: revocations and managed keys are not read, \
-                 tokens are answered 503; call it before requests are served, or `catch_up` on a \
+                 tokens are rejected with a 503; call it before requests are served, or `catch_up` on a \
                  serverless host"
             );
         }

@@ -149,7 +149,7 @@ async fn a_rotated_key_is_fetched_when_a_token_names_it() {
 }
 
 #[tokio::test]
-async fn an_app_starts_while_the_service_is_down_and_answers_503_until_the_keys_have_come() {
+async fn an_app_starts_while_the_service_is_down_and_is_a_503_until_the_keys_have_come() {
     let issuing = IssuerServer::start().await;
     issuing.set_down(true);
     let validator = of(&issuing);

@@ -185,7 +185,7 @@ async fn what_is_current_is_not_written_to_by_a_migration() {
     file.node().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
     let writer = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    // Whoever wants to write waits, and is then rejected.
+    // A second writer waits, and is then rejected.
     let _writing = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let node = SqliteStore::open(file.path()).await.unwrap();
     node.migrate().await.unwrap();

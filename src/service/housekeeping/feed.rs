@@ -80,8 +80,8 @@ fn reject_for_staleness(revocations: &RevocationSet) {
     if !revocations.set_stale(true) {
         tracing::error!(
             "revocations: feed not read for longer than max_revocation_staleness, tokens are \
-             answered 503 until it is read; make the store reachable and keep what `start` \
-             returned"
+             rejected with a 503 until it is read; make the store reachable and keep the \
+             `Housekeeping` that `start` returned"
         );
     }
 }
@@ -185,7 +185,7 @@ impl Drop for StalenessGuard {
         if inner.last_heard.lock().follower == self.follower {
             inner.revocations.set_stale(true);
             tracing::info!(
-                "housekeeping: ended, tokens are answered 503 until it is started again"
+                "housekeeping: ended, tokens are rejected with a 503 until it is started again"
             );
         }
     }

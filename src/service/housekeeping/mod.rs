@@ -145,7 +145,7 @@ impl Housekeeping {
     /// a change of keys. That is within about twice the policy's `store_deadline`; what takes longer is
     /// given up.
     ///
-    /// Over a shared store, tokens are answered 503 from then on: call it when all requests are served.
+    /// Over a shared store, tokens are rejected with a 503 from then on: call it when all requests are served.
     pub async fn shutdown(self) {
         let Self { stop, mut work, store_deadline } = self;
         drop(stop);

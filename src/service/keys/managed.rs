@@ -13,8 +13,8 @@ use crate::service::store::KeyStore;
 /// to the next one together, also while the store is out of reach.
 ///
 /// They are loaded by [`start`](crate::TokenService::start), which keeps up with them, or by
-/// [`catch_up`](crate::TokenService::catch_up). Until then, tokens are answered 503, and none is
-/// issued.
+/// [`catch_up`](crate::TokenService::catch_up). Until then, tokens are rejected with a 503, and
+/// none is issued.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]

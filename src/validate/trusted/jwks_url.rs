@@ -20,7 +20,7 @@ impl NeedsKeys<Validator> {
     /// The keys are fetched when a token needs them, and kept: again ahead of their end, and for a `kid`
     /// that is unknown, but never within 30 seconds of the last time, and one fetch serves all who wait
     /// for it. While they cannot be fetched, those that are known serve on, for a day at most. Until they
-    /// have come, tokens are answered 503, so the app starts without;
+    /// have come, tokens are rejected with a 503, so the app starts without;
     /// [`fetch_keys`](Validator::fetch_keys) fetches them ahead of the first request.
     ///
     /// Tokens are checked by the same rules as with keys of one's own, and keys for EdDSA, ES256 and
@@ -55,8 +55,8 @@ impl NeedsKeys<Validator> {
 }
 
 impl ValidatorBuilder {
-    /// Lets the keys of a `jwks_url` come over plain HTTP from other machines, too: whoever is in between
-    /// may put their own in their place. For tests.
+    /// Lets the keys of a `jwks_url` come over plain HTTP from other machines, too: an attacker in
+    /// between may put others in their place. For tests.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.allows_http = true;
         self
