@@ -423,7 +423,8 @@ impl Engine {
         let direct = self.service(Arc::clone(&self.entities));
         let cached = self
             .builder()
-            .cached_entities(Cached::new(Arc::clone(&self.entities)))
+            .entities(Arc::clone(&self.entities))
+            .cache_entities(Cached::new)
             .build()
             .unwrap();
         let in_memory = self.service(MemoryStore::new());

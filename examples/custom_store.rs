@@ -35,7 +35,7 @@ use axum::Router;
 use axum::body::Body;
 use countersign::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError, Subject, conformance, record,
+    SessionStore, Store, StoreError, Subject, conformance, record,
 };
 use countersign::{
     Algorithm, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session, SessionId,
@@ -55,6 +55,7 @@ struct TableStore {
 
 #[derive(Default)]
 struct Tables {
+    sealing_check: Option<String>,
     entities: BTreeMap<EntityId, Row>,
     /// `UNIQUE (subject_type, distinct_name)`
     distinct_names: BTreeSet<(SubjectType, String)>,
@@ -148,6 +149,27 @@ impl TableStore {
 }
 
 #[async_trait]
+impl Store for TableStore {
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        // Whether the tables are there, in the form that this release of the store knows.
+        Ok(true)
+    }
+
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.tables()?.sealing_check.clone())
+    }
+
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        self.tables()?.sealing_check = Some(check.to_owned());
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl EntityStore for TableStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         let mut tables = self.tables()?;
@@ -177,10 +199,6 @@ impl EntityStore for TableStore {
             tables.distinct_names.remove(&name);
         }
         Ok(true)
-    }
-
-    fn is_durable(&self) -> bool {
-        false
     }
 }
 
@@ -298,10 +316,6 @@ impl SessionStore for TableStore {
         tables.revocations.retain(|_, (until, _)| *until > now);
         Ok((sessions + before - tables.revocations.len()) as u64)
     }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
 }
 
 #[async_trait]
@@ -317,10 +331,6 @@ impl KeyStore for TableStore {
 
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
         replace(&mut self.tables()?.keys, &(), Row::of_keys(&keys)?, expected_version)
-    }
-
-    fn is_durable(&self) -> bool {
-        false
     }
 }
 
@@ -354,11 +364,10 @@ async fn log_in_over(store: Arc<TableStore>) -> Result<StatusCode, Problem> {
     let tokens = TokenService::builder()
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
-        .keys(ManagedKeys::new(Algorithm::EdDSA).store(store.clone()))
-        .entities(store.clone())
-        .sessions(store)
+        .keys(ManagedKeys::new(Algorithm::EdDSA))
+        .store(store)
         .build()?;
-    tokens.catch_up().await?;
+    let _housekeeping = tokens.start().await?;
     let hash = tokens.hash_password(Password::new("correct-horse-battery-staple")?).await?;
     tokens.register(Entity::user("jane@example.com", hash)?).await?;
 

@@ -65,7 +65,7 @@ async fn run() -> Result<(), Problem> {
         .merge(tokens.router())
         // With the peers' addresses, for throttling by them.
         .into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(tokens.run_housekeeping());
+    let _housekeeping = tokens.start().await?;
 
     if walking {
         let serving = tokio::spawn(async move { axum::serve(listener, app).await });

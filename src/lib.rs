@@ -87,6 +87,7 @@ pub use self::token::claims::{SubjectType, Validated};
 pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 pub use self::token::organization::Organization;
 pub use self::token::principal::Principal;
+pub use self::validate::stages as builder;
 #[cfg(feature = "remote-jwks")]
 pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
 pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
@@ -94,13 +95,14 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 #[cfg(feature = "service")]
 pub use self::service::{
     AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
-    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Issue, IssueLayer,
-    IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordCost,
-    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation, RevocationTarget,
-    RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret, SecretOperation,
-    Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession,
-    StoredSecret, ThrottleLimit, TokenEnd, TokenService, TokenServiceBuilder, permission, store,
+    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Housekeeping, Issue,
+    IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession,
+    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
+    PasswordCost, PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation,
+    RevocationTarget, RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
+    SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState,
+    StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService, TokenServiceBuilder,
+    permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

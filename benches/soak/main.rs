@@ -56,7 +56,7 @@ async fn main() {
     let tokens = service(store.as_deref()).await;
     let world = World::of(&tokens).await;
     let address = serve(&tokens).await;
-    let housekeeping = tokio::spawn(tokens.run_housekeeping());
+    let housekeeping = tokens.start().await.unwrap();
 
     let begun = Instant::now();
     let mut callers = JoinSet::new();
@@ -80,7 +80,7 @@ async fn main() {
         }
     }
     println!("| end | {:.1} |", resident_megabytes());
-    assert!(!housekeeping.is_finished(), "housekeeping goes on");
+    housekeeping.shutdown().await;
     report.print(begun.elapsed());
 }
 
@@ -97,9 +97,7 @@ async fn service(store: Option<&str>) -> TokenService {
         .sealing_key(SealingKey::from_bytes([7; 32]))
         .one_time_password_sender(Nowhere)
         .policy(policy);
-    let tokens = over(builder, store).await.build().unwrap();
-    tokens.catch_up().await.unwrap();
-    tokens
+    over(builder, store).await.build().unwrap()
 }
 
 async fn over(builder: TokenServiceBuilder, store: Option<&str>) -> TokenServiceBuilder {
@@ -109,7 +107,7 @@ async fn over(builder: TokenServiceBuilder, store: Option<&str>) -> TokenService
             let url = std::env::var("COUNTERSIGN_TEST_POSTGRES").expect("scripts/servers run -- …");
             let store = PostgresStore::connect(&url).unwrap();
             store.migrate().await.unwrap();
-            builder.entities(store.clone()).sessions(store)
+            builder.store(store)
         }
         Some(other) => panic!("{other} is no store: none, or postgres"),
     }

@@ -64,11 +64,13 @@ async fn main() -> Result<(), Problem> {
         .reject_with(reject)
         .build()?;
     register_jane(&tokens).await?;
-    tokio::spawn(tokens.run_housekeeping());
+    let housekeeping = tokens.start().await?;
     tracing::info!(%address, "open http://{address} and log in as jane@example.com");
     // With the peers' addresses, for throttling by them.
     let app = app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
-    Ok(axum::serve(listener, app).await?)
+    axum::serve(listener, app).await?;
+    housekeeping.shutdown().await;
+    Ok(())
 }
 
 async fn register_jane(tokens: &TokenService) -> Result<(), Problem> {

@@ -75,7 +75,7 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
         .one_time_password_sender(Mailer::new(folder)?)
         .build()?;
-    tokio::spawn(tokens.run_housekeeping());
+    let _housekeeping = tokens.start().await?;
     let hash = tokens.hash_password(Password::new("correct-horse-battery-staple")?).await?;
     let jane = Entity::customer("jane@example.com", hash, CustomerId::new("cus_1")?, true)?;
     tokens.register(jane).await?;

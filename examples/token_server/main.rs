@@ -23,12 +23,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::jose::SigningKey;
-use countersign::store::{EntityCache, EntityStore, KeyStore, MemoryStore, SessionStore};
+use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind,
-    ErrorKind, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Organization, OrganizationId, Password, PasswordCost, PasswordHash, Policy, RequestContext,
-    SealingKey, Secret, TokenService,
+    ErrorKind, Housekeeping, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage,
+    OneTimePasswordSender, Organization, OrganizationId, Password, PasswordCost, PasswordHash,
+    Policy, RequestContext, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
     let filter = directives.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log).with(filter).init();
-    let (listener, tokens, routing) = match set_up().await {
+    let (listener, tokens, routing, housekeeping) = match set_up().await {
         Ok(ready) => ready,
         Err(problem) => {
             eprintln!("token_server: {problem}");
@@ -57,10 +57,11 @@ async fn main() -> ExitCode {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, issuer = tokens.issuer(), "serving");
     }
-    tokio::spawn(tokens.run_housekeeping());
     // With the peers' addresses, for throttling by them.
     let app = routing.app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
-    match axum::serve(listener, app).with_graceful_shutdown(shutdown()).await {
+    let served = axum::serve(listener, app).with_graceful_shutdown(shutdown()).await;
+    housekeeping.shutdown().await;
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("token_server: {error}");
@@ -87,7 +88,7 @@ async fn shutdown() {
     }
 }
 
-async fn set_up() -> Result<(TcpListener, TokenService, Routing), Problem> {
+async fn set_up() -> Result<(TcpListener, TokenService, Routing, Housekeeping), Problem> {
     let routing = Routing::from_settings()?;
     let address = setting("COUNTERSIGN_LISTEN")?.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let address: SocketAddr =
@@ -129,19 +130,19 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing), Problem> {
         // What marks them as loaded would be gone with the process.
         return Err("COUNTERSIGN_SEED: sessions that last need entities that do".into());
     }
-    let mut builder = TokenService::builder().issuer(issuer).audience(audience).policy(policy);
-    builder = match given_key {
+    let builder = TokenService::builder().issuer(issuer).audience(audience);
+    let mut builder = match given_key {
         Some(key) => builder.keys(KeyRing::new(key)),
         None => {
             let algorithm = algorithm.unwrap_or(Algorithm::EdDSA);
             builder.keys(ManagedKeys::new(algorithm).store(stores.keys))
         }
     };
-    builder = match stores.cache {
-        Some(cache) => builder.cached_entities(cache),
-        None => builder.entities(stores.entities),
-    };
-    builder = builder.sessions(session_stores.sessions);
+    builder = builder.entities(stores.entities).sessions(session_stores.sessions).policy(policy);
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    if stores.are_remote {
+        builder = builder.cache_entities(countersign::store::Cached::new);
+    }
     if let Some(key) = setting("COUNTERSIGN_SEALING_KEY")? {
         let key = SealingKey::from_base64(&key)
             .map_err(|error| format!("COUNTERSIGN_SEALING_KEY: {error}"))?;
@@ -151,6 +152,7 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing), Problem> {
         builder = builder.one_time_password_sender(Outbox::open(path.into())?);
     }
     let tokens = builder.build()?;
+    let housekeeping = tokens.start().await.map_err(|error| format!("the store: {error}"))?;
     if let Some(seed) = seed {
         let problem = |error| format!("COUNTERSIGN_SEED: {error}");
         for session in seed.load_principals(&tokens).await.map_err(problem)? {
@@ -162,16 +164,17 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing), Problem> {
             loading.map_err(|error| problem(error.into()))?;
         }
     }
-    tokens.catch_up().await.map_err(|error| format!("the store: {error}"))?;
-    Ok((listener, tokens, routing))
+    Ok((listener, tokens, routing, housekeeping))
 }
 
 /// The stores of one engine.
 #[derive(Clone)]
 struct Stores {
     entities: Arc<dyn EntityStore>,
-    /// The same, where copies are kept.
-    cache: Option<Arc<dyn EntityCache>>,
+    /// Whether they are over a network: a machine's login is no read of the engine then, most of the
+    /// time.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    are_remote: bool,
     sessions: Arc<dyn SessionStore>,
     keys: Arc<dyn KeyStore>,
 }
@@ -180,7 +183,8 @@ impl Stores {
     fn new(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
         Self {
             entities: Arc::new(store.clone()),
-            cache: None,
+            #[cfg(any(feature = "postgres", feature = "redis"))]
+            are_remote: false,
             sessions: Arc::new(store.clone()),
             keys: Arc::new(store),
         }
@@ -233,10 +237,8 @@ impl Stores {
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 impl Stores {
-    /// A machine's login is no read of the engine then, most of the time.
     fn over_a_network(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Self {
-        let cache = Arc::new(countersign::store::Cached::new(store.clone()));
-        Self { cache: Some(cache), ..Self::new(store) }
+        Self { are_remote: true, ..Self::new(store) }
     }
 }
 

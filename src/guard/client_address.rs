@@ -46,7 +46,7 @@ pub(crate) fn client_address(
 }
 
 /// The address that the connection comes from, as `axum::serve` tells it.
-#[cfg(feature = "router")]
+#[cfg(feature = "axum")]
 fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
@@ -55,7 +55,7 @@ fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
 }
 
 /// Without axum, only the host knows where a connection comes from.
-#[cfg(not(feature = "router"))]
+#[cfg(not(feature = "axum"))]
 fn peer_address(_: &Extensions) -> Option<IpAddr> {
     None
 }

@@ -12,7 +12,7 @@ pub(crate) struct PathFault {
     pub(crate) problem: Option<&'static str>,
 }
 
-#[cfg(feature = "router")]
+#[cfg(feature = "axum")]
 pub(crate) fn path_parameter(extensions: &mut Extensions, name: &str) -> Result<String, PathFault> {
     use self::with_axum::without_parameters;
 
@@ -31,15 +31,15 @@ pub(crate) fn path_parameter(extensions: &mut Extensions, name: &str) -> Result<
 }
 
 /// Without axum, no path has parameters.
-#[cfg(not(feature = "router"))]
+#[cfg(not(feature = "axum"))]
 pub(crate) fn path_parameter(_: &mut Extensions, _: &str) -> Result<String, PathFault> {
-    Err(PathFault { is_absent: true, problem: Some("they are read with the feature `router`") })
+    Err(PathFault { is_absent: true, problem: Some("they are read with the feature `axum`") })
 }
 
-#[cfg(feature = "router")]
+#[cfg(feature = "axum")]
 pub(crate) use self::with_axum::path_parameters;
 
-#[cfg(feature = "router")]
+#[cfg(feature = "axum")]
 mod with_axum {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};

@@ -260,11 +260,6 @@ impl KeyRing {
         self.keys.load().verifying.iter().any(|known| known.key.algorithm() == algorithm)
     }
 
-    /// The algorithms that its keys verify.
-    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
-        self.keys.load().verifying.iter().map(|known| known.key.algorithm()).collect()
-    }
-
     /// The JWK Set to publish (RFC 7517 §5): public parts of the keys that verify now.
     #[must_use]
     pub fn to_jwks(&self, now: Timestamp) -> String {

@@ -9,41 +9,72 @@ use crate::jose::KeyRing;
 use crate::rejection::{IntoResponse, Rejection};
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
-use crate::service::keys::{KeyManager, KeySource};
+use crate::service::keys::{KeyManager, KeySource, ManagedKeys};
 use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
-use crate::service::store::{self, EntityCache, EntityStore, SessionStore};
+use crate::service::store::{self, EntityCache, EntityStore, KeyStore, SessionStore};
 use crate::service::stores::Stores;
 use crate::service::telemetry;
 use crate::service::throttle::Throttle;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::validators::Validators;
 use crate::validate::ValidatorBuilder;
+use crate::validate::stages::{NeedsIssuer, NeedsKeys};
 
 impl TokenService {
-    /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    pub fn builder() -> TokenServiceBuilder {
-        TokenServiceBuilder::default()
+    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// [`builder`](crate::builder).
+    pub fn builder() -> NeedsIssuer<Self> {
+        NeedsIssuer::new()
     }
 }
 
-/// Builds a [`TokenService`].
-#[derive(Default)]
+impl NeedsKeys<TokenService> {
+    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
+    /// [`ManagedKeys`], which the service makes and changes itself.
+    pub fn keys(self, keys: impl Into<KeySource>) -> TokenServiceBuilder {
+        let (ring, managed_keys) = match keys.into() {
+            KeySource::Ring(ring) => (ring, None),
+            KeySource::Managed(managed) => (KeyRing::awaited(), Some(managed)),
+        };
+        TokenServiceBuilder {
+            validators: ValidatorBuilder::new(self.issuer, self.audience, ring.clone()),
+            ring,
+            managed_keys,
+            sealing_keys: Vec::new(),
+            entities: None,
+            cache: None,
+            sessions: None,
+            key_store: None,
+            clock: Arc::new(SystemClock),
+            policy: Policy::default(),
+            sender: None,
+            customer_directory: None,
+            hashing_executor: None,
+        }
+    }
+}
+
+/// Puts a cache in front of a store.
+type MakeCache = dyn FnOnce(Arc<dyn EntityStore>) -> Arc<dyn EntityCache> + Send + Sync;
+
+/// Builds a [`TokenService`]: its optional settings.
 #[must_use]
 pub struct TokenServiceBuilder {
-    issuer: Option<String>,
-    audiences: Vec<String>,
-    keys: Option<KeySource>,
+    /// Has its issuer, its audiences and the trusted issuers.
     pub(super) validators: ValidatorBuilder,
+    ring: KeyRing,
+    managed_keys: Option<ManagedKeys>,
     sealing_keys: Vec<SealingKey>,
     entities: Option<Arc<dyn EntityStore>>,
-    cache: Option<Arc<dyn EntityCache>>,
+    cache: Option<Box<MakeCache>>,
     sessions: Option<Arc<dyn SessionStore>>,
-    clock: Option<Arc<dyn Clock>>,
+    key_store: Option<Arc<dyn KeyStore>>,
+    clock: Arc<dyn Clock>,
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
     customer_directory: Option<Arc<dyn CustomerDirectory>>,
@@ -51,28 +82,19 @@ pub struct TokenServiceBuilder {
 }
 
 impl TokenServiceBuilder {
-    /// The `iss` of its tokens: an `https` URL of the host's (RFC 9068 §2.2, RFC 8414 §2).
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
-    }
-
-    /// The `aud` of its tokens: whom they are for. Given several times, they are for all of these,
-    /// and any of them will do when they are checked.
+    /// A further audience: its tokens are for all of them, and any of them will do when they are
+    /// checked.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.push(audience.into());
-        self
-    }
-
-    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
-    /// [`ManagedKeys`](crate::ManagedKeys), which the service makes and changes itself.
-    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
-        self.keys = Some(keys.into());
+        self.validators = self.validators.audience(audience);
         self
     }
 
     /// The key that secrets are sealed with. Given several times, the first seals and all open:
-    /// that is how it is rotated.
+    /// that is how it is rotated. On many nodes, give the new one second on all of them, then first on
+    /// all of them, and leave the old one out once nothing is sealed with it any more.
+    ///
+    /// [`start`](TokenService::start) fails where a store that lasts was used with a key that is not
+    /// among them.
     ///
     /// Without one, a service over memory makes its own, and one over a store that lasts is not
     /// built.
@@ -81,23 +103,50 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Where the registered are kept; in memory by default.
-    pub fn entities(mut self, store: impl EntityStore) -> Self {
-        self.entities = Some(Arc::new(store));
-        self.cache = None;
-        self
-    }
-
-    /// Where the registered are kept, in front of which copies are kept:
-    /// [`Cached`](crate::store::Cached) is such a store.
-    pub fn cached_entities(mut self, store: impl EntityCache) -> Self {
+    /// The store of everything: principals, sessions, the feed of revocations, and the keys where they
+    /// are [`ManagedKeys`]. By default, all of it is in memory.
+    ///
+    /// Where principals or sessions are in another store, [`entities`](Self::entities) or
+    /// [`sessions`](Self::sessions) comes after it, as [`ManagedKeys::store`] does for keys.
+    pub fn store(mut self, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let store = Arc::new(store);
         self.entities = Some(Arc::clone(&store) as Arc<dyn EntityStore>);
-        self.cache = Some(store);
+        self.sessions = Some(Arc::clone(&store) as Arc<dyn SessionStore>);
+        self.key_store = Some(store);
         self
     }
 
-    /// Where sessions are kept; in memory by default.
+    /// The store of principals, where they are not kept with everything else.
+    pub fn entities(mut self, store: impl EntityStore) -> Self {
+        self.entities = Some(Arc::new(store));
+        self
+    }
+
+    /// Keeps copies of principals in memory, in front of their store:
+    /// [`Cached::new`](crate::store::Cached::new) makes such a cache.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use countersign::store::Cached;
+    ///
+    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// let builder = builder.cache_entities(Cached::new);
+    /// // Or with other settings than the usual ones.
+    /// let builder = builder.cache_entities(|store| {
+    ///     Cached::new(store).time_to_live(Duration::from_secs(1))
+    /// });
+    /// # }
+    /// ```
+    pub fn cache_entities<C: EntityCache>(
+        mut self,
+        cache: impl FnOnce(Arc<dyn EntityStore>) -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.cache = Some(Box::new(|store| Arc::new(cache(store))));
+        self
+    }
+
+    /// The store of sessions and of the feed of revocations, where they are not kept with everything
+    /// else.
     pub fn sessions(mut self, store: impl SessionStore) -> Self {
         self.sessions = Some(Arc::new(store));
         self
@@ -115,7 +164,7 @@ impl TokenServiceBuilder {
 
     /// Where the time comes from; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -146,11 +195,11 @@ impl TokenServiceBuilder {
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```
-    /// use countersign::TokenService;
-    ///
-    /// let builder = TokenService::builder().hashing_executor(|work| {
+    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// let builder = builder.hashing_executor(|work| {
     ///     tokio::task::spawn_blocking(work);
     /// });
+    /// # }
     /// ```
     pub fn hashing_executor(
         mut self,
@@ -164,50 +213,55 @@ impl TokenServiceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
-    /// are missing, the keys do not sign or would before everybody has them, a store lasts and the
-    /// sealing key would not, a trusted proxy is no network, or the policy contradicts itself.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
+    /// blank, the keys do not sign or would before everybody has them, a store lasts and the
+    /// sealing key or the managed keys would not, a trusted proxy is no network, or the policy
+    /// contradicts itself.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
-        let (ring, managed) = match self.keys.clone() {
-            Some(KeySource::Ring(ring)) if ring.active().is_none() => {
-                return Err(Error::configuration("the keys only verify: one has to sign"));
-            }
-            Some(KeySource::Ring(ring)) => (ring, None),
-            Some(KeySource::Managed(managed)) => (KeyRing::awaited(), Some(managed)),
-            None => return Err(Error::configuration("keys have to be given")),
-        };
-        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
-        let entities = self.entities.clone().unwrap_or_else(store::default_entities);
-        let sessions = self.sessions.clone().unwrap_or_else(store::default_sessions);
-        let is_durable = entities.is_durable()
-            || sessions.is_durable()
-            || managed.as_ref().is_some_and(|keys| keys.store.is_durable());
+        let (ring, managed, clock) = (self.ring, self.managed_keys, self.clock);
+        if managed.is_none() && ring.active().is_none() {
+            return Err(Error::configuration("the keys only verify: one has to sign"));
+        }
+        let entities = self.entities.unwrap_or_else(store::default_entities);
+        let cache = self.cache.map(|cache| cache(Arc::clone(&entities)));
+        let entities = cache.clone().map_or(entities, |cache| cache);
+        let sessions = self.sessions.unwrap_or_else(store::default_sessions);
+        let managed = managed.map(|keys| {
+            let store = keys.store.clone().or(self.key_store);
+            (keys, store.unwrap_or_else(store::default_keys))
+        });
+        let keys_last = managed.as_ref().map(|(_, store)| store.is_durable());
+        if sessions.is_durable() && keys_last == Some(false) {
+            return Err(Error::configuration(
+                "nodes that share sessions need to share managed keys, too: give these a store that \
+                 lasts by `store`, or by `ManagedKeys::store`",
+            ));
+        }
+        let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores =
-            Stores { entities, cache: self.cache, sessions, deadline: self.policy.store_deadline };
+        let stores = Stores { entities, cache, sessions, deadline: self.policy.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
-        revocations
-            .set_stale(stores.are_shared() && !self.policy.dangerous_accept_stale_revocations);
+        let is_stale = stores.are_shared() && !self.policy.dangerous_accept_stale_revocations;
+        revocations.set_stale(is_stale);
+        revocations.set_start_missing(is_stale || managed.is_some());
+        let audiences = self.validators.audiences.clone();
         let validators = Validators {
             settings: self.validators,
-            issuer: self.issuer.as_deref().unwrap_or_default(),
-            audiences: &self.audiences,
-            keys: &ring,
             policy: &self.policy,
             clock: &clock,
             revocations: &revocations,
         };
         let (validator, validator_with_trusted_issuers) = validators.build(sealing.audit_key())?;
         telemetry::describe();
-        let manage = |managed| {
+        let manage = |(managed, store)| {
             let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
-            KeyManager::new(managed, clock, stores, sealing, ring.clone(), &self.policy)
+            KeyManager::new(managed, store, clock, stores, sealing, ring.clone(), &self.policy)
         };
         let inner = TokenServiceInner {
             issuer: validator.issuer().to_owned(),
-            audiences: self.audiences,
+            audiences,
             key_manager: managed.map(manage).transpose()?,
             keys: ring,
             sealing,
@@ -231,9 +285,8 @@ impl TokenServiceBuilder {
 impl fmt::Debug for TokenServiceBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenServiceBuilder")
-            .field("issuer", &self.issuer)
-            .field("audiences", &self.audiences)
-            .field("keys", &self.keys)
+            .field("validators", &self.validators)
+            .field("managed_keys", &self.managed_keys)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -11,6 +11,8 @@ pub(super) struct Heard {
     pub(super) last_read_at: Option<Instant>,
     /// Whether a task watches that it is not relied on for too long.
     pub(super) is_watched: bool,
+    /// How many have begun to follow the feed: the last of them says when it is silent.
+    pub(super) follower: u64,
 }
 
 impl LastHeard {

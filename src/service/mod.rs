@@ -51,6 +51,7 @@ pub use self::change_password::PasswordChange;
 pub use self::customer_directory::CustomerDirectory;
 pub use self::ended::TokenEnd;
 pub use self::exchange::{ExchangeRequest, ExchangedToken};
+pub use self::housekeeping::Housekeeping;
 pub use self::http::cookie::{SameSite, SessionCookie};
 pub use self::http::exchange::ExchangeLayer;
 pub use self::http::issue::{Issue, IssueLayer};

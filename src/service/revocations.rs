@@ -41,6 +41,8 @@ pub(crate) struct RevocationSet {
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
     added: Notify,
+    /// Whether the host still has to start what reads revocations and keys, and was not reminded of it.
+    is_start_missing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +174,11 @@ impl RevocationSet {
         self.is_stale.swap(is_stale, Ordering::AcqRel)
     }
 
+    /// Sets whether the host still has to start what reads revocations and keys.
+    pub(crate) fn set_start_missing(&self, is_missing: bool) {
+        self.is_start_missing.store(is_missing, Ordering::Release);
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         let live = self.live.read();
@@ -218,6 +225,16 @@ impl Revocations for RevocationSet {
 
     fn is_stale(&self) -> bool {
         self.is_stale.load(Ordering::Acquire)
+    }
+
+    fn remind_of_start(&self) {
+        if self.is_start_missing.swap(false, Ordering::AcqRel) {
+            tracing::error!(
+                "`TokenService::start` was not called: revocations and managed keys are not read, \
+                 tokens are rejected with a 503; call it before requests are served, or `catch_up` on a \
+                 serverless host"
+            );
+        }
     }
 }
 

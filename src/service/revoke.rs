@@ -211,6 +211,7 @@ impl TokenService {
     /// it does not know to whom.
     pub(super) fn check_revocations_are_known(&self) -> Result<(), Error> {
         if self.inner.revocations.is_stale() {
+            self.inner.revocations.remind_of_start();
             return Err(unavailable("the revocations of other nodes have not been heard"));
         }
         Ok(())

@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 use crate::audit::Subjects;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::jose::KeyRing;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
 use crate::validate::revocations::Revocations;
@@ -16,11 +15,8 @@ use crate::validate::{Validator, ValidatorBuilder};
 
 /// What they are built from.
 pub(super) struct Validators<'a> {
-    /// Has the trusted issuers.
+    /// Has the issuer, the audiences, the keys and the trusted issuers.
     pub(super) settings: ValidatorBuilder,
-    pub(super) issuer: &'a str,
-    pub(super) audiences: &'a [String],
-    pub(super) keys: &'a KeyRing,
     pub(super) policy: &'a Policy,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) revocations: &'a Arc<RevocationSet>,
@@ -38,8 +34,6 @@ impl Validators<'_> {
         let caches = if has_others { 2 } else { 1 };
         let mut builder = self
             .settings
-            .issuer(self.issuer)
-            .keys(self.keys.clone())
             .leeway(policy.leeway)
             .max_token_len(policy.max_token_len)
             .max_token_lifetime(policy.longest_token_lifetime())
@@ -47,10 +41,7 @@ impl Validators<'_> {
             .trailing_wildcards(policy.trailing_wildcards)
             .organization_required(policy.organization_required);
         builder.trusted_proxies = policy.trusted_proxies.clone();
-        for audience in self.audiences {
-            builder = builder.audience(audience);
-        }
-        builder.clock = Some(Arc::clone(self.clock));
+        builder.clock = Arc::clone(self.clock);
         builder.revocations = Some(Arc::clone(self.revocations) as Arc<dyn Revocations>);
         builder.subjects = if policy.audit_shows_subjects {
             Subjects::shown()

@@ -11,10 +11,11 @@ use crate::rejection::{IntoResponse, Rejection, RejectionHook};
 use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
-use crate::validate::issuers::{IssuerSettings, TrustedIssuers};
+use crate::validate::issuers::{FetchSettings, IssuerSettings, TrustedIssuers};
 use crate::validate::proxies::ProxySetting;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
+use crate::validate::stages::NeedsKeys;
 
 /// The longest token that is looked at, in bytes: what a request's headers have room for.
 pub(crate) const DEFAULT_MAX_TOKEN_LEN: usize = 8 * 1024;
@@ -24,22 +25,32 @@ pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) const DEFAULT_TOKEN_CACHE_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// Builds a [`Validator`].
-#[derive(Clone, Debug, Default)]
+impl NeedsKeys<Validator> {
+    /// The keys that tokens may be signed with.
+    pub fn keys(self, keys: KeyRing) -> ValidatorBuilder {
+        ValidatorBuilder::new(self.issuer, self.audience, keys)
+    }
+}
+
+/// Builds a [`Validator`]: its optional settings.
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidatorBuilder {
-    issuer: Option<String>,
-    audiences: Vec<String>,
-    keys: Option<KeyRing>,
+    issuer: String,
+    pub(crate) audiences: Vec<String>,
+    keys: KeyRing,
+    /// Where the keys are fetched from, in the place of the ring.
+    pub(crate) fetch: Option<Arc<dyn FetchSettings>>,
+    pub(crate) allows_http: bool,
     algorithms: Option<Vec<Algorithm>>,
-    leeway: Option<Duration>,
-    max_token_len: Option<usize>,
+    leeway: Duration,
+    max_token_len: usize,
     max_token_lifetime: Option<Duration>,
-    token_cache_bytes: Option<usize>,
+    token_cache_bytes: usize,
     trailing_wildcards: bool,
     organization_required: bool,
     pub(crate) rejection_hook: RejectionHook,
-    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
     pub(crate) trusted_proxies: ProxySetting,
@@ -47,22 +58,32 @@ pub struct ValidatorBuilder {
 }
 
 impl ValidatorBuilder {
-    /// Whose tokens to accept: `iss` has to equal it to the letter.
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
+    pub(crate) fn new(issuer: String, audience: String, keys: KeyRing) -> Self {
+        Self {
+            issuer,
+            audiences: vec![audience],
+            keys,
+            fetch: None,
+            allows_http: false,
+            algorithms: None,
+            leeway: DEFAULT_LEEWAY,
+            max_token_len: DEFAULT_MAX_TOKEN_LEN,
+            max_token_lifetime: None,
+            token_cache_bytes: DEFAULT_TOKEN_CACHE_BYTES,
+            trailing_wildcards: false,
+            organization_required: false,
+            rejection_hook: RejectionHook::default(),
+            clock: Arc::new(SystemClock),
+            revocations: None,
+            subjects: Subjects::default(),
+            trusted_proxies: ProxySetting::default(),
+            trusted_issuers: Vec::new(),
+        }
     }
 
-    /// Whom tokens have to be for: `aud` has to contain it to the letter. Given several times,
-    /// any of them does.
+    /// A further audience: `aud` has to contain any one of them.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
-        self
-    }
-
-    /// The keys that tokens may be signed with.
-    pub fn keys(mut self, keys: KeyRing) -> Self {
-        self.keys = Some(keys);
         self
     }
 
@@ -74,13 +95,13 @@ impl ValidatorBuilder {
 
     /// How much clocks may differ: 60 seconds by default, at most 300.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = Some(leeway);
+        self.leeway = leeway;
         self
     }
 
     /// The longest token to look at, in bytes: 8 KiB by default.
     pub fn max_token_len(mut self, bytes: usize) -> Self {
-        self.max_token_len = Some(bytes);
+        self.max_token_len = bytes;
         self
     }
 
@@ -97,7 +118,7 @@ impl ValidatorBuilder {
     /// while it is remembered; its times, its key and whether it was revoked are looked at with
     /// every request. What a host maps the claims of a trusted issuer to counts, too. Zero turns it off.
     pub fn token_cache_bytes(mut self, bytes: usize) -> Self {
-        self.token_cache_bytes = Some(bytes);
+        self.token_cache_bytes = bytes;
         self
     }
 
@@ -130,9 +151,9 @@ impl ValidatorBuilder {
     /// ```
     /// use axum::Json;
     /// use axum::response::{IntoResponse, Redirect};
-    /// use countersign::Validator;
     ///
-    /// let builder = Validator::builder().reject_with(|rejection, request| {
+    /// # fn example(builder: countersign::ValidatorBuilder) -> countersign::ValidatorBuilder {
+    /// builder.reject_with(|rejection, request| {
     ///     let is_page = request.headers.get("accept").is_some_and(|value| {
     ///         value.to_str().is_ok_and(|text| text.contains("text/html"))
     ///     });
@@ -140,7 +161,8 @@ impl ValidatorBuilder {
     ///         return Redirect::to("/login").into_response();
     ///     }
     ///     (rejection.status(), Json(serde_json::json!({"error": rejection.code()}))).into_response()
-    /// });
+    /// })
+    /// # }
     /// ```
     pub fn reject_with<R: IntoResponse>(
         mut self,
@@ -152,7 +174,7 @@ impl ValidatorBuilder {
 
     /// Where the time comes from; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -177,42 +199,46 @@ impl ValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer, audience or keys
-    /// are missing or blank, the leeway is above 300 seconds, an algorithm is allowed that no key
-    /// is for, a trusted proxy is no network, or all addresses are one.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
+    /// blank, the leeway is above 300 seconds, an algorithm is allowed that no key
+    /// is for, keys cannot be fetched from their URL, a trusted proxy is no network, or all addresses
+    /// are one.
     pub fn build(self) -> Result<Validator, Error> {
-        let issuer = self.issuer.filter(|issuer| !issuer.trim().is_empty());
-        let issuer = issuer.ok_or_else(|| Error::configuration("an issuer has to be given"))?;
-        if self.audiences.is_empty() || self.audiences.iter().any(|name| name.trim().is_empty()) {
-            return Err(Error::configuration("an audience has to be given, and none may be blank"));
+        let Self { issuer, audiences, keys, leeway, clock, .. } = self;
+        if issuer.trim().is_empty() || audiences.iter().any(|name| name.trim().is_empty()) {
+            return Err(Error::configuration("the issuer or an audience is blank"));
         }
-        let keys = self.keys.ok_or_else(|| Error::configuration("keys have to be given"))?;
-        let leeway = self.leeway.unwrap_or(DEFAULT_LEEWAY);
         if leeway > MAX_LEEWAY {
             return Err(Error::configuration("the leeway may be 300 seconds at most"));
         }
-        let known = keys.algorithms();
-        if !self.algorithms.iter().flatten().all(|algorithm| known.contains(algorithm)) {
+        let fetch = self.fetch.map(|fetch| fetch.prepare(&clock, self.allows_http));
+        let fetched_keys = fetch.transpose()?;
+        let keys = fetched_keys.as_ref().map_or(keys, |fetched| fetched.ring().clone());
+        let has_keys = |algorithm: Algorithm| match &fetched_keys {
+            Some(fetched) => fetched.allows(algorithm),
+            None => keys.has_algorithm(algorithm),
+        };
+        if !self.algorithms.iter().flatten().all(|algorithm| has_keys(*algorithm)) {
             return Err(Error::configuration("an algorithm is allowed that no key is for"));
         }
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let trusted_issuers = TrustedIssuers::new(
             &self.trusted_issuers,
             &issuer,
             &clock,
             self.organization_required,
         )?;
-        let cache = self.token_cache_bytes.unwrap_or(DEFAULT_TOKEN_CACHE_BYTES);
+        let cache = self.token_cache_bytes;
         telemetry::describe();
         Ok(Validator {
             rules: Arc::new(Rules {
                 issuer,
-                audiences: self.audiences,
+                audiences,
                 keys,
+                fetched_keys,
                 algorithms: self.algorithms,
                 cache: (cache > 0).then(|| TokenCache::new(cache)),
                 leeway,
-                max_token_len: self.max_token_len.unwrap_or(DEFAULT_MAX_TOKEN_LEN),
+                max_token_len: self.max_token_len,
                 max_token_lifetime: self.max_token_lifetime,
                 trailing_wildcards: self.trailing_wildcards,
                 trusted_issuers,

@@ -1,6 +1,7 @@
-//! Trusted issuers: their tokens are accepted beside the validator's own.
+//! Keys that are fetched: those of the validator's own issuer, and of trusted issuers, whose tokens are
+//! accepted beside its own.
 //!
-//! This file knows neither how their keys are fetched nor what their claims mean: the module
+//! This file knows neither how keys are fetched nor what the claims of others mean: the module
 //! `trusted` does, with the feature `remote-jwks`. Without it there are none.
 
 use std::fmt;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
-use crate::jose::VerifyingKey;
+use crate::jose::{Algorithm, KeyRing, VerifyingKey};
 use crate::json;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::{NotAccepted, TokenFault};
@@ -19,6 +20,46 @@ use crate::validate::{NotAccepted, TokenFault};
 /// A fetch of keys that is in progress. It completes when the fetch has ended, with or without
 /// keys.
 pub(crate) type KeyFetch = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where the keys of the validator's own issuer are fetched from.
+pub(crate) trait FetchSettings: fmt::Debug + Send + Sync {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where they cannot be fetched from
+    /// there.
+    fn prepare(
+        &self,
+        clock: &Arc<dyn Clock>,
+        allows_http: bool,
+    ) -> Result<Box<dyn FetchedKeys>, Error>;
+}
+
+/// The keys of the validator's own issuer, where these are fetched.
+pub(crate) trait FetchedKeys: fmt::Debug + Send + Sync {
+    /// Returns the ring that has them once they have come.
+    fn ring(&self) -> &KeyRing;
+
+    /// Returns whether keys of that algorithm are fetched.
+    fn allows(&self, algorithm: Algorithm) -> bool;
+
+    /// Returns the key of that `kid`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::UnknownKey`], and [`TokenFault::KeysUnavailable`] with what there is to wait for.
+    fn find(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<VerifyingKey, NotAccepted>;
+
+    /// Returns whether they are known and may be relied on. Starts a fetch that is due.
+    fn are_usable(&self, now: Timestamp) -> bool;
+
+    /// Returns the fetch in progress, or starts one where the cooldown allows it.
+    fn fetch(&self, now: Timestamp) -> Option<KeyFetch>;
+}
 
 /// The settings of one issuer.
 pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {

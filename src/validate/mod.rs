@@ -8,6 +8,7 @@ pub(crate) mod issuers;
 pub(crate) mod proxies;
 pub(crate) mod revocations;
 mod rules;
+pub mod stages;
 #[cfg(feature = "remote-jwks")]
 pub(crate) mod trusted;
 
@@ -22,6 +23,7 @@ use crate::validate::checked::{Checked, Validity};
 use crate::validate::issuers::KeyFetch;
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::rules::Rules;
+use crate::validate::stages::NeedsIssuer;
 
 pub use self::builder::ValidatorBuilder;
 pub(crate) use self::fault::NotAccepted;
@@ -47,7 +49,8 @@ pub use self::fault::TokenFault;
 /// revoked here names it.
 ///
 /// A host that issues tokens gets its validator from its `TokenService`; one that only checks
-/// them builds it:
+/// them builds it, with the keys or, by `jwks_url` in the place of `keys` (feature `remote-jwks`), with
+/// the URL where the service publishes them:
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -70,13 +73,13 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Begins one; `issuer`, `audience` and `keys` have to be given.
-    pub fn builder() -> ValidatorBuilder {
-        ValidatorBuilder::default()
+    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// [`builder`](crate::builder).
+    pub fn builder() -> NeedsIssuer<Self> {
+        NeedsIssuer::new()
     }
 
-    /// Checks a token, without waiting for anything. Where the keys of a trusted issuer have to be
-    /// fetched first, it has that begun, within a tokio runtime, and returns
+    /// Checks a token, without waiting for anything. Where keys have to be fetched first, it has that begun, within a tokio runtime, and returns
     /// [`TokenFault::KeysUnavailable`] until they have come.
     ///
     /// # Errors
@@ -96,8 +99,8 @@ impl Validator {
         outcome
     }
 
-    /// [`validate`](Self::validate), which waits where the keys of a `TrustedIssuer` have to be
-    /// fetched first, for as long as that may take.
+    /// [`validate`](Self::validate), which waits where keys have to be fetched first, for as long as that
+    /// may take.
     ///
     /// # Errors
     ///
@@ -109,8 +112,9 @@ impl Validator {
         self.validate(token)
     }
 
-    /// Fetches the keys of all trusted issuers that are not known yet, so that the first requests
-    /// need not wait. Keys that cannot be fetched now are fetched when a token needs them.
+    /// Fetches the keys that are not known yet, those of its own issuer where they are at a URL and those
+    /// of all trusted issuers, so that the first requests need not wait. Keys that cannot be fetched now
+    /// are fetched when a token needs them.
     ///
     /// # Errors
     ///
@@ -118,14 +122,22 @@ impl Validator {
     pub async fn fetch_keys(&self) -> Result<(), Error> {
         let rules = &*self.rules;
         let now = || rules.clock.now();
+        let own = || rules.fetched_keys.as_ref().filter(|fetched| !fetched.are_usable(now()));
         // All begin before the first is waited for.
         let fetches: Vec<_> = rules
             .trusted_issuers
             .without_keys(now())
             .filter_map(|(_, issuer)| issuer.fetch_keys(now()))
+            .chain(own().and_then(|fetched| fetched.fetch(now())))
             .collect();
         for fetch in fetches {
             fetch.await;
+        }
+        if let Some(fetched) = own() {
+            let problem = "the keys of the issuer cannot be fetched";
+            return Err(
+                Error::new(ErrorKind::Unavailable, problem).with_source(format!("{fetched:?}"))
+            );
         }
         match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
@@ -138,7 +150,7 @@ impl Validator {
 
     /// Returns whether there are issuers whose keys may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
-        !self.rules.trusted_issuers.is_empty()
+        !self.rules.trusted_issuers.is_empty() || self.rules.fetched_keys.is_some()
     }
 
     /// Returns the fetch of keys that has to complete before a token can be checked. Starts it where
@@ -208,7 +220,10 @@ impl Validator {
             rules.check_list(validated.claims())?;
             return rules.check_times(&validity, now);
         }
-        if rules.keys.are_awaited() {
+        rules.check_keys_have_come()?;
+        if !rules.keys_are_usable(now) {
+            // The fetch is for the next request; this one does not wait.
+            let _ = rules.fetched_keys.as_ref().and_then(|fetched| fetched.fetch(now));
             return Err(TokenFault::KeysUnavailable);
         }
         let key = rules.keys.find_same(validated.key(), now).ok_or_else(|| rules.no_key())?;

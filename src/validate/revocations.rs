@@ -15,4 +15,8 @@ pub(crate) trait Revocations: fmt::Debug + Send + Sync {
     /// Returns whether revocations of other nodes may have been missed for longer than the policy
     /// allows.
     fn is_stale(&self) -> bool;
+
+    /// Says in the log, once, where a host has not started what reads revocations and keys. To be
+    /// called where a token cannot be judged for want of them.
+    fn remind_of_start(&self);
 }

@@ -10,7 +10,7 @@ use crate::sync::CheckedEpoch;
 use crate::token::claims::{Claims, Validated};
 use crate::validate::cache::TokenCache;
 use crate::validate::checked::{Checked, CheckedIssuer, Validity, memory_of};
-use crate::validate::issuers::{ForeignToken, TrustedIssuers};
+use crate::validate::issuers::{FetchedKeys, ForeignToken, TrustedIssuers};
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::{NotAccepted, TokenFault};
@@ -23,6 +23,8 @@ pub(super) struct Rules {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeyRing,
+    /// What fetches them, where they are fetched.
+    pub(super) fetched_keys: Option<Box<dyn FetchedKeys>>,
     /// Those of the keys, where none are named.
     pub(super) algorithms: Option<Vec<Algorithm>>,
     pub(super) cache: Option<TokenCache>,
@@ -68,7 +70,9 @@ impl Rules {
         // Read before the keys: a change in between is noticed at the next check.
         let epoch = self.keys.epoch();
         // Other validators may have the same keys, and other rules.
-        let is_allowed = |found: &ExpiringKey| self.allows_algorithm(found.key.algorithm());
+        let is_allowed = |found: &ExpiringKey| {
+            self.allows_algorithm(found.key.algorithm()) && self.keys_are_usable(now)
+        };
         let known = self.keys.find_by_header(jws.header, now).filter(is_allowed);
         let header =
             known.map_or_else(|| Header::Read(JoseHeader::parse(jws.header)), Header::Known);
@@ -138,7 +142,9 @@ impl Rules {
     pub(super) fn keys_are_unchanged(&self, checked: &Checked, now: Timestamp) -> bool {
         match checked.issuer {
             CheckedIssuer::Own { key_until, .. } => {
-                checked.key_epoch == self.keys.epoch() && now < key_until
+                self.keys_are_usable(now)
+                    && checked.key_epoch == self.keys.epoch()
+                    && now < key_until
             }
             CheckedIssuer::Trusted(issuer) => {
                 let issuer = self.trusted_issuers.get(issuer);
@@ -150,19 +156,39 @@ impl Rules {
     pub(super) fn allows_algorithm(&self, algorithm: Algorithm) -> bool {
         match &self.algorithms {
             Some(allowed) => allowed.contains(&algorithm),
-            None => self.keys.has_algorithm(algorithm),
+            None => match &self.fetched_keys {
+                Some(fetched) => fetched.allows(algorithm),
+                None => self.keys.has_algorithm(algorithm),
+            },
         }
     }
 
-    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, TokenFault> {
-        if self.keys.are_awaited() {
-            return Err(TokenFault::KeysUnavailable);
-        }
+    /// Returns whether the keys may be relied on. Starts a fetch that is due.
+    pub(super) fn keys_are_usable(&self, now: Timestamp) -> bool {
+        self.fetched_keys.as_ref().is_none_or(|fetched| fetched.are_usable(now))
+    }
+
+    fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, NotAccepted> {
+        self.check_keys_have_come()?;
         if !self.allows_algorithm(header.algorithm) {
-            return Err(TokenFault::Algorithm);
+            return Err(TokenFault::Algorithm.into());
+        }
+        if let Some(fetched) = &self.fetched_keys {
+            let key = fetched.find(&header.kid, header.algorithm, now)?;
+            return Ok(ExpiringKey { key, until: Timestamp::MAX });
         }
         let found = self.keys.find(&header.kid, header.algorithm, now);
-        found.ok_or_else(|| self.no_key())
+        found.ok_or_else(|| self.no_key().into())
+    }
+
+    pub(super) fn check_keys_have_come(&self) -> Result<(), TokenFault> {
+        if !self.keys.are_awaited() {
+            return Ok(());
+        }
+        if let Some(revocations) = &self.revocations {
+            revocations.remind_of_start();
+        }
+        Err(TokenFault::KeysUnavailable)
     }
 
     pub(super) fn no_key(&self) -> TokenFault {
@@ -223,8 +249,11 @@ impl Rules {
     }
 
     fn check_staleness(&self) -> Result<(), TokenFault> {
-        let is_stale = self.revocations.as_ref().is_some_and(|all| all.is_stale());
-        if is_stale { Err(TokenFault::RevocationsUnavailable) } else { Ok(()) }
+        let Some(revocations) = self.revocations.as_ref().filter(|all| all.is_stale()) else {
+            return Ok(());
+        };
+        revocations.remind_of_start();
+        Err(TokenFault::RevocationsUnavailable)
     }
 
     pub(super) fn check_times(

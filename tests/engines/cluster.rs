@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Mutex;
 
-use countersign::store::{EntityStore, PostgresStore, RedisStore, SessionStore, SqliteStore};
+use countersign::store::{
+    EntityStore, KeyStore, PostgresStore, RedisStore, SessionStore, SqliteStore,
+};
 use countersign::{
     Actor, Algorithm, CustomerId, KeyRing, NewSession, RequestContext, SealingKey, TokenService,
 };
@@ -86,14 +88,13 @@ impl Engine {
         Self::of(format!("redis-cluster://{nodes}"), store).await
     }
 
-    async fn of(location: String, store: impl EntityStore + SessionStore + Clone) -> Self {
+    async fn of(location: String, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let tokens = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
             .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
             .sealing_key(SealingKey::from_bytes(SEALING_KEY))
-            .entities(store.clone())
-            .sessions(store)
+            .store(store)
             .build()
             .unwrap();
         tokens.catch_up().await.unwrap();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::{
-    Cursor, EntityStore, PostgresStore, SessionStore, StoreError, TableNames, conformance, record,
+    Cursor, EntityStore, KeyStore, PostgresStore, SessionStore, Store as _, StoreError, TableNames,
+    conformance, record,
 };
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
 use countersign::{
@@ -97,6 +98,72 @@ async fn tables_of_a_later_release_are_left_alone() {
     sqlx::query(sqlx::AssertSqlSafe(later)).execute(&Postgres::pool().await).await.unwrap();
     let error = database.node().await.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+/// An owner and a role that runs the service, with what the docs say that they need, and no more.
+struct Roles {
+    names: TableNames,
+    owner: String,
+    app: String,
+}
+
+impl Roles {
+    async fn new() -> Self {
+        let [schema, owner, app] = ["t", "owner", "app"].map(unique);
+        let grants = format!(
+            "CREATE ROLE {owner} LOGIN;
+             CREATE ROLE {app} LOGIN;
+             CREATE SCHEMA {schema} AUTHORIZATION {owner};
+             GRANT USAGE ON SCHEMA {schema} TO {app};
+             ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema}
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app};"
+        );
+        let pool = Postgres::pool().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&pool).await.unwrap();
+        Self { names: TableNames::default().schema(schema), owner, app }
+    }
+
+    fn node(&self, role: &str) -> PostgresStore {
+        let url = postgres_url().replace("countersign@", &format!("{role}@"));
+        PostgresStore::connect_with(&url, &self.names).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_change_rows_alone_runs_what_the_owner_has_migrated() {
+    let roles = Roles::new().await;
+    let (owner, app) = (roles.node(&roles.owner), roles.node(&roles.app));
+    assert!(!app.is_current().await.unwrap());
+    assert_eq!(app.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    owner.migrate().await.unwrap();
+    app.migrate().await.unwrap();
+    assert!(app.is_current().await.unwrap());
+    conformance::check_entity_store(Arc::new(app.clone())).await;
+    conformance::check_session_store(Arc::new(app.clone())).await;
+    conformance::check_key_store(Arc::new(app.clone())).await;
+    let fixture = fixture_over(app.clone()).await;
+    let housekeeping = fixture.tokens.start().await.unwrap();
+    fixture.user("ops", serde_json::json!([])).await;
+    fixture.user_token("ops").await;
+    fixture.tokens.purge_expired().await.unwrap();
+    housekeeping.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_current_is_not_written_to_by_a_migration() {
+    let database = Postgres::new().await;
+    let pool = sqlx::postgres::PgPoolOptions::new();
+    let read_only = pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            let read_only = "SET default_transaction_read_only = on";
+            sqlx::query(read_only).execute(connection).await.map(drop)
+        })
+    });
+    let pool = read_only.connect(&postgres_url()).await.unwrap();
+    let names = TableNames::default().schema(unique("t"));
+    let unmigrated = PostgresStore::new(pool.clone(), &names).unwrap();
+    assert_eq!(unmigrated.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    PostgresStore::new(pool, &database.names).unwrap().migrate().await.unwrap();
 }
 
 #[tokio::test]
@@ -264,7 +331,7 @@ async fn who_used_a_session_up_is_told_so_though_the_answer_of_postgres_was_lost
 
 /// The call is made again, and must neither fail nor find that somebody else was faster.
 async fn who_used_a_session_up_is_told_so(
-    store: impl EntityStore + SessionStore + Clone,
+    store: impl EntityStore + SessionStore + KeyStore + Clone,
     line: &Proxy,
 ) {
     let store = FaultyStore::new(store);
@@ -308,6 +375,7 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
         "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
              DROP COLUMN kept_until;
          ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name;
+         DROP TABLE {schema}.countersign_sealing_check;
          CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
          DELETE FROM {schema}.countersign_migrations WHERE version > 3;"
     );

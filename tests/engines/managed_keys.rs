@@ -58,5 +58,6 @@ async fn over_postgres_fifty_rotations_under_load_reject_no_good_token() {
 async fn over_redis_fifty_rotations_under_load_reject_no_good_token() {
     let prefix = unique("rotations-");
     let stores = [redis_node(&prefix), redis_node(&prefix), redis_node(&prefix)];
+    stores[0].migrate().await.unwrap();
     fifty_rotations_under_load_reject_no_good_token(stores).await;
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use countersign::store::redis::RedisOptions;
 use countersign::store::{
-    Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, StoreError, conformance,
+    Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, Store as _, StoreError,
+    conformance,
 };
 use countersign::{
-    AuthenticationToken, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest, OrganizationId,
-    RequestContext, SealingKey, Secret, Session, SessionId, SystemClock, Timestamp,
+    Algorithm, AuthenticationToken, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Grant, ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, Session, SessionId,
+    SystemClock, Timestamp,
 };
 
 use crate::proxy::Proxy;
@@ -19,7 +21,7 @@ use crate::support::durable::{
     MINUTE, fixture_over, no_secret_is_in, revocation, revocation_until, session,
     what_the_first_release_wrote_is_in,
 };
-use crate::support::unique;
+use crate::support::{Fixture, unique};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
@@ -318,7 +320,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
 async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
     let server = EngineServer::redis();
     let other = fixture_over(server.redis_node()).await;
-    let token = other.tokens.issue(countersign::Grant::user("ops")).await.unwrap();
+    let token = other.tokens.issue(Grant::user("ops")).await.unwrap();
     let long = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'record', ARGV[1]) end";
     let record = countersign::store::record::write_event(&revocation()).unwrap();
     let feed = "countersign:{revocations}";
@@ -607,6 +609,33 @@ fn bytes_below(folder: &Path) -> Vec<u8> {
         bytes.extend(if path.is_dir() { bytes_below(&path) } else { std::fs::read(path).unwrap() });
     }
     bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_memory_is_full_is_joined() {
+    let server = EngineServer::redis();
+    let node = || {
+        let keys = ManagedKeys::new(Algorithm::EdDSA);
+        Fixture::with_keys(keys, |builder| {
+            let key = SealingKey::from_bytes([7; 32]);
+            builder.store(server.redis_node()).sealing_key(key)
+        })
+    };
+    assert!(!server.redis_node().is_current().await.unwrap());
+    server.redis_node().migrate().await.unwrap();
+    let first = node();
+    let housekeeping = first.tokens.start().await.unwrap();
+    let token = first.tokens.issue(countersign::Grant::user("ops")).await.unwrap();
+    housekeeping.shutdown().await;
+
+    let _: String = server.redis_command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    server.redis_node().migrate().await.unwrap();
+    assert!(server.redis_node().is_current().await.unwrap());
+    let second = node();
+    let _housekeeping = second.tokens.start().await.unwrap();
+    second.tokens.validator().validate(token.access_token.expose()).unwrap();
+    let revoking = second.tokens.revoke_token(&token.token_id).await;
+    assert_eq!(revoking.unwrap_err().kind(), ErrorKind::Unavailable, "it is full");
 }
 
 #[tokio::test]

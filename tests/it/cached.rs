@@ -9,9 +9,9 @@ use countersign::store::{
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, IssuedToken, KeyRing,
-    Organization, RequestContext, Revocation, RevocationTarget, SealingKey, Secret, SubjectType,
-    Timestamp, TokenFault, Validated,
+    Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, Housekeeping, IssuedToken,
+    KeyRing, Organization, RequestContext, Revocation, RevocationTarget, SealingKey, Secret,
+    SubjectType, Timestamp, TokenFault, Validated,
 };
 use tokio::task::JoinHandle;
 
@@ -337,7 +337,7 @@ struct Nodes {
 struct Node {
     fixture: Fixture,
     copies: Arc<Cached<Engine>>,
-    housekeeping: Option<JoinHandle<()>>,
+    housekeeping: Option<Housekeeping>,
 }
 
 impl Nodes {
@@ -346,10 +346,11 @@ impl Nodes {
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
         let node = || {
             let copies = Arc::new(Cached::new(engine.clone()).time_to_live(HOUR));
-            let fixture = Fixture::with(|builder| {
-                let builder = builder.clock(clock.clone()).keys(keys.clone());
+            let fixture = Fixture::with_keys(keys.clone(), |builder| {
+                let builder = builder.clock(clock.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
-                builder.cached_entities(Arc::clone(&copies)).sessions(engine.inner())
+                let copies = Arc::clone(&copies);
+                builder.cache_entities(move |_| copies).sessions(engine.inner())
             });
             Node { fixture, copies, housekeeping: None }
         };
@@ -360,7 +361,7 @@ impl Nodes {
     /// From now on the other node hears what is revoked, and it has heard all up to now.
     async fn listen_there(&mut self) {
         let tokens = &self.there.fixture.tokens;
-        self.there.housekeeping = Some(tokio::spawn(tokens.run_housekeeping()));
+        self.there.housekeeping = Some(tokens.start().await.unwrap());
         let last = tokens.issue(Grant::user("whoever")).await.unwrap();
         let target = RevocationTarget::Token(last.token_id.clone());
         self.engine
@@ -389,14 +390,6 @@ impl Node {
 
     fn validate(&self, token: &IssuedToken) -> Result<Arc<Validated>, TokenFault> {
         self.fixture.tokens.validator().validate(token.access_token.expose())
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(housekeeping) = &self.housekeeping {
-            housekeeping.abort();
-        }
     }
 }
 

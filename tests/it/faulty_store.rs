@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::store::{
-    EntityStore, KeyStore, MemoryStore, SessionStore, StoreError, conformance,
+    EntityStore, KeyStore, MemoryStore, SessionStore, Store, StoreError, conformance,
 };
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{Entity, EntityId, Policy};
@@ -250,15 +250,9 @@ async fn a_store_that_has_lost_its_data_is_another_one_for_all_clones() {
 fn whether_it_is_durable_is_what_the_test_says_and_else_what_the_store_says() {
     let (memory, durable) = (store(), store().durable(true));
     let volatile = FaultyStore::new(durable.clone()).durable(false);
-    let all = |store: &FaultyStore<MemoryStore>| {
-        let is_durable = EntityStore::is_durable(store);
-        assert_eq!(SessionStore::is_durable(store), is_durable);
-        assert_eq!(KeyStore::is_durable(store), is_durable);
-        is_durable
-    };
-    assert_eq!((all(&memory), all(&durable)), (false, true));
-    assert!(EntityStore::is_durable(&FaultyStore::new(durable)));
-    assert!(!EntityStore::is_durable(&volatile));
+    assert!(!memory.is_durable() && durable.is_durable());
+    assert!(FaultyStore::new(durable).is_durable());
+    assert!(!volatile.is_durable());
 }
 
 #[tokio::test]

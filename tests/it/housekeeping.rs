@@ -1,5 +1,6 @@
 //! What a service does for itself in the background, and that nothing ends it but its own end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::store::{MemoryStore, SessionStore};
@@ -36,7 +37,7 @@ async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
     // Two nodes have their own keys here, so that each checks its own token; the subject is one.
     let token = there.tokens.issue(Grant::user("ops")).await.unwrap();
     let check = || there.tokens.validator().validate(token.access_token.expose()).map(drop);
-    let housekeeping = tokio::spawn(there.tokens.run_housekeeping());
+    let _housekeeping = there.tokens.start().await.unwrap();
     here.clock.advance(Duration::from_secs(1));
     assert_eq!(check(), Ok(()));
     let (sort, now) = (countersign::SubjectType::User, here.tokens.now());
@@ -45,7 +46,6 @@ async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
         .await
         .unwrap();
     until(|| check() == Err(TokenFault::Revoked)).await;
-    housekeeping.abort();
 }
 
 #[tokio::test]
@@ -57,17 +57,16 @@ async fn a_node_that_was_started_anew_hears_of_all_that_was_revoked_before() {
     before.tokens.revoke_token(&token.token_id).await.unwrap();
     let check = || after.tokens.validator().validate(token.access_token.expose()).map(drop);
     assert_eq!(check(), Ok(()), "nothing has been read yet");
-    let housekeeping = tokio::spawn(after.tokens.run_housekeeping());
-    until(|| check() == Err(TokenFault::Revoked)).await;
-    housekeeping.abort();
+    let _housekeeping = after.tokens.start().await.unwrap();
+    assert_eq!(check(), Err(TokenFault::Revoked));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_for_a_while_ends_nothing() {
     let store = FaultyStore::new(MemoryStore::new());
-    fail(&store, 7);
     let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
-    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let _housekeeping = fixture.tokens.start().await.unwrap();
+    fail(&store, 7);
     let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap();
     // By another node: this one hears of it by the feed alone.
     let other = Fixture::with(|builder| builder.sessions(store.inner()));
@@ -76,7 +75,6 @@ async fn a_store_that_fails_for_a_while_ends_nothing() {
     assert_eq!(store.faults_left(), 0);
     let fault = fixture.tokens.validator().validate(token.access_token.expose()).unwrap_err();
     assert_eq!(fault, TokenFault::Revoked);
-    assert!(!housekeeping.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,28 +84,37 @@ async fn what_has_ended_is_removed_from_the_store() {
     let token = fixture.session(|new| new.lifetime(Duration::from_secs(60))).await;
     let key = countersign::AuthenticationToken::from_text(&token).unwrap().key();
     fixture.clock.advance(Duration::from_secs(60));
-    let _housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let _housekeeping = fixture.tokens.start().await.unwrap();
     store.wait_for_calls(StoreVerb::PurgeExpired, 2).await;
     assert!(SessionStore::get(&store.inner(), &key).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn housekeeping_ends_with_the_service() {
-    let fixture = Fixture::new();
-    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
+    let store = Arc::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.sessions(Arc::clone(&store)));
+    let _housekeeping = fixture.tokens.start().await.unwrap();
+    assert!(Arc::strong_count(&store) > 1);
     drop(fixture);
-    housekeeping.await.unwrap();
+    // What waits for the feed does so for a while.
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while Arc::strong_count(&store) > 1 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("nothing holds the store any more");
 }
 
 /// A service over a store that other nodes may share, which has heard nothing of them yet, and a token
 /// that one of them has issued.
 fn shared(store: &Store, policy: Policy) -> (Fixture, AccessToken) {
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let other = Fixture::with(|builder| builder.keys(keys.clone()));
+    let other = Fixture::with_keys(keys.clone(), |builder| builder);
     let token = issue_now(&other.tokens, Grant::user("ops")).unwrap().access_token;
-    let fixture = Fixture::with(|builder| {
+    let fixture = Fixture::with_keys(keys, |builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.keys(keys).sessions(store.clone()).sealing_key(key).policy(policy)
+        builder.sessions(store.clone()).sealing_key(key).policy(policy)
     });
     (fixture, token)
 }
@@ -161,9 +168,8 @@ async fn what_was_heard_once_is_relied_on_for_a_while_where_nobody_does_the_hous
         until(|| validate().is_err()).await;
         assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
     }
-    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
-    until(|| validate().is_ok()).await;
-    housekeeping.abort();
+    let _housekeeping = fixture.tokens.start().await.unwrap();
+    validate().unwrap();
 }
 
 #[tokio::test]
@@ -189,8 +195,7 @@ async fn a_token_that_cannot_be_judged_is_a_503_and_one_that_is_bad_a_401() {
 async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_longer() {
     let store = durable_store();
     let (fixture, token) = shared(&store, Policy::default());
-    fixture.tokens.catch_up().await.unwrap();
-    tokio::spawn(fixture.tokens.run_housekeeping());
+    let _housekeeping = fixture.tokens.start().await.unwrap();
     let wait_until = async |accepted: bool| {
         for second in 0..600_u64 {
             if fixture.tokens.validator().validate(token.expose()).is_ok() == accepted {
@@ -210,19 +215,20 @@ async fn tokens_are_rejected_while_the_feed_has_been_silent_for_too_long_and_no_
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_accepted_as_soon_as_housekeeping_has_begun_and_no_longer_once_it_was_ended() {
+async fn tokens_are_accepted_as_soon_as_the_service_was_started_and_no_longer_once_that_has_ended()
+{
     let (fixture, token) = shared(&durable_store(), Policy::default());
-    let housekeeping = tokio::spawn(fixture.tokens.run_housekeeping());
-    let validate = || fixture.tokens.validator().validate(token.expose());
     let started = tokio::time::Instant::now();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    let housekeeping = fixture.tokens.start().await.unwrap();
+    let validate = || fixture.tokens.validator().validate(token.expose());
     validate().expect("the feed is empty, and that is known at once");
     assert_eq!(started.elapsed(), Duration::ZERO, "nobody has to wait for the first revocation");
-    housekeeping.abort();
-    assert!(housekeeping.await.unwrap_err().is_cancelled());
+    housekeeping.shutdown().await;
     assert_eq!(validate().unwrap_err(), TokenFault::RevocationsUnavailable);
+    let again = fixture.tokens.start().await.unwrap();
+    validate().expect("it may be started again");
+    drop(again);
+    until(|| validate().is_err()).await;
 }
 
 #[tokio::test]
@@ -233,6 +239,6 @@ async fn a_policy_may_prefer_to_let_tokens_pass() {
     let (fixture, token) = shared(&store, policy);
     fixture.tokens.validator().validate(token.expose()).unwrap();
     let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
-    let built = countersign::TokenService::builder().policy(hasty).build();
+    let built = countersign::testing::TestIssuer::new().service_builder().policy(hasty).build();
     assert_eq!(built.unwrap_err().kind(), countersign::ErrorKind::Configuration);
 }

@@ -44,7 +44,7 @@ fn public_jwk(key: &SigningKey) -> String {
 
 /// A token that a service with these keys issues to a customer.
 async fn token_by(keys: KeyRing) -> (Fixture, String) {
-    let fixture = Fixture::with(|builder| builder.keys(keys));
+    let fixture = Fixture::with_keys(keys, |builder| builder);
     let session = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
     let exchanged = fixture.tokens.exchange(&session, ExchangeRequest::default()).await.unwrap();
     (fixture, exchanged.token.access_token.expose().to_owned())

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use countersign::store::{EntityStore, MemoryStore, SessionStore};
+use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Actor, Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant,
     IssuedToken, KeyRing, NewSession, Policy, RequestContext, SealingKey, SubjectType, TokenFault,
@@ -37,19 +37,17 @@ struct Nodes<S> {
     store: S,
 }
 
-impl<S: EntityStore + SessionStore + Clone> Nodes<S> {
+impl<S: EntityStore + SessionStore + KeyStore + Clone> Nodes<S> {
     fn over(store: S) -> Self {
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
         Self { clock: clock_at_start(), keys, store }
     }
 
     async fn start(&self, policy: Policy) -> TokenService {
-        let node = Fixture::with(|builder| {
+        let node = Fixture::with_keys(self.keys.clone(), |builder| {
             builder
                 .clock(self.clock.clone())
-                .keys(self.keys.clone())
-                .entities(self.store.clone())
-                .sessions(self.store.clone())
+                .store(self.store.clone())
                 .sealing_key(SealingKey::from_bytes([7; 32]))
                 .policy(policy)
         });
@@ -83,7 +81,7 @@ fn check(node: &TokenService, token: &IssuedToken) -> Result<(), TokenFault> {
 }
 
 async fn a_restart_with_shorter_lifetimes_revives_nothing(
-    nodes: Nodes<impl EntityStore + SessionStore + Clone>,
+    nodes: Nodes<impl EntityStore + SessionStore + KeyStore + Clone>,
 ) {
     let before = nodes.start(lifetimes(DAY)).await;
     let [revoked, logged_out] = [(); 2].map(|()| issue(&before));

@@ -10,6 +10,8 @@ mod exchange;
 mod faulty_store;
 mod handlers;
 mod housekeeping;
+#[cfg(feature = "remote-jwks")]
+mod jwks_url;
 mod keys;
 mod layers;
 mod lifetimes;
@@ -25,6 +27,7 @@ mod rfc;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
+mod start;
 mod stores;
 mod testing;
 mod token_cache;

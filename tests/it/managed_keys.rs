@@ -6,8 +6,8 @@ use std::time::Duration;
 use countersign::store::{KeyStore, MemoryStore, conformance};
 use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, Clock, ErrorKind, Grant, ManagedKeys, Policy, RotationSchedule, Timestamp,
-    TokenFault, TokenService,
+    Algorithm, Clock, EntityId, ErrorKind, Grant, ManagedKeys, Policy, RotationSchedule,
+    SealingKey, Timestamp, TokenFault, TokenService,
 };
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ use crate::support::managed_keys::{
     DAY, MINUTE, SEALING_KEY, SECOND, WrongBy, app, fault, kids, kids_in, node, node_with,
     signing_kid, token_of, until,
 };
-use crate::support::{AUDIENCE, ISSUER, Server, TestClock, kid_of};
+use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock, kid_of};
 
 #[tokio::test]
 async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
@@ -382,8 +382,8 @@ async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
     clock.advance(80 * DAY);
     tokens.catch_up().await.unwrap();
     let [first, next] = <[String; 2]>::try_from(kids(&tokens)).unwrap();
+    let _housekeeping = tokens.start().await.unwrap();
     store.fail(Calls::all(), StoreFault::unavailable("it is down"));
-    let housekeeping = tokio::spawn(tokens.run_housekeeping());
     clock.advance(14 * DAY);
     until(async || signing_kid(&tokens) == next).await;
     assert_eq!(kids(&tokens), [first, next.clone()]);
@@ -394,10 +394,46 @@ async fn a_keys_time_comes_also_while_the_store_is_out_of_reach() {
     clock.advance(80 * DAY);
     store.clear_faults();
     until(async || kids(&tokens).len() == 2).await;
-    housekeeping.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_store_keeps_the_contract_of_keys() {
     conformance::check_key_store(Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test]
+async fn one_store_is_the_store_of_everything_the_managed_keys_included() {
+    let store = MemoryStore::new();
+    let node = || {
+        let keys = ManagedKeys::new(Algorithm::EdDSA);
+        Fixture::with_keys(keys, |builder| {
+            builder.store(store.clone()).sealing_key(SealingKey::from_bytes(SEALING_KEY))
+        })
+    };
+    let (here, there) = (node(), node());
+    here.tokens.catch_up().await.unwrap();
+    there.tokens.catch_up().await.unwrap();
+    here.machine("aa-1", "the secret of aa-1").await;
+    let token = here.tokens.issue(Grant::user("jane")).await.unwrap();
+    let check = || there.tokens.validator().validate(token.access_token.expose()).map(drop);
+    assert_eq!(check(), Ok(()));
+    assert!(there.tokens.find_entity(&EntityId::machine("aa-1").unwrap()).await.unwrap().is_some());
+    here.tokens.revoke_token(&token.token_id).await.unwrap();
+    there.tokens.catch_up().await.unwrap();
+    assert_eq!(check(), Err(TokenFault::Revoked));
+}
+
+#[tokio::test]
+async fn managed_keys_that_each_node_would_make_for_itself_over_a_shared_store_are_not_built() {
+    let sessions = FaultyStore::new(MemoryStore::new()).durable(true);
+    let builder = |keys: ManagedKeys| {
+        let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);
+        builder.sessions(sessions.clone()).sealing_key(SealingKey::from_bytes(SEALING_KEY))
+    };
+    let keys = ManagedKeys::new(Algorithm::EdDSA);
+    let error = builder(keys.clone()).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("`ManagedKeys::store`"), "{error}");
+    builder(keys.clone().store(sessions.clone())).build().unwrap();
+    builder(keys).store(sessions.clone()).build().unwrap();
 }

@@ -132,7 +132,7 @@ async fn subjects_are_digests_under_the_sealing_key_unless_the_policy_shows_them
 
 #[tokio::test]
 async fn what_is_wanting_here_is_told_as_a_failure_and_not_as_a_rejection_of_the_caller() {
-    let fixture = Fixture::with(|builder| builder.keys(ManagedKeys::new(Algorithm::EdDSA)));
+    let fixture = Fixture::with_keys(ManagedKeys::new(Algorithm::EdDSA), |builder| builder);
     let hello = get(async || "hello").layer(fixture.tokens.validate_layer());
     let server = Server::start(Router::new().route("/", hello)).await;
     let token = Fixture::new().tokens.issue(Grant::user("ops@example.com")).await.unwrap();
@@ -341,8 +341,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
     let (store, sealing) = (MemoryStore::new(), [0x5a; 32]);
     let fixture = Fixture::with(|builder| {
         builder
-            .entities(store.clone())
-            .sessions(store.clone())
+            .store(store.clone())
             .sealing_key(SealingKey::from_bytes(sealing))
             .policy(Policy::default().one_time_password_digits(10))
     });
@@ -483,8 +482,8 @@ async fn a_validator_of_its_own_names_no_subjects() {
     let validator = countersign::Validator::builder()
         .issuer(crate::support::ISSUER)
         .audience(crate::support::AUDIENCE)
-        .algorithms([Algorithm::EdDSA])
         .keys(keys)
+        .algorithms([Algorithm::EdDSA])
         .clock(Arc::new(fixture.clock.clone()))
         .build()
         .unwrap();

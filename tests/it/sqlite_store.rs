@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::{Cursor, FeedEvent, SessionStore, SqliteStore, TableNames, conformance};
+use countersign::store::{
+    Cursor, FeedEvent, SessionStore, SqliteStore, Store as _, TableNames, conformance,
+};
 use countersign::{
     Algorithm, AuthenticationToken, Clock as _, ErrorKind, ExchangeRequest, ManagedKeys, Password,
-    RequestContext, Secret, SystemClock, TokenService,
+    RequestContext, SealingKey, Secret, SystemClock, TokenService,
 };
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
@@ -159,6 +161,34 @@ async fn tables_of_a_later_release_are_left_alone() {
     sqlx::query(later).execute(&sqlite(&file).await).await.unwrap();
     let store = SqliteStore::open(file.path()).await.unwrap();
     assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_migrated_is_an_error_at_the_start_that_names_the_remedy() {
+    let file = File::new();
+    let unmigrated = SqliteStore::open(file.path()).await.unwrap();
+    assert!(!unmigrated.is_current().await.unwrap());
+    let fixture = Fixture::with(|builder| {
+        builder.store(unmigrated.clone()).sealing_key(SealingKey::from_bytes([1; 32]))
+    });
+    let error = fixture.tokens.start().await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("`migrate`"), "{error}");
+    unmigrated.migrate().await.unwrap();
+    assert!(unmigrated.is_current().await.unwrap());
+    fixture.tokens.start().await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_current_is_not_written_to_by_a_migration() {
+    let file = File::new();
+    file.node().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
+    let writer = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    // A second writer waits, and is then rejected.
+    let _writing = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let node = SqliteStore::open(file.path()).await.unwrap();
+    node.migrate().await.unwrap();
 }
 
 async fn sqlite(file: &File) -> sqlx::SqlitePool {

@@ -68,7 +68,7 @@ impl CryptoProvider for Counting {
 /// A service whose checks of signatures are counted.
 fn counted(policy: Policy) -> (Fixture, Counting) {
     let counting = Counting::default();
-    let fixture = Fixture::with(|builder| builder.keys(counting.ring()).policy(policy));
+    let fixture = Fixture::with_keys(counting.ring(), |builder| builder.policy(policy));
     (fixture, counting)
 }
 
@@ -196,7 +196,7 @@ fn a_known_token_is_rejected_once_its_key_has_retired() {
 fn two_validators_with_different_rules_share_nothing() {
     let fixture = Fixture::new();
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let tokens = Fixture::with(|builder| builder.keys(keys.clone())).tokens;
+    let tokens = Fixture::with_keys(keys.clone(), |builder| builder).tokens;
     let token = token(&tokens);
     tokens.validator().validate(&token).unwrap();
     let other = |issuer: &str, audience: &str| {
@@ -216,7 +216,7 @@ fn an_algorithm_that_is_not_allowed_here_stays_so_though_it_is_allowed_elsewhere
     let second = SigningKey::generate(Algorithm::ES256).unwrap();
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
     keys.announce(&second).unwrap();
-    let signed_by_second = Fixture::with(|builder| builder.keys(KeyRing::new(second))).tokens;
+    let signed_by_second = Fixture::with_keys(KeyRing::new(second), |builder| builder).tokens;
     let token = token(&signed_by_second);
     let building = || {
         let building = Validator::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys.clone());
@@ -262,7 +262,7 @@ fn what_a_token_carries_counts_for_the_memory_that_it_takes() {
 #[tokio::test]
 async fn what_another_validator_has_checked_is_not_taken_as_known() {
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let build = || Fixture::with(|builder| builder.keys(keys.clone()));
+    let build = || Fixture::with_keys(keys.clone(), |builder| builder);
     let (first, second) = (build(), build());
     let issued = first.tokens.issue(Grant::user("ops")).await.unwrap();
     // Each has heard of one revocation, and not of the same.

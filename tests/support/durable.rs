@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::{Cursor, EntityStore, FeedEvent, FeedPage, SessionStore, record};
+use countersign::store::{
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, SessionStore, record,
+};
 use countersign::{
     AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Organization, Password, Policy,
     RequestContext, Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId,
@@ -36,18 +38,18 @@ pub fn revocation_until(until: Timestamp) -> FeedEvent {
 }
 
 /// A service over a store that lasts.
-pub async fn fixture_over(store: impl EntityStore + SessionStore + Clone) -> Fixture {
+pub async fn fixture_over(store: impl EntityStore + SessionStore + KeyStore + Clone) -> Fixture {
     fixture_with(store, Policy::default()).await
 }
 
 /// The same, with a policy.
 pub async fn fixture_with(
-    store: impl EntityStore + SessionStore + Clone,
+    store: impl EntityStore + SessionStore + KeyStore + Clone,
     policy: Policy,
 ) -> Fixture {
     let fixture = Fixture::with(|builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.entities(store.clone()).sessions(store).sealing_key(key).policy(policy)
+        builder.store(store).sealing_key(key).policy(policy)
     });
     fixture.tokens.catch_up().await.unwrap();
     fixture

@@ -13,8 +13,8 @@ use countersign::jose::{
 };
 use countersign::store::KeyStore;
 use countersign::{
-    Algorithm, Bearer, Clock, Grant, ManagedKeys, Policy, RotationSchedule, SealingKey, Timestamp,
-    TokenFault, TokenService,
+    Algorithm, Bearer, Clock, Grant, Housekeeping, ManagedKeys, Policy, RotationSchedule,
+    SealingKey, Timestamp, TokenFault, TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;
@@ -51,8 +51,8 @@ pub fn node_with(
     let builder = TokenService::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .clock(clock)
         .keys(keys)
+        .clock(clock)
         .policy(Policy::default().rotation_schedule(schedule));
     let sealing = sealing.into_iter().map(SealingKey::from_bytes);
     sealing.fold(builder, |builder, key| builder.sealing_key(key)).build().unwrap()
@@ -162,6 +162,7 @@ struct Cluster {
     clock: TestClock,
     nodes: Vec<TokenService>,
     servers: Vec<Server>,
+    _housekeeping: Vec<Housekeeping>,
     /// Held for reading by requests, and for writing where the clock is moved.
     time: RwLock<()>,
     /// Keys that were ended before their time.
@@ -178,19 +179,18 @@ impl Cluster {
             .announcement_period(DAY)
             .refresh_interval(Duration::from_millis(20));
         let wrong = [(0, 0), (0, 30), (30, 0)];
-        let (mut nodes, mut servers) = (Vec::new(), Vec::new());
+        let (mut nodes, mut servers, mut housekeeping) = (Vec::new(), Vec::new(), Vec::new());
         for (store, (ahead, behind)) in stores.into_iter().zip(wrong) {
             let [ahead, behind] = [ahead, behind].map(Duration::from_secs);
             let clock = WrongBy { clock: clock.clone(), ahead, behind };
             let keys = ManagedKeys::new(Algorithm::EdDSA).store(store);
             let node = node_with(keys, clock, [SEALING_KEY], schedule);
-            node.catch_up().await.unwrap();
-            tokio::spawn(node.run_housekeeping());
+            housekeeping.push(node.start().await.unwrap());
             servers.push(Server::start(app(&node)).await);
             nodes.push(node);
         }
         let (time, retired, accepted) = (RwLock::default(), Mutex::default(), AtomicUsize::new(0));
-        Self { clock, nodes, servers, time, retired, accepted }
+        Self { clock, nodes, servers, _housekeeping: housekeeping, time, retired, accepted }
     }
 
     async fn advance(self: &Arc<Self>, by: Duration) {

@@ -17,8 +17,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::Router;
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
-    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
-    PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
+    IssuedToken, KeyRing, KeySource, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
+    Password, PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -105,11 +105,19 @@ impl Fixture {
 
     /// A fixture whose builder a test changes first.
     pub fn with(change: impl FnOnce(TokenServiceBuilder) -> TokenServiceBuilder) -> Self {
+        Self::with_keys(KeyRing::generate(Algorithm::EdDSA).unwrap(), change)
+    }
+
+    /// The same, with keys of the test's own.
+    pub fn with_keys(
+        keys: impl Into<KeySource>,
+        change: impl FnOnce(TokenServiceBuilder) -> TokenServiceBuilder,
+    ) -> Self {
         let (clock, outbox) = (clock_at_start(), Outbox::default());
         let builder = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
-            .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
+            .keys(keys)
             .clock(clock.clone())
             .one_time_password_sender(outbox.clone());
         Self { tokens: change(builder).build().unwrap(), clock, outbox }

@@ -107,7 +107,7 @@ impl RequireLayer {
     ///
     /// Mount the layer with `route_layer`, or on a router that is nested below the parameter: before a
     /// route is found, there are no parameters. A route that has no such parameter, or two of them, is
-    /// a 500, with a line in the log that names it.
+    /// a 500, with a line in the log that names it. It takes the feature `axum`.
     ///
     /// [`CheckedScope`]: crate::layers::require::CheckedScope
     pub fn scope_from_path(self, key: impl Into<Arc<str>>) -> Self {

@@ -6,6 +6,7 @@ use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
 use crate::token::claims::{Claims, SubjectType};
 use crate::token::identifier::TokenId;
+use crate::validate::revocations::Revocations as _;
 
 impl TokenService {
     pub(in crate::service) fn sign(
@@ -55,6 +56,7 @@ impl TokenService {
         })?;
         let none = || {
             if self.inner.keys.are_awaited() {
+                self.inner.revocations.remind_of_start();
                 unavailable("the signing keys have not been loaded yet")
             } else {
                 Error::new(ErrorKind::Internal, "no key signs")

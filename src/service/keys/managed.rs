@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::jose::{Algorithm, CryptoProvider};
-use crate::service::store::{self, KeyStore};
+use crate::service::store::KeyStore;
 
 /// Signing keys that the service makes and changes itself, as the policy's
 /// [`rotation_schedule`](crate::Policy::rotation_schedule) says, and that nodes share.
@@ -12,9 +12,9 @@ use crate::service::store::{self, KeyStore};
 /// keys, and none of them is in a file. When each key signs is written down ahead, so all nodes turn
 /// to the next one together, also while the store is out of reach.
 ///
-/// They come with [`catch_up`](crate::TokenService::catch_up), and are kept up with by
-/// [`run_housekeeping`](crate::TokenService::run_housekeeping). Until they have come, tokens are
-/// answered 503, and none is issued.
+/// They are loaded by [`start`](crate::TokenService::start), which keeps up with them, or by
+/// [`catch_up`](crate::TokenService::catch_up). Until then, tokens are rejected with a 503, and
+/// none is issued.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -25,11 +25,10 @@ use crate::service::store::{self, KeyStore};
 /// let tokens = TokenService::builder()
 ///     .issuer("https://auth.example.com")
 ///     .audience("https://api.example.com")
-///     // A store that nodes share would be given here: SQLite, Postgres or Redis.
-///     .keys(ManagedKeys::new(Algorithm::EdDSA).store(MemoryStore::new()))
+///     .keys(ManagedKeys::new(Algorithm::EdDSA))
+///     .store(MemoryStore::new()) // or one that nodes share: SQLite, Postgres or Redis
 ///     .build()?;
-/// tokens.catch_up().await?;
-/// tokio::spawn(tokens.run_housekeeping());
+/// let housekeeping = tokens.start().await?;
 /// tokens.issue(Grant::user("jane.doe@example.com")).await?;
 /// # Ok(()) }
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -41,19 +40,21 @@ use crate::service::store::{self, KeyStore};
 pub struct ManagedKeys {
     pub(super) algorithm: Algorithm,
     pub(super) provider: Arc<dyn CryptoProvider>,
-    pub(in crate::service) store: Arc<dyn KeyStore>,
+    /// Where that is not the service's.
+    pub(in crate::service) store: Option<Arc<dyn KeyStore>>,
 }
 
 impl ManagedKeys {
-    /// Keys of an algorithm, made by a provider. They are in memory unless a store is given: each
-    /// process then has its own.
+    /// Keys of an algorithm, made by a provider. They are in the
+    /// [store of the service](crate::TokenServiceBuilder::store); without one they are in memory, and
+    /// each process has its own.
     pub fn with_provider(algorithm: Algorithm, provider: impl CryptoProvider + 'static) -> Self {
-        Self { algorithm, provider: Arc::new(provider), store: store::default_keys() }
+        Self { algorithm, provider: Arc::new(provider), store: None }
     }
 
-    /// Where the keys are kept.
+    /// The store of the keys, where they are not kept with everything else.
     pub fn store(mut self, store: impl KeyStore) -> Self {
-        self.store = Arc::new(store);
+        self.store = Some(Arc::new(store));
         self
     }
 }

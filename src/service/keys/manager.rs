@@ -56,6 +56,7 @@ impl KeyManager {
     /// [`ErrorKind::Configuration`] where a key would sign before everybody has it.
     pub(in crate::service) fn new(
         managed: ManagedKeys,
+        store: Arc<dyn KeyStore>,
         clock: Arc<dyn Clock>,
         stores: Stores,
         sealing: SealingKeys,
@@ -70,7 +71,7 @@ impl KeyManager {
             algorithm: managed.algorithm,
             provider: managed.provider,
             clock,
-            store: managed.store,
+            store,
             stores,
             sealing,
             ring,
@@ -82,6 +83,10 @@ impl KeyManager {
             prepared: Mutex::default(),
             known: tokio::sync::Mutex::default(),
         })
+    }
+
+    pub(in crate::service) fn store(&self) -> &dyn KeyStore {
+        &*self.store
     }
 
     /// Reads the shared keys, does what is due, and installs them. Returns when to do so again.

@@ -2,7 +2,7 @@ use crate::jose::KeyRing;
 use crate::service::keys::ManagedKeys;
 
 /// Where a service has its signing keys from: see
-/// [`TokenServiceBuilder::keys`](crate::TokenServiceBuilder::keys).
+/// [`NeedsKeys::keys`](crate::builder::NeedsKeys).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeySource {

@@ -205,13 +205,13 @@ setters! {
     /// Whether the audit log shows the names of those who log in. Off: it has a digest under a key
     /// derived from the sealing key, since people type passwords where names belong.
     audit_shows_subjects: bool;
-    /// How often [`run_housekeeping`](crate::TokenService::run_housekeeping) tidies up: once a
+    /// How often what [`start`](crate::TokenService::start) runs tidies up: once a
     /// minute.
     housekeeping_interval: Duration;
     /// For how long tokens are accepted where the store cannot be asked what other nodes revoked:
     /// a minute. Longer than a restart of the store, and not as long as an outage. Then they are
     /// answered 503, as they are before the store was asked for the first time. It is for stores
-    /// that last ([`SessionStore::is_durable`](crate::store::SessionStore::is_durable)).
+    /// that last ([`Store::is_durable`](crate::store::Store::is_durable)).
     max_revocation_staleness: Duration;
     /// Whether tokens are accepted for as long as the store cannot be asked what other nodes
     /// revoked, past [`max_revocation_staleness`](Self::max_revocation_staleness): they are not.

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::store::{EntityCache, EntityStore, RecentEntity, StoreError};
+use crate::service::store::{EntityCache, EntityStore, RecentEntity, Store, StoreError};
 use crate::sync::epoch::Epoch;
 use crate::sync::{FlightResult, SingleFlight};
 
@@ -34,8 +34,8 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///     .issuer("https://auth.example.com")
 ///     .audience("https://api.example.com")
 ///     .keys(KeyRing::generate(Algorithm::EdDSA)?)
-///     .cached_entities(Cached::new(store.clone()))
-///     .sessions(store)
+///     .store(store)
+///     .cache_entities(Cached::new)
 ///     .build()?;
 /// # }
 /// # Ok::<(), countersign::Error>(())
@@ -45,7 +45,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
 /// calls when a machine client logs in with its secret. It has to be given by
-/// [`cached_entities`](crate::TokenServiceBuilder::cached_entities): given as plain
+/// [`cache_entities`](crate::TokenServiceBuilder::cache_entities): given as plain
 /// [`entities`](crate::TokenServiceBuilder::entities), no copy is ever read.
 /// [`get`](EntityStore::get) always asks the store: it is what everything goes by that changes or
 /// manages somebody. Passwords are not checked against copies either: hashing one takes a hundred
@@ -63,7 +63,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// | on another one, and the feed is not heard | within the [time-to-live](Self::time_to_live), 5 seconds by default |
 /// | past this crate, by a statement of SQL for example | within the time-to-live |
 ///
-/// It takes [`run_housekeeping`](crate::TokenService::run_housekeeping), and a session store that
+/// It takes [`start`](crate::TokenService::start), and a session store that
 /// the nodes share, for the feed to be heard.
 ///
 /// While a copy is old,
@@ -177,6 +177,25 @@ fn build_cache<V: Clone + Send + Sync + 'static>(
 }
 
 #[async_trait]
+impl<S: EntityStore> Store for Cached<S> {
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        self.store.is_current().await
+    }
+
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        self.store.read_sealing_check().await
+    }
+
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        self.store.write_sealing_check(check).await
+    }
+}
+
+#[async_trait]
 impl<S: EntityStore> EntityStore for Cached<S> {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         let id = entity.id().clone();
@@ -197,10 +216,6 @@ impl<S: EntityStore> EntityStore for Cached<S> {
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         let _invalidation = self.invalidate_afterwards(id);
         self.store.remove(id).await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.store.is_durable()
     }
 }
 

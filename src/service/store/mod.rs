@@ -102,9 +102,41 @@ pub(super) fn default_keys() -> Arc<dyn KeyStore> {
     Arc::new(MemoryStore::new())
 }
 
+/// What every store has, whatever it stores.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Returns whether what it holds outlives the process. A service over one that does needs a
+    /// sealing key that does, too, and accepts tokens only while it hears what other nodes revoke.
+    fn is_durable(&self) -> bool;
+
+    /// Returns whether what it holds has the form of this release, so that a migration has nothing
+    /// to do. It writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn is_current(&self) -> Result<bool, StoreError>;
+
+    /// Returns the text that was written last by
+    /// [`write_sealing_check`](Self::write_sealing_check); none where none was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError>;
+
+    /// Keeps a text, in the place of the one before it; an empty one is as good as none. A service finds out by it at its start whether
+    /// its sealing keys open what the store holds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError>;
+}
+
 /// Stores registered principals. See the [module docs](self) for the contract.
 #[async_trait]
-pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
+pub trait EntityStore: Store {
     /// Registers an entity.
     ///
     /// # Errors
@@ -134,10 +166,6 @@ pub trait EntityStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`].
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
-
-    /// Returns whether what it holds outlives the process. A service over one that does needs a
-    /// sealing key that does, too.
-    fn is_durable(&self) -> bool;
 }
 
 /// An [`EntityStore`] that keeps copies of entities in memory; [`Cached`] is one.
@@ -185,7 +213,7 @@ impl RecentEntity {
 
 /// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
 #[async_trait]
-pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+pub trait SessionStore: Store {
     /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from
     /// `now`, which is the service's time.
     ///
@@ -303,15 +331,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`].
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError>;
-
-    /// Returns whether what it holds outlives the process. A service over one that does needs a
-    /// sealing key that does, too, and accepts tokens only while it hears what other nodes revoke.
-    fn is_durable(&self) -> bool;
 }
 
 /// The signing keys that nodes share: one record. See the [module docs](self) for the contract.
 #[async_trait]
-pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+pub trait KeyStore: Store {
     /// The keys as they are now; none where none were written yet.
     ///
     /// # Errors
@@ -333,8 +357,4 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Conflict`] where they are of another version, or gone.
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
-
-    /// Returns whether what it holds outlives the process. A service over one that does needs a
-    /// sealing key that does, too.
-    fn is_durable(&self) -> bool;
 }

@@ -12,9 +12,25 @@ use crate::service::model::session::{Session, SessionKey};
 use crate::service::model::subject::Subject;
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, Page, RecentEntity,
-    SessionFilter, SessionPage, SessionStore, StoreError,
+    SessionFilter, SessionPage, SessionStore, Store, StoreError,
 };
 use crate::token::identifier::SessionId;
+
+#[async_trait]
+impl<T: Store + ?Sized> Store for Arc<T> {
+    fn is_durable(&self) -> bool {
+        (**self).is_durable()
+    }
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        (**self).is_current().await
+    }
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        (**self).read_sealing_check().await
+    }
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        (**self).write_sealing_check(check).await
+    }
+}
 
 #[async_trait]
 impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
@@ -29,9 +45,6 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         (**self).remove(id).await
-    }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
     }
 }
 
@@ -108,9 +121,6 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         (**self).purge_expired(now).await
     }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
-    }
 }
 
 #[async_trait]
@@ -123,8 +133,5 @@ impl<T: KeyStore + ?Sized> KeyStore for Arc<T> {
     }
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
         (**self).replace(keys, expected_version).await
-    }
-    fn is_durable(&self) -> bool {
-        (**self).is_durable()
     }
 }

@@ -2,6 +2,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreVerb {
+    /// `Store::is_current`
+    IsCurrent,
+    /// `Store::read_sealing_check`
+    ReadSealingCheck,
+    /// `Store::write_sealing_check`
+    WriteSealingCheck,
     /// `EntityStore::insert`
     InsertEntity,
     /// `EntityStore::get`
@@ -44,7 +50,9 @@ impl StoreVerb {
     fn is_read(self) -> bool {
         matches!(
             self,
-            Self::GetEntity
+            Self::IsCurrent
+                | Self::ReadSealingCheck
+                | Self::GetEntity
                 | Self::GetSession
                 | Self::ListSessions
                 | Self::CountSessions

@@ -8,10 +8,27 @@ use super::{FaultyStore, StoreVerb};
 use crate::clock::Timestamp;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError, Subject,
+    SessionStore, Store, StoreError, Subject,
 };
 use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey};
 use crate::token::identifier::SessionId;
+
+#[async_trait]
+impl<S: Store> Store for FaultyStore<S> {
+    fn is_durable(&self) -> bool {
+        self.is_durable.unwrap_or_else(|| self.inner().is_durable())
+    }
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        self.script.run(StoreVerb::IsCurrent, self.inner().is_current()).await
+    }
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        self.script.run(StoreVerb::ReadSealingCheck, self.inner().read_sealing_check()).await
+    }
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        let inner = self.inner();
+        self.script.run(StoreVerb::WriteSealingCheck, inner.write_sealing_check(check)).await
+    }
+}
 
 #[async_trait]
 impl<S: EntityStore> EntityStore for FaultyStore<S> {
@@ -27,9 +44,6 @@ impl<S: EntityStore> EntityStore for FaultyStore<S> {
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         self.script.run(StoreVerb::RemoveEntity, self.inner().remove(id)).await
-    }
-    fn is_durable(&self) -> bool {
-        self.is_durable.unwrap_or_else(|| self.inner().is_durable())
     }
 }
 
@@ -96,9 +110,6 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.script.run(StoreVerb::PurgeExpired, self.inner().purge_expired(now)).await
     }
-    fn is_durable(&self) -> bool {
-        self.is_durable.unwrap_or_else(|| self.inner().is_durable())
-    }
 }
 
 #[async_trait]
@@ -112,8 +123,5 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError> {
         let inner = self.inner();
         self.script.run(StoreVerb::ReplaceKeys, inner.replace(keys, expected_version)).await
-    }
-    fn is_durable(&self) -> bool {
-        self.is_durable.unwrap_or_else(|| self.inner().is_durable())
     }
 }

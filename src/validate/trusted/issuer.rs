@@ -68,15 +68,7 @@ impl TrustedIssuer {
             types: TokenTypes::default(),
             map: MapClaims::default(),
             provider: Arc::new(provider),
-            policy: RemotePolicy {
-                algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
-                cooldown: Duration::from_secs(30),
-                fetch_timeout: Duration::from_secs(5),
-                default_max_age: Duration::from_secs(600),
-                max_staleness: Duration::from_secs(86_400),
-                max_set_bytes: 64 * 1024,
-                allows_http: false,
-            },
+            policy: RemotePolicy::default(),
             jwks_url: None,
         }
     }

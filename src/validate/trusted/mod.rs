@@ -1,8 +1,9 @@
-//! Trusted issuers, whose tokens are accepted beside the validator's own: what their claims mean,
-//! and their keys, which are fetched.
+//! Keys that are fetched, and trusted issuers, whose tokens are accepted beside the validator's own: what
+//! their claims mean.
 
 mod claims;
 mod issuer;
+mod jwks_url;
 mod prepared;
 mod remote;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]

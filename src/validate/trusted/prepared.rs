@@ -13,7 +13,7 @@ use crate::validate::issuers::{ForeignToken, IssuerSettings, IssuerVerifier, Key
 use crate::validate::trusted::TrustedIssuer;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
 use crate::validate::trusted::issuer::TokenTypes;
-use crate::validate::trusted::remote::{Fetcher, RemoteKey, RemoteKeys};
+use crate::validate::trusted::remote::{Fetcher, RemoteKeys};
 use crate::validate::{NotAccepted, TokenFault};
 
 /// A trusted issuer with its keys.
@@ -81,15 +81,7 @@ impl IssuerVerifier for PreparedIssuer {
         }
         // Read before the keys: a change in between is noticed at the next check.
         let key_epoch = self.keys.epoch();
-        let key = match self.keys.find(&header.kid, header.algorithm, now) {
-            RemoteKey::Known(key) => key,
-            RemoteKey::UnderWay(fetch) => {
-                let fault = TokenFault::KeysUnavailable;
-                return Err(NotAccepted { fault, fetch: Some(fetch.completed()) });
-            }
-            RemoteKey::Unknown => return Err(TokenFault::UnknownKey.into()),
-            RemoteKey::OutOfReach => return Err(TokenFault::KeysUnavailable.into()),
-        };
+        let key = self.keys.find_for_token(&header.kid, header.algorithm, now)?;
         let (terms, claims) = (Arc::clone(&self.terms), ForeignClaims::new(claims));
         Ok(Box::new(NamedToken { terms, key, key_epoch, claims }))
     }

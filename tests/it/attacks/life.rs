@@ -570,8 +570,8 @@ async fn a_session_that_is_written_after_its_starter_was_revoked_is_not_live() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let fixture = Fixture::with(|builder| builder.sessions(sessions).keys(keys.clone()));
-    let node = Fixture::with(|builder| builder.sessions(store.clone()).keys(keys.clone()));
+    let fixture = Fixture::with_keys(keys.clone(), |builder| builder.sessions(sessions));
+    let node = Fixture::with_keys(keys.clone(), |builder| builder.sessions(store.clone()));
     node.tokens.catch_up().await.unwrap();
     fixture.user("ops", json!([{"scope": {}, "permissions": ["*"]}])).await;
     let bearer = validated(&fixture, &fixture.user_token("ops").await);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::store::{EntityStore, MemoryStore, StoreError};
+use countersign::store::{EntityStore, MemoryStore, Store, StoreError};
 use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey, SecretOperation};
 
 use crate::attacks::service::{
@@ -22,6 +22,22 @@ struct Swapped {
 }
 
 #[async_trait::async_trait]
+impl Store for Swapped {
+    fn is_durable(&self) -> bool {
+        false
+    }
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        self.inner.is_current().await
+    }
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        self.inner.read_sealing_check().await
+    }
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        self.inner.write_sealing_check(check).await
+    }
+}
+
+#[async_trait::async_trait]
 impl EntityStore for Swapped {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         EntityStore::insert(&self.inner, entity).await
@@ -36,9 +52,6 @@ impl EntityStore for Swapped {
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         EntityStore::remove(&self.inner, id).await
     }
-    fn is_durable(&self) -> bool {
-        false
-    }
 }
 
 #[tokio::test]
@@ -49,9 +62,9 @@ async fn a_secret_that_was_moved_to_another_entity_is_of_no_use_there() {
     honest.machine("poor", "what the poor one has").await;
     let [own, other] = ["poor", "rich"].map(|id| EntityId::machine(id).unwrap());
     let moved = Swapped { inner: cluster.store.clone(), own, other };
-    let node = Fixture::with(|builder| {
+    let node = Fixture::with_keys(cluster.keys.clone(), |builder| {
         let key = SealingKey::from_bytes([1; 32]);
-        builder.entities(moved).keys(cluster.keys.clone()).sealing_key(key)
+        builder.entities(moved).sealing_key(key)
     });
     let server = serve(&node).await;
     for operation in ["read", "reset"] {

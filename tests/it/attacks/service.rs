@@ -184,11 +184,10 @@ impl Cluster {
         sessions: impl SessionStore,
         policy: Policy,
     ) -> Fixture {
-        let fixture = Fixture::with(|builder| {
+        let fixture = Fixture::with_keys(self.keys.clone(), |builder| {
             let builder = builder
                 .clock(self.clock.clone())
                 .one_time_password_sender(self.outbox.clone())
-                .keys(self.keys.clone())
                 .entities(self.store.clone())
                 .sessions(sessions)
                 .policy(policy);

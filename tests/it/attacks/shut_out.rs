@@ -195,7 +195,7 @@ async fn whoever_is_disabled_gets_no_token_by_any_way_of_issuing() {
 #[tokio::test]
 async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
     let store = MemoryStore::new();
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()).sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.store(store.clone()));
     let tokens = &fixture.tokens;
     register_customer(&fixture, "jane", &["GetOrders"]).await;
     fixture.user("ops", json!([])).await;
@@ -419,12 +419,8 @@ async fn a_log_out_that_names_another_organization_than_the_registered_one_is_an
 
 /// A node over a store that all share, whose clock is its own.
 fn node(store: &MemoryStore, keys: &KeyRing, clock: &TestClock) -> TokenService {
-    let fixture = Fixture::with(|builder| {
-        builder
-            .entities(store.clone())
-            .sessions(store.clone())
-            .keys(keys.clone())
-            .clock(clock.clone())
+    let fixture = Fixture::with_keys(keys.clone(), |builder| {
+        builder.store(store.clone()).clock(clock.clone())
     });
     fixture.tokens
 }

@@ -2,24 +2,30 @@
 
 use axum::Router;
 use axum::routing::get;
-use countersign::Grant;
+use countersign::{Algorithm, Grant, KeyRing, TokenService};
 use http::Request;
 use std::time::Duration;
 
-use crate::support::{Answer, Fixture, Server};
+use crate::support::{AUDIENCE, Answer, Fixture, Server};
 
 /// The realm of the examples.
 const REALM: &str = "example";
 
 async fn resource() -> (Fixture, Server) {
-    let fixture = Fixture::with(|builder| builder.issuer(REALM));
-    let tokens = &fixture.tokens;
+    let fixture = Fixture::new();
+    let tokens = TokenService::builder()
+        .issuer(REALM)
+        .audience(AUDIENCE)
+        .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
+        .clock(fixture.clock.clone())
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/resource", get(async || "the resource"))
         .route_layer(tokens.require("GetResource"))
         .layer(tokens.validate_layer());
     let server = Server::start(app).await;
-    (fixture, server)
+    (Fixture { tokens, ..fixture }, server)
 }
 
 async fn ask(server: &Server, authorization: Option<&str>) -> Answer {

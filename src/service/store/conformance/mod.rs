@@ -27,6 +27,7 @@ mod entities;
 mod feed;
 mod keys;
 mod sessions;
+mod store;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ const ALL: Page = Page { offset: 0, limit: 1_000 };
 ///
 /// Where a rule is broken.
 pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
+    store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     entities::an_entity_is_answered_as_it_was_written(&*store).await;
     entities::an_id_is_registered_once(&*store).await;
     entities::of_racing_inserts_one_succeeds(&store).await;
@@ -68,6 +70,7 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
 ///
 /// Where a rule is broken.
 pub async fn check_session_store(store: Arc<dyn SessionStore>) {
+    store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     sessions::a_session_is_answered_as_it_was_written(&*store).await;
     sessions::a_key_is_taken_by_one_session(&store).await;
     sessions::of_racing_session_replaces_one_succeeds(&store).await;
@@ -97,6 +100,7 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
 ///
 /// Where a rule is broken.
 pub async fn check_key_store(store: Arc<dyn KeyStore>) {
+    store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     keys::of_racing_nodes_one_writes_the_first_keys(&store).await;
     keys::keys_are_answered_as_they_were_written(&*store).await;
     keys::of_racing_replaces_of_keys_one_succeeds(&store).await;

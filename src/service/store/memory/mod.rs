@@ -20,7 +20,7 @@ use crate::service::store::memory::entity_table::EntityTable;
 use crate::service::store::memory::session_table::SessionTable;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    SessionStore, Store, StoreError,
 };
 use crate::token::identifier::SessionId;
 
@@ -34,6 +34,7 @@ pub struct MemoryStore {
     sessions: Arc<Mutex<SessionTable>>,
     feed: Arc<Feed>,
     keys: Arc<Mutex<Option<KeySchedule>>>,
+    sealing_check: Arc<Mutex<Option<String>>>,
 }
 
 impl MemoryStore {
@@ -45,7 +46,12 @@ impl MemoryStore {
             sessions: Arc::default(),
             feed: Arc::new(Feed::new()),
             keys: Arc::default(),
+            sealing_check: Arc::default(),
         }
+    }
+
+    fn sealing_check(&self) -> MutexGuard<'_, Option<String>> {
+        self.sealing_check.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keys(&self) -> MutexGuard<'_, Option<KeySchedule>> {
@@ -58,6 +64,26 @@ impl MemoryStore {
 
     fn sessions(&self) -> MutexGuard<'_, SessionTable> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.sealing_check().clone())
+    }
+
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        *self.sealing_check() = Some(check.to_owned());
+        Ok(())
     }
 }
 
@@ -85,10 +111,6 @@ impl KeyStore for MemoryStore {
             _ => Err(StoreError::Conflict),
         }
     }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
 }
 
 #[async_trait]
@@ -108,10 +130,6 @@ impl EntityStore for MemoryStore {
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         Ok(self.entities().remove(id))
-    }
-
-    fn is_durable(&self) -> bool {
-        false
     }
 }
 
@@ -191,10 +209,6 @@ impl SessionStore for MemoryStore {
         let purged = self.feed.purge(now);
         let ended = self.sessions().purge(now);
         Ok(purged + ended as u64)
-    }
-
-    fn is_durable(&self) -> bool {
-        false
     }
 }
 

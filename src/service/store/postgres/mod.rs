@@ -30,21 +30,29 @@ use crate::service::store::sql::{
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    SessionStore, Store, StoreError,
 };
 use crate::token::identifier::SessionId;
 
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
+const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
+/// Whether there are tables.
+const HAS_MIGRATIONS: &str = "SELECT to_regclass('{table:migrations}') IS NOT NULL";
+/// Whether a part of the feed came out of a dump of another cluster: it has numbers of transactions
+/// that are still to come in this one.
+const IS_RESTORED: &str = "SELECT EXISTS (SELECT 1 FROM {table:revocations} \
+                           WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))";
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
 /// How often the feed is looked at where no notification comes: one may get lost with its
@@ -76,6 +84,24 @@ const READY_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Roles
+///
+/// One role can do all. With two, one owns the tables and migrates them, and the service runs as another,
+/// which can change rows and nothing else:
+///
+/// ```sql
+/// CREATE ROLE countersign_owner LOGIN;
+/// CREATE ROLE countersign_app LOGIN;
+/// CREATE SCHEMA auth AUTHORIZATION countersign_owner;
+/// GRANT USAGE ON SCHEMA auth TO countersign_app;
+/// ALTER DEFAULT PRIVILEGES FOR ROLE countersign_owner IN SCHEMA auth
+///     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO countersign_app;
+/// ```
+///
+/// Name the schema by [`TableNames::schema`]. With each release, have the owner
+/// [`migrate`](Self::migrate) before the service starts. The service may call it all the same: it writes
+/// nothing where nothing is to do, and fails where it would have to.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -161,7 +187,7 @@ impl PostgresStore {
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
-                statements: Statements::new(&tables, "FOR UPDATE SKIP LOCKED"),
+                statements: Statements::new(&tables, HAS_MIGRATIONS, "FOR UPDATE SKIP LOCKED"),
                 publish: statement(format!(
                     "WITH published AS \
                      (INSERT INTO {revocations} (until, record) VALUES ($1, $2) RETURNING id) \
@@ -180,8 +206,9 @@ impl PostgresStore {
         })
     }
 
-    /// Makes the schema and the tables, or brings them up to this release. Harmless when they are
-    /// there, and when several nodes do it at once. To be called after a backup was put back, too.
+    /// Makes the schema and the tables, or brings them up to this release. It writes nothing where
+    /// they are, and is harmless when several nodes do it at once. To be called after a backup was put
+    /// back, too.
     ///
     /// # Errors
     ///
@@ -189,6 +216,11 @@ impl PostgresStore {
     /// or does not allow it, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
     /// its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
+        if self.is_current().await.map_err(not_migrated)?
+            && !self.is_restored().await.map_err(not_migrated)?
+        {
+            return Ok(());
+        }
         let mut known = 0;
         let migration = async {
             let tables = &self.inner.tables;
@@ -216,8 +248,6 @@ impl PostgresStore {
                 let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
                 done.execute(&mut *transaction).await?;
             }
-            // What came out of a dump of another cluster has numbers of transactions that are
-            // still to come in this one.
             let restored = "UPDATE {table:revocations} SET xid = pg_current_xact_id() \
                             WHERE xid > pg_current_xact_id()";
             sqlx::query(statement(tables.fill_in(restored))).execute(&mut *transaction).await?;
@@ -225,6 +255,12 @@ impl PostgresStore {
         };
         migration.await.map_err(not_migrated)?;
         reject_later_schema(known, MIGRATIONS.len())
+    }
+
+    async fn is_restored(&self) -> Result<bool, StoreError> {
+        let statement = statement(self.inner.tables.fill_in(IS_RESTORED));
+        let reading = self.retry(|| sqlx::query_scalar(statement.clone()).fetch_one(self.reader()));
+        Ok(reading.await?.value)
     }
 
     fn reader(&self) -> &PgPool {

@@ -35,10 +35,6 @@ impl EntityStore for RedisStore {
         }
         Ok(true)
     }
-
-    fn is_durable(&self) -> bool {
-        true
-    }
 }
 
 impl RedisStore {

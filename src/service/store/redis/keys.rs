@@ -74,6 +74,11 @@ impl RedisKeys {
         format!("{}signing-keys", self.prefix)
     }
 
+    /// What tells whether the sealing keys open what is stored.
+    pub(super) fn sealing_check(&self) -> String {
+        format!("{}sealing-check", self.prefix)
+    }
+
     /// The version of all this.
     pub(super) fn version(&self) -> String {
         format!("{}version", self.prefix)

@@ -14,10 +14,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use redis::Cmd;
 
 use crate::error::{Error, ErrorKind};
-use crate::service::store::StoreError;
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
 use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script};
@@ -25,6 +25,7 @@ use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
 use crate::service::store::redis::sessions::UsedUpSessions;
+use crate::service::store::{Store, StoreError};
 
 /// The version of the keys and of what is under them.
 const VERSION: u32 = 2;
@@ -217,8 +218,9 @@ impl RedisStore {
         })
     }
 
-    /// Marks what is under the prefix as of this release. Harmless when it is, and when several
-    /// nodes do it at once. Warns in the log where the server may throw out what it holds.
+    /// Marks what is under the prefix as of this release. It writes nothing where it is, and is
+    /// harmless when several nodes do it at once. Warns in the log where the server may throw out what
+    /// it holds.
     ///
     /// # Errors
     ///
@@ -238,6 +240,9 @@ impl RedisStore {
 
     async fn mark_version(&self) -> Result<u32, StoreError> {
         let Inner { keys, client, .. } = &*self.inner;
+        if let Some(found) = self.find_version().await?.filter(|found| *found >= VERSION) {
+            return Ok(found);
+        }
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
         let found: u32 = client.query(&Cmd::get(keys.version())).await?;
         if found < VERSION {
@@ -245,6 +250,11 @@ impl RedisStore {
             client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
         }
         Ok(found)
+    }
+
+    /// Returns the version of what is under the prefix; none where it was not marked.
+    async fn find_version(&self) -> Result<Option<u32>, StoreError> {
+        self.inner.client.query(&Cmd::get(self.inner.keys.version())).await
     }
 
     async fn warn_of_eviction(&self) {
@@ -261,6 +271,25 @@ impl RedisStore {
                  lost unless maxmemory-policy is noeviction"
             );
         }
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        Ok(self.find_version().await? == Some(VERSION))
+    }
+
+    async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+        self.inner.client.query(&Cmd::get(self.inner.keys.sealing_check())).await
+    }
+
+    async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+        self.inner.client.query(&Cmd::set(self.inner.keys.sealing_check(), check)).await
     }
 }
 

@@ -179,10 +179,6 @@ impl SessionStore for RedisStore {
         purged.into_iter().collect::<Result<(), _>>()?;
         Ok(found + trimmed)
     }
-
-    fn is_durable(&self) -> bool {
-        true
-    }
 }
 
 impl RedisStore {

@@ -22,10 +22,6 @@ impl KeyStore for RedisStore {
         let record = self.keys_record(&keys)?;
         self.inner.records.replace(&record, expected_version).await.map(drop)
     }
-
-    fn is_durable(&self) -> bool {
-        true
-    }
 }
 
 impl RedisStore {

@@ -31,7 +31,7 @@ pub(super) fn rows(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-pub(super) fn not_migrated(error: sqlx::Error) -> Error {
+pub(super) fn not_migrated(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, "the tables cannot be made").with_source(error)
 }
 

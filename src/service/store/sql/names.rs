@@ -80,7 +80,9 @@ impl Tables {
         let mut filled = script
             .replace("{schema}", schema.as_deref().unwrap_or_default())
             .replace("{prefix}", &self.prefix);
-        for name in ["entities", "sessions", "revocations", "signing_keys", "migrations"] {
+        for name in
+            ["entities", "sessions", "revocations", "signing_keys", "sealing_check", "migrations"]
+        {
             filled = filled.replace(&format!("{{table:{name}}}"), &self.table(name));
         }
         filled

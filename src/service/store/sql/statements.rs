@@ -14,6 +14,11 @@ use crate::token::claims::SubjectType;
 /// None takes anything but parameters from outside: names were checked before.
 #[derive(Clone, Debug)]
 pub(in crate::service::store) struct Statements {
+    /// Whether there is a table of migrations.
+    pub(in crate::service::store) has_migrations: SqlStr,
+    pub(in crate::service::store) get_version: SqlStr,
+    pub(in crate::service::store) get_sealing_check: SqlStr,
+    pub(in crate::service::store) put_sealing_check: SqlStr,
     pub(in crate::service::store) insert_entity: SqlStr,
     pub(in crate::service::store) get_entity: SqlStr,
     pub(in crate::service::store) replace_entity: SqlStr,
@@ -34,14 +39,27 @@ pub(in crate::service::store) struct Statements {
 }
 
 impl Statements {
-    /// `skip_locked` is what makes a purge leave alone what somebody else is at, where the engine
-    /// locks rows.
-    pub(in crate::service::store) fn new(tables: &Tables, skip_locked: &str) -> Self {
+    /// `has_migrations` tells whether there is a table of that name. `skip_locked` is what makes a
+    /// purge leave alone what somebody else is at, where the engine locks rows.
+    pub(in crate::service::store) fn new(
+        tables: &Tables,
+        has_migrations: &str,
+        skip_locked: &str,
+    ) -> Self {
+        let migrations = tables.table("migrations");
+        let sealing_check = tables.table("sealing_check");
         let entities = tables.table("entities");
         let sessions = tables.table("sessions");
         let revocations = tables.table("revocations");
         let keys = tables.table("signing_keys");
         Self {
+            has_migrations: statement(tables.fill_in(has_migrations)),
+            get_version: statement(format!("SELECT coalesce(max(version), 0) FROM {migrations}")),
+            get_sealing_check: statement(format!("SELECT record FROM {sealing_check}")),
+            put_sealing_check: statement(format!(
+                "INSERT INTO {sealing_check} (id, record) VALUES (1, $1) \
+                 ON CONFLICT (id) DO UPDATE SET record = excluded.record"
+            )),
             insert_entity: statement(format!(
                 "INSERT INTO {entities} (subject_type, name, version, record, distinct_name) \
                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"

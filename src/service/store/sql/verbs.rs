@@ -33,6 +33,34 @@ macro_rules! implement_stores {
         }
 
         #[async_trait]
+        impl Store for $store {
+            fn is_durable(&self) -> bool {
+                true
+            }
+
+            async fn is_current(&self) -> Result<bool, StoreError> {
+                Ok(self.find_version().await? == Some(LATEST_VERSION))
+            }
+
+            async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(self.inner.statements.get_sealing_check.clone())
+                        .fetch_optional(self.reader())
+                });
+                Ok(reading.await?.value)
+            }
+
+            async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
+                let writing = self.retry(|| {
+                    sqlx::query(self.inner.statements.put_sealing_check.clone())
+                        .bind(check)
+                        .execute(self.writer())
+                });
+                writing.await.map(drop)
+            }
+        }
+
+        #[async_trait]
         impl EntityStore for $store {
             async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
@@ -83,10 +111,6 @@ macro_rules! implement_stores {
                     0 if is_repeated => Err(answer_lost()),
                     removed => Ok(removed > 0),
                 }
-            }
-
-            fn is_durable(&self) -> bool {
-                true
             }
         }
 
@@ -254,10 +278,6 @@ macro_rules! implement_stores {
                 }
                 Ok(purged)
             }
-
-            fn is_durable(&self) -> bool {
-                true
-            }
         }
 
         #[async_trait]
@@ -301,13 +321,25 @@ macro_rules! implement_stores {
                 }
                 self.unless_ours(is_repeated, self.keys_record(), &record).await
             }
-
-            fn is_durable(&self) -> bool {
-                true
-            }
         }
 
         impl $store {
+            /// Returns the version of the tables; none where there are none.
+            async fn find_version(&self) -> Result<Option<i64>, StoreError> {
+                let statements = &self.inner.statements;
+                let looking = self.retry(|| {
+                    sqlx::query_scalar(statements.has_migrations.clone()).fetch_one(self.reader())
+                });
+                let has_migrations: bool = looking.await?.value;
+                if !has_migrations {
+                    return Ok(None);
+                }
+                let reading = self.retry(|| {
+                    sqlx::query_scalar(statements.get_version.clone()).fetch_one(self.reader())
+                });
+                Ok(Some(reading.await?.value))
+            }
+
             async fn retry<T, F>(
                 &self,
                 mut call: impl FnMut() -> F,

@@ -29,18 +29,23 @@ use crate::service::store::sql::{
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, StoreError,
+    SessionStore, Store, StoreError,
 };
 use crate::token::identifier::SessionId;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
+const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
+/// Whether there are tables.
+const HAS_MIGRATIONS: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{table:migrations}')";
 /// How often the feed is polled: a write by another process does not wake this one's notifier.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
@@ -127,7 +132,7 @@ impl SqliteStore {
             inner: Arc::new(Inner {
                 writer,
                 readers,
-                statements: Statements::new(&tables, ""),
+                statements: Statements::new(&tables, HAS_MIGRATIONS, ""),
                 publish: statement(format!(
                     "INSERT INTO {revocations} (until, record) VALUES ($1, $2)"
                 )),
@@ -147,14 +152,17 @@ impl SqliteStore {
         })
     }
 
-    /// Makes the tables, or brings them up to this release. Harmless when they are there, and when
-    /// several processes do it at once.
+    /// Makes the tables, or brings them up to this release. It writes nothing where they are, and is
+    /// harmless when several processes do it at once.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] where the file is out of reach, [`ErrorKind::Configuration`]
     /// where its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
+        if self.is_current().await.map_err(not_migrated)? {
+            return Ok(());
+        }
         let mut known = 0;
         let migration = async {
             let tables = &self.inner.tables;

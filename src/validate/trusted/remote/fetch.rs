@@ -1,6 +1,7 @@
 //! Asking for a JWK Set over HTTP: bounded in time and size, led nowhere else.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
@@ -30,7 +31,7 @@ impl KeyLocation {
     ///
     /// [`ErrorKind::Configuration`] where it is no URL.
     pub(crate) fn jwks(url: &str) -> Result<Self, Error> {
-        let no_url = |_| Error::configuration("a trusted issuer's jwks_url is no URL");
+        let no_url = |_| Error::configuration("the jwks_url is no URL");
         Url::parse(url).map(Self::Jwks).map_err(no_url)
     }
 
@@ -41,6 +42,15 @@ impl KeyLocation {
         let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
         let url = Url::parse(issuer).map_err(|_| Error::configuration(problem))?;
         Ok(Self::Metadata { issuer: issuer.to_owned(), urls: metadata_urls(&url) })
+    }
+
+    /// Returns whether it is on this machine.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        self.urls().iter().all(|url| {
+            let host = url.host_str().unwrap_or_default();
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        })
     }
 
     fn urls(&self) -> &[Url] {

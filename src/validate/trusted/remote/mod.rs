@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::{Algorithm, CryptoProvider, KeyRing, VerifyingKey, jwk};
 use crate::validate::issuers::KeyFetch;
+use crate::validate::{NotAccepted, TokenFault};
 
 use self::freshness::Freshness;
 
@@ -42,7 +43,21 @@ pub(crate) struct RemotePolicy {
     pub(crate) allows_http: bool,
 }
 
-/// The keys of a trusted issuer.
+impl Default for RemotePolicy {
+    fn default() -> Self {
+        Self {
+            algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
+            cooldown: Duration::from_secs(30),
+            fetch_timeout: Duration::from_secs(5),
+            default_max_age: Duration::from_secs(600),
+            max_staleness: Duration::from_secs(86_400),
+            max_set_bytes: 64 * 1024,
+            allows_http: false,
+        }
+    }
+}
+
+/// The keys of an issuer.
 ///
 /// They are fetched when somebody needs them: at first, for a `kid` that is unknown, ahead of their
 /// end, and before those are used that nobody has asked for since. Of any number who need them at
@@ -87,7 +102,7 @@ impl FetchInProgress {
 }
 
 /// What can be said of the key of a token.
-pub(crate) enum RemoteKey {
+enum RemoteKey {
     Known(VerifyingKey),
     /// No key has that name, and they are as new as they may be.
     Unknown,
@@ -116,12 +131,7 @@ impl RemoteKeys {
     }
 
     /// The key of that `kid`, or what there is to wait for.
-    pub(crate) fn find(
-        self: &Arc<Self>,
-        kid: &str,
-        algorithm: Algorithm,
-        now: Timestamp,
-    ) -> RemoteKey {
+    fn find(self: &Arc<Self>, kid: &str, algorithm: Algorithm, now: Timestamp) -> RemoteKey {
         if self.are_good(now) {
             self.refresh_ahead(now);
             if let Some(found) = self.ring.find(kid, algorithm, now) {
@@ -138,6 +148,29 @@ impl RemoteKeys {
             None if self.freshness.are_complete(now) => RemoteKey::Unknown,
             None => RemoteKey::OutOfReach,
         }
+    }
+
+    /// The key of that `kid`, where a token can be checked with it now.
+    pub(crate) fn find_for_token(
+        self: &Arc<Self>,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<VerifyingKey, NotAccepted> {
+        match self.find(kid, algorithm, now) {
+            RemoteKey::Known(key) => Ok(key),
+            RemoteKey::UnderWay(fetch) => {
+                let fault = TokenFault::KeysUnavailable;
+                Err(NotAccepted { fault, fetch: Some(fetch.completed()) })
+            }
+            RemoteKey::Unknown => Err(TokenFault::UnknownKey.into()),
+            RemoteKey::OutOfReach => Err(TokenFault::KeysUnavailable.into()),
+        }
+    }
+
+    /// Returns the ring that the keys are in.
+    pub(crate) fn ring(&self) -> &KeyRing {
+        &self.ring
     }
 
     /// Returns whether the known keys may be relied on.

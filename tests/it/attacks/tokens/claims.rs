@@ -282,7 +282,7 @@ async fn a_customers_or_an_entitys_token_is_rejected_where_a_users_is_needed() {
     const ALL: &str = r#"[{"scope":{},"permissions":["*"]}]"#;
     let private = private_key(Algorithm::EdDSA);
     let key = SigningKey::new(&private, &DefaultProvider).unwrap();
-    let fixture = Fixture::with(|builder| builder.keys(KeyRing::new(key)));
+    let fixture = Fixture::with_keys(KeyRing::new(key), |builder| builder);
     fixture.machine("aa-1", "a secret that the test knows").await;
     let server = fixture.serve().await;
     let forger = Forger::of(&private);

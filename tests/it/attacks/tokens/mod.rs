@@ -232,7 +232,7 @@ fn readable(token: &str) -> String {
 async fn guarded_host() -> (Forger, Server) {
     let private = private_key(Algorithm::EdDSA);
     let key = SigningKey::new(&private, &DefaultProvider).unwrap();
-    let fixture = Fixture::with(|builder| builder.keys(KeyRing::new(key)));
+    let fixture = Fixture::with_keys(KeyRing::new(key), |builder| builder);
     let host = Router::new().route("/", get(|| async { "let through" }));
     let server = Server::start(host.layer(fixture.tokens.validate_layer())).await;
     let forger = Forger::of(&private);

@@ -1,0 +1,224 @@
+//! The background work of a service: what has to be done now and then, and what has to be heard.
+
+mod feed;
+mod store_checks;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::service::backoff::Backoff;
+use crate::service::telemetry;
+use crate::service::token_service::{TokenService, TokenServiceInner};
+
+/// In how many parts a store is purged at a time. What is left is for the next time.
+const MAX_PARTS: usize = 10_000;
+/// How long to wait after a failure: doubled with each that follows, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Clocks are read a little before the instant that was waited for.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// What a shutdown waits for beyond the calls of a store that are under way.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
+
+impl TokenService {
+    /// Starts the service: checks its stores, reads what other nodes revoked, loads
+    /// [`ManagedKeys`](crate::ManagedKeys), and starts the background work. To be called once, before
+    /// the first request is served.
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     tokens: countersign::TokenService,
+    /// #     serve: impl Future<Output = ()>,
+    /// # ) -> Result<(), countersign::Error> {
+    /// let housekeeping = tokens.start().await?;
+    /// serve.await;
+    /// housekeeping.shutdown().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The background work follows the feed of revocations, rotates managed keys by their schedule, and
+    /// purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
+    /// the service. A store that fails later is a warning in the log and is tried again.
+    ///
+    /// A host that cannot run anything in the background, as a serverless one, calls
+    /// [`catch_up`](Self::catch_up) instead. Without either, a service over a shared store accepts no
+    /// token and issues none with managed keys.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where a store is not migrated,
+    ///   or the sealing keys are not those that its content was sealed with.
+    /// - [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where a store is out of reach: the
+    ///   host may call this again.
+    /// - [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the managed keys were sealed with a
+    ///   key that was not given, or a record is corrupt.
+    pub async fn start(&self) -> Result<Housekeeping, Error> {
+        self.inner.revocations.set_start_missing(false);
+        self.check_stores_are_current().await?;
+        if let Some(keys) = &self.inner.key_manager {
+            keys.refresh().await?;
+        }
+        let cursor = feed::read_to_end(&self.inner).await?;
+        self.check_sealing_keys().await?;
+        let (stop, stopped) = watch::channel(());
+        let stopped = StopSignal(stopped);
+        let inner = Arc::downgrade(&self.inner);
+        // Made here: what was heard just now is relied on from now on.
+        let staleness = feed::StalenessGuard::new(&self.inner);
+        let work = async move {
+            let feed = feed::follow(inner.clone(), cursor, staleness, stopped.clone());
+            let keys = follow_key_schedule(inner.clone(), stopped.clone());
+            let purging = purge_periodically(inner, stopped);
+            tokio::join!(feed, keys, purging);
+        };
+        let store_deadline = self.inner.policy.store_deadline;
+        Ok(Housekeeping { stop, work: tokio::spawn(work), store_deadline })
+    }
+
+    /// Reads what other nodes revoked and loads the managed keys, once, for a host that runs nothing in
+    /// the background: called before a request is served, it is relied on for the policy's
+    /// `max_revocation_staleness`. [`start`](Self::start) does it, too.
+    ///
+    /// Such a host purges its store by [`purge_expired`](Self::purge_expired) now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
+    /// key that was not given, or were, and are no longer there.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        self.inner.revocations.set_start_missing(false);
+        if let Some(keys) = &self.inner.key_manager {
+            keys.refresh().await?;
+        }
+        feed::read_to_end(&self.inner).await?;
+        feed::watch_staleness(&self.inner);
+        Ok(())
+    }
+
+    /// Removes what has ended from the store, and forgets what no longer matters. The background work
+    /// does it every `housekeeping_interval`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
+    /// what is in memory is tidied up all the same.
+    pub async fn purge_expired(&self) -> Result<(), Error> {
+        self.purge_unless(|| false).await
+    }
+
+    async fn purge_unless(&self, is_stopped: impl Fn() -> bool) -> Result<(), Error> {
+        let now = self.now();
+        self.inner.throttle.purge(now);
+        self.inner.keys.forget_retired(now);
+        self.inner.revocations.purge(now);
+        telemetry::revocations_held(self.inner.revocations.len());
+        // A store may purge in parts, so that nobody has to wait for it.
+        for _ in 0..MAX_PARTS {
+            if is_stopped() || self.inner.stores.purge_expired(now).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The background work of a service that was [started](TokenService::start).
+///
+/// It ends when this is dropped: keep it for as long as requests are served, and then
+/// [`shutdown`](Self::shutdown).
+#[must_use = "the background work ends when it is dropped"]
+pub struct Housekeeping {
+    /// Dropped, it stops the work.
+    stop: watch::Sender<()>,
+    work: JoinHandle<()>,
+    store_deadline: Duration,
+}
+
+impl Housekeeping {
+    /// Ends the background work, and returns once what is under way is finished: a part of a purge or
+    /// a change of keys. That is within about twice the policy's `store_deadline`; what takes longer is
+    /// given up.
+    ///
+    /// Over a shared store, tokens are rejected with a 503 from then on: call it when all requests are served.
+    pub async fn shutdown(self) {
+        let Self { stop, mut work, store_deadline } = self;
+        drop(stop);
+        // A change of keys is a read and a write.
+        let limit = store_deadline.saturating_mul(2).saturating_add(SHUTDOWN_MARGIN);
+        if tokio::time::timeout(limit, &mut work).await.is_err() {
+            tracing::warn!("housekeeping: shutdown took too long, the work under way is given up");
+            work.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Housekeeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Housekeeping").field("work", &self.work).finish_non_exhaustive()
+    }
+}
+
+/// Says that the work is to end.
+#[derive(Clone)]
+struct StopSignal(watch::Receiver<()>);
+
+impl StopSignal {
+    fn is_set(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+
+    /// Completes when the work is to end.
+    async fn wait(&mut self) {
+        // Nothing is sent: the sender is dropped.
+        while self.0.changed().await.is_ok() {}
+    }
+
+    /// Waits for so long, or until the work is to end.
+    async fn sleep(&mut self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.wait()).await;
+    }
+}
+
+async fn purge_periodically(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
+    while !stop.is_set() {
+        let Some(alive) = inner.upgrade() else { return };
+        let interval = alive.policy.housekeeping_interval;
+        let tokens = TokenService { inner: alive };
+        if let Err(error) = tokens.purge_unless(|| stop.is_set()).await {
+            tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");
+        }
+        drop(tokens);
+        stop.sleep(interval).await;
+    }
+}
+
+/// Reads the shared keys now and then, and turns to each when its time comes.
+async fn follow_key_schedule(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    while !stop.is_set() {
+        let Some(alive) = inner.upgrade() else { return };
+        let Some(keys) = &alive.key_manager else { return };
+        // First what is known already, which the store cannot hold up.
+        if let Err(error) = keys.apply_known().await {
+            tracing::error!(error = ?error, "signing keys: known keys cannot be installed");
+        }
+        let pause = match keys.refresh().await {
+            Ok(pause) => {
+                backoff.succeeded();
+                pause.max(SHORTEST_PAUSE)
+            }
+            Err(error) => {
+                tracing::warn!(error = ?error, "signing keys: reading the store failed, trying again");
+                backoff.failed()
+            }
+        };
+        drop(alive);
+        stop.sleep(pause).await;
+    }
+}

@@ -1,0 +1,122 @@
+//! The validator of a service that only checks tokens: the keys of its issuer are fetched from a URL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
+use crate::jose::{Algorithm, CryptoProvider, KeyRing, VerifyingKey};
+use crate::validate::issuers::{FetchSettings, FetchedKeys, KeyFetch};
+use crate::validate::stages::NeedsKeys;
+use crate::validate::trusted::remote::{
+    Fetcher, KeyLocation, RemoteKeys, RemotePolicy, without_secrets,
+};
+use crate::validate::{NotAccepted, Validator, ValidatorBuilder};
+
+impl NeedsKeys<Validator> {
+    /// The URL of the issuer's JWK Set, as a `TokenService` serves it at `/.well-known/jwks.json`, in the
+    /// place of the keys. For a service that only checks the tokens of another one.
+    ///
+    /// The keys are fetched when a token needs them, and kept: again ahead of their end, and for a `kid`
+    /// that is unknown, but never within 30 seconds of the last time, and one fetch serves all who wait
+    /// for it. While they cannot be fetched, those that are known serve on, for a day at most. Until they
+    /// have come, tokens are rejected with a 503, so the app starts without;
+    /// [`fetch_keys`](Validator::fetch_keys) fetches them ahead of the first request.
+    ///
+    /// Tokens are checked by the same rules as with keys of one's own, and keys for EdDSA, ES256 and
+    /// RS256 are accepted. Revocations are not known: have tokens live for minutes, or give the app a
+    /// `TokenService` over the shared store.
+    ///
+    /// Plain `http` is accepted on the loopback alone, unless
+    /// [`dangerous_allow_http`](ValidatorBuilder::dangerous_allow_http) is set.
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+    /// use countersign::Validator;
+    ///
+    /// let validator = Validator::builder()
+    ///     .issuer("https://auth.example.com")
+    ///     .audience("https://api.example.com")
+    ///     .jwks_url("https://auth.example.com/.well-known/jwks.json")
+    ///     .build()?;
+    /// # }
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn jwks_url_with(
+        self,
+        url: impl Into<String>,
+        provider: impl CryptoProvider + 'static,
+    ) -> ValidatorBuilder {
+        let settings = JwksUrl { url: url.into(), provider: Arc::new(provider) };
+        let mut builder = ValidatorBuilder::new(self.issuer, self.audience, KeyRing::empty());
+        builder.fetch = Some(Arc::new(settings));
+        builder
+    }
+}
+
+impl ValidatorBuilder {
+    /// Lets the keys of a `jwks_url` come over plain HTTP from other machines, too: an attacker in
+    /// between may put others in their place. For tests.
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.allows_http = true;
+        self
+    }
+}
+
+/// The settings of keys that are at a URL.
+struct JwksUrl {
+    url: String,
+    provider: Arc<dyn CryptoProvider>,
+}
+
+impl FetchSettings for JwksUrl {
+    fn prepare(
+        &self,
+        clock: &Arc<dyn Clock>,
+        allows_http: bool,
+    ) -> Result<Box<dyn FetchedKeys>, Error> {
+        let location = KeyLocation::jwks(&self.url)?;
+        let allows_http = allows_http || location.is_on_loopback();
+        let policy = RemotePolicy { allows_http, ..RemotePolicy::default() };
+        let fetcher = Fetcher::new(location, &policy)?;
+        let (provider, clock) = (Arc::clone(&self.provider), Arc::clone(clock));
+        Ok(Box::new(KeysAtUrl(Arc::new(RemoteKeys::new(fetcher, provider, policy, clock)))))
+    }
+}
+
+impl fmt::Debug for JwksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksUrl").field("url", &without_secrets(&self.url)).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct KeysAtUrl(Arc<RemoteKeys>);
+
+impl FetchedKeys for KeysAtUrl {
+    fn ring(&self) -> &KeyRing {
+        self.0.ring()
+    }
+
+    fn allows(&self, algorithm: Algorithm) -> bool {
+        self.0.allows(algorithm)
+    }
+
+    fn find(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<VerifyingKey, NotAccepted> {
+        self.0.find_for_token(kid, algorithm, now)
+    }
+
+    fn are_usable(&self, now: Timestamp) -> bool {
+        self.0.refresh_ahead(now);
+        self.0.are_good(now)
+    }
+
+    fn fetch(&self, now: Timestamp) -> Option<KeyFetch> {
+        self.0.fetch(now).map(|fetch| fetch.completed())
+    }
+}
