@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::error::ErrorKind;
+use crate::rejection::RejectionType;
 
 /// Why a request was rejected, for the log alone: it may tell a caller what they must not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,8 @@ pub(crate) enum RejectionReason {
     Internal,
     /// An error of the service.
     Failed(ErrorKind),
+    /// What a route alone rejects for.
+    Of(RejectionType),
 }
 
 impl RejectionReason {
@@ -79,6 +82,7 @@ impl RejectionReason {
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
             Self::Failed(kind) => kind.as_str(),
+            Self::Of(rejection_type) => rejection_type.code,
         }
     }
 
@@ -109,7 +113,7 @@ impl RejectionReason {
             Self::Unavailable | Self::Failed(ErrorKind::Unavailable | ErrorKind::Overloaded) => {
                 "The service is unavailable, try again later"
             }
-            Self::Internal | Self::Failed(_) => "The server is not set up right",
+            Self::Internal | Self::Failed(_) | Self::Of(_) => "The server is not set up right",
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::rejection::RejectionReason;
 
 /// A status, with what tells it from others of the same status.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RejectionType {
     pub(crate) status: StatusCode,
     /// The end of a problem's `type`.
@@ -76,6 +76,7 @@ impl RejectionReason {
             Self::Unavailable => ErrorKind::Unavailable.rejection_type(),
             Self::Internal => ErrorKind::Internal.rejection_type(),
             Self::Failed(kind) => kind.rejection_type(),
+            Self::Of(rejection_type) => rejection_type,
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 pub trait CustomerDirectory: fmt::Debug + Send + Sync + 'static {
     /// Returns whether `bearer`, whose list grants `PostAuthenticationToken`, may start a session of
     /// `customer`, which will belong to `organization`. It may take as long as the policy's
-    /// `store_deadline`.
+    /// `runtime.store_deadline`.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 /// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
 #[async_trait]
 pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
-    /// Delivers a code. It may take as long as the policy's `sender_deadline`; a session whose
+    /// Delivers a code. It may take as long as the policy's `sessions.sender_deadline`; a session whose
     /// code cannot be delivered is not started.
     ///
     /// # Errors

@@ -15,10 +15,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
+use countersign::builder::{KeySource, TokenServiceBuilder};
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
-    IssuedToken, KeyRing, KeySource, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
+    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
+    PasswordChange, RequestContext, Secret, TokenService,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};

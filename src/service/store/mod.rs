@@ -69,8 +69,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::token::identifier::SessionId;
 
 pub use self::cached::Cached;
@@ -85,6 +84,10 @@ pub use self::redis::RedisStore;
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+pub use crate::service::model::revocation::{Revocation, RevocationTarget};
+pub use crate::service::model::secret::{Secrets, StoredSecret};
+pub use crate::service::model::session::SessionKey;
 pub use crate::service::model::subject::Subject;
 
 /// Returns where principals are kept unless the host says otherwise.

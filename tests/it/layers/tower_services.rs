@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
+use countersign::builder::{TokenServiceBuilder, ValidatorBuilder};
 use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
@@ -14,7 +15,7 @@ use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
     Rejection, RequireLayer, Secret, Session, SubjectType, Timestamp, TokenFault, TokenService,
-    TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
+    ValidateLayer, Validated, Validator,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;
