@@ -300,6 +300,10 @@ impl Answer {
         value.to_str().unwrap()
     }
 
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.response.body()).into_owned()
     }

@@ -4,6 +4,7 @@ mod exchange;
 mod extractors;
 mod issue;
 mod require;
+mod tower_http;
 mod tower_services;
 mod validate;
 
