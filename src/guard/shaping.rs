@@ -133,22 +133,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// Returns a response of trailers alone (gRPC over HTTP/2, "Responses"): status and message are in its
 /// headers.
 fn grpc(rejection: &Rejection) -> Response<Body> {
-    // gRPC's status codes: https://grpc.io/docs/guides/status-codes/
-    let status = match rejection.status() {
-        StatusCode::UNPROCESSABLE_ENTITY => "3",
-        StatusCode::NOT_FOUND => "5",
-        StatusCode::FORBIDDEN => "7",
-        StatusCode::TOO_MANY_REQUESTS => "8",
-        StatusCode::CONFLICT => "10",
-        StatusCode::SERVICE_UNAVAILABLE => "14",
-        // A malformed header proves nobody's identity.
-        StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => "16",
-        _ => "13",
-    };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from_static(status));
+    headers.insert("grpc-status", HeaderValue::from(rejection.grpc_status()));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(rejection.message())) {
         headers.insert("grpc-message", message);
     }

@@ -181,6 +181,24 @@ impl Rejection {
         Some(challenge(&self.details.realm, bearer_error, description, self.permission()))
     }
 
+    /// Returns the status code that gRPC has for it, as `tonic::Code::from_i32` takes it. A layer responds to
+    /// requests of gRPC by itself; this is for a handler that rejects one.
+    #[must_use]
+    pub fn grpc_status(&self) -> i32 {
+        // https://grpc.io/docs/guides/status-codes/
+        match self.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => 3,
+            StatusCode::NOT_FOUND => 5,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::TOO_MANY_REQUESTS => 8,
+            StatusCode::CONFLICT => 10,
+            StatusCode::SERVICE_UNAVAILABLE => 14,
+            // A malformed header proves nobody's identity.
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => 16,
+            _ => 13,
+        }
+    }
+
     /// Returns the headers that go with it, whatever the body: the challenge, `Retry-After`, and that it
     /// must not be stored.
     #[must_use]

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod extractors;
+mod grpc;
 mod issue;
 mod require;
 mod tower_http;
