@@ -52,6 +52,9 @@ pub mod guide {
     #[doc = include_str!("docs/guide/customer_sessions.md")]
     pub mod customer_sessions {}
 
+    #[doc = include_str!("docs/guide/forward_auth.md")]
+    pub mod forward_auth {}
+
     #[doc = include_str!("docs/guide/many_nodes.md")]
     pub mod many_nodes {}
 
@@ -102,6 +105,9 @@ pub use self::service::{
     Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState, StartedSession,
     StoredSecret, ThrottleLimit, TokenService, TokenServiceBuilder, permission, store,
 };
+
+#[cfg(feature = "router")]
+pub use self::service::http::forward_auth::{self, ForwardAuth};
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]

@@ -48,6 +48,7 @@ pub(crate) use self::table::RejectionType;
 /// | `invalid-token`, `token-expired`, `unknown-session`, `unexpected-custom-claims`, `one-time-password-required` | 401 | `invalid_token` |
 /// | `insufficient-permission`, `outside-organization`, `kind-not-admitted` | 403 | `insufficient_scope` |
 /// | `cross-origin`: a cookie, or a login that sets one, with a request of another origin | 403 | |
+/// | `unclear-request`: of a proxy that asks [by forward auth](crate::guide::forward_auth) | 403 | |
 /// | `disabled`: the principal is disabled or blocked | 403 | |
 /// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
 /// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |

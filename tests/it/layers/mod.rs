@@ -2,6 +2,7 @@
 
 mod exchange;
 mod extractors;
+mod forward_auth;
 mod grpc;
 mod issue;
 mod require;
