@@ -11,7 +11,7 @@ use http::header::{
     TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::guard::response_caching::make_private;
 use crate::rejection::{Rejection, RejectionHook};
@@ -38,7 +38,7 @@ pub(crate) enum Shaping {
 impl Shaping {
     /// Returns that of a request. With a hook, it costs a copy of the request's head.
     pub(crate) fn of<B>(hook: &RejectionHook, request: &Request<B>) -> Self {
-        if is_grpc(request.headers()) {
+        if is_grpc(request) {
             Self::Grpc
         } else if hook.is_set() {
             Self::Hook(Box::new((hook.clone(), head_of(request))))
@@ -122,8 +122,13 @@ fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body>
     response
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+/// gRPC has POST alone. To all others, whatever media type they name, a status of gRPC would be a success: to a proxy
+/// that asks by a GET whether a request may go on, too.
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    if *request.method() != Method::POST {
+        return false;
+    }
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type.is_some_and(|value| {
         let rest = value.strip_prefix(b"application/grpc");
         rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))

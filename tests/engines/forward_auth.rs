@@ -304,6 +304,10 @@ async fn what_is_rejected_reaches_no_app_and_the_client_gets_the_challenge() {
         let malformed = Request::get("/").header("authorization", "Bearer a b");
         let answer = proxy.send(malformed).await.expect(401);
         assert!(answer.header("www-authenticate").contains("invalid_request"), "{kind:?}");
+        for media_type in ["application/grpc", "application/grpc-web", "application/json"] {
+            let request = Request::post("/orders.Orders/Get").header("content-type", media_type);
+            proxy.send(request).await.expect(401);
+        }
         // The route itself is nothing that clients get to.
         let user = setup.user();
         let route = Request::get("/forward-auth").header("authorization", &user);

@@ -101,6 +101,20 @@ async fn what_is_malformed_is_a_401_since_nginx_knows_no_400() {
 }
 
 #[tokio::test]
+async fn a_request_of_grpc_is_rejected_by_a_status_of_http() {
+    let fixture = trusting(&["127.0.0.1"]);
+    let server = serve(&fixture.tokens.forward_auth().require(|_| Access::denied())).await;
+    let user = format!("Bearer {}", user_with(&fixture, json!({}), &["*"]));
+    for media_type in ["application/grpc", "application/grpc+proto"] {
+        let anonymous = [("content-type", media_type)];
+        let answer = ask(&server, ("POST", "/orders.Orders/Get"), &anonymous).await.expect(401);
+        assert_eq!(answer.json()["code"], "missing-token");
+        let denied = [("content-type", media_type), ("authorization", user.as_str())];
+        ask(&server, ("POST", "/orders.Orders/Get"), &denied).await.expect(403);
+    }
+}
+
+#[tokio::test]
 async fn a_rule_is_asked_of_the_original_request_within_a_scope_and_an_organization() {
     let fixture = trusting(&["127.0.0.1"]);
     let route = fixture.tokens.forward_auth().require(|request| {

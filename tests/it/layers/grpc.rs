@@ -26,8 +26,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tower::filter::FilterLayer;
 use tower::{Service, service_fn};
 
-use crate::layers::{session, user_token, user_with};
-use crate::support::Fixture;
+use crate::layers::{axum_whoami, session, user_token, user_with};
+use crate::support::{self, Fixture};
 
 /// Messages are texts, which nothing has to be generated for.
 #[derive(Clone, Copy)]
@@ -299,4 +299,13 @@ async fn the_permission_of_a_method_is_looked_up_by_its_path() {
     assert_status(client.list(Some(&token)).await, Code::PermissionDenied, denied);
     let unknown = client.call("/orders.Orders/Cancel", "7", Some(&token)).await;
     assert_status(unknown, Code::PermissionDenied, "no permission is known for the method");
+}
+
+#[tokio::test]
+async fn what_only_names_the_media_type_of_grpc_is_rejected_by_a_status_of_http() {
+    let fixture = Fixture::new();
+    let server = support::Server::start(axum_whoami().layer(fixture.tokens.validate_layer())).await;
+    // As a proxy asks, which passes on what a client has sent.
+    let request = http::Request::get("/").header("content-type", "application/grpc");
+    server.send(request.body("").unwrap()).await.expect(401);
 }

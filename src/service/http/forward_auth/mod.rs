@@ -41,7 +41,7 @@ use axum::extract::Request;
 use axum::middleware::{map_request, map_response};
 use axum::routing::any;
 use axum_core::response::{IntoResponse as _, Response};
-use http::header::{AUTHORIZATION, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::error::Error;
@@ -264,14 +264,27 @@ fn restore(tokens: &TokenService, mut request: Request) -> Request {
     if request.headers().contains_key("sec-websocket-key") {
         request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
+    // It is about the body of the original request. To one of gRPC, a layer would respond with a status of gRPC, and
+    // a 200, on which a proxy lets it pass.
+    request.headers_mut().remove(CONTENT_TYPE);
     request.extensions_mut().insert(original);
     request
 }
 
-/// nginx takes what is neither a success nor a 401 or 403 for a fault of this server.
+/// Marks the response to a request that may go on.
+#[derive(Clone, Copy)]
+struct Admitted;
+
+/// Returns what a proxy understands. nginx takes what is neither a success nor a 401 or 403 for a fault of this
+/// server; and a success, whoever responded with it, lets a request pass.
 fn known_to_proxies(mut response: Response) -> Response {
-    if response.status() == StatusCode::BAD_REQUEST {
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let is_admitted = response.extensions().get::<Admitted>().is_some();
+    match response.status() {
+        StatusCode::BAD_REQUEST => *response.status_mut() = StatusCode::UNAUTHORIZED,
+        status if status.is_success() && !is_admitted => {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        _ => {}
     }
     response
 }
@@ -287,6 +300,7 @@ impl IdentityHeaders {
             (&self.organization, organization.map(str::to_owned)),
         ];
         let mut response = StatusCode::OK.into_response();
+        response.extensions_mut().insert(Admitted);
         let headers = response.headers_mut();
         for (name, value) in all {
             let value = value.map(|value| HeaderValue::try_from(percent_encoded(&value)));
