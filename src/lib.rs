@@ -61,6 +61,9 @@ pub mod guide {
     #[doc = include_str!("docs/guide/customer_sessions.md")]
     pub mod customer_sessions {}
 
+    #[doc = include_str!("docs/guide/forward_auth.md")]
+    pub mod forward_auth {}
+
     #[doc = include_str!("docs/guide/many_nodes.md")]
     pub mod many_nodes {}
 
@@ -110,6 +113,9 @@ pub use self::service::{
     Secret, Session, SessionCookie, SessionList, SessionState, StartedSession, TokenEnd,
     TokenService, permission, policy, store,
 };
+
+#[cfg(feature = "router")]
+pub use self::service::http::forward_auth::{self, ForwardAuth};
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]

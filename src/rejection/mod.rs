@@ -48,6 +48,7 @@ pub(crate) use self::table::RejectionType;
 /// | `invalid-token`, `token-expired`, `unknown-session`, `unexpected-custom-claims`, `one-time-password-required` | 401 | `invalid_token` |
 /// | `insufficient-permission`, `outside-organization`, `kind-not-admitted` | 403 | `insufficient_scope` |
 /// | `cross-origin`: a cookie, or a login that sets one, with a request of another origin | 403 | |
+/// | `unclear-request`: of a proxy that asks [by forward auth](crate::guide::forward_auth) | 403 | |
 /// | `disabled`: the principal is disabled or blocked | 403 | |
 /// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
 /// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |
@@ -203,6 +204,24 @@ impl Rejection {
         }
         let description = bearer_error.map(|_| self.message());
         Some(challenge(&self.details.realm, bearer_error, description, self.permission()))
+    }
+
+    /// Returns the status code that gRPC has for it, as `tonic::Code::from_i32` takes it. A layer responds to
+    /// requests of gRPC by itself; this is for a handler that rejects one.
+    #[must_use]
+    pub fn grpc_status(&self) -> i32 {
+        // https://grpc.io/docs/guides/status-codes/
+        match self.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => 3,
+            StatusCode::NOT_FOUND => 5,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::TOO_MANY_REQUESTS => 8,
+            StatusCode::CONFLICT => 10,
+            StatusCode::SERVICE_UNAVAILABLE => 14,
+            // A malformed header proves nobody's identity.
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => 16,
+            _ => 13,
+        }
     }
 
     /// Returns the headers that go with it, whatever the body: the challenge, `Retry-After`, and that it

@@ -38,6 +38,8 @@ pub(crate) enum RejectionReason {
     UnknownSession,
     /// Another origin had the browser send the request: its cookie does not count, and none is set.
     CrossOrigin,
+    /// It cannot be told what a request asks for that a proxy forwards: why not.
+    UnclearRequest(&'static str),
     /// The session asks for a one-time password: a layer takes the token of the fresh session that the
     /// service makes of it once the code is confirmed.
     OneTimePasswordRequired,
@@ -73,6 +75,7 @@ impl RejectionReason {
             Self::ExpiredToken => "expired",
             Self::UnknownSession => "unknown_session",
             Self::CrossOrigin => "cross_origin",
+            Self::UnclearRequest(fault) => fault,
             Self::OneTimePasswordRequired => "one_time_password_required",
             Self::UnexpectedCustomClaims => "unexpected_custom_claims",
             Self::InsufficientPermission => "insufficient_permission",
@@ -99,6 +102,9 @@ impl RejectionReason {
             Self::UnknownSession => "The authentication token is not valid",
             Self::CrossOrigin => {
                 "The request comes from another origin, or does not say from which"
+            }
+            Self::UnclearRequest(_) => {
+                "It is not clear what is asked for: its proxy does not say, or its path has several readings"
             }
             Self::OneTimePasswordRequired => {
                 "The session needs a one-time password: confirm it for a fresh session"

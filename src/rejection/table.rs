@@ -63,6 +63,9 @@ impl RejectionReason {
                 unauthorized("unexpected-custom-claims", not_accepted).of_bearer(INVALID_TOKEN)
             }
             Self::CrossOrigin => forbidden("cross-origin", "The request is of another origin"),
+            Self::UnclearRequest(_) => {
+                forbidden("unclear-request", "It is not clear what is asked for")
+            }
             Self::InsufficientPermission => ErrorKind::InsufficientPermission.rejection_type(),
             Self::OutsideOrganization => {
                 forbidden("outside-organization", "The organization is another")

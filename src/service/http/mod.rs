@@ -1,7 +1,9 @@
-//! The HTTP side of the token service: the issue and exchange layers, and the documented routes.
+//! The HTTP side of the token service: the issue and exchange layers, forward auth, and the documented routes.
 
 pub(crate) mod cookie;
 pub mod exchange;
+#[cfg(feature = "router")]
+pub mod forward_auth;
 pub mod issue;
 mod layers;
 mod rejection;
