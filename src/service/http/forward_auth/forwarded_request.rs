@@ -71,6 +71,8 @@ impl Original {
             return Self(Err(fault("original_method", None)));
         };
         let uri = agreed(headers, ["x-forwarded-uri", "x-original-uri"]);
+        // One that begins with its query would be read as `/`.
+        let uri = uri.filter(|uri| uri.starts_with(b"/"));
         let uri = uri.and_then(|uri| PathAndQuery::try_from(uri).ok());
         let Some(uri) = uri else { return Self(Err(fault("original_uri", Some(method)))) };
         let Some(segments) = segments(uri.path()) else {
@@ -175,15 +177,11 @@ mod tests {
             "/%ff",
         ] {
             let found = read(&[("x-forwarded-method", "GET"), ("x-forwarded-uri", path)]);
-            let expected = if path.contains('\\') {
-                ["ambiguous_path", "original_uri"]
-            } else {
-                ["ambiguous_path"; 2]
-            };
-            assert!(expected.contains(&found.clone().unwrap_err()), "{path}: {found:?}");
+            assert_eq!(found, Err("ambiguous_path"), "{path}");
         }
         for path in ["", "admin", "*", "http://localhost/admin", "?a=b"] {
-            read(&[("x-forwarded-method", "GET"), ("x-forwarded-uri", path)]).unwrap_err();
+            let found = read(&[("x-forwarded-method", "GET"), ("x-forwarded-uri", path)]);
+            assert_eq!(found, Err("original_uri"), "{path}");
         }
     }
 
