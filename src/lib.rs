@@ -94,15 +94,15 @@ pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
-    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Housekeeping, Issue,
-    IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession,
-    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    PasswordCost, PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation,
-    RevocationTarget, RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
-    SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState,
-    StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService, TokenServiceBuilder,
-    permission, store,
+    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity,
+    EntityFilter, EntityId, EntityKind, EntityList, ExchangeLayer, ExchangeRequest, ExchangedToken,
+    Grant, Housekeeping, Issue, IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource,
+    ManagedKeys, NewSession, OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender,
+    Password, PasswordChange, PasswordCost, PasswordHash, PendingSession, Policy, RequestContext,
+    ReturnPath, Revocation, RevocationTarget, RevokedSubject, RotationSchedule, SameSite,
+    ScheduledKey, SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey,
+    SessionList, SessionState, StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService,
+    TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -15,6 +15,7 @@ mod jwks_url;
 mod keys;
 mod layers;
 mod lifetimes;
+mod list_entities;
 mod managed_keys;
 mod observability;
 mod passwords;
