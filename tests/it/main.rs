@@ -4,6 +4,7 @@
 mod actor;
 mod architecture;
 mod attacks;
+mod audiences;
 mod cached;
 mod examples;
 mod exchange;

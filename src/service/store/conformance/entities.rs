@@ -16,11 +16,12 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
 
 pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntityStore) {
     let organization = OrganizationId::new(unique()).unwrap();
-    let written = entity().acl(Acl::everything()).organization(organization);
+    let written = entity().acl(Acl::everything()).organization(organization).audience("a");
     store.insert(written.clone()).await.unwrap();
     let read = store.get(written.id()).await.unwrap().expect("what was inserted is there");
     assert_eq!(read.acl, written.acl);
     assert_eq!(read.organization_id(), written.organization_id());
+    assert_eq!(read.audiences, written.audiences);
     assert_eq!(read.version(), written.version());
     let other_sort = EntityId::user(written.id().name()).unwrap();
     assert!(store.get(&other_sort).await.unwrap().is_none(), "names are told apart by sort");
