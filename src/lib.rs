@@ -105,13 +105,13 @@ pub use self::validate::{TokenFault, Validator};
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
-    EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Housekeeping, Issue,
-    IssueLayer, IssuedSecret, IssuedToken, ManagedKeys, NewSession, OneTimePassword,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordHash,
-    PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject, SameSite, SealingKey,
-    Secret, Session, SessionCookie, SessionList, SessionState, StartedSession, TokenEnd,
-    TokenService, permission, policy, store,
+    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity,
+    EntityFilter, EntityId, EntityKind, EntityList, ExchangeLayer, ExchangeRequest, ExchangedToken,
+    Grant, Housekeeping, Issue, IssueLayer, IssuedSecret, IssuedToken, ManagedKeys, NewSession,
+    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
+    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject, SameSite,
+    SealingKey, Secret, Session, SessionCookie, SessionList, SessionState, StartedSession,
+    TokenEnd, TokenService, permission, policy, store,
 };
 
 #[cfg(feature = "router")]

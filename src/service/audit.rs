@@ -30,6 +30,7 @@ impl Operation {
     pub(in crate::service) const ISSUE_MACHINE_TOKEN: Self = Self("issue_machine_token");
     pub(in crate::service) const ISSUE_TOKEN: Self = Self("issue_token");
     pub(in crate::service) const ISSUE_USER_TOKEN: Self = Self("issue_user_token");
+    pub(in crate::service) const LIST_ENTITIES: Self = Self("list_entities");
     pub(in crate::service) const LIST_SESSIONS: Self = Self("list_sessions");
     pub(in crate::service) const LOG_OUT: Self = Self("log_out");
     pub(in crate::service) const PHANTOM_TOKEN: Self = Self("phantom_token");

@@ -84,8 +84,8 @@ pub struct TokenServiceBuilder {
 }
 
 impl TokenServiceBuilder {
-    /// A further audience: its tokens are for all of them, and any of them will do when they are
-    /// checked.
+    /// A further audience: its tokens are for all of them, unless a [`Grant`](crate::Grant) or an
+    /// [`Entity`](crate::Entity) names some; and any of them will do when they are checked here.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.validators = self.validators.audience(audience);
         self

@@ -97,7 +97,7 @@ impl TokenService {
                 return Err(Error::new(ErrorKind::Conflict, problem));
             }
             // An error where the credential that it was started with is no longer good for it.
-            self.present_list(&session).await?;
+            self.present_rights(&session).await?;
             let checked = self.check_one_time_password(session, Some(code), &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
                 return Ok(CompareAndSet::Conflict);

@@ -20,7 +20,7 @@ use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
 use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::one_time_password::OneTimePassword;
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::{AuthenticationToken, Held, Session};
 use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
@@ -186,7 +186,7 @@ impl TokenService {
             let now = self.now();
             let session = self.find_live_session(token, &request.context).await?;
             details.session(&session);
-            let held = self.present_list(&session).await?;
+            let held = self.present_rights(&session).await?;
             let presented = request.one_time_password.as_ref();
             let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
@@ -236,18 +236,18 @@ impl TokenService {
     fn sign_exchange(
         &self,
         session: &Session,
-        held: &Acl,
+        held: &Held,
         request: &ExchangeRequest,
         now: Timestamp,
     ) -> Result<ExchangedToken, Error> {
         let policy = &self.inner.policy;
         let widening = request.bearer.as_deref().filter(|bearer| self.may_widen(bearer, session));
         let acl = match &request.acl {
-            None => held.clone(),
+            None => held.acl.clone(),
             Some(asked) => {
                 let organization = session.organization_id();
                 let beyond = |bearers: Option<Acl>| {
-                    let mut grants = vec![held.within(organization)];
+                    let mut grants = vec![held.acl.within(organization)];
                     grants.extend(bearers);
                     self.first_beyond(asked, organization, &grants)
                 };
@@ -271,10 +271,15 @@ impl TokenService {
         let expires_at =
             request.expires_at.unwrap_or(now + policy.tokens.exchanged_lifetime).floor_to_second();
         let token_id = new_session_token_id()?;
+        // What a bearer gives is good for no audience that its own token is not for.
+        let is_widened = request.acl.is_some() || request.custom_claims.is_some();
+        let audiences = match widening.filter(|_| is_widened) {
+            Some(bearer) => Some(common_audiences(held, bearer)?),
+            None => held.audiences.clone(),
+        };
         let grant = Grant {
-            acl: acl.clone(),
             custom_claims: custom_claims.clone(),
-            ..Grant::of_session(session)
+            ..Grant::of_session(session, Held { acl: acl.clone(), audiences })
         };
         let issued_at = self.issue_time(&grant, now);
         let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
@@ -334,4 +339,17 @@ impl TokenService {
         bearer.may_act_in(session.organization_id())
             && self.permits(bearer, permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
     }
+}
+
+/// Returns the audiences that both the tokens of a session and that of a bearer are for.
+fn common_audiences(held: &Held, bearer: &Validated) -> Result<Vec<String>, Error> {
+    let is_held = |audience: &&String| {
+        held.audiences.as_ref().is_none_or(|audiences| audiences.contains(audience))
+    };
+    let common: Vec<_> = bearer.audiences().iter().filter(is_held).cloned().collect();
+    if common.is_empty() {
+        let problem = "the session and the bearer have no audience in common";
+        return Err(Error::new(ErrorKind::AclExceedsGrant, problem));
+    }
+    Ok(common)
 }

@@ -8,7 +8,7 @@ use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::issue::{Grant, new_session_token_id};
-use crate::service::model::session::{AuthenticationToken, Session, SessionKey};
+use crate::service::model::session::{AuthenticationToken, Held, Session, SessionKey};
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
@@ -16,7 +16,6 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
-use crate::token::acl::Acl;
 use crate::validate::TokenFault;
 
 /// The share of its life that a phantom token is used for.
@@ -81,7 +80,7 @@ impl TokenService {
                     "the session needs a one-time password: confirm it for a fresh session",
                 ));
             }
-            let held = self.present_list(&session).await?;
+            let held = self.present_rights(&session).await?;
             let ends = now + self.inner.policy.tokens.phantom_lifetime;
             let noted = self.note_token_of(session, ends, now).await?;
             let CompareAndSet::Written(session) = noted else {
@@ -97,13 +96,13 @@ impl TokenService {
     fn sign_phantom_token(
         &self,
         session: &Session,
-        held: Acl,
+        held: Held,
         now: Timestamp,
     ) -> Result<PhantomToken, Error> {
         let lifetime = self.inner.policy.tokens.phantom_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = new_session_token_id()?;
-        let grant = Grant::of_session(session).acl(held);
+        let grant = Grant::of_session(session, held);
         let issued_at = self.issue_time(&grant, now);
         let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());

@@ -19,7 +19,7 @@ impl TokenService {
     /// `principals.distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
     /// tell which of the two. [`ErrorKind::InvalidRequest`]
     /// where a machine client takes the first-party client id, a user's name has the form of a
-    /// [`subject_id`](Entity::subject_id), the list uses wildcards that the
+    /// [`subject_id`](Entity::subject_id), an audience is none of the service's, the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
     /// `tokens.max_custom_claims_len`; [`ErrorKind::InvalidFields`] where it names no organization and the policy
     /// has `principals.organization_required`; [`ErrorKind::Unavailable`] where the store is out of reach.
@@ -54,7 +54,7 @@ impl TokenService {
         self.inner.stores.get_entity(id).await
     }
 
-    /// Changes what a registered principal holds: its list, custom claims, organization, whether it is
+    /// Changes what a registered principal holds: its list, custom claims, audiences, organization, whether it is
     /// disabled, or whether a customer's sessions need a one-time password. Its id and its credential stay.
     /// Returns it as it was written.
     ///
@@ -184,9 +184,14 @@ impl TokenService {
         let organization = before.organization_id();
         let held = [after.acl.within(after.organization_id())];
         let mut claims = before.custom_claims.iter();
+        let audiences = self.present_audiences(after.audiences.as_deref());
         (after.is_disabled() && !before.is_disabled())
             || (after.asks_for_code() && !before.asks_for_code())
             || organization != after.organization_id()
+            || self
+                .present_audiences(before.audiences.as_deref())
+                .iter()
+                .any(|lost| !audiences.contains(lost))
             || self.first_beyond(&before.acl, organization, &held).is_some()
             || claims.any(|(name, value)| after.custom_claims.get(name) != Some(value))
     }
@@ -203,6 +208,11 @@ impl TokenService {
         }
         if id.subject_type() == SubjectType::User && is_subject_id(id.name()) {
             return Err(invalid("no user's name may be of the form of a user's opaque id"));
+        }
+        if let Some(audiences) = &entity.audiences
+            && (audiences.is_empty() || !self.has_audiences(audiences))
+        {
+            return Err(invalid("an audience is none of the service's, or there is none"));
         }
         if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
             return Err(Error::from_invalid_fields(vec![fault]));

@@ -14,7 +14,8 @@ use crate::service::store::{
     SessionPage, SessionStore, StoreError,
 };
 use crate::service::telemetry;
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -123,6 +124,17 @@ impl Stores {
         version: u64,
     ) -> Result<CompareAndSet<()>, Error> {
         CompareAndSet::of(self.call("replace_entity", self.entities.replace(entity, version)).await)
+    }
+
+    pub(super) async fn list_entities(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, Error> {
+        let listing = self.entities.list(subject_type, organization, after, limit);
+        self.call("list_entities", listing).await
     }
 
     pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {

@@ -104,6 +104,18 @@ impl TokenService {
         bearer.issuer() == self.inner.issuer
     }
 
+    /// Returns the service's audiences, or those of them that a principal is allowed. It may have been
+    /// registered when the service had others.
+    pub(in crate::service) fn present_audiences(&self, allowed: Option<&[String]>) -> Vec<String> {
+        let is_allowed = |audience: &&String| allowed.is_none_or(|all| all.contains(audience));
+        self.inner.audiences.iter().filter(is_allowed).cloned().collect()
+    }
+
+    /// Returns whether all of these audiences are the service's.
+    pub(in crate::service) fn has_audiences(&self, audiences: &[String]) -> bool {
+        audiences.iter().all(|audience| self.inner.audiences.contains(audience))
+    }
+
     /// Its policy.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy

@@ -374,7 +374,9 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
     let earlier = format!(
         "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
              DROP COLUMN kept_until;
-         ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name;
+         ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name, \
+             DROP COLUMN organization_id;
+         DROP INDEX {schema}.countersign_entities_by_name;
          DROP TABLE {schema}.countersign_sealing_check;
          CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
          DELETE FROM {schema}.countersign_migrations WHERE version > 3;"

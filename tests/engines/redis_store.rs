@@ -12,11 +12,11 @@ use countersign::store::{
 use countersign::{
     Algorithm, AuthenticationToken, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
     Grant, ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, Session, SessionId,
-    SystemClock, Timestamp,
+    SubjectType, SystemClock, Timestamp,
 };
 
 use crate::proxy::Proxy;
-use crate::servers::{EngineServer, redis_cluster_node, redis_node};
+use crate::servers::{EngineServer, redis_cluster_node, redis_cluster_nodes, redis_node};
 use crate::support::durable::{
     MINUTE, fixture_over, no_secret_is_in, revocation, revocation_until, session,
     what_the_first_release_wrote_is_in,
@@ -32,17 +32,18 @@ async fn a_write_whose_answer_was_lost_is_made_once_and_answered_as_made() {
 
     let entity = Entity::machine("aa-1").unwrap();
     EntityStore::insert(&store, entity.clone()).await.unwrap();
-    proxy.lose_next_answer();
+    // Before the record comes the index that it is listed by.
+    proxy.lose_answer_after(1);
     let again = EntityStore::insert(&store, entity.clone()).await;
     assert!(matches!(again, Err(StoreError::Unavailable(_))), "whose it is cannot be told");
     assert!(proxy.has_lost_an_answer());
-    proxy.lose_next_answer();
+    proxy.lose_answer_after(1);
     EntityStore::replace(&store, entity.clone().next_version(), 1).await.unwrap();
     assert!(proxy.has_lost_an_answer());
-    proxy.lose_next_answer();
+    proxy.lose_answer_after(2);
     assert!(EntityStore::remove(&store, entity.id()).await.unwrap());
     assert!(proxy.has_lost_an_answer());
-    proxy.lose_next_answer();
+    proxy.lose_answer_after(1);
     EntityStore::insert(&store, entity.clone()).await.unwrap();
     assert!(proxy.has_lost_an_answer());
 
@@ -310,7 +311,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
     while store.purge_expired(now).await.unwrap() > 0 {}
     assert!(SessionStore::get(&store, &ended.key()).await.unwrap().is_none());
     let page = Page { offset: 0, limit: 10 };
-    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     let theirs = store.of_subject(&live.subject(), Timestamp::MAX, 10).await.unwrap();
     assert_eq!(theirs.len(), 1);
@@ -512,12 +513,12 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     }
     let everything = Page { offset: 0, limit: 100 };
     let all = SessionFilter::all();
-    let listed = store.list(&all, everything, now).await.unwrap();
+    let listed = SessionStore::list(&store, &all, everything, now).await.unwrap();
     assert_eq!(listed.total, 20);
     for session in &listed.sessions[..10] {
         assert!(store.take(&session.key(), session.version()).await.unwrap().is_some());
     }
-    assert_eq!(store.list(&all, everything, now).await.unwrap().total, 10);
+    assert_eq!(SessionStore::list(&store, &all, everything, now).await.unwrap().total, 10);
     let much_later = now + MINUTE * 60 * 24 * 365;
     while store.purge_expired(much_later).await.unwrap() > 0 {}
     // Index entries of what was taken are cleaned in the background, or else by the purge.
@@ -542,7 +543,7 @@ async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
         }
     }
     let page = Page { offset: 0, limit: 10 };
-    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!((listed.total, listed.sessions.len()), (1, 1));
     assert_eq!(listed.sessions[0].id(), kept.id());
     assert!(SessionStore::remove(&store, lost.id()).await.unwrap().is_none());
@@ -551,6 +552,136 @@ async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
     assert!(store.take(&kept.key(), kept.version()).await.unwrap().is_some());
     while store.purge_expired(now + MINUTE * 2).await.unwrap() > 0 {}
     assert_eq!(left_over(&server).await, Vec::<String>::new());
+}
+
+/// Returns the names of the machine clients that a store lists.
+async fn listed(store: &RedisStore, organization: Option<&OrganizationId>) -> Vec<String> {
+    let listing = EntityStore::list(store, SubjectType::Machine, organization, None, 100);
+    let names = listing.await.unwrap().into_iter().map(|entity| entity.id().name().to_owned());
+    names.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_the_index_of_entities_that_lead_to_nothing_are_passed_over_and_removed() {
+    let server = EngineServer::redis();
+    let store = server.redis_node();
+    let [org_1, org_2] = ["org_1", "org_2"].map(|id| OrganizationId::new(id).unwrap());
+    for name in ["kept", "lost", "moved"] {
+        let entity = Entity::machine(name).unwrap().organization(org_1.clone());
+        EntityStore::insert(&store, entity).await.unwrap();
+    }
+    // As where a node dies between the record and its index entries.
+    let _: i64 = server.redis_command(&["DEL", "countersign:entity:entity:lost"]).await;
+    let moved = EntityId::machine("moved").unwrap();
+    let moved = EntityStore::get(&store, &moved).await.unwrap().unwrap();
+    EntityStore::replace(&store, moved.organization(org_2.clone()).next_version(), 1)
+        .await
+        .unwrap();
+    let indexes = ["entities:entity", "entities-of:entity:org_1", "entities-of:entity:org_2"];
+    let indexed = async || {
+        let mut all = Vec::new();
+        for index in indexes {
+            let key = format!("countersign:{index}");
+            let entries: Vec<String> = server.redis_command(&["ZRANGE", &key, "0", "-1"]).await;
+            let name = |entry: String| entry.split('\0').next().unwrap().to_owned();
+            all.push(entries.into_iter().map(name).collect::<Vec<_>>());
+        }
+        all
+    };
+    let left = [vec!["kept", "lost", "moved"], vec!["kept", "lost", "moved"], vec!["moved"]];
+    assert_eq!(indexed().await, left);
+    // A page is as long as it was asked for, whatever is passed over.
+    let listing = EntityStore::list(&store, SubjectType::Machine, None, None, 2);
+    assert_eq!(listing.await.unwrap().len(), 2);
+    assert_eq!(listed(&store, Some(&org_1)).await, ["kept"]);
+    assert_eq!(listed(&store, Some(&org_2)).await, ["moved"]);
+    assert_eq!(indexed().await, [vec!["kept", "moved"], vec!["kept"], vec!["moved"]]);
+    // As where a node dies before the record: it may be a write under way, which is waited for.
+    let announced = ["ZADD", "countersign:entities:entity", "0", "lost\0~a-writer"];
+    let _: i64 = server.redis_command(&announced).await;
+    assert_eq!(listed(&store, None).await, ["kept", "moved"]);
+    assert_eq!(indexed().await[0], ["kept", "lost", "moved"]);
+    let removing = async {
+        while indexed().await[0].len() > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, removing).await.expect("it is removed in the end");
+    // Where the write was done, it stands for the record.
+    let lost = EntityStore::insert(&store, Entity::machine("lost").unwrap());
+    lost.await.unwrap();
+    let _: i64 = server.redis_command(&["DEL", "countersign:entities:entity"]).await;
+    let _: i64 = server.redis_command(&announced).await;
+    assert_eq!(listed(&store, None).await, ["lost"]);
+    assert!(EntityStore::remove(&store, &EntityId::machine("lost").unwrap()).await.unwrap());
+    assert_eq!(indexed().await[0], [""; 0]);
+    for name in ["kept", "moved"] {
+        assert!(EntityStore::remove(&store, &EntityId::machine(name).unwrap()).await.unwrap());
+    }
+    assert_eq!(
+        left_over(&server).await,
+        Vec::<String>::new(),
+        "nothing is left of who was removed"
+    );
+}
+
+/// Registers some, takes the index away, as the release before had none, and migrates.
+async fn index_by_a_migration(
+    store: RedisStore,
+    prefix: &str,
+    connection: &mut impl redis::aio::ConnectionLike,
+) {
+    let organization = OrganizationId::new("org_1").unwrap();
+    store.migrate().await.unwrap();
+    let mut names: Vec<String> = (0..300).map(|number| format!("aa:{number:03}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let entity = Entity::machine(name).unwrap();
+        let is_bound = number % 100 == 0;
+        let entity = if is_bound { entity.organization(organization.clone()) } else { entity };
+        EntityStore::insert(&store, entity).await.unwrap();
+    }
+    for command in [
+        ["DEL", "entities:entity", ""],
+        ["DEL", "entities-of:entity:org_1", ""],
+        ["SET", "version", "2"],
+    ] {
+        let mut line = redis::cmd(command[0]);
+        line.arg(format!("{prefix}{}", command[1]));
+        if !command[2].is_empty() {
+            line.arg(command[2]);
+        }
+        let _: redis::Value = line.query_async(connection).await.unwrap();
+    }
+    assert_eq!(listed(&store, None).await, Vec::<String>::new());
+    assert!(!store.is_current().await.unwrap());
+    store.migrate().await.unwrap();
+    assert!(store.is_current().await.unwrap());
+    names.truncate(100);
+    assert_eq!(listed(&store, None).await, names);
+    assert_eq!(listed(&store, Some(&organization)).await, ["aa:000", "aa:100", "aa:200"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_registered_before_there_was_an_index_is_listed_after_a_migration() {
+    // What means something in a pattern is a character as any other.
+    let prefix = unique("t[*]?-");
+    let server = EngineServer::redis();
+    let url = format!("redis://{}", server.address);
+    let options = RedisOptions::default().prefix(&prefix);
+    let store = RedisStore::connect_with(&url, options).unwrap();
+    let client = redis::Client::open(url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    index_by_a_migration(store, &prefix, &mut connection).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_who_was_registered_before_there_was_an_index_is_listed_after_a_migration() {
+    let prefix = unique("t");
+    let nodes = redis_cluster_nodes();
+    let urls = nodes.split(',').map(|node| format!("redis://{node}"));
+    let client = redis::cluster::ClusterClient::new(urls).unwrap();
+    let mut connection = client.get_async_connection().await.unwrap();
+    index_by_a_migration(redis_cluster_node(&prefix), &prefix, &mut connection).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -570,7 +701,7 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
     let rejected = SessionStore::insert(&store, again.clone(), now).await;
     assert!(matches!(rejected, Err(StoreError::Conflict)));
     let page = Page { offset: 0, limit: 10 };
-    let listed = store.list(&SessionFilter::all(), page, now).await.unwrap();
+    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     assert!(
         SessionStore::remove(&store, again.id()).await.unwrap().is_none(),

@@ -44,6 +44,7 @@ const ORDER: &[&str] = &[
     "service/ended",
     "service/revoke",
     "service/principals",
+    "service/list_entities",
     "service/issue",
     "service/password",
     "service/custom_claims",

@@ -4,6 +4,7 @@
 mod actor;
 mod architecture;
 mod attacks;
+mod audiences;
 mod cached;
 mod examples;
 mod exchange;
@@ -15,6 +16,7 @@ mod jwks_url;
 mod keys;
 mod layers;
 mod lifetimes;
+mod list_entities;
 mod managed_keys;
 mod observability;
 mod passwords;

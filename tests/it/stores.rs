@@ -41,7 +41,10 @@ async fn the_memory_store_drops_nothing_that_is_live_and_its_clones_share_it() {
         assert!(SessionStore::get(&clone, key).await.unwrap().is_some());
     }
     let page = Page { offset: 0, limit: 1 };
-    assert_eq!(clone.list(&SessionFilter::all(), page, now).await.unwrap().total, 10_000);
+    assert_eq!(
+        SessionStore::list(&clone, &SessionFilter::all(), page, now).await.unwrap().total,
+        10_000
+    );
 }
 
 #[tokio::test]

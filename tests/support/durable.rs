@@ -10,9 +10,9 @@ use countersign::store::{
 };
 use countersign::store::{Revocation, RevocationTarget};
 use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Organization, Password, Policy,
-    RequestContext, SealingKey, Secret, Session, SessionId, SubjectType, SystemClock, Timestamp,
-    TokenId,
+    AuthenticationToken, Clock as _, CustomerId, EntityFilter, ExchangeRequest, Organization,
+    Password, Policy, RequestContext, SealingKey, Secret, Session, SessionId, SubjectType,
+    SystemClock, Timestamp, TokenId,
 };
 use serde_json::json;
 
@@ -109,6 +109,12 @@ pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     let tokens = &fixture.tokens;
     let subject = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
     let soon = fixture.clock.now();
+    let registered = tokens.list_entities(&EntityFilter::all(), None, 10).await.unwrap();
+    let registered = registered.entities.iter().map(|entity| entity.id().to_string());
+    assert_eq!(
+        registered.collect::<Vec<_>>(),
+        ["user:ops", "entity:aa-1", "customer:ann@example.com"]
+    );
     let ended = fixture.tokens.revoke_subject(&subject, soon + Duration::from_secs(1)).await;
     assert_eq!(ended.unwrap().sessions, 1);
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::entity::Entity;
-use crate::service::model::session::Session;
+use crate::service::model::session::{Held, Session};
 use crate::service::model::subject::SubjectRef;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
@@ -20,6 +20,7 @@ pub struct Grant {
     pub(in crate::service) subject_type: SubjectType,
     pub(in crate::service) subject: String,
     pub(in crate::service) session_id: Option<SessionId>,
+    pub(in crate::service) audiences: Option<Vec<String>>,
     pub(in crate::service) organization: Option<Organization>,
     pub(in crate::service) acl: Acl,
     pub(in crate::service) custom_claims: Map<String, Value>,
@@ -33,6 +34,7 @@ impl Grant {
             subject_type,
             subject: subject.into(),
             session_id: None,
+            audiences: None,
             organization: None,
             acl: Acl::default(),
             custom_claims: Map::new(),
@@ -68,6 +70,13 @@ impl Grant {
         Ok(self)
     }
 
+    /// One of the service's audiences that it is for; called again, one more. Unless it is called, it is for
+    /// all of them, or for those of the principal that is registered by this name.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.get_or_insert_default().push(audience.into());
+        self
+    }
+
     /// The organization that it is bound to, or [`Organization::All`].
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
@@ -88,14 +97,15 @@ impl Grant {
         }
     }
 
-    /// A token of a customer's session: with its list and claims, and ending with it.
-    pub(in crate::service) fn of_session(session: &Session) -> Self {
+    /// A token of a customer's session: with its claims, and with as much of its list as it holds now.
+    pub(in crate::service) fn of_session(session: &Session, held: Held) -> Self {
         Self {
             session_id: Some(session.id.clone()),
             organization: Some(
                 session.organization_id.clone().map_or(Organization::All, Organization::One),
             ),
-            acl: session.acl.clone(),
+            acl: held.acl,
+            audiences: held.audiences,
             custom_claims: session.custom_claims.clone(),
             ..Self::new(SubjectType::Customer, session.customer_id.as_str())
         }
@@ -104,6 +114,7 @@ impl Grant {
     /// What a registered principal is entitled to, by its opaque id where that is asked for.
     pub(in crate::service) fn of_entity(entity: &Entity, is_opaque: bool) -> Self {
         Self {
+            audiences: entity.audiences.clone(),
             organization: entity.organization.clone(),
             acl: entity.acl.clone(),
             custom_claims: entity.custom_claims.clone(),

@@ -106,7 +106,8 @@ impl TokenService {
     /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank or a user's opaque id,
     /// the list uses
     /// wildcards that the policy does not allow, it lacks an organization that the policy requires, or has
-    /// another than the user or machine client that is registered by that name, the
+    /// another than the user or machine client that is registered by that name, it names an audience that is
+    /// none of the service's or of that principal's, the
     /// custom claims are longer than its `tokens.max_custom_claims_len`, or the lifetime is longer than that of
     /// any token under the policy; [`Disabled`](crate::ErrorKind::Disabled) where a user or machine client of that
     /// name is registered and disabled, or the subject is [blocked](Self::block_subject);
@@ -125,11 +126,14 @@ impl TokenService {
         self.audited_login(attempt, self.try_issue(grant)).await
     }
 
-    async fn try_issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+    async fn try_issue(&self, mut grant: Grant) -> Result<IssuedToken, Error> {
         let policy = &self.inner.policy;
         let claims = policy.custom_claims_fault(&grant.custom_claims);
         let mut invalid: Vec<_> = claims.into_iter().collect();
         invalid.extend(policy.organization_fault(grant.organization.as_ref()));
+        if grant.audiences.as_ref().is_some_and(|asked| !self.has_audiences(asked)) {
+            invalid.push(InvalidField::new("audience", "is none of the service's"));
+        }
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
@@ -154,6 +158,7 @@ impl TokenService {
             if asked != entity.organization_id() {
                 return Err(other_organization());
             }
+            grant.audiences = allowed_audiences(grant.audiences, &entity)?;
         }
         self.issue_at(grant, asked_at)
     }
@@ -222,6 +227,21 @@ impl TokenService {
     /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
     pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
         self.inner.revocations.issue_time(grant.subject_ref(), proven_at)
+    }
+}
+
+/// Returns the audiences of a grant for a registered principal: it gets no token for others than its own.
+fn allowed_audiences(
+    asked: Option<Vec<String>>,
+    entity: &Entity,
+) -> Result<Option<Vec<String>>, Error> {
+    match (asked, &entity.audiences) {
+        (Some(asked), Some(allowed)) if !asked.iter().all(|one| allowed.contains(one)) => {
+            let message = "is none that the principal is registered with";
+            Err(Error::from_invalid_fields(vec![InvalidField::new("audience", message)]))
+        }
+        (Some(asked), _) => Ok(Some(asked)),
+        (None, allowed) => Ok(allowed.clone()),
     }
 }
 

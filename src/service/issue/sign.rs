@@ -26,6 +26,12 @@ impl TokenService {
         if let Some(fault) = policy.acl_fault(&grant.acl) {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
+        let audiences = self.present_audiences(grant.audiences.as_deref());
+        if audiences.is_empty() {
+            return Err(Error::configuration(
+                "a token is to be for audiences that the service has no more: update the principal",
+            ));
+        }
         let is_machine = grant.subject_type == SubjectType::Machine;
         if is_machine && grant.subject == policy.tokens.first_party_client_id {
             return Err(invalid(
@@ -42,7 +48,7 @@ impl TokenService {
             iss: self.inner.issuer.clone(),
             sub: grant.subject,
             subject_type: grant.subject_type,
-            aud: self.inner.audiences.clone(),
+            aud: audiences,
             iat: issued_at.as_secs(),
             // `iat` may be a little ahead, to be told from what was revoked: the token is valid now.
             nbf: Some(issued_at.min(self.now()).as_secs()),

@@ -127,6 +127,8 @@ pub struct Entity {
     pub acl: Acl,
     /// What its tokens carry under `customClaims`.
     pub custom_claims: Map<String, Value>,
+    /// Those of the service's audiences that its tokens are for: all of them, where it is none.
+    pub audiences: Option<Vec<String>>,
     pub(crate) organization: Option<Organization>,
     pub(crate) disabled: bool,
     /// When its password was set, where it has one and is registered.
@@ -202,6 +204,7 @@ impl Entity {
             kind,
             acl: Acl::default(),
             custom_claims: Map::new(),
+            audiences: None,
             organization: None,
             disabled: false,
             password_set_at: None,
@@ -224,6 +227,18 @@ impl Entity {
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)
+    }
+
+    /// One of the service's audiences that its tokens are for; called again, one more. Unless it is called,
+    /// they are for all of them.
+    ///
+    /// It restricts what it is issued, and, of a customer's credential, what its sessions are exchanged
+    /// for. A session that it starts as a bearer, or an exchange that it widens, yields no token for
+    /// another audience either. The service's own routes accept tokens for any of its audiences.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.get_or_insert_default().push(audience.into());
+        self
     }
 
     /// The organization that it belongs to, and that its tokens are bound to; or

@@ -139,6 +139,17 @@ pub struct Session {
 pub(crate) struct Starter {
     pub(crate) subject: Subject,
     pub(crate) token_issued_at: Timestamp,
+    /// The audiences of that token, where it was not for all of the service's: the session's tokens are
+    /// for no other one.
+    pub(crate) audiences: Option<Vec<String>>,
+}
+
+/// What the tokens of a session may carry now.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) acl: Acl,
+    /// Those of the service's audiences that they may be for: all of them, where it is none.
+    pub(crate) audiences: Option<Vec<String>>,
 }
 
 impl Session {

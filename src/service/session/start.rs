@@ -47,12 +47,18 @@ impl StartedBy<'_> {
         }
     }
 
-    fn starter(self) -> Option<Starter> {
+    /// `audiences` are those of the service.
+    fn starter(self, audiences: &[String]) -> Option<Starter> {
         match self {
-            Self::Bearer(bearer) => Some(Starter {
-                subject: SubjectRef::of_token(bearer).to_subject(),
-                token_issued_at: bearer.issued_at(),
-            }),
+            Self::Bearer(bearer) => {
+                let is_for = |audience| bearer.audiences().contains(audience);
+                let is_for_all = audiences.iter().all(is_for);
+                Some(Starter {
+                    subject: SubjectRef::of_token(bearer).to_subject(),
+                    token_issued_at: bearer.issued_at(),
+                    audiences: (!is_for_all).then(|| bearer.audiences().to_vec()),
+                })
+            }
             Self::Host | Self::Credential(_) => None,
         }
     }
@@ -89,7 +95,8 @@ impl TokenService {
     /// The bearer is a user or a machine client whose list grants `PostAuthenticationToken` for this
     /// `customerId`, and all that the session is to carry. Its custom claims are those that the policy
     /// opens to everybody, and those that the bearer may pass on. It lives no longer than the policy's
-    /// `sessions.max_delegated_lifetime`, and ends when the bearer is revoked. Where neither `context` nor `new`
+    /// `sessions.max_delegated_lifetime`, and ends when the bearer is revoked. Its tokens are for no audience that
+    /// the bearer's is not for. Where neither `context` nor `new`
     /// names an organization, it belongs to the bearer's.
     ///
     /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
@@ -352,7 +359,7 @@ impl TokenService {
         let mut session = Session {
             organization_id: new.organization.and_then(|organization| organization.id().cloned()),
             credential: origin.credential(),
-            starter: origin.starter(),
+            starter: origin.starter(&self.inner.audiences),
             acl: new.acl,
             custom_claims: new.custom_claims,
             ..Session::new(token.key(), id, customer_id, now, expires_at)

@@ -1,35 +1,42 @@
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::entity::Entity;
-use crate::service::model::session::Session;
+use crate::service::model::session::{Held, Session};
 use crate::service::session::no_session;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
-use crate::token::acl::Acl;
 
 impl TokenService {
-    /// Returns the list that a session's tokens may carry now: its own, as far as the credential that it
-    /// was started with still holds it.
+    /// Returns what a session's tokens may carry now: its own list, as far as the credential that it was
+    /// started with still holds it, and the audiences of that credential, or of whoever started it.
     ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) where the credential is disabled, gone, or of another
     /// organization: what changes it so ends its sessions, and this one was being written at that moment.
-    pub(in crate::service) async fn present_list(&self, session: &Session) -> Result<Acl, Error> {
-        let Some(credential) = &session.credential else { return Ok(session.acl.clone()) };
+    pub(in crate::service) async fn present_rights(
+        &self,
+        session: &Session,
+    ) -> Result<Held, Error> {
+        let Some(credential) = &session.credential else {
+            let audiences = session.starter.as_ref().and_then(|starter| starter.audiences.clone());
+            return Ok(Held { acl: session.acl.clone(), audiences });
+        };
         let stores = &self.inner.stores;
         let is_usable = |entity: &Entity| {
             !entity.is_disabled() && entity.organization_id() == session.organization_id()
         };
         let holds_all = |entity: &Entity| is_usable(entity) && session.acl.narrows(&entity.acl);
         let recent = stores.get_recent_entity(credential, self.now()).await?;
-        if recent.is_some_and(|recent| holds_all(&recent.entity)) {
-            return Ok(session.acl.clone());
+        if let Some(recent) = recent.filter(|recent| holds_all(&recent.entity)) {
+            let audiences = recent.entity.audiences.clone();
+            return Ok(Held { acl: session.acl.clone(), audiences });
         }
         // Nobody is given less for a copy that is old.
         let held = stores.get_entity(credential).await?.filter(is_usable).ok_or_else(no_session)?;
         let is_whole = session.acl.narrows(&held.acl);
-        Ok(if is_whole { session.acl.clone() } else { session.acl.intersect(&held.acl) })
+        let acl = if is_whole { session.acl.clone() } else { session.acl.intersect(&held.acl) };
+        Ok(Held { acl, audiences: held.audiences })
     }
 
     /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever

@@ -14,6 +14,8 @@ use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::{EntityCache, EntityStore, RecentEntity, Store, StoreError};
 use crate::sync::epoch::Epoch;
 use crate::sync::{FlightResult, SingleFlight};
+use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 const CAPACITY: u64 = 10_000;
@@ -211,6 +213,16 @@ impl<S: EntityStore> EntityStore for Cached<S> {
         let id = entity.id().clone();
         let _invalidation = self.invalidate_afterwards(&id);
         self.store.replace(entity, expected_version).await
+    }
+
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError> {
+        self.store.list(subject_type, organization, after, limit).await
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {

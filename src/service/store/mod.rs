@@ -70,7 +70,8 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::session::Session;
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 pub use self::cached::Cached;
 pub use self::error::StoreError;
@@ -167,6 +168,24 @@ pub trait EntityStore: Store {
     ///
     /// [`StoreError::Conflict`] where it is of another version, or gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
+
+    /// Returns entities of a sort in the order of their names, which is that of their bytes: `limit` at
+    /// most, none up to `after`, and of an organization alone where one is given. It reads no more records
+    /// than it returns, but for a few that have changed meanwhile.
+    ///
+    /// Who begins without `after` and goes on from the last name, until there are none, has seen each
+    /// entity that was there all the time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError>;
 
     /// Removes the entity of that id; returns whether it was there. Its
     /// [`distinct_name`](Entity::distinct_name) is free again.

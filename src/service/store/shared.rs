@@ -14,7 +14,8 @@ use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, Page, RecentEntity,
     SessionFilter, SessionPage, SessionStore, Store, StoreError,
 };
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 #[async_trait]
 impl<T: Store + ?Sized> Store for Arc<T> {
@@ -42,6 +43,15 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
     }
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         (**self).replace(entity, expected_version).await
+    }
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError> {
+        (**self).list(subject_type, organization, after, limit).await
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         (**self).remove(id).await

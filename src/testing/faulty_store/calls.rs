@@ -14,6 +14,8 @@ pub enum StoreVerb {
     GetEntity,
     /// `EntityStore::replace`
     ReplaceEntity,
+    /// `EntityStore::list`
+    ListEntities,
     /// `EntityStore::remove`
     RemoveEntity,
     /// `SessionStore::insert`
@@ -53,6 +55,7 @@ impl StoreVerb {
             Self::IsCurrent
                 | Self::ReadSealingCheck
                 | Self::GetEntity
+                | Self::ListEntities
                 | Self::GetSession
                 | Self::ListSessions
                 | Self::CountSessions

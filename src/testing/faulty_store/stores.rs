@@ -12,7 +12,8 @@ use crate::service::store::{
 };
 use crate::service::store::{KeySchedule, SessionKey};
 use crate::service::{Entity, EntityId, Session};
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 #[async_trait]
 impl<S: Store> Store for FaultyStore<S> {
@@ -42,6 +43,17 @@ impl<S: EntityStore> EntityStore for FaultyStore<S> {
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         let inner = self.inner();
         self.script.run(StoreVerb::ReplaceEntity, inner.replace(entity, expected_version)).await
+    }
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError> {
+        let inner = self.inner();
+        let call = inner.list(subject_type, organization, after, limit);
+        self.script.run(StoreVerb::ListEntities, call).await
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         self.script.run(StoreVerb::RemoveEntity, self.inner().remove(id)).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::policy::SecretOperation;
 use countersign::store::{EntityStore, MemoryStore, Store, StoreError};
-use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey};
+use countersign::{Acl, Entity, EntityId, Grant, OrganizationId, Policy, SealingKey, SubjectType};
 
 use crate::attacks::service::{
     Cluster, DAY, HOME, Login, MINUTE, NAME, SECRET, limit, manage, manager_of, populated_service,
@@ -49,6 +49,15 @@ impl EntityStore for Swapped {
     }
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         EntityStore::replace(&self.inner, entity, expected_version).await
+    }
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError> {
+        EntityStore::list(&self.inner, subject_type, organization, after, limit).await
     }
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
         EntityStore::remove(&self.inner, id).await

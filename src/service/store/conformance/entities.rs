@@ -7,6 +7,7 @@ use crate::service::store::conformance::{
     RACERS, drop_halfway, entity, look_alike, race, unique, won,
 };
 use crate::token::acl::Acl;
+use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
 /// Of no password that anybody knows.
@@ -15,11 +16,12 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
 
 pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntityStore) {
     let organization = OrganizationId::new(unique()).unwrap();
-    let written = entity().acl(Acl::everything()).organization(organization);
+    let written = entity().acl(Acl::everything()).organization(organization).audience("a");
     store.insert(written.clone()).await.unwrap();
     let read = store.get(written.id()).await.unwrap().expect("what was inserted is there");
     assert_eq!(read.acl, written.acl);
     assert_eq!(read.organization_id(), written.organization_id());
+    assert_eq!(read.audiences, written.audiences);
     assert_eq!(read.version(), written.version());
     let other_sort = EntityId::user(written.id().name()).unwrap();
     assert!(store.get(&other_sort).await.unwrap().is_none(), "names are told apart by sort");
@@ -162,6 +164,128 @@ pub(super) async fn a_distinct_name_that_is_freed_while_others_want_it_is_of_one
         let next = won(store.insert(look_alike(&name)).await);
         assert_eq!(next, winners == 0, "a name is free or of whoever is registered");
     }
+}
+
+pub(super) async fn entities_are_listed_by_name_in_pages(store: &dyn EntityStore) {
+    let organization = OrganizationId::new(unique()).unwrap();
+    // By their bytes: a collation that knows letters, or compares UTF-16, has another order.
+    let prefix = unique();
+    let names = ["", "-", "A b", "B", "_", "a", "b", "\u{e4}", "\u{fb01}", "\u{1f511}"];
+    let names = names.map(|name| format!("{prefix}{name}"));
+    for (at, name) in names.iter().enumerate().rev() {
+        let entity = Entity::machine(name).unwrap().organization(organization.clone());
+        let distinct_name = (at % 2 == 0).then(unique);
+        store.insert(Entity { distinct_name, ..entity }).await.unwrap();
+    }
+    let user = Entity::user(&names[1], PasswordHash::from_phc(HASH).unwrap()).unwrap();
+    store.insert(user.organization(organization.clone())).await.unwrap();
+    let bound = Some(&organization);
+    let all = list(store, bound, None, 100).await;
+    assert_eq!(all, names, "those of an organization and sort, in the order of the bytes");
+    assert_eq!(list(store, bound, Some(&names[3]), 4).await, names[4..8], "a page");
+    assert_eq!(list(store, bound, Some(&names[9]), 4).await, [""; 0], "behind the last one");
+    let between = format!("{prefix}C");
+    assert_eq!(list(store, bound, Some(&between), 1).await, names[4..5], "behind nobody's name");
+    // Whoever else is registered stands before or behind them.
+    let of_all = list(store, None, Some(&names[0]), names.len() - 1).await;
+    assert_eq!(of_all, names[1..], "all of a sort");
+    let users = store.list(SubjectType::User, bound, None, 100).await.unwrap();
+    assert_eq!(users.len(), 1, "another sort");
+    let read = users[0].password().map(PasswordHash::as_phc);
+    assert_eq!(read, Some(HASH), "a list has whole records");
+}
+
+pub(super) async fn a_list_has_what_is_there_and_as_it_is(store: &dyn EntityStore) {
+    let [before, after] = [(); 2].map(|()| OrganizationId::new(unique()).unwrap());
+    let first = look_alike(&unique()).organization(before.clone());
+    let name = first.id().name();
+    store.insert(first.clone()).await.unwrap();
+    let taken = first.clone().organization(after.clone());
+    assert!(!won(store.insert(taken).await));
+    assert_eq!(
+        list(store, Some(&after), None, 10).await,
+        [""; 0],
+        "what was rejected is in no list"
+    );
+    assert_eq!(list(store, Some(&before), None, 10).await, [name]);
+    let second = first.clone().organization(after.clone()).next_version();
+    store.replace(second.clone(), first.version()).await.unwrap();
+    let stale = first.clone().next_version();
+    assert!(!won(store.replace(stale, first.version()).await));
+    assert_eq!(list(store, Some(&before), None, 10).await, [""; 0], "it has moved");
+    let moved = store.list(SubjectType::Machine, Some(&after), None, 10).await.unwrap();
+    assert_eq!(moved.iter().map(Entity::version).collect::<Vec<_>>(), [second.version()]);
+    let unbound = Entity { organization: None, ..second.clone() }.next_version();
+    store.replace(unbound, second.version()).await.unwrap();
+    assert_eq!(list(store, Some(&after), None, 10).await, [""; 0], "and is bound to none");
+    let before_it = name[..name.len() - 1].to_owned();
+    let of_all = store.list(SubjectType::Machine, None, Some(&before_it), 1_000).await.unwrap();
+    assert!(of_all.iter().any(|entity| entity.id() == first.id()));
+    assert!(store.remove(first.id()).await.unwrap());
+    let of_all = store.list(SubjectType::Machine, None, Some(&before_it), 1_000).await.unwrap();
+    assert!(
+        of_all.iter().all(|entity| entity.id() != first.id()),
+        "what was removed is in no list"
+    );
+}
+
+pub(super) async fn who_is_registered_while_others_list_is_in_every_list_after_that(
+    store: &Arc<dyn EntityStore>,
+) {
+    let organization = OrganizationId::new(unique()).unwrap();
+    let names: Vec<String> = (0..RACERS).map(|_| unique()).collect();
+    let mut racers = names.clone().into_iter();
+    let listed = race(|| {
+        let (store, name) = (Arc::clone(store), racers.next().unwrap());
+        let organization = organization.clone();
+        async move {
+            let entity = Entity::machine(&name).unwrap().organization(organization.clone());
+            let reader = Arc::clone(&store);
+            let bound = organization.clone();
+            let reading =
+                tokio::spawn(async move { list(&*reader, Some(&bound), None, 1_000).await });
+            store.insert(entity).await.unwrap();
+            reading.await.unwrap();
+            list(&*store, Some(&organization), None, 1_000).await.contains(&name)
+        }
+    });
+    assert_eq!(listed.await, RACERS, "who was registered has to be listed");
+    let all = list(&**store, Some(&organization), None, 1_000).await;
+    assert_eq!(all.len(), RACERS, "and nobody twice");
+}
+
+pub(super) async fn an_id_that_is_removed_and_registered_at_once_is_listed_if_it_is_there(
+    store: &Arc<dyn EntityStore>,
+) {
+    let organization = OrganizationId::new(unique()).unwrap();
+    let contested = entity().organization(organization.clone());
+    let mut turns = (0..RACERS).map(|at| at % 3);
+    let work = race(|| {
+        let (store, turn) = (Arc::clone(store), turns.next().unwrap());
+        let (entity, organization) = (contested.clone(), organization.clone());
+        async move {
+            match turn {
+                0 => won(store.insert(entity).await),
+                1 => store.remove(entity.id()).await.unwrap(),
+                _ => list(&*store, Some(&organization), None, 10).await.len() <= 1,
+            }
+        }
+    });
+    work.await;
+    let is_there = store.get(contested.id()).await.unwrap().is_some();
+    let listed = list(&**store, Some(&organization), None, 10).await;
+    assert_eq!(listed.len(), usize::from(is_there), "a list has what is there, and nothing else");
+}
+
+/// Returns the names of the machine clients of a list.
+async fn list(
+    store: &dyn EntityStore,
+    organization: Option<&OrganizationId>,
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<String> {
+    let listed = store.list(SubjectType::Machine, organization, after, limit).await.unwrap();
+    listed.iter().map(|entity| entity.id().name().to_owned()).collect()
 }
 
 /// Returns those of the entities that are there.

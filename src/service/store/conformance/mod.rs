@@ -61,6 +61,10 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
     entities::of_racing_names_that_look_alike_one_is_registered(&store).await;
     entities::of_racing_inserts_of_one_id_with_a_distinct_name_one_succeeds(&store).await;
     entities::a_distinct_name_that_is_freed_while_others_want_it_is_of_one_again(&store).await;
+    entities::entities_are_listed_by_name_in_pages(&*store).await;
+    entities::a_list_has_what_is_there_and_as_it_is(&*store).await;
+    entities::who_is_registered_while_others_list_is_in_every_list_after_that(&store).await;
+    entities::an_id_that_is_removed_and_registered_at_once_is_listed_if_it_is_there(&store).await;
     entities::a_write_that_is_dropped_halfway_is_whole_or_not_there(&*store).await;
 }
 

@@ -146,7 +146,7 @@ fn organization() -> OrganizationId {
 }
 
 fn started_by(subject: &Subject) -> Session {
-    let starter = Starter { subject: subject.clone(), token_issued_at: now() };
+    let starter = Starter { subject: subject.clone(), token_issued_at: now(), audiences: None };
     Session { starter: Some(starter), ..session() }
 }
 

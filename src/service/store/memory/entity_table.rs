@@ -1,37 +1,45 @@
-//! Entities in memory, and the names that are taken. Both are behind one lock.
+//! Entities in memory, what they are listed by, and the names that are taken. All of it is behind one lock.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::StoreError;
 use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
 
 #[derive(Default)]
 pub(super) struct EntityTable {
-    entities: HashMap<EntityId, Arc<Entity>>,
+    /// By name, those of each sort.
+    entities: HashMap<SubjectType, BTreeMap<String, Arc<Entity>>>,
+    organizations: HashMap<(SubjectType, OrganizationId), BTreeSet<String>>,
     distinct_names: HashSet<(SubjectType, String)>,
 }
 
 impl EntityTable {
     pub(super) fn len(&self) -> usize {
-        self.entities.len()
+        self.entities.values().map(BTreeMap::len).sum()
     }
 
     pub(super) fn insert(&mut self, entity: Entity) -> Result<(), StoreError> {
-        let Entry::Vacant(place) = self.entities.entry(entity.id().clone()) else {
+        let id = entity.id();
+        let entities = self.entities.entry(id.subject_type()).or_default();
+        let Entry::Vacant(place) = entities.entry(id.name().to_owned()) else {
             return Err(StoreError::Conflict);
         };
         if distinct_name(&entity).is_some_and(|name| !self.distinct_names.insert(name)) {
             return Err(StoreError::Conflict);
         }
-        place.insert(Arc::new(entity));
+        let entity = Arc::new(entity);
+        place.insert(Arc::clone(&entity));
+        self.add_to_organization(&entity);
         Ok(())
     }
 
     pub(super) fn get(&self, id: &EntityId) -> Option<Arc<Entity>> {
-        self.entities.get(id).cloned()
+        self.entities.get(&id.subject_type())?.get(id.name()).cloned()
     }
 
     pub(super) fn replace(
@@ -39,22 +47,73 @@ impl EntityTable {
         entity: Entity,
         expected_version: u64,
     ) -> Result<(), StoreError> {
-        match self.entities.get_mut(entity.id()) {
+        let id = entity.id();
+        let entities = self.entities.get_mut(&id.subject_type());
+        match entities.and_then(|entities| entities.get_mut(id.name())) {
             Some(there) if there.version() == expected_version => {
-                *there = Arc::new(entity);
+                let entity = Arc::new(entity);
+                let before = std::mem::replace(there, Arc::clone(&entity));
+                if before.organization_id() != entity.organization_id() {
+                    self.remove_from_organization(&before);
+                    self.add_to_organization(&entity);
+                }
                 Ok(())
             }
             _ => Err(StoreError::Conflict),
         }
     }
 
+    pub(super) fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Arc<Entity>> {
+        let Some(entities) = self.entities.get(&subject_type) else { return Vec::new() };
+        let range = (after.map_or(Unbounded, Excluded), Unbounded);
+        let Some(organization) = organization else {
+            let listed = entities.range::<str, _>(range).take(limit);
+            return listed.map(|(_, entity)| Arc::clone(entity)).collect();
+        };
+        let names = self.organizations.get(&(subject_type, organization.clone()));
+        let names = names.into_iter().flat_map(|names| names.range::<str, _>(range));
+        names.filter_map(|name| entities.get(name).cloned()).take(limit).collect()
+    }
+
     pub(super) fn remove(&mut self, id: &EntityId) -> bool {
-        let Some(removed) = self.entities.remove(id) else { return false };
+        let entities = self.entities.get_mut(&id.subject_type());
+        let Some(removed) = entities.and_then(|entities| entities.remove(id.name())) else {
+            return false;
+        };
+        self.remove_from_organization(&removed);
         if let Some(name) = distinct_name(&removed) {
             self.distinct_names.remove(&name);
         }
         true
     }
+
+    fn add_to_organization(&mut self, entity: &Entity) {
+        if let Some(organization) = organization(entity) {
+            let names = self.organizations.entry(organization).or_default();
+            names.insert(entity.id().name().to_owned());
+        }
+    }
+
+    fn remove_from_organization(&mut self, entity: &Entity) {
+        let Some(organization) = organization(entity) else { return };
+        if let Some(names) = self.organizations.get_mut(&organization) {
+            names.remove(entity.id().name());
+            if names.is_empty() {
+                self.organizations.remove(&organization);
+            }
+        }
+    }
+}
+
+fn organization(entity: &Entity) -> Option<(SubjectType, OrganizationId)> {
+    let organization = entity.organization_id()?;
+    Some((entity.id().subject_type(), organization.clone()))
 }
 
 fn distinct_name(entity: &Entity) -> Option<(SubjectType, String)> {

@@ -22,7 +22,8 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
 };
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 /// All stores in the memory of one process: fast, atomic, and gone with it.
 ///
@@ -126,6 +127,17 @@ impl EntityStore for MemoryStore {
 
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError> {
         self.entities().replace(entity, expected_version)
+    }
+
+    async fn list(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entity>, StoreError> {
+        let listed = self.entities().list(subject_type, organization, after, limit);
+        Ok(listed.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {

@@ -32,12 +32,13 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
 };
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -45,6 +46,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Whether there are tables.
@@ -187,7 +189,12 @@ impl PostgresStore {
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
-                statements: Statements::new(&tables, HAS_MIGRATIONS, "FOR UPDATE SKIP LOCKED"),
+                statements: Statements::new(
+                    &tables,
+                    HAS_MIGRATIONS,
+                    "FOR UPDATE SKIP LOCKED",
+                    "COLLATE \"C\"",
+                ),
                 publish: statement(format!(
                     "WITH published AS \
                      (INSERT INTO {revocations} (until, record) VALUES ($1, $2) RETURNING id) \

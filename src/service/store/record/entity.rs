@@ -29,6 +29,9 @@ pub(super) struct EntityForm<'a> {
     credential: CredentialForm<'a>,
     acl: Cow<'a, Acl>,
     custom_claims: Cow<'a, Map<String, Value>>,
+    /// Absent in older records, and where it is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audiences: Option<Cow<'a, [String]>>,
     organization_id: Option<Cow<'a, OrganizationId>>,
     /// Whether it was said to be bound to none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -84,6 +87,7 @@ impl<'a> EntityForm<'a> {
             credential,
             acl: Cow::Borrowed(&entity.acl),
             custom_claims: Cow::Borrowed(&entity.custom_claims),
+            audiences: entity.audiences.as_deref().map(Cow::Borrowed),
             organization_id: entity.organization_id().map(Cow::Borrowed),
             in_all_organizations: entity.organization == Some(Organization::All),
             disabled: entity.disabled,
@@ -126,6 +130,7 @@ impl<'a> EntityForm<'a> {
             kind,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),
+            audiences: self.audiences.map(Cow::into_owned),
             organization,
             disabled: self.disabled,
             password_set_at: self.password_set_at.map(Timestamp::from_micros),

@@ -52,6 +52,8 @@ struct StarterForm<'a> {
     organization_id: Option<Cow<'a, OrganizationId>>,
     subject: Cow<'a, str>,
     token_issued_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audiences: Option<Cow<'a, [String]>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,13 +134,18 @@ impl<'a> StarterForm<'a> {
             organization_id: starter.subject.organization_id().map(Cow::Borrowed),
             subject: starter.subject.id().into(),
             token_issued_at: starter.token_issued_at.as_micros(),
+            audiences: starter.audiences.as_deref().map(Cow::Borrowed),
         }
     }
 
     fn into_starter(self) -> Result<Starter, RecordFault> {
         let subject = Subject::new(read_subject_type(&self.subject_type)?, &*self.subject)
             .organization(self.organization_id.map(Cow::into_owned));
-        Ok(Starter { subject, token_issued_at: Timestamp::from_micros(self.token_issued_at) })
+        Ok(Starter {
+            subject,
+            token_issued_at: Timestamp::from_micros(self.token_issued_at),
+            audiences: self.audiences.map(Cow::into_owned),
+        })
     }
 }
 

@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+};
 
 use crate::service::store::StoreError;
 use crate::service::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
@@ -22,6 +24,9 @@ pub(super) struct Acknowledgement {
     pub(super) replicas: u32,
     pub(super) timeout: Duration,
 }
+
+/// How many keys one `SCAN` looks at.
+const KEYS_A_SCAN: usize = 1_000;
 
 /// A script, sent by its digest where the server has it.
 pub(super) struct Script {
@@ -89,6 +94,43 @@ impl RedisClient {
             command.query_async(&mut connection).await
         });
         Ok(calling.await?.value)
+    }
+
+    /// Returns the servers that have a part of the keys, each by a slot of its own; none is a server that
+    /// has all.
+    pub(super) async fn find_primaries(&self) -> Result<Vec<Option<u16>>, StoreError> {
+        if !self.servers.are_a_cluster() {
+            return Ok(vec![None]);
+        }
+        let ranges: Vec<Vec<Value>> = self.query(redis::cmd("CLUSTER").arg("SLOTS")).await?;
+        let mut primaries: Vec<(&[Value], u16)> = Vec::new();
+        for range in &ranges {
+            let [Value::Int(first), _, Value::Array(primary), ..] = range.as_slice() else {
+                return Err(StoreError::corrupt("the cluster's slots are not understood"));
+            };
+            // Its host and port; behind them comes what differs from one answer to the next.
+            let address = primary.get(..2).unwrap_or_default();
+            if primaries.iter().all(|(known, _)| *known != address) {
+                primaries.push((address, u16::try_from(*first).map_err(StoreError::corrupt)?));
+            }
+        }
+        Ok(primaries.into_iter().map(|(_, slot)| Some(slot)).collect())
+    }
+
+    /// Returns some of the keys of a pattern that a server has, and where to go on: at zero, that was all.
+    pub(super) async fn scan(
+        &self,
+        server: Option<u16>,
+        cursor: u64,
+        pattern: &str,
+    ) -> Result<(u64, Vec<String>), StoreError> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_A_SCAN);
+        let scanning = self.connection.call(&self.servers, |mut connection| {
+            let command = &command;
+            async move { connection.query_at(server, command).await }
+        });
+        Ok(scanning.await?.value)
     }
 
     /// Makes calls at the same time.

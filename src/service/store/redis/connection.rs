@@ -5,9 +5,11 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisFuture, RedisResult, Value,
+    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisFuture,
+    RedisResult, Value,
 };
 
 use crate::error::Error;
@@ -96,6 +98,25 @@ fn invalid() -> Error {
 pub(super) enum Connection {
     Single(ConnectionManager),
     Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// Sends a command that names no key to the server that has a slot.
+    pub(super) async fn query_at<T: FromRedisValue>(
+        &mut self,
+        slot: Option<u16>,
+        command: &Cmd,
+    ) -> RedisResult<T> {
+        match (self, slot) {
+            (Self::Cluster(connection), Some(slot)) => {
+                let server =
+                    SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
+                let routing = RoutingInfo::SingleNode(server);
+                Ok(T::from_redis_value(connection.route_command(command.clone(), routing).await?)?)
+            }
+            (connection, _) => command.query_async(connection).await,
+        }
+    }
 }
 
 impl ConnectionLike for Connection {

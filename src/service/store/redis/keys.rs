@@ -19,6 +19,37 @@ impl RedisKeys {
         format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
     }
 
+    /// Reads what [`entity`](Self::entity) wrote.
+    pub(super) fn entity_id(&self, key: &str) -> Option<EntityId> {
+        let (subject_type, name) =
+            key.strip_prefix(&*self.prefix)?.strip_prefix("entity:")?.split_once(':')?;
+        EntityId::new(SubjectType::parse(subject_type)?, name).ok()
+    }
+
+    /// The glob-style pattern of the keys of all entities.
+    pub(super) fn entities_pattern(&self) -> String {
+        let mut pattern = String::new();
+        for character in self.prefix.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern + "entity:*"
+    }
+
+    /// The names of the entities of a sort: of all, or of those of an organization.
+    pub(super) fn entities(
+        &self,
+        subject_type: SubjectType,
+        organization: Option<&OrganizationId>,
+    ) -> String {
+        match organization {
+            None => format!("{}entities:{subject_type}", self.prefix),
+            Some(id) => format!("{}entities-of:{subject_type}:{}", self.prefix, id.as_str()),
+        }
+    }
+
     /// A name that one entity of a sort may have: whose it is.
     pub(super) fn name(&self, subject_type: SubjectType, distinct_name: &str) -> String {
         format!("{}name:{subject_type}:{distinct_name}", self.prefix)

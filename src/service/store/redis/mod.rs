@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod entities;
+mod entity_index;
 mod feed;
 mod keys;
 mod names;
@@ -28,7 +29,7 @@ use crate::service::store::redis::sessions::UsedUpSessions;
 use crate::service::store::{Store, StoreError};
 
 /// The version of the keys and of what is under them.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAX_PREFIX_LEN: usize = 64;
 /// How long replicas may be waited for: all writes share a connection, and wait with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -91,7 +92,8 @@ impl RedisOptions {
 /// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
 /// noeviction`.
 ///
-/// Listing reads every session that the filter's customer or organization has.
+/// Listing sessions reads every one that the filter's customer or organization has; listing entities reads
+/// a page.
 ///
 /// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
 /// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a reader of the feed cannot
@@ -246,7 +248,10 @@ impl RedisStore {
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
         let found: u32 = client.query(&Cmd::get(keys.version())).await?;
         if found < VERSION {
-            self.index_by_subject().await?;
+            if found < 2 {
+                self.index_by_subject().await?;
+            }
+            self.index_entities().await?;
             client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
         }
         Ok(found)

@@ -36,11 +36,11 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let Inner { keys, client, records, confirm_name, .. } = &*self.inner;
         let name = keys.name(entity.id().subject_type(), name);
-        let (id, entity) = (new_writer_id(), self.entity_record(entity)?);
-        let record = VersionedRecord { id: id.as_str().into(), ..entity };
+        let id = new_writer_id();
+        let record = VersionedRecord { id: id.as_str().into(), ..self.entity_record(entity)? };
         self.claim(&name, &id, &record.key).await?;
         // Where it is there by now, whoever has written it has the same id, and the same name.
-        records.insert(&record).await?;
+        self.insert_indexed(entity, &record).await?;
         let arguments = [id.clone(), record.key.clone()];
         if client.run_and_wait(confirm_name, &[&name], &arguments).await?.value {
             return Ok(());

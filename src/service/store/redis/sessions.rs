@@ -26,7 +26,7 @@ use crate::token::identifier::SessionId;
 /// How long the server keeps a session past its end, so that purging is what removes it.
 const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 /// How many records are asked for at once.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 /// How many sessions one call purges.
 const PURGE_LIMIT: isize = 1_000;
 /// How long the index entries of a session that was used up are left.

@@ -22,6 +22,8 @@ pub(in crate::service::store) struct Statements {
     pub(in crate::service::store) insert_entity: SqlStr,
     pub(in crate::service::store) get_entity: SqlStr,
     pub(in crate::service::store) replace_entity: SqlStr,
+    pub(in crate::service::store) list_entities: SqlStr,
+    pub(in crate::service::store) list_entities_of_organization: SqlStr,
     pub(in crate::service::store) remove_entity: SqlStr,
     pub(in crate::service::store) insert_session: SqlStr,
     pub(in crate::service::store) get_session: SqlStr,
@@ -40,11 +42,13 @@ pub(in crate::service::store) struct Statements {
 
 impl Statements {
     /// `has_migrations` tells whether there is a table of that name. `skip_locked` is what makes a
-    /// purge leave alone what somebody else is at, where the engine locks rows.
+    /// purge leave alone what somebody else is at, where the engine locks rows. `by_bytes` is what
+    /// makes it compare names by their bytes.
     pub(in crate::service::store) fn new(
         tables: &Tables,
         has_migrations: &str,
         skip_locked: &str,
+        by_bytes: &str,
     ) -> Self {
         let migrations = tables.table("migrations");
         let sealing_check = tables.table("sealing_check");
@@ -61,16 +65,23 @@ impl Statements {
                  ON CONFLICT (id) DO UPDATE SET record = excluded.record"
             )),
             insert_entity: statement(format!(
-                "INSERT INTO {entities} (subject_type, name, version, record, distinct_name) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+                "INSERT INTO {entities} \
+                 (subject_type, name, version, record, organization_id, distinct_name) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
             )),
             get_entity: statement(format!(
                 "SELECT record FROM {entities} WHERE subject_type = $1 AND name = $2"
             )),
             replace_entity: statement(format!(
-                "UPDATE {entities} SET version = $3, record = $4 \
-                 WHERE subject_type = $1 AND name = $2 AND version = $5"
+                "UPDATE {entities} SET version = $3, record = $4, organization_id = $5 \
+                 WHERE subject_type = $1 AND name = $2 AND version = $6"
             )),
+            list_entities: list_entities(&entities, by_bytes, ""),
+            list_entities_of_organization: list_entities(
+                &entities,
+                by_bytes,
+                "AND organization_id = $4",
+            ),
             remove_entity: statement(format!(
                 "DELETE FROM {entities} WHERE subject_type = $1 AND name = $2"
             )),
@@ -164,6 +175,14 @@ impl SubjectStatements {
             )),
         }
     }
+}
+
+fn list_entities(entities: &str, by_bytes: &str, restriction: &str) -> SqlStr {
+    statement(format!(
+        "SELECT record FROM {entities} \
+         WHERE subject_type = $1 AND name {by_bytes} > $2 {restriction} \
+         ORDER BY name {by_bytes} LIMIT $3"
+    ))
 }
 
 /// The total and the page in one statement, hence of one moment. It has a row where the page has

@@ -15,6 +15,7 @@ macro_rules! implement_stores {
                 .bind(entity.id().name())
                 .bind(entity.version().cast_signed())
                 .bind(record)
+                .bind(entity.organization_id().map(|id| id.as_str()))
         }
 
         fn session_row<'q>(statement: &SqlStr, session: &'q Session, record: &'q str) -> Query<'q> {
@@ -97,6 +98,33 @@ macro_rules! implement_stores {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.entity_record(entity.id()), &record).await
+            }
+
+            async fn list(
+                &self,
+                subject_type: SubjectType,
+                organization: Option<&OrganizationId>,
+                after: Option<&str>,
+                limit: usize,
+            ) -> Result<Vec<Entity>, StoreError> {
+                let statements = &self.inner.statements;
+                let statement = match organization {
+                    None => &statements.list_entities,
+                    Some(_) => &statements.list_entities_of_organization,
+                };
+                let listing = self.retry(|| {
+                    let query = sqlx::query_scalar::<_, String>(statement.clone())
+                        .bind(subject_type.as_str())
+                        // No name is empty.
+                        .bind(after.unwrap_or_default())
+                        .bind(rows(limit));
+                    let organization = organization.into_iter();
+                    organization
+                        .fold(query, |query, organization| query.bind(organization.as_str()))
+                        .fetch_all(self.reader())
+                });
+                let records = listing.await?.value;
+                records.iter().map(|record| record::read_entity(record)).collect()
             }
 
             async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {

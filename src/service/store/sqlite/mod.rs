@@ -31,16 +31,18 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
 };
-use crate::token::identifier::SessionId;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{OrganizationId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Whether there are tables.
@@ -132,7 +134,7 @@ impl SqliteStore {
             inner: Arc::new(Inner {
                 writer,
                 readers,
-                statements: Statements::new(&tables, HAS_MIGRATIONS, ""),
+                statements: Statements::new(&tables, HAS_MIGRATIONS, "", ""),
                 publish: statement(format!(
                     "INSERT INTO {revocations} (until, record) VALUES ($1, $2)"
                 )),

@@ -1,0 +1,136 @@
+//! Listing registered principals, a page at a time.
+
+use crate::audit::{Attempt, Operation};
+use crate::error::{Error, InvalidField};
+use crate::service::model::entity::{Entity, EntityId};
+use crate::service::token_service::TokenService;
+use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
+
+/// The sorts of principals, in the order of [`EntityId`]s.
+const SORTS: [SubjectType; 3] = [SubjectType::User, SubjectType::Machine, SubjectType::Customer];
+
+/// Which registered principals to list; what is not set does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntityFilter {
+    /// Those of one sort.
+    pub subject_type: Option<SubjectType>,
+    /// Those of one organization.
+    pub organization_id: Option<OrganizationId>,
+}
+
+impl EntityFilter {
+    /// All that are registered.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Restricts to those of one sort.
+    #[must_use]
+    pub fn of_subject_type(mut self, subject_type: SubjectType) -> Self {
+        self.subject_type = Some(subject_type);
+        self
+    }
+
+    /// Restricts to those of one organization.
+    #[must_use]
+    pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
+        self.organization_id = Some(organization_id);
+        self
+    }
+}
+
+/// A page of registered principals.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EntityList {
+    /// The principals, in the order of their ids.
+    pub entities: Vec<Entity>,
+    /// Where the next page begins: the last one of this page. None where this was all.
+    pub next: Option<EntityId>,
+}
+
+impl EntityList {
+    /// The most that a page holds: what a store returns well within a deadline, at up to 10 KiB each.
+    pub const MAX_LEN: usize = 1_000;
+}
+
+impl TokenService {
+    /// Lists registered principals, disabled ones included, in the order of their [`EntityId`]s: users,
+    /// machine clients, then customers' credentials, each by the bytes of the name. A page begins behind
+    /// `after`, which need not be registered any more.
+    ///
+    /// Reading page by page finds each principal once that is registered all the while.
+    ///
+    /// ```
+    /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+    /// use countersign::{EntityFilter, SubjectType};
+    ///
+    /// let machines = EntityFilter::all().of_subject_type(SubjectType::Machine);
+    /// let mut after = None;
+    /// loop {
+    ///     let page = tokens.list_entities(&machines, after.as_ref(), 100).await?;
+    ///     for machine in &page.entities {
+    ///         println!("{}", machine.id().name());
+    ///     }
+    ///     after = page.next;
+    ///     if after.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where `limit` is not 1 to
+    /// [`EntityList::MAX_LEN`]; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of
+    /// reach.
+    pub async fn list_entities(
+        &self,
+        filter: &EntityFilter,
+        after: Option<&EntityId>,
+        limit: usize,
+    ) -> Result<EntityList, Error> {
+        let attempt = Attempt {
+            organization: filter.organization_id.as_ref(),
+            ..Attempt::new(Operation::LIST_ENTITIES)
+        };
+        self.audited(attempt, self.try_list_entities(filter, after, limit)).await
+    }
+
+    async fn try_list_entities(
+        &self,
+        filter: &EntityFilter,
+        after: Option<&EntityId>,
+        limit: usize,
+    ) -> Result<EntityList, Error> {
+        if !(1..=EntityList::MAX_LEN).contains(&limit) {
+            let message = format!("must be 1 to {}", EntityList::MAX_LEN);
+            return Err(Error::from_invalid_fields(vec![InvalidField::new("limit", message)]));
+        }
+        let is_wanted = |sort: &SubjectType| {
+            filter.subject_type.is_none_or(|wanted| wanted == *sort)
+                && after.is_none_or(|after| after.subject_type() <= *sort)
+        };
+        // One more than is asked for tells whether there are more.
+        let (mut entities, mut wanted) = (Vec::new(), limit + 1);
+        for sort in SORTS.into_iter().filter(is_wanted) {
+            let after = after.filter(|after| after.subject_type() == sort).map(EntityId::name);
+            let organization = filter.organization_id.as_ref();
+            let listed = self.inner.stores.list_entities(sort, organization, after, wanted).await?;
+            wanted = wanted.saturating_sub(listed.len());
+            entities.extend(listed);
+            if wanted == 0 {
+                break;
+            }
+        }
+        let is_more = entities.len() > limit;
+        entities.truncate(limit);
+        let next = entities.last().filter(|_| is_more).map(|last| last.id().clone());
+        Ok(EntityList { entities, next })
+    }
+}
