@@ -28,11 +28,12 @@ pub mod testing;
 /// | [`require`](layers::require) | behind it, those whose token grants a permission |
 /// | `exchange` | turns authentication tokens into JWTs on their way in |
 /// | `issue` | turns what handlers grant into tokens on their way out |
+/// | `same_origin` | before a login form, keeps other sites' requests out |
 pub mod layers {
     pub use crate::guard::{GuardFuture, require, validate};
 
     #[cfg(feature = "service")]
-    pub use crate::service::http::{exchange, issue};
+    pub use crate::service::http::{exchange, issue, same_origin};
 }
 
 #[doc = include_str!("docs/observability.md")]
@@ -99,10 +100,10 @@ pub use self::service::{
     IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession,
     OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
     PasswordCost, PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation,
-    RevocationTarget, RevokedSubject, RotationSchedule, SameSite, ScheduledKey, SealingKey, Secret,
-    SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList, SessionState,
-    StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService, TokenServiceBuilder,
-    permission, store,
+    RevocationTarget, RevokedSubject, RotationSchedule, SameOriginLayer, SameSite, ScheduledKey,
+    SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList,
+    SessionState, StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService,
+    TokenServiceBuilder, permission, store,
 };
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]

@@ -8,13 +8,14 @@ use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
 use countersign::layers::require::Require;
+use countersign::layers::same_origin::{SameOrigin, SameOriginFuture};
 use countersign::layers::validate::Validate;
 use countersign::store::{MemoryStore, StoreError};
 use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
-    Rejection, RequireLayer, Secret, Session, SubjectType, Timestamp, TokenFault, TokenService,
-    TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
+    Rejection, RequireLayer, SameOriginLayer, Secret, Session, SubjectType, Timestamp, TokenFault,
+    TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;
@@ -102,6 +103,8 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
         Issue::grant(Grant::user("ops@example.com")).into_response().map(|_| String::new())
     });
     call_again_and_again(issue.layer(granting), &[], StatusCode::NO_CONTENT).await;
+    let same_origin = fixture.tokens.same_origin_layer();
+    call_again_and_again(same_origin.layer(ok()), &[], StatusCode::OK).await;
 }
 
 /// Never ready, or broken, as told.
@@ -144,6 +147,7 @@ fn all_layers_pass_on_whether_the_service_behind_them_is_ready() {
     assert_passes_readiness_on(&fixture.tokens.require("GetOrders"));
     assert_passes_readiness_on(&fixture.tokens.exchange_layer());
     assert_passes_readiness_on(&fixture.tokens.issue_layer());
+    assert_passes_readiness_on(&fixture.tokens.same_origin_layer());
 }
 
 #[tokio::test]
@@ -165,6 +169,8 @@ async fn all_layers_pass_on_the_errors_of_the_service_behind_them() {
     }));
     assert_eq!(exchange.oneshot(request()).await.unwrap_err(), "the inner error");
     let error = tokens.issue_layer().layer(failing()).oneshot(request()).await.unwrap_err();
+    assert_eq!(error, "the inner error");
+    let error = tokens.same_origin_layer().layer(failing()).oneshot(request()).await.unwrap_err();
     assert_eq!(error, "the inner error");
 }
 
@@ -204,12 +210,15 @@ fn what_is_public_goes_across_threads_and_is_cloned_where_it_can_be() {
     cloned::<RequireLayer>();
     cloned::<IssueLayer>();
     cloned::<ExchangeLayer>();
+    cloned::<SameOriginLayer>();
     cloned::<Validate<Wary>>();
     cloned::<Require<Wary>>();
     cloned::<IssueService<Wary>>();
     cloned::<Exchange<Wary>>();
+    cloned::<SameOrigin<Wary>>();
     sent::<GuardFuture<Ready<Result<Response<String>, Infallible>>>>();
     sent::<IssueFuture<Ready<Result<Response<String>, Infallible>>>>();
+    sent::<SameOriginFuture<Ready<Result<Response<String>, Infallible>>>>();
 
     fn error<T: std::error::Error>() {}
     error::<Error>();
