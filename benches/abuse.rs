@@ -25,9 +25,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use countersign::policy::ThrottleLimit;
 use countersign::{
     Algorithm, Bearer, Entity, Grant, KeyRing, Password, Policy, RequestContext, Secret,
-    ThrottleLimit, TokenService,
+    TokenService,
 };
 use futures_util::FutureExt as _;
 use http::Request;
@@ -60,10 +61,12 @@ fn service(policy: Policy) -> TokenService {
 }
 
 fn unthrottled() -> Policy {
-    Policy::default()
-        .throttle_by_name(ThrottleLimit::unlimited())
-        .throttle_by_address(ThrottleLimit::unlimited())
-        .throttle_by_name_and_address(ThrottleLimit::unlimited())
+    Policy::default().throttle(|throttle| {
+        throttle
+            .by_name(ThrottleLimit::unlimited())
+            .by_address(ThrottleLimit::unlimited())
+            .by_name_and_address(ThrottleLimit::unlimited())
+    })
 }
 
 /// Samples that are only summed up.

@@ -25,6 +25,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign::builder::TokenServiceBuilder;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, Signer, SigningKey};
 use countersign::store::postgres::PgPool;
 use countersign::store::redis::RedisOptions;
@@ -35,7 +36,7 @@ use countersign::store::{
 use countersign::{
     Acl, AclEntry, Actor, Algorithm, AuthenticationToken, Clock as _, CustomerId, Entity, EntityId,
     ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, Session, SessionId,
-    SystemClock, TokenService, TokenServiceBuilder,
+    SystemClock, TokenService,
 };
 use futures_util::{StreamExt as _, stream};
 use redis::aio::{ConnectionLike, ConnectionManager};

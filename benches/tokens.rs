@@ -47,7 +47,11 @@ fn benches(c: &mut Criterion) {
             .audience("https://api.example.com")
             .keys(KeyRing::new(SigningKey::new(&private, &DefaultProvider).unwrap()))
             // Each token is checked as if it were new.
-            .policy(Policy::default().token_cache_bytes(0).max_sessions_per_customer(usize::MAX))
+            .policy(
+                Policy::default()
+                    .tokens(|tokens| tokens.cache_bytes(0))
+                    .sessions(|sessions| sessions.max_per_customer(usize::MAX)),
+            )
             .build()
             .unwrap();
         let issue = || runtime.block_on(tokens.issue(Grant::user("jane@example.com").acl(acl())));

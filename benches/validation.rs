@@ -55,7 +55,8 @@ fn main() {
 }
 
 fn service(algorithm: Algorithm, cache: usize, max_token_len: usize) -> TokenService {
-    let policy = Policy::default().token_cache_bytes(cache).max_token_len(max_token_len);
+    let policy =
+        Policy::default().tokens(|tokens| tokens.cache_bytes(cache).max_len(max_token_len));
     TokenService::builder()
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
@@ -163,7 +164,7 @@ async fn by_algorithm() {
         let private = DefaultProvider.generate(algorithm).unwrap();
         let public = DefaultProvider.verification_key(&private).unwrap();
         let verifier = DefaultProvider.verifier(&public).unwrap();
-        let policy = |cache| Policy::default().token_cache_bytes(cache);
+        let policy = |cache| Policy::default().tokens(|tokens| tokens.cache_bytes(cache));
         let service = |cache| {
             TokenService::builder()
                 .issuer("https://auth.example.com")

@@ -37,9 +37,10 @@ use countersign::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError, Subject, conformance, record,
 };
+use countersign::store::{KeySchedule, SessionKey};
 use countersign::{
-    Algorithm, Entity, EntityId, KeySchedule, ManagedKeys, Password, Session, SessionId,
-    SessionKey, SubjectType, Timestamp, TokenService,
+    Algorithm, Entity, EntityId, ManagedKeys, Password, Session, SessionId, SubjectType, Timestamp,
+    TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;

@@ -47,7 +47,7 @@ async fn token_service() -> Result<TokenService, Error> {
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
-        .policy(Policy::default().organization_required(true))
+        .policy(Policy::default().principals(|principals| principals.organization_required(true)))
         .build()?;
     for (name, organization) in [
         ("jane", OrganizationId::new("org_1")?.into()),

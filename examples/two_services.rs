@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 
 const ISSUER: &str = "https://auth.example.com";
 const ORDERS: &str = "https://orders.example.com";
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,7 +57,7 @@ async fn token_service() -> Result<(TokenService, Secret), Error> {
         .issuer(ISSUER)
         .audience(ORDERS)
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
-        .policy(Policy::default().machine_token_lifetime(Duration::from_secs(300)))
+        .policy(Policy::default().tokens(|tokens| tokens.machine_lifetime(FIVE_MINUTES)))
         .build()?;
     let may = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
     tokens.register(Entity::machine("reports")?.acl(may)).await?;

@@ -13,6 +13,11 @@ use crate::error::{Error, ErrorKind};
 /// Where the service takes its time from.
 ///
 /// [`SystemClock`] is the default; a test passes one that it moves by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock",
+    label = "has to be a `Clock`",
+    note = "a service takes the system's time by itself; `testing::TestClock` is one that tests move"
+)]
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> Timestamp;

@@ -36,6 +36,15 @@ pub mod layers {
     pub use crate::service::http::{exchange, issue, same_origin};
 }
 
+/// The builders of a [`Validator`] and of a `TokenService`. Each begins with the settings that it needs, one stage
+/// after the other, so that none is forgotten.
+pub mod builder {
+    #[cfg(feature = "service")]
+    pub use crate::service::{KeySource, TokenServiceBuilder};
+    pub use crate::validate::ValidatorBuilder;
+    pub use crate::validate::stages::*;
+}
+
 #[doc = include_str!("docs/observability.md")]
 pub mod observability {
     #[allow(unused_imports, reason = "the page links to them")]
@@ -52,6 +61,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/guide/customer_sessions.md")]
     pub mod customer_sessions {}
+
+    #[doc = include_str!("docs/guide/forward_auth.md")]
+    pub mod forward_auth {}
 
     #[doc = include_str!("docs/guide/many_nodes.md")]
     pub mod many_nodes {}
@@ -88,23 +100,23 @@ pub use self::token::claims::{SubjectType, Validated};
 pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 pub use self::token::organization::Organization;
 pub use self::token::principal::Principal;
-pub use self::validate::stages as builder;
 #[cfg(feature = "remote-jwks")]
 pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
-pub use self::validate::{TokenFault, Validator, ValidatorBuilder};
+pub use self::validate::{TokenFault, Validator};
 
 #[cfg(feature = "service")]
 pub use self::service::{
     AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity, EntityId,
     EntityKind, ExchangeLayer, ExchangeRequest, ExchangedToken, Grant, Housekeeping, Issue,
-    IssueLayer, IssuedSecret, IssuedToken, KeySchedule, KeySource, ManagedKeys, NewSession,
-    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    PasswordCost, PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, Revocation,
-    RevocationTarget, RevokedSubject, RotationSchedule, SameOriginLayer, SameSite, ScheduledKey,
-    SealingKey, Secret, SecretOperation, Secrets, Session, SessionCookie, SessionKey, SessionList,
-    SessionState, StartedSession, StoredSecret, ThrottleLimit, TokenEnd, TokenService,
-    TokenServiceBuilder, permission, store,
+    IssueLayer, IssuedSecret, IssuedToken, ManagedKeys, NewSession, OneTimePassword,
+    OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange, PasswordHash,
+    PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject, SameOriginLayer, SameSite,
+    SealingKey, Secret, Session, SessionCookie, SessionList, SessionState, StartedSession,
+    TokenEnd, TokenService, permission, policy, store,
 };
+
+#[cfg(feature = "router")]
+pub use self::service::http::forward_auth::{self, ForwardAuth};
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]

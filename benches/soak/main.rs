@@ -30,10 +30,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use countersign::builder::TokenServiceBuilder;
 use countersign::store::PostgresStore;
 use countersign::{
     Acl, Algorithm, Bearer, Entity, Grant, KeyRing, Password, Policy, SealingKey, TokenService,
-    TokenServiceBuilder,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -86,10 +86,8 @@ async fn main() {
 
 async fn service(store: Option<&str>) -> TokenService {
     let policy = Policy::default()
-        .session_lifetime(MINUTE)
-        .max_sessions_per_customer(usize::MAX)
-        .exchanged_token_lifetime(MINUTE)
-        .token_cache_bytes(TOKEN_CACHE);
+        .sessions(|sessions| sessions.lifetime(MINUTE).max_per_customer(usize::MAX))
+        .tokens(|tokens| tokens.exchanged_lifetime(MINUTE).cache_bytes(TOKEN_CACHE));
     let builder = TokenService::builder()
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")

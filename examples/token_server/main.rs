@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::jose::SigningKey;
+use countersign::policy::PasswordCost;
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind,
     ErrorKind, Housekeeping, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage,
-    OneTimePasswordSender, Organization, OrganizationId, Password, PasswordCost, PasswordHash,
-    Policy, RequestContext, SealingKey, Secret, TokenService,
+    OneTimePasswordSender, Organization, OrganizationId, Password, PasswordHash, Policy,
+    RequestContext, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -122,7 +123,7 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing, Housekeeping), 
     let audience = setting("COUNTERSIGN_AUDIENCE")?.unwrap_or_else(|| issuer.clone());
     let mut policy = Policy::default();
     if let Some(networks) = setting("COUNTERSIGN_TRUSTED_PROXIES")? {
-        policy = policy.trusted_proxies(networks.split(','));
+        policy = policy.http(|http| http.trusted_proxies(networks.split(',')));
     }
     let sessions_last = session_stores.sessions.is_durable();
     let seeds_sessions = seed.as_ref().is_some_and(|seed| !seed.sessions.is_empty());

@@ -7,7 +7,8 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, PrivateKey, Signer, SigningKey};
-use countersign::{Clock, KeyRing, Policy, ThrottleLimit, Timestamp, TokenService};
+use countersign::policy::ThrottleLimit;
+use countersign::{Clock, KeyRing, Policy, Timestamp, TokenService};
 use http::{Request, Response};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
@@ -33,10 +34,8 @@ fn private_key() -> PrivateKey {
 /// A service that remembers this many bytes of tokens, and throttles nobody.
 pub fn service(token_cache_bytes: usize) -> TokenService {
     let policy = Policy::default()
-        .token_cache_bytes(token_cache_bytes)
-        .throttle_by_name(ThrottleLimit::unlimited())
-        .throttle_by_address(ThrottleLimit::unlimited())
-        .throttle_by_name_and_address(ThrottleLimit::unlimited());
+        .tokens(|tokens| tokens.cache_bytes(token_cache_bytes))
+        .throttle(|throttle| throttle.by_name(ThrottleLimit::unlimited()).by_address(ThrottleLimit::unlimited()).by_name_and_address(ThrottleLimit::unlimited()));
     TokenService::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)

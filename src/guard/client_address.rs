@@ -47,7 +47,7 @@ pub(crate) fn client_address(
 
 /// The address that the connection comes from, as `axum::serve` tells it.
 #[cfg(feature = "axum")]
-fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
+pub(crate) fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
 

@@ -1,5 +1,6 @@
 //! The HTTP side of checking tokens: layers, extractors, and what a rejected request receives.
 
+pub(crate) mod accessors;
 pub(crate) mod admission;
 pub(crate) mod authenticate;
 pub(crate) mod bearer;

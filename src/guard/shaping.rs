@@ -11,7 +11,7 @@ use http::header::{
     TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::guard::response_caching::make_private;
 use crate::rejection::{Rejection, RejectionHook};
@@ -40,7 +40,7 @@ pub(crate) enum Shaping {
 impl Shaping {
     /// Returns that of a request. With a hook, it costs a copy of the request's head.
     pub(crate) fn of<B>(hook: &RejectionHook, request: &Request<B>) -> Self {
-        if is_grpc(request.headers()) {
+        if is_grpc(request) {
             Self::Grpc
         } else if hook.is_set() {
             Self::Hook(Box::new((hook.clone(), head_of(request))))
@@ -136,8 +136,13 @@ fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body>
     response
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+/// gRPC has POST alone. To all others, whatever media type they name, a status of gRPC would be a success: to a proxy
+/// that asks by a GET whether a request may go on, too.
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    if *request.method() != Method::POST {
+        return false;
+    }
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type.is_some_and(|value| {
         let rest = value.strip_prefix(b"application/grpc");
         rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
@@ -147,22 +152,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// Returns a response of trailers alone (gRPC over HTTP/2, "Responses"): status and message are in its
 /// headers.
 fn grpc(rejection: &Rejection) -> Response<Body> {
-    // gRPC's status codes: https://grpc.io/docs/guides/status-codes/
-    let status = match rejection.status() {
-        StatusCode::UNPROCESSABLE_ENTITY => "3",
-        StatusCode::NOT_FOUND => "5",
-        StatusCode::FORBIDDEN => "7",
-        StatusCode::TOO_MANY_REQUESTS => "8",
-        StatusCode::CONFLICT => "10",
-        StatusCode::SERVICE_UNAVAILABLE => "14",
-        // A malformed header proves nobody's identity.
-        StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => "16",
-        _ => "13",
-    };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from_static(status));
+    headers.insert("grpc-status", HeaderValue::from(rejection.grpc_status()));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(rejection.message())) {
         headers.insert("grpc-message", message);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_core::body::Body;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::error::{Error, InvalidField};
@@ -28,7 +28,7 @@ pub(crate) use self::table::RejectionType;
 /// or an [`Error`] of the token service that a handler returns.
 ///
 /// A handler returns it as it is. It is answered as problem details (RFC 9457), unless the service or
-/// validator has a hook: see [`ValidatorBuilder::reject_with`](crate::ValidatorBuilder::reject_with).
+/// validator has a hook: see [`ValidatorBuilder::reject_with`](crate::builder::ValidatorBuilder::reject_with).
 ///
 /// ```
 /// use countersign::{Bearer, Rejection};
@@ -48,6 +48,7 @@ pub(crate) use self::table::RejectionType;
 /// | `invalid-token`, `token-expired`, `unknown-session`, `unexpected-custom-claims`, `one-time-password-required` | 401 | `invalid_token` |
 /// | `insufficient-permission`, `outside-organization`, `kind-not-admitted` | 403 | `insufficient_scope` |
 /// | `cross-origin`: a cookie, or a login that sets one, with a request of another origin | 403 | |
+/// | `unclear-request`: of a proxy that asks [by forward auth](crate::guide::forward_auth) | 403 | |
 /// | `disabled`: the principal is disabled or blocked | 403 | |
 /// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
 /// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |
@@ -68,6 +69,8 @@ struct Details {
     realm: Arc<str>,
     permission: Option<Arc<str>>,
     retry_after: Option<Duration>,
+    /// The methods that the path has, where that is why.
+    allow: Option<&'static str>,
 }
 
 impl Rejection {
@@ -81,8 +84,30 @@ impl Rejection {
                 realm: realm.into(),
                 permission: None,
                 retry_after: None,
+                allow: None,
             }),
         }
+    }
+
+    /// Returns one of a route's own reasons.
+    pub(crate) fn of(rejection_type: RejectionType, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(RejectionReason::Of(rejection_type), "").with_message(message)
+    }
+
+    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.details.message = message.into();
+        self
+    }
+
+    pub(crate) fn with_realm(mut self, realm: &str) -> Self {
+        self.details.realm = realm.into();
+        self
+    }
+
+    /// Adds the methods that the path has.
+    pub(crate) fn with_allow(mut self, methods: &'static str) -> Self {
+        self.details.allow = Some(methods);
+        self
     }
 
     pub(crate) fn insufficient(permission: &str, realm: &str) -> Self {
@@ -181,8 +206,26 @@ impl Rejection {
         Some(challenge(&self.details.realm, bearer_error, description, self.permission()))
     }
 
+    /// Returns the status code that gRPC has for it, as `tonic::Code::from_i32` takes it. A layer responds to
+    /// requests of gRPC by itself; this is for a handler that rejects one.
+    #[must_use]
+    pub fn grpc_status(&self) -> i32 {
+        // https://grpc.io/docs/guides/status-codes/
+        match self.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => 3,
+            StatusCode::NOT_FOUND => 5,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::TOO_MANY_REQUESTS => 8,
+            StatusCode::CONFLICT => 10,
+            StatusCode::SERVICE_UNAVAILABLE => 14,
+            // A malformed header proves nobody's identity.
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => 16,
+            _ => 13,
+        }
+    }
+
     /// Returns the headers that go with it, whatever the body: the challenge, `Retry-After`, and that it
-    /// must not be stored.
+    /// must not be stored; of a method that the path does not have, `Allow`.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -193,6 +236,9 @@ impl Rejection {
         if matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         {
             headers.insert(RETRY_AFTER, retry_after(self.details.retry_after));
+        }
+        if let Some(methods) = self.details.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         headers
     }
@@ -275,14 +321,14 @@ pub(crate) fn log_fault(error: &Error, status: StatusCode) {
 }
 
 /// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least.
-pub(crate) fn retry_after(delay: Option<Duration>) -> HeaderValue {
+fn retry_after(delay: Option<Duration>) -> HeaderValue {
     let delay = delay.unwrap_or_default();
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     HeaderValue::from(seconds.max(1))
 }
 
 /// Returns the value of `WWW-Authenticate` (RFC 6750 §3).
-pub(crate) fn challenge(
+fn challenge(
     realm: &str,
     error: Option<&str>,
     description: Option<&str>,

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::error::ErrorKind;
+use crate::rejection::RejectionType;
 
 /// Why a request was rejected, for the log alone: it may tell a caller what they must not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +38,8 @@ pub(crate) enum RejectionReason {
     UnknownSession,
     /// Another origin had the browser send the request: its cookie does not count, and none is set.
     CrossOrigin,
+    /// It cannot be told what a request asks for that a proxy forwards: why not.
+    UnclearRequest(&'static str),
     /// The session asks for a one-time password: a layer takes the token of the fresh session that the
     /// service makes of it once the code is confirmed.
     OneTimePasswordRequired,
@@ -57,6 +60,8 @@ pub(crate) enum RejectionReason {
     Internal,
     /// An error of the service.
     Failed(ErrorKind),
+    /// What a route alone rejects for.
+    Of(RejectionType),
 }
 
 impl RejectionReason {
@@ -70,6 +75,7 @@ impl RejectionReason {
             Self::ExpiredToken => "expired",
             Self::UnknownSession => "unknown_session",
             Self::CrossOrigin => "cross_origin",
+            Self::UnclearRequest(fault) => fault,
             Self::OneTimePasswordRequired => "one_time_password_required",
             Self::UnexpectedCustomClaims => "unexpected_custom_claims",
             Self::InsufficientPermission => "insufficient_permission",
@@ -79,6 +85,7 @@ impl RejectionReason {
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
             Self::Failed(kind) => kind.as_str(),
+            Self::Of(rejection_type) => rejection_type.code,
         }
     }
 
@@ -96,6 +103,9 @@ impl RejectionReason {
             Self::CrossOrigin => {
                 "The request comes from another origin, or does not say from which"
             }
+            Self::UnclearRequest(_) => {
+                "It is not clear what is asked for: its proxy does not say, or its path has several readings"
+            }
             Self::OneTimePasswordRequired => {
                 "The session needs a one-time password: confirm it for a fresh session"
             }
@@ -109,7 +119,7 @@ impl RejectionReason {
             Self::Unavailable | Self::Failed(ErrorKind::Unavailable | ErrorKind::Overloaded) => {
                 "The service is unavailable, try again later"
             }
-            Self::Internal | Self::Failed(_) => "The server is not set up right",
+            Self::Internal | Self::Failed(_) | Self::Of(_) => "The server is not set up right",
         }
     }
 }

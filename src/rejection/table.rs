@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::rejection::RejectionReason;
 
 /// A status, with what tells it from others of the same status.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RejectionType {
     pub(crate) status: StatusCode,
     /// The end of a problem's `type`.
@@ -63,6 +63,9 @@ impl RejectionReason {
                 unauthorized("unexpected-custom-claims", not_accepted).of_bearer(INVALID_TOKEN)
             }
             Self::CrossOrigin => forbidden("cross-origin", "The request is of another origin"),
+            Self::UnclearRequest(_) => {
+                forbidden("unclear-request", "It is not clear what is asked for")
+            }
             Self::InsufficientPermission => ErrorKind::InsufficientPermission.rejection_type(),
             Self::OutsideOrganization => {
                 forbidden("outside-organization", "The organization is another")
@@ -76,6 +79,7 @@ impl RejectionReason {
             Self::Unavailable => ErrorKind::Unavailable.rejection_type(),
             Self::Internal => ErrorKind::Internal.rejection_type(),
             Self::Failed(kind) => kind.rejection_type(),
+            Self::Of(rejection_type) => rejection_type,
         }
     }
 }

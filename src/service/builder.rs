@@ -6,7 +6,7 @@ use http::request::Parts;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::jose::KeyRing;
-use crate::rejection::{IntoResponse, Rejection};
+use crate::rejection::{IntoResponse, Rejection, RejectionHook};
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource, ManagedKeys};
@@ -20,7 +20,7 @@ use crate::service::store::{self, EntityCache, EntityStore, KeyStore, SessionSto
 use crate::service::stores::Stores;
 use crate::service::telemetry;
 use crate::service::throttle::Throttle;
-use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::service::token_service::{RouteHooks, TokenService, TokenServiceInner};
 use crate::service::validators::Validators;
 use crate::validate::ValidatorBuilder;
 use crate::validate::stages::{NeedsIssuer, NeedsKeys};
@@ -54,6 +54,7 @@ impl NeedsKeys<TokenService> {
             policy: Policy::default(),
             sender: None,
             customer_directory: None,
+            route_hooks: RouteHooks::default(),
             hashing_executor: None,
         }
     }
@@ -78,6 +79,7 @@ pub struct TokenServiceBuilder {
     policy: Policy,
     sender: Option<Arc<dyn OneTimePasswordSender>>,
     customer_directory: Option<Arc<dyn CustomerDirectory>>,
+    route_hooks: RouteHooks,
     hashing_executor: Option<Arc<Executor>>,
 }
 
@@ -129,7 +131,7 @@ impl TokenServiceBuilder {
     /// use std::time::Duration;
     /// use countersign::store::Cached;
     ///
-    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// # fn example(builder: countersign::builder::TokenServiceBuilder) {
     /// let builder = builder.cache_entities(Cached::new);
     /// // Or with other settings than the usual ones.
     /// let builder = builder.cache_entities(|store| {
@@ -153,12 +155,33 @@ impl TokenServiceBuilder {
     }
 
     /// Makes the responses of requests that layers, extractors and handlers reject; see
-    /// [`ValidatorBuilder::reject_with`]. The documented routes keep the form that is documented.
+    /// [`ValidatorBuilder::reject_with`]. The documented routes keep the form that is documented,
+    /// unless they have hooks of their own.
     pub fn reject_with<R: IntoResponse>(
         mut self,
         hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
     ) -> Self {
         self.validators = self.validators.reject_with(hook);
+        self
+    }
+
+    /// Makes the responses of requests that the routes for users and machine clients reject, in place of the
+    /// documented envelope; see [`ValidatorBuilder::reject_with`].
+    pub fn entity_routes_reject_with<R: IntoResponse>(
+        mut self,
+        hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.route_hooks.entities = RejectionHook::new(hook);
+        self
+    }
+
+    /// Makes the responses of requests that the routes for authentication tokens reject, in place of problem
+    /// details; see [`ValidatorBuilder::reject_with`].
+    pub fn session_routes_reject_with<R: IntoResponse>(
+        mut self,
+        hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.route_hooks.sessions = RejectionHook::new(hook);
         self
     }
 
@@ -188,14 +211,14 @@ impl TokenServiceBuilder {
     }
 
     /// What runs the hashing of passwords: work that keeps a core busy for tens of milliseconds. By
-    /// default threads of the service's own, as many as the policy's `hashing_permits`, with a
+    /// default threads of the service's own, as many as the policy's `passwords.hashing_permits`, with a
     /// lower priority than the host's, so that a flood of logins does not slow everything else.
     ///
-    /// No more work is submitted at once than the policy's `hashing_permits`; work that is dropped
+    /// No more work is submitted at once than the policy's `passwords.hashing_permits`; work that is dropped
     /// fails its login. The executor must not run it in place: that would block whoever logs in.
     ///
     /// ```
-    /// # fn example(builder: countersign::TokenServiceBuilder) {
+    /// # fn example(builder: countersign::builder::TokenServiceBuilder) {
     /// let builder = builder.hashing_executor(|work| {
     ///     tokio::task::spawn_blocking(work);
     /// });
@@ -240,10 +263,12 @@ impl TokenServiceBuilder {
         }
         let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores = Stores { entities, cache, sessions, deadline: self.policy.store_deadline };
+        let stores =
+            Stores { entities, cache, sessions, deadline: self.policy.runtime.store_deadline };
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
-        let is_stale = stores.are_shared() && !self.policy.dangerous_accept_stale_revocations;
+        let is_stale =
+            stores.are_shared() && !self.policy.runtime.dangerous_accept_stale_revocations;
         revocations.set_stale(is_stale);
         revocations.set_start_missing(is_stale || managed.is_some());
         let audiences = self.validators.audiences.clone();
@@ -269,7 +294,7 @@ impl TokenServiceBuilder {
             clock,
             hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
-            phantom_tokens: PhantomTokenCache::new(self.policy.phantom_token_lifetime),
+            phantom_tokens: PhantomTokenCache::new(self.policy.tokens.phantom_lifetime),
             policy: self.policy,
             sender: self.sender,
             customer_directory: self.customer_directory,
@@ -277,6 +302,7 @@ impl TokenServiceBuilder {
             validator_with_trusted_issuers,
             revocations,
             last_heard: LastHeard::default(),
+            route_hooks: self.route_hooks,
         };
         Ok(TokenService { inner: Arc::new(inner) })
     }

@@ -32,7 +32,7 @@ impl TokenService {
             let is_allowed = match own.get(name) {
                 Some(set_by_host) => set_by_host == value,
                 None => {
-                    policy.open_custom_claims.contains(name)
+                    policy.tokens.open_custom_claims.contains(name)
                         || bearer.is_some_and(|bearer| self.may_set_claim(bearer, name, value))
                 }
             };
@@ -51,9 +51,10 @@ impl TokenService {
 
     fn may_set_claim(&self, bearer: &Validated, name: &str, value: &Value) -> bool {
         let policy = &self.inner.policy;
-        let passes_on = policy.delegated_custom_claims.iter().any(|delegated| delegated == name)
-            && bearer.custom_claims().get(name) == Some(value);
-        let rule = policy.custom_claims_rule.as_ref();
+        let passes_on =
+            policy.tokens.delegated_custom_claims.iter().any(|delegated| delegated == name)
+                && bearer.custom_claims().get(name) == Some(value);
+        let rule = policy.tokens.custom_claims_rule.as_ref();
         passes_on || rule.is_some_and(|rule| (rule.0)(bearer, name, value))
     }
 }

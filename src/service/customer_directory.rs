@@ -32,11 +32,16 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which customers a bearer may name",
+    label = "has to be a `CustomerDirectory`",
+    note = "implement `CustomerDirectory` for a type of yours, with `#[async_trait]`"
+)]
 #[async_trait]
 pub trait CustomerDirectory: fmt::Debug + Send + Sync + 'static {
     /// Returns whether `bearer`, whose list grants `PostAuthenticationToken`, may start a session of
     /// `customer`, which will belong to `organization`. It may take as long as the policy's
-    /// `store_deadline`.
+    /// `runtime.store_deadline`.
     ///
     /// # Errors
     ///

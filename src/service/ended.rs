@@ -30,7 +30,7 @@ impl TokenService {
     /// a stream may keep it, as that of a `take_until`.
     ///
     /// Behind an [`ExchangeLayer`](crate::ExchangeLayer), the token of a cookie is the short-lived one, which ends
-    /// after the policy's `phantom_token_lifetime` also where the session goes on: the page connects again, as an
+    /// after [`policy::Tokens::phantom_lifetime`](crate::policy::Tokens::phantom_lifetime) also where the session goes on: the page connects again, as an
     /// `EventSource` does by itself.
     ///
     /// ```

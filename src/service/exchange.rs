@@ -76,7 +76,7 @@ impl ExchangeRequest {
     }
 
     /// Claims to set beside the session's own, which stay as they are: those that the policy's
-    /// [`open_custom_claims`](crate::Policy::open_custom_claims) names, and those that the bearer may
+    /// [`tokens.open_custom_claims`](crate::policy::Tokens::open_custom_claims) names, and those that the bearer may
     /// pass on.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl ExchangeRequest {
         Ok(self)
     }
 
-    /// When the JWT ends; by default as the policy's `exchanged_token_lifetime` says.
+    /// When the JWT ends; by default as the policy's `tokens.exchanged_lifetime` says.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
         self
@@ -219,7 +219,7 @@ impl TokenService {
         invalid.extend(code.and_then(|code| self.code_fault(code)));
         if let Some(expires_at) = request.expires_at {
             let (end, longest) =
-                (expires_at.floor_to_second(), policy.max_exchanged_token_lifetime);
+                (expires_at.floor_to_second(), policy.tokens.max_exchanged_lifetime);
             invalid.extend(expiry_fault(expires_at, end, now, longest));
         }
         if let Some(acl) = &request.acl {
@@ -251,7 +251,8 @@ impl TokenService {
                     grants.extend(bearers);
                     self.first_beyond(asked, organization, &grants)
                 };
-                let delegable = policy.delegable_acl.clone().filter(|_| widening.is_some());
+                let delegable =
+                    policy.sessions.delegable_acl.clone().filter(|_| widening.is_some());
                 let entry = beyond(widening.map(Validated::acl))
                     .or_else(|| delegable.and_then(|delegable| beyond(Some(delegable))));
                 if let Some(entry) = entry {
@@ -268,7 +269,7 @@ impl TokenService {
             Some(asked) => self.merge_custom_claims(&session.custom_claims, asked, widening)?,
         };
         let expires_at =
-            request.expires_at.unwrap_or(now + policy.exchanged_token_lifetime).floor_to_second();
+            request.expires_at.unwrap_or(now + policy.tokens.exchanged_lifetime).floor_to_second();
         let token_id = new_session_token_id()?;
         let grant = Grant {
             acl: acl.clone(),

@@ -153,7 +153,7 @@ impl TokenService {
             found.and_then(|found| self.check_usable(&found.entity, context).map(|()| found));
         let nobodys = Secrets::default();
         let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
-        let (sealing, grace) = (&self.inner.sealing, self.inner.policy.secret_grace);
+        let (sealing, grace) = (&self.inner.sealing, self.inner.policy.secrets.grace);
         let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);
         JudgedSecret { entity, verdict }
     }

@@ -8,9 +8,14 @@ use crate::service::model::one_time_password::OneTimePassword;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
 /// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not deliver one-time passwords",
+    label = "has to be a `OneTimePasswordSender`",
+    note = "implement `OneTimePasswordSender` for a type of yours that sends an e-mail or text message, with `#[async_trait]`"
+)]
 #[async_trait]
 pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
-    /// Delivers a code. It may take as long as the policy's `sender_deadline`; a session whose
+    /// Delivers a code. It may take as long as the policy's `sessions.sender_deadline`; a session whose
     /// code cannot be delivered is not started.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] where it is shorter than the policy's `min_password_len`, or
-    /// the policy's `password_rule` rejects it; [`ErrorKind::Overloaded`] where too many are hashed
+    /// [`ErrorKind::InvalidFields`] where it is shorter than the policy's `passwords.min_len`, or
+    /// the policy's `passwords.rule` rejects it; [`ErrorKind::Overloaded`] where too many are hashed
     /// at once.
     pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
         self.check_choice(&password, "password")?;
@@ -40,7 +40,7 @@ impl TokenService {
     /// a link that was mailed: nobody is asked for the old one, nor for a one-time password.
     ///
     /// The sessions and tokens that the old one yielded end, unless the policy's
-    /// `end_sessions_on_password_change` says otherwise.
+    /// `passwords.end_sessions_on_change` says otherwise.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl TokenService {
                 Ok(())
             });
             let entity = changed.await?;
-            let ended = if tokens.inner.policy.end_sessions_on_password_change {
+            let ended = if tokens.inner.policy.passwords.end_sessions_on_change {
                 tokens.end_tokens_and_sessions(&entity).await
             } else {
                 Ok(())
@@ -175,7 +175,7 @@ impl TokenService {
     }
 
     fn has_expired_password(&self, entity: &Entity) -> bool {
-        let Some(lifetime) = self.inner.policy.password_lifetime else { return false };
+        let Some(lifetime) = self.inner.policy.passwords.lifetime else { return false };
         // Nobody knows since when: one that was registered before there was a limit.
         let set_at = entity.password_set_at.unwrap_or(Timestamp::MIN);
         set_at + lifetime <= self.now()
@@ -184,7 +184,7 @@ impl TokenService {
     /// Hashes a password anew at the policy's cost, where that has grown. A login does not fail for
     /// it.
     async fn rehash_if_weaker(&self, entity: &Entity, password: Password) {
-        let cost = self.inner.policy.password_cost;
+        let cost = self.inner.policy.passwords.cost;
         if !entity.password().is_some_and(|hash| hash.is_weaker_than(cost)) {
             return;
         }

@@ -75,7 +75,7 @@ impl TokenService {
     }
 
     fn operations_by_name(&self) -> &'static [&'static str] {
-        if self.inner.policy.own_operations_by_name { &ALL } else { &[] }
+        if self.inner.policy.tokens.own_operations_by_name { &ALL } else { &[] }
     }
 }
 

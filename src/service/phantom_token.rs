@@ -82,7 +82,7 @@ impl TokenService {
                 ));
             }
             let held = self.present_list(&session).await?;
-            let ends = now + self.inner.policy.phantom_token_lifetime;
+            let ends = now + self.inner.policy.tokens.phantom_lifetime;
             let noted = self.note_token_of(session, ends, now).await?;
             let CompareAndSet::Written(session) = noted else {
                 return Ok(CompareAndSet::Conflict);
@@ -100,7 +100,7 @@ impl TokenService {
         held: Acl,
         now: Timestamp,
     ) -> Result<PhantomToken, Error> {
-        let lifetime = self.inner.policy.phantom_token_lifetime;
+        let lifetime = self.inner.policy.tokens.phantom_lifetime;
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = new_session_token_id()?;
         let grant = Grant::of_session(session).acl(held);

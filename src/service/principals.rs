@@ -16,19 +16,20 @@ impl TokenService {
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] where its id is registered already, or, under the policy's
-    /// `distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
+    /// `principals.distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
     /// tell which of the two. [`ErrorKind::InvalidRequest`]
     /// where a machine client takes the first-party client id, a user's name has the form of a
     /// [`subject_id`](Entity::subject_id), the list uses wildcards that the
     /// policy does not allow, or its custom claims are longer than the policy's
-    /// `max_custom_claims_len`; [`ErrorKind::InvalidFields`] where it names no organization and the policy
-    /// has `organization_required`; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// `tokens.max_custom_claims_len`; [`ErrorKind::InvalidFields`] where it names no organization and the policy
+    /// has `principals.organization_required`; [`ErrorKind::Unavailable`] where the store is out of reach.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         self.check_entity(&entity)?;
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
         }
-        entity.distinct_name = self.inner.policy.distinct_names.then(|| entity.id.distinct_name());
+        entity.distinct_name =
+            self.inner.policy.principals.distinct_names.then(|| entity.id.distinct_name());
         let (id, entity) = (entity.id.clone(), entity.with_new_subject_id()?);
         match self.inner.stores.insert_entity(entity).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -195,7 +196,9 @@ impl TokenService {
         let policy = &self.inner.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
         let id = entity.id();
-        if id.subject_type() == SubjectType::Machine && id.name() == policy.first_party_client_id {
+        if id.subject_type() == SubjectType::Machine
+            && id.name() == policy.tokens.first_party_client_id
+        {
             return Err(invalid("no machine client may take the first-party client id"));
         }
         if id.subject_type() == SubjectType::User && is_subject_id(id.name()) {

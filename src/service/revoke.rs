@@ -151,7 +151,7 @@ impl TokenService {
     #[must_use]
     pub fn principal_of(&self, entity: &Entity) -> Principal {
         let organization = entity.organization_id().cloned();
-        let id = entity.subject(self.inner.policy.opaque_subjects);
+        let id = entity.subject(self.inner.policy.principals.opaque_subjects);
         Principal::new(self.issuer(), organization, entity.id().subject_type(), id)
     }
 
@@ -292,8 +292,8 @@ impl TokenService {
         let policy = &self.inner.policy;
         // A session that could not be removed, or was being written, is known by it while it lives.
         let sessions = match subject.subject_type() {
-            SubjectType::Customer => policy.max_session_lifetime,
-            SubjectType::User | SubjectType::Machine => policy.delegated_session_lifetime,
+            SubjectType::Customer => policy.sessions.max_lifetime,
+            SubjectType::User | SubjectType::Machine => policy.sessions.max_delegated_lifetime,
         };
         let longest = policy.longest_token_lifetime().max(sessions);
         let until = self.accepted_until(self.now().max(before) + longest);
@@ -348,7 +348,7 @@ impl TokenService {
         // The clock of a node that accepts them may be behind.
         let live = session.tokens_until.filter(|until| self.kept_until(*until) > self.now());
         match live {
-            Some(until) if self.inner.policy.revoke_tokens_on_session_end => {
+            Some(until) if self.inner.policy.sessions.revoke_tokens_on_end => {
                 self.revoke_session(&session.id, until).await
             }
             _ => Ok(()),
@@ -379,13 +379,13 @@ impl TokenService {
 
     /// Returns until when validators accept a token that ends at `expires_at`.
     pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
-        expires_at + self.inner.policy.leeway
+        expires_at + self.inner.policy.tokens.leeway
     }
 
     /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
     /// that is to come.
     fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
-        let tolerance = self.inner.policy.rotation_schedule.clock_tolerance;
+        let tolerance = self.inner.policy.tokens.rotation_schedule.clock_tolerance;
         accepted_until + tolerance + Duration::from_secs(1)
     }
 

@@ -28,7 +28,7 @@ impl TokenService {
 
     /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
     /// rejected from here on, by this node at once and by others once they look, within the
-    /// `refresh_interval` of the [`RotationSchedule`](crate::RotationSchedule). Where it is the one that signs, another
+    /// `refresh_interval` of the [`RotationSchedule`](crate::policy::RotationSchedule). Where it is the one that signs, another
     /// takes its place at once, and others reject what that signs until they have looked.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl TokenService {
     /// organization than `context`'s, and one that the bearer may not manage, by its list or the
     /// policy's rule: which of them cannot be told.
     /// [`ErrorKind::InvalidToken`] where the token is older than the policy's
-    /// `secret_access_max_token_age`, [`ErrorKind::Throttled`] where the bearer has asked too often,
+    /// `secrets.max_token_age`, [`ErrorKind::Throttled`] where the bearer has asked too often,
     /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is out
     /// of reach.
     pub async fn read_secret(
@@ -133,7 +133,7 @@ impl TokenService {
     }
 
     /// Gives a machine client a secret that another system made, in place of all that it has: they end at
-    /// once, whatever the policy's `secret_overlap`.
+    /// once, whatever the policy's `secrets.overlap`.
     /// For the host's own use: nobody's permission is checked.
     ///
     /// # Errors
@@ -162,9 +162,9 @@ impl TokenService {
     /// Above the maximum it is cut, and the caller is told.
     fn secret_lifetime(&self, days: Option<u64>) -> Result<(Duration, Option<String>), Error> {
         let policy = &self.inner.policy;
-        let maximum = policy.max_secret_lifetime_days;
+        let maximum = policy.secrets.max_lifetime_days;
         let (days, message) = match days {
-            None => (policy.secret_lifetime_days, None),
+            None => (policy.secrets.lifetime_days, None),
             Some(0) => {
                 let field =
                     InvalidField::new("secretExpiryDays", "must be an integer of at least 1");
@@ -244,7 +244,7 @@ impl TokenService {
             return Err(invalid_entity());
         };
         // What a host replaces by another system's ends at once, as where it has leaked.
-        let overlap = if is_generated { self.inner.policy.secret_overlap } else { Duration::ZERO };
+        let overlap = if is_generated { self.inner.policy.secrets.overlap } else { Duration::ZERO };
         secrets.replace(sealed, now, overlap);
         let tokens = self.clone();
         // Once it is written, others have to hear of it, also where the caller has hung up.
@@ -253,7 +253,7 @@ impl TokenService {
             let written = tokens.inner.stores.replace_entity(entity.clone(), version).await?;
             let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
             let published = tokens.publish_change(entity.id()).await;
-            if tokens.inner.policy.revoke_tokens_on_secret_reset {
+            if tokens.inner.policy.secrets.revoke_tokens_on_reset {
                 // As of now, not as of before the write: the old secret was good until then.
                 tokens.end_tokens_and_sessions(&entity).await?;
             }
@@ -279,7 +279,7 @@ impl TokenService {
         scope.extend(entity.organization_id().map(|id| ("organizationId", id.as_str())));
         let is_permitted = manager.may_act_in(entity.organization_id())
             && self.permits(manager, permission, &scope);
-        let rule = self.inner.policy.secret_access_rule.as_ref();
+        let rule = self.inner.policy.secrets.access_rule.as_ref();
         if !is_permitted {
             return Err(invalid_entity().with_reason("not_permitted"));
         }
@@ -303,7 +303,7 @@ impl TokenService {
         }
         let (policy, now) = (&self.inner.policy, self.now());
         let age = now.saturating_since(manager.issued_at());
-        if policy.secret_access_max_token_age.is_some_and(|longest| age > longest) {
+        if policy.secrets.max_token_age.is_some_and(|longest| age > longest) {
             let message = "the access token is too old for secrets: log in again";
             return Err(Error::new(ErrorKind::InvalidToken, message).with_reason("token_too_old"));
         }

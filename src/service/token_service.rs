@@ -5,6 +5,7 @@ use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::KeyRing;
+use crate::rejection::RejectionHook;
 use crate::service::audit::{self, AuditDetails};
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::HashingPool;
@@ -58,7 +59,17 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) validator_with_trusted_issuers: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: LastHeard,
+    pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
+}
+
+/// What makes the responses of requests that the documented routes reject, in place of the documented form.
+#[derive(Clone, Debug, Default)]
+pub(in crate::service) struct RouteHooks {
+    /// Those for users and machine clients.
+    pub(in crate::service) entities: RejectionHook,
+    /// Those for authentication tokens.
+    pub(in crate::service) sessions: RejectionHook,
 }
 
 impl TokenService {

@@ -34,16 +34,16 @@ impl Validators<'_> {
         let caches = if has_others { 2 } else { 1 };
         let mut builder = self
             .settings
-            .leeway(policy.leeway)
-            .max_token_len(policy.max_token_len)
+            .leeway(policy.tokens.leeway)
+            .max_token_len(policy.tokens.max_len)
             .max_token_lifetime(policy.longest_token_lifetime())
-            .token_cache_bytes(policy.token_cache_bytes / caches)
-            .trailing_wildcards(policy.trailing_wildcards)
-            .organization_required(policy.organization_required);
-        builder.trusted_proxies = policy.trusted_proxies.clone();
+            .token_cache_bytes(policy.tokens.cache_bytes / caches)
+            .trailing_wildcards(policy.tokens.trailing_wildcards)
+            .organization_required(policy.principals.organization_required);
+        builder.trusted_proxies = policy.http.trusted_proxies.clone();
         builder.clock = Arc::clone(self.clock);
         builder.revocations = Some(Arc::clone(self.revocations) as Arc<dyn Revocations>);
-        builder.subjects = if policy.audit_shows_subjects {
+        builder.subjects = if policy.runtime.audit_shows_subjects {
             Subjects::shown()
         } else {
             Subjects::digested(audit_key)

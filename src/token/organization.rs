@@ -4,7 +4,7 @@ use crate::token::identifier::OrganizationId;
 ///
 /// What is bound to one organization holds nothing outside it. What says nothing of organizations
 /// counts as bound to none; a service whose policy demands an organization
-/// (`Policy::organization_required`) rejects that, and takes [`All`](Self::All) where it is meant.
+/// (`policy::Principals::organization_required`) rejects that, and takes [`All`](Self::All) where it is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Organization {
     /// This one alone.

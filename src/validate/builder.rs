@@ -153,7 +153,7 @@ impl ValidatorBuilder {
     /// use axum::Json;
     /// use axum::response::{IntoResponse, Redirect};
     ///
-    /// # fn example(builder: countersign::ValidatorBuilder) -> countersign::ValidatorBuilder {
+    /// # fn example(builder: countersign::builder::ValidatorBuilder) -> countersign::builder::ValidatorBuilder {
     /// builder.reject_with(|rejection, request| {
     ///     let is_page = request.headers.get("accept").is_some_and(|value| {
     ///         value.to_str().is_ok_and(|text| text.contains("text/html"))

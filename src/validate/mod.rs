@@ -8,7 +8,7 @@ pub(crate) mod issuers;
 pub(crate) mod proxies;
 pub(crate) mod revocations;
 mod rules;
-pub mod stages;
+pub(crate) mod stages;
 #[cfg(feature = "remote-jwks")]
 pub(crate) mod trusted;
 

@@ -13,7 +13,7 @@ use crate::servers::EngineServer;
 use crate::support::Answer;
 
 const NODES: usize = 2;
-/// The policy's `store_deadline`, and the time that a busy machine takes for what is around it.
+/// The policy's `runtime.store_deadline`, and the time that a busy machine takes for what is around it.
 const AT_MOST: Duration = Duration::from_secs(5 + 2);
 /// How long an outage lasts.
 const OUTAGE: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ mod customer_portal;
 mod durable_stores;
 mod engine_faults;
 mod examples;
+mod forward_auth;
 mod independent_clients;
 mod long_feeds;
 mod managed_keys;

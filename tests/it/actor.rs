@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use countersign::policy::{SecretOperation, ThrottleLimit};
 use countersign::store::Page;
 use countersign::{
     Acl, Actor, CustomerId, Entity, EntityId, Error, ErrorKind, Grant, IssuedSecret, NewSession,
-    OrganizationId, Policy, RequestContext, SecretOperation, ThrottleLimit, TokenService,
+    OrganizationId, Policy, RequestContext, TokenService,
 };
 use serde_json::json;
 
@@ -46,10 +47,10 @@ async fn access(
 #[tokio::test]
 async fn the_host_manages_secrets_without_a_permission_or_a_managers_limits() {
     let once_an_hour = ThrottleLimit::new(1, Duration::from_secs(3_600));
-    let policy = Policy::default()
-        .throttle_secret_access(once_an_hour)
-        .secret_access_max_token_age(Some(Duration::ZERO))
-        .secret_access_rule(|_, _, _| false);
+    let policy =
+        Policy::default().throttle(|throttle| throttle.secret_access(once_an_hour)).secrets(
+            |secrets| secrets.max_token_age(Some(Duration::ZERO)).access_rule(|_, _, _| false),
+        );
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let tokens = &fixture.tokens;
     tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
@@ -106,8 +107,9 @@ async fn what_the_host_asks_for_is_checked_but_for_the_permission() {
 
 #[tokio::test]
 async fn the_hosts_sessions_are_of_the_organization_of_the_context_and_listed_by_it() {
-    let fixture =
-        Fixture::with(|builder| builder.policy(Policy::default().max_sessions_per_customer(2)));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(Policy::default().sessions(|sessions| sessions.max_per_customer(2)))
+    });
     let tokens = &fixture.tokens;
     let here = context().organization(organization("org_1"));
     let start = async |new: NewSession, context: &RequestContext| {

@@ -7,11 +7,12 @@ use countersign::store::{
     Cached, Cursor, EntityCache, EntityStore, FeedEvent, MemoryStore, RecentEntity,
     SessionStore as _, StoreError, conformance,
 };
+use countersign::store::{Revocation, RevocationTarget};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, Housekeeping, IssuedToken,
-    KeyRing, Organization, RequestContext, Revocation, RevocationTarget, SealingKey, Secret,
-    SubjectType, Timestamp, TokenFault, Validated,
+    KeyRing, Organization, RequestContext, SealingKey, Secret, SubjectType, Timestamp, TokenFault,
+    Validated,
 };
 use tokio::task::JoinHandle;
 

@@ -196,7 +196,7 @@ async fn a_list_that_is_malformed_is_a_422_that_names_every_fault() {
 
 #[tokio::test]
 async fn a_field_of_an_exchange_that_is_null_counts_as_left_out_but_not_within_custom_claims() {
-    let policy = Policy::default().open_custom_claims(["locale", "nested"]);
+    let policy = Policy::default().tokens(|tokens| tokens.open_custom_claims(["locale", "nested"]));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = fixture.serve().await;
     let token = shopping_session(&fixture).await;
@@ -259,8 +259,9 @@ async fn ten_thousand_entries_are_rejected_by_size() {
 
 #[tokio::test]
 async fn a_trailing_wildcard_counts_where_the_policy_opens_it() {
-    let fixture =
-        Fixture::with(|builder| builder.policy(Policy::default().trailing_wildcards(true)));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(Policy::default().tokens(|tokens| tokens.trailing_wildcards(true)))
+    });
     let server = fixture.serve().await;
     let held = json!([{"scope": {}, "permissions": ["Storefront*"]}]);
     let token = fixture.session(|new| new.acl(acl_of(held))).await;
@@ -311,8 +312,9 @@ async fn a_customers_own_jwt_widens_nothing() {
 
 #[tokio::test]
 async fn custom_claims_that_the_policy_lists_may_be_set_without_a_bearer_up_to_their_size() {
-    let fixture =
-        Fixture::with(|builder| builder.policy(Policy::default().open_custom_claims(["locale"])));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(Policy::default().tokens(|tokens| tokens.open_custom_claims(["locale"])))
+    });
     let server = fixture.serve().await;
     let token = shopping_session(&fixture).await;
     let large = json!({"customClaims": {"locale": "x".repeat(5_000)}});

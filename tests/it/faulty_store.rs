@@ -259,7 +259,8 @@ fn whether_it_is_durable_is_what_the_test_says_and_else_what_the_store_says() {
 async fn a_service_over_it_is_unavailable_while_it_fails_or_hangs_and_goes_on_afterwards() {
     let store = store();
     let fixture = Fixture::with(|builder| {
-        let policy = Policy::default().store_deadline(std::time::Duration::from_millis(5));
+        let policy = Policy::default()
+            .runtime(|runtime| runtime.store_deadline(std::time::Duration::from_millis(5)));
         builder.entities(store.clone()).policy(policy)
     });
     let id = EntityId::machine("aa-1").unwrap();

@@ -223,3 +223,44 @@ async fn a_socket_learns_that_its_callers_token_has_ended() {
     assert_eq!(tokens.revoke_subject(&customer, tokens.now()).await.unwrap().sessions, 0);
     assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
 }
+
+#[tokio::test]
+async fn each_family_of_routes_rejects_in_the_shape_that_the_host_gives_it() {
+    let fixture = Fixture::with(|builder| {
+        builder
+            .reject_with(|rejection, _| (rejection.status(), "a layer"))
+            .entity_routes_reject_with(|rejection, request| {
+                (rejection.status(), format!("{} {}", request.uri.path(), rejection.code()))
+            })
+    });
+    fixture.user("jane", json!([])).await;
+    // A layer in front has nothing to say about what the routes reject.
+    let app = fixture.tokens.router().layer(fixture.tokens.validate_layer().optional());
+    let server = Server::start(app).await;
+    let wrong = json!({"username": "jane", "password": "a wrong password"});
+    let answer = server.post("/user/token/generate", None, &wrong).await.expect(401);
+    assert_eq!(answer.text(), "/user/token/generate invalid-credentials");
+    assert!(answer.headers().contains_key("www-authenticate"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let answer = server.get("/user/token/generate", None).await.expect(405);
+    assert_eq!(answer.text(), "/user/token/generate method-not-allowed");
+    assert_eq!(answer.header("allow"), "POST");
+    let answer = server.get("/authentication-tokens", None).await.expect(401);
+    assert_eq!(answer.json()["title"], "A bearer token is required");
+    let right = json!({"username": "jane", "password": PASSWORD});
+    server.post("/user/token/generate", None, &right).await.expect(200);
+
+    let fixture = Fixture::with(|builder| {
+        builder.session_routes_reject_with(|rejection, _| {
+            let fields = rejection.invalid_fields().iter().map(|invalid| invalid.field.clone());
+            let body = json!({"error": rejection.code(), "fields": fields.collect::<Vec<_>>()});
+            (rejection.status(), Json(body))
+        })
+    });
+    let server = fixture.serve().await;
+    let answer = server.post("/authentication-tokens", None, &json!({})).await.expect(422);
+    let expected = json!({"error": "invalid-fields", "fields": ["username", "password"]});
+    assert_eq!(answer.json(), expected);
+    let answer = server.post("/user/token/generate", None, &json!({})).await.expect(400);
+    assert_eq!(answer.json()["errorCode"], "Bad Request");
+}

@@ -131,18 +131,18 @@ async fn over_a_shared_store_no_token_is_accepted_before_it_is_known_what_was_re
 #[tokio::test]
 async fn no_duration_is_so_long_that_nothing_can_be_reckoned_with_it() {
     let far = Duration::MAX;
-    let schedule = countersign::RotationSchedule::default();
+    let schedule = countersign::policy::RotationSchedule::default();
     let policies = [
-        Policy::default().max_revocation_staleness(far),
-        Policy::default().phantom_token_lifetime(far),
-        Policy::default().max_exchanged_token_lifetime(far),
-        Policy::default().max_token_lifetime(Some(far)),
-        Policy::default().leeway(far),
-        Policy::default().max_session_lifetime(far),
-        Policy::default().rotation_schedule(schedule.clock_tolerance(far)),
-        Policy::default().rotation_schedule(schedule.rotation_period(far)),
-        Policy::default().store_deadline(Duration::ZERO),
-        Policy::default().one_time_password_lifetime(Duration::ZERO),
+        Policy::default().runtime(|runtime| runtime.max_revocation_staleness(far)),
+        Policy::default().tokens(|tokens| tokens.phantom_lifetime(far)),
+        Policy::default().tokens(|tokens| tokens.max_exchanged_lifetime(far)),
+        Policy::default().tokens(|tokens| tokens.max_lifetime(Some(far))),
+        Policy::default().tokens(|tokens| tokens.leeway(far)),
+        Policy::default().sessions(|sessions| sessions.max_lifetime(far)),
+        Policy::default().tokens(|tokens| tokens.rotation_schedule(schedule.clock_tolerance(far))),
+        Policy::default().tokens(|tokens| tokens.rotation_schedule(schedule.rotation_period(far))),
+        Policy::default().runtime(|runtime| runtime.store_deadline(Duration::ZERO)),
+        Policy::default().sessions(|sessions| sessions.one_time_password_lifetime(Duration::ZERO)),
     ];
     for policy in policies {
         let built = countersign::TokenService::builder()
@@ -233,12 +233,14 @@ async fn tokens_are_accepted_as_soon_as_the_service_was_started_and_no_longer_on
 
 #[tokio::test]
 async fn a_policy_may_prefer_to_let_tokens_pass() {
-    let policy = Policy::default().dangerous_accept_stale_revocations(true);
+    let policy =
+        Policy::default().runtime(|runtime| runtime.dangerous_accept_stale_revocations(true));
     let store = durable_store();
     fail(&store, usize::MAX);
     let (fixture, token) = shared(&store, policy);
     fixture.tokens.validator().validate(token.expose()).unwrap();
-    let hasty = Policy::default().max_revocation_staleness(Duration::from_millis(999));
+    let hasty = Policy::default()
+        .runtime(|runtime| runtime.max_revocation_staleness(Duration::from_millis(999)));
     let built = countersign::testing::TestIssuer::new().service_builder().policy(hasty).build();
     assert_eq!(built.unwrap_err().kind(), countersign::ErrorKind::Configuration);
 }

@@ -22,12 +22,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Tokens live for so long at most.
 fn lifetimes(longest: Duration) -> Policy {
-    Policy::default()
-        .user_token_lifetime(longest)
-        .machine_token_lifetime(longest)
-        .exchanged_token_lifetime(longest)
-        .max_exchanged_token_lifetime(longest)
-        .phantom_token_lifetime(longest.min(5 * MINUTE))
+    Policy::default().tokens(|tokens| {
+        tokens
+            .user_lifetime(longest)
+            .machine_lifetime(longest)
+            .exchanged_lifetime(longest)
+            .max_exchanged_lifetime(longest)
+            .phantom_lifetime(longest.min(5 * MINUTE))
+    })
 }
 
 /// The nodes of one service, which are started, and started again with other policies.
@@ -134,9 +136,10 @@ async fn a_token_that_lives_too_long_is_a_401_as_all_that_are_not_valid() {
 
 #[tokio::test]
 async fn revocations_are_remembered_for_the_longest_life_whether_a_users_or_a_machines() {
-    for policy in
-        [lifetimes(HOUR).user_token_lifetime(DAY), lifetimes(HOUR).machine_token_lifetime(DAY)]
-    {
+    for policy in [
+        lifetimes(HOUR).tokens(|tokens| tokens.user_lifetime(DAY)),
+        lifetimes(HOUR).tokens(|tokens| tokens.machine_lifetime(DAY)),
+    ] {
         let nodes = Nodes::over(MemoryStore::new());
         let node = nodes.start(policy.clone()).await;
         let mut tokens = Vec::new();
@@ -162,9 +165,10 @@ async fn revocations_are_remembered_for_the_longest_life_whether_a_users_or_a_ma
 #[tokio::test]
 async fn a_lifetime_of_no_whole_second_is_no_policy() {
     let short = Duration::from_millis(999);
-    for policy in
-        [lifetimes(HOUR).user_token_lifetime(short), lifetimes(HOUR).machine_token_lifetime(short)]
-    {
+    for policy in [
+        lifetimes(HOUR).tokens(|tokens| tokens.user_lifetime(short)),
+        lifetimes(HOUR).tokens(|tokens| tokens.machine_lifetime(short)),
+    ] {
         let built = TokenService::builder()
             .issuer(ISSUER)
             .audience(AUDIENCE)
@@ -232,7 +236,7 @@ async fn is_revived(shorter: Policy, longer: Policy) -> bool {
 
 #[tokio::test]
 async fn lifetimes_are_raised_in_two_steps_and_in_one_a_revocation_is_forgotten_too_early() {
-    let raised_first = lifetimes(HOUR).max_token_lifetime(Some(DAY));
+    let raised_first = lifetimes(HOUR).tokens(|tokens| tokens.max_lifetime(Some(DAY)));
     assert!(!is_revived(raised_first, lifetimes(DAY)).await);
     assert!(is_revived(lifetimes(HOUR), lifetimes(DAY)).await, "why there are two steps");
 }
@@ -244,7 +248,8 @@ async fn lifetimes_are_lowered_in_two_steps_without_rejecting_a_good_token_or_re
         let node = nodes.start(lifetimes(DAY)).await;
         [(); 2].map(|()| issue(&node))
     };
-    let lowered = nodes.start(lifetimes(HOUR).max_token_lifetime(Some(DAY))).await;
+    let lowered =
+        nodes.start(lifetimes(HOUR).tokens(|tokens| tokens.max_lifetime(Some(DAY)))).await;
     lowered.revoke_token(&revoked.token_id).await.unwrap();
     for _ in 0..24 {
         hear(&lowered).await;
@@ -267,12 +272,12 @@ async fn the_longest_life_is_no_shorter_than_what_tokens_are_issued_with() {
             .issuer(ISSUER)
             .audience(AUDIENCE)
             .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
-            .policy(lifetimes(HOUR).max_token_lifetime(Some(longest)))
+            .policy(lifetimes(HOUR).tokens(|tokens| tokens.max_lifetime(Some(longest))))
             .build();
         assert_eq!(built.is_ok(), is_built, "{longest:?}");
     }
     let node = Nodes::over(MemoryStore::new());
-    let node = node.start(lifetimes(HOUR).max_token_lifetime(Some(DAY))).await;
+    let node = node.start(lifetimes(HOUR).tokens(|tokens| tokens.max_lifetime(Some(DAY)))).await;
     let longest = node.issue(Grant::customer("ops").lifetime(DAY)).await.unwrap();
     assert_eq!(check(&node, &longest), Ok(()));
     let beyond = node.issue(Grant::customer("ops").lifetime(DAY + MINUTE)).await.unwrap_err();
@@ -358,7 +363,7 @@ impl Run {
                 self.longest = life + more;
                 let minutes = |minutes: u64| MINUTE * u32::try_from(minutes).unwrap();
                 let policy =
-                    lifetimes(minutes(life)).max_token_lifetime(Some(minutes(life + more)));
+                    lifetimes(minutes(life)).tokens(|t| t.max_lifetime(Some(minutes(life + more))));
                 self.node = self.nodes.start(policy).await;
             }
             Step::Issue => self.good.push_back(issue(&self.node)),

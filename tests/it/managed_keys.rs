@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::policy::RotationSchedule;
 use countersign::store::{KeyStore, MemoryStore, conformance};
 use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, Clock, EntityId, ErrorKind, Grant, ManagedKeys, Policy, RotationSchedule,
-    SealingKey, Timestamp, TokenFault, TokenService,
+    Algorithm, Clock, EntityId, ErrorKind, Grant, ManagedKeys, Policy, SealingKey, Timestamp,
+    TokenFault, TokenService,
 };
 use tokio::task::JoinSet;
 
@@ -360,11 +361,15 @@ async fn a_ring_of_the_hosts_is_the_hosts_to_change() {
 async fn a_schedule_by_which_a_key_would_sign_too_early_is_rejected() {
     let schedule = RotationSchedule::default();
     let policies = [
-        Policy::default().rotation_schedule(schedule.announcement_period(10 * MINUTE)),
-        Policy::default().jwks_max_age(14 * DAY),
-        Policy::default().rotation_schedule(schedule.rotation_period(13 * DAY)),
-        Policy::default().rotation_schedule(schedule.refresh_interval(7 * DAY)),
-        Policy::default().rotation_schedule(schedule.refresh_interval(Duration::ZERO)),
+        Policy::default()
+            .tokens(|tokens| tokens.rotation_schedule(schedule.announcement_period(10 * MINUTE))),
+        Policy::default().http(|http| http.jwks_max_age(14 * DAY)),
+        Policy::default()
+            .tokens(|tokens| tokens.rotation_schedule(schedule.rotation_period(13 * DAY))),
+        Policy::default()
+            .tokens(|tokens| tokens.rotation_schedule(schedule.refresh_interval(7 * DAY))),
+        Policy::default()
+            .tokens(|tokens| tokens.rotation_schedule(schedule.refresh_interval(Duration::ZERO))),
     ];
     let builder = || TokenService::builder().issuer(ISSUER).audience(AUDIENCE);
     for policy in policies {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::policy::ThrottleLimit;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
     Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant,
     ManagedKeys, Organization, Password, Policy, RequestContext, SealingKey, SubjectType,
-    ThrottleLimit,
 };
 use http::{Method, Request};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -83,8 +83,8 @@ async fn each_outcome_of_a_login_is_one_event_with_all_that_is_known() {
 async fn the_audit_log_tells_the_reason_that_the_caller_is_not_told() {
     let minute = std::time::Duration::from_secs(60);
     let policy = Policy::default()
-        .password_lifetime(Some(minute))
-        .throttle_by_name(ThrottleLimit::new(1, minute));
+        .passwords(|passwords| passwords.lifetime(Some(minute)))
+        .throttle(|throttle| throttle.by_name(ThrottleLimit::new(1, minute)));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     for name in ["wrong", "disabled", "expired", "throttled"] {
         fixture.user(name, json!([])).await;
@@ -126,7 +126,9 @@ async fn subjects_are_digests_under_the_sealing_key_unless_the_policy_shows_them
     assert_eq!(digest.len(), 32);
     assert_eq!(digest, subject([7; 32], Policy::default()).await, "it outlives the process");
     assert_ne!(digest, subject([8; 32], Policy::default()).await);
-    let shown = subject([7; 32], Policy::default().audit_shows_subjects(true)).await;
+    let shown =
+        subject([7; 32], Policy::default().runtime(|runtime| runtime.audit_shows_subjects(true)))
+            .await;
     assert_eq!(shown, "ops@example.com");
 }
 
@@ -258,7 +260,7 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let limit = ThrottleLimit::new(1, std::time::Duration::from_secs(60));
-    let policy = Policy::default().throttle_by_name_and_address(limit);
+    let policy = Policy::default().throttle(|throttle| throttle.by_name_and_address(limit));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user("ops@example.com", json!([])).await;
     let server = serve(&fixture).await;
@@ -343,7 +345,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
         builder
             .store(store.clone())
             .sealing_key(SealingKey::from_bytes(sealing))
-            .policy(Policy::default().one_time_password_digits(10))
+            .policy(Policy::default().sessions(|sessions| sessions.one_time_password_digits(10)))
     });
     canaries.add(&"Z".repeat(32));
     canaries.add(PASSWORD);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use countersign::policy::PasswordCost;
 use countersign::store::MemoryStore;
 use countersign::{
     CustomerId, CustomerLogin, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest,
-    IssuedToken, Password, PasswordCost, PasswordHash, Policy, RequestContext,
+    IssuedToken, Password, PasswordHash, Policy, RequestContext,
 };
 use serde_json::json;
 
@@ -27,7 +28,8 @@ async fn a_login_hashes_anew_where_the_cost_has_grown_and_a_wrong_password_does_
     let cheap = stored_hash(&before).await;
     assert!(cheap.contains("m=19456,t=2,p=1"), "{cheap}");
 
-    let dearer = Policy::default().password_cost(PasswordCost::new(19 * 1024, 3, 1).unwrap());
+    let dearer = Policy::default()
+        .passwords(|passwords| passwords.cost(PasswordCost::new(19 * 1024, 3, 1).unwrap()));
     let after = Fixture::with(|builder| builder.entities(store.clone()).policy(dearer));
     let context = RequestContext::without_address();
     let login = |password: &str| {
@@ -108,7 +110,8 @@ async fn a_password_is_changed_by_whoever_knows_the_old_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_changes_at_once_one_wins_and_the_others_had_a_wrong_password() {
     // However busy the machine is, none of them is turned away.
-    let policy = Policy::default().hashing_deadline(Duration::from_secs(60));
+    let policy = Policy::default()
+        .passwords(|passwords| passwords.hashing_deadline(Duration::from_secs(60)));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user("ops", json!([])).await;
     let mut changing = tokio::task::JoinSet::new();
@@ -131,11 +134,13 @@ async fn of_changes_at_once_one_wins_and_the_others_had_a_wrong_password() {
 
 #[tokio::test]
 async fn a_password_that_is_chosen_keeps_to_the_policy_and_one_that_is_presented_does_not() {
-    let policy = Policy::default().min_password_len(12).password_rule(|password: &Password| {
-        if password.expose().contains("password") {
-            return Err("must not be so easy to guess".to_owned());
-        }
-        Ok(())
+    let policy = Policy::default().passwords(|passwords| {
+        passwords.min_len(12).rule(|password: &Password| {
+            if password.expose().contains("password") {
+                return Err("must not be so easy to guess".to_owned());
+            }
+            Ok(())
+        })
     });
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user("ops", json!([])).await;
@@ -179,7 +184,7 @@ async fn a_password_is_verified_exactly_as_it_was_received() {
 #[tokio::test]
 async fn an_expired_password_is_rejected_like_a_wrong_one_and_can_be_changed() {
     let day = Duration::from_secs(86_400);
-    let policy = Policy::default().password_lifetime(Some(day * 90));
+    let policy = Policy::default().passwords(|passwords| passwords.lifetime(Some(day * 90)));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     fixture.user("ops", json!([])).await;
     fixture.clock.advance(day * 90 - Duration::from_micros(1));
@@ -200,7 +205,8 @@ async fn an_expired_password_is_rejected_like_a_wrong_one_and_can_be_changed() {
 #[tokio::test]
 async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_says_otherwise() {
     for ends in [true, false] {
-        let policy = Policy::default().end_sessions_on_password_change(ends);
+        let policy =
+            Policy::default().passwords(|passwords| passwords.end_sessions_on_change(ends));
         let fixture = Fixture::with(|builder| builder.policy(policy));
         let (jane, token) = customer(&fixture).await;
         let server = fixture.serve().await;

@@ -743,7 +743,10 @@ async fn a_mapping_that_names_no_organization_is_rejected_where_one_is_required(
         let tokens = TestIssuer::named(ISSUER)
             .by_clock(server.issuer.clock().clone())
             .service_builder()
-            .policy(Policy::default().organization_required(required))
+            .policy(
+                Policy::default()
+                    .principals(|principals| principals.organization_required(required)),
+            )
             .trusted_issuer(mapped(organization))
             .build()
             .unwrap();

@@ -45,7 +45,7 @@ async fn no_token_lives_longer_than_its_revocation_is_remembered() {
         fixture.tokens.issue(long.clone()).await.unwrap_err().kind(),
         ErrorKind::InvalidFields
     );
-    let policy = Policy::default().max_exchanged_token_lifetime(DAY * 2);
+    let policy = Policy::default().tokens(|tokens| tokens.max_exchanged_lifetime(DAY * 2));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     assert!(fixture.tokens.issue(long).await.is_ok());
 }
@@ -76,7 +76,7 @@ async fn all_earlier_tokens_of_a_subject_are_revoked_and_later_ones_are_good() {
 #[tokio::test]
 async fn ending_a_session_revokes_its_tokens_unless_the_policy_says_otherwise() {
     for revoked in [true, false] {
-        let policy = Policy::default().revoke_tokens_on_session_end(revoked);
+        let policy = Policy::default().sessions(|sessions| sessions.revoke_tokens_on_end(revoked));
         let fixture = Fixture::with(|builder| builder.policy(policy));
         let token = fixture.session(|new| new.acl(acl_of(json!([])))).await;
         let token = AuthenticationToken::from_text(&token).unwrap();
@@ -120,7 +120,7 @@ async fn a_list_that_was_registered_under_a_larger_limit_is_not_the_callers_faul
     let over =
         |policy: Policy| Fixture::with(|builder| builder.entities(store.clone()).policy(policy));
     let permissions: Vec<_> = (0..1_000).map(|n| format!("Operation{n:04}")).collect();
-    let larger = over(Policy::default().max_token_len(64 * 1024));
+    let larger = over(Policy::default().tokens(|tokens| tokens.max_len(64 * 1024)));
     larger.user("ops", json!([{"scope": {}, "permissions": permissions}])).await;
     let server = over(Policy::default()).serve().await;
     let form = Some("application/x-www-form-urlencoded");
@@ -274,7 +274,7 @@ fn gated() -> (Fixture, Gate) {
     let gate = Gate::default();
     gate.open();
     let executor = gate.clone();
-    let policy = Policy::default().hashing_permits(8);
+    let policy = Policy::default().passwords(|passwords| passwords.hashing_permits(8));
     let fixture = Fixture::with(|builder| {
         builder.hashing_executor(move |work| executor.run(work)).policy(policy)
     });
@@ -347,7 +347,8 @@ async fn a_caller_who_hangs_up_makes_no_room_while_the_hash_is_still_being_compu
     let gate = Gate::default();
     gate.open();
     let executor = gate.clone();
-    let policy = Policy::default().hashing_permits(1).hashing_queue(0);
+    let policy =
+        Policy::default().passwords(|passwords| passwords.hashing_permits(1).hashing_queue(0));
     let fixture = Fixture::with(|builder| {
         builder.hashing_executor(move |work| executor.run(work)).policy(policy)
     });

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use countersign::builder::KeySource;
 use countersign::store::{MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, Error, ErrorKind, Grant, KeyRing, KeySource, ManagedKeys, Policy, SealingKey,
-    TokenFault,
+    Algorithm, Error, ErrorKind, Grant, KeyRing, ManagedKeys, Policy, SealingKey, TokenFault,
 };
 
 use crate::support::log::Log;
@@ -26,7 +26,8 @@ fn ring() -> KeyRing {
 /// A node over `store`, with the sealing keys that the bytes stand for, the first of which seals.
 fn node(store: &Store, keys: impl Into<KeySource>, sealing_keys: &[u8]) -> Fixture {
     Fixture::with_keys(keys, |builder| {
-        let policy = Policy::default().store_deadline(Duration::from_millis(50));
+        let policy =
+            Policy::default().runtime(|runtime| runtime.store_deadline(Duration::from_millis(50)));
         let key = |byte: &u8| SealingKey::from_bytes([*byte; 32]);
         let builder = builder.store(store.clone()).policy(policy);
         sealing_keys.iter().map(key).fold(builder, |builder, key| builder.sealing_key(key))

@@ -7,9 +7,9 @@ use countersign::store::{
     Cursor, EntityStore, MemoryStore, Page, SessionFilter, SessionStore, StoreError, conformance,
     record,
 };
+use countersign::store::{Revocation, RevocationTarget};
 use countersign::{
-    Acl, AuthenticationToken, CustomerId, Entity, Revocation, RevocationTarget, Session, SessionId,
-    Timestamp, TokenId,
+    Acl, AuthenticationToken, CustomerId, Entity, Session, SessionId, Timestamp, TokenId,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,7 @@ fn a_token_is_checked_once_and_is_the_same_from_then_on() {
 
 #[test]
 fn where_it_is_turned_off_each_request_is_a_check() {
-    let (fixture, counting) = counted(Policy::default().token_cache_bytes(0));
+    let (fixture, counting) = counted(Policy::default().tokens(|tokens| tokens.cache_bytes(0)));
     let token = known(&fixture);
     fixture.tokens.validator().validate(&token).unwrap();
     assert_eq!(counting.count(), 2);
@@ -247,7 +247,8 @@ fn what_a_token_carries_counts_for_the_memory_that_it_takes() {
         Grant::user("ops").acl(Acl::new([AclEntry::anywhere(permissions).unwrap()])),
     ];
     for grant in shapes {
-        let (fixture, counting) = counted(Policy::default().token_cache_bytes(256 * 1024));
+        let (fixture, counting) =
+            counted(Policy::default().tokens(|tokens| tokens.cache_bytes(256 * 1024)));
         let validator = fixture.tokens.validator();
         let issue = || issue_now(&fixture.tokens, grant.clone()).unwrap();
         let heavy: Vec<_> = (0..20).map(|_| issue().access_token.expose().to_owned()).collect();
@@ -278,7 +279,8 @@ async fn what_another_validator_has_checked_is_not_taken_as_known() {
 #[test]
 fn garbage_pushes_no_good_token_out() {
     // Room for a few tokens alone.
-    let (fixture, counting) = counted(Policy::default().token_cache_bytes(64 * 1024));
+    let (fixture, counting) =
+        counted(Policy::default().tokens(|tokens| tokens.cache_bytes(64 * 1024)));
     let good = known(&fixture);
     let validator = fixture.tokens.validator();
     let (signed, signature) = good.rsplit_once('.').unwrap();
@@ -295,7 +297,8 @@ fn garbage_pushes_no_good_token_out() {
 
 #[test]
 fn memory_is_bounded_and_what_has_no_room_is_checked_again() {
-    let (fixture, counting) = counted(Policy::default().token_cache_bytes(64 * 1024));
+    let (fixture, counting) =
+        counted(Policy::default().tokens(|tokens| tokens.cache_bytes(64 * 1024)));
     let tokens: Vec<_> = (0..1_000).map(|_| token(&fixture.tokens)).collect();
     let validator = fixture.tokens.validator();
     for token in &tokens {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use countersign::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, SessionStore, record,
 };
+use countersign::store::{Revocation, RevocationTarget};
 use countersign::{
     AuthenticationToken, Clock as _, CustomerId, ExchangeRequest, Organization, Password, Policy,
-    RequestContext, Revocation, RevocationTarget, SealingKey, Secret, Session, SessionId,
-    SubjectType, SystemClock, Timestamp, TokenId,
+    RequestContext, SealingKey, Secret, Session, SessionId, SubjectType, SystemClock, Timestamp,
+    TokenId,
 };
 use serde_json::json;
 

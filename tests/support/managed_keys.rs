@@ -11,10 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
 };
+use countersign::policy::RotationSchedule;
 use countersign::store::KeyStore;
 use countersign::{
-    Algorithm, Bearer, Clock, Grant, Housekeeping, ManagedKeys, Policy, RotationSchedule,
-    SealingKey, Timestamp, TokenFault, TokenService,
+    Algorithm, Bearer, Clock, Grant, Housekeeping, ManagedKeys, Policy, SealingKey, Timestamp,
+    TokenFault, TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;
@@ -53,7 +54,7 @@ pub fn node_with(
         .audience(AUDIENCE)
         .keys(keys)
         .clock(clock)
-        .policy(Policy::default().rotation_schedule(schedule));
+        .policy(Policy::default().tokens(|tokens| tokens.rotation_schedule(schedule)));
     let sealing = sealing.into_iter().map(SealingKey::from_bytes);
     sealing.fold(builder, |builder, key| builder.sealing_key(key)).build().unwrap()
 }

@@ -15,10 +15,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
+use countersign::builder::{KeySource, TokenServiceBuilder};
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
-    IssuedToken, KeyRing, KeySource, NewSession, OneTimePasswordMessage, OneTimePasswordSender,
-    Password, PasswordChange, RequestContext, Secret, TokenService, TokenServiceBuilder,
+    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
+    PasswordChange, RequestContext, Secret, TokenService,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -200,13 +201,26 @@ impl Drop for Server {
 
 impl Server {
     pub async fn start(router: Router) -> Self {
+        let (listener, address) = Self::listen();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, serving }
+    }
+
+    /// Tells the router where connections come from.
+    pub async fn start_with_addresses(router: Router) -> Self {
+        let (listener, address) = Self::listen();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let serving = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        Self { address, serving }
+    }
+
+    fn listen() -> (tokio::net::TcpListener, SocketAddr) {
         // Room for all of those that tests send at once: the kernel resets what finds no place.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let listener = socket.listen(4_096).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, serving }
+        (listener, address)
     }
 
     pub async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
@@ -310,6 +324,10 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers().get(name).unwrap_or_else(|| panic!("no {name} in {self:?}"));
         value.to_str().unwrap()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
     }
 
     pub fn text(&self) -> String {

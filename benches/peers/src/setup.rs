@@ -51,7 +51,7 @@ fn service(key: &PrivateKey, policy: Policy) -> TokenService {
 }
 
 fn service_without_cache(key: &PrivateKey) -> TokenService {
-    service(key, Policy::default().token_cache_bytes(0))
+    service(key, Policy::default().tokens(|tokens| tokens.cache_bytes(0)))
 }
 
 pub fn acl() -> Acl {

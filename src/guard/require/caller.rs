@@ -33,6 +33,12 @@ use crate::token::claims::{SubjectType, Validated};
 /// }
 /// let app: Router = Router::new().route("/{organizationId}", get(orders));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a handler requires of its caller",
+    label = "has to be a `Requirement`",
+    note = "name a type of your own, and write `impl Requirement for` it with the constant `PERMISSION`",
+    note = "a handler that requires no more than a token takes a `Bearer`"
+)]
 pub trait Requirement: Send + Sync + 'static {
     /// The permission that the caller's token has to grant; none, unless told.
     const PERMISSION: Option<&'static str> = None;

@@ -7,10 +7,13 @@ use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
+use crate::guard::accessors::inner_service_accessors;
 use crate::guard::admission::{forbidden, required};
 use crate::guard::future::{GuardFuture, Waiting};
+use crate::guard::require::RequireLayer;
 use crate::guard::require::check::{check_permissions, leave_scope, own_organization, read_path};
 use crate::guard::require::layer::{Asked, Checking, Rule, ScopeSource};
 use crate::rejection::{Rejection, RejectionReason};
@@ -22,6 +25,15 @@ use crate::token::claims::Validated;
 pub struct Require<S> {
     pub(super) inner: S,
     pub(super) rule: Arc<Rule>,
+}
+
+impl<S> Require<S> {
+    /// Wraps a service, as [`RequireLayer::new`] does; the layer has settings.
+    pub fn new(inner: S, permission: impl Into<Arc<str>>) -> Self {
+        RequireLayer::new(permission).layer(inner)
+    }
+
+    inner_service_accessors!();
 }
 
 /// What is to be done with a request.

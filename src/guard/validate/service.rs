@@ -5,14 +5,17 @@ use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
+use crate::guard::accessors::inner_service_accessors;
 use crate::guard::admission::Admission;
 use crate::guard::authenticate::{Authenticator, keys_to_wait_for};
 use crate::guard::bearer::hide_credentials;
 use crate::guard::future::{GuardFuture, Marking};
 use crate::guard::response_caching::ResponseCaching;
 use crate::guard::shaping::Shaping;
+use crate::guard::validate::ValidateLayer;
 use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
 use crate::rejection::Rejection;
 use crate::validate::Validator;
@@ -35,6 +38,13 @@ pub(crate) struct Anonymous {
 }
 
 impl<S> Validate<S> {
+    /// Wraps a service, as [`ValidateLayer::new`] does; the layer has settings.
+    pub fn new(inner: S, validator: Validator) -> Self {
+        ValidateLayer::new(validator).layer(inner)
+    }
+
+    inner_service_accessors!();
+
     /// Responds to a request for which the inner service is ready: forwards or rejects it.
     pub(super) fn respond<ReqBody, ResBody>(
         &mut self,

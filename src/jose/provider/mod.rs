@@ -15,6 +15,11 @@ use crate::jose::{Algorithm, PrivateKey, VerificationKey};
 /// Providers are passed where keys are made and never installed for the process, so two of them,
 /// and two versions of one, get along. Implement it for a library that this crate
 /// has none for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no crypto provider",
+    label = "has to be a `CryptoProvider`",
+    note = "the features `aws-lc-rs` and `rust-crypto` bring one each; without an argument of that kind, the default one is taken"
+)]
 pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// Makes a key. RSA keys have 2048 bits, HMAC keys 32 bytes.
     ///

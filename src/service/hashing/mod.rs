@@ -18,7 +18,7 @@ use crate::service::telemetry;
 pub(crate) use self::workers::Job;
 
 /// What runs the work; see
-/// [`hashing_executor`](crate::TokenServiceBuilder::hashing_executor).
+/// [`hashing_executor`](crate::builder::TokenServiceBuilder::hashing_executor).
 pub(crate) type Executor = dyn Fn(Job) + Send + Sync;
 
 /// Hashes at most so many passwords at once, lets at most so many more wait, and only so long.
@@ -38,16 +38,16 @@ impl HashingPool {
     /// A pool with threads of its own, unless there is another executor.
     pub(crate) fn new(policy: &Policy, executor: Option<Arc<Executor>>) -> Result<Self, Error> {
         let executor = executor.unwrap_or_else(|| {
-            let workers = Workers::new(policy.hashing_permits);
+            let workers = Workers::new(policy.passwords.hashing_permits);
             Arc::new(move |job| workers.run(job))
         });
-        let cost = policy.password_cost;
+        let cost = policy.passwords.cost;
         let nobody = Password::new(uuid::Uuid::new_v4().to_string())?;
         Ok(Self {
-            permits: Arc::new(Semaphore::new(policy.hashing_permits)),
+            permits: Arc::new(Semaphore::new(policy.passwords.hashing_permits)),
             waiting: Arc::default(),
-            queue: policy.hashing_queue,
-            deadline: policy.hashing_deadline,
+            queue: policy.passwords.hashing_queue,
+            deadline: policy.passwords.hashing_deadline,
             cost,
             executor,
             dummy: PasswordHash::create(&nobody, cost)?,

@@ -57,8 +57,8 @@ pub(super) fn watch_staleness(inner: &Arc<TokenServiceInner>) {
             let until = {
                 let mut heard = alive.last_heard.lock();
                 let now = Instant::now();
-                let until =
-                    heard.last_read_at.unwrap_or(now) + alive.policy.max_revocation_staleness;
+                let until = heard.last_read_at.unwrap_or(now)
+                    + alive.policy.runtime.max_revocation_staleness;
                 if until <= now {
                     heard.is_watched = false;
                     reject_for_staleness(&alive.revocations);
@@ -73,7 +73,7 @@ pub(super) fn watch_staleness(inner: &Arc<TokenServiceInner>) {
 }
 
 fn staleness_is_binding(inner: &TokenServiceInner) -> bool {
-    inner.stores.are_shared() && !inner.policy.dangerous_accept_stale_revocations
+    inner.stores.are_shared() && !inner.policy.runtime.dangerous_accept_stale_revocations
 }
 
 fn reject_for_staleness(revocations: &RevocationSet) {
@@ -165,7 +165,7 @@ impl StalenessGuard {
         heard.follower += 1;
         Self {
             inner: Arc::downgrade(inner),
-            allowed: inner.policy.max_revocation_staleness,
+            allowed: inner.policy.runtime.max_revocation_staleness,
             is_binding: staleness_is_binding(inner),
             follower: heard.follower,
         }

@@ -76,13 +76,13 @@ impl TokenService {
             let purging = purge_periodically(inner, stopped);
             tokio::join!(feed, keys, purging);
         };
-        let store_deadline = self.inner.policy.store_deadline;
+        let store_deadline = self.inner.policy.runtime.store_deadline;
         Ok(Housekeeping { stop, work: tokio::spawn(work), store_deadline })
     }
 
     /// Reads what other nodes revoked and loads the managed keys, once, for a host that runs nothing in
     /// the background: called before a request is served, it is relied on for the policy's
-    /// `max_revocation_staleness`. [`start`](Self::start) does it, too.
+    /// `runtime.max_revocation_staleness`. [`start`](Self::start) does it, too.
     ///
     /// Such a host purges its store by [`purge_expired`](Self::purge_expired) now and then.
     ///
@@ -102,7 +102,7 @@ impl TokenService {
     }
 
     /// Removes what has ended from the store, and forgets what no longer matters. The background work
-    /// does it every `housekeeping_interval`.
+    /// does it every `runtime.housekeeping_interval`.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ pub struct Housekeeping {
 
 impl Housekeeping {
     /// Ends the background work, and returns once what is under way is finished: a part of a purge or
-    /// a change of keys. That is within about twice the policy's `store_deadline`; what takes longer is
+    /// a change of keys. That is within about twice the policy's `runtime.store_deadline`; what takes longer is
     /// given up.
     ///
     /// Over a shared store, tokens are rejected with a 503 from then on: call it when all requests are served.
@@ -188,7 +188,7 @@ impl StopSignal {
 async fn purge_periodically(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
     while !stop.is_set() {
         let Some(alive) = inner.upgrade() else { return };
-        let interval = alive.policy.housekeeping_interval;
+        let interval = alive.policy.runtime.housekeeping_interval;
         let tokens = TokenService { inner: alive };
         if let Err(error) = tokens.purge_unless(|| stop.is_set()).await {
             tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");

@@ -51,7 +51,7 @@ impl TokenService {
 
     /// Returns where a request comes from, as the routes find it: its client's address (see
     /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
-    /// `organization_parameter`. Where the policy says `organization_required`, a route that has
+    /// `http.organization_parameter`. Where the policy says `principals.organization_required`, a route that has
     /// parameters, and not that one, finds nothing and logs an error: it may mean a tenant. An axum handler that logs somebody in takes it as an argument:
     ///
     /// ```
@@ -88,15 +88,15 @@ impl TokenService {
                 RequestContext::without_address()
             }
         };
-        match path_parameter(&mut parts.extensions, &self.policy().organization_parameter) {
+        match path_parameter(&mut parts.extensions, &self.policy().http.organization_parameter) {
             Ok(name) => context.organization_named(&name),
             Err(fault) if fault.is_absent => {
-                let is_required = self.policy().organization_required;
+                let is_required = self.policy().principals.organization_required;
                 if !(is_required && has_parameters(&mut parts.extensions)) {
                     return context;
                 }
                 tracing::error!(
-                    parameter = self.policy().organization_parameter,
+                    parameter = self.policy().http.organization_parameter,
                     "request context: the route has other path parameters and not this one; nothing is \
                      found there; set the policy's `organization_parameter` to the one that is meant"
                 );

@@ -1,8 +1,10 @@
-//! The HTTP side of the token service: the layers that issue, exchange and keep other origins out, and the
-//! documented routes.
+//! The HTTP side of the token service: the layers that issue, exchange and keep other origins out, forward auth,
+//! and the documented routes.
 
 pub(crate) mod cookie;
 pub mod exchange;
+#[cfg(feature = "router")]
+pub mod forward_auth;
 pub mod issue;
 mod layers;
 mod rejection;

@@ -41,7 +41,7 @@ impl Grant {
     }
 
     /// A token for a user. Its `sub` is `name` as it is, also where the policy has
-    /// [`opaque_subjects`](crate::Policy::opaque_subjects): for a registered user,
+    /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects): for a registered user,
     /// use [`issue_for`](crate::TokenService::issue_for).
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)

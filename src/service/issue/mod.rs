@@ -107,12 +107,12 @@ impl TokenService {
     /// the list uses
     /// wildcards that the policy does not allow, it lacks an organization that the policy requires, or has
     /// another than the user or machine client that is registered by that name, the
-    /// custom claims are longer than its `max_custom_claims_len`, or the lifetime is longer than that of
+    /// custom claims are longer than its `tokens.max_custom_claims_len`, or the lifetime is longer than that of
     /// any token under the policy; [`Disabled`](crate::ErrorKind::Disabled) where a user or machine client of that
     /// name is registered and disabled, or the subject is [blocked](Self::block_subject);
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
     /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer than the policy's
-    /// `max_token_len`.
+    /// `tokens.max_len`.
     pub async fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());
         let (organization, session) = (grant.organization.clone(), grant.session_id.clone());
@@ -177,7 +177,7 @@ impl TokenService {
     ) -> Result<IssuedToken, Error> {
         self.check_organization(entity)?;
         SubjectRef::each_of(entity).try_for_each(|subject| self.check_blocked(subject))?;
-        let is_opaque = self.inner.policy.opaque_subjects;
+        let is_opaque = self.inner.policy.principals.opaque_subjects;
         self.issue_at(Grant::of_entity(entity, is_opaque), proven_at)
     }
 

@@ -27,14 +27,17 @@ impl TokenService {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
         let is_machine = grant.subject_type == SubjectType::Machine;
-        if is_machine && grant.subject == policy.first_party_client_id {
+        if is_machine && grant.subject == policy.tokens.first_party_client_id {
             return Err(invalid(
                 "subject",
                 "is the first-party client id, which no machine client may take",
             ));
         }
-        let client_id =
-            if is_machine { grant.subject.clone() } else { policy.first_party_client_id.clone() };
+        let client_id = if is_machine {
+            grant.subject.clone()
+        } else {
+            policy.tokens.first_party_client_id.clone()
+        };
         let claims = Claims {
             iss: self.inner.issuer.clone(),
             sub: grant.subject,
@@ -68,7 +71,7 @@ impl TokenService {
 
     /// Returns whether a token is short enough to be accepted again.
     pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
-        token.expose().len() <= self.inner.policy.max_token_len
+        token.expose().len() <= self.inner.policy.tokens.max_len
     }
 }
 

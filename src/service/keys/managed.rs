@@ -5,7 +5,7 @@ use crate::jose::{Algorithm, CryptoProvider};
 use crate::service::store::KeyStore;
 
 /// Signing keys that the service makes and changes itself, as the policy's
-/// [`rotation_schedule`](crate::Policy::rotation_schedule) says, and that nodes share.
+/// [`tokens.rotation_schedule`](crate::policy::Tokens::rotation_schedule) says, and that nodes share.
 ///
 /// The keys are in a [`KeyStore`], the private ones sealed with the service's
 /// [sealing key](crate::SealingKey): a node that has the store and the sealing key has the signing
@@ -46,7 +46,7 @@ pub struct ManagedKeys {
 
 impl ManagedKeys {
     /// Keys of an algorithm, made by a provider. They are in the
-    /// [store of the service](crate::TokenServiceBuilder::store); without one they are in memory, and
+    /// [store of the service](crate::builder::TokenServiceBuilder::store); without one they are in memory, and
     /// each process has its own.
     pub fn with_provider(algorithm: Algorithm, provider: impl CryptoProvider + 'static) -> Self {
         Self { algorithm, provider: Arc::new(provider), store: None }

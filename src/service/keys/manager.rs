@@ -63,8 +63,8 @@ impl KeyManager {
         ring: KeyRing,
         policy: &Policy,
     ) -> Result<Self, Error> {
-        let timing = policy.rotation_schedule;
-        if let Some(problem) = timing.problem(policy.jwks_max_age) {
+        let timing = policy.tokens.rotation_schedule;
+        if let Some(problem) = timing.problem(policy.http.jwks_max_age) {
             return Err(Error::configuration(problem));
         }
         Ok(Self {
@@ -76,10 +76,12 @@ impl KeyManager {
             sealing,
             ring,
             timing,
-            propagation: timing.propagation_time(policy.jwks_max_age),
+            propagation: timing.propagation_time(policy.http.jwks_max_age),
             // The last token was signed by a clock that is behind, and is looked at by one that is
             // ahead.
-            retention: policy.longest_token_lifetime() + policy.leeway + timing.clock_tolerance,
+            retention: policy.longest_token_lifetime()
+                + policy.tokens.leeway
+                + timing.clock_tolerance,
             prepared: Mutex::default(),
             known: tokio::sync::Mutex::default(),
         })

@@ -266,7 +266,7 @@ impl Entity {
 
     /// Returns what no other entity of its sort in a store may have: one text for all names that look
     /// alike, of 43 ASCII characters. It is set when the entity is registered under the policy's
-    /// [`distinct_names`](crate::Policy::distinct_names), and stays the same. An entity that has none is
+    /// [`principals.distinct_names`](crate::policy::Principals::distinct_names), and stays the same. An entity that has none is
     /// held to its id alone.
     #[must_use]
     pub fn distinct_name(&self) -> Option<&str> {
@@ -275,7 +275,7 @@ impl Entity {
 
     /// Returns the id of a user that was made when it was registered: `usr_` and 128 random bits as
     /// hexadecimal digits. Nobody else ever has it, and the user has it until it is removed. Under the
-    /// policy's [`opaque_subjects`](crate::Policy::opaque_subjects), it is the `sub` of the user's tokens.
+    /// policy's [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects), it is the `sub` of the user's tokens.
     ///
     /// Machine clients and customers' credentials have none, nor has a user before it is registered, or who
     /// was registered by an earlier release.

@@ -31,14 +31,14 @@ impl TokenService {
     /// tries that were counted stay counted.
     ///
     /// Where the code cannot be delivered, the one before is good again, and the session may still
-    /// be sent as many; only the policy's `one_time_password_cooldown` has to pass first.
+    /// be sent as many; only the policy's `sessions.one_time_password_cooldown` has to pass first.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
     /// organization than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time
     /// password; [`ErrorKind::Throttled`] within the cool-down, where the policy's
-    /// `one_time_password_resends` have been sent, and where the customer has been sent too many in
+    /// `sessions.one_time_password_resends` have been sent, and where the customer has been sent too many in
     /// all sessions together; [`ErrorKind::Unavailable`] where the code cannot be delivered, or the
     /// store is out of reach.
     pub async fn resend_one_time_password(
@@ -108,7 +108,7 @@ impl TokenService {
             return Err(throttled(message, rest));
         }
         // One that seems to be sent later was sent before the clock was put back.
-        let cooldown = self.inner.policy.one_time_password_cooldown;
+        let cooldown = self.inner.policy.sessions.one_time_password_cooldown;
         let rest = cooldown.saturating_sub(now.saturating_since(state.sent_at));
         if state.sent_at > now || rest.is_zero() {
             Ok(state)
@@ -176,8 +176,8 @@ impl TokenService {
         let (code, stored) = self.make_code(session, now)?;
         let state = OneTimePasswordState {
             code: Some(stored),
-            tries_left: policy.one_time_password_tries,
-            resends_left: policy.one_time_password_resends,
+            tries_left: policy.sessions.one_time_password_tries,
+            resends_left: policy.sessions.one_time_password_resends,
             sent_at: now,
             is_proven: false,
         };
@@ -190,8 +190,8 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<(NewCode, StoredCode), Error> {
         let policy = &self.inner.policy;
-        let code = OneTimePassword::generate(policy.one_time_password_digits)?;
-        let expires_at = now + policy.one_time_password_lifetime;
+        let code = OneTimePassword::generate(policy.sessions.one_time_password_digits)?;
+        let expires_at = now + policy.sessions.one_time_password_lifetime;
         let digest = self.inner.sealing.digest_code(session.as_str(), code.expose());
         Ok((NewCode { code, expires_at }, StoredCode { digest, expires_at }))
     }
@@ -227,7 +227,9 @@ impl TokenService {
             one_time_password: code.code.clone(),
             expires_at: code.expires_at,
         };
-        match tokio::time::timeout(self.inner.policy.sender_deadline, sender.send(message)).await {
+        match tokio::time::timeout(self.inner.policy.sessions.sender_deadline, sender.send(message))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed().with_source(error)),
             Err(_) => Err(failed().with_source("delivering it took too long")),

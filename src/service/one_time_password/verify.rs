@@ -10,7 +10,7 @@ use crate::service::token_service::TokenService;
 impl TokenService {
     /// Returns what is wrong with the form of a code. One that is malformed is no try.
     pub(in crate::service) fn code_fault(&self, code: &OneTimePassword) -> Option<InvalidField> {
-        let digits = self.inner.policy.one_time_password_digits;
+        let digits = self.inner.policy.sessions.one_time_password_digits;
         let is_fault = !code.has_form(digits);
         is_fault.then(|| InvalidField::new("oneTimePassword", format!("must be {digits} digits")))
     }
@@ -83,7 +83,7 @@ impl TokenService {
     /// Returns the next writing of a session, over which no one-time password is good any more but
     /// the next that is sent, and whose holder has proven what was asked for.
     pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
-        let limit = self.inner.policy.one_time_password_tries;
+        let limit = self.inner.policy.sessions.one_time_password_tries;
         let mut spent = session.next_version(now);
         if let Some(state) = &mut spent.one_time_password {
             state.code = None;
@@ -118,7 +118,7 @@ impl TokenService {
     /// reply was lost has given the try back already. If this fails, the session has one try less than
     /// it should: never one more.
     pub(in crate::service) async fn give_try_back(&self, counted: Session, now: Timestamp) {
-        let limit = self.inner.policy.one_time_password_tries;
+        let limit = self.inner.policy.sessions.one_time_password_tries;
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         let given_back = self.edit_one_time_password(counted, now, |state| {
             let is_same = match (&state.code, &code) {

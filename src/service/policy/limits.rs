@@ -13,7 +13,7 @@ use crate::token::organization::Organization;
 impl Policy {
     /// What is wrong with a list.
     pub(crate) fn acl_fault(&self, acl: &Acl) -> Option<InvalidField> {
-        let is_rejected = acl.uses_trailing_wildcards() && !self.trailing_wildcards;
+        let is_rejected = acl.uses_trailing_wildcards() && !self.tokens.trailing_wildcards;
         is_rejected.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
     }
 
@@ -23,13 +23,13 @@ impl Policy {
         organization: Option<&Organization>,
     ) -> Option<InvalidField> {
         let message = "must be given: the policy requires one, or `Organization::All`";
-        let is_missing = organization.is_none() && self.organization_required;
+        let is_missing = organization.is_none() && self.principals.organization_required;
         is_missing.then(|| InvalidField::new("organization", message))
     }
 
     /// What is wrong with custom claims.
     pub(crate) fn custom_claims_fault(&self, claims: &Map<String, Value>) -> Option<InvalidField> {
-        let limit = self.max_custom_claims_len;
+        let limit = self.tokens.max_custom_claims_len;
         let len = serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len());
         let message = || format!("must be at most {limit} bytes of JSON");
         (len > limit).then(|| InvalidField::new("customClaims", message()))
@@ -47,8 +47,8 @@ impl Policy {
         let length = |json: serde_json::Result<Vec<u8>>| json.map_or(usize::MAX, |json| json.len());
         let (acl, claims) = (length(serde_json::to_vec(acl)), length(serde_json::to_vec(claims)));
         // In base64, beside all other claims, the header and the signature.
-        let rest = REST_OF_TOKEN.min(self.max_token_len / 4);
-        let room = (self.max_token_len - rest) / 4 * 3;
+        let rest = REST_OF_TOKEN.min(self.tokens.max_len / 4);
+        let room = (self.tokens.max_len - rest) / 4 * 3;
         let field = if acl >= claims { "acl" } else { "customClaims" };
         let message = || format!("must leave room in a token: list and claims have {room} bytes");
         (acl.saturating_add(claims) > room).then(|| InvalidField::new(field, message()))

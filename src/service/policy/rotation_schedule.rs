@@ -11,10 +11,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 ///
 /// ```
 /// use std::time::Duration;
-/// use countersign::{Policy, RotationSchedule};
+/// use countersign::policy::RotationSchedule;
+/// use countersign::Policy;
 ///
 /// let monthly = RotationSchedule::default().rotation_period(Duration::from_secs(30 * 86_400));
-/// let policy = Policy::default().rotation_schedule(monthly);
+/// let policy = Policy::default().tokens(|tokens| tokens.rotation_schedule(monthly));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

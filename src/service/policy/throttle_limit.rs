@@ -8,11 +8,12 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use countersign::{Policy, ThrottleLimit};
+/// use countersign::policy::ThrottleLimit;
+/// use countersign::Policy;
 ///
 /// let hour = Duration::from_secs(3_600);
 /// let strict = ThrottleLimit::new(3, hour).delays(Duration::from_secs(5), hour);
-/// let policy = Policy::default().throttle_by_name_and_address(strict);
+/// let policy = Policy::default().throttle(|throttle| throttle.by_name_and_address(strict));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

@@ -34,7 +34,7 @@ impl TokenService {
                 return tokens.revoke_tokens_of(&session).await;
             }
             // Also where the store is out of reach: on this node at least, they are revoked.
-            let revoked = if tokens.inner.policy.revoke_tokens_on_session_end {
+            let revoked = if tokens.inner.policy.sessions.revoke_tokens_on_end {
                 let longest = tokens.now() + tokens.inner.policy.longest_token_lifetime();
                 tokens.revoke_session(&id, tokens.accepted_until(longest)).await
             } else {

@@ -40,7 +40,7 @@ impl TokenService {
             return Err(insufficient().with_reason("customer_not_named"));
         };
         let asking = directory.may_start(bearer, organization, customer);
-        match tokio::time::timeout(self.inner.policy.store_deadline, asking).await {
+        match tokio::time::timeout(self.inner.policy.runtime.store_deadline, asking).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(insufficient().with_reason("other_customer")),
             Ok(Err(error)) => Err(error),
@@ -71,9 +71,9 @@ impl TokenService {
         };
         let starter = session.started_by().cloned();
         let of_customer =
-            counts(Some(customer), policy.max_sessions_per_customer, "too_many_sessions");
+            counts(Some(customer), policy.sessions.max_per_customer, "too_many_sessions");
         let of_starter =
-            counts(starter, policy.max_sessions_per_starter, "too_many_sessions_started");
+            counts(starter, policy.sessions.max_per_starter, "too_many_sessions_started");
         tokio::try_join!(of_customer, of_starter).map(drop)
     }
 }

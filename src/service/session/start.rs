@@ -89,7 +89,7 @@ impl TokenService {
     /// The bearer is a user or a machine client whose list grants `PostAuthenticationToken` for this
     /// `customerId`, and all that the session is to carry. Its custom claims are those that the policy
     /// opens to everybody, and those that the bearer may pass on. It lives no longer than the policy's
-    /// `delegated_session_lifetime`, and ends when the bearer is revoked. Where neither `context` nor `new`
+    /// `sessions.max_delegated_lifetime`, and ends when the bearer is revoked. Where neither `context` nor `new`
     /// names an organization, it belongs to the bearer's.
     ///
     /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
@@ -102,13 +102,13 @@ impl TokenService {
     /// [`ErrorKind::Configuration`] for a one-time password that the host wants without a sender,
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
     /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
-    /// `max_sessions_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
+    /// `sessions.max_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
     /// its session already, or the customer was logged out everywhere at that moment.
     ///
     /// On a bearer's word, [`ErrorKind::InsufficientPermission`] where it may not,
     /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to
-    /// carry more than it may give or the policy's `delegable_acl` allows, and [`ErrorKind::Throttled`]
-    /// where it has started as many as the policy's `max_sessions_per_starter`.
+    /// carry more than it may give or the policy's `sessions.delegable_acl` allows, and [`ErrorKind::Throttled`]
+    /// where it has started as many as the policy's `sessions.max_per_starter`.
     pub async fn start_session(
         &self,
         actor: impl Into<Actor<'_>>,
@@ -170,7 +170,7 @@ impl TokenService {
         self.check_customer(bearer, organization, &new.customer_id).await?;
         let acl = &new.session.acl;
         let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
-        let delegable = self.inner.policy.delegable_acl.clone();
+        let delegable = self.inner.policy.sessions.delegable_acl.clone();
         let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
         if let Some(entry) = beyond {
             return Err(Error::new(
@@ -214,7 +214,7 @@ impl TokenService {
     ) -> Result<StartedSession, Error> {
         let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
         let mut invalid = login.invalid;
-        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.max_session_lifetime));
+        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.sessions.max_lifetime));
         invalid.extend(self.sender_fault(login.otp_required));
         let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
@@ -285,7 +285,7 @@ impl TokenService {
 
     fn end_of(&self, ends: SessionEnd, now: Timestamp, longest: Duration) -> Timestamp {
         match ends {
-            SessionEnd::ByPolicy => now + self.inner.policy.session_lifetime.min(longest),
+            SessionEnd::ByPolicy => now + self.inner.policy.sessions.lifetime.min(longest),
             SessionEnd::After(lifetime) => now + lifetime,
             SessionEnd::At(end) => end,
         }
@@ -293,12 +293,12 @@ impl TokenService {
 
     fn longest_delegated_session(&self) -> Duration {
         let policy = &self.inner.policy;
-        policy.max_session_lifetime.min(policy.delegated_session_lifetime)
+        policy.sessions.max_lifetime.min(policy.sessions.max_delegated_lifetime)
     }
 
     /// Checks the fields of a session that is to be started.
     fn check_session(&self, new: NewSession, now: Timestamp) -> Result<CheckedSession, Error> {
-        self.check_session_within(new, now, self.inner.policy.max_session_lifetime)
+        self.check_session_within(new, now, self.inner.policy.sessions.max_lifetime)
     }
 
     /// The same of one that may live for so long.

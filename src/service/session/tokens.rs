@@ -61,7 +61,7 @@ impl TokenService {
     ) -> Session {
         let until = self.accepted_until(expires_at);
         if session.tokens_until < Some(until) {
-            let longest = now + self.inner.policy.max_exchanged_token_lifetime;
+            let longest = now + self.inner.policy.tokens.max_exchanged_lifetime;
             session.tokens_until = Some(until.max(self.accepted_until(longest)));
         }
         session

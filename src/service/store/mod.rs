@@ -69,8 +69,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::token::identifier::SessionId;
 
 pub use self::cached::Cached;
@@ -85,6 +84,10 @@ pub use self::redis::RedisStore;
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+pub use crate::service::model::revocation::{Revocation, RevocationTarget};
+pub use crate::service::model::secret::{Secrets, StoredSecret};
+pub use crate::service::model::session::SessionKey;
 pub use crate::service::model::subject::Subject;
 
 /// Returns where principals are kept unless the host says otherwise.
@@ -135,6 +138,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Stores registered principals. See the [module docs](self) for the contract.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store of principals",
+    label = "has to be an `EntityStore`",
+    note = "`MemoryStore`, `SqliteStore`, `PostgresStore` and `RedisStore` are such stores, and so is an `Arc` of one",
+    note = "for a store of your own, implement `EntityStore`, and run the suite of `store::conformance` on it"
+)]
 #[async_trait]
 pub trait EntityStore: Store {
     /// Registers an entity.
@@ -172,6 +181,11 @@ pub trait EntityStore: Store {
 ///
 /// `get` of such a store returns what is stored now. A service reads copies where it can tell that one
 /// is out of date, and invalidates them when another node announces a change.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no copies of principals",
+    label = "has to be an `EntityCache`",
+    note = "`Cached::new(store)` is one over any `EntityStore`; a store itself is given to `entities`"
+)]
 #[async_trait]
 pub trait EntityCache: EntityStore {
     /// Returns the entity of that id as it is, or a copy of it.
@@ -212,6 +226,12 @@ impl RecentEntity {
 }
 
 /// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store of sessions",
+    label = "has to be a `SessionStore`",
+    note = "`MemoryStore`, `SqliteStore`, `PostgresStore` and `RedisStore` are such stores, and so is an `Arc` of one",
+    note = "for a store of your own, implement `SessionStore`, and run the suite of `store::conformance` on it"
+)]
 #[async_trait]
 pub trait SessionStore: Store {
     /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from
@@ -334,6 +354,11 @@ pub trait SessionStore: Store {
 }
 
 /// The signing keys that nodes share: one record. See the [module docs](self) for the contract.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store of signing keys",
+    label = "has to be a `KeyStore`",
+    note = "`MemoryStore`, `SqliteStore`, `PostgresStore` and `RedisStore` are such stores, and so is an `Arc` of one"
+)]
 #[async_trait]
 pub trait KeyStore: Store {
     /// The keys as they are now; none where none were written yet.

@@ -118,14 +118,14 @@ pub(crate) struct Permit {
 
 impl Throttle {
     pub(crate) fn new(policy: &Policy) -> Self {
-        let capacity = policy.throttle_max_keys;
+        let capacity = policy.throttle.max_keys;
         let limits = Limits {
-            by_name: policy.throttle_by_name,
-            by_address: policy.throttle_by_address,
-            by_name_and_address: policy.throttle_by_name_and_address,
-            wrong_codes: policy.throttle_one_time_passwords,
-            sent_codes: policy.throttle_one_time_passwords_sent,
-            secret_access: policy.throttle_secret_access,
+            by_name: policy.throttle.by_name,
+            by_address: policy.throttle.by_address,
+            by_name_and_address: policy.throttle.by_name_and_address,
+            wrong_codes: policy.throttle.one_time_passwords,
+            sent_codes: policy.throttle.one_time_passwords_sent,
+            secret_access: policy.throttle.secret_access,
         };
         let ledgers = Ledgers {
             failures: Ledger::new(capacity, limits.longest_memory()),

@@ -130,7 +130,7 @@ fn from_where_they_have_logged_in_before_anybody_may_do_so_many_times_at_once() 
 
 #[test]
 fn a_ledger_full_of_failing_keys_goes_on_counting_new_ones() {
-    let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
+    let throttle = Throttle::new(&Policy::default().throttle(|throttle| throttle.max_keys(1_000)));
     for number in 0..5_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
         let junk = keys(&throttle, &format!("junk {number}"), &address);
@@ -145,9 +145,9 @@ fn a_ledger_full_of_failing_keys_goes_on_counting_new_ones() {
 
 #[test]
 fn readings_of_the_clock_that_come_in_disorder_neither_add_to_a_count_nor_keep_it_alive() {
-    let throttle = Throttle::new(
-        &Policy::default().throttle_by_name(ThrottleLimit::new(u32::MAX, Duration::from_secs(60))),
-    );
+    let throttle = Throttle::new(&Policy::default().throttle(|throttle| {
+        throttle.by_name(ThrottleLimit::new(u32::MAX, Duration::from_secs(60)))
+    }));
     let ops = throttle.keys(SubjectType::User, "ops", None);
     let key = ops.counted[0].unwrap().1;
     for minute in 1..100 {
@@ -358,7 +358,7 @@ fn what_nothing_was_compared_for_is_given_back_wherever_it_counted() {
 
 #[test]
 fn beyond_the_maximum_what_has_failed_least_goes_first() {
-    let throttle = Throttle::new(&Policy::default().throttle_max_keys(1_000));
+    let throttle = Throttle::new(&Policy::default().throttle(|throttle| throttle.max_keys(1_000)));
     let guessed = keys(&throttle, "ops", "192.0.2.1");
     for _ in 0..FREE {
         throttle.acquire(guessed, start()).unwrap();

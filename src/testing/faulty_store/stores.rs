@@ -10,7 +10,8 @@ use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError, Subject,
 };
-use crate::service::{Entity, EntityId, KeySchedule, Session, SessionKey};
+use crate::service::store::{KeySchedule, SessionKey};
+use crate::service::{Entity, EntityId, Session};
 use crate::token::identifier::SessionId;
 
 #[async_trait]

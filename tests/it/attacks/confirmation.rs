@@ -123,8 +123,9 @@ async fn a_right_code_turns_the_session_into_a_fresh_one_that_a_layer_takes() {
 
 #[tokio::test]
 async fn a_fresh_session_carries_the_claims_and_ends_with_who_started_the_one_before_it() {
-    let fixture =
-        Fixture::with(|builder| builder.policy(Policy::default().open_custom_claims(["locale"])));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(Policy::default().tokens(|tokens| tokens.open_custom_claims(["locale"])))
+    });
     let tokens = &fixture.tokens;
     let starter = Grant::new(SubjectType::Machine, "aa-1").acl(Acl::everything());
     let starter = tokens.issue(starter).await.unwrap();
@@ -237,10 +238,10 @@ async fn won_at_once(
     changing: usize,
 ) -> usize {
     let policy = Policy::default()
-        .hashing_deadline(Duration::from_secs(60))
-        .one_time_password_tries(100)
+        .passwords(|passwords| passwords.hashing_deadline(Duration::from_secs(60)))
+        .sessions(|sessions| sessions.one_time_password_tries(100))
         // So that nothing but the code stands in the way.
-        .end_sessions_on_password_change(false);
+        .passwords(|passwords| passwords.end_sessions_on_change(false));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let id = register_guarded(&fixture).await;
     let (token, code) = log_in(&fixture).await;

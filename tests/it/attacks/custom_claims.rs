@@ -63,7 +63,8 @@ async fn a_bearer_who_may_start_sessions_and_widen_exchanges_does_not_say_who_so
 
 #[tokio::test]
 async fn what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer() {
-    let (fixture, server) = served(Policy::default().open_custom_claims(["tier"])).await;
+    let (fixture, server) =
+        served(Policy::default().tokens(|tokens| tokens.open_custom_claims(["tier"]))).await;
     let bearer = machine_with(&fixture, json!({"tier": "gold"}));
     let tier = |tier: &str| json!({"tier": tier});
     let set_by_host =
@@ -85,7 +86,8 @@ async fn what_the_host_has_set_is_changed_by_no_open_name_and_no_bearer() {
 
 #[tokio::test]
 async fn the_first_claim_that_may_not_be_set_is_named_in_few_words() {
-    let (fixture, server) = served(Policy::default().open_custom_claims(["a"])).await;
+    let (fixture, server) =
+        served(Policy::default().tokens(|tokens| tokens.open_custom_claims(["a"]))).await;
     let bearer = machine_with(&fixture, json!({}));
     let claims = json!({"a": "secret value", "b": "secret value", "c": "secret value"});
     assert_not_allowed(&start(&server, &bearer, &claims).await, "b");
@@ -96,7 +98,9 @@ async fn the_first_claim_that_may_not_be_set_is_named_in_few_words() {
 
 #[tokio::test]
 async fn a_bearer_passes_on_its_own_value_of_a_name_that_the_policy_delegates() {
-    let (fixture, server) = served(Policy::default().delegated_custom_claims(["channel"])).await;
+    let (fixture, server) =
+        served(Policy::default().tokens(|tokens| tokens.delegated_custom_claims(["channel"])))
+            .await;
     let channel = |name: &str| json!({"channel": name});
     let bearer = machine_with(&fixture, json!({"channel": "kiosk", "role": "staff"}));
     let started = start(&server, &bearer, &channel("kiosk")).await.expect(201).json();
@@ -176,14 +180,16 @@ impl Case {
     fn fixture(self) -> Fixture {
         let mut policy = Policy::default();
         if self.is_open {
-            policy = policy.open_custom_claims(["name"]);
+            policy = policy.tokens(|tokens| tokens.open_custom_claims(["name"]));
         }
         if self.is_delegated {
-            policy = policy.delegated_custom_claims(["name"]);
+            policy = policy.tokens(|tokens| tokens.delegated_custom_claims(["name"]));
         }
         if self.is_ruled {
-            policy = policy.custom_claims_rule(|bearer: &Validated, name, _| {
-                bearer.principal().id() == "kiosk-1" && name == "name"
+            policy = policy.tokens(|tokens| {
+                tokens.custom_claims_rule(|bearer: &Validated, name, _| {
+                    bearer.principal().id() == "kiosk-1" && name == "name"
+                })
             });
         }
         Fixture::with(|builder| builder.policy(policy))

@@ -162,7 +162,8 @@ async fn a_crash_behind_the_last_step_loses_the_answer_and_never_yields_two() {
 async fn a_store_that_fails_or_hangs_at_any_step_is_a_503_and_uses_nothing_up() {
     let cluster = Cluster::new();
     let store = faulty(&cluster);
-    let policy = Policy::default().store_deadline(Duration::from_millis(5));
+    let policy =
+        Policy::default().runtime(|runtime| runtime.store_deadline(Duration::from_millis(5)));
     let node = cluster.node(&[1], store.clone(), policy);
     let server = serve(&node).await;
     for sort in SORTS {
@@ -255,7 +256,7 @@ async fn a_password_change_that_fails_at_one_step_does_all_the_others() {
 
 #[tokio::test]
 async fn a_list_is_not_widened_by_stars_escapes_case_empty_segments_or_unknown_keys() {
-    let policy = Policy::default().trailing_wildcards(true);
+    let policy = Policy::default().tokens(|tokens| tokens.trailing_wildcards(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve(&fixture).await;
     let held = json!([{"scope": {"productId": ["p1"]}, "permissions": ["Storefront*"]}]);
@@ -308,7 +309,7 @@ async fn custom_claims_named_like_registered_ones_stand_under_custom_claims_alon
         "customClaims": {"nested": true}, "__proto__": {"admin": true}, "constructor": null,
     });
     let names: Vec<_> = claims.as_object().unwrap().keys().cloned().collect();
-    let policy = Policy::default().open_custom_claims(names);
+    let policy = Policy::default().tokens(|tokens| tokens.open_custom_claims(names));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve(&fixture).await;
     let given = claims.clone();

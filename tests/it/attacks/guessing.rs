@@ -107,7 +107,7 @@ async fn a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address() {
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_only_what_the_proxy_wrote_counts() {
-    let policy = by_name_and_address(4).trusted_proxies(["10.0.0.0/8"]);
+    let policy = by_name_and_address(4).http(|http| http.trusted_proxies(["10.0.0.0/8"]));
     let (_, server) = populated_service(policy).await;
     let guess = async |forwarded: &[&str]| {
         let mut headers = vec![(PEER, "10.0.0.1")];
@@ -182,7 +182,8 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_guesses_at_once_count_as_a_thousand() {
     // Whatever the machine, there is room for those that are let through.
-    let policy = by_name_and_address(10).hashing_queue(1_000).hashing_deadline(HOUR);
+    let policy = by_name_and_address(10)
+        .passwords(|passwords| passwords.hashing_queue(1_000).hashing_deadline(HOUR));
     for login in [Login::User, Login::Customer] {
         let (fixture, server) = populated_service(policy.clone()).await;
         let guess = |_| (server.address, login.request(login.path(), &[(PEER, HOME)], NAME, "x"));
@@ -280,7 +281,7 @@ async fn a_machine_with_a_generated_secret_gets_in_while_others_guess() {
 
 #[tokio::test]
 async fn guessers_everywhere_delay_the_owner_only_where_nobody_knows_them() {
-    let policy = by_name_and_address(10).throttle_by_name(limit(5));
+    let policy = by_name_and_address(10).throttle(|throttle| throttle.by_name(limit(5)));
     for login in LOGINS {
         let (fixture, server) = populated_service(policy.clone()).await;
         assert!(login.owner_gets_in(&server, HOME).await);
@@ -298,7 +299,7 @@ async fn guessers_everywhere_delay_the_owner_only_where_nobody_knows_them() {
 
 #[tokio::test]
 async fn names_sprayed_from_one_address_are_throttled_by_the_address() {
-    let policy = Policy::default().throttle_by_address(limit(6));
+    let policy = Policy::default().throttle(|throttle| throttle.by_address(limit(6)));
     let (fixture, server) = populated_service(policy).await;
     for number in 0..6 {
         let login = LOGINS[number % 3];
@@ -316,7 +317,10 @@ async fn names_sprayed_from_one_address_are_throttled_by_the_address() {
 #[tokio::test]
 async fn to_log_in_to_ones_own_account_wins_no_further_guess_at_another() {
     // By the pair of name and address, and by the address alone.
-    for policy in [by_name_and_address(4), Policy::default().throttle_by_address(limit(4))] {
+    for policy in [
+        by_name_and_address(4),
+        Policy::default().throttle(|throttle| throttle.by_address(limit(4))),
+    ] {
         for login in LOGINS {
             let (_, server) = populated_service(policy.clone()).await;
             for _ in 0..4 {

@@ -204,12 +204,14 @@ fn all_addresses_are_no_trusted_proxies_unless_a_host_takes_the_risk() {
         &["10.0.0.0/8", "0.0.0.0/0"],
         &["0.0.0.0/1", "128.0.0.0/1"],
     ] {
-        let error = service(Policy::default().trusted_proxies(all.iter().copied())).unwrap_err();
+        let error =
+            service(Policy::default().http(|http| http.trusted_proxies(all.iter().copied())))
+                .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{all:?}");
         assert!(error.message().contains("trusted proxies"), "{error}");
         let error = validator().trusted_proxies(all.iter().copied()).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{all:?}");
     }
-    service(Policy::default().dangerous_trust_any_proxy()).unwrap();
+    service(Policy::default().http(|http| http.dangerous_trust_any_proxy())).unwrap();
     validator().dangerous_trust_any_proxy().build().unwrap();
 }

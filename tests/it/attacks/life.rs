@@ -293,7 +293,7 @@ async fn the_holder_of_an_access_token_logs_out_by_it() {
 /// A customer's login has its limit, and so has whoever starts sessions for others.
 #[tokio::test]
 async fn one_session_more_than_a_customer_may_have_is_a_429_until_one_has_ended() {
-    let policy = Policy::default().max_sessions_per_customer(3);
+    let policy = Policy::default().sessions(|sessions| sessions.max_per_customer(3));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = fixture.serve().await;
     let (id, hash) = (
@@ -349,7 +349,7 @@ async fn start(server: &Server, bearer: &str, customer: &str) -> Answer {
 
 #[tokio::test]
 async fn one_session_more_than_a_bearer_may_start_is_a_429() {
-    let policy = Policy::default().max_sessions_per_starter(2);
+    let policy = Policy::default().sessions(|sessions| sessions.max_per_starter(2));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = fixture.serve().await;
     let everything = json!([{"scope": {}, "permissions": ["*"]}]);
@@ -603,7 +603,7 @@ async fn a_session_that_is_written_after_its_starter_was_revoked_is_not_live() {
 async fn many_sessions_of_a_starter_are_ended_in_parts_though_the_caller_hangs_up() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
-    let policy = Policy::default().max_sessions_per_customer(1_000);
+    let policy = Policy::default().sessions(|sessions| sessions.max_per_customer(1_000));
     let fixture = Fixture::with(|builder| builder.sessions(sessions).policy(policy));
     fixture.user("ops", json!([{"scope": {}, "permissions": ["*"]}])).await;
     let bearer = validated(&fixture, &fixture.user_token("ops").await);
@@ -650,7 +650,7 @@ async fn a_session_on_a_bearers_word_lives_an_hour_at_most() {
 #[tokio::test]
 async fn a_bearer_gives_no_more_than_the_policy_lets_bearers_give() {
     let delegable = acl_of(json!([{"scope": {}, "permissions": ["GetOrders", "PostOrder"]}]));
-    let policy = Policy::default().delegable_acl(delegable);
+    let policy = Policy::default().sessions(|sessions| sessions.delegable_acl(delegable));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = fixture.serve().await;
     let everything = json!([{"scope": {}, "permissions": ["*"]}]);

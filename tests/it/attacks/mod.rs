@@ -136,6 +136,7 @@
 //! | a shared cache in front of a cookie | `attacks::caches::a_shared_cache_in_front_serves_nobody_the_page_of_another_user`, `attacks::caches::whatever_a_handler_says_of_caches_no_shared_one_stores_what_a_validated_caller_got` |
 //! | the back button after a log-out | `attacks::caches::no_history_of_a_browser_keeps_a_page_that_says_nothing_of_caches` |
 //! | another origin's form, fetch or WebSocket, same-site subdomains among them | `attacks::browsers::a_cookie_with_an_unsafe_request_or_an_upgrade_counts_for_the_apps_own_pages_alone`; in Chromium, `browser_origins::pages_of_other_origins_get_nothing_with_the_users_cookie` |
+//! | the same through a proxy that asks by forward auth | `forward_auth::a_sessions_cookie_counts_by_the_origin_rule_for_the_original_method` |
 //! | login CSRF, and log-out by another site | `attacks::browsers::another_site_logs_nobody_in_as_somebody_else`, `attacks::browsers::a_log_out_revokes_the_token_and_removes_the_cookie_and_no_other_site_can_do_it` |
 //! | a cookie tossed from a subdomain | `service::http::cookie::tests::a_name_is_a_token_and_begins_with_the_prefix_unless_a_host_takes_the_risk` |
 //!

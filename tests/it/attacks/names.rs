@@ -92,7 +92,9 @@ async fn a_name_is_free_for_its_look_alikes_once_its_owner_was_removed() {
 
 #[tokio::test]
 async fn names_that_were_registered_without_the_policy_are_kept_and_compared_with_nobody() {
-    let lax = Fixture::with(|builder| builder.policy(Policy::default().distinct_names(false)));
+    let lax = Fixture::with(|builder| {
+        builder.policy(Policy::default().principals(|principals| principals.distinct_names(false)))
+    });
     let hash = hash(&lax).await;
     let names = [&[JANE], &LOOK_ALIKES[..]].concat();
     for name in &names {
@@ -119,7 +121,8 @@ fn notes() -> Router {
 #[tokio::test]
 async fn who_takes_a_removed_users_name_gets_nothing_of_what_the_host_kept_for_them() {
     for (is_opaque, found) in [(true, ""), (false, "a secret of the first one")] {
-        let policy = Policy::default().opaque_subjects(is_opaque);
+        let policy =
+            Policy::default().principals(|principals| principals.opaque_subjects(is_opaque));
         let fixture = Fixture::with(|builder| builder.policy(policy));
         let tokens = &fixture.tokens;
         let app = tokens.router().merge(notes().layer(tokens.validate_layer()));
@@ -173,7 +176,8 @@ async fn what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_eve
         for end in [End::Disable, End::Remove, End::ChangePassword, End::Revoke, End::Block] {
             let cluster = Cluster::new();
             let nodes = [false, true].map(|is_opaque| {
-                let policy = Policy::default().opaque_subjects(is_opaque);
+                let policy = Policy::default()
+                    .principals(|principals| principals.opaque_subjects(is_opaque));
                 cluster.node(&[1], cluster.store.clone(), policy)
             });
             let may = json!([{"scope": {}, "permissions": ["*"]}]);
@@ -228,7 +232,7 @@ async fn what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_eve
 #[tokio::test]
 async fn a_user_of_an_earlier_release_keeps_the_name_as_the_subject() {
     let cluster = Cluster::new();
-    let policy = Policy::default().opaque_subjects(true);
+    let policy = Policy::default().principals(|principals| principals.opaque_subjects(true));
     let node = cluster.node(&[1], cluster.store.clone(), policy);
     let jane = Entity::user(JANE, hash(&node).await).unwrap();
     EntityStore::insert(&cluster.store, jane.clone()).await.unwrap();
@@ -241,7 +245,7 @@ async fn a_user_of_an_earlier_release_keeps_the_name_as_the_subject() {
 
 #[tokio::test]
 async fn machine_clients_and_customers_keep_their_ids_and_no_user_takes_an_opaque_id_as_a_name() {
-    let policy = Policy::default().opaque_subjects(true);
+    let policy = Policy::default().principals(|principals| principals.opaque_subjects(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let (tokens, hash) = (&fixture.tokens, hash(&fixture).await);
     fixture.machine("aa-1", "a-known-secret").await;
@@ -272,7 +276,8 @@ async fn machine_clients_and_customers_keep_their_ids_and_no_user_takes_an_opaqu
 #[tokio::test]
 async fn by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out() {
     for is_opaque in [true, false] {
-        let policy = Policy::default().opaque_subjects(is_opaque);
+        let policy =
+            Policy::default().principals(|principals| principals.opaque_subjects(is_opaque));
         let fixture = Fixture::with(|builder| builder.policy(policy));
         let (tokens, id) = (&fixture.tokens, EntityId::user(JANE).unwrap());
         // Blocked before there is such a user, and an id.

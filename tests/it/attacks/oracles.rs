@@ -19,7 +19,7 @@ const SPRAYED: u32 = 8;
 /// A service with a name that has logged in from [`HOME`], one that never has, and one that has and
 /// was disabled since, at an address that was then used up by guesses at other names.
 async fn exhausted_address(login: Login) -> (Fixture, Server) {
-    let policy = Policy::default().throttle_by_address(limit(SPRAYED));
+    let policy = Policy::default().throttle(|throttle| throttle.by_address(limit(SPRAYED)));
     let (fixture, server) = populated_service(policy).await;
     for name in [NEVER, DISABLED] {
         let Login::Entity = login else {
@@ -116,7 +116,7 @@ async fn guesses_at_a_name_count_against_the_address_alike_whether_or_not_it_has
     for login in LOGINS {
         let mut left = Vec::new();
         for name in [NAME, UNKNOWN] {
-            let policy = Policy::default().throttle_by_address(limit(SPRAYED));
+            let policy = Policy::default().throttle(|throttle| throttle.by_address(limit(SPRAYED)));
             let (_, server) = populated_service(policy).await;
             assert!(login.owner_gets_in(&server, HOME).await);
             for _ in 0..3 {

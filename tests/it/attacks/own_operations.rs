@@ -88,7 +88,8 @@ async fn a_customer_lists_no_sessions_by_the_jwt_of_a_session_that_grants_everyt
 }
 
 fn by_name() -> Fixture {
-    let policy = Policy::default().own_operations_by_name(true).trailing_wildcards(true);
+    let policy = Policy::default()
+        .tokens(|tokens| tokens.own_operations_by_name(true).trailing_wildcards(true));
     Fixture::with(|builder| builder.policy(policy))
 }
 

@@ -202,7 +202,7 @@ async fn a_password_that_is_no_longer_secret_changes_nothing_without_the_code() 
 #[tokio::test]
 async fn a_code_changes_one_password_once_and_is_exchanged_for_nothing_after_that() {
     // Otherwise the change ends the session, and its code with it.
-    let policy = Policy::default().end_sessions_on_password_change(false);
+    let policy = Policy::default().passwords(|passwords| passwords.end_sessions_on_change(false));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve(&fixture).await;
     let id = register_guarded(&fixture, NAME).await;
@@ -299,7 +299,7 @@ async fn a_change_that_fails_uses_no_code_up_whatever_it_fails_for() {
 async fn a_change_whose_answer_was_lost_leaves_no_code_for_another() {
     let store = FaultyStore::new(MemoryStore::new());
     let entities = store.clone();
-    let policy = Policy::default().end_sessions_on_password_change(false);
+    let policy = Policy::default().passwords(|passwords| passwords.end_sessions_on_change(false));
     let fixture = Fixture::with(|builder| builder.entities(entities).policy(policy));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;
@@ -363,7 +363,9 @@ async fn who_hangs_up_once_the_code_is_spent_gets_it_back_where_the_change_fails
 /// How many changes of one password, by one code, and exchanges of that are answered, all at once.
 async fn won_at_once(policy: Policy, changes: usize, exchanges: usize) -> usize {
     // However busy the machine is, nobody is turned away.
-    let policy = policy.hashing_deadline(Duration::from_secs(60)).one_time_password_tries(100);
+    let policy = policy
+        .passwords(|passwords| passwords.hashing_deadline(Duration::from_secs(60)))
+        .sessions(|sessions| sessions.one_time_password_tries(100));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;
@@ -388,7 +390,8 @@ async fn won_at_once(policy: Policy, changes: usize, exchanges: usize) -> usize 
 async fn of_many_that_present_one_code_at_once_one_changes_the_password_or_has_it_exchanged() {
     assert_eq!(won_at_once(Policy::default(), 6, 0).await, 1);
     // Where the session outlives the change, so that nothing but the code stands in the way.
-    let lasting = || Policy::default().end_sessions_on_password_change(false);
+    let lasting =
+        || Policy::default().passwords(|passwords| passwords.end_sessions_on_change(false));
     assert_eq!(won_at_once(lasting(), 6, 0).await, 1);
     assert_eq!(won_at_once(lasting(), 3, 3).await, 1);
 }

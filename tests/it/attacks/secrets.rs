@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use countersign::policy::SecretOperation;
 use countersign::store::{EntityStore, MemoryStore, Store, StoreError};
-use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey, SecretOperation};
+use countersign::{Acl, Entity, EntityId, Grant, Policy, SealingKey};
 
 use crate::attacks::service::{
     Cluster, DAY, HOME, Login, MINUTE, NAME, SECRET, limit, manage, manager_of, populated_service,
@@ -87,7 +88,7 @@ async fn a_secret_that_was_moved_to_another_entity_is_of_no_use_there() {
 async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
     let cluster = Cluster::new();
     let node = |keys: &[u8]| {
-        let policy = Policy::default().secret_overlap(DAY);
+        let policy = Policy::default().secrets(|secrets| secrets.overlap(DAY));
         cluster.node(keys, cluster.store.clone(), policy)
     };
     let (before, during, after) = (node(&[1]), node(&[2, 1]), node(&[2]));
@@ -130,7 +131,7 @@ async fn a_sealing_key_is_rotated_while_secrets_and_codes_stay_good() {
 
 #[tokio::test]
 async fn a_users_token_that_is_too_old_for_the_policy_reads_and_resets_no_secret() {
-    let policy = Policy::default().secret_access_max_token_age(Some(5 * MINUTE));
+    let policy = Policy::default().secrets(|secrets| secrets.max_token_age(Some(5 * MINUTE)));
     let (fixture, server) = populated_service(policy).await;
     let manager = manager_of(&fixture, NAME);
     let ask = async |operation: &str, entity: &str| {
@@ -157,7 +158,8 @@ async fn a_users_token_that_is_too_old_for_the_policy_reads_and_resets_no_secret
 #[tokio::test]
 async fn one_user_reads_and_resets_no_more_secrets_than_the_policy_lets_them() {
     let (fixture, server) =
-        populated_service(Policy::default().throttle_secret_access(limit(4))).await;
+        populated_service(Policy::default().throttle(|throttle| throttle.secret_access(limit(4))))
+            .await;
     let ask = async |entity: &str, operation: &str| {
         manage(&server, &fixture, operation, entity).await.status().as_u16()
     };
@@ -193,9 +195,11 @@ async fn by_default_a_secret_is_read_as_often_as_asked_with_any_token_that_is_go
 
 #[tokio::test]
 async fn the_hosts_rule_refuses_reads_and_resets_that_a_list_grants_as_it_does_unknown_ones() {
-    let policy = Policy::default().secret_access_rule(|manager, client, operation| {
-        assert_eq!((manager.principal().id(), client.name()), ("manager", NAME));
-        operation == SecretOperation::Read
+    let policy = Policy::default().secrets(|secrets| {
+        secrets.access_rule(|manager, client, operation| {
+            assert_eq!((manager.principal().id(), client.name()), ("manager", NAME));
+            operation == SecretOperation::Read
+        })
     });
     let (fixture, server) = populated_service(policy).await;
     manage(&server, &fixture, "read", NAME).await.expect(200);
@@ -209,8 +213,9 @@ async fn the_hosts_rule_refuses_reads_and_resets_that_a_list_grants_as_it_does_u
 
 #[tokio::test]
 async fn to_make_a_first_secret_by_reading_is_a_reset_to_the_hosts_rule() {
-    let policy =
-        Policy::default().secret_access_rule(|_, _, operation| operation == SecretOperation::Read);
+    let policy = Policy::default().secrets(|secrets| {
+        secrets.access_rule(|_, _, operation| operation == SecretOperation::Read)
+    });
     let (fixture, server) = populated_service(policy).await;
     fixture.tokens.register(Entity::machine("new").unwrap()).await.unwrap();
     manage(&server, &fixture, "read", "new").await.expect(401);

@@ -7,10 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::middleware::{Next, from_fn};
+use countersign::policy::ThrottleLimit;
 use countersign::store::{MemoryStore, SessionStore};
-use countersign::{
-    Algorithm, CustomerId, Entity, Grant, KeyRing, Password, Policy, SealingKey, ThrottleLimit,
-};
+use countersign::{Algorithm, CustomerId, Entity, Grant, KeyRing, Password, Policy, SealingKey};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -63,10 +62,12 @@ pub async fn populated_service(policy: Policy) -> (Fixture, Server) {
 
 /// One name has so many free failures from one address, and nothing else is limited.
 pub fn by_name_and_address(free: u32) -> Policy {
-    Policy::default()
-        .throttle_by_name(ThrottleLimit::unlimited())
-        .throttle_by_address(ThrottleLimit::unlimited())
-        .throttle_by_name_and_address(limit(free))
+    Policy::default().throttle(|throttle| {
+        throttle
+            .by_name(ThrottleLimit::unlimited())
+            .by_address(ThrottleLimit::unlimited())
+            .by_name_and_address(limit(free))
+    })
 }
 
 pub fn limit(free: u32) -> ThrottleLimit {

@@ -302,8 +302,11 @@ async fn a_log_out_of_somebody_who_is_not_known_says_so() {
 
 #[tokio::test]
 async fn an_operation_that_was_named_and_is_not_any_more_is_taken_away() {
-    let policy = countersign::Policy::default().own_operations_by_name(true);
-    let fixture = Fixture::with(|builder| builder.policy(policy.trailing_wildcards(true)));
+    let policy =
+        countersign::Policy::default().tokens(|tokens| tokens.own_operations_by_name(true));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(policy.tokens(|tokens| tokens.trailing_wildcards(true)))
+    });
     let tokens = &fixture.tokens;
     for (number, (before, after)) in
         [(&["*", "ReadEntitySecret"][..], &["*"][..]), (&["Read*", "ReadEntitySecret"], &["Read*"])]
@@ -493,7 +496,8 @@ async fn a_node_that_has_not_heard_whom_others_block_issues_nothing() {
 
 #[tokio::test]
 async fn a_block_by_an_opaque_id_reaches_a_grant_by_name() {
-    let policy = countersign::Policy::default().opaque_subjects(true);
+    let policy =
+        countersign::Policy::default().principals(|principals| principals.opaque_subjects(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let tokens = &fixture.tokens;
     fixture.user("jane", json!([])).await;
@@ -528,7 +532,7 @@ async fn a_login_that_a_handler_or_layer_turns_into_an_error_issues_nothing() {
 #[tokio::test]
 async fn a_secret_that_was_replaced_is_not_good_again_after_a_disabling_or_an_import() {
     let day = std::time::Duration::from_secs(86_400);
-    let policy = countersign::Policy::default().secret_overlap(day * 5);
+    let policy = countersign::Policy::default().secrets(|secrets| secrets.overlap(day * 5));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let tokens = &fixture.tokens;
     fixture.machine("aa-1", "a secret that leaked").await;

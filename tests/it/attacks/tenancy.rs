@@ -267,7 +267,7 @@ async fn the_router_serves_nobody_where_it_is_mounted_below_a_parameter_that_it_
         assert!(log.errors().iter().all(|line| line.contains("organization_parameter")));
         assert!(!log.errors().is_empty());
     }
-    let policy = Policy::default().organization_parameter("orgId");
+    let policy = Policy::default().http(|http| http.organization_parameter("orgId"));
     let other = Fixture::with(|builder| builder.policy(policy));
     other.user("ops@example.com", json!([])).await;
     let server =
@@ -308,7 +308,7 @@ async fn a_handlers_context_is_confined_to_the_organization_in_its_path() {
 
 #[tokio::test]
 async fn where_an_organization_is_required_what_says_none_gets_nothing() {
-    let policy = Policy::default().organization_required(true);
+    let policy = Policy::default().principals(|principals| principals.organization_required(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let tokens = &fixture.tokens;
     let field = |error: countersign::Error| {
@@ -346,7 +346,8 @@ async fn where_an_organization_is_required_what_says_none_gets_nothing() {
 async fn who_was_registered_without_an_organization_gets_no_token_once_one_is_required() {
     let store = countersign::store::MemoryStore::new();
     let build = |required: bool| {
-        let policy = Policy::default().organization_required(required);
+        let policy =
+            Policy::default().principals(|principals| principals.organization_required(required));
         Fixture::with(|builder| builder.policy(policy).entities(store.clone()))
     };
     let (before, after) = (build(false), build(true));
@@ -416,7 +417,7 @@ async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_h
 
 #[tokio::test]
 async fn a_start_that_names_no_organization_is_rejected_where_one_is_required() {
-    let policy = Policy::default().organization_required(true);
+    let policy = Policy::default().principals(|principals| principals.organization_required(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = Server::start(
         fixture.tokens.router().nest("/organizations/{organizationId}", fixture.tokens.router()),
@@ -456,7 +457,7 @@ async fn a_token_is_issued_in_the_organization_of_the_registered_principal_alone
 
 #[tokio::test]
 async fn a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_one_is_required() {
-    let policy = Policy::default().organization_required(true);
+    let policy = Policy::default().principals(|principals| principals.organization_required(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let jane = Entity::user("jane", hash).unwrap().organization(organization("org_2"));

@@ -166,7 +166,7 @@ async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_req
 #[tokio::test]
 async fn a_jwt_of_a_session_that_ended_is_not_used_for_the_next_one_of_the_same_token() {
     let store = FaultyStore::new(MemoryStore::new());
-    let policy = Policy::default().revoke_tokens_on_session_end(false);
+    let policy = Policy::default().sessions(|sessions| sessions.revoke_tokens_on_end(false));
     let fixture = Fixture::with(|builder| builder.sessions(store.clone()).policy(policy));
     let server = exchanging(&fixture).await;
     let token = AuthenticationToken::generate().unwrap();
@@ -405,7 +405,8 @@ async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
         let store = FaultyStore::new(MemoryStore::new());
         store.fail(Calls::all(), fault);
         let fixture = Fixture::with(|builder| {
-            let policy = Policy::default().store_deadline(Duration::from_millis(5));
+            let policy = Policy::default()
+                .runtime(|runtime| runtime.store_deadline(Duration::from_millis(5)));
             builder.sessions(store).policy(policy)
         });
         let layer = fixture.tokens.exchange_layer().optional();

@@ -176,8 +176,9 @@ async fn a_grant_with_its_layer_leaves_no_error_in_the_log() {
 
 #[test]
 fn a_grant_carries_no_more_claims_than_the_policy_allows() {
-    let fixture =
-        Fixture::with(|builder| builder.policy(Policy::default().max_custom_claims_len(20)));
+    let fixture = Fixture::with(|builder| {
+        builder.policy(Policy::default().tokens(|tokens| tokens.max_custom_claims_len(20)))
+    });
     let issue = |text: &str| {
         let grant = Grant::user("ops@example.com").custom_claims(json!({"locale": text}));
         issue_now(&fixture.tokens, grant.unwrap())

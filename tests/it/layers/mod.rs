@@ -2,9 +2,12 @@
 
 mod exchange;
 mod extractors;
+mod forward_auth;
+mod grpc;
 mod issue;
 mod pages;
 mod require;
+mod tower_http;
 mod tower_services;
 mod validate;
 

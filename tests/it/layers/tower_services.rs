@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
+use countersign::builder::{TokenServiceBuilder, ValidatorBuilder};
 use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
@@ -15,7 +16,7 @@ use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
     Rejection, RequireLayer, SameOriginLayer, Secret, Session, SubjectType, Timestamp, TokenFault,
-    TokenService, TokenServiceBuilder, ValidateLayer, Validated, Validator, ValidatorBuilder,
+    TokenService, ValidateLayer, Validated, Validator,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;
@@ -105,6 +106,47 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
     call_again_and_again(issue.layer(granting), &[], StatusCode::NO_CONTENT).await;
     let same_origin = fixture.tokens.same_origin_layer();
     call_again_and_again(same_origin.layer(ok()), &[], StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn each_middleware_is_made_without_its_layer_and_gives_access_to_the_service_behind_it() {
+    let fixture = Fixture::new();
+    let tokens = &fixture.tokens;
+    let (name, value) = bearer(&user_with(&fixture, json!({}), &["GetOrders"]));
+    let user = [(name, value.as_str())];
+    let (name, value) = cookie(&session(&fixture).await);
+    let customer = [(name, value.as_str())];
+    let ok = || Wary::new(|| Response::new("ok".to_owned()));
+
+    let validate = Validate::new(ok(), tokens.validator().clone());
+    call_again_and_again(validate, &user, StatusCode::OK).await;
+    let require = Require::new(ok(), "GetOrders");
+    let validate = Validate::new(require, tokens.validator().clone());
+    call_again_and_again(validate, &user, StatusCode::OK).await;
+    let exchange = Exchange::new(ok(), tokens.clone());
+    call_again_and_again(exchange, &customer, StatusCode::OK).await;
+    let issue = IssueService::new(ok(), tokens.clone());
+    call_again_and_again(issue, &[], StatusCode::OK).await;
+    let same_origin = SameOrigin::new(ok(), tokens.clone());
+    call_again_and_again(same_origin, &[], StatusCode::OK).await;
+
+    macro_rules! assert_gives_access {
+        ($($service:expr),+) => {
+            $(
+                let mut service = $service;
+                assert_eq!(*service.get_ref(), 1);
+                *service.get_mut() += 1;
+                assert_eq!(service.into_inner(), 2);
+            )+
+        };
+    }
+    assert_gives_access!(
+        Validate::new(1, tokens.validator().clone()),
+        Require::new(1, "GetOrders"),
+        Exchange::new(1, tokens.clone()),
+        IssueService::new(1, tokens.clone()),
+        SameOrigin::new(1, tokens.clone())
+    );
 }
 
 /// Never ready, or broken, as told.

@@ -142,7 +142,7 @@ proptest! {
         held in list(), asked in vec(entry(), 1..=4), own in select(&VALUES),
     ) {
         static TOKENS: LazyLock<TokenService> = LazyLock::new(|| {
-            let policy = Policy::default().trailing_wildcards(true);
+            let policy = Policy::default().tokens(|tokens| tokens.trailing_wildcards(true));
             TestIssuer::new().service_builder().policy(policy).build().unwrap()
         });
         let scoped: Vec<_> = held.iter().filter_map(|entry| entry.within(own)).collect();

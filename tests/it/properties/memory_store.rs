@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use countersign::store::SessionKey;
 use countersign::store::{
     MemoryStore, Page, SessionFilter, SessionStore, StoreError, Subject, record,
 };
-use countersign::{
-    CustomerId, OrganizationId, Session, SessionId, SessionKey, SubjectType, Timestamp,
-};
+use countersign::{CustomerId, OrganizationId, Session, SessionId, SubjectType, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};

@@ -193,7 +193,7 @@ async fn a_value_of_a_wrong_type_is_a_400_that_names_the_field() {
 
 #[tokio::test]
 async fn why_a_customer_is_not_logged_in_cannot_be_told() {
-    let policy = Policy::default().password_lifetime(Some(90 * DAY));
+    let policy = Policy::default().passwords(|passwords| passwords.lifetime(Some(90 * DAY)));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve_everywhere(&fixture).await;
     register_credential(&fixture, NAME, |entity| entity).await;

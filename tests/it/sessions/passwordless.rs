@@ -149,7 +149,7 @@ async fn a_bearer_needs_the_permission_for_that_customer_in_that_organization() 
 
 #[tokio::test]
 async fn a_session_is_given_no_more_than_its_bearer_holds() {
-    let policy = Policy::default().open_custom_claims(["locale"]);
+    let policy = Policy::default().tokens(|tokens| tokens.open_custom_claims(["locale"]));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = fixture.serve().await;
     let held = json!([

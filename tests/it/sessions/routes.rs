@@ -73,7 +73,7 @@ async fn a_body_is_small_strict_json_and_says_so() {
 async fn a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_comes() {
     // Whoever waits for the body waits for longer than the test may take.
     let an_hour = Duration::from_secs(3_600);
-    let policy = Policy::default().body_deadline(an_hour);
+    let policy = Policy::default().http(|http| http.body_deadline(an_hour));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let server = serve_everywhere(&fixture).await;
     let bearer = bearer_of_everything(&fixture);

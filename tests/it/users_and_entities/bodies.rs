@@ -263,7 +263,8 @@ async fn a_body_of_over_16_kibibytes_is_a_413_whether_announced_or_chunked() {
 async fn a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_comes() {
     // Whoever waits for the body waits for longer than the test may take.
     let an_hour = Duration::from_secs(3_600);
-    let (fixture, server) = service_with(|policy| policy.body_deadline(an_hour)).await;
+    let (fixture, server) =
+        service_with(|policy| policy.http(|http| http.body_deadline(an_hour))).await;
     let manager = manager(&fixture);
     for route in ROUTES {
         for length in ["16385", "1048576", "9223372036854775807"] {
@@ -285,7 +286,8 @@ async fn a_body_that_is_announced_as_too_long_is_a_413_before_anything_of_it_com
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_a_408() {
     let (_fixture, server) =
-        service_with(|policy| policy.body_deadline(Duration::from_millis(5))).await;
+        service_with(|policy| policy.http(|http| http.body_deadline(Duration::from_millis(5))))
+            .await;
     for route in ROUTES {
         let request = format!(
             "POST {route} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\

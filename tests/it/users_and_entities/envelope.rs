@@ -64,7 +64,9 @@ async fn the_envelope_of_a_request_has_to_be_whole() {
 #[tokio::test]
 async fn a_policy_lets_version_and_timestamp_be_left_out_and_checks_what_comes_of_them() {
     let (fixture, server) = service_with(|policy| {
-        policy.optional_envelope(true).timestamp_skew(Some(Duration::from_secs(900)))
+        policy.http(|http| {
+            http.optional_envelope(true).timestamp_skew(Some(Duration::from_secs(900)))
+        })
     })
     .await;
     let manager = manager(&fixture);
@@ -161,7 +163,7 @@ async fn a_timestamp_is_a_date_time_of_rfc_3339_and_may_be_of_any_age() {
 #[tokio::test]
 async fn a_policy_limits_how_far_a_timestamp_may_be_from_now() {
     let (fixture, server) =
-        service_with(|p| p.timestamp_skew(Some(Duration::from_secs(900)))).await;
+        service_with(|p| p.http(|http| http.timestamp_skew(Some(Duration::from_secs(900))))).await;
     let manager = manager(&fixture);
     for (timestamp, fits) in [
         ("2026-01-01T00:00:00Z", true),

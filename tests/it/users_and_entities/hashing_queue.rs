@@ -65,7 +65,12 @@ async fn flood(server: &Server, name: &str, logins: usize, served: usize) -> Vec
 fn a_login_that_finds_no_place_to_wait_is_a_503_and_all_others_are_served() {
     with_one_blocking_thread(async {
         let (_fixture, server) = service_with(|policy| {
-            policy.hashing_permits(1).hashing_queue(0).hashing_deadline(Duration::from_secs(3600))
+            policy.passwords(|passwords| {
+                passwords
+                    .hashing_permits(1)
+                    .hashing_queue(0)
+                    .hashing_deadline(Duration::from_secs(3600))
+            })
         })
         .await;
         for answer in flood(&server, "ops@example.com", 20, 1).await {
@@ -80,7 +85,12 @@ fn a_login_that_finds_no_place_to_wait_is_a_503_and_all_others_are_served() {
 fn as_many_logins_wait_as_the_queue_has_places() {
     with_one_blocking_thread(async {
         let (_fixture, server) = service_with(|policy| {
-            policy.hashing_permits(1).hashing_queue(3).hashing_deadline(Duration::from_secs(3600))
+            policy.passwords(|passwords| {
+                passwords
+                    .hashing_permits(1)
+                    .hashing_queue(3)
+                    .hashing_deadline(Duration::from_secs(3600))
+            })
         })
         .await;
         for _ in 0..2 {
@@ -95,7 +105,12 @@ fn as_many_logins_wait_as_the_queue_has_places() {
 fn a_login_that_has_waited_too_long_for_its_turn_is_a_503() {
     with_one_blocking_thread(async {
         let (_fixture, server) = service_with(|policy| {
-            policy.hashing_permits(1).hashing_queue(10).hashing_deadline(Duration::from_millis(5))
+            policy.passwords(|passwords| {
+                passwords
+                    .hashing_permits(1)
+                    .hashing_queue(10)
+                    .hashing_deadline(Duration::from_millis(5))
+            })
         })
         .await;
         for answer in flood(&server, "ops@example.com", 5, 1).await {
@@ -108,7 +123,12 @@ fn a_login_that_has_waited_too_long_for_its_turn_is_a_503() {
 fn logins_of_unknown_names_wait_and_are_rejected_like_all_others() {
     with_one_blocking_thread(async {
         let (_fixture, server) = service_with(|policy| {
-            policy.hashing_permits(1).hashing_queue(3).hashing_deadline(Duration::from_secs(3600))
+            policy.passwords(|passwords| {
+                passwords
+                    .hashing_permits(1)
+                    .hashing_queue(3)
+                    .hashing_deadline(Duration::from_secs(3600))
+            })
         })
         .await;
         for answer in flood(&server, "unknown@example.com", 20, 4).await {

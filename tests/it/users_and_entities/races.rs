@@ -1,8 +1,9 @@
 //! Reads and resets of one secret at once.
 
+use countersign::policy::ThrottleLimit;
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
-use countersign::{Entity, EntityId, Grant, OrganizationId, Policy, ThrottleLimit};
+use countersign::{Entity, EntityId, Grant, OrganizationId, Policy};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::json;
@@ -111,7 +112,8 @@ async fn a_machine_that_leaves_the_managers_organization_meanwhile_keeps_its_sec
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_any_number_of_resets_the_current_secret_is_one_that_was_answered() {
-    let unthrottled = |policy: Policy| policy.throttle_by_name(ThrottleLimit::unlimited());
+    let unthrottled =
+        |policy: Policy| policy.throttle(|throttle| throttle.by_name(ThrottleLimit::unlimited()));
     let (fixture, server) = service_with(unthrottled).await;
     let manager = manager(&fixture);
     let told = many_at_once(&server, RESET, &manager, 100).await;

@@ -73,7 +73,8 @@ async fn a_secret_lives_as_long_as_asked_for_up_to_the_maximum() {
 
 #[tokio::test]
 async fn the_default_and_the_maximum_of_a_secrets_life_follow_the_policy() {
-    let change = |policy: Policy| policy.secret_lifetime_days(7).max_secret_lifetime_days(30);
+    let change =
+        |policy: Policy| policy.secrets(|secrets| secrets.lifetime_days(7).max_lifetime_days(30));
     let (fixture, server) = service_with(change).await;
     let manager = manager(&fixture);
     let by_default = server.post(RESET, Some(&manager), &complete()).await.expect(200).json();
@@ -176,7 +177,8 @@ async fn a_reset_ends_the_old_secret_at_once() {
 
 #[tokio::test]
 async fn a_policy_lets_the_old_secret_live_on_for_a_while() {
-    let (fixture, server) = service_with(|policy| policy.secret_overlap(5 * DAY)).await;
+    let (fixture, server) =
+        service_with(|policy| policy.secrets(|secrets| secrets.overlap(5 * DAY))).await;
     let reset = async || {
         let manager = manager(&fixture);
         let answer = server.post(RESET, Some(&manager), &complete()).await.expect(200);
@@ -200,7 +202,8 @@ async fn a_policy_lets_the_old_secret_live_on_for_a_while() {
 
 #[tokio::test]
 async fn the_overlap_never_outlives_the_old_secrets_own_expiry() {
-    let (fixture, server) = service_with(|policy| policy.secret_overlap(5 * DAY)).await;
+    let (fixture, server) =
+        service_with(|policy| policy.secrets(|secrets| secrets.overlap(5 * DAY))).await;
     let body = complete_with("secretExpiryDays", json!(1));
     let answer = server.post(RESET, Some(&manager(&fixture)), &body).await.expect(200);
     let short = text_in(&answer.json(), "secret");
@@ -223,7 +226,8 @@ async fn a_secret_ends_exactly_when_it_says() {
 
 #[tokio::test]
 async fn within_the_grace_period_an_expired_secret_yields_a_token_and_a_warning() {
-    let (fixture, server) = service_with(|policy| policy.secret_grace(5 * DAY)).await;
+    let (fixture, server) =
+        service_with(|policy| policy.secrets(|secrets| secrets.grace(5 * DAY))).await;
     fixture.clock.advance(180 * DAY);
     let late = entity_login(&server, "aa-1", SECRET).await.expect(200);
     let body = assert_envelope(&late);
@@ -252,7 +256,8 @@ async fn tokens_that_were_issued_before_a_reset_stay_valid_to_their_end() {
 
 #[tokio::test]
 async fn a_policy_takes_issued_tokens_back_at_a_reset() {
-    let (fixture, server) = service_with(|policy| policy.revoke_tokens_on_secret_reset(true)).await;
+    let (fixture, server) =
+        service_with(|policy| policy.secrets(|secrets| secrets.revoke_tokens_on_reset(true))).await;
     fixture.machine("aa-2", SECRET).await;
     fixture.clock.advance(Duration::from_secs(10));
     let login = async |id: &str, secret: &str| {

@@ -51,7 +51,7 @@ async fn a_store_out_of_reach_is_a_503_and_when_it_is_back_all_goes_on() {
 async fn a_store_that_never_answers_is_a_503_at_the_deadline() {
     let deadline = Duration::from_millis(5);
     let store = FaultyStore::new(MemoryStore::new());
-    let policy = Policy::default().store_deadline(deadline);
+    let policy = Policy::default().runtime(|runtime| runtime.store_deadline(deadline));
     let fixture = Fixture::with(|builder| builder.entities(store.clone()).policy(policy));
     let server = fixture.serve().await;
     let manager = manager(&fixture);

@@ -108,10 +108,12 @@ async fn an_entitys_token_carries_the_documented_claims() {
 #[tokio::test]
 async fn the_lifetimes_of_tokens_and_the_first_partys_client_id_follow_the_policy() {
     let (fixture, server) = service_with(|policy| {
-        policy
-            .user_token_lifetime(Duration::from_secs(90))
-            .machine_token_lifetime(Duration::from_secs(60))
-            .first_party_client_id("shop")
+        policy.tokens(|tokens| {
+            tokens
+                .user_lifetime(Duration::from_secs(90))
+                .machine_lifetime(Duration::from_secs(60))
+                .first_party_client_id("shop")
+        })
     })
     .await;
     let users = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use countersign::{Policy, ThrottleLimit};
+use countersign::Policy;
+use countersign::policy::ThrottleLimit;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use tokio::runtime::Runtime;
@@ -123,11 +124,13 @@ impl Store for Memory {
 /// Throttles are another subject, and would end what is looked at here.
 pub fn policy() -> Policy {
     Policy::default()
-        .throttle_by_name(ThrottleLimit::unlimited())
-        .throttle_by_address(ThrottleLimit::unlimited())
-        .throttle_by_name_and_address(ThrottleLimit::unlimited())
-        .throttle_one_time_passwords(ThrottleLimit::unlimited())
-        .throttle_one_time_passwords_sent(ThrottleLimit::unlimited())
-        .secret_overlap(SECRET_OVERLAP)
-        .secret_grace(SECRET_GRACE)
+        .throttle(|throttle| {
+            throttle
+                .by_name(ThrottleLimit::unlimited())
+                .by_address(ThrottleLimit::unlimited())
+                .by_name_and_address(ThrottleLimit::unlimited())
+                .one_time_passwords(ThrottleLimit::unlimited())
+                .one_time_passwords_sent(ThrottleLimit::unlimited())
+        })
+        .secrets(|secrets| secrets.overlap(SECRET_OVERLAP).grace(SECRET_GRACE))
 }

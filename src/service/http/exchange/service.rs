@@ -9,9 +9,11 @@ use axum_core::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, SET_COOKIE};
 use http::{HeaderValue, Method, Request, Response, Uri};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
 use crate::audit::{self, Attempt, Operation};
+use crate::guard::accessors::inner_service_accessors;
 use crate::guard::admission::Admission;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, hide_credentials, token};
@@ -22,6 +24,7 @@ use crate::guard::validate::Anonymous;
 use crate::rejection::{Rejection, RejectionReason};
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, SessionCookie};
+use crate::service::http::exchange::ExchangeLayer;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::return_path::ReturnPath;
 use crate::service::model::session::AuthenticationToken;
@@ -68,6 +71,13 @@ struct Authenticated {
 }
 
 impl<S> Exchange<S> {
+    /// Wraps a service, as [`ExchangeLayer::new`] does; the layer has settings.
+    pub fn new(inner: S, tokens: TokenService) -> Self {
+        ExchangeLayer::new(tokens).layer(inner)
+    }
+
+    inner_service_accessors!();
+
     /// What a request brings, and whether a cookie brings it. A JWT is checked at once: nothing has to be
     /// waited for.
     fn presented<B>(&self, request: &Request<B>) -> Result<(Presented, bool), NotAccepted> {

@@ -4,14 +4,16 @@ use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
+use crate::guard::accessors::inner_service_accessors;
 use crate::guard::client_address::client_address;
 use crate::guard::shaping::Shaping;
 use crate::service::TokenService;
-use crate::service::http::issue::IssueFuture;
 use crate::service::http::issue::future::CrossOrigin;
 use crate::service::http::issue::layer::Delivery;
+use crate::service::http::issue::{IssueFuture, IssueLayer};
 use crate::service::http::request_origin::OriginRule;
 
 /// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers::issue).
@@ -21,6 +23,15 @@ pub struct IssueService<S> {
     pub(super) tokens: TokenService,
     pub(super) delivery: Delivery,
     pub(super) origins: OriginRule,
+}
+
+impl<S> IssueService<S> {
+    /// Wraps a service, as [`IssueLayer::new`] does; the layer has settings.
+    pub fn new(inner: S, tokens: TokenService) -> Self {
+        IssueLayer::new(tokens).layer(inner)
+    }
+
+    inner_service_accessors!();
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for IssueService<S>

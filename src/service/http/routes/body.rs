@@ -35,7 +35,7 @@ pub(super) enum BodyFault {
 /// Checks the length that a request announces. A route that has no use for a body calls this alone.
 pub(super) fn check_announced_len(headers: &HeaderMap, policy: &Policy) -> Result<(), BodyFault> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
-    let limit = u64::try_from(policy.max_body_len).unwrap_or(u64::MAX);
+    let limit = u64::try_from(policy.http.max_body_len).unwrap_or(u64::MAX);
     if announced.is_some_and(|len: u64| len > limit) { Err(BodyFault::TooLarge) } else { Ok(()) }
 }
 
@@ -48,8 +48,8 @@ pub(super) async fn receive(
     policy: &Policy,
 ) -> Result<Received, BodyFault> {
     check_announced_len(headers, policy)?;
-    let reading = Limited::new(body, policy.max_body_len).collect();
-    let collected = tokio::time::timeout(policy.body_deadline, reading).await;
+    let reading = Limited::new(body, policy.http.max_body_len).collect();
+    let collected = tokio::time::timeout(policy.http.body_deadline, reading).await;
     let bytes = match collected {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(BodyFault::TooLarge),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::rejection::RejectionType;
+use crate::rejection::{RejectionHook, RejectionType};
 use crate::service::TokenService;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::response;
@@ -19,6 +19,7 @@ pub(super) struct Envelope {
     now: Timestamp,
     transaction_id: String,
     realm: String,
+    hook: RejectionHook,
 }
 
 impl Envelope {
@@ -28,35 +29,38 @@ impl Envelope {
             now: tokens.now(),
             transaction_id: transaction_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             realm: tokens.issuer().to_owned(),
+            hook: tokens.inner.route_hooks.entities.clone(),
         }
     }
 
     /// Returns the response with these members, or what a rejected request is told.
     pub(super) fn answer(&self, outcome: Result<Value, RouteError>) -> Response {
         let mut body = self.members();
-        let details = match outcome {
+        let rejection = match outcome {
             Ok(members) => {
                 if let Value::Object(members) = members {
                     body.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
                 }
                 return response::json(StatusCode::OK, &body);
             }
-            Err(error) => error.into_details(&self.realm),
+            Err(error) => error.into_rejection(&self.realm),
         };
-        let RejectionType { status, title, .. } = details.rejection_type;
+        let RejectionType { status, title, .. } = rejection.rejection_type();
         let (status, message) = match status {
             // The documented routes have no other status for what is wrong with fields.
-            StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, details.message),
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                (StatusCode::BAD_REQUEST, rejection.message().into())
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 (status, format!("{title}, try again later"))
             }
-            _ => (status, details.message),
+            _ => (status, rejection.message().to_owned()),
         };
         body.insert("errorCode".into(), status.canonical_reason().unwrap_or("Error").into());
         body.insert("errorMsg".into(), message.into());
         let mut response = response::json(status, &body);
-        response.headers_mut().extend(details.headers);
-        response
+        response.headers_mut().extend(rejection.headers());
+        self.hook.mark(response, rejection)
     }
 
     fn members(&self) -> Map<String, Value> {

@@ -1,12 +1,9 @@
-//! Why a request is rejected, and what it is told, which each family of routes writes in its shape.
+//! Why a request is rejected, which each family of routes writes in its shape.
 
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::rejection::{
-    Rejection, RejectionReason, RejectionType, challenge, log_fault, retry_after,
-};
+use crate::rejection::{Rejection, RejectionReason, RejectionType};
 use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
@@ -19,97 +16,60 @@ pub(super) enum RouteError {
     Service(Error),
 }
 
-/// What a rejected request is told.
-pub(super) struct Details {
-    pub(super) rejection_type: RejectionType,
-    pub(super) message: String,
-    pub(super) headers: HeaderMap,
-    pub(super) invalid_fields: Vec<InvalidField>,
-}
-
 impl RouteError {
-    pub(super) fn into_details(self, realm: &str) -> Details {
+    pub(super) fn into_rejection(self, realm: &str) -> Rejection {
         match self {
             Self::Method(allowed) => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
                 let title = "The method is not allowed";
-                let rejection_type =
-                    RejectionType::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title);
-                let mut details =
-                    Details::new(rejection_type, format!("This route takes {allowed} alone"));
-                details.headers.insert(ALLOW, HeaderValue::from_static(allowed));
-                details
+                let rejection_type = RejectionType::new(status, "method-not-allowed", title);
+                Rejection::of(rejection_type, format!("This route takes {allowed} alone"))
+                    .with_allow(allowed)
             }
-            Self::Body(fault) => Details::of_body_fault(fault),
-            Self::Bearer(reason) => {
-                let rejection = Rejection::new(reason, realm);
-                let details = Details::new(rejection.rejection_type(), rejection.message());
-                Details { headers: rejection.headers(), ..details }
-            }
-            Self::Service(error) => Details::of_error(&error, realm),
+            Self::Body(fault) => of_body_fault(fault),
+            Self::Bearer(reason) => Rejection::new(reason, realm),
+            Self::Service(error) => of_error(error).with_realm(realm),
         }
     }
 }
 
-impl Details {
-    fn new(rejection_type: RejectionType, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { rejection_type, message, headers: HeaderMap::new(), invalid_fields: Vec::new() }
-    }
-
-    fn of_body_fault(fault: BodyFault) -> Self {
-        let (rejection_type, message) = match fault {
-            BodyFault::UnsupportedMediaType => {
-                let title = "The media type is not supported";
-                (
-                    RejectionType::new(
-                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                        "unsupported-media-type",
-                        title,
-                    ),
-                    "The request's Content-Type is not one that this route takes",
-                )
-            }
-            BodyFault::TooLarge => {
-                let message = "The request's body is too large";
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                (RejectionType::new(status, "content-too-large", message), message)
-            }
-            BodyFault::TooSlow => (
-                RejectionType::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "request-timeout",
-                    "The request took too long",
-                ),
+fn of_body_fault(fault: BodyFault) -> Rejection {
+    let (rejection_type, message) = match fault {
+        BodyFault::UnsupportedMediaType => {
+            let title = "The media type is not supported";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            (
+                RejectionType::new(status, "unsupported-media-type", title),
+                "The request's Content-Type is not one that this route takes",
+            )
+        }
+        BodyFault::TooLarge => {
+            let message = "The request's body is too large";
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            (RejectionType::new(status, "content-too-large", message), message)
+        }
+        BodyFault::TooSlow => {
+            let title = "The request took too long";
+            (
+                RejectionType::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", title),
                 "The request's body took too long",
-            ),
-            BodyFault::Aborted => {
-                (ErrorKind::InvalidRequest.rejection_type(), "The request's body is incomplete")
-            }
-        };
-        Self::new(rejection_type, message)
-    }
+            )
+        }
+        BodyFault::Aborted => {
+            (ErrorKind::InvalidRequest.rejection_type(), "The request's body is incomplete")
+        }
+    };
+    Rejection::of(rejection_type, message)
+}
 
-    fn of_error(error: &Error, realm: &str) -> Self {
-        let rejection_type = error.kind().rejection_type();
-        let RejectionType { status, bearer_error, .. } = rejection_type;
-        log_fault(error, status);
-        let message = match status {
-            StatusCode::NOT_FOUND => "There is no such authentication token".to_owned(),
-            StatusCode::SERVICE_UNAVAILABLE => "Try again later".to_owned(),
-            StatusCode::INTERNAL_SERVER_ERROR => "The service failed".to_owned(),
-            _ => error.to_string(),
-        };
-        let mut headers = HeaderMap::new();
-        // RFC 9110 §15.5.2: a 401 has a challenge.
-        if status == StatusCode::UNAUTHORIZED || bearer_error.is_some() {
-            let description = bearer_error.map(|_| message.as_str());
-            headers.insert(WWW_AUTHENTICATE, challenge(realm, bearer_error, description, None));
-        }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(RETRY_AFTER, retry_after(error.retry_after()));
-        }
-        Self { rejection_type, message, headers, invalid_fields: error.invalid_fields().to_vec() }
-    }
+fn of_error(error: Error) -> Rejection {
+    let message = match error.status() {
+        StatusCode::NOT_FOUND => "There is no such authentication token".to_owned(),
+        StatusCode::SERVICE_UNAVAILABLE => "Try again later".to_owned(),
+        StatusCode::INTERNAL_SERVER_ERROR => "The service failed".to_owned(),
+        _ => error.to_string(),
+    };
+    Rejection::from(error).with_message(message)
 }
 
 impl From<BodyFault> for RouteError {

@@ -35,7 +35,7 @@ pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -
     } else {
         Response::new(Body::from(set))
     };
-    let max_age = tokens.policy().jwks_max_age.as_secs();
+    let max_age = tokens.policy().http.jwks_max_age.as_secs();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
     if let Ok(value) = HeaderValue::try_from(format!("public, max-age={max_age}")) {

@@ -14,11 +14,14 @@ mod secrets;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post};
 use http::request::Parts;
 use tracing::instrument::{Instrument as _, Instrumented};
 
 use crate::guard::authenticate::Authenticator;
+use crate::guard::shaping::Shaping;
+use crate::rejection::RejectionHook;
 use crate::service::TokenService;
 use crate::validate::Validator;
 
@@ -41,7 +44,7 @@ impl TokenService {
     ///
     /// Errors of the routes for users and machine clients are in the envelope of their responses;
     /// those for authentication tokens are problem details (RFC 9457), whose `type` is the policy's
-    /// `problem_type_base` and then one of these:
+    /// `http.problem_type_base` and then one of these:
     ///
     /// | `type` ends in | status | when |
     /// |---|---|---|
@@ -89,7 +92,7 @@ impl TokenService {
         let exchange = "/authentication-tokens/{token}/exchange";
         let code = "/authentication-tokens/{token}/one-time-password";
         let jwks = "/.well-known/jwks.json";
-        Router::new()
+        let entities = Router::new()
             .route(
                 user_login,
                 post(traced(user_login, login::user)).fallback(envelope::wrong_method),
@@ -105,7 +108,8 @@ impl TokenService {
             .route(
                 secret_reset,
                 post(traced(secret_reset, secrets::reset)).fallback(envelope::wrong_method),
-            )
+            );
+        let sessions = Router::new()
             .route(
                 collection,
                 get(traced(collection, sessions::list))
@@ -123,7 +127,10 @@ impl TokenService {
                 post(traced(exchange, sessions::exchange)).fallback(problem::allow("POST")),
             )
             .route(code, post(traced(code, sessions::resend)).fallback(problem::allow("POST")))
-            .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::allow("GET, HEAD")))
+            .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::allow("GET, HEAD")));
+        let hooks = &self.inner.route_hooks;
+        shaped(entities, &hooks.entities)
+            .merge(shaped(sessions, &hooks.sessions))
             .with_state(self.clone())
     }
 }
@@ -133,6 +140,18 @@ impl<'a> Authenticator<'a> {
     fn of(validator: &'a Validator, parts: &'a Parts) -> Self {
         Self { validator, headers: &parts.headers, extensions: &parts.extensions }
     }
+}
+
+/// Has the host's hook, where there is one, make the responses of what these routes reject.
+fn shaped(routes: Router<TokenService>, hook: &RejectionHook) -> Router<TokenService> {
+    if !hook.is_set() {
+        return routes;
+    }
+    let hook = hook.clone();
+    routes.layer(from_fn(move |request: Request, next: Next| {
+        let shaping = Shaping::of(&hook, &request);
+        async move { shaping.apply(next.run(request).await) }
+    }))
 }
 
 /// A handler within a span that names the route, and not the path: that may hold a token.

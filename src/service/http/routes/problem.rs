@@ -14,10 +14,10 @@ use crate::service::http::routes::error::RouteError;
 /// Returns the response, or what a rejected request is told.
 pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError>) -> Response {
     outcome.unwrap_or_else(|error| {
-        let details = error.into_details(tokens.issuer());
-        let RejectionType { status, code, title, .. } = details.rejection_type;
-        let detail = match &*details.invalid_fields {
-            [] => details.message,
+        let rejection = error.into_rejection(tokens.issuer());
+        let RejectionType { status, code, title, .. } = rejection.rejection_type();
+        let detail = match rejection.invalid_fields() {
+            [] => rejection.message().to_owned(),
             invalid @ [first, ..] => format!(
                 "{} {} (fault 1 of {}, see invalidFields)",
                 first.field,
@@ -26,14 +26,15 @@ pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError
             ),
         };
         let problem = Problem {
-            kind: &format!("{}{code}", tokens.policy().problem_type_base),
+            kind: &format!("{}{code}", tokens.policy().http.problem_type_base),
             title,
             code: None,
             status,
             detail: &detail,
-            invalid_fields: &details.invalid_fields,
+            invalid_fields: rejection.invalid_fields(),
         };
-        problem.into_response(details.headers).map(Body::from)
+        let response = problem.into_response(rejection.headers()).map(Body::from);
+        tokens.inner.route_hooks.sessions.mark(response, rejection)
     })
 }
 

@@ -59,7 +59,7 @@ fn token_of(
             continue;
         }
         organizations += 1;
-        if name != tokens.policy().organization_parameter || organizations > 1 {
+        if name != tokens.policy().http.organization_parameter || organizations > 1 {
             return Err(Error::configuration(format!(
                 "the router is mounted below the path parameter `{name}`, which it does not read: \
                  mount it below one parameter at most, named as the policy's \

@@ -10,8 +10,9 @@ use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::route_context::RouteContext;
+use crate::service::policy::SecretOperation;
 use crate::service::secret::SecretAccess;
-use crate::service::{Actor, IssuedSecret, SecretOperation, TokenService};
+use crate::service::{Actor, IssuedSecret, TokenService};
 use crate::token::claims::SubjectType;
 
 /// `POST /entity/secret/read`
@@ -80,7 +81,7 @@ impl SecretRequest {
                 .ok_or_else(|| format!("{name} is missing in the request"))
         };
         let of_envelope = |name: &str| match fields::text(members, name)? {
-            None if tokens.policy().optional_envelope => Ok(None),
+            None if tokens.policy().http.optional_envelope => Ok(None),
             _ => required(name).map(Some),
         };
         let entity_id = fields::nonblank_text(members, "entityId")?
@@ -111,7 +112,7 @@ fn check_timestamp(text: &str, tokens: &TokenService) -> Result<(), String> {
         text.parse().map_err(|_| "timestamp must be a date-time of RFC 3339".to_owned())?;
     let now = tokens.now();
     let apart = now.saturating_since(timestamp).max(timestamp.saturating_since(now));
-    match tokens.policy().timestamp_skew {
+    match tokens.policy().http.timestamp_skew {
         Some(skew) if apart > skew => {
             Err("timestamp is too far from the time of the service".to_owned())
         }

@@ -4,15 +4,17 @@ use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
 use crate::audit::Operation;
+use crate::guard::accessors::inner_service_accessors;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::shaping::Shaping;
 use crate::rejection::{Rejection, RejectionReason};
 use crate::service::TokenService;
 use crate::service::http::request_origin::OriginRule;
-use crate::service::http::same_origin::SameOriginFuture;
+use crate::service::http::same_origin::{SameOriginFuture, SameOriginLayer};
 
 /// Lets requests through that no other site has a browser send; see the
 /// [module docs](crate::layers::same_origin).
@@ -21,6 +23,15 @@ pub struct SameOrigin<S> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
     pub(super) origins: OriginRule,
+}
+
+impl<S> SameOrigin<S> {
+    /// Wraps a service, as [`SameOriginLayer::new`] does; the layer has settings.
+    pub fn new(inner: S, tokens: TokenService) -> Self {
+        SameOriginLayer::new(tokens).layer(inner)
+    }
+
+    inner_service_accessors!();
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SameOrigin<S>

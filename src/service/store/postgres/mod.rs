@@ -122,7 +122,7 @@ impl PostgresStore {
     /// A store in the database of that URL, over a pool of up to 16 connections of its own. It
     /// connects when it is first used.
     ///
-    /// Give its role a `statement_timeout` of a little less than the policy's `store_deadline`, as by
+    /// Give its role a `statement_timeout` of a little less than the policy's `runtime.store_deadline`, as by
     /// `ALTER ROLE app SET statement_timeout = '4s'`: what a call has given up, as behind a lock,
     /// ends in the server, too, then.
     ///
@@ -174,7 +174,7 @@ impl PostgresStore {
 
     /// A store over the host's pool. One more connection, beside it, listens to what other nodes
     /// publish. The pool's `acquire_timeout` should be less than the policy's
-    /// `store_deadline`. Where a connection is found to have ended, the pool's idle ones are let go.
+    /// `runtime.store_deadline`. Where a connection is found to have ended, the pool's idle ones are let go.
     /// Giving up connections on which nothing comes any more is up to the pool:
     /// that of [`connect`](Self::connect) does it.
     ///

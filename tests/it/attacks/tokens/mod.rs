@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::builder::ValidatorBuilder;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, PrivateKey, Signer, SigningKey};
-use countersign::{Algorithm, KeyRing, TokenFault, Validated, Validator, ValidatorBuilder};
+use countersign::{Algorithm, KeyRing, TokenFault, Validated, Validator};
 use serde_json::Value;
 use zeroize::Zeroizing;
 

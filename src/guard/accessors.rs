@@ -1,0 +1,23 @@
+//! What each middleware has beside its layer.
+
+/// Gives a service that wraps another one the access to it that those of tower-http have.
+macro_rules! inner_service_accessors {
+    () => {
+        /// Returns the service behind it.
+        pub fn get_ref(&self) -> &S {
+            &self.inner
+        }
+
+        /// Returns the service behind it, to change it.
+        pub fn get_mut(&mut self) -> &mut S {
+            &mut self.inner
+        }
+
+        /// Returns the service behind it alone.
+        pub fn into_inner(self) -> S {
+            self.inner
+        }
+    };
+}
+
+pub(crate) use inner_service_accessors;

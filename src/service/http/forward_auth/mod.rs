@@ -1,0 +1,338 @@
+//! Forward auth: a proxy asks the token service about each request, and sends it on with who the caller is.
+//!
+//! That is `auth_request` of nginx, `ForwardAuth` of Traefik, `forward_auth` of Caddy, and a few lines of Lua in
+//! HAProxy. So apps in any language, and files, are behind the sessions and tokens of the service without a
+//! line of code. [`guide::forward_auth`](crate::guide::forward_auth) has the configuration of each.
+//!
+//! [`ForwardAuth`] is one route, `/forward-auth`. It takes what an
+//! [`ExchangeLayer`](crate::ExchangeLayer) takes, a bearer token or the cookie of a session, and returns:
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | the request may go on; who the caller is stands in the headers |
+//! | 401 | there are no credentials, or bad ones; with a challenge |
+//! | 403 | the caller may not do that, or it cannot be told what is asked for |
+//! | 503 | it cannot be told who the caller is, since a store is out of reach; with `Retry-After` |
+//!
+//! An outage is no 401 and no 403, on which clients throw good tokens away and browsers go to log in. No proxy
+//! lets the request pass on a 503: Traefik, Caddy and HAProxy return it, and nginx makes a 500 of it, which the
+//! guide's configuration turns into a 503 again.
+//!
+//! # The original request
+//!
+//! What is asked for stands in `X-Forwarded-Method` and `X-Forwarded-Uri`, or in `X-Original-Method` and
+//! `X-Original-URI`. It is believed only where the connection comes from one of the policy's
+//! [`http.trusted_proxies`](crate::policy::Http::trusted_proxies), and where all that are there agree, since a client can send
+//! those that its proxy does not set. Otherwise:
+//!
+//! - a cookie counts as with an unsafe method: see [`exchange`](crate::layers::exchange#requests-of-other-sites);
+//! - with a [rule](ForwardAuth::require), the request is a 403.
+//!
+//! Proxies leave `Upgrade` out of what they ask. A request with a `Sec-WebSocket-Key` opens a WebSocket, too.
+
+mod access;
+mod forwarded_request;
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Once};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{map_request, map_response};
+use axum::routing::any;
+use axum_core::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+use crate::error::Error;
+use crate::guard::admission::required;
+use crate::guard::client_address::peer_address;
+use crate::rejection::{Rejection, RejectionReason};
+use crate::service::TokenService;
+use crate::service::http::cookie::SessionCookie;
+use crate::service::http::exchange::ExchangeLayer;
+use crate::token::claims::{SubjectType, Validated};
+use crate::token::identifier::OrganizationId;
+
+pub use self::access::Access;
+pub use self::forwarded_request::ForwardedRequest;
+
+use self::forwarded_request::Original;
+
+/// Where the route is, below where its router is mounted.
+const PATH: &str = "/forward-auth";
+
+/// Said once.
+static UNTRUSTED: Once = Once::new();
+
+type Rule = dyn Fn(&ForwardedRequest) -> Access + Send + Sync;
+
+/// A route for proxies that ask whether a request may go on; see the [module docs](crate::forward_auth).
+///
+/// ```
+/// # fn example(tokens: countersign::TokenService) -> axum::Router {
+/// use countersign::forward_auth::Access;
+///
+/// tokens
+///     .forward_auth()
+///     .require(|request| match request.segments()[..] {
+///         ["assets", ..] | ["account"] => Access::any_caller(),
+///         ["organizations", id, "orders"] if request.method() == "GET" => {
+///             Access::permission("GetOrders").scope("organizationId", id)
+///         }
+///         _ => Access::denied(),
+///     })
+///     .router()
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ForwardAuth {
+    exchange: ExchangeLayer,
+    tokens: TokenService,
+    rule: Option<Arc<Rule>>,
+    identity: IdentityHeaders,
+}
+
+/// The names of the headers that say who a caller is.
+#[derive(Clone, Debug)]
+struct IdentityHeaders {
+    principal: HeaderName,
+    id: HeaderName,
+    kind: HeaderName,
+    organization: HeaderName,
+    sends_token: bool,
+}
+
+impl TokenService {
+    /// A [`ForwardAuth`] for the tokens and sessions of this service.
+    pub fn forward_auth(&self) -> ForwardAuth {
+        ForwardAuth::new(self.clone())
+    }
+}
+
+impl ForwardAuth {
+    /// Creates a route that admits every principal, by a bearer token or the cookie `__Host-session`.
+    pub fn new(tokens: TokenService) -> Self {
+        let all = [SubjectType::User, SubjectType::Machine, SubjectType::Customer];
+        Self {
+            exchange: ExchangeLayer::new(tokens.clone()).only(all),
+            tokens,
+            rule: None,
+            identity: IdentityHeaders {
+                principal: HeaderName::from_static("x-auth-principal"),
+                id: HeaderName::from_static("x-auth-id"),
+                kind: HeaderName::from_static("x-auth-kind"),
+                organization: HeaderName::from_static("x-auth-organization"),
+                sends_token: false,
+            },
+        }
+    }
+
+    /// Requires what a rule says of the original request; unless told, any caller is enough. Requests that are
+    /// not told by a trusted proxy, and paths that an upstream may read in another way, are a 403 and
+    /// never come to the rule.
+    pub fn require(
+        mut self,
+        rule: impl Fn(&ForwardedRequest) -> Access + Send + Sync + 'static,
+    ) -> Self {
+        self.rule = Some(Arc::new(rule));
+        self
+    }
+
+    /// The header for the whole [`Principal`](crate::Principal), as it is written to a database's key:
+    /// `issuer|organization|kind|id`. `X-Auth-Principal`, unless told.
+    pub fn principal_header(mut self, name: HeaderName) -> Self {
+        self.identity.principal = name;
+        self
+    }
+
+    /// The header for the user's name, the machine client's id or the customer's id. `X-Auth-Id`, unless told.
+    ///
+    /// In this one and all others, what is not visible ASCII is percent-encoded, and so is `%`.
+    pub fn id_header(mut self, name: HeaderName) -> Self {
+        self.identity.id = name;
+        self
+    }
+
+    /// The header for the kind of principal: `user`, `entity` or `customer`. `X-Auth-Kind`, unless told.
+    pub fn kind_header(mut self, name: HeaderName) -> Self {
+        self.identity.kind = name;
+        self
+    }
+
+    /// The header for the organization, which a caller who is bound to none does not get.
+    /// `X-Auth-Organization`, unless told.
+    pub fn organization_header(mut self, name: HeaderName) -> Self {
+        self.identity.organization = name;
+        self
+    }
+
+    /// Sends the JWT, too, in `Authorization`: that of the request, or the short-lived one of its session. For
+    /// an upstream that checks it, as behind a [`ValidateLayer`](crate::ValidateLayer).
+    ///
+    /// Who can call this route by a page's script reads the JWT of the page's user. So proxies must not
+    /// forward requests of clients to it.
+    pub fn send_token(mut self) -> Self {
+        self.identity.sends_token = true;
+        self
+    }
+
+    /// Admits these kinds of principals alone; all, unless told.
+    pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
+        self.exchange = self.exchange.only(kinds);
+        self
+    }
+
+    /// The cookie that is read; `__Host-session` unless told.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        self.exchange = self.exchange.cookie(cookie);
+        self
+    }
+
+    /// Has cookies count for requests of pages of this origin; see
+    /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// write it.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
+        self.exchange = self.exchange.allow_origin(origin)?;
+        Ok(self)
+    }
+
+    /// Returns a router with the one route `/forward-auth`, for whatever method a proxy asks by. It has to
+    /// be served with the addresses of connections (`into_make_service_with_connect_info::<SocketAddr>()`), by
+    /// which trusted proxies are known.
+    ///
+    /// A hook that is set by `reject_with` shapes what Traefik and Caddy pass on to clients. nginx takes a
+    /// redirect for a fault: there, `error_page 401` leads to a login.
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        let (tokens, route) = (self.tokens.clone(), self.clone());
+        let handler = any(move |request: Request| std::future::ready(route.respond(&request)));
+        let handler = handler
+            .layer(self.exchange.clone())
+            .layer(map_request(move |request| std::future::ready(restore(&tokens, request))))
+            .layer(map_response(async |response| known_to_proxies(response)));
+        Router::new().route(PATH, handler)
+    }
+
+    /// Responds to a request whose caller is known.
+    fn respond(&self, request: &Request) -> Response {
+        let permitted = required(request.extensions(), "ForwardAuth").and_then(|caller| {
+            let original = request.extensions().get::<Original>();
+            self.check(original, &caller).map(|()| caller)
+        });
+        match permitted {
+            Ok(caller) => self.identity.response(&caller, request),
+            Err(rejection) => rejection.into_response(),
+        }
+    }
+
+    /// Checks what the rule requires.
+    fn check(&self, original: Option<&Original>, caller: &Validated) -> Result<(), Rejection> {
+        let Some(rule) = &self.rule else { return Ok(()) };
+        match original {
+            Some(Original(Ok(request))) => rule(request).check(request, caller),
+            Some(Original(Err(fault))) => Err(fault.reject(caller)),
+            None => Err(Rejection::new(RejectionReason::Internal, caller.issuer())),
+        }
+    }
+}
+
+/// Makes of a proxy's question what a layer reads: the method of the original request, or that of one that
+/// changes something, where it is not known.
+fn restore(tokens: &TokenService, mut request: Request) -> Request {
+    let peer = peer_address(request.extensions());
+    let is_trusted = peer.is_some_and(|peer| tokens.validator().trusted_proxies().trusts(peer));
+    if !is_trusted {
+        UNTRUSTED.call_once(|| {
+            tracing::warn!(
+                ?peer,
+                "forward auth: a request comes from no trusted proxy, so that it is not believed what is \
+                 asked for; name the proxies by `Policy::trusted_proxies`, and serve with \
+                 `into_make_service_with_connect_info::<SocketAddr>()`"
+            );
+        });
+    }
+    let original = Original::read(request.headers(), is_trusted);
+    *request.method_mut() = match &original.0 {
+        Ok(original) => original.method().clone(),
+        Err(fault) => fault.method().cloned().unwrap_or(Method::POST),
+    };
+    if request.headers().contains_key("sec-websocket-key") {
+        request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    // It is about the body of the original request. To one of gRPC, a layer would respond with a status of gRPC, and
+    // a 200, on which a proxy lets it pass.
+    request.headers_mut().remove(CONTENT_TYPE);
+    request.extensions_mut().insert(original);
+    request
+}
+
+/// Marks the response to a request that may go on.
+#[derive(Clone, Copy)]
+struct Admitted;
+
+/// Returns what a proxy understands. nginx takes what is neither a success nor a 401 or 403 for a fault of this
+/// server; and a success, whoever responded with it, lets a request pass.
+fn known_to_proxies(mut response: Response) -> Response {
+    let is_admitted = response.extensions().get::<Admitted>().is_some();
+    match response.status() {
+        StatusCode::BAD_REQUEST => *response.status_mut() = StatusCode::UNAUTHORIZED,
+        status if status.is_success() && !is_admitted => {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        _ => {}
+    }
+    response
+}
+
+impl IdentityHeaders {
+    fn response(&self, caller: &Validated, request: &Request) -> Response {
+        let principal = caller.principal();
+        let organization = principal.organization().map(OrganizationId::as_str);
+        let all = [
+            (&self.principal, Some(principal.to_string())),
+            (&self.id, Some(principal.id().to_owned())),
+            (&self.kind, Some(principal.subject_type().as_str().to_owned())),
+            (&self.organization, organization.map(str::to_owned)),
+        ];
+        let mut response = StatusCode::OK.into_response();
+        response.extensions_mut().insert(Admitted);
+        let headers = response.headers_mut();
+        for (name, value) in all {
+            let value = value.map(|value| HeaderValue::try_from(percent_encoded(&value)));
+            if let Some(Ok(value)) = value {
+                headers.insert(name, value);
+            }
+        }
+        if let Some(token) = request.headers().get(AUTHORIZATION).filter(|_| self.sends_token) {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        response
+    }
+}
+
+/// Two values have the same text only where they are equal.
+fn percent_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+impl fmt::Debug for ForwardAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardAuth")
+            .field("has_rule", &self.rule.is_some())
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,35 @@
+/// Declares a group of settings: of each its documentation, type and default, once. What stands under `also`
+/// has a setter of its own.
+macro_rules! settings {
+    (
+        $(#[$doc:meta])*
+        $group:ident { $($(#[$setting_doc:meta])* $setting:ident: $type:ty = $default:expr,)* }
+        also { $($other:ident: $other_type:ty = $other_default:expr,)* }
+    ) => {
+        $(#[$doc])*
+        ///
+        /// Part of a [`Policy`](crate::Policy). Each setter says what it is by default and why.
+        #[derive(Clone, Debug)]
+        #[must_use]
+        pub struct $group {
+            $(pub(crate) $setting: $type,)*
+            $(pub(crate) $other: $other_type,)*
+        }
+
+        impl Default for $group {
+            fn default() -> Self {
+                Self { $($setting: $default,)* $($other: $other_default,)* }
+            }
+        }
+
+        impl $group {
+            $(
+                $(#[$setting_doc])*
+                pub fn $setting(mut self, $setting: $type) -> Self {
+                    self.$setting = $setting;
+                    self
+                }
+            )*
+        }
+    };
+}
