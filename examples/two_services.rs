@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tokens, secret) = token_service().await?;
     let housekeeping = tokens.start().await?;
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    let app = tokens.router::<()>().into_make_service_with_connect_info::<SocketAddr>();
+    let app = tokens.router().into_make_service_with_connect_info::<SocketAddr>();
     let auth = axum::serve(listener, app);
 
     let orders = orders("http://127.0.0.1:8080/.well-known/jwks.json")?;
@@ -98,7 +98,7 @@ mod tests {
         let (tokens, secret) = token_service().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().unwrap());
-        let auth = tokens.router::<()>();
+        let auth = tokens.router();
         tokio::spawn(async move { axum::serve(listener, auth).await });
         (tokens, secret, orders(&url).unwrap())
     }
@@ -107,7 +107,7 @@ mod tests {
         let request = Request::post("/entity/token/generate")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Body::from(format!("id=reports&secret={secret}")));
-        tokens.router::<()>().oneshot(request.unwrap()).await.unwrap()
+        tokens.router().oneshot(request.unwrap()).await.unwrap()
     }
 
     async fn get(orders: &Router, token: &str) -> (u16, String) {
