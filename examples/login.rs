@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
 use countersign::{
-    Algorithm, Bearer, Grant, Issue, KeyRing, SessionCookie, SubjectType, TokenService,
+    Algorithm, Bearer, Error, Grant, Issue, KeyRing, SessionCookie, SubjectType, TokenService,
 };
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
@@ -74,12 +74,10 @@ async fn home(Bearer(claims): Bearer) -> String {
 }
 
 /// Revokes the token, so that a copy of the cookie is rejected, and removes the cookie.
-async fn log_out(State(tokens): State<TokenService>, Bearer(claims): Bearer) -> Response {
-    match tokens.log_out(&claims).await {
-        Ok(()) => {
-            let cookie = SessionCookie::default();
-            ([(SET_COOKIE, cookie.removal())], Redirect::to("/")).into_response()
-        }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()).into_response(),
-    }
+async fn log_out(
+    State(tokens): State<TokenService>,
+    Bearer(claims): Bearer,
+) -> Result<impl IntoResponse, Error> {
+    tokens.log_out(&claims).await?;
+    Ok(([(SET_COOKIE, SessionCookie::default().removal())], Redirect::to("/")))
 }

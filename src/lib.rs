@@ -28,11 +28,12 @@ pub mod testing;
 /// | [`require`](layers::require) | behind it, those whose token grants a permission |
 /// | `exchange` | turns authentication tokens into JWTs on their way in |
 /// | `issue` | turns what handlers grant into tokens on their way out |
+/// | `same_origin` | before a login form, keeps other sites' requests out |
 pub mod layers {
     pub use crate::guard::{GuardFuture, require, validate};
 
     #[cfg(feature = "service")]
-    pub use crate::service::http::{exchange, issue};
+    pub use crate::service::http::{exchange, issue, same_origin};
 }
 
 /// The builders of a [`Validator`] and of a `TokenService`. Each begins with the settings that it needs, one stage
@@ -109,9 +110,9 @@ pub use self::service::{
     EntityFilter, EntityId, EntityKind, EntityList, ExchangeLayer, ExchangeRequest, ExchangedToken,
     Grant, Housekeeping, Issue, IssueLayer, IssuedSecret, IssuedToken, ManagedKeys, NewSession,
     OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject, SameSite,
-    SealingKey, Secret, Session, SessionCookie, SessionList, SessionState, StartedSession,
-    TokenEnd, TokenService, permission, policy, store,
+    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject,
+    SameOriginLayer, SameSite, SealingKey, Secret, Session, SessionCookie, SessionList,
+    SessionState, StartedSession, TokenEnd, TokenService, permission, policy, store,
 };
 
 #[cfg(feature = "router")]

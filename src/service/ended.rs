@@ -1,5 +1,7 @@
 //! Waiting for the end of a token, for what lives longer than a request.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::token_service::TokenService;
@@ -24,14 +26,22 @@ impl TokenService {
     /// opened and which must not outlive what its caller may do.
     ///
     /// It returns within milliseconds of a revocation on any node, as the next request of the caller would be
-    /// rejected. Waiting costs no look-up. It is safe to drop, as in a `select!`.
+    /// rejected. Waiting costs no look-up. It is safe to drop, as in a `select!`. What it returns borrows nothing, so
+    /// a stream may keep it, as that of a `take_until`.
+    ///
+    /// Behind an [`ExchangeLayer`](crate::ExchangeLayer), the token of a cookie is the short-lived one, which ends
+    /// after [`policy::Tokens::phantom_lifetime`](crate::policy::Tokens::phantom_lifetime) also where the session goes on: the page connects again, as an
+    /// `EventSource` does by itself.
     ///
     /// ```
     /// # async fn next_message() -> Option<String> { None }
     /// # async fn send(_: String) {}
+    /// use std::sync::Arc;
+    ///
     /// use countersign::{TokenService, Validated};
     ///
-    /// async fn serve(tokens: TokenService, caller: &Validated) {
+    /// // `caller` is the `validated()` of a `Bearer` or a `Caller`.
+    /// async fn serve(tokens: TokenService, caller: &Arc<Validated>) {
     ///     let ended = tokens.ended(caller);
     ///     tokio::pin!(ended);
     ///     loop {
@@ -45,7 +55,15 @@ impl TokenService {
     ///     }
     /// }
     /// ```
-    pub async fn ended(&self, token: &Validated) -> TokenEnd {
+    pub fn ended(
+        &self,
+        token: &Arc<Validated>,
+    ) -> impl Future<Output = TokenEnd> + Send + 'static + use<> {
+        let (tokens, token) = (self.clone(), Arc::clone(token));
+        async move { tokens.wait_for_end(&token).await }
+    }
+
+    async fn wait_for_end(&self, token: &Validated) -> TokenEnd {
         loop {
             // Before they are looked at: one that is added meanwhile ends the wait.
             let added = self.inner.revocations.next_added();

@@ -57,6 +57,7 @@ pub use self::http::cookie::{SameSite, SessionCookie};
 pub use self::http::exchange::ExchangeLayer;
 pub use self::http::issue::{Issue, IssueLayer};
 pub use self::http::return_path::ReturnPath;
+pub use self::http::same_origin::SameOriginLayer;
 pub use self::issue::{Grant, IssuedToken};
 pub use self::keys::{KeySource, ManagedKeys};
 pub use self::list_entities::{EntityFilter, EntityList};

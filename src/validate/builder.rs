@@ -139,7 +139,8 @@ impl ValidatorBuilder {
     }
 
     /// Makes the responses of rejected requests: one hook for the layers, the extractors, and the
-    /// [`Rejection`]s and [`Error`]s that handlers behind a layer return. By default they are problem details
+    /// [`Rejection`]s and [`Error`]s that handlers behind a layer return; a login is behind one that is
+    /// [`optional`](crate::ValidateLayer::optional). By default they are problem details
     /// (RFC 9457), and for gRPC a status.
     ///
     /// The hook sees the rejection and the head of the request, and returns what a handler may return. Its

@@ -71,6 +71,7 @@ const ORDER: &[&str] = &[
     "service/http/rejection",
     "service/http/exchange",
     "service/http/issue",
+    "service/http/same_origin",
     "service/http/layers",
     "service/http/forward_auth",
     "service/http/routes",

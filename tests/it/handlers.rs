@@ -208,10 +208,7 @@ async fn a_socket_learns_that_its_callers_token_has_ended() {
     tokens.log_out(&logged_out).await.unwrap();
     assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
 
-    let waiting = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.ended(&expiring).await }
-    });
+    let waiting = tokio::spawn(tokens.ended(&expiring));
     tokio::task::yield_now().await;
     fixture.clock.advance(Duration::from_secs(600));
     tokio::time::advance(Duration::from_secs(600)).await;

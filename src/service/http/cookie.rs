@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::Error;
 use crate::rejection::{Rejection, RejectionReason};
+use crate::service::model::session::AuthenticationToken;
 use crate::service::{IssuedToken, StartedSession};
 
 /// The cookie that an authentication token or a JWT travels in: `__Host-session` with
@@ -146,6 +147,19 @@ impl SessionCookie {
         }
     }
 
+    /// Reads the authentication token that a request's cookie of this name holds: for a handler that is not behind
+    /// an [`ExchangeLayer`](crate::ExchangeLayer), as one that confirms a one-time password.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] with 401 where there is none, or what is no token; and that of [`read`](Self::read).
+    pub fn token(&self, headers: &HeaderMap) -> Result<AuthenticationToken, Rejection> {
+        let rejection = |reason| Rejection::new(reason, "");
+        let value = self.read(headers)?;
+        let text = value.ok_or_else(|| rejection(RejectionReason::MissingCredentials))?;
+        AuthenticationToken::from_text(text).map_err(|_| rejection(RejectionReason::UnknownSession))
+    }
+
     /// Returns the `Set-Cookie` that sets it; nothing, where the value does not fit into a header.
     pub(super) fn set(&self, value: &str, max_age: Duration) -> Option<HeaderValue> {
         let Self { name, same_site, domain, is_secure } = self;
@@ -214,8 +228,9 @@ impl StartedSession {
     /// Returns the `Set-Cookie` by which a browser keeps the authentication token for as long as the session
     /// lives. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     ///
-    /// A login must not be possible from another site, which would log its visitors in as somebody else: an
-    /// [`IssueLayer`](crate::IssueLayer) checks that, and so does a handler that takes JSON.
+    /// A login must not be possible from another site, which would log its visitors in as somebody else: a
+    /// handler that takes a form stands behind a [`SameOriginLayer`](crate::SameOriginLayer). One that takes JSON
+    /// alone need not, since browsers ask before they send that from another site.
     #[must_use]
     pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
         let record = self.session.record();
@@ -301,6 +316,25 @@ mod tests {
         for name in ["", "a b", "a=b", "a;b", "a\r\nb", "\u{fc}"] {
             assert!(SessionCookie::dangerous_without_prefix(name).is_err(), "{name:?}");
             assert!(SessionCookie::new(format!("__Host-{name}")).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_or_the_caller_is_not_logged_in() {
+        let token = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static(text));
+            SessionCookie::default().token(&headers)
+        };
+        assert_eq!(token("a=1; __Host-session=abc").unwrap().expose(), "abc");
+        for (text, status, code) in [
+            ("a=1", 401, "missing-token"),
+            ("__Host-session=", 401, "missing-token"),
+            ("__Host-session=a b", 401, "unknown-session"),
+            ("__Host-session=a; __Host-session=b", 400, "malformed-credentials"),
+        ] {
+            let rejection = token(text).unwrap_err();
+            assert_eq!((rejection.status().as_u16(), rejection.code()), (status, code), "{text}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::guard::require::RequireLayer;
 use crate::guard::validate::ValidateLayer;
 use crate::service::http::exchange::ExchangeLayer;
 use crate::service::http::issue::IssueLayer;
+use crate::service::http::same_origin::SameOriginLayer;
 use crate::service::{RequestContext, TokenService};
 
 /// Said once.
@@ -43,6 +44,11 @@ impl TokenService {
         ExchangeLayer::new(self.clone())
     }
 
+    /// A [`SameOriginLayer`] for handlers that log somebody in and set the cookie themselves.
+    pub fn same_origin_layer(&self) -> SameOriginLayer {
+        SameOriginLayer::new(self.clone())
+    }
+
     /// Returns where a request comes from, as the routes find it: its client's address (see
     /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
     /// `http.organization_parameter`. Where the policy says `principals.organization_required`, a route that has
@@ -50,12 +56,12 @@ impl TokenService {
     ///
     /// ```
     /// use axum::extract::{Json, State};
-    /// use countersign::{Password, RequestContext, TokenService};
+    /// use countersign::{Error, IssuedToken, Password, RequestContext, TokenService};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Login {
     ///     name: String,
-    ///     password: String,
+    ///     password: Password,
     /// }
     ///
     /// // The state is, or has, a `TokenService`.
@@ -63,13 +69,8 @@ impl TokenService {
     ///     State(tokens): State<TokenService>,
     ///     context: RequestContext,
     ///     Json(login): Json<Login>,
-    /// ) -> Result<String, http::StatusCode> {
-    ///     let password =
-    ///         Password::new(login.password).map_err(|_| http::StatusCode::BAD_REQUEST)?;
-    ///     let issued = tokens.issue_user_token(&login.name, password, &context).await;
-    ///     // A real one tells `ErrorKind::Throttled` and an outage from a wrong password.
-    ///     let issued = issued.map_err(|_| http::StatusCode::UNAUTHORIZED)?;
-    ///     Ok(issued.access_token.expose().to_owned())
+    /// ) -> Result<IssuedToken, Error> {
+    ///     tokens.issue_user_token(&login.name, login.password, &context).await
     /// }
     /// ```
     pub fn request_context(&self, parts: &mut Parts) -> RequestContext {

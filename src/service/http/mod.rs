@@ -1,4 +1,5 @@
-//! The HTTP side of the token service: the issue and exchange layers, forward auth, and the documented routes.
+//! The HTTP side of the token service: the layers that issue, exchange and keep other origins out, forward auth,
+//! and the documented routes.
 
 pub(crate) mod cookie;
 pub mod exchange;
@@ -11,4 +12,5 @@ mod request_origin;
 pub(crate) mod return_path;
 #[cfg(feature = "router")]
 mod routes;
+pub mod same_origin;
 mod token_response;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 /// the query parameter `next`.
 ///
 /// Whatever comes from outside, it never leads to another site: what is no plain path of this one, as
-/// `https://elsewhere.example`, `//elsewhere.example` or `/\\elsewhere.example`, is read as `/`.
+/// `https://elsewhere.example`, `//elsewhere.example` or `/\\elsewhere.example`, is read as `/`. Nor does it
+/// end an attribute of a page, as that of a hidden field: quotes and angle brackets are percent-encoded.
 ///
 /// ```
 /// use axum::extract::Form;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer};
 /// }
 /// assert_eq!(ReturnPath::new("/orders?page=2").as_str(), "/orders?page=2");
 /// assert_eq!(ReturnPath::new("//elsewhere.example").as_str(), "/");
+/// assert_eq!(ReturnPath::new("/\"><script>").as_str(), "/%22%3E%3Cscript%3E");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnPath(String);
@@ -43,11 +45,16 @@ impl ReturnPath {
         let is_path = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
         // Browsers take `\` for `/`, and drop tabs and line breaks.
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        if is_path && is_plain && text.len() <= MAX_LEN {
-            Self(text.to_owned())
-        } else {
-            Self::default()
+        if !(is_path && is_plain && text.len() <= MAX_LEN) {
+            return Self::default();
         }
+        Self(text.chars().fold(String::with_capacity(text.len()), |mut path, one| {
+            match escape(one) {
+                Some(escaped) => path.push_str(escaped),
+                None => path.push(one),
+            }
+            path
+        }))
     }
 
     /// Returns the path, and the query where there is one.
@@ -70,6 +77,19 @@ impl ReturnPath {
         }
         let separator = if page.contains('?') { '&' } else { '?' };
         HeaderValue::try_from(format!("{page}{separator}next={query}")).ok()
+    }
+}
+
+/// Returns what stands for a character that ends an attribute or begins an element of HTML, so that a page
+/// that does not escape the path is safe. But for the apostrophe, none may be in a path (RFC 3986 §3.3).
+fn escape(one: char) -> Option<&'static str> {
+    match one {
+        '"' => Some("%22"),
+        '\'' => Some("%27"),
+        '<' => Some("%3C"),
+        '>' => Some("%3E"),
+        '`' => Some("%60"),
+        _ => None,
     }
 }
 
@@ -118,6 +138,13 @@ mod tests {
         for text in ["/", "/orders", "/orders?next=//b&a=%2F#c", "/a//b"] {
             assert_eq!(ReturnPath::new(text).as_str(), text);
         }
+    }
+
+    #[test]
+    fn it_ends_no_attribute_of_a_page() {
+        let path = ReturnPath::new("/a?b=\"><script>'`&c=%22");
+        assert_eq!(path.as_str(), "/a?b=%22%3E%3Cscript%3E%27%60&c=%22");
+        assert_eq!(ReturnPath::new(path.as_str()), path);
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! What pages of other sites have a browser send, with the user's cookies.
 
 use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
-use countersign::{Bearer, Grant, Issue, SameSite, SessionCookie, SubjectType};
+use countersign::store::Page;
+use countersign::{
+    Actor, Bearer, CustomerId, Error, ErrorKind, Grant, Issue, NewSession, RequestContext,
+    SameSite, SessionCookie, SubjectType, TokenService,
+};
 use http::{HeaderName, Method, Request};
 
 use crate::support::log::Log;
@@ -239,6 +245,70 @@ async fn what_grants_nothing_passes_an_issue_layer_wherever_it_comes_from() {
     let server = Server::start(logins().layer(fixture.tokens.issue_layer().as_cookie())).await;
     let answer = server.post_text("/other", None, None, "").await.expect(200);
     assert_eq!(answer.text(), "not a login");
+}
+
+/// A login that sets the cookie in the handler.
+async fn log_in_by_form(State(tokens): State<TokenService>) -> Result<impl IntoResponse, Error> {
+    let new = NewSession::of(CustomerId::new("cus_mallory")?);
+    let started =
+        tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await?;
+    Ok([(http::header::SET_COOKIE, started.cookie(&SessionCookie::default()))])
+}
+
+#[tokio::test]
+async fn another_site_reaches_no_handler_behind_a_layer_of_the_same_origin() {
+    let fixture = Fixture::new();
+    let log = Log::default();
+    let _guard = log.listen();
+    let login = any(log_in_by_form).with_state(fixture.tokens.clone());
+    let layer = fixture.tokens.same_origin_layer().allow_origin(OWN).unwrap();
+    let router = Router::new().route("/", login).layer(layer);
+    for from in OTHERS {
+        for method in UNSAFE {
+            let answer = ask(&router, method, &[from]).await;
+            assert_eq!(answer.status(), 403, "{method} {from:?}");
+            assert!(!answer.headers().contains_key("set-cookie"));
+        }
+        for upgrade in UPGRADES {
+            assert_eq!(ask(&router, "GET", &[upgrade, from]).await.status(), 403, "{from:?}");
+        }
+    }
+    let context = RequestContext::without_address();
+    let sessions = fixture
+        .tokens
+        .list_sessions(Actor::Host, None, Page { offset: 0, limit: 1 }, &context)
+        .await;
+    assert_eq!(sessions.unwrap().total, 0, "nobody was logged in");
+    assert!(log.text().contains("cross_origin"), "{}", log.text());
+    for from in OWN_PAGES {
+        let answer = ask(&router, "POST", &[from]).await;
+        assert!(answer.headers().contains_key("set-cookie"), "{from:?}");
+    }
+    // A link of another site leads to the form.
+    for method in SAFE {
+        assert_eq!(
+            ask(&router, method, &[&[(SITE, "cross-site")]]).await.status(),
+            200,
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_layer_of_the_same_origin_answers_by_the_hook_of_the_service() {
+    let fixture = Fixture::with(|builder| {
+        builder
+            .reject_with(|rejection, _| (rejection.status(), format!("no: {}", rejection.code())))
+    });
+    let wrong = async || Err::<(), _>(Error::new(ErrorKind::InvalidCredentials, "no"));
+    let router = Router::new().route("/", post(wrong)).layer(fixture.tokens.same_origin_layer());
+    let server = Server::start(router).await;
+    for (site, status, text) in
+        [("cross-site", 403, "no: cross-origin"), ("same-origin", 401, "no: invalid-credentials")]
+    {
+        let request = Request::post("/").header(SITE, site).body("").unwrap();
+        assert_eq!(server.send(request).await.expect(status).text(), text);
+    }
 }
 
 /// Logs in, logs out, and returns the answer to the latter.

@@ -9,13 +9,14 @@ use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
 use countersign::layers::require::Require;
+use countersign::layers::same_origin::{SameOrigin, SameOriginFuture};
 use countersign::layers::validate::Validate;
 use countersign::store::{MemoryStore, StoreError};
 use countersign::{
     AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
     Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
-    Rejection, RequireLayer, Secret, Session, SubjectType, Timestamp, TokenFault, TokenService,
-    ValidateLayer, Validated, Validator,
+    Rejection, RequireLayer, SameOriginLayer, Secret, Session, SubjectType, Timestamp, TokenFault,
+    TokenService, ValidateLayer, Validated, Validator,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;
@@ -103,6 +104,8 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
         Issue::grant(Grant::user("ops@example.com")).into_response().map(|_| String::new())
     });
     call_again_and_again(issue.layer(granting), &[], StatusCode::NO_CONTENT).await;
+    let same_origin = fixture.tokens.same_origin_layer();
+    call_again_and_again(same_origin.layer(ok()), &[], StatusCode::OK).await;
 }
 
 #[tokio::test]
@@ -124,6 +127,8 @@ async fn each_middleware_is_made_without_its_layer_and_gives_access_to_the_servi
     call_again_and_again(exchange, &customer, StatusCode::OK).await;
     let issue = IssueService::new(ok(), tokens.clone());
     call_again_and_again(issue, &[], StatusCode::OK).await;
+    let same_origin = SameOrigin::new(ok(), tokens.clone());
+    call_again_and_again(same_origin, &[], StatusCode::OK).await;
 
     macro_rules! assert_gives_access {
         ($($service:expr),+) => {
@@ -139,7 +144,8 @@ async fn each_middleware_is_made_without_its_layer_and_gives_access_to_the_servi
         Validate::new(1, tokens.validator().clone()),
         Require::new(1, "GetOrders"),
         Exchange::new(1, tokens.clone()),
-        IssueService::new(1, tokens.clone())
+        IssueService::new(1, tokens.clone()),
+        SameOrigin::new(1, tokens.clone())
     );
 }
 
@@ -183,6 +189,7 @@ fn all_layers_pass_on_whether_the_service_behind_them_is_ready() {
     assert_passes_readiness_on(&fixture.tokens.require("GetOrders"));
     assert_passes_readiness_on(&fixture.tokens.exchange_layer());
     assert_passes_readiness_on(&fixture.tokens.issue_layer());
+    assert_passes_readiness_on(&fixture.tokens.same_origin_layer());
 }
 
 #[tokio::test]
@@ -204,6 +211,8 @@ async fn all_layers_pass_on_the_errors_of_the_service_behind_them() {
     }));
     assert_eq!(exchange.oneshot(request()).await.unwrap_err(), "the inner error");
     let error = tokens.issue_layer().layer(failing()).oneshot(request()).await.unwrap_err();
+    assert_eq!(error, "the inner error");
+    let error = tokens.same_origin_layer().layer(failing()).oneshot(request()).await.unwrap_err();
     assert_eq!(error, "the inner error");
 }
 
@@ -243,12 +252,15 @@ fn what_is_public_goes_across_threads_and_is_cloned_where_it_can_be() {
     cloned::<RequireLayer>();
     cloned::<IssueLayer>();
     cloned::<ExchangeLayer>();
+    cloned::<SameOriginLayer>();
     cloned::<Validate<Wary>>();
     cloned::<Require<Wary>>();
     cloned::<IssueService<Wary>>();
     cloned::<Exchange<Wary>>();
+    cloned::<SameOrigin<Wary>>();
     sent::<GuardFuture<Ready<Result<Response<String>, Infallible>>>>();
     sent::<IssueFuture<Ready<Result<Response<String>, Infallible>>>>();
+    sent::<SameOriginFuture<Ready<Result<Response<String>, Infallible>>>>();
 
     fn error<T: std::error::Error>() {}
     error::<Error>();

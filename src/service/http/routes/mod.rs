@@ -42,6 +42,14 @@ impl TokenService {
     /// | `POST /authentication-tokens/{token}/one-time-password` | another one-time password |
     /// | `GET /.well-known/jwks.json` | the public keys (RFC 7517) |
     ///
+    /// The first two take a form or JSON, `username` and `password` or `id` and `secret`, and return JSON:
+    ///
+    /// ```text
+    /// curl -d username=ops@example.com -d password=$PASSWORD https://auth.example.com/user/token/generate
+    /// {"ver": "1.0.0", "timestamp": "2026-11-29T22:38:15.172Z", "txnId": "0592a55b-1c56-4037-b926-d8ca3107d554",
+    ///  "accessToken": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIs...", "expiresIn": 86400, "tokenType": "Bearer"}
+    /// ```
+    ///
     /// Errors of the routes for users and machine clients are in the envelope of their responses;
     /// those for authentication tokens are problem details (RFC 9457), whose `type` is the policy's
     /// `http.problem_type_base` and then one of these:
