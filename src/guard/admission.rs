@@ -9,7 +9,7 @@ use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::path::{PathFault, path_parameter};
 use crate::guard::require::CheckedScope;
 use crate::guard::validate::Anonymous;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
@@ -38,7 +38,7 @@ pub(crate) fn required(
     found(extensions, needed_by)?.map(Arc::clone).ok_or_else(|| {
         let anonymous = extensions.get::<Anonymous>();
         let realm = anonymous.map_or("", |anonymous| &anonymous.realm);
-        Rejection::new(RejectionReason::MissingCredentials, realm)
+        Rejection::new(LogReason::MissingCredentials, realm)
     })
 }
 
@@ -78,7 +78,7 @@ impl Kinds {
         if self.admit(validated.principal().subject_type()) {
             Ok(())
         } else {
-            Err(forbidden(validated, RejectionReason::KindNotAdmitted))
+            Err(forbidden(validated, LogReason::KindNotAdmitted))
         }
     }
 }
@@ -117,19 +117,19 @@ impl Admission {
         if let Some(caller) = caller
             && caller.organization_id().is_some_and(is_foreign)
         {
-            return Err(forbidden(caller, RejectionReason::OutsideOrganization));
+            return Err(forbidden(caller, LogReason::OutsideOrganization));
         }
         let checked = value.map(|value| (ORGANIZATION.into(), value.into()));
         // The first layer to check anything has nothing in front that could have found another value.
         let left = CheckedScope::leave(extensions, checked.into_iter().collect());
         left.map_err(|_| match caller {
-            Some(caller) => forbidden(caller, RejectionReason::OutsideOrganization),
-            None => Rejection::new(RejectionReason::OutsideOrganization, ""),
+            Some(caller) => forbidden(caller, LogReason::OutsideOrganization),
+            None => Rejection::new(LogReason::OutsideOrganization, ""),
         })
     }
 }
 
 /// Rejects a good token, and writes the audit event.
-pub(crate) fn forbidden(validated: &Validated, reason: RejectionReason) -> Rejection {
+pub(crate) fn forbidden(validated: &Validated, reason: LogReason) -> Rejection {
     Rejection::new(audit_authorization_rejection(validated, reason), validated.issuer())
 }

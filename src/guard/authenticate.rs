@@ -7,7 +7,7 @@ use http::{Extensions, HeaderMap};
 use crate::audit::{self, Attempt, Operation, Subjects};
 use crate::guard::bearer::{Credentials, credentials, token};
 use crate::guard::client_address::client_address;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 use crate::validate::issuers::KeyFetch;
 use crate::validate::{TokenFault, Validator};
@@ -22,36 +22,34 @@ pub(crate) struct Authenticator<'a> {
 
 impl<'a> Authenticator<'a> {
     /// The token that came, if one did; it has to be good.
-    pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, RejectionReason> {
+    pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, LogReason> {
         match credentials(self.headers) {
             Credentials::Absent => Ok(None),
-            Credentials::Malformed => {
-                Err(self.audit_rejection(RejectionReason::MalformedCredentials))
-            }
+            Credentials::Malformed => Err(self.audit_rejection(LogReason::MalformedCredentials)),
             Credentials::Bearer(bytes) => self.presented(bytes).map(Some),
         }
     }
 
     /// The token that has to come.
-    pub(crate) fn required(self) -> Result<Arc<Validated>, RejectionReason> {
-        self.optional()?.ok_or_else(|| self.audit_rejection(RejectionReason::MissingCredentials))
+    pub(crate) fn required(self) -> Result<Arc<Validated>, LogReason> {
+        self.optional()?.ok_or_else(|| self.audit_rejection(LogReason::MissingCredentials))
     }
 
     /// What was presented as a token. One that is known is not looked at letter by letter.
-    fn presented(self, bytes: &[u8]) -> Result<Arc<Validated>, RejectionReason> {
+    fn presented(self, bytes: &[u8]) -> Result<Arc<Validated>, LogReason> {
         if let Some(outcome) = self.validator.recall(bytes) {
             return self.conclude(outcome);
         }
         match token(bytes) {
             Some(token) => self.conclude(self.validator.validate_anew(token)),
-            None => Err(self.audit_rejection(RejectionReason::MalformedCredentials)),
+            None => Err(self.audit_rejection(LogReason::MalformedCredentials)),
         }
     }
 
     pub(crate) fn conclude(
         self,
         outcome: Result<Arc<Validated>, TokenFault>,
-    ) -> Result<Arc<Validated>, RejectionReason> {
+    ) -> Result<Arc<Validated>, LogReason> {
         match outcome {
             Ok(validated) => {
                 let attempt = Attempt::with(Operation::VALIDATE, &validated);
@@ -64,26 +62,22 @@ impl<'a> Authenticator<'a> {
     }
 
     /// Writes the audit event of a rejection, and returns the reason.
-    pub(crate) fn audit_rejection(self, reason: RejectionReason) -> RejectionReason {
+    pub(crate) fn audit_rejection(self, reason: LogReason) -> LogReason {
         self.audit_rejection_of(Operation::VALIDATE, reason)
     }
 
     /// Writes the audit event of a rejection in an operation other than the checking of access
     /// tokens, and returns the reason.
-    pub(crate) fn audit_rejection_of(
-        self,
-        operation: Operation,
-        reason: RejectionReason,
-    ) -> RejectionReason {
+    pub(crate) fn audit_rejection_of(self, operation: Operation, reason: LogReason) -> LogReason {
         audit::rejected(self.validator.subjects(), &self.attempt(operation), reason.as_str());
         reason
     }
 
     /// Writes the audit event of a token that could not be checked, and returns the reason.
-    fn audit_failure(self, fault: TokenFault) -> RejectionReason {
+    fn audit_failure(self, fault: TokenFault) -> LogReason {
         let attempt = self.attempt(Operation::VALIDATE);
         audit::failed(self.validator.subjects(), &attempt, fault.as_str());
-        RejectionReason::Unavailable
+        LogReason::Unavailable
     }
 
     fn attempt(self, operation: Operation) -> Attempt<'static> {
@@ -93,11 +87,11 @@ impl<'a> Authenticator<'a> {
     }
 }
 
-fn reason_of(fault: TokenFault) -> RejectionReason {
+fn reason_of(fault: TokenFault) -> LogReason {
     match fault {
-        fault if fault.is_temporary() => RejectionReason::Unavailable,
-        TokenFault::Expired => RejectionReason::ExpiredToken,
-        fault => RejectionReason::InvalidToken(fault.as_str()),
+        fault if fault.is_temporary() => LogReason::Unavailable,
+        TokenFault::Expired => LogReason::ExpiredToken,
+        fault => LogReason::InvalidToken(fault.as_str()),
     }
 }
 
@@ -118,10 +112,7 @@ pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Op
 }
 
 /// Writes the audit event of a good token that does not grant enough, and returns the reason.
-pub(crate) fn audit_authorization_rejection(
-    validated: &Validated,
-    reason: RejectionReason,
-) -> RejectionReason {
+pub(crate) fn audit_authorization_rejection(validated: &Validated, reason: LogReason) -> LogReason {
     let attempt = Attempt::with(Operation::AUTHORIZE, validated);
     audit::rejected(&Subjects::default(), &attempt, reason.as_str());
     reason

@@ -8,7 +8,7 @@ use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::guard::admission::{forbidden, found, required};
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
@@ -71,7 +71,7 @@ const NEEDED_BY: &str = "the extractor Bearer";
 fn read<C: DeserializeOwned>(validated: Arc<Validated>) -> Result<Bearer<C>, Rejection> {
     match C::deserialize(validated.custom_claims()) {
         Ok(custom) => Ok(Bearer(BearerClaims { validated, custom })),
-        Err(_) => Err(forbidden(&validated, RejectionReason::UnexpectedCustomClaims)),
+        Err(_) => Err(forbidden(&validated, LogReason::UnexpectedCustomClaims)),
     }
 }
 

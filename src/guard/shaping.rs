@@ -7,7 +7,7 @@
 use axum_core::body::Body;
 use axum_core::response::IntoResponse as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER,
     TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
@@ -33,8 +33,6 @@ pub(crate) enum Shaping {
     ProblemDetails,
     Grpc,
     Hook(Box<(RejectionHook, Parts)>),
-    /// A page, which leads to the login where that is why; to what else is asked otherwise.
-    Page(HeaderValue, Box<Shaping>),
 }
 
 impl Shaping {
@@ -49,22 +47,10 @@ impl Shaping {
         }
     }
 
-    /// Redirects to a login page where nobody is logged in.
-    pub(crate) fn with_login(self, location: HeaderValue) -> Self {
-        Self::Page(location, Box::new(self))
-    }
-
     /// Returns the response to a rejected request.
     pub(crate) fn reject(&self, rejection: Rejection) -> Response<Body> {
         match self {
             Self::ProblemDetails => rejection.into_response(),
-            Self::Page(location, _) if rejection.status() == StatusCode::UNAUTHORIZED => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::SEE_OTHER;
-                response.headers_mut().insert(LOCATION, location.clone());
-                finish(response, &rejection)
-            }
-            Self::Page(_, otherwise) => otherwise.reject(rejection),
             Self::Grpc => grpc(&rejection),
             Self::Hook(hook) => {
                 let (hook, request) = &**hook;
@@ -86,15 +72,21 @@ impl Shaping {
             return response;
         };
         let shaped = self.reject(rejection);
-        let mut headers = std::mem::take(response.headers_mut());
-        for name in REPLACED {
-            headers.remove(name);
-        }
-        let (mut parts, body) = shaped.into_parts();
-        headers.extend(std::mem::take(&mut parts.headers));
-        parts.headers = headers;
-        Response::from_parts(parts, body)
+        replace(response, shaped)
     }
+}
+
+/// Puts the response to a rejection in the place of another one of it. What layers in between have added to the
+/// headers of that stays.
+pub(crate) fn replace(response: Response<Body>, shaped: Response<Body>) -> Response<Body> {
+    let mut headers = response.into_parts().0.headers;
+    for name in REPLACED {
+        headers.remove(name);
+    }
+    let (mut parts, body) = shaped.into_parts();
+    headers.extend(std::mem::take(&mut parts.headers));
+    parts.headers = headers;
+    Response::from_parts(parts, body)
 }
 
 /// Returns a copy of a request without its body.
@@ -110,7 +102,7 @@ fn head_of<B>(request: &Request<B>) -> Parts {
 
 /// Adds to the response of a hook the headers that it lacks. It is never a success, and no shared cache
 /// stores it: to other callers, the response may be another.
-fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body> {
+pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body> {
     let (shaped, own) = (response.status(), rejection.status());
     // To a conditional request, 304 is a success (RFC 9110 §15.4.5).
     let is_success = shaped.is_success() || shaped == StatusCode::NOT_MODIFIED;

@@ -21,18 +21,6 @@ impl RejectionHook {
         Self(Some(Arc::new(move |rejection, request| hook(rejection, request).into_response())))
     }
 
-    /// Leaves a rejection in its response, for [`shape`](Self::shape) further out, where there is a hook.
-    pub(crate) fn mark(
-        &self,
-        mut response: Response<Body>,
-        rejection: Rejection,
-    ) -> Response<Body> {
-        if self.is_set() {
-            response.extensions_mut().insert(rejection);
-        }
-        response
-    }
-
     pub(crate) fn is_set(&self) -> bool {
         self.0.is_some()
     }

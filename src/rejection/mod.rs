@@ -21,7 +21,6 @@ pub(crate) use axum_core::response::IntoResponse;
 
 pub(crate) use self::hook::RejectionHook;
 pub use self::reason::LogReason;
-pub(crate) use self::reason::RejectionReason;
 pub(crate) use self::table::RejectionType;
 
 /// Why a request is rejected: by a layer, an extractor, [`Validated::require`](crate::Validated::require),
@@ -56,29 +55,28 @@ pub(crate) use self::table::RejectionType;
 /// One that was an [`Error`] has the status and code of that; see [`Error::code`].
 #[derive(Clone)]
 pub struct Rejection {
-    details: Box<Details>,
+    pub(crate) details: Box<Details>,
 }
 
 #[derive(Clone)]
-struct Details {
-    reason: RejectionReason,
-    /// What the log has for it.
-    log_reason: &'static str,
-    message: Cow<'static, str>,
+pub(crate) struct Details {
+    pub(crate) rejection_type: RejectionType,
+    pub(crate) log_reason: LogReason,
+    pub(crate) message: Cow<'static, str>,
     invalid_fields: Vec<InvalidField>,
-    realm: Arc<str>,
+    pub(crate) realm: Arc<str>,
     permission: Option<Arc<str>>,
-    retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// The methods that the path has, where that is why.
-    allow: Option<&'static str>,
+    pub(crate) allow: Option<&'static str>,
 }
 
 impl Rejection {
-    pub(crate) fn new(reason: RejectionReason, realm: &str) -> Self {
+    pub(crate) fn new(reason: LogReason, realm: &str) -> Self {
         Self {
             details: Box::new(Details {
-                reason,
-                log_reason: reason.as_str(),
+                rejection_type: reason.rejection_type(),
+                log_reason: reason,
                 message: reason.message().into(),
                 invalid_fields: Vec::new(),
                 realm: realm.into(),
@@ -89,37 +87,10 @@ impl Rejection {
         }
     }
 
-    /// Returns one of a route's own reasons.
-    pub(crate) fn of(rejection_type: RejectionType, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(RejectionReason::Of(rejection_type), "").with_message(message)
-    }
-
-    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.details.message = message.into();
-        self
-    }
-
-    pub(crate) fn with_realm(mut self, realm: &str) -> Self {
-        self.details.realm = realm.into();
-        self
-    }
-
-    /// Adds the methods that the path has.
-    pub(crate) fn with_allow(mut self, methods: &'static str) -> Self {
-        self.details.allow = Some(methods);
-        self
-    }
-
     pub(crate) fn insufficient(permission: &str, realm: &str) -> Self {
-        let mut rejection = Self::new(RejectionReason::InsufficientPermission, realm);
+        let mut rejection = Self::new(LogReason::InsufficientPermission, realm);
         rejection.details.permission = Some(permission.into());
         rejection
-    }
-
-    /// The same, of something that may be tried again after `retry_after`.
-    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.details.retry_after = retry_after;
-        self
     }
 
     /// Logs which layer is missing, and returns a 500.
@@ -128,7 +99,7 @@ impl Rejection {
             "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
              one with `Router::layer`, outside of what needs it"
         );
-        Self::new(RejectionReason::Internal, "")
+        Self::new(LogReason::Internal, "")
     }
 
     /// Logs which key of a scope a handler has asked for that was not checked, and returns a 500.
@@ -138,7 +109,7 @@ impl Rejection {
             "Caller: a handler asked for a value that its token was not checked for; name the key in the \
              requirement's SCOPE_FROM_PATH"
         );
-        Self::new(RejectionReason::Internal, "")
+        Self::new(LogReason::Internal, "")
     }
 
     /// Logs which path parameter is not where it was to be read, and returns a 500.
@@ -148,15 +119,11 @@ impl Rejection {
             "layers: a path parameter was to be read, and {problem}; the request is answered 500; name \
              the parameter as the route does"
         );
-        Self::new(RejectionReason::Internal, "")
-    }
-
-    pub(crate) fn reason(&self) -> RejectionReason {
-        self.details.reason
+        Self::new(LogReason::Internal, "")
     }
 
     pub(crate) fn rejection_type(&self) -> RejectionType {
-        self.details.reason.rejection_type()
+        self.details.rejection_type
     }
 
     /// Returns the status.
@@ -180,7 +147,7 @@ impl Rejection {
     /// Returns why, for the log alone: a caller who is told may learn which of their guesses was close.
     #[must_use]
     pub fn log_reason(&self) -> LogReason {
-        LogReason(self.details.log_reason)
+        self.details.log_reason
     }
 
     /// Returns the permission that is missing, where that is why.
@@ -273,7 +240,7 @@ impl fmt::Debug for Rejection {
         f.debug_struct("Rejection")
             .field("status", &self.status().as_u16())
             .field("code", &self.code())
-            .field("reason", &self.details.log_reason)
+            .field("reason", &self.details.log_reason.as_str())
             .finish_non_exhaustive()
     }
 }
@@ -289,15 +256,18 @@ impl std::error::Error for Rejection {}
 /// What a caller is told of an error that is no fault of theirs is not its cause; the log has that.
 impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
-        let reason = RejectionReason::Failed(error.kind());
-        let status = reason.rejection_type().status;
+        let rejection_type = error.kind().rejection_type();
+        let status = rejection_type.status;
         log_fault(&error, status);
+        let reason = LogReason::Failed(error.details.reason.unwrap_or(error.kind().as_str()));
         let mut rejection = Self::new(reason, "");
         let details = &mut rejection.details;
-        if !status.is_server_error() {
-            details.message = error.message().to_owned().into();
-        }
-        details.log_reason = error.details.reason.unwrap_or(error.kind().as_str());
+        details.rejection_type = rejection_type;
+        details.message = match status {
+            StatusCode::SERVICE_UNAVAILABLE => LogReason::Unavailable.message().into(),
+            status if status.is_server_error() => LogReason::Internal.message().into(),
+            _ => error.message().to_owned().into(),
+        };
         details.retry_after = error.retry_after();
         details.invalid_fields = error.invalid_fields().to_vec();
         rejection

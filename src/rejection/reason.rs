@@ -1,29 +1,10 @@
 use std::fmt;
 
-use crate::error::ErrorKind;
-use crate::rejection::RejectionType;
-
-/// Why a request was rejected, for the log alone: it may tell a caller what they must not know.
+/// Why a request was rejected, for the log alone: it may tell a caller what they must not know, as which of
+/// their guesses was close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LogReason(pub(super) &'static str);
-
-impl LogReason {
-    /// Returns the short name that the audit log and the metrics have for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.0
-    }
-}
-
-impl fmt::Display for LogReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-/// The reasons of a [`Rejection`](crate::Rejection).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RejectionReason {
+#[non_exhaustive]
+pub enum LogReason {
     /// No credentials came, or those of another scheme.
     MissingCredentials,
     /// Several `Authorization` headers, or one that is no bearer token.
@@ -58,15 +39,14 @@ pub(crate) enum RejectionReason {
     Unavailable,
     /// The host forgot a layer, or the service failed.
     Internal,
-    /// An error of the service.
-    Failed(ErrorKind),
-    /// What a route alone rejects for.
-    Of(RejectionType),
+    /// The service or a route has rejected it, for this reason.
+    Failed(&'static str),
 }
 
-impl RejectionReason {
-    /// A short name for metrics and logs.
-    pub(crate) fn as_str(self) -> &'static str {
+impl LogReason {
+    /// Returns the short name that the audit log and the metrics have for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::MissingCredentials => "missing_credentials",
             Self::MalformedCredentials => "malformed_credentials",
@@ -84,8 +64,7 @@ impl RejectionReason {
             Self::Disabled => "disabled",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
-            Self::Failed(kind) => kind.as_str(),
-            Self::Of(rejection_type) => rejection_type.code,
+            Self::Failed(reason) => reason,
         }
     }
 
@@ -116,10 +95,14 @@ impl RejectionReason {
             }
             Self::KindNotAdmitted => "Principals of this kind are not admitted",
             Self::Disabled => "The principal is disabled or blocked",
-            Self::Unavailable | Self::Failed(ErrorKind::Unavailable | ErrorKind::Overloaded) => {
-                "The service is unavailable, try again later"
-            }
-            Self::Internal | Self::Failed(_) | Self::Of(_) => "The server is not set up right",
+            Self::Unavailable => "The service is unavailable, try again later",
+            Self::Internal | Self::Failed(_) => "The server is not set up right",
         }
+    }
+}
+
+impl fmt::Display for LogReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::error::{Error, ErrorKind};
-use crate::rejection::RejectionReason;
+use crate::rejection::LogReason;
 
 /// A status, with what tells it from others of the same status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ const INVALID_REQUEST: &str = "invalid_request";
 const INVALID_TOKEN: &str = "invalid_token";
 const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
-impl RejectionReason {
+impl LogReason {
     pub(crate) fn rejection_type(self) -> RejectionType {
         use StatusCode as Status;
 
@@ -77,9 +77,8 @@ impl RejectionReason {
             }
             Self::Disabled => ErrorKind::Disabled.rejection_type(),
             Self::Unavailable => ErrorKind::Unavailable.rejection_type(),
-            Self::Internal => ErrorKind::Internal.rejection_type(),
-            Self::Failed(kind) => kind.rejection_type(),
-            Self::Of(rejection_type) => rejection_type,
+            // What has failed has the type of its error.
+            Self::Internal | Self::Failed(_) => ErrorKind::Internal.rejection_type(),
         }
     }
 }

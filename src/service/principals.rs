@@ -2,6 +2,7 @@
 
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
+use crate::jose::material::base64url;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
 use crate::service::model::subject::SubjectRef;
@@ -177,6 +178,15 @@ impl TokenService {
             tokens.inner.stores.remove_entity(&owned).await.map(drop)
         });
         self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
+    }
+
+    /// Returns the id by which clients of the routes know a credential (`credentialId`), of 48 characters: the
+    /// same at each login, on each node and after a restart, as long as the sealing key is the same. It says
+    /// nothing of the name.
+    #[must_use]
+    pub fn credential_id(&self, credential: &EntityId) -> String {
+        let digest = self.inner.sealing.digest_credential(&credential.to_string());
+        format!("cred_{}", base64url(&*digest))
     }
 
     /// Returns whether a principal holds anything before a change that it does not hold after it.

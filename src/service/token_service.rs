@@ -64,7 +64,7 @@ pub(in crate::service) struct TokenServiceInner {
 }
 
 /// What makes the responses of requests that the documented routes reject, in place of the documented form.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(in crate::service) struct RouteHooks {
     /// Those for users and machine clients.
     pub(in crate::service) entities: RejectionHook,
@@ -178,6 +178,14 @@ impl fmt::Debug for TokenService {
             .field("issuer", &self.inner.issuer)
             .field("audiences", &self.inner.audiences)
             .field("keys", &self.inner.keys)
+            .field("route_hooks", &self.inner.route_hooks)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RouteHooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hooks = [&self.entities, &self.sessions];
+        f.debug_list().entries(hooks).finish()
     }
 }

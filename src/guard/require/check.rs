@@ -7,7 +7,7 @@ use crate::guard::admission::forbidden;
 use crate::guard::authenticate::audit_authorization_rejection;
 use crate::guard::path::path_parameter;
 use crate::guard::require::CheckedScope;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
 
@@ -27,7 +27,7 @@ pub(super) fn read_path(
 ) -> Result<Arc<str>, Rejection> {
     path_parameter(&mut parts.extensions, key).map(Arc::from).map_err(|fault| match fault.problem {
         Some(problem) => Rejection::misplaced_parameter(key, problem),
-        None => forbidden(validated, RejectionReason::InsufficientPermission),
+        None => forbidden(validated, LogReason::InsufficientPermission),
     })
 }
 
@@ -71,16 +71,16 @@ pub(crate) fn leave_scope(
 ) -> Result<(), Rejection> {
     CheckedScope::leave(extensions, scope).map_err(|key| {
         tracing::warn!(key = &*key, "layers: a request has two values for one key of a scope");
-        forbidden(validated, RejectionReason::InsufficientPermission)
+        forbidden(validated, LogReason::InsufficientPermission)
     })
 }
 
 /// Audits and returns the rejection of a token that does not grant a permission there.
 fn not_granted(validated: &Validated, permission: &str, scope: &[(&str, &str)]) -> Rejection {
     if validated.is_kept_by_organization(permission, scope) {
-        return forbidden(validated, RejectionReason::OutsideOrganization);
+        return forbidden(validated, LogReason::OutsideOrganization);
     }
-    audit_authorization_rejection(validated, RejectionReason::InsufficientPermission);
+    audit_authorization_rejection(validated, LogReason::InsufficientPermission);
     Rejection::insufficient(permission, validated.issuer())
 }
 

@@ -16,7 +16,7 @@ use crate::guard::future::{GuardFuture, Waiting};
 use crate::guard::require::RequireLayer;
 use crate::guard::require::check::{check_permissions, leave_scope, own_organization, read_path};
 use crate::guard::require::layer::{Asked, Checking, Rule, ScopeSource};
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 
 /// Lets requests through whose token grants a permission; see
@@ -89,7 +89,7 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.outcome = match ready!(self.checking.as_mut().poll(context)) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(forbidden(&self.caller, RejectionReason::InsufficientPermission)),
+            Ok(false) => Err(forbidden(&self.caller, LogReason::InsufficientPermission)),
             Err(error) => Err(error.into()),
         };
         Poll::Ready(())
@@ -128,7 +128,7 @@ where
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
                 // Until it is known, it is not let through.
-                let outcome = Err(Rejection::new(RejectionReason::Internal, ""));
+                let outcome = Err(Rejection::new(LogReason::Internal, ""));
                 GuardFuture::waiting(WaitingForCheck { caller, checking, outcome, inner, request })
             }
             Err(rejection) => GuardFuture::rejected(rejection.into_response()),

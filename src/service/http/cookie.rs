@@ -7,7 +7,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::Error;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::model::session::AuthenticationToken;
 use crate::service::{IssuedToken, StartedSession};
 
@@ -143,7 +143,7 @@ impl SessionCookie {
         match self.find(headers) {
             Cookie::Absent => Ok(None),
             Cookie::Value(value) => Ok(Some(value)),
-            Cookie::Ambiguous => Err(Rejection::new(RejectionReason::AmbiguousCookie, "")),
+            Cookie::Ambiguous => Err(Rejection::new(LogReason::AmbiguousCookie, "")),
         }
     }
 
@@ -156,8 +156,8 @@ impl SessionCookie {
     pub fn token(&self, headers: &HeaderMap) -> Result<AuthenticationToken, Rejection> {
         let rejection = |reason| Rejection::new(reason, "");
         let value = self.read(headers)?;
-        let text = value.ok_or_else(|| rejection(RejectionReason::MissingCredentials))?;
-        AuthenticationToken::from_text(text).map_err(|_| rejection(RejectionReason::UnknownSession))
+        let text = value.ok_or_else(|| rejection(LogReason::MissingCredentials))?;
+        AuthenticationToken::from_text(text).map_err(|_| rejection(LogReason::UnknownSession))
     }
 
     /// Returns the `Set-Cookie` that sets it; nothing, where the value does not fit into a header.

@@ -53,6 +53,7 @@
 //! ```
 
 mod layer;
+mod pages;
 mod service;
 
 pub use self::layer::ExchangeLayer;

@@ -21,10 +21,11 @@ use crate::guard::client_address::client_address;
 use crate::guard::response_caching::ResponseCaching;
 use crate::guard::shaping::Shaping;
 use crate::guard::validate::Anonymous;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::TokenService;
 use crate::service::http::cookie::{Cookie, SessionCookie};
 use crate::service::http::exchange::ExchangeLayer;
+use crate::service::http::exchange::pages::PageShaping;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::return_path::ReturnPath;
 use crate::service::model::session::AuthenticationToken;
@@ -54,12 +55,12 @@ enum Presented {
 
 /// Why what a request brings is not accepted, and whether a cookie brought it.
 struct NotAccepted {
-    reason: RejectionReason,
+    reason: LogReason,
     is_cookie: bool,
 }
 
-impl From<RejectionReason> for NotAccepted {
-    fn from(reason: RejectionReason) -> Self {
+impl From<LogReason> for NotAccepted {
+    fn from(reason: LogReason) -> Self {
         Self { reason, is_cookie: false }
     }
 }
@@ -85,7 +86,7 @@ impl<S> Exchange<S> {
         let validator = self.tokens.validator();
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
-            || Err(authenticator.audit_rejection(RejectionReason::MalformedCredentials).into());
+            || Err(authenticator.audit_rejection(LogReason::MalformedCredentials).into());
         let nothing = |reason| match self.required {
             true => Err(authenticator.audit_rejection(reason).into()),
             false => Ok((Presented::Nothing, false)),
@@ -97,12 +98,12 @@ impl<S> Exchange<S> {
                 None => return malformed(),
             },
             Credentials::Absent => match self.cookie.find(headers) {
-                Cookie::Absent => return nothing(RejectionReason::MissingCredentials),
+                Cookie::Absent => return nothing(LogReason::MissingCredentials),
                 _ if !self.origins.accepts(request) => {
-                    return nothing(RejectionReason::CrossOrigin);
+                    return nothing(LogReason::CrossOrigin);
                 }
                 Cookie::Ambiguous => {
-                    let reason = authenticator.audit_rejection(RejectionReason::AmbiguousCookie);
+                    let reason = authenticator.audit_rejection(LogReason::AmbiguousCookie);
                     return Err(reason.into());
                 }
                 Cookie::Value(value) => (value, true),
@@ -118,7 +119,7 @@ impl<S> Exchange<S> {
             Ok(token) => Ok((Presented::Session(token), is_cookie)),
             Err(_) => {
                 let reason = authenticator
-                    .audit_rejection_of(Operation::PHANTOM_TOKEN, RejectionReason::UnknownSession);
+                    .audit_rejection_of(Operation::PHANTOM_TOKEN, LogReason::UnknownSession);
                 Err(NotAccepted { reason, is_cookie })
             }
         }
@@ -156,12 +157,10 @@ fn original_uri<B>(request: &Request<B>) -> &Uri {
 }
 
 /// Returns whether a cookie is of no use any more, for this reason.
-fn is_stale(reason: RejectionReason) -> bool {
+fn is_stale(reason: LogReason) -> bool {
     matches!(
         reason,
-        RejectionReason::UnknownSession
-            | RejectionReason::ExpiredToken
-            | RejectionReason::InvalidToken(_)
+        LogReason::UnknownSession | LogReason::ExpiredToken | LogReason::InvalidToken(_)
     )
 }
 
@@ -189,7 +188,7 @@ impl ExchangeAuthenticator {
         };
         let authorization = HeaderValue::try_from(format!("Bearer {jwt}"));
         let mut authorization =
-            authorization.map_err(|_| Rejection::new(RejectionReason::Internal, realm))?;
+            authorization.map_err(|_| Rejection::new(LogReason::Internal, realm))?;
         authorization.set_sensitive(true);
         Ok(Some(Authenticated { validated, authorization }))
     }
@@ -197,9 +196,9 @@ impl ExchangeAuthenticator {
     /// Writes the audit event of a rejection, and returns the rejection.
     fn audit_rejection(&self, rejection: Rejection) -> Rejection {
         let attempt = Attempt { address: self.address, ..Attempt::new(Operation::PHANTOM_TOKEN) };
-        let (subjects, reason) = (self.tokens.validator().subjects(), rejection.reason());
+        let (subjects, reason) = (self.tokens.validator().subjects(), rejection.log_reason());
         match reason {
-            RejectionReason::Unavailable | RejectionReason::Internal => {
+            LogReason::Unavailable | LogReason::Internal => {
                 audit::failed(subjects, &attempt, rejection.log_reason().as_str());
             }
             _ => audit::rejected(subjects, &attempt, rejection.log_reason().as_str()),
@@ -250,9 +249,9 @@ where
             };
             let mut removal = None;
             let outcome = match (outcome, stale) {
-                (Err(rejection), Some(cookie)) if is_cookie && is_stale(rejection.reason()) => {
+                (Err(rejection), Some(cookie)) if is_cookie && is_stale(rejection.log_reason()) => {
                     removal = Some(cookie.removal());
-                    let missing = || Rejection::new(RejectionReason::MissingCredentials, realm);
+                    let missing = || Rejection::new(LogReason::MissingCredentials, realm);
                     if required { Err(missing()) } else { Ok(None) }
                 }
                 (outcome, _) => outcome,
@@ -263,12 +262,8 @@ where
             });
             hide_credentials(request.headers_mut());
             let shaping_of = |request: &Request<ReqBody>| {
-                let shaping =
-                    Shaping::of(authenticator.tokens.validator().rejection_hook(), request);
-                match login {
-                    Some(location) => shaping.with_login(location),
-                    None => shaping,
-                }
+                let hook = authenticator.tokens.validator().rejection_hook();
+                PageShaping { shaping: Shaping::of(hook, request), login }
             };
             let is_validated = match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::guard::admission::forbidden;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::http::forward_auth::ForwardedRequest;
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
@@ -71,7 +71,7 @@ impl Access {
             Demand::AnyCaller => Ok(()),
             Demand::Denied => {
                 tracing::debug!(method = %request.method(), "forward auth: the rule admits nobody");
-                Err(forbidden(caller, RejectionReason::InsufficientPermission))
+                Err(forbidden(caller, LogReason::InsufficientPermission))
             }
             Demand::Permission { permission, scope, in_own_organization } => {
                 let mut asked: Vec<_> =

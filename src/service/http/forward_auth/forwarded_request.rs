@@ -2,7 +2,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 
 use crate::guard::admission::forbidden;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 
 /// What a client asks for, as its proxy tells it.
@@ -55,7 +55,7 @@ impl OriginalFault {
     }
 
     pub(super) fn reject(&self, caller: &Validated) -> Rejection {
-        forbidden(caller, RejectionReason::UnclearRequest(self.name))
+        forbidden(caller, LogReason::UnclearRequest(self.name))
     }
 }
 

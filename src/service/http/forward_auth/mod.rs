@@ -47,7 +47,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use crate::error::Error;
 use crate::guard::admission::required;
 use crate::guard::client_address::peer_address;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::TokenService;
 use crate::service::http::cookie::SessionCookie;
 use crate::service::http::exchange::ExchangeLayer;
@@ -236,7 +236,7 @@ impl ForwardAuth {
         match original {
             Some(Original(Ok(request))) => rule(request).check(request, caller),
             Some(Original(Err(fault))) => Err(fault.reject(caller)),
-            None => Err(Rejection::new(RejectionReason::Internal, caller.issuer())),
+            None => Err(Rejection::new(LogReason::Internal, caller.issuer())),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::audit::{self, Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::guard::response_caching::remove_what_shared_caches_obey;
 use crate::guard::shaping::Shaping;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::{PLACEHOLDER, PendingIssue};
 use crate::service::{IssuedToken, TokenService};
@@ -69,8 +69,8 @@ where
             if let Some(CrossOrigin { address }) = *this.cross_origin {
                 let attempt = Attempt { address, ..Attempt::new(Operation::ISSUE_TOKEN) };
                 let subjects = this.tokens.validator().subjects();
-                audit::rejected(subjects, &attempt, RejectionReason::CrossOrigin.as_str());
-                let rejection = Rejection::new(RejectionReason::CrossOrigin, this.tokens.issuer());
+                audit::rejected(subjects, &attempt, LogReason::CrossOrigin.as_str());
+                let rejection = Rejection::new(LogReason::CrossOrigin, this.tokens.issuer());
                 return Poll::Ready(Ok(this.shaping.reject(rejection)));
             }
             let (head, _) = response.into_parts();

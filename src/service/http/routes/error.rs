@@ -1,9 +1,11 @@
 //! Why a request is rejected, which each family of routes writes in its shape.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::rejection::{Rejection, RejectionReason, RejectionType};
+use crate::rejection::{LogReason, Rejection, RejectionType};
 use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
@@ -12,7 +14,7 @@ pub(super) enum RouteError {
     Method(&'static str),
     Body(BodyFault),
     /// The bearer token is missing or not accepted.
-    Bearer(RejectionReason),
+    Bearer(LogReason),
     Service(Error),
 }
 
@@ -23,14 +25,28 @@ impl RouteError {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 let title = "The method is not allowed";
                 let rejection_type = RejectionType::new(status, "method-not-allowed", title);
-                Rejection::of(rejection_type, format!("This route takes {allowed} alone"))
-                    .with_allow(allowed)
+                let message = format!("This route takes {allowed} alone");
+                let mut rejection = of_type(rejection_type, message);
+                rejection.details.allow = Some(allowed);
+                rejection
             }
             Self::Body(fault) => of_body_fault(fault),
             Self::Bearer(reason) => Rejection::new(reason, realm),
-            Self::Service(error) => of_error(error).with_realm(realm),
+            Self::Service(error) => {
+                let mut rejection = of_error(error);
+                rejection.details.realm = realm.into();
+                rejection
+            }
         }
     }
+}
+
+/// Returns a rejection that only a route knows.
+fn of_type(rejection_type: RejectionType, message: impl Into<Cow<'static, str>>) -> Rejection {
+    let mut rejection = Rejection::new(LogReason::Failed(rejection_type.code), "");
+    rejection.details.rejection_type = rejection_type;
+    rejection.details.message = message.into();
+    rejection
 }
 
 fn of_body_fault(fault: BodyFault) -> Rejection {
@@ -59,7 +75,7 @@ fn of_body_fault(fault: BodyFault) -> Rejection {
             (ErrorKind::InvalidRequest.rejection_type(), "The request's body is incomplete")
         }
     };
-    Rejection::of(rejection_type, message)
+    of_type(rejection_type, message)
 }
 
 fn of_error(error: Error) -> Rejection {
@@ -69,7 +85,9 @@ fn of_error(error: Error) -> Rejection {
         StatusCode::INTERNAL_SERVER_ERROR => "The service failed".to_owned(),
         _ => error.to_string(),
     };
-    Rejection::from(error).with_message(message)
+    let mut rejection = Rejection::from(error);
+    rejection.details.message = message.into();
+    rejection
 }
 
 impl From<BodyFault> for RouteError {
@@ -85,8 +103,8 @@ impl From<String> for RouteError {
     }
 }
 
-impl From<RejectionReason> for RouteError {
-    fn from(reason: RejectionReason) -> Self {
+impl From<LogReason> for RouteError {
+    fn from(reason: LogReason) -> Self {
         Self::Bearer(reason)
     }
 }

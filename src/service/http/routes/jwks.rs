@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::jose::material::base64url;
-use crate::rejection::RejectionReason;
+use crate::rejection::LogReason;
 use crate::service::TokenService;
 use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::problem;
@@ -19,7 +19,7 @@ pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -
     }
     if tokens.inner.keys.are_awaited() {
         // A client that caches an empty set rejects good tokens until it fetches again.
-        return problem::answer(&tokens, Err(RejectionReason::Unavailable.into()));
+        return problem::answer(&tokens, Err(LogReason::Unavailable.into()));
     }
     let set = tokens.jwks();
     let etag = format!("\"{}\"", base64url(&Sha256::digest(set.as_bytes())));

@@ -15,13 +15,14 @@ mod secrets;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::request::Parts;
 use tracing::instrument::{Instrument as _, Instrumented};
 
 use crate::guard::authenticate::Authenticator;
 use crate::guard::shaping::Shaping;
-use crate::rejection::RejectionHook;
+use crate::rejection::{Rejection, RejectionHook};
 use crate::service::TokenService;
 use crate::validate::Validator;
 
@@ -147,6 +148,16 @@ impl<'a> Authenticator<'a> {
     /// Of a request's head.
     fn of(validator: &'a Validator, parts: &'a Parts) -> Self {
         Self { validator, headers: &parts.headers, extensions: &parts.extensions }
+    }
+}
+
+impl RejectionHook {
+    /// Leaves a rejection in its response, for `shaped` further out, where there is a hook.
+    fn mark(&self, mut response: Response, rejection: Rejection) -> Response {
+        if self.is_set() {
+            response.extensions_mut().insert(rejection);
+        }
+        response
     }
 }
 

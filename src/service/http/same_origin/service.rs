@@ -11,7 +11,7 @@ use crate::audit::Operation;
 use crate::guard::accessors::inner_service_accessors;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::shaping::Shaping;
-use crate::rejection::{Rejection, RejectionReason};
+use crate::rejection::{LogReason, Rejection};
 use crate::service::TokenService;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::same_origin::{SameOriginFuture, SameOriginLayer};
@@ -56,7 +56,7 @@ where
         }
         let (headers, extensions) = (request.headers(), request.extensions());
         let reason = Authenticator { validator, headers, extensions }
-            .audit_rejection_of(Operation::ISSUE_TOKEN, RejectionReason::CrossOrigin);
+            .audit_rejection_of(Operation::ISSUE_TOKEN, LogReason::CrossOrigin);
         let rejection = Rejection::new(reason, self.tokens.issuer());
         SameOriginFuture::rejected(shaping.reject(rejection))
     }

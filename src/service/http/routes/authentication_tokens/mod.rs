@@ -8,9 +8,7 @@ mod start;
 
 use serde_json::{Value, json};
 
-use crate::jose::material::base64url;
 use crate::service::TokenService;
-use crate::service::model::entity::EntityId;
 use crate::service::model::session::{AuthenticationToken, Session};
 
 pub(super) use self::exchange::exchange;
@@ -32,17 +30,10 @@ fn body_of(tokens: &TokenService, session: &Session, token: Option<&Authenticati
     });
     if let Some(credential) = session.credential() {
         body["username"] = credential.name().into();
-        body["credentialId"] = credential_id(tokens, credential).into();
+        body["credentialId"] = tokens.credential_id(credential).into();
     }
     if let Some(token) = token {
         body["token"] = token.expose().into();
     }
     body
-}
-
-/// Returns the id by which clients know a credential, of 48 characters: the same at each login, on each
-/// node and after a restart, as long as the sealing key is the same.
-fn credential_id(tokens: &TokenService, credential: &EntityId) -> String {
-    let digest = tokens.inner.sealing.digest_credential(&credential.to_string());
-    format!("cred_{}", base64url(&*digest))
 }
