@@ -127,6 +127,7 @@ impl TokenService {
         let (key, version) = (session.key, session.version);
         let token = AuthenticationToken::generate()?;
         let fresh = session.clone().succeeded_by(token.key(), new_session_id()?, now);
+        let fresh = fresh.used_at(now, self.inner.policy.session_idle_timeout);
         let used_up = session.clone().used_up(new_session_token_id()?, None, now);
         let stores = &self.inner.stores;
         let succeeding = async {

@@ -71,6 +71,7 @@ pub struct Policy {
     pub(crate) secret_access_rule: Option<Rule<SecretAccessRule>>,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_session_lifetime: Duration,
+    pub(crate) session_idle_timeout: Option<Duration>,
     pub(crate) delegated_session_lifetime: Duration,
     pub(crate) delegable_acl: Option<Acl>,
     pub(crate) max_sessions_per_customer: usize,
@@ -167,6 +168,7 @@ impl Default for Policy {
             secret_access_rule: None,
             session_lifetime: DAY,
             max_session_lifetime: 30 * DAY,
+            session_idle_timeout: None,
             delegated_session_lifetime: HOUR,
             delegable_acl: None,
             max_sessions_per_customer: 100,
@@ -248,7 +250,7 @@ impl Policy {
         }
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 26] {
+    fn durations(&self) -> [(&'static str, Duration); 27] {
         let schedule = &self.rotation_schedule;
         [
             ("user_token_lifetime", self.user_token_lifetime),
@@ -262,6 +264,7 @@ impl Policy {
             ("secret_grace", self.secret_grace),
             ("session_lifetime", self.session_lifetime),
             ("max_session_lifetime", self.max_session_lifetime),
+            ("session_idle_timeout", self.session_idle_timeout.unwrap_or_default()),
             ("delegated_session_lifetime", self.delegated_session_lifetime),
             ("one_time_password_lifetime", self.one_time_password_lifetime),
             ("one_time_password_cooldown", self.one_time_password_cooldown),
@@ -312,6 +315,10 @@ impl Policy {
                 self.session_lifetime.is_zero()
                     || self.session_lifetime > self.max_session_lifetime,
                 "session_lifetime has to be above zero, and max_session_lifetime at most",
+            ),
+            (
+                self.session_idle_timeout.is_some_and(|timeout| timeout < 2 * MINUTE),
+                "session_idle_timeout has to be 2 minutes at least: uses are noted once a minute",
             ),
             (
                 self.delegated_session_lifetime.is_zero(),

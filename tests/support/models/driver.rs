@@ -13,6 +13,7 @@ use crate::support::Fixture;
 /// What the policy of these services says.
 pub const SECRET_OVERLAP: Duration = Duration::from_secs(5 * 86_400);
 pub const SECRET_GRACE: Duration = Duration::from_secs(2 * 86_400);
+pub const SESSION_IDLE: Duration = Duration::from_secs(20 * 3_600);
 
 /// What is known of the service, without its code.
 pub trait Model: Clone + Debug + Default + 'static {
@@ -130,4 +131,5 @@ pub fn policy() -> Policy {
         .throttle_one_time_passwords_sent(ThrottleLimit::unlimited())
         .secret_overlap(SECRET_OVERLAP)
         .secret_grace(SECRET_GRACE)
+        .session_idle_timeout(Some(SESSION_IDLE))
 }
