@@ -89,7 +89,7 @@ impl TokenService {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
         let mut accepted = None;
-        retry_on_conflict!({
+        let confirmed: Result<StartedSession, Error> = retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
             details.session(&session);
             if !session.otp_required() {
@@ -105,7 +105,8 @@ impl TokenService {
             // Seen through: who hangs up leaves no record behind that is nobody's.
             let tokens = self.clone();
             run_to_completion(async move { tokens.succeed(session).await }).await
-        })
+        });
+        confirmed.inspect(|started| details.fresh_session(started.session.record().id()))
     }
 
     /// Puts a fresh session in the place of one whose code was right.
