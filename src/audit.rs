@@ -34,6 +34,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) organization: Option<&'a OrganizationId>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) session: Option<&'a SessionId>,
+    /// What took the place of that one.
+    pub(crate) fresh_session: Option<&'a SessionId>,
     pub(crate) token: Option<&'a TokenId>,
 }
 
@@ -46,6 +48,7 @@ impl<'a> Attempt<'a> {
             organization: None,
             address: None,
             session: None,
+            fresh_session: None,
             token: None,
         }
     }
@@ -101,6 +104,7 @@ macro_rules! write_event {
                 organization_id = attempt.organization.map($crate::token::identifier::OrganizationId::as_str),
                 client_address = attempt.address.map(tracing::field::display),
                 sid = attempt.session.map($crate::token::identifier::SessionId::as_str),
+                fresh_sid = attempt.fresh_session.map($crate::token::identifier::SessionId::as_str),
                 jti = attempt.token.map($crate::token::identifier::TokenId::as_str),
             );
         }

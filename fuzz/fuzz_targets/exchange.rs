@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
-use countersign::{Actor, RequestContext, Acl, AuthenticationToken, CustomerId, NewSession, TokenService};
+use countersign::{
+    Acl, Actor, AuthenticationToken, CustomerId, NewSession, RequestContext, TokenService,
+};
 use countersign_fuzz::{NOW, answer, runtime, service};
 use http::Request;
 use http::header::CONTENT_TYPE;
@@ -36,7 +38,11 @@ fuzz_target!(|body: &[u8]| {
     // The one before may have used it up.
     let token = AuthenticationToken::from_text(TOKEN).unwrap();
     let session = NewSession::of(CustomerId::new("cus_1").unwrap()).acl(acl.clone());
-    let started = runtime().block_on(service.start_session(Actor::Host, session.dangerous_token(token), &RequestContext::without_address()));
+    let started = runtime().block_on(service.start_session(
+        Actor::Host,
+        session.dangerous_token(token),
+        &RequestContext::without_address(),
+    ));
     drop(started);
 
     let request = Request::post(format!("/authentication-tokens/{TOKEN}/exchange"))

@@ -33,9 +33,14 @@ fn private_key() -> PrivateKey {
 
 /// A service that remembers this many bytes of tokens, and throttles nobody.
 pub fn service(token_cache_bytes: usize) -> TokenService {
-    let policy = Policy::default()
-        .tokens(|tokens| tokens.cache_bytes(token_cache_bytes))
-        .throttle(|throttle| throttle.by_name(ThrottleLimit::unlimited()).by_address(ThrottleLimit::unlimited()).by_name_and_address(ThrottleLimit::unlimited()));
+    let policy = Policy::default().tokens(|tokens| tokens.cache_bytes(token_cache_bytes)).throttle(
+        |throttle| {
+            throttle
+                .by_name(ThrottleLimit::unlimited())
+                .by_address(ThrottleLimit::unlimited())
+                .by_name_and_address(ThrottleLimit::unlimited())
+        },
+    );
     TokenService::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)

@@ -117,6 +117,7 @@ impl<'a> Attempt<'a> {
             subject: self.subject.or(customer),
             organization: organization.or(self.organization),
             session: session.map(|session| &session.id).or(self.session),
+            fresh_session: details.fresh_session.get(),
             token: details.issued.get().or(self.token),
             ..self
         }
@@ -127,6 +128,7 @@ impl<'a> Attempt<'a> {
 #[derive(Debug, Default)]
 pub(in crate::service) struct AuditDetails {
     session: OnceLock<AuditedSession>,
+    fresh_session: OnceLock<SessionId>,
     issued: OnceLock<TokenId>,
 }
 
@@ -146,6 +148,11 @@ impl AuditDetails {
             customer: session.customer_id.clone(),
             organization: session.organization_id.clone(),
         });
+    }
+
+    /// Notes the session that took the place of the one that was found.
+    pub(in crate::service) fn fresh_session(&self, id: &SessionId) {
+        self.fresh_session.get_or_init(|| id.clone());
     }
 
     /// Notes the token that the caller gets, which is counted with the event.

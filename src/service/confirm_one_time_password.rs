@@ -89,7 +89,7 @@ impl TokenService {
             return Err(Error::from_invalid_fields(vec![fault]));
         }
         let mut accepted = None;
-        retry_on_conflict!({
+        let confirmed: Result<StartedSession, Error> = retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
             details.session(&session);
             if !session.otp_required() {
@@ -105,7 +105,8 @@ impl TokenService {
             // Seen through: who hangs up leaves no record behind that is nobody's.
             let tokens = self.clone();
             run_to_completion(async move { tokens.succeed(session).await }).await
-        })
+        });
+        confirmed.inspect(|started| details.fresh_session(started.session.record().id()))
     }
 
     /// Puts a fresh session in the place of one whose code was right.
@@ -127,6 +128,7 @@ impl TokenService {
         let (key, version) = (session.key, session.version);
         let token = AuthenticationToken::generate()?;
         let fresh = session.clone().succeeded_by(token.key(), new_session_id()?, now);
+        let fresh = fresh.used_at(now, self.inner.policy.sessions.idle_timeout);
         let used_up = session.clone().used_up(new_session_token_id()?, None, now);
         let stores = &self.inner.stores;
         let succeeding = async {

@@ -12,6 +12,7 @@ use crate::service::model::session::{AuthenticationToken, Held, Session, Session
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
+use crate::service::session::tokens::NOTED_EVERY;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
@@ -115,7 +116,13 @@ impl TokenService {
             Error::new(kind, "a token that was just made is rejected").with_source(fault)
         })?;
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
-        let use_until = now + used;
+        let mut use_until = now + used;
+        // The next use that has to be noted in the session is one that makes another.
+        if let Some(timeout) = self.inner.policy.sessions.idle_timeout
+            && session.expires_at < session.latest_end()
+        {
+            use_until = use_until.min(session.expires_at - timeout + NOTED_EVERY);
+        }
         let confirmed = AtomicBool::new(false);
         Ok(PhantomToken { token, validated, use_until, confirmed })
     }

@@ -7,13 +7,13 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
 use crate::service::detached::run_to_completion;
-use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
 use crate::service::model::secret::{Secret, SecretOperation, Secrets, StoredSecret};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
-use crate::token::claims::SubjectType;
+use crate::token::claims::{SubjectType, Validated};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -308,12 +308,26 @@ impl TokenService {
             return Err(Error::new(ErrorKind::InvalidToken, message).with_reason("token_too_old"));
         }
         let throttle = &self.inner.throttle;
-        let permit = throttle.acquire(throttle.keys_of_managing(manager.subject()), now)?;
+        let keys = throttle.keys_of_managing(&self.id_of_manager(manager).await?);
+        let permit = throttle.acquire(keys, now)?;
         let outcome = work.await;
         if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
             throttle.give_back(&permit);
         }
         outcome
+    }
+
+    /// Returns one text for a user, whether the token names them by name or by opaque id: the id, which leads
+    /// to no name. The policy may have changed while tokens of either sort live.
+    async fn id_of_manager(&self, manager: &Validated) -> Result<String, Error> {
+        let subject = manager.subject();
+        if is_subject_id(subject) {
+            return Ok(subject.to_owned());
+        }
+        let Ok(id) = EntityId::user(subject) else { return Ok(subject.to_owned()) };
+        let user = self.inner.stores.get_recent_entity(&id, self.now()).await?;
+        let id = user.and_then(|user| user.entity.subject_id().map(str::to_owned));
+        Ok(id.unwrap_or_else(|| subject.to_owned()))
     }
 
     fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {

@@ -6,7 +6,7 @@ use countersign::policy::{SecretOperation, ThrottleLimit};
 use countersign::store::Page;
 use countersign::{
     Acl, Actor, CustomerId, Entity, EntityId, Error, ErrorKind, Grant, IssuedSecret, NewSession,
-    OrganizationId, Policy, RequestContext, TokenService,
+    OrganizationId, Policy, RequestContext, SealingKey, TokenService,
 };
 use serde_json::json;
 
@@ -159,4 +159,52 @@ async fn what_the_host_does_names_no_actor_in_the_audit_log_and_what_a_bearer_do
             assert_eq!(event.contains_key("jti"), kind.is_some(), "{operation}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_user_is_counted_once_whichever_way_their_tokens_name_them() {
+    let store = countersign::store::MemoryStore::new();
+    let keys = countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap();
+    let node = |is_opaque: bool, limit: u32| {
+        let limit = ThrottleLimit::new(limit, Duration::from_secs(3_600));
+        let policy = Policy::default()
+            .principals(|principals| principals.opaque_subjects(is_opaque))
+            .throttle(|throttle| throttle.secret_access(limit));
+        let builder = |builder: countersign::builder::TokenServiceBuilder| {
+            builder
+                .entities(store.clone())
+                .sealing_key(SealingKey::from_bytes([1; 32]))
+                .policy(policy)
+        };
+        Fixture::with_keys(keys.clone(), builder)
+    };
+    // The policy was changed while tokens of before live.
+    let (before, after) = (node(false, 9), node(true, 3));
+    let everything = json!([{"scope": {}, "permissions": ["*"]}]);
+    for name in ["jane", "joe"] {
+        before.user(name, everything.clone()).await;
+    }
+    before.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
+    let token = async |fixture: &Fixture, name: &str| {
+        let token = fixture.user_token(name).await;
+        after.tokens.validator().validate(&token).unwrap()
+    };
+    let (by_name, by_id) = (token(&before, "jane").await, token(&after, "jane").await);
+    assert_ne!(by_name.principal().id(), by_id.principal().id());
+    let read = async |bearer: &std::sync::Arc<countersign::Validated>| {
+        let read = after.tokens.read_secret(bearer, &machine(), None, &context()).await;
+        read.map(drop).map_err(|error| error.kind())
+    };
+    for bearer in [&by_name, &by_id, &by_name] {
+        assert_eq!(read(bearer).await, Ok(()));
+    }
+    for bearer in [&by_name, &by_id] {
+        assert_eq!(read(bearer).await, Err(ErrorKind::Throttled));
+    }
+    // Others have counts of their own, who are registered and who are not.
+    assert_eq!(read(&token(&before, "joe").await).await, Ok(()));
+    let host_knows = Grant::user("somebody").acl(Acl::everything());
+    let host_knows = after.tokens.issue(host_knows).await.unwrap();
+    let host_knows = after.tokens.validator().validate(host_knows.access_token.expose()).unwrap();
+    assert_eq!(read(&host_knows).await, Ok(()));
 }

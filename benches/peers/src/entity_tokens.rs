@@ -130,7 +130,8 @@ fn register(service: &TokenService) -> String {
     runtime().block_on(async {
         let machine = Entity::machine(ID).expect("an id").acl(acl());
         service.register(machine).await.expect("a store in memory");
-        let (id, context) = (EntityId::machine(ID).expect("an id"), RequestContext::without_address());
+        let (id, context) =
+            (EntityId::machine(ID).expect("an id"), RequestContext::without_address());
         let reset = service.reset_secret(Actor::Host, &id, None, &context).await;
         reset.expect("a secret").secret.expose().to_owned()
     })

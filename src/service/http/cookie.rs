@@ -234,7 +234,8 @@ impl StartedSession {
     #[must_use]
     pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
         let record = self.session.record();
-        let lifetime = record.expires_at().saturating_since(record.created_at());
+        // However long it is left unused, which is not the browser's to judge.
+        let lifetime = record.latest_end().saturating_since(record.created_at());
         // A token is base64url, which fits.
         cookie.set(self.token.expose(), lifetime).unwrap_or_else(|| cookie.removal())
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -126,6 +127,8 @@ pub struct Session {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+    /// Where `expires_at` moves ahead with each use: no further than this.
+    pub(crate) latest_end: Option<Timestamp>,
     /// What used the session up: the id of the JWT, or one that was made for that alone. Without it, two nodes that use one session up at the same
     /// time would write the same record, and each take it for its own.
     pub(crate) used_up_by: Option<TokenId>,
@@ -176,6 +179,7 @@ impl Session {
             created_at,
             updated_at: created_at,
             expires_at,
+            latest_end: None,
             used_up_by: None,
             tokens_until: None,
             version: 1,
@@ -260,10 +264,34 @@ impl Session {
         self.updated_at
     }
 
-    /// When it ends: [`Timestamp::MIN`] once an exchange has used it up.
+    /// When it ends: [`Timestamp::MIN`] once an exchange has used it up. Under the policy's
+    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout), it is when it ends unless it is used.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// When it ends at the latest, however often it is used.
+    #[must_use]
+    pub fn latest_end(&self) -> Timestamp {
+        self.latest_end.unwrap_or(self.expires_at)
+    }
+
+    /// Returns when it ends where it is used `now`, and not again.
+    pub(crate) fn end_after_use(
+        &self,
+        now: Timestamp,
+        idle_timeout: Option<Duration>,
+    ) -> Timestamp {
+        let latest = self.latest_end();
+        idle_timeout.map_or(latest, |timeout| latest.min(now + timeout))
+    }
+
+    /// Moves its end, as it is used `now`.
+    pub(crate) fn used_at(self, now: Timestamp, idle_timeout: Option<Duration>) -> Self {
+        let (latest, expires_at) = (self.latest_end(), self.end_after_use(now, idle_timeout));
+        let may_move = self.latest_end.is_some() || expires_at < latest;
+        Self { expires_at, latest_end: may_move.then_some(latest), ..self }
     }
 
     /// Returns whether an exchange has used it up.
@@ -294,6 +322,7 @@ impl Session {
             custom_claims: Map::new(),
             one_time_password: None,
             expires_at: Timestamp::MIN,
+            latest_end: None,
             used_up_by: Some(by),
             tokens_until: self.tokens_until.max(until),
             ..self.next_version(now)

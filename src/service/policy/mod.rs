@@ -187,7 +187,7 @@ impl Policy {
         }
     }
 
-    fn durations(&self) -> [(&'static str, Duration); 26] {
+    fn durations(&self) -> [(&'static str, Duration); 27] {
         let schedule = &self.tokens.rotation_schedule;
         [
             ("tokens.user_lifetime", self.tokens.user_lifetime),
@@ -201,6 +201,7 @@ impl Policy {
             ("secrets.grace", self.secrets.grace),
             ("sessions.lifetime", self.sessions.lifetime),
             ("sessions.max_lifetime", self.sessions.max_lifetime),
+            ("sessions.idle_timeout", self.sessions.idle_timeout.unwrap_or_default()),
             ("sessions.max_delegated_lifetime", self.sessions.max_delegated_lifetime),
             ("sessions.one_time_password_lifetime", self.sessions.one_time_password_lifetime),
             ("sessions.one_time_password_cooldown", self.sessions.one_time_password_cooldown),
@@ -249,6 +250,10 @@ impl Policy {
                 self.secrets.lifetime_days == 0
                     || self.secrets.lifetime_days > self.secrets.max_lifetime_days,
                 "secrets.lifetime_days has to be 1 at least, and secrets.max_lifetime_days at most",
+            ),
+            (
+                self.sessions.idle_timeout.is_some_and(|timeout| timeout < 2 * MINUTE),
+                "sessions.idle_timeout has to be 2 minutes at least: uses are noted once a minute",
             ),
             (
                 self.sessions.lifetime.is_zero()

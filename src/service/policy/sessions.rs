@@ -10,6 +10,14 @@ settings! {
         lifetime: Duration = DAY,
         /// The longest life that a session may ask for: 30 days.
         max_lifetime: Duration = 30 * DAY,
+        /// How long a session lives that nothing is exchanged from: as long as any, so that customers find
+        /// theirs again. With a timeout, of 2 minutes at least, it ends so long after its start or its last use,
+        /// and at its own end at the latest. A use is an exchange that leaves it as it is, or a request that
+        /// comes through an [`ExchangeLayer`](crate::ExchangeLayer); to find or list it is none. Uses are noted
+        /// once a minute, so that it may end up to a minute sooner. Tokens that were exchanged live on.
+        ///
+        /// A session that was started before this was set or changed gets it with its next use.
+        idle_timeout: Option<Duration> = None,
         /// The longest life of a session that was started on a bearer's word: 1 hour. What a bearer has
         /// started ends with its revocation, which is remembered for as long.
         max_delegated_lifetime: Duration = HOUR,

@@ -5,7 +5,7 @@ mod limits;
 pub(super) mod new;
 mod start;
 pub(super) mod state;
-mod tokens;
+pub(super) mod tokens;
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind, InvalidField};

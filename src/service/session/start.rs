@@ -363,7 +363,8 @@ impl TokenService {
             acl: new.acl,
             custom_claims: new.custom_claims,
             ..Session::new(token.key(), id, customer_id, now, expires_at)
-        };
+        }
+        .used_at(now, self.inner.policy.sessions.idle_timeout);
         self.check_session_limits(&session, now).await?;
         let mut code = None;
         if new.otp_required {

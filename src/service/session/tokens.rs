@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::entity::Entity;
@@ -48,18 +50,21 @@ impl TokenService {
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<CompareAndSet<Session>, Error> {
-        if session.tokens_until >= Some(self.accepted_until(expires_at)) {
+        let idle_timeout = self.inner.policy.sessions.idle_timeout;
+        let is_known = session.tokens_until >= Some(self.accepted_until(expires_at));
+        if is_known && !is_use_due(&session, now, idle_timeout) {
             return Ok(CompareAndSet::Written(session));
         }
-        let (version, updated_at) = (session.version, session.updated_at);
-        // What its holder is told of it has not changed.
+        // Without a timeout, what its holder is told of it has not changed.
+        let updated_at = if idle_timeout.is_some() { now } else { session.updated_at };
+        let version = session.version;
         let noted = self.with_token_noted(session, expires_at, now).next_version(updated_at);
         let written = self.inner.stores.replace_session(noted.clone(), version, now).await?;
         Ok(written.map(|()| noted))
     }
 
-    /// Returns a session with room for later tokens, too: a write for each would cost more than the
-    /// longer memory of a log-out.
+    /// Returns a session with its use noted, and with room for later tokens, too: a write for each would
+    /// cost more than the longer memory of a log-out.
     pub(in crate::service) fn with_token_noted(
         &self,
         mut session: Session,
@@ -71,6 +76,17 @@ impl TokenService {
             let longest = now + self.inner.policy.tokens.max_exchanged_lifetime;
             session.tokens_until = Some(until.max(self.accepted_until(longest)));
         }
-        session
+        session.used_at(now, self.inner.policy.sessions.idle_timeout)
     }
+}
+
+/// How old the end of a session may be, as of its last use: each would be a write.
+pub(in crate::service) const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// Returns whether the use of a session has to be written, which moves its end.
+fn is_use_due(session: &Session, now: Timestamp, idle_timeout: Option<Duration>) -> bool {
+    let (end, before) = (session.end_after_use(now, idle_timeout), session.expires_at);
+    let moved = end.saturating_since(before).max(before.saturating_since(end));
+    // The last step up to its latest end is a short one, and is made all the same.
+    moved >= NOTED_EVERY || (end != before && end == session.latest_end())
 }

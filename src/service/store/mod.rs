@@ -269,7 +269,7 @@ pub trait SessionStore: Store {
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
     /// Writes a session over the one that is there, if that is still of `expected_version`. An exchange
-    /// uses it up by this.
+    /// uses it up by this, or moves its end. What lists and counts go by changes with it.
     ///
     /// A call that is made again because its answer was lost, and finds the record that it wrote, has
     /// succeeded: no two callers write the same record.

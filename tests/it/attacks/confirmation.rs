@@ -428,16 +428,19 @@ async fn who_logs_the_customer_out_everywhere_at_that_moment_ends_both() {
 }
 
 #[tokio::test]
-async fn the_event_of_a_confirmation_names_the_session_whose_code_was_presented() {
+async fn the_event_of_a_confirmation_names_the_session_that_asked_and_the_fresh_one() {
     let fixture = Fixture::new();
     let (token, code) = begin(&fixture).await;
     for (code, outcome) in [(wrong_code_for(&code), "rejected"), (code, "accepted")] {
         let log = Log::default();
         let _listening = log.listen();
-        drop::<Result<_, ErrorKind>>(confirm(&fixture, &token, &code).await);
+        let confirmed = confirm(&fixture, &token, &code).await;
         let event = log.only("confirm_one_time_password");
         assert_eq!(event["sid"], fixture.outbox.last().session_id.as_str());
         assert_eq!(event["outcome"], outcome);
         assert_eq!(event["subject_kind"], "customer");
+        let fresh = confirmed.ok().map(|fresh| fresh.session.proven().unwrap().id().to_string());
+        assert_eq!(event.get("fresh_sid"), fresh.as_ref(), "where there is one");
+        assert_ne!(event.get("fresh_sid"), event.get("sid"));
     }
 }

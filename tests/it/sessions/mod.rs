@@ -1,5 +1,6 @@
 //! Authentication tokens over HTTP, from login to logout. Their exchange has a module of its own.
 
+mod idle;
 mod listing;
 mod login;
 mod one_time_passwords;

@@ -14,6 +14,7 @@ use crate::support::Fixture;
 /// What the policy of these services says.
 pub const SECRET_OVERLAP: Duration = Duration::from_secs(5 * 86_400);
 pub const SECRET_GRACE: Duration = Duration::from_secs(2 * 86_400);
+pub const SESSION_IDLE: Duration = Duration::from_secs(20 * 3_600);
 
 /// What is known of the service, without its code.
 pub trait Model: Clone + Debug + Default + 'static {
@@ -133,4 +134,5 @@ pub fn policy() -> Policy {
                 .one_time_passwords_sent(ThrottleLimit::unlimited())
         })
         .secrets(|secrets| secrets.overlap(SECRET_OVERLAP).grace(SECRET_GRACE))
+        .sessions(|sessions| sessions.idle_timeout(Some(SESSION_IDLE)))
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
-use crate::support::models::driver::{Driven, Model};
+use crate::support::models::driver::{Driven, Model, SESSION_IDLE};
 use crate::support::{Fixture, acl_of};
 
 /// As the policy has them unless told.
@@ -32,7 +32,9 @@ pub struct Sessions {
 
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// When it ends unless it is used, and when it does all the same.
     expires: u64,
+    latest: u64,
     is_ended: bool,
     /// Until when tokens of it may be accepted, so that its holder can log out although it has ended.
     tokens_until: u64,
@@ -164,8 +166,10 @@ impl Model for Sessions {
                     sent: now,
                     is_proven: false,
                 });
-                let expires = now + SESSION_SECONDS;
-                self.sessions.push(Session { expires, is_ended: false, tokens_until: 0, guard });
+                let latest = now + SESSION_SECONDS;
+                let expires = now + SESSION_IDLE.as_secs();
+                let session = Session { expires, latest, is_ended: false, tokens_until: 0, guard };
+                self.sessions.push(session);
                 Ok(())
             }
             Transition::Exchange { session, presented, keeps, asks_too_much } => {
@@ -176,6 +180,8 @@ impl Model for Sessions {
                 }
                 session.is_ended = !keeps;
                 let token_until = now + TOKEN_SECONDS + LEEWAY;
+                let is_written = session.guard.is_some() || session.tokens_until < token_until;
+                session.use_at(now, is_written);
                 if session.tokens_until < token_until {
                     let longest = if keeps { LONGEST_TOKEN_SECONDS } else { TOKEN_SECONDS };
                     session.tokens_until = now + longest + LEEWAY;
@@ -193,8 +199,9 @@ impl Model for Sessions {
                 }
                 session.present(presented, now)?;
                 session.is_ended = true;
-                let expires = session.expires;
-                let fresh = Session { expires, is_ended: false, tokens_until: 0, guard: None };
+                let mut fresh =
+                    Session { is_ended: false, tokens_until: 0, guard: None, ..session.clone() };
+                fresh.use_at(now, true);
                 self.sessions.push(fresh);
                 Ok(())
             }
@@ -231,6 +238,14 @@ impl Model for Sessions {
 }
 
 impl Session {
+    /// Moves its end, where that is a minute or up to the last, or it is written in any case.
+    fn use_at(&mut self, now: u64, is_written: bool) {
+        let end = self.latest.min(now + SESSION_IDLE.as_secs());
+        if is_written || end >= self.expires + 60 || end == self.latest {
+            self.expires = end;
+        }
+    }
+
     fn present(&mut self, presented: Presented, now: u64) -> Outcome {
         let Some(guard) = &mut self.guard else { return Ok(()) };
         let is_right = match presented {

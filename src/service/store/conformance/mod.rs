@@ -91,6 +91,7 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::purging_removes_what_has_ended_alone(&*store).await;
     sessions::of_racing_exchanges_one_uses_the_session_up(&store).await;
     sessions::what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(&*store).await;
+    sessions::a_session_whose_end_has_moved_is_listed_and_counted_by_it(&*store).await;
     sessions::what_ended_is_kept_while_its_tokens_live(&*store).await;
     feed::the_feed_answers_all_that_came_after_the_cursor(&*store).await;
     feed::the_feed_wakes_a_reader_that_waits(&store).await;

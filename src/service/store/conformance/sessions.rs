@@ -326,6 +326,39 @@ pub(super) async fn what_was_used_up_is_in_no_list_and_kept_while_its_tokens_liv
     tokio::time::timeout(PATIENCE, purging).await.expect("and no longer");
 }
 
+pub(super) async fn a_session_whose_end_has_moved_is_listed_and_counted_by_it(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let began = now();
+    // Whose tokens live on, so that it is kept for as long, wherever its end is.
+    let first = Session { tokens_until: Some(began + 5 * HOUR), ..session_of(&customer, began) };
+    let first = Session { expires_at: began + 3 * HOUR, ..first }.used_at(began, Some(HOUR));
+    store.insert(first.clone(), began).await.unwrap();
+    let theirs = SessionFilter::all().of_customer(customer);
+    let live = async |at: Timestamp| {
+        let listed = store.list(&theirs, ALL, at).await.unwrap().total;
+        assert_eq!(store.count(&first.subject(), at, 10).await.unwrap(), listed);
+        listed
+    };
+    let half = HOUR / 2;
+    assert_eq!((live(began + half).await, live(began + HOUR).await), (1, 0));
+    let mut last = first.clone();
+    // Ahead, up to its latest end, and back.
+    for (used_at, timeout, end) in
+        [(half, HOUR, 3 * half), (2 * HOUR, 2 * HOUR, 3 * HOUR), (half, half, HOUR)]
+    {
+        let version = last.version;
+        last = last.used_at(began + used_at, Some(timeout)).next_version(began + used_at);
+        store.replace(last.clone(), version, began + used_at).await.unwrap();
+        let (before, at) = (began + end - Duration::from_secs(1), began + end);
+        assert_eq!((live(before).await, live(at).await), (1, 0));
+    }
+    let kept = store.get(&first.key()).await.unwrap().unwrap();
+    assert_eq!((kept.expires_at(), kept.latest_end()), (began + HOUR, began + 3 * HOUR));
+    assert!(store.take(&last.key(), last.version).await.unwrap().is_some());
+}
+
 pub(super) async fn what_ended_is_kept_while_its_tokens_live(store: &dyn SessionStore) {
     let mut ended = session_of(&CustomerId::new(unique()).unwrap(), now() - HOUR);
     ended.tokens_until = Some(now() + HOUR);

@@ -32,6 +32,8 @@ pub(super) struct SessionForm<'a> {
     updated_at: u64,
     expires_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest_end: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     used_up_by: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens_until: Option<u64>,
@@ -95,6 +97,7 @@ impl<'a> SessionForm<'a> {
             created_at: session.created_at.as_micros(),
             updated_at: session.updated_at.as_micros(),
             expires_at: session.expires_at.as_micros(),
+            latest_end: session.latest_end.map(Timestamp::as_micros),
             used_up_by: session.used_up_by.as_ref().map(|id| id.as_str().into()),
             tokens_until: session.tokens_until.map(Timestamp::as_micros),
             version: session.version,
@@ -120,6 +123,7 @@ impl<'a> SessionForm<'a> {
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             expires_at: Timestamp::from_micros(self.expires_at),
+            latest_end: self.latest_end.map(Timestamp::from_micros),
             used_up_by: self.used_up_by.map(|id| TokenId::from_signed_claim(&id)),
             tokens_until: self.tokens_until.map(Timestamp::from_micros),
             version: self.version,

@@ -64,7 +64,8 @@ impl SessionStore for RedisStore {
         let end = self.inner.records.replace(&record, expected_version).await?;
         if session.is_used_up() {
             self.index_later(session, keep_for);
-        } else if end != Some(session.kept_until().as_micros()) {
+        } else if session.latest_end.is_some() || end != Some(session.kept_until().as_micros()) {
+            // Its end may have moved, although it is kept for as long as before.
             self.update_index(&session, keep_for).await?;
         }
         Ok(())
