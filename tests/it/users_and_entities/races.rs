@@ -14,15 +14,20 @@ use super::{
 };
 use crate::support::{Fixture, Server, acl_of};
 
-/// Lets the next so many readers go on only when all of them have read.
+/// Lets the next so many callers go on only when all of them have read who asks, and then what is asked
+/// for.
 fn hold_until_all_have_read(
     store: &FaultyStore<MemoryStore>,
-    readers: usize,
+    callers: usize,
 ) -> impl Future<Output = ()> + use<> {
-    let held = store.hold_replies(Calls::from(StoreVerb::GetEntity).take(readers));
+    let reads = || Calls::from(StoreVerb::GetEntity).take(callers);
+    let managers = store.hold_replies(reads());
+    let machines = store.hold_replies(reads().skip(callers));
     async move {
-        held.wait_for(readers).await;
-        held.release();
+        for held in [managers, machines] {
+            held.wait_for(callers).await;
+            held.release();
+        }
     }
 }
 
