@@ -231,6 +231,6 @@ fn a_timeout_that_is_too_short_to_be_kept_is_an_error() {
     };
     let error = build(MINUTE * 2 - SECOND).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.message().contains("session_idle_timeout"), "{error}");
+    assert!(error.message().contains("sessions.idle_timeout"), "{error}");
     assert!(build(MINUTE * 2).is_ok());
 }
