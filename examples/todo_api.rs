@@ -81,7 +81,7 @@ fn app(tokens: &TokenService) -> Router {
     let login = Router::new()
         .route("/login", post(log_in))
         .with_state(tokens.clone())
-        // Whoever logs in has no token yet.
+        // A login has no token yet.
         .layer(tokens.validate_layer().optional());
     todos.merge(account).layer(tokens.validate_layer()).merge(login)
 }

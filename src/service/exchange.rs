@@ -135,7 +135,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
+    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another
     /// organization; [`ErrorKind::OneTimePasswordRequired`] and
     /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
     /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;

@@ -1,4 +1,4 @@
-//! How a layer answers an error of the service.
+//! The rejection that a layer makes of an error of the service.
 
 use http::StatusCode;
 

@@ -10,7 +10,7 @@ settings! {
         /// The shortest password that may be chosen, in bytes: 8 (NIST SP 800-63B). The longest has
         /// [`Password::MAX_LEN`]. What is presented at a login is not held to it.
         min_len: usize = 8,
-        /// How long a password may be used after it was set: for ever, since whoever has to change it
+        /// How long a password may be used after it was set: for ever, since a person who has to change it
         /// often chooses a worse one (NIST SP 800-63B). An expired one is rejected like a wrong one, and
         /// can still be changed by its owner.
         lifetime: Option<Duration> = None,
@@ -34,7 +34,7 @@ settings! {
 
 impl Passwords {
     /// What the host asks of a password beyond its length, as that it is not in a list of known
-    /// ones. The error is what is wrong with it, and is told to whoever chose it. Nothing, by
+    /// ones. The error is what is wrong with it, and is told to the caller. Nothing, by
     /// default.
     ///
     /// ```

@@ -520,9 +520,11 @@ async fn a_login_that_a_handler_or_layer_turns_into_an_error_issues_nothing() {
         .route("/handler", post(async move || (http::StatusCode::UNAUTHORIZED, granted())))
         .route("/layer", post(async move || granted()).layer(denied))
         .route("/login", post(async move || (http::StatusCode::CREATED, granted())))
+        .route("/stranger", post(async || Issue::registered(EntityId::user("joan").unwrap())))
         .layer(fixture.tokens.issue_layer());
     let server = Server::start(app).await;
-    for (path, status) in [("/handler", 401), ("/layer", 403), ("/login", 200)] {
+    for (path, status) in [("/handler", 401), ("/layer", 403), ("/login", 200), ("/stranger", 404)]
+    {
         let answer = server.send(http::Request::post(path).body("").unwrap()).await;
         let answer = answer.expect(status);
         assert_eq!(answer.text().contains("accessToken"), status == 200, "{path}");

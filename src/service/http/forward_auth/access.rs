@@ -30,7 +30,7 @@ impl Access {
         Self { demand: Demand::Denied }
     }
 
-    /// Whoever has a good token or session may.
+    /// Any caller with a good token or session may.
     pub fn any_caller() -> Self {
         Self { demand: Demand::AnyCaller }
     }

@@ -251,7 +251,7 @@ fn restore(tokens: &TokenService, mut request: Request) -> Request {
             tracing::warn!(
                 ?peer,
                 "forward auth: a request comes from no trusted proxy, so that it is not believed what is \
-                 asked for; name the proxies by `Policy::trusted_proxies`, and serve with \
+                 asked for; name the proxies by the policy's `http.trusted_proxies`, and serve with \
                  `into_make_service_with_connect_info::<SocketAddr>()`"
             );
         });
@@ -276,7 +276,7 @@ fn restore(tokens: &TokenService, mut request: Request) -> Request {
 struct Admitted;
 
 /// Returns what a proxy understands. nginx takes what is neither a success nor a 401 or 403 for a fault of this
-/// server; and a success, whoever responded with it, lets a request pass.
+/// server; and any success lets a request pass.
 fn known_to_proxies(mut response: Response) -> Response {
     let is_admitted = response.extensions().get::<Admitted>().is_some();
     match response.status() {

@@ -87,7 +87,7 @@ where
         let answered = issued.and_then(|token| answer(head, &token, this.delivery, location));
         Poll::Ready(Ok(match answered {
             Ok(response) => response.map(Body::from),
-            Err(error) => this.shaping.reject(Rejection::of_error(&error, this.tokens.issuer())),
+            Err(error) => this.shaping.reject(rejection_of(error, this.tokens.issuer())),
         }))
     }
 }
@@ -97,6 +97,14 @@ impl<F> fmt::Debug for IssueFuture<F> {
         f.debug_struct("IssueFuture")
             .field("is_issuing", &self.issuing.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns the rejection of a login: of a principal that is not registered, it is a 404.
+fn rejection_of(error: Error, realm: &str) -> Rejection {
+    match error.kind() {
+        ErrorKind::NotFound => error.into(),
+        _ => Rejection::of_error(&error, realm),
     }
 }
 

@@ -23,7 +23,8 @@ use crate::service::{EntityId, Grant, IssuedToken, TokenService};
 /// }
 /// ```
 ///
-/// Only behind an [`IssueLayer`](crate::IssueLayer); without one it is a 500.
+/// Only behind an [`IssueLayer`](crate::IssueLayer); without one it is a 500. A handler or layer that denies the
+/// login after that sets another status of an error, and nothing is issued.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Issue(Subject);
