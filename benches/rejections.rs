@@ -25,10 +25,11 @@ use axum::body::{Body, HttpBody as _};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::clock::{Clock, SystemClock};
+use countersign::sessions::{OneTimePasswordMessage, OneTimePasswordSender};
 use countersign::{
-    Actor, Algorithm, AuthenticationToken, ClientAddress, Clock, CustomerId, Entity, EntityId,
-    Grant, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
-    RequestContext, Secret, SystemClock, Timestamp, TokenService,
+    Actor, Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, Grant,
+    KeyRing, NewSession, Password, RequestContext, Secret, Timestamp, TokenService,
 };
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_NONE_MATCH};

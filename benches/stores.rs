@@ -26,17 +26,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::builder::TokenServiceBuilder;
+use countersign::clock::{Clock as _, SystemClock};
 use countersign::jose::{CryptoProvider as _, DefaultProvider, Signer, SigningKey};
-use countersign::store::postgres::PgPool;
-use countersign::store::redis::RedisOptions;
+use countersign::sessions::Session;
 use countersign::store::{
-    Cached, EntityStore, MemoryStore, PostgresStore, RedisStore, SessionStore, SqliteStore,
-    TableNames, record,
+    Cached, EntityStore, MemoryStore, PgPool, PostgresStore, RedisOptions, RedisStore,
+    SessionStore, SqliteStore, TableNames, record,
 };
 use countersign::{
-    Acl, AclEntry, Actor, Algorithm, AuthenticationToken, Clock as _, CustomerId, Entity, EntityId,
-    ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, Session, SessionId,
-    SystemClock, TokenService,
+    Acl, AclEntry, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId,
+    ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, SessionId,
+    TokenService,
 };
 use futures_util::{StreamExt as _, stream};
 use redis::aio::{ConnectionLike, ConnectionManager};
@@ -407,7 +407,14 @@ impl Engine {
             self.bare.take(&of_bare).await;
             let bare_took = begun.elapsed();
             let begun = Instant::now();
-            tokens.exchange(&of_exchange, ExchangeRequest::default()).await.unwrap();
+            tokens
+                .exchange(
+                    &of_exchange,
+                    ExchangeRequest::default(),
+                    &RequestContext::without_address(),
+                )
+                .await
+                .unwrap();
             let exchange_took = begun.elapsed();
             // The first ones warm up.
             if n >= SAMPLES / 10 {

@@ -134,7 +134,13 @@ fn benches(c: &mut Criterion) {
                 },
                 |token| {
                     let request = ExchangeRequest::default();
-                    runtime.block_on(tokens.exchange(&token, request)).unwrap()
+                    runtime
+                        .block_on(tokens.exchange(
+                            &token,
+                            request,
+                            &RequestContext::without_address(),
+                        ))
+                        .unwrap()
                 },
                 BatchSize::SmallInput,
             );

@@ -33,14 +33,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
-    SessionStore, Store, StoreError, Subject, conformance, record,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, Page, SessionFilter,
+    SessionKey, SessionPage, SessionStore, Store, StoreError, Subject, conformance, record,
 };
-use countersign::store::{KeySchedule, SessionKey};
 use countersign::{
-    Algorithm, Entity, EntityId, ManagedKeys, OrganizationId, Password, Session, SessionId,
-    SubjectType, Timestamp, TokenService,
+    Algorithm, Entity, EntityId, ManagedKeys, OrganizationId, Password, SessionId, SubjectType,
+    Timestamp, TokenService,
 };
 use http::{Request, StatusCode};
 use tokio::sync::watch;

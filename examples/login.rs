@@ -18,11 +18,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
+use countersign::cookies::SessionCookie;
 use countersign::{
-    Algorithm, Bearer, Error, Grant, Issue, KeyRing, SessionCookie, SubjectType, TokenService,
+    Algorithm, Bearer, Error, Grant, Issue, KeyRing, Rejection, RequestContext, SubjectType,
+    TokenService,
 };
 use http::header::SET_COOKIE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -52,13 +54,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn app(tokens: &TokenService) -> Router {
     let members = Router::new()
         .route("/home", get(home))
-        .route("/logout", post(log_out))
         .route_layer(tokens.exchange_layer().only([SubjectType::User]));
     let login = Router::new()
         .route("/", get(async || "log in at /login\n"))
         .route("/login", post(log_in))
         .layer(tokens.issue_layer().as_cookie());
-    members.merge(login).with_state(tokens.clone())
+    let logout =
+        Router::new().route("/logout", post(log_out)).route_layer(tokens.same_origin_layer());
+    members.merge(login).merge(logout).with_state(tokens.clone())
 }
 
 async fn log_in(Form(login): Form<Login>) -> Response {
@@ -76,8 +79,9 @@ async fn home(Bearer(claims): Bearer) -> String {
 /// Revokes the token, so that a copy of the cookie is rejected, and removes the cookie.
 async fn log_out(
     State(tokens): State<TokenService>,
-    Bearer(claims): Bearer,
-) -> Result<impl IntoResponse, Error> {
-    tokens.log_out(&claims).await?;
-    Ok(([(SET_COOKIE, SessionCookie::default().removal())], Redirect::to("/")))
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Rejection> {
+    let removal = tokens.log_out_browser(&SessionCookie::default(), &headers, &context).await?;
+    Ok(([(SET_COOKIE, removal)], Redirect::to("/")))
 }

@@ -15,9 +15,10 @@ use std::process::ExitCode;
 use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
+use countersign::sessions::{OneTimePasswordMessage, OneTimePasswordSender};
 use countersign::{
     Acl, AclEntry, Actor, Algorithm, Bearer, CustomerId, Entity, EntityId, KeyRing, NewSession,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, Secret, TokenService,
+    Password, RequestContext, Secret, TokenService,
 };
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};

@@ -23,9 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Entity, Error, ErrorKind, IssuedToken, KeyRing, Password,
-    Rejection, RequestContext, TokenService,
+    Acl, AclEntry, Algorithm, Bearer, Entity, Error, ErrorKind, KeyRing, Password, Rejection,
+    RequestContext, TokenService,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};

@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 
 const ISSUER: &str = "https://auth.example.com";
 const ORDERS: &str = "https://orders.example.com";
+/// A third service. A token is good for those alone that its audiences name.
+const BILLING: &str = "https://billing.example.com";
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 #[tokio::main]
@@ -57,10 +59,12 @@ async fn token_service() -> Result<(TokenService, Secret), Error> {
         .issuer(ISSUER)
         .audience(ORDERS)
         .keys(KeyRing::generate(Algorithm::EdDSA)?)
+        .audience(BILLING)
         .policy(Policy::default().tokens(|tokens| tokens.machine_lifetime(FIVE_MINUTES)))
         .build()?;
     let may = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
-    tokens.register(Entity::machine("reports")?.acl(may)).await?;
+    // For the second service alone; who is registered for no audience has tokens for all.
+    tokens.register(Entity::machine("reports")?.audience(ORDERS).acl(may)).await?;
     let (id, here) = (EntityId::machine("reports")?, RequestContext::without_address());
     let issued = tokens.reset_secret(Actor::Host, &id, None, &here).await?;
     Ok((tokens, issued.secret))
@@ -136,8 +140,12 @@ mod tests {
     async fn the_second_service_takes_machines_alone_and_no_token_of_another_service() {
         let (tokens, _, orders) = both().await;
         let all = Acl::new([AclEntry::anywhere(["*"]).unwrap()]);
-        let user = tokens.issue(Grant::user("jane").acl(all)).await.unwrap();
+        let user = tokens.issue(Grant::user("jane").acl(all.clone())).await.unwrap();
         assert_eq!(get(&orders, user.access_token.expose()).await.0, 403);
+
+        let elsewhere = Grant::new(SubjectType::Machine, "reports").audience(BILLING).acl(all);
+        let elsewhere = tokens.issue(elsewhere).await.unwrap();
+        assert_eq!(get(&orders, elsewhere.access_token.expose()).await.0, 401);
 
         let (other, _) = token_service().await.unwrap();
         let id = EntityId::machine("reports").unwrap();

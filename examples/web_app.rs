@@ -24,10 +24,13 @@ use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
+use countersign::cookies::{ReturnPath, SessionCookie};
+use countersign::sessions::{
+    CustomerLogin, OneTimePasswordMessage, OneTimePasswordSender, SessionState,
+};
 use countersign::{
-    Algorithm, Bearer, CustomerId, CustomerLogin, Entity, Error, ErrorKind, KeyRing,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, Rejection, RequestContext, ReturnPath,
-    SessionCookie, SessionState, StartedSession, TokenService,
+    Algorithm, Bearer, CustomerId, Entity, Error, ErrorKind, KeyRing, Password, Rejection,
+    RequestContext, StartedSession, TokenService,
 };
 use http::HeaderMap;
 use http::header::SET_COOKIE;
@@ -79,14 +82,12 @@ async fn token_service(sender: impl OneTimePasswordSender) -> Result<TokenServic
 fn app(tokens: &TokenService) -> Router {
     let pages = tokens.exchange_layer().stale_cookies_are_anonymous();
     let public = Router::new().route("/", get(front)).layer(pages.clone().optional());
-    let members = Router::new()
-        .route("/orders", get(orders))
-        .route("/logout", post(log_out))
-        .layer(pages.login_page("/login"));
+    let members = Router::new().route("/orders", get(orders)).layer(pages.login_page("/login"));
     let login = Router::new()
         .route("/login", get(login_form).post(log_in))
         .route("/login/code", post(enter_code))
-        // Another site must not log its visitors in here.
+        .route("/logout", post(log_out))
+        // Another site must not log its visitors in here, or out.
         .layer(tokens.same_origin_layer());
     public.merge(members).merge(login).with_state(tokens.clone())
 }
@@ -196,12 +197,14 @@ fn proceed(started: &StartedSession, next: &ReturnPath) -> Response {
     }
 }
 
+/// Whatever the cookie holds: a session that has ended meanwhile, too.
 async fn log_out(
     State(tokens): State<TokenService>,
-    Bearer(customer): Bearer,
-) -> Result<impl IntoResponse, Error> {
-    tokens.log_out(&customer).await?;
-    Ok(([(SET_COOKIE, SessionCookie::default().removal())], Redirect::to("/")))
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Rejection> {
+    let removal = tokens.log_out_browser(&SessionCookie::default(), &headers, &context).await?;
+    Ok(([(SET_COOKIE, removal)], Redirect::to("/")))
 }
 
 #[cfg(test)]
@@ -355,6 +358,20 @@ mod tests {
         assert!(front.status == 200 && !front.body.contains("Welcome back"), "{}", front.body);
         assert_eq!(browser.cookie, None, "a stale cookie is removed");
         assert_eq!(browser.get("/orders").await.location, "/login?next=/orders");
+    }
+
+    #[tokio::test]
+    async fn a_log_out_works_with_a_cookie_that_is_stale_and_without_one() {
+        let mut browser = Browser::new().await;
+        browser.post("/login", LOGIN).await;
+        let form = format!("code={}", browser.code());
+        browser.post("/login/code", &form).await;
+        let stale = browser.cookie.clone();
+        for cookie in [stale.clone(), stale, Some("__Host-session=x".to_owned()), None] {
+            browser.cookie = cookie;
+            let page = browser.post("/logout", "").await;
+            assert_eq!((page.status, &*page.location, &browser.cookie), (303, "/", &None));
+        }
     }
 
     #[tokio::test]

@@ -109,14 +109,14 @@ pub struct InvalidField {
 }
 
 impl InvalidField {
-    /// A field and what it must be.
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
 }
 
 impl Error {
-    /// An error of one's own, for those who implement a trait of this crate.
+    /// Creates an error of the host's own: for a handler that returns it, and for what implements a trait of this
+    /// crate. The kind decides the [`status`](Self::status); a client is told the message, unless that is a 5xx.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             details: Box::new(Details {

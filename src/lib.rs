@@ -3,7 +3,8 @@
 
 #[macro_use]
 mod audit;
-mod clock;
+#[cfg(any(feature = "service", feature = "remote-jwks"))]
+mod custom_claims;
 mod error;
 mod guard;
 mod json;
@@ -15,6 +16,7 @@ mod telemetry;
 mod token;
 mod validate;
 
+pub mod clock;
 pub mod jose;
 
 #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -47,8 +49,7 @@ pub mod builder {
 
 #[doc = include_str!("docs/observability.md")]
 pub mod observability {
-    #[allow(unused_imports, reason = "the page links to them")]
-    use crate::{ClientAddress, ErrorKind, TokenFault};
+    pub use crate::rejection::LogReason;
 }
 
 #[doc = include_str!("docs/guide/mod.md")]
@@ -84,39 +85,53 @@ pub mod guide {
     pub mod token_service {}
 }
 
-pub use self::clock::{Clock, SystemClock, Timestamp};
-pub use self::error::{Error, ErrorKind, InvalidField};
+/// Parts of a [`Validated`] that few hosts name: the principal that a host keys its data by, and the `jti`.
+pub mod claims {
+    pub use crate::token::identifier::TokenId;
+    pub use crate::token::principal::Principal;
+}
+
+/// What is wrong with a token that a [`Validator`] rejects, or with a field that an [`Error`] names.
+pub mod faults {
+    pub use crate::error::InvalidField;
+    pub use crate::validate::TokenFault;
+}
+
+/// The claims of other issuers' tokens, and what they are mapped to: see [`TrustedIssuer::map_claims`].
+#[cfg(feature = "remote-jwks")]
+pub mod trusted_issuer {
+    pub use crate::validate::trusted::{ForeignClaims, MappedClaims};
+}
+
+pub use self::clock::timestamp::Timestamp;
+pub use self::error::{Error, ErrorKind};
 pub use self::guard::client_address::ClientAddress;
-pub use self::guard::extract::{Bearer, BearerClaims};
-pub use self::guard::require::{Caller, RequireLayer, Requirement};
-pub use self::guard::validate::ValidateLayer;
-#[doc(inline)]
-pub use self::jose::{Algorithm, KeyRing};
-pub use self::rejection::{LogReason, Rejection};
-pub use self::token::acl;
-#[doc(inline)]
+pub use self::guard::extract::Bearer;
+pub use self::guard::require::caller::{Caller, Requirement};
+pub use self::guard::require::layer::RequireLayer;
+pub use self::guard::validate::layer::ValidateLayer;
+pub use self::jose::algorithm::Algorithm;
+pub use self::jose::key_ring::KeyRing;
+pub use self::rejection::Rejection;
 pub use self::token::acl::{Acl, AclEntry};
 pub use self::token::claims::{SubjectType, Validated};
-pub use self::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
+pub use self::token::identifier::{CustomerId, OrganizationId, SessionId};
 pub use self::token::organization::Organization;
-pub use self::token::principal::Principal;
+pub use self::validate::Validator;
 #[cfg(feature = "remote-jwks")]
-pub use self::validate::trusted::{ForeignClaims, MappedClaims, TrustedIssuer};
-pub use self::validate::{TokenFault, Validator};
+pub use self::validate::trusted::TrustedIssuer;
 
 #[cfg(feature = "service")]
 pub use self::service::{
-    AccessToken, Actor, AuthenticationToken, CustomerDirectory, CustomerLogin, Entity,
-    EntityFilter, EntityId, EntityKind, EntityList, ExchangeLayer, ExchangeRequest, ExchangedToken,
-    Grant, Housekeeping, Issue, IssueLayer, IssuedSecret, IssuedToken, ManagedKeys, NewSession,
-    OneTimePassword, OneTimePasswordMessage, OneTimePasswordSender, Password, PasswordChange,
-    PasswordHash, PendingSession, Policy, RequestContext, ReturnPath, RevokedSubject,
-    SameOriginLayer, SameSite, SealingKey, Secret, Session, SessionCookie, SessionList,
-    SessionState, StartedSession, TokenEnd, TokenService, permission, policy, store,
+    Actor, AuthenticationToken, Entity, EntityId, ExchangeLayer, ExchangeRequest, Grant,
+    Housekeeping, Issue, IssueLayer, ManagedKeys, NewSession, Password, Policy, RequestContext,
+    SameOriginLayer, SealingKey, Secret, StartedSession, TokenService,
+    public::{cookies, entities, policy, sessions, tokens},
+    store,
 };
 
 #[cfg(feature = "router")]
-pub use self::service::http::forward_auth::{self, ForwardAuth};
+pub use self::service::http::forward_auth;
 
 #[cfg(all(doctest, feature = "router", feature = "remote-jwks", feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]

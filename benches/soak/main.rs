@@ -116,10 +116,10 @@ async fn over(builder: TokenServiceBuilder, store: Option<&str>) -> TokenService
 struct Nowhere;
 
 #[async_trait::async_trait]
-impl countersign::OneTimePasswordSender for Nowhere {
+impl countersign::sessions::OneTimePasswordSender for Nowhere {
     async fn send(
         &self,
-        _: countersign::OneTimePasswordMessage,
+        _: countersign::sessions::OneTimePasswordMessage,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }

@@ -36,10 +36,11 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use countersign::cookies::{SameSite, SessionCookie};
+use countersign::sessions::{CustomerLogin, OneTimePasswordMessage, OneTimePasswordSender};
 use countersign::{
-    Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity,
-    Error, ErrorKind, KeyRing, OneTimePasswordMessage, OneTimePasswordSender, Password, Rejection,
-    RequestContext, SameSite, SessionCookie, TokenService,
+    Acl, AclEntry, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, Error, ErrorKind,
+    KeyRing, Password, Rejection, RequestContext, TokenService,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
@@ -151,15 +152,9 @@ async fn log_out(
     State(tokens): State<TokenService>,
     context: RequestContext,
     headers: HeaderMap,
-) -> Result<Response, Rejected> {
-    let ended = match AuthenticationToken::from_text(held(&headers)) {
-        Ok(token) => tokens.log_out_customer(&token, &context).await,
-        Err(nothing) => Err(nothing),
-    };
-    match ended {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie().removal())]).into_response()),
-    }
+) -> Result<impl IntoResponse, Rejection> {
+    let removal = tokens.log_out_browser(&cookie(), &headers, &context).await?;
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, removal)]))
 }
 
 #[derive(Deserialize)]

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use async_trait::async_trait;
+use countersign::sessions::{CustomerLogin, OneTimePasswordMessage, OneTimePasswordSender};
 use countersign::{
-    Algorithm, CustomerId, CustomerLogin, Entity, ErrorKind, ExchangeRequest, KeyRing,
-    OneTimePasswordMessage, OneTimePasswordSender, Password, RequestContext, TokenService,
+    Algorithm, CustomerId, Entity, ErrorKind, ExchangeRequest, KeyRing, Password, RequestContext,
+    TokenService,
 };
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -85,7 +86,9 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
     let started = tokens.log_in_customer(login, &RequestContext::without_address()).await?;
     writeln!(out, "Jane has logged in, and her session asks for a code.")?;
 
-    let without = tokens.exchange(&started.token, ExchangeRequest::default()).await;
+    let without = tokens
+        .exchange(&started.token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await;
     let rejected = without.err().map(|error| error.kind());
     if rejected != Some(ErrorKind::OneTimePasswordRequired) {
         return Err("the session was exchanged without its code".into());
@@ -96,7 +99,7 @@ async fn run(folder: &Path, out: &mut impl Write) -> Result<(), Problem> {
     writeln!(out, "This was mailed:\n\n{}", indent(&email))?;
     let code = code_in(&email).ok_or("the message has no code")?;
     let request = ExchangeRequest::default().one_time_password(code);
-    let jwt = tokens.exchange(&started.token, request).await?;
+    let jwt = tokens.exchange(&started.token, request, &RequestContext::without_address()).await?;
     writeln!(out, "With it, it is: Jane has the token {}.", jwt.token.token_id)?;
     Ok(())
 }

@@ -30,9 +30,9 @@ use axum::extract::{Json, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use countersign::tokens::{IssuedToken, TokenEnd};
 use countersign::{
-    Algorithm, Bearer, Entity, Error, IssuedToken, KeyRing, Password, RequestContext, TokenEnd,
-    TokenService, Validated,
+    Algorithm, Bearer, Entity, Error, KeyRing, Password, RequestContext, TokenService, Validated,
 };
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;

@@ -22,13 +22,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use countersign::entities::{EntityKind, PasswordHash};
 use countersign::jose::SigningKey;
 use countersign::policy::PasswordCost;
+use countersign::sessions::{OneTimePasswordMessage, OneTimePasswordSender};
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
-    Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, EntityKind,
-    ErrorKind, Housekeeping, KeyRing, ManagedKeys, NewSession, OneTimePasswordMessage,
-    OneTimePasswordSender, Organization, OrganizationId, Password, PasswordHash, Policy,
+    Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind,
+    Housekeeping, KeyRing, ManagedKeys, NewSession, Organization, OrganizationId, Password, Policy,
     RequestContext, SealingKey, Secret, TokenService,
 };
 use serde::Deserialize;

@@ -14,3 +14,6 @@ pub(crate) mod shaping;
 pub mod validate;
 
 pub use self::future::GuardFuture;
+
+#[cfg(all(test, feature = "axum", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests;

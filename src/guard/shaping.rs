@@ -2,7 +2,7 @@
 //!
 //! A layer shapes its own rejections and, on their way out, those of what is behind it: a [`Rejection`] that
 //! a [`RequireLayer`](crate::RequireLayer), an extractor or a handler has returned is in the response's
-//! extensions.
+//! extensions. Handlers do not know of which realm they are; the layer does.
 
 use axum_core::body::Body;
 use axum_core::response::IntoResponse as _;
@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::guard::response_caching::make_private;
 use crate::rejection::{Rejection, RejectionHook};
+use crate::validate::Validator;
 
 /// What describes the body of a response, or its rejection, and not the response of another layer.
 const REPLACED: [HeaderName; 8] = [
@@ -29,30 +30,48 @@ const REPLACED: [HeaderName; 8] = [
 ];
 
 /// How rejections of one request are answered.
-pub(crate) enum Shaping {
+pub(crate) struct Shaping {
+    /// Its issuer is the realm.
+    validator: Validator,
+    form: Form,
+}
+
+enum Form {
     ProblemDetails,
     Grpc,
     Hook(Box<(RejectionHook, Parts)>),
 }
 
 impl Shaping {
-    /// Returns that of a request. With a hook, it costs a copy of the request's head.
-    pub(crate) fn of<B>(hook: &RejectionHook, request: &Request<B>) -> Self {
-        if is_grpc(request) {
-            Self::Grpc
+    /// Returns that of a request to a layer.
+    pub(crate) fn of<B>(validator: &Validator, request: &Request<B>) -> Self {
+        Self::by_hook(validator.rejection_hook(), validator, request)
+    }
+
+    /// Returns that of a request by another hook than the validator's. Where it is set, it costs a copy of the
+    /// request's head.
+    pub(crate) fn by_hook<B>(
+        hook: &RejectionHook,
+        validator: &Validator,
+        request: &Request<B>,
+    ) -> Self {
+        let form = if is_grpc(request) {
+            Form::Grpc
         } else if hook.is_set() {
-            Self::Hook(Box::new((hook.clone(), head_of(request))))
+            Form::Hook(Box::new((hook.clone(), head_of(request))))
         } else {
-            Self::ProblemDetails
-        }
+            Form::ProblemDetails
+        };
+        Self { validator: validator.clone(), form }
     }
 
     /// Returns the response to a rejected request.
     pub(crate) fn reject(&self, rejection: Rejection) -> Response<Body> {
-        match self {
-            Self::ProblemDetails => rejection.into_response(),
-            Self::Grpc => grpc(&rejection),
-            Self::Hook(hook) => {
+        let rejection = rejection.in_realm(self.validator.issuer());
+        match &self.form {
+            Form::ProblemDetails => rejection.into_response(),
+            Form::Grpc => grpc(&rejection),
+            Form::Hook(hook) => {
                 let (hook, request) = &**hook;
                 match hook.shape(&rejection, request) {
                     Some(response) => finish(response, &rejection),
@@ -65,15 +84,29 @@ impl Shaping {
     /// Shapes the rejection that a response is made of, where it is. What layers in between have added to
     /// its headers stays.
     pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
-        if matches!(self, Self::ProblemDetails) {
-            return response;
-        }
         let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
             return response;
         };
+        if matches!(self.form, Form::ProblemDetails) {
+            return in_realm(response, rejection, self.validator.issuer());
+        }
         let shaped = self.reject(rejection);
         replace(response, shaped)
     }
+}
+
+/// Adds the realm to the challenge of a rejection, unless a layer in between has set another challenge.
+fn in_realm(mut response: Response<Body>, rejection: Rejection, realm: &str) -> Response<Body> {
+    let before = rejection.challenge();
+    let rejection = rejection.in_realm(realm);
+    let headers = response.headers_mut();
+    if headers.get(WWW_AUTHENTICATE) == before.as_ref()
+        && let Some(challenge) = rejection.challenge()
+    {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    response.extensions_mut().insert(rejection);
+    response
 }
 
 /// Puts the response to a rejection in the place of another one of it. What layers in between have added to the

@@ -27,8 +27,9 @@ use crate::sync::EpochSwap;
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
 /// use std::time::Duration;
+/// use countersign::clock::{Clock, SystemClock};
 /// use countersign::jose::SigningKey;
-/// use countersign::{Algorithm, Clock, KeyRing, SystemClock};
+/// use countersign::{Algorithm, KeyRing};
 ///
 /// let ring = KeyRing::generate(Algorithm::EdDSA)?;
 /// ring.announce(&SigningKey::generate(Algorithm::EdDSA)?)?;

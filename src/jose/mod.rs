@@ -3,8 +3,11 @@
 //! Knows nothing of claims, sessions or HTTP: bytes in, bytes out. The arithmetic is done by a
 //! [`CryptoProvider`]; with the features `aws-lc-rs` and `rust-crypto` there are two of them, and
 //! where both are on, the first is `DefaultProvider`.
+//!
+//! A [`KeyRing`] is made of [`SigningKey`]s and [`VerifyingKey`]s. A provider of the host's own is given their key
+//! material, a [`PrivateKey`] or a [`VerificationKey`], and makes a [`Signer`] or a [`Verifier`] of it.
 
-mod algorithm;
+pub(crate) mod algorithm;
 mod compact;
 pub(crate) mod jwk;
 mod key;
@@ -15,10 +18,9 @@ mod provider;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod with_default_provider;
 
-pub use self::algorithm::Algorithm;
+pub(crate) use self::algorithm::Algorithm;
 pub use self::key::{SigningKey, VerifyingKey};
-pub(crate) use self::key_ring::ExpiringKey;
-pub use self::key_ring::KeyRing;
+pub(crate) use self::key_ring::{ExpiringKey, KeyRing};
 pub use self::material::{PrivateKey, VerificationKey};
 pub use self::provider::{CryptoProvider, Signer, Verifier};
 

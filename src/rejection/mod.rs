@@ -52,6 +52,9 @@ pub(crate) use self::table::RejectionType;
 /// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
 /// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |
 ///
+/// The challenge of what a handler rejects has the issuer of the layer in front as its realm: see
+/// [`challenge`](Self::challenge).
+///
 /// One that was an [`Error`] has the status and code of that; see [`Error::code`].
 #[derive(Clone)]
 pub struct Rejection {
@@ -162,15 +165,32 @@ impl Rejection {
         &self.details.invalid_fields
     }
 
-    /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), where the status has one.
+    /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), where there is one. A layer in front of a handler adds
+    /// the realm to what that rejects. Without such a layer, only what is wrong with a bearer token is a
+    /// challenge: a login that fails asks for no token.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         let RejectionType { status, bearer_error, .. } = self.rejection_type();
-        if status != StatusCode::UNAUTHORIZED && bearer_error.is_none() {
+        let realm = Some(&*self.details.realm).filter(|realm| !realm.is_empty());
+        let is_known = realm.is_some() && status == StatusCode::UNAUTHORIZED;
+        if !is_known && bearer_error.is_none() {
             return None;
         }
         let description = bearer_error.map(|_| self.message());
-        Some(challenge(&self.details.realm, bearer_error, description, self.permission()))
+        Some(challenge([
+            ("realm", realm),
+            ("error", bearer_error),
+            ("error_description", description),
+            ("scope", self.permission()),
+        ]))
+    }
+
+    /// Returns it with a realm, unless it has one.
+    pub(crate) fn in_realm(mut self, realm: &str) -> Self {
+        if self.details.realm.is_empty() {
+            self.details.realm = realm.into();
+        }
+        self
     }
 
     /// Returns the status code that gRPC has for it, as `tonic::Code::from_i32` takes it. A layer responds to
@@ -297,27 +317,25 @@ fn retry_after(delay: Option<Duration>) -> HeaderValue {
     HeaderValue::from(seconds.max(1))
 }
 
-/// Returns the value of `WWW-Authenticate` (RFC 6750 §3).
-fn challenge(
-    realm: &str,
-    error: Option<&str>,
-    description: Option<&str>,
-    scope: Option<&str>,
-) -> HeaderValue {
-    let mut challenge = String::from("Bearer realm=\"");
-    // A quoted-string (RFC 9110 §5.6.4) of what RFC 6750 allows in attributes.
-    for character in realm.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
-        if matches!(character, '"' | '\\') {
-            challenge.push('\\');
+/// Returns the value of `WWW-Authenticate` (RFC 6750 §3) with the parameters that are there.
+fn challenge(parameters: [(&str, Option<&str>); 4]) -> HeaderValue {
+    let mut challenge = String::from("Bearer");
+    let mut separator = " ";
+    for (name, value) in parameters {
+        let Some(value) = value else { continue };
+        let _ = write!(challenge, "{separator}{name}=\"");
+        separator = ", ";
+        for character in value.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
+            if matches!(character, '"' | '\\') {
+                // Only a realm is any quoted-string (RFC 9110 §5.6.4).
+                if name != "realm" {
+                    continue;
+                }
+                challenge.push('\\');
+            }
+            challenge.push(character);
         }
-        challenge.push(character);
+        challenge.push('"');
     }
-    challenge.push('"');
-    for (name, value) in [("error", error), ("error_description", description), ("scope", scope)] {
-        if let Some(value) = value {
-            let _ = write!(challenge, ", {name}=\"{value}\"");
-        }
-    }
-    HeaderValue::from_str(&challenge)
-        .unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"\""))
+    HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"))
 }

@@ -78,8 +78,9 @@ impl TokenService {
     /// tokens as [`set_password`](Self::set_password) does.
     ///
     /// ```
+    /// # use countersign::entities::PasswordChange;
     /// # use countersign::{
-    /// #     AuthenticationToken, EntityId, Error, Password, PasswordChange, RequestContext, TokenService,
+    /// #     AuthenticationToken, EntityId, Error, Password, RequestContext, TokenService,
     /// # };
     /// # async fn use_it(
     /// #     tokens: TokenService, token: AuthenticationToken, old: Password, new: Password,

@@ -13,7 +13,8 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 /// customer but those, and one that is bound to none may name anybody.
 ///
 /// ```
-/// use countersign::{CustomerDirectory, CustomerId, Error, OrganizationId, Validated};
+/// use countersign::sessions::CustomerDirectory;
+/// use countersign::{CustomerId, Error, OrganizationId, Validated};
 ///
 /// /// An organization's customers have its id in theirs.
 /// #[derive(Debug)]

@@ -1,21 +1,31 @@
-//! Waiting for the end of a token, for what lives longer than a request.
+//! Waiting for the end of a token or of a session, for what lives longer than a request.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::service::model::session::SessionKey;
+use crate::service::phantom_token_cache::PhantomToken;
+use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::token::claims::Validated;
 use crate::validate::revocations::Revocations as _;
 
 /// How long the clock is relied on: it may be set, and machines sleep.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a session is read again within the time for which an outage is put up with.
+const TRIES_IN_OUTAGE: u32 = 6;
 
 /// Why a token is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEnd {
-    /// It has expired.
+    /// It has expired, or its session has. So has a session that could not be read for too long.
     Expired,
     /// It was revoked: its holder has logged out, or may do less than before.
     Revoked,
@@ -26,12 +36,25 @@ impl TokenService {
     /// opened and which must not outlive what its caller may do.
     ///
     /// It returns within milliseconds of a revocation on any node, as the next request of the caller would be
-    /// rejected. Waiting costs no look-up. It is safe to drop, as in a `select!`. What it returns borrows nothing, so
-    /// a stream may keep it, as that of a `take_until`.
+    /// rejected. Waiting for the end of a token costs no look-up. It is safe to drop, as in a `select!`. What it
+    /// returns borrows nothing, so a stream may keep it, as that of a `take_until`.
     ///
-    /// Behind an [`ExchangeLayer`](crate::ExchangeLayer), the token of a cookie is the short-lived one, which ends
-    /// after [`policy::Tokens::phantom_lifetime`](crate::policy::Tokens::phantom_lifetime) also where the session goes on: the page connects again, as an
-    /// `EventSource` does by itself.
+    /// # Behind a session
+    ///
+    /// A caller whom an [`ExchangeLayer`](crate::ExchangeLayer) has let in by an authentication token is there
+    /// for as long as the session: this waits for its log-out, its expiry, or its end by
+    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout). To wait is no use of a session: one that
+    /// gets no request ends, and its streams with it.
+    ///
+    /// The session is read once per
+    /// [`tokens.phantom_lifetime`](crate::policy::Tokens::phantom_lifetime), unless requests have done so
+    /// meanwhile. What ends it without a revocation is therefore seen that late: an exchange that uses it up,
+    /// and a log-out without [`sessions.revoke_tokens_on_end`](crate::policy::Sessions::revoke_tokens_on_end).
+    /// Where it cannot be read, that is tried again for
+    /// [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness).
+    ///
+    /// A JWT ends at its own time, though its session goes on; so does the one of a
+    /// [`ValidateLayer`](crate::ValidateLayer) behind an `ExchangeLayer`.
     ///
     /// ```
     /// # async fn next_message() -> Option<String> { None }
@@ -64,6 +87,8 @@ impl TokenService {
     }
 
     async fn wait_for_end(&self, token: &Validated) -> TokenEnd {
+        let mut good_until = token.expires_at();
+        let mut unreadable_since = None;
         loop {
             // Before they are looked at: one that is added meanwhile ends the wait.
             let added = self.inner.revocations.next_added();
@@ -72,11 +97,65 @@ impl TokenService {
             if self.is_own(token) && self.inner.revocations.contains(token) {
                 return TokenEnd::Revoked;
             }
-            let rest = token.expires_at().saturating_since(self.now());
-            if rest.is_zero() {
-                return TokenEnd::Expired;
+            let rest = good_until.saturating_since(self.now());
+            if !rest.is_zero() {
+                let _ = tokio::time::timeout(rest.min(LONGEST_WAIT), added).await;
+                continue;
             }
-            let _ = tokio::time::timeout(rest.min(LONGEST_WAIT), added).await;
+            let key = token.session_key.filter(|_| self.is_own(token)).map(SessionKey::from_bytes);
+            let Some(key) = key else { return TokenEnd::Expired };
+            match self.look_at_session(token, &key).await {
+                Ok(SessionLook::LivesUntil(end)) => {
+                    good_until = end;
+                    unreadable_since = None;
+                }
+                Ok(SessionLook::Ended(end)) => return end,
+                Err(_) => {
+                    let longest = self.inner.policy.runtime.max_revocation_staleness;
+                    let since = *unreadable_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= longest {
+                        return TokenEnd::Expired;
+                    }
+                    let _ = tokio::time::timeout(longest / TRIES_IN_OUTAGE, added).await;
+                }
+            }
         }
     }
+
+    /// Returns until when the session of a token is known to live, or how it has ended.
+    async fn look_at_session(
+        &self,
+        token: &Validated,
+        key: &SessionKey,
+    ) -> Result<SessionLook, Error> {
+        let ready = self.ready_phantom_token(key).await;
+        let is_confirmed = |ready: &PhantomToken| ready.confirmed.load(Ordering::Acquire);
+        if let Some(ready) = ready.filter(|ready| is_confirmed(ready))
+            && ready.validated.session_id() == token.session_id()
+        {
+            return Ok(SessionLook::LivesUntil(ready.validated.expires_at()));
+        }
+        self.check_revocations_are_known()?;
+        retry_on_conflict!({
+            let now = self.now();
+            let found = self.inner.stores.get_session(key).await?;
+            let found = found.filter(|session| Some(session.id()) == token.session_id());
+            let session = match found {
+                Some(session) if !session.is_used_up() && !self.was_ended(&session) => session,
+                _ => return Ok(CompareAndSet::Written(SessionLook::Ended(TokenEnd::Revoked))),
+            };
+            if session.expires_at <= now {
+                return Ok(CompareAndSet::Written(SessionLook::Ended(TokenEnd::Expired)));
+            }
+            let next = session.expires_at.min(now + self.inner.policy.tokens.phantom_lifetime);
+            let noted = self.note_listener_of(session, next, now).await?;
+            Ok(noted.map(|()| SessionLook::LivesUntil(next)))
+        })
+    }
+}
+
+/// What a look at a session has found.
+enum SessionLook {
+    LivesUntil(Timestamp),
+    Ended(TokenEnd),
 }

@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::audit::Operation;
 use crate::clock::Timestamp;
+use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
-use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Held, Session};
 use crate::service::permission;
@@ -42,7 +42,6 @@ pub struct ExchangeRequest {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) acl: Option<Acl>,
     pub(super) bearer: Option<Arc<Validated>>,
-    pub(super) context: RequestContext,
     /// What a route found wrong with the fields that it read, to be told along with the rest.
     pub(super) invalid: Vec<InvalidField>,
 }
@@ -56,7 +55,6 @@ impl Default for ExchangeRequest {
             expires_at: None,
             acl: None,
             bearer: None,
-            context: RequestContext::without_address(),
             invalid: Vec::new(),
         }
     }
@@ -104,12 +102,6 @@ impl ExchangeRequest {
         self.bearer = Some(bearer);
         self
     }
-
-    /// `context`: where the request comes from; the session has to belong to its organization.
-    pub fn context(mut self, context: RequestContext) -> Self {
-        self.context = context;
-        self
-    }
 }
 
 /// A JWT that was exchanged for an authentication token.
@@ -131,7 +123,8 @@ pub struct ExchangedToken {
 }
 
 impl TokenService {
-    /// Exchanges an authentication token for a JWT.
+    /// Exchanges an authentication token for a JWT. The session has to belong to the organization of
+    /// `context`, where that has one.
     ///
     /// # Errors
     ///
@@ -148,8 +141,9 @@ impl TokenService {
         &self,
         token: &AuthenticationToken,
         request: ExchangeRequest,
+        context: &RequestContext,
     ) -> Result<ExchangedToken, Error> {
-        self.exchange_presented(Some(token), request).await
+        self.exchange_presented(Some(token), request, context).await
     }
 
     /// Exchanges what was presented as an authentication token: none, where it cannot be one.
@@ -157,19 +151,22 @@ impl TokenService {
         &self,
         token: Option<&AuthenticationToken>,
         request: ExchangeRequest,
+        context: &RequestContext,
     ) -> Result<ExchangedToken, Error> {
-        let mut attempt = request.context.attempt(Operation::EXCHANGE);
+        let mut attempt = context.attempt(Operation::EXCHANGE);
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
         let details = AuditDetails::default();
-        self.audited_with(attempt, &details, self.try_exchange(token, &request, &details)).await
+        let exchanging = self.try_exchange(token, &request, context, &details);
+        self.audited_with(attempt, &details, exchanging).await
     }
 
     async fn try_exchange(
         &self,
         token: Option<&AuthenticationToken>,
         request: &ExchangeRequest,
+        context: &RequestContext,
         details: &AuditDetails,
     ) -> Result<ExchangedToken, Error> {
         let invalid = self.exchange_faults(request);
@@ -184,7 +181,7 @@ impl TokenService {
         let exchanged = retry_on_conflict!({
             // Before the session is read: what ends it after that revokes the token, too.
             let now = self.now();
-            let session = self.find_live_session(token, &request.context).await?;
+            let session = self.find_live_session(token, context).await?;
             details.session(&session);
             let held = self.present_rights(&session).await?;
             let presented = request.one_time_password.as_ref();

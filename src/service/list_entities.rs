@@ -66,7 +66,8 @@ impl TokenService {
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
-    /// use countersign::{EntityFilter, SubjectType};
+    /// use countersign::SubjectType;
+    /// use countersign::entities::EntityFilter;
     ///
     /// let machines = EntityFilter::all().of_subject_type(SubjectType::Machine);
     /// let mut after = None;

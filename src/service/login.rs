@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::issue::IssuedToken;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
-use crate::service::model::secret::{Secret, SecretVerdict, Secrets};
+use crate::service::model::secret::{Secret, SecretVerdict, StoredSecrets};
 use crate::service::model::subject::Subject;
 use crate::service::principals::UNKNOWN;
 use crate::service::request_context::RequestContext;
@@ -151,7 +151,7 @@ impl TokenService {
         let found = found.ok_or(UNKNOWN);
         let entity =
             found.and_then(|found| self.check_usable(&found.entity, context).map(|()| found));
-        let nobodys = Secrets::default();
+        let nobodys = StoredSecrets::default();
         let secrets = entity.as_ref().ok().and_then(|found| found.entity.secrets());
         let (sealing, grace) = (&self.inner.sealing, self.inner.policy.secrets.grace);
         let verdict = secrets.unwrap_or(&nobodys).verify(sealing, secret, self.now(), grace);

@@ -8,15 +8,17 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 
 /// Reading a machine client's secret.
-pub const READ_ENTITY_SECRET: &str = "ReadEntitySecret";
+pub(in crate::service) const READ_ENTITY_SECRET: &str = "ReadEntitySecret";
 /// Resetting a machine client's secret, and making its first one.
-pub const RESET_ENTITY_SECRET: &str = "ResetEntitySecret";
+pub(in crate::service) const RESET_ENTITY_SECRET: &str = "ResetEntitySecret";
 /// Starting a session of a customer without the customer's password.
-pub const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";
+pub(in crate::service) const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";
 /// Listing sessions.
-pub const GET_AUTHENTICATION_TOKEN_COLLECTION: &str = "GetAuthenticationTokenCollection";
+pub(in crate::service) const GET_AUTHENTICATION_TOKEN_COLLECTION: &str =
+    "GetAuthenticationTokenCollection";
 /// Asking, at an exchange, for what the bearer holds beyond the session's own list.
-pub const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str = "PostAuthenticationTokenExchange";
+pub(in crate::service) const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str =
+    "PostAuthenticationTokenExchange";
 
 const ALL: [&str; 5] = [
     READ_ENTITY_SECRET,

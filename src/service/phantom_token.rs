@@ -17,6 +17,7 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
 use crate::sync::FlightResult;
+use crate::token::claims::Validated;
 use crate::validate::TokenFault;
 
 /// The share of its life that a phantom token is used for.
@@ -55,7 +56,7 @@ impl TokenService {
         Ok(made)
     }
 
-    async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
+    pub(super) async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
         let ready = self.inner.phantom_tokens.ready.get(key).await?;
         let is_usable =
             self.now() < ready.use_until && self.inner.validator.recheck(&ready.validated).is_ok();
@@ -115,6 +116,8 @@ impl TokenService {
             };
             Error::new(kind, "a token that was just made is rejected").with_source(fault)
         })?;
+        let mut validated = Validated::clone(&validated);
+        validated.session_key = Some(*session.key.as_bytes());
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let mut use_until = now + used;
         // The next use that has to be noted in the session is one that makes another.
@@ -124,7 +127,7 @@ impl TokenService {
             use_until = use_until.min(session.expires_at - timeout + NOTED_EVERY);
         }
         let confirmed = AtomicBool::new(false);
-        Ok(PhantomToken { token, validated, use_until, confirmed })
+        Ok(PhantomToken { token, validated: Arc::new(validated), use_until, confirmed })
     }
 }
 

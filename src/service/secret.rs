@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
 use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
-use crate::service::model::secret::{Secret, SecretOperation, Secrets, StoredSecret};
+use crate::service::model::secret::{Secret, SecretOperation, StoredSecret, StoredSecrets};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
@@ -121,7 +121,7 @@ impl TokenService {
             let lifetime = self.secret_lifetime(access.expiry_days)?;
             let entity = self.find_managed(access, operation).await?;
             if operation == SecretOperation::Read {
-                if let Some(current) = entity.secrets().and_then(Secrets::current) {
+                if let Some(current) = entity.secrets().and_then(StoredSecrets::current) {
                     return self.open(&entity, current);
                 }
                 self.check_manager(access.actor, &entity, SecretOperation::Reset)?;
@@ -203,7 +203,7 @@ impl TokenService {
         access: SecretAccess<'_>,
         (lifetime, message): (Duration, Option<String>),
     ) -> Result<IssuedSecret, Error> {
-        let current = |entity: &Entity| entity.secrets().and_then(Secrets::current).cloned();
+        let current = |entity: &Entity| entity.secrets().and_then(StoredSecrets::current).cloned();
         let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
         let replaced = id_of(&entity);
         let secret = Secret::generate()?;

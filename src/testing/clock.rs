@@ -12,7 +12,7 @@ const START: Timestamp = Timestamp::from_micros(1_767_225_600_500_000);
 ///
 /// ```
 /// use std::time::Duration;
-/// use countersign::Clock;
+/// use countersign::clock::Clock;
 /// use countersign::testing::TestClock;
 ///
 /// let clock = TestClock::new();

@@ -23,7 +23,7 @@ const RETIREMENT: Duration = Duration::from_secs(10 * 365 * 86_400);
 ///
 /// issuer.clock().advance(Duration::from_secs(86_400));
 /// assert!(validator.validate(&token).is_err());
-/// # Ok::<(), countersign::TokenFault>(())
+/// # Ok::<(), countersign::faults::TokenFault>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct TestIssuer {

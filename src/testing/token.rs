@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// A token in the making (RFC 9068). It is good until told otherwise.
 ///
 /// ```
-/// use countersign::TokenFault;
+/// use countersign::faults::TokenFault;
 /// use countersign::testing::TestIssuer;
 ///
 /// let issuer = TestIssuer::new();

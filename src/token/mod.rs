@@ -1,6 +1,6 @@
 //! What an access token says: identifiers, the access-control list, and the claims.
 
-pub mod acl;
+pub(crate) mod acl;
 pub(crate) mod claims;
 pub(crate) mod identifier;
 pub(crate) mod organization;

@@ -23,7 +23,7 @@ use crate::token::identifier::OrganizationId;
 /// assert_eq!(caller.id(), "cus_1");
 /// assert_eq!(caller.to_string(), "https://auth.example.com|org_1|customer|cus_1");
 /// # }
-/// # Ok::<(), countersign::TokenFault>(())
+/// # Ok::<(), countersign::faults::TokenFault>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal {

@@ -143,6 +143,28 @@ impl ValidatorBuilder {
     /// [`optional`](crate::ValidateLayer::optional). By default they are problem details
     /// (RFC 9457), and for gRPC a status.
     ///
+    /// A handler has its own errors answered in this way, too, by [`Error::new`]. What axum's extractors reject,
+    /// as `Json` and `Path`, is axum's own, and no hook sees it: a handler that wants it in the same form takes a
+    /// `Result` of the extractor.
+    ///
+    /// ```
+    /// use axum::extract::Json;
+    /// use axum::extract::rejection::JsonRejection;
+    /// use countersign::{Error, ErrorKind};
+    ///
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Order { item: String }
+    /// # fn is_sold(_: &str) -> bool { true }
+    /// async fn order(order: Result<Json<Order>, JsonRejection>) -> Result<&'static str, Error> {
+    ///     let invalid = |fault: JsonRejection| Error::new(ErrorKind::InvalidRequest, fault.body_text());
+    ///     let Json(order) = order.map_err(invalid)?;
+    ///     if !is_sold(&order.item) {
+    ///         return Err(Error::new(ErrorKind::NotFound, "There is no such item"));
+    ///     }
+    ///     Ok("ordered")
+    /// }
+    /// ```
+    ///
     /// The hook sees the rejection and the head of the request, and returns what a handler may return. Its
     /// response gets the [`headers`](Rejection::headers) that it lacks, so that neither the challenge nor
     /// `Cache-Control` is forgotten; a redirect has no challenge. In the place of a 1xx, 2xx or 304, which

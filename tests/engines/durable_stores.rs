@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::clock::{Clock as _, SystemClock};
 use countersign::store::{
     Cursor, EntityStore, KeyStore, PostgresStore, SessionStore, Store as _, StoreError, TableNames,
     conformance, record,
 };
 use countersign::testing::{Calls, FaultyStore, StoreVerb};
 use countersign::{
-    Actor, AuthenticationToken, Clock as _, CustomerId, EntityId, ErrorKind, ExchangeRequest,
-    NewSession, OrganizationId, RequestContext, SystemClock,
+    Actor, AuthenticationToken, CustomerId, EntityId, ErrorKind, ExchangeRequest, NewSession,
+    OrganizationId, RequestContext,
 };
 
 use crate::proxy::Proxy;
@@ -341,14 +342,26 @@ async fn who_used_a_session_up_is_told_so(
         let held = store.hold(Calls::from(StoreVerb::ReplaceSession).take(1));
         let exchanging = {
             let (tokens, token) = (fixture.tokens.clone(), token.clone());
-            tokio::spawn(async move { tokens.exchange(&token, ExchangeRequest::default()).await })
+            tokio::spawn(async move {
+                tokens
+                    .exchange(
+                        &token,
+                        ExchangeRequest::default(),
+                        &RequestContext::without_address(),
+                    )
+                    .await
+            })
         };
         held.wait_for(1).await;
         line.lose_next_answer();
         held.release();
         exchanging.await.unwrap().unwrap();
         assert!(line.has_lost_an_answer());
-        let again = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();
+        let again = fixture
+            .tokens
+            .exchange(&token, ExchangeRequest::default(), &RequestContext::without_address())
+            .await
+            .unwrap_err();
         assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign::{
-    Algorithm, Clock as _, ManagedKeys, SealingKey, SystemClock, Timestamp, TokenService,
-};
+use countersign::clock::{Clock as _, SystemClock};
+use countersign::{Algorithm, ManagedKeys, SealingKey, Timestamp, TokenService};
 use serde_json::{Value, json};
 
 use crate::support::durable::File;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::postgres::PgPool;
-use countersign::store::{Cursor, FeedEvent, SessionStore, conformance};
-use countersign::{Algorithm, Grant, IssuedToken, KeyRing, SealingKey};
+use countersign::store::{Cursor, FeedEvent, PgPool, SessionStore, conformance};
+use countersign::tokens::IssuedToken;
+use countersign::{Algorithm, Grant, KeyRing, SealingKey};
 use sqlx::AssertSqlSafe;
 
 use crate::servers::Postgres;

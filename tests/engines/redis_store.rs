@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::redis::RedisOptions;
+use countersign::clock::{Clock as _, SystemClock};
+use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, Page, RedisStore, SessionFilter, SessionStore, Store as _, StoreError,
-    conformance,
+    Cursor, EntityStore, Page, RedisOptions, RedisStore, SessionFilter, SessionStore, Store as _,
+    StoreError, conformance,
 };
 use countersign::{
-    Algorithm, AuthenticationToken, Clock as _, Entity, EntityId, ErrorKind, ExchangeRequest,
-    Grant, ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, Session, SessionId,
-    SubjectType, SystemClock, Timestamp,
+    Algorithm, AuthenticationToken, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
+    ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, SessionId, SubjectType,
+    Timestamp,
 };
 
 use crate::proxy::Proxy;
@@ -508,7 +509,11 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
         let token = fixture.session(|new| new.organization(organization.clone())).await;
         if number < 5 {
             let token = AuthenticationToken::from_text(&token).unwrap();
-            fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+            fixture
+                .tokens
+                .exchange(&token, ExchangeRequest::default(), &RequestContext::without_address())
+                .await
+                .unwrap();
         }
     }
     let everything = Page { offset: 0, limit: 100 };
@@ -834,8 +839,16 @@ async fn a_service_over_a_cluster_does_all_that_it_does_over_memory() {
         .await
         .unwrap();
     let token = AuthenticationToken::from_text(&token).unwrap();
-    second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
-    let twice = first.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap_err();
+    second
+        .tokens
+        .exchange(&token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap();
+    let twice = first
+        .tokens
+        .exchange(&token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::NotFound);
 }
 

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use countersign::store::postgres::PgPool;
-use countersign::store::redis::RedisOptions;
-use countersign::store::{PostgresStore, RedisStore, TableNames};
+use countersign::store::{PgPool, PostgresStore, RedisOptions, RedisStore, TableNames};
 
 use crate::support::durable::MINUTE;
 use crate::support::programs::free_address;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use countersign::entities::IssuedSecret;
 use countersign::policy::{SecretOperation, ThrottleLimit};
 use countersign::store::Page;
 use countersign::{
-    Acl, Actor, CustomerId, Entity, EntityId, Error, ErrorKind, Grant, IssuedSecret, NewSession,
-    OrganizationId, Policy, RequestContext, SealingKey, TokenService,
+    Acl, Actor, CustomerId, Entity, EntityId, Error, ErrorKind, Grant, NewSession, OrganizationId,
+    Policy, RequestContext, SealingKey, TokenService,
 };
 use serde_json::json;
 

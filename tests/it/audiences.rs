@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use countersign::sessions::CustomerLogin;
 use countersign::store::{Cached, MemoryStore};
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Acl, Actor, AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
-    ExchangeRequest, Grant, IssuedToken, KeyRing, NewSession, Password, RequestContext, Secret,
-    Validated, Validator,
+    Acl, Actor, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Grant, KeyRing, NewSession, Password, RequestContext, Secret, Validated, Validator,
 };
 use serde_json::json;
 
@@ -57,7 +58,8 @@ async fn register_restricted(fixture: &Fixture) {
 async fn exchanged(fixture: &Fixture) -> Result<IssuedToken, countersign::Error> {
     let login = CustomerLogin::new("jane", Password::new(PASSWORD).unwrap());
     let started = fixture.tokens.log_in_customer(login, &context()).await?;
-    let exchanged = fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await?;
+    let exchanged =
+        fixture.tokens.exchange(&started.token, ExchangeRequest::default(), &context()).await?;
     Ok(exchanged.token)
 }
 
@@ -171,7 +173,8 @@ async fn to_take_an_audience_away_revokes_and_to_add_one_revokes_nothing() {
         tokens.update_entity(id, |entity| entity.audience(AUDIENCE)).await.unwrap();
     }
     assert!(!before.iter().chain(&both).any(is_valid), "one was taken away");
-    let ended = tokens.exchange(&open.token, ExchangeRequest::default()).await.unwrap_err();
+    let ended =
+        tokens.exchange(&open.token, ExchangeRequest::default(), &context()).await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::NotFound);
     fixture.clock.advance(std::time::Duration::from_secs(2));
     for issued in issue().await {
@@ -208,7 +211,7 @@ async fn what_a_restricted_bearer_starts_or_widens_is_for_none_but_its_audiences
     };
     let customer = || NewSession::of(CustomerId::new("cus_1").unwrap()).acl(list());
     let exchange = async |token: AuthenticationToken, request: ExchangeRequest| {
-        let exchanged = tokens.exchange(&token, request).await;
+        let exchanged = tokens.exchange(&token, request, &context()).await;
         exchanged.map(|exchanged| audiences_of(&fixture, &exchanged.token))
     };
     let (restricted, free) = (bearer(Some(OTHER)).await, bearer(None).await);

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::faults::TokenFault;
 use countersign::store::{
-    Cached, Cursor, EntityCache, EntityStore, FeedEvent, MemoryStore, RecentEntity,
-    SessionStore as _, StoreError, conformance,
+    Cached, Cursor, EntityCache, EntityStore, FeedEvent, MemoryStore, RecentEntity, Revocation,
+    RevocationTarget, SessionStore as _, StoreError, conformance,
 };
-use countersign::store::{Revocation, RevocationTarget};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, Housekeeping, IssuedToken,
-    KeyRing, Organization, RequestContext, SealingKey, Secret, SubjectType, Timestamp, TokenFault,
-    Validated,
+    Actor, Algorithm, Entity, EntityId, Error, ErrorKind, Grant, Housekeeping, KeyRing,
+    Organization, RequestContext, SealingKey, Secret, SubjectType, Timestamp, Validated,
 };
 use tokio::task::JoinHandle;
 

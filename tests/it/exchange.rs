@@ -493,7 +493,7 @@ async fn the_last_wrong_code_revokes_what_a_right_one_was_exchanged_for() {
     }
     present_code(&server, &token, &code).await.expect(404);
     let fault = fixture.tokens.validator().validate(jwt).unwrap_err();
-    assert_eq!(fault, countersign::TokenFault::Revoked);
+    assert_eq!(fault, countersign::faults::TokenFault::Revoked);
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use countersign::cookies::SessionCookie;
+use countersign::faults::TokenFault;
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Acl, AclEntry, Bearer, Error, ErrorKind, Grant, IssuedToken, Organization, Password, Rejection,
-    RequestContext, RequireLayer, SubjectType, TokenEnd, TokenService,
+    Bearer, Error, ErrorKind, Grant, Password, Rejection, RequestContext, RequireLayer,
+    SubjectType, TokenService,
 };
-use futures_util::FutureExt as _;
 use serde_json::json;
 
 use crate::support::log::Log;
@@ -57,7 +59,7 @@ async fn a_login_handler_returns_the_token_and_a_failed_one_the_status_of_its_er
 
     let answer = log_in("a wrong password").await.expect(401);
     assert_eq!(answer.json()["code"], "invalid-credentials");
-    assert!(answer.header("www-authenticate").starts_with("Bearer "));
+    assert!(answer.headers().get("www-authenticate").is_none(), "a password is no bearer token");
     let throttled = loop {
         let answer = log_in("a wrong password").await;
         if answer.status().as_u16() != 401 {
@@ -96,7 +98,11 @@ fn every_kind_of_error_has_a_status_and_a_code_that_tell_nothing_of_the_cause() 
         let rejection = Rejection::from(error);
         assert_eq!((rejection.status().as_u16(), rejection.code()), (status, code));
         assert_eq!(rejection.message() == "the message", status < 500, "{kind:?}");
-        assert_eq!(rejection.challenge().is_some(), status == 401 || code.ends_with("permission"));
+        let is_of_bearer = matches!(
+            kind,
+            ErrorKind::InvalidEntity | ErrorKind::InvalidToken | ErrorKind::InsufficientPermission
+        );
+        assert_eq!(rejection.challenge().is_some(), is_of_bearer, "{kind:?}");
         assert!(!format!("{rejection:?} {rejection}").contains("10.0.0.7"));
         assert_eq!(rejection.log_reason().as_str(), kind.as_str());
     }
@@ -189,39 +195,111 @@ async fn a_layer_asks_for_all_or_any_of_several_permissions_or_a_closure_that_wa
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_socket_learns_that_its_callers_token_has_ended() {
-    let fixture = Fixture::new();
-    let tokens = &fixture.tokens;
-    let [revoked, logged_out, other, expiring] = [(); 4].map(|()| {
-        let acl = Acl::new([AclEntry::anywhere(["GetOrders"]).unwrap()]);
-        let grant = Grant::customer("cus_1").acl(acl).lifetime(Duration::from_secs(600));
-        let token = issue_now(tokens, grant).unwrap().access_token;
-        tokens.validator().validate(token.expose()).unwrap()
+#[tokio::test]
+async fn a_hook_sees_the_errors_of_handlers_and_of_axums_extractors_those_that_a_handler_takes() {
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(|rejection, _| {
+            (rejection.status(), format!("{}: {}", rejection.code(), rejection.message()))
+        })
     });
-    tokens.revoke_token(revoked.token_id()).await.unwrap();
-    assert_eq!(tokens.ended(&revoked).now_or_never(), Some(TokenEnd::Revoked));
-    assert_eq!(tokens.ended(&other).now_or_never(), None);
+    let axums = post(async |Json(login): Json<Login>| login.name);
+    let taken = post(async |login: Result<Json<Login>, JsonRejection>| {
+        let invalid =
+            |fault: JsonRejection| Error::new(ErrorKind::InvalidRequest, fault.body_text());
+        let Json(login) = login.map_err(invalid)?;
+        Err::<(), _>(Error::new(ErrorKind::NotFound, format!("There is no {}", login.name)))
+    });
+    let app = Router::new().route("/axums", axums).route("/taken", taken);
+    let server = Server::start(app.layer(fixture.tokens.validate_layer().optional())).await;
+    let answer = server.post("/axums", None, &json!({})).await.expect(422);
+    assert!(!answer.text().starts_with("malformed-request"), "{answer:?}");
+    let answer = server.post("/taken", None, &json!({})).await.expect(400);
+    assert!(answer.text().starts_with("malformed-request: "), "{answer:?}");
+    let jane = json!({"name": "jane", "password": "x"});
+    let answer = server.post("/taken", None, &jane).await.expect(404);
+    assert_eq!(answer.text(), "not-found: There is no jane");
+}
 
-    let mut waiting = Box::pin(tokens.ended(&logged_out));
-    assert_eq!((&mut waiting).now_or_never(), None);
-    tokens.log_out(&logged_out).await.unwrap();
-    assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
+/// Handlers that reject a request themselves, and the challenge of each behind a layer.
+fn rejecting() -> (Router, [(&'static str, String); 5]) {
+    let error = |kind| get(async move || Err::<(), _>(Error::new(kind, "no \"quotes\"")));
+    let cookie = get(async |headers: http::HeaderMap| {
+        SessionCookie::default().token(&headers).map(|_| "logged in")
+    });
+    let validating = get(async || Err::<(), _>(Rejection::from(TokenFault::Expired)));
+    let app = Router::new()
+        .route("/login", error(ErrorKind::InvalidCredentials))
+        .route("/code", error(ErrorKind::OneTimePasswordInvalid))
+        .route("/token", error(ErrorKind::InvalidToken))
+        .route("/cookie", cookie)
+        .route("/socket", validating);
+    let realm = format!("Bearer realm=\"{ISSUER}\"");
+    let of =
+        |fault: &str| format!("{realm}, error=\"invalid_token\", error_description=\"{fault}\"");
+    let challenges = [
+        ("/login", realm.clone()),
+        ("/code", realm.clone()),
+        ("/token", of("no quotes")),
+        ("/cookie", realm.clone()),
+        ("/socket", of("The access token has expired")),
+    ];
+    (app, challenges)
+}
 
-    let waiting = tokio::spawn(tokens.ended(&expiring));
-    tokio::task::yield_now().await;
-    fixture.clock.advance(Duration::from_secs(600));
-    tokio::time::advance(Duration::from_secs(600)).await;
-    assert_eq!(waiting.await.unwrap(), TokenEnd::Expired);
+#[tokio::test]
+async fn the_layer_in_front_says_of_which_realm_a_handlers_rejection_is() {
+    let plain = Fixture::new();
+    let hooked = Fixture::with(|builder| {
+        builder.reject_with(|rejection, _| {
+            let challenge = rejection.challenge().unwrap();
+            (rejection.status(), challenge.to_str().unwrap().to_owned())
+        })
+    });
+    for Fixture { tokens, .. } in [&plain, &hooked] {
+        let (app, challenges) = rejecting();
+        for app in [
+            app.clone().layer(tokens.validate_layer().optional()),
+            app.clone().layer(tokens.exchange_layer().optional()),
+            app.clone().layer(tokens.same_origin_layer()),
+            app.clone().layer(tokens.issue_layer()),
+            app.layer(tokens.same_origin_layer()).layer(tokens.exchange_layer().optional()),
+        ] {
+            let server = Server::start(app).await;
+            for (path, challenge) in &challenges {
+                let answer = server.get(path, None).await.expect(401);
+                assert_eq!(answer.header("www-authenticate"), challenge, "{path}");
+                let is_hooked = std::ptr::eq(tokens, &hooked.tokens);
+                assert_eq!(answer.text() == *challenge, is_hooked, "{path}");
+            }
+        }
+    }
+}
 
-    let customer = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
-    fixture.clock.advance(Duration::from_secs(1));
-    let late = issue_now(tokens, Grant::customer("cus_1")).unwrap().access_token;
-    let late = tokens.validator().validate(late.expose()).unwrap();
-    let mut waiting = Box::pin(tokens.ended(&late));
-    assert_eq!((&mut waiting).now_or_never(), None);
-    assert_eq!(tokens.revoke_subject(&customer, tokens.now()).await.unwrap().sessions, 0);
-    assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
+#[tokio::test]
+async fn without_a_layer_only_what_is_wrong_with_a_token_is_a_challenge() {
+    let (app, challenges) = rejecting();
+    let server = Server::start(app).await;
+    for (path, challenge) in challenges {
+        let answer = server.get(path, None).await.expect(401);
+        let sent = answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap());
+        let expected = challenge.split_once(", ").map(|(_, error)| format!("Bearer {error}"));
+        assert_eq!(sent, expected.as_deref(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_that_a_layer_in_between_has_set_stays() {
+    let fixture = Fixture::new();
+    let (app, _) = rejecting();
+    let basic = async |mut response: axum::response::Response| {
+        let challenge = "Basic realm=\"shop\"".parse().unwrap();
+        response.headers_mut().insert("www-authenticate", challenge);
+        response
+    };
+    let app = app.layer(axum::middleware::map_response(basic));
+    let server = Server::start(app.layer(fixture.tokens.validate_layer().optional())).await;
+    let answer = server.get("/token", None).await.expect(401);
+    assert_eq!(answer.header("www-authenticate"), "Basic realm=\"shop\"");
 }
 
 #[tokio::test]

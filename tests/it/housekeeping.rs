@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::faults::TokenFault;
 use countersign::store::{MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
-use countersign::{AccessToken, Algorithm, Grant, KeyRing, Policy, SealingKey, TokenFault};
+use countersign::tokens::AccessToken;
+use countersign::{Algorithm, Grant, KeyRing, Policy, SealingKey};
 
 use crate::support::{Fixture, Server, issue_now};
 

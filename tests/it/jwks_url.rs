@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use countersign::builder::ValidatorBuilder;
+use countersign::faults::TokenFault;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock};
 use countersign::{
     Algorithm, Bearer, ErrorKind, Grant, KeyRing, OrganizationId, RequireLayer, SubjectType,
-    TokenFault, ValidateLayer, Validator,
+    ValidateLayer, Validator,
 };
 use serde_json::json;
 use tokio::task::JoinSet;

@@ -1,8 +1,9 @@
 //! Keys: what is loaded and from where, what is rejected, and that both providers agree.
 
+use countersign::faults::TokenFault;
 use countersign::jose::{PrivateKey, SigningKey, VerificationKey, VerifyingKey};
 use countersign::{
-    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, KeyRing, Timestamp, TokenFault,
+    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, KeyRing, RequestContext, Timestamp,
     Validator,
 };
 use serde_json::{Value, json};
@@ -46,7 +47,11 @@ fn public_jwk(key: &SigningKey) -> String {
 async fn token_by(keys: KeyRing) -> (Fixture, String) {
     let fixture = Fixture::with_keys(keys, |builder| builder);
     let session = AuthenticationToken::from_text(&fixture.session(|new| new).await).unwrap();
-    let exchanged = fixture.tokens.exchange(&session, ExchangeRequest::default()).await.unwrap();
+    let exchanged = fixture
+        .tokens
+        .exchange(&session, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap();
     (fixture, exchanged.token.access_token.expose().to_owned())
 }
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use countersign::faults::TokenFault;
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Actor, Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant,
-    IssuedToken, KeyRing, NewSession, Policy, RequestContext, SealingKey, SubjectType, TokenFault,
-    TokenService, Validator,
+    Actor, Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant, KeyRing,
+    NewSession, Policy, RequestContext, SealingKey, SubjectType, TokenService, Validator,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -377,7 +378,11 @@ impl Run {
                     return;
                 };
                 let request = ExchangeRequest::default().invalidate(false);
-                let exchanged = self.node.exchange(&started.token, request).await.unwrap();
+                let exchanged = self
+                    .node
+                    .exchange(&started.token, request, &RequestContext::without_address())
+                    .await
+                    .unwrap();
                 self.sessions.push_back((started.token, exchanged.token));
             }
             Step::RevokeFirst => {
@@ -447,7 +452,7 @@ proptest! {
                 ExchangeRequest::default().invalidate(false),
                 ExchangeRequest::default().expires_at(latest),
             ] {
-                let exchanged = node.exchange(&session.token, request).await.unwrap();
+                let exchanged = node.exchange(&session.token, request, &RequestContext::without_address()).await.unwrap();
                 assert_eq!(check(&node, &exchanged.token), Ok(()));
             }
         });

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use countersign::entities::{EntityFilter, EntityList};
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    CustomerId, Entity, EntityFilter, EntityId, EntityList, ErrorKind, OrganizationId, Password,
-    SubjectType, TokenService,
+    CustomerId, Entity, EntityId, ErrorKind, OrganizationId, Password, SubjectType, TokenService,
 };
 
 use crate::support::Fixture;

@@ -6,6 +6,7 @@ mod architecture;
 mod attacks;
 mod audiences;
 mod cached;
+mod ended;
 mod examples;
 mod exchange;
 mod faulty_store;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::clock::Clock;
+use countersign::faults::TokenFault;
 use countersign::policy::RotationSchedule;
 use countersign::store::{KeyStore, MemoryStore, conformance};
 use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, Clock, EntityId, ErrorKind, Grant, ManagedKeys, Policy, SealingKey, Timestamp,
-    TokenFault, TokenService,
+    Algorithm, EntityId, ErrorKind, Grant, ManagedKeys, Policy, SealingKey, Timestamp, TokenService,
 };
 use tokio::task::JoinSet;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::entities::EntityKind;
 use countersign::policy::ThrottleLimit;
 use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
 use countersign::{
-    Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, EntityKind, Grant,
+    Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, Grant,
     ManagedKeys, Organization, Password, Policy, RequestContext, SealingKey, SubjectType,
 };
 use http::{Method, Request};

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use countersign::entities::{EntityKind, PasswordHash};
 use countersign::policy::PasswordCost;
+use countersign::sessions::CustomerLogin;
 use countersign::store::MemoryStore;
+use countersign::tokens::IssuedToken;
 use countersign::{
-    CustomerId, CustomerLogin, Entity, EntityId, EntityKind, ErrorKind, ExchangeRequest,
-    IssuedToken, Password, PasswordHash, Policy, RequestContext,
+    CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest, Password, Policy, RequestContext,
 };
 use serde_json::json;
 
@@ -227,8 +229,15 @@ async fn changing_a_password_ends_what_the_old_one_yielded_unless_the_policy_say
             .log_in_customer(login, &RequestContext::without_address())
             .await
             .unwrap();
-        let jwt =
-            fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+        let jwt = fixture
+            .tokens
+            .exchange(
+                &started.token,
+                ExchangeRequest::default(),
+                &RequestContext::without_address(),
+            )
+            .await
+            .unwrap();
         fixture.tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
     }
 }

@@ -2,11 +2,12 @@
 
 use axum::routing::post;
 use axum::{Form, Json, Router};
+use countersign::entities::PasswordChange;
 use countersign::jose::{CryptoProvider, DefaultProvider, PrivateKey, SigningKey};
 use countersign::{
     Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest,
-    NewSession, Organization, Password, PasswordChange, RequestContext, SealingKey, Secret,
-    SubjectType, TokenService, Validator,
+    NewSession, Organization, Password, RequestContext, SealingKey, Secret, SubjectType,
+    TokenService, Validator,
 };
 
 use serde::Deserialize;
@@ -68,8 +69,11 @@ async fn what_the_service_hands_out_and_keeps_is_redacted() {
         .await
         .unwrap();
     assert_hidden(&started, started.token.expose());
-    let exchanged =
-        fixture.tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    let exchanged = fixture
+        .tokens
+        .exchange(&started.token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_hidden(&exchanged, exchanged.token.access_token.expose());
     let request = ExchangeRequest::default().one_time_password("424242");
     assert_hidden(&request, "424242");
@@ -112,7 +116,7 @@ fn what_the_service_does_can_be_done_on_any_thread() {
     let change = PasswordChange::new(id.clone(), password(), password());
     sendable(&tokens.change_password(change.one_time_password(token.clone(), "1"), context));
     sendable(&tokens.import_secret(id, &Secret::presented(CANARY), None));
-    sendable(&tokens.exchange(token, ExchangeRequest::default()));
+    sendable(&tokens.exchange(token, ExchangeRequest::default(), context));
     sendable(&tokens.revoke_subject(
         &tokens.principal(SubjectType::User, "jane", Organization::All),
         tokens.now(),

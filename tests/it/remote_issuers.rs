@@ -9,12 +9,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
+use countersign::clock::Clock as _;
+use countersign::faults::TokenFault;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
+use countersign::trusted_issuer::MappedClaims;
 use countersign::{
-    Acl, AclEntry, Algorithm, Bearer, Clock as _, Entity, EntityId, Error, ErrorKind, KeyRing,
-    MappedClaims, Organization, OrganizationId, Policy, SubjectType, TokenFault, TrustedIssuer,
-    ValidateLayer, Validator,
+    Acl, AclEntry, Algorithm, Bearer, Entity, EntityId, Error, ErrorKind, KeyRing, Organization,
+    OrganizationId, Policy, SubjectType, TrustedIssuer, ValidateLayer, Validator,
 };
 use http::header::CACHE_CONTROL;
 use http::{Response, StatusCode};
@@ -642,14 +644,20 @@ async fn claims_are_read_as_the_host_says() {
         groups: Vec<String>,
     }
     let by_type = server.trusted().map_claims_as(move |theirs: Theirs| {
-        let custom = json!({"groups": theirs.groups}).as_object().unwrap().clone();
-        Ok(MappedClaims::new(SubjectType::User, theirs.sub).custom_claims(custom))
+        let custom = json!({"groups": theirs.groups});
+        MappedClaims::new(SubjectType::User, theirs.sub).custom_claims(custom)
     });
     let validator = server.validator(by_type);
     let token = server.token().claim("groups", ["staff"]);
     let validated = validator.validate_fetching(&token.sign()).await.unwrap();
     assert_eq!(validated.custom_claims()["groups"], json!(["staff"]));
     assert!(validated.acl().is_empty());
+    assert_eq!(fault(&validator, &server.token()).await, Some(TokenFault::Claims));
+
+    let no_object = server
+        .trusted()
+        .map_claims(|_| MappedClaims::new(SubjectType::User, "jane").custom_claims("gold"));
+    let validator = server.validator(no_object);
     assert_eq!(fault(&validator, &server.token()).await, Some(TokenFault::Claims));
 
     let wildcard = server.trusted().map_claims(|_| {
@@ -669,7 +677,7 @@ async fn claims_are_read_as_the_host_says() {
 async fn a_subject_elsewhere_is_nobody_here() {
     let server = KeyServer::start().await;
     let clock = server.issuer.clock().clone();
-    let everything = |claims: &countersign::ForeignClaims| {
+    let everything = |claims: &countersign::trusted_issuer::ForeignClaims| {
         let subject = claims.text("sub").unwrap_or_default();
         Ok(MappedClaims::new(SubjectType::User, subject).acl(Acl::everything()))
     };

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::faults::TokenFault;
+use countersign::sessions::CustomerLogin;
 use countersign::store::MemoryStore;
 use countersign::{
-    Actor, AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, ErrorKind,
-    ExchangeRequest, Grant, NewSession, Organization, Password, Policy, RequestContext,
-    SubjectType, TokenFault,
+    Actor, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
+    NewSession, Organization, Password, Policy, RequestContext, SubjectType,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -65,7 +66,7 @@ async fn all_earlier_tokens_of_a_subject_are_revoked_and_later_ones_are_good() {
         .await
         .unwrap();
     let late = tokens.issue(Grant::user("ops")).await.unwrap();
-    let check = |token: &countersign::IssuedToken| {
+    let check = |token: &countersign::tokens::IssuedToken| {
         tokens.validator().validate(token.access_token.expose()).map(drop)
     };
     assert_eq!(check(&early), Err(TokenFault::Revoked));
@@ -81,7 +82,13 @@ async fn ending_a_session_revokes_its_tokens_unless_the_policy_says_otherwise() 
         let token = fixture.session(|new| new.acl(acl_of(json!([])))).await;
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
-        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token.access_token;
+        let jwt = fixture
+            .tokens
+            .exchange(&token, request, &RequestContext::without_address())
+            .await
+            .unwrap()
+            .token
+            .access_token;
         fixture.tokens.log_out_customer(&token, &RequestContext::without_address()).await.unwrap();
         let outcome = fixture.tokens.validator().validate(jwt.expose());
         assert_eq!(outcome.is_err(), revoked);
@@ -106,7 +113,13 @@ async fn a_session_that_was_ended_by_its_id_is_a_401_behind_the_exchange_layer_w
     let claims = {
         let token = AuthenticationToken::from_text(&token).unwrap();
         let request = ExchangeRequest::default().invalidate(false);
-        let jwt = fixture.tokens.exchange(&token, request).await.unwrap().token.access_token;
+        let jwt = fixture
+            .tokens
+            .exchange(&token, request, &RequestContext::without_address())
+            .await
+            .unwrap()
+            .token
+            .access_token;
         fixture.tokens.validator().validate(jwt.expose()).unwrap()
     };
     fixture.tokens.end_session(claims.session_id().unwrap()).await.unwrap();

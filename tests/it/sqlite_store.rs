@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::clock::{Clock as _, SystemClock};
 use countersign::store::{
     Cursor, FeedEvent, SessionStore, SqliteStore, Store as _, TableNames, conformance,
 };
 use countersign::{
-    Algorithm, AuthenticationToken, Clock as _, ErrorKind, ExchangeRequest, ManagedKeys, Password,
-    RequestContext, SealingKey, Secret, SystemClock, TokenService,
+    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, ManagedKeys, Password,
+    RequestContext, SealingKey, Secret, TokenService,
 };
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
@@ -108,7 +109,7 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
     let secret = Secret::presented("the-secret-of-a-machine");
     second.tokens.issue_machine_token("aa-1", &secret, &context).await.unwrap();
     let token = AuthenticationToken::from_text(&token).unwrap();
-    second.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+    second.tokens.exchange(&token, ExchangeRequest::default(), &context).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use countersign::builder::KeySource;
+use countersign::faults::TokenFault;
 use countersign::store::{MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
-use countersign::{
-    Algorithm, Error, ErrorKind, Grant, KeyRing, ManagedKeys, Policy, SealingKey, TokenFault,
-};
+use countersign::{Algorithm, Error, ErrorKind, Grant, KeyRing, ManagedKeys, Policy, SealingKey};
 
 use crate::support::log::Log;
 use crate::support::{Fixture, Server};

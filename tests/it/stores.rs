@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::claims::TokenId;
+use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, MemoryStore, Page, SessionFilter, SessionStore, StoreError, conformance,
-    record,
+    Cursor, EntityStore, MemoryStore, Page, Revocation, RevocationTarget, SessionFilter,
+    SessionStore, StoreError, conformance, record,
 };
-use countersign::store::{Revocation, RevocationTarget};
-use countersign::{
-    Acl, AuthenticationToken, CustomerId, Entity, Session, SessionId, Timestamp, TokenId,
-};
+use countersign::{Acl, AuthenticationToken, CustomerId, Entity, SessionId, Timestamp};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_store_keeps_the_contract_of_entities() {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use countersign::clock::Clock as _;
+use countersign::faults::TokenFault;
 use countersign::jose::SigningKey;
 use countersign::testing::{IssuerServer, TestClock, TestIssuer, TestToken};
+use countersign::tokens::IssuedToken;
 use countersign::{
-    Acl, Algorithm, Clock as _, Entity, EntityId, Grant, IssuedToken, KeyRing, Organization,
-    SubjectType, Timestamp, TokenFault, Validator,
+    Acl, Algorithm, Entity, EntityId, Grant, KeyRing, Organization, SubjectType, Timestamp,
+    Validator,
 };
 use http::Request;
 use serde_json::json;

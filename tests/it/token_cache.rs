@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use countersign::clock::Clock as _;
+use countersign::faults::TokenFault;
 use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, SigningKey, VerificationKey, Verifier,
 };
 use countersign::{
-    Acl, AclEntry, Algorithm, Clock as _, Error, Grant, KeyRing, Organization, Policy, SubjectType,
-    TokenFault, TokenService, Validator,
+    Acl, AclEntry, Algorithm, Error, Grant, KeyRing, Organization, Policy, RequestContext,
+    SubjectType, TokenService, Validator,
 };
 
 use serde_json::{Map, Value, json};
@@ -151,7 +153,11 @@ async fn a_known_token_is_rejected_once_its_session_was_ended() {
     let session = fixture.session(|new| new).await;
     let session = countersign::AuthenticationToken::from_text(&session).unwrap();
     let request = countersign::ExchangeRequest::default().invalidate(false);
-    let exchanged = fixture.tokens.exchange(&session, request).await.unwrap();
+    let exchanged = fixture
+        .tokens
+        .exchange(&session, request, &RequestContext::without_address())
+        .await
+        .unwrap();
     let token = exchanged.token.access_token.expose();
     let validator = fixture.tokens.validator();
     validator.validate(token).unwrap();

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::claims::TokenId;
+use countersign::clock::{Clock as _, SystemClock};
+use countersign::entities::EntityFilter;
+use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, SessionStore, record,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Revocation, RevocationTarget, SessionStore,
+    record,
 };
-use countersign::store::{Revocation, RevocationTarget};
 use countersign::{
-    AuthenticationToken, Clock as _, CustomerId, EntityFilter, ExchangeRequest, Organization,
-    Password, Policy, RequestContext, SealingKey, Secret, Session, SessionId, SubjectType,
-    SystemClock, Timestamp, TokenId,
+    AuthenticationToken, CustomerId, ExchangeRequest, Organization, Password, Policy,
+    RequestContext, SealingKey, Secret, SessionId, SubjectType, Timestamp,
 };
 use serde_json::json;
 
@@ -101,7 +104,8 @@ pub async fn what_the_first_release_wrote_is_in(fixture: &Fixture) {
     let secret = Secret::presented("the-secret-of-the-first-release");
     fixture.tokens.issue_machine_token("aa-1", &secret, &context).await.unwrap();
     let token = AuthenticationToken::from_text("the-session-of-the-first-release").unwrap();
-    let exchanged = fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+    let exchanged =
+        fixture.tokens.exchange(&token, ExchangeRequest::default(), &context).await.unwrap();
     assert_eq!(exchanged.customer_id.as_str(), "cus_1");
     assert_eq!(exchanged.custom_claims["tier"], json!("gold"));
     fixture.tokens.log_out_customer(&token, &context).await.unwrap();

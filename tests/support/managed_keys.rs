@@ -8,14 +8,16 @@ use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::clock::Clock;
+use countersign::faults::TokenFault;
 use countersign::jose::{
     CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
 };
 use countersign::policy::RotationSchedule;
 use countersign::store::KeyStore;
 use countersign::{
-    Algorithm, Bearer, Clock, Grant, Housekeeping, ManagedKeys, Policy, SealingKey, Timestamp,
-    TokenFault, TokenService,
+    Algorithm, Bearer, Grant, Housekeeping, ManagedKeys, Policy, SealingKey, Timestamp,
+    TokenService,
 };
 use http::StatusCode;
 use serde_json::Value;

@@ -16,10 +16,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use countersign::builder::{KeySource, TokenServiceBuilder};
+use countersign::entities::PasswordChange;
+use countersign::sessions::{OneTimePasswordMessage, OneTimePasswordSender};
+use countersign::tokens::IssuedToken;
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, Grant,
-    IssuedToken, KeyRing, NewSession, OneTimePasswordMessage, OneTimePasswordSender, Password,
-    PasswordChange, RequestContext, Secret, TokenService,
+    KeyRing, NewSession, Password, RequestContext, Secret, TokenService,
 };
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};

@@ -62,6 +62,9 @@ pub trait Requirement: Send + Sync + 'static {
 /// is mounted at, while a `route_layer` guards only the methods that were there before it: in
 /// `get(list).route_layer(permission).post(create)`, `create` is open.
 ///
+/// It dereferences to the [`Validated`] token: `caller.principal()` is who calls, `caller.organization_id()` the
+/// organization that the token is bound to, and `caller.require(…)` asks for more.
+///
 /// ```
 /// use axum::{Router, routing::get};
 /// use countersign::{Caller, Rejection, Requirement};
@@ -107,7 +110,8 @@ impl<D> Caller<D> {
     ///
     /// A [`Rejection`] with 500, and a line in the log, where nothing was checked under that key: a handler
     /// must not go on with a value of its own. So it is for a caller that is bound to no organization,
-    /// under [`IN_OWN_ORGANIZATION`](Requirement::IN_OWN_ORGANIZATION).
+    /// under [`IN_OWN_ORGANIZATION`](Requirement::IN_OWN_ORGANIZATION): a handler that is open to those, too, reads
+    /// [`organization_id`](Validated::organization_id), which is `None` for them.
     pub fn scope(&self, key: &str) -> Result<&str, Rejection> {
         self.scope.get(key).ok_or_else(|| Rejection::unchecked_scope(key))
     }

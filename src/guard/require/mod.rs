@@ -8,15 +8,14 @@
 //! A permission may be asked for within a scope, whose values come from the request. The layer leaves
 //! them for the handler, as a [`CheckedScope`]: what was checked is what is acted on.
 //!
-//! A handler may require a permission itself, in its signature: see [`Caller`].
+//! A handler may require a permission itself, in its signature: see [`Caller`](crate::Caller).
 
-mod caller;
+pub(crate) mod caller;
 mod check;
-mod layer;
+pub(crate) mod layer;
 mod scope;
 mod service;
 
-pub use self::caller::{Caller, Requirement};
-pub use self::layer::RequireLayer;
+pub(crate) use self::layer::RequireLayer;
 pub use self::scope::CheckedScope;
 pub use self::service::Require;

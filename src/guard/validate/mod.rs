@@ -48,10 +48,11 @@
 //! ```
 
 mod future;
-mod layer;
+pub(crate) mod layer;
 mod service;
 
 pub use self::future::ValidateFuture;
-pub use self::layer::ValidateLayer;
+pub(crate) use self::layer::ValidateLayer;
 pub(crate) use self::service::Anonymous;
 pub use self::service::Validate;
+pub use crate::guard::extract::BearerClaims;

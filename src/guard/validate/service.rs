@@ -57,7 +57,7 @@ impl<S> Validate<S> {
         let outcome = self.authenticate(request.headers(), &mut extensions);
         *request.extensions_mut() = extensions;
         hide_credentials(request.headers_mut());
-        let shaping = Shaping::of(self.validator.rejection_hook(), &request);
+        let shaping = Shaping::of(&self.validator, &request);
         match outcome {
             Ok(is_validated) => {
                 let marking = Marking { caching: self.caching, is_validated, shaping };

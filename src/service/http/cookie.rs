@@ -8,15 +8,16 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::Error;
 use crate::rejection::{LogReason, Rejection};
+use crate::service::StartedSession;
+use crate::service::issue::IssuedToken;
 use crate::service::model::session::AuthenticationToken;
-use crate::service::{IssuedToken, StartedSession};
 
 /// The cookie that an authentication token or a JWT travels in: `__Host-session` with
 /// `Path=/; HttpOnly; Secure; SameSite=Lax`, unless told otherwise. Scripts do not read it, and plain HTTP
 /// does not carry it.
 ///
 /// ```
-/// use countersign::{SameSite, SessionCookie};
+/// use countersign::cookies::{SameSite, SessionCookie};
 ///
 /// let cookie = SessionCookie::new("__Host-shop")?.same_site(SameSite::Strict);
 /// // At log-out, beside revoking what is in it:

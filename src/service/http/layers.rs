@@ -24,7 +24,7 @@ impl TokenService {
 
     /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts. Handlers
     /// behind it meet principals of other issuers: what they keep of a caller has to be by the whole
-    /// [`Principal`](crate::Principal).
+    /// [`Principal`](crate::claims::Principal).
     pub fn validate_layer_with_trusted_issuers(&self) -> ValidateLayer {
         ValidateLayer::new(self.validator_with_trusted_issuers().clone())
     }
@@ -56,7 +56,8 @@ impl TokenService {
     ///
     /// ```
     /// use axum::extract::{Json, State};
-    /// use countersign::{Error, IssuedToken, Password, RequestContext, TokenService};
+    /// use countersign::tokens::IssuedToken;
+    /// use countersign::{Error, Password, RequestContext, TokenService};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Login {

@@ -7,6 +7,7 @@ pub mod exchange;
 pub mod forward_auth;
 pub mod issue;
 mod layers;
+mod log_out;
 mod rejection;
 mod request_origin;
 pub(crate) mod return_path;

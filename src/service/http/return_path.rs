@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer};
 /// ```
 /// use axum::extract::Form;
 /// use axum::response::{IntoResponse, Redirect};
-/// use countersign::{Password, ReturnPath};
+/// use countersign::Password;
+/// use countersign::cookies::ReturnPath;
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Login {

@@ -5,7 +5,8 @@ use axum_core::response::IntoResponse;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
-use crate::service::{ExchangedToken, IssuedToken};
+use crate::service::exchange::ExchangedToken;
+use crate::service::issue::IssuedToken;
 
 /// JSON that nobody may keep: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`, and a `message` where
 /// there is one.

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::custom_claims::custom_claims_of;
 use crate::error::Error;
-use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::entity::Entity;
 use crate::service::model::session::{Held, Session};
 use crate::service::model::subject::SubjectRef;

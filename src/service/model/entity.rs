@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, ErrorKind};
-use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::name::folded_digest;
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::random_bytes;
-use crate::service::model::secret::{Secrets, StoredSecret};
+use crate::service::model::secret::{StoredSecret, StoredSecrets};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -148,7 +148,7 @@ pub enum EntityKind {
     /// A machine with generated secrets.
     Machine {
         /// Its secrets; none before the first is made.
-        secrets: Secrets,
+        secrets: StoredSecrets,
     },
     /// The credential that a customer starts sessions with.
     Customer {
@@ -177,7 +177,7 @@ impl Entity {
     ///
     /// Those of [`EntityId::new`].
     pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
-        let kind = EntityKind::Machine { secrets: Secrets::default() };
+        let kind = EntityKind::Machine { secrets: StoredSecrets::default() };
         Ok(Self::new(EntityId::machine(id)?, kind))
     }
 
@@ -329,7 +329,7 @@ impl Entity {
     }
 
     /// Its secrets, where it is one that has secrets.
-    pub(crate) fn secrets(&self) -> Option<&Secrets> {
+    pub(crate) fn secrets(&self) -> Option<&StoredSecrets> {
         match &self.kind {
             EntityKind::Machine { secrets } => Some(secrets),
             EntityKind::User { .. } | EntityKind::Customer { .. } => None,
@@ -357,7 +357,7 @@ impl Entity {
                 EntityKind::Customer { password: other, customer_id: other_id, .. },
             ) => one.as_phc() == other.as_phc() && customer_id == other_id,
             (EntityKind::Machine { secrets: one }, EntityKind::Machine { secrets: other }) => {
-                let ids = |secrets: &Secrets| {
+                let ids = |secrets: &StoredSecrets| {
                     let id =
                         |secret: &Option<StoredSecret>| secret.as_ref().map(|it| it.id.clone());
                     (id(&secrets.current), id(&secrets.previous))

@@ -2,7 +2,6 @@
 //! sealing, revocations and the key schedule. Nothing here does I/O or reads the clock.
 
 pub(crate) mod access_token;
-pub(crate) mod custom_claims;
 pub(crate) mod entity;
 pub(crate) mod key_schedule;
 pub(crate) mod name;

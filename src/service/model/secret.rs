@@ -128,7 +128,7 @@ impl StoredSecret {
 /// The secrets of one machine client: the current one, and the one before it for as long as the
 /// policy's overlap lets it live on.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets {
+pub struct StoredSecrets {
     pub(crate) current: Option<StoredSecret>,
     pub(crate) previous: Option<StoredSecret>,
 }
@@ -155,7 +155,7 @@ impl SecretVerdict {
     }
 }
 
-impl Secrets {
+impl StoredSecrets {
     /// The current secret.
     #[must_use]
     pub fn current(&self) -> Option<&StoredSecret> {
@@ -228,7 +228,7 @@ mod tests {
     fn the_old_secret_ends_with_the_overlap() {
         let now = Timestamp::from_secs(1_000_000);
         let (old, new) = (Secret::generate().unwrap(), Secret::generate().unwrap());
-        let verify = |secrets: &Secrets, secret: &Secret, at| {
+        let verify = |secrets: &StoredSecrets, secret: &Secret, at| {
             secrets.verify(&keys(), secret, at, Duration::ZERO)
         };
         for (overlap, later, expected) in [
@@ -237,7 +237,7 @@ mod tests {
             (DAY / 2, DAY / 2, SecretVerdict::Invalid),
             (DAY * 5, DAY, SecretVerdict::Invalid),
         ] {
-            let mut secrets = Secrets::default();
+            let mut secrets = StoredSecrets::default();
             secrets.replace(stored(&old, now), now, overlap);
             secrets.replace(stored(&new, now), now, overlap);
             assert_eq!(verify(&secrets, &old, now + later), expected, "{overlap:?} {later:?}");
@@ -249,7 +249,7 @@ mod tests {
     fn an_expired_secret_counts_within_the_grace_period_alone() {
         let now = Timestamp::from_secs(1_000_000);
         let secret = Secret::generate().unwrap();
-        let mut secrets = Secrets::default();
+        let mut secrets = StoredSecrets::default();
         secrets.replace(stored(&secret, now), now, Duration::ZERO);
         let verify = |later, grace| secrets.verify(&keys(), &secret, now + later, grace);
         assert_eq!(verify(DAY, Duration::ZERO), SecretVerdict::Expired);

@@ -7,7 +7,7 @@ use crate::token::identifier::OrganizationId;
 use crate::token::principal::Principal;
 
 /// A principal of this service, as a store keeps it: two of one name, in two organizations or of two
-/// kinds, are two. A host meets it as a [`Principal`](crate::Principal).
+/// kinds, are two. A host meets it as a [`Principal`](crate::claims::Principal).
 ///
 /// ```
 /// use countersign::store::Subject;

@@ -1,13 +1,4 @@
-//! The settings of a service, in groups, each with a default and the reason for it.
-//!
-//! ```
-//! use std::time::Duration;
-//! use countersign::Policy;
-//!
-//! let policy = Policy::default()
-//!     .sessions(|sessions| sessions.lifetime(Duration::from_secs(8 * 3_600)))
-//!     .principals(|principals| principals.organization_required(true));
-//! ```
+//! The settings of a service, in groups.
 
 #[macro_use]
 mod settings;
@@ -34,6 +25,7 @@ use tokio::sync::Semaphore;
 use crate::error::Error;
 use crate::service::model::entity::EntityId;
 use crate::service::model::password::Password;
+use crate::service::model::secret::SecretOperation;
 use crate::token::claims::{SubjectType, Validated};
 
 pub use self::http::Http;
@@ -47,8 +39,6 @@ pub use self::sessions::Sessions;
 pub use self::throttle::Throttle;
 pub use self::throttle_limit::ThrottleLimit;
 pub use self::tokens::Tokens;
-pub use crate::service::model::password::PasswordCost;
-pub use crate::service::model::secret::SecretOperation;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -46,11 +46,11 @@ settings! {
         /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
         /// nobody has thought of yet. `*` alone always counts.
         trailing_wildcards: bool = false,
-        /// Whether `*` and trailing wildcards leave the crate's own operations out, those of
-        /// [`permission`](crate::permission), so that a list has to name each as it is. Off: `*` is
-        /// documented as everything. On, a list that means the host's operations by `*` neither reads
-        /// secrets nor starts sessions, and nobody gives an operation away whose name is not in their own
-        /// list. Layers of the host's that ask for one of these names are not affected.
+        /// Whether `*` and trailing wildcards leave the crate's own operations out, those
+        /// that the [guide](crate::guide::token_service#the-services-own-operations) lists, so that a list has to
+        /// name each as it is. Off: `*` is documented as everything. On, a list that means the host's
+        /// operations by `*` neither reads secrets nor starts sessions, and nobody gives an operation away
+        /// whose name is not in their own list. Layers of the host's that ask for one of these names are not affected.
         own_operations_by_name: bool = false,
         /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
         max_custom_claims_len: usize = 4 * 1024,

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, InvalidField};
-use crate::service::model::custom_claims::custom_claims_of;
 use crate::service::model::password::Password;
 use crate::service::model::session::AuthenticationToken;
 use crate::service::session::state::SessionState;

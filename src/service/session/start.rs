@@ -100,7 +100,7 @@ impl TokenService {
     /// names an organization, it belongs to the bearer's.
     ///
     /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
-    /// its list names, and those that the [`CustomerDirectory`](crate::CustomerDirectory) says.
+    /// its list names, and those that the [`CustomerDirectory`](crate::sessions::CustomerDirectory) says.
     ///
     /// # Errors
     ///

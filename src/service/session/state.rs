@@ -11,9 +11,8 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 /// [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password).
 ///
 /// ```
-/// # use countersign::{
-/// #     AuthenticationToken, CustomerId, Error, RequestContext, SessionState, TokenService,
-/// # };
+/// # use countersign::sessions::SessionState;
+/// # use countersign::{AuthenticationToken, CustomerId, Error, RequestContext, TokenService};
 /// # async fn use_it(
 /// #     tokens: TokenService, token: AuthenticationToken, context: RequestContext,
 /// # ) -> Result<(), Error> {

@@ -63,20 +63,46 @@ impl TokenService {
         Ok(written.map(|()| noted))
     }
 
-    /// Returns a session with its use noted, and with room for later tokens, too: a write for each would
-    /// cost more than the longer memory of a log-out.
+    /// Notes in a session that its end has to be told until `needed_until`, and no use of it.
+    pub(in crate::service) async fn note_listener_of(
+        &self,
+        session: Session,
+        needed_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<CompareAndSet<()>, Error> {
+        if session.tokens_until >= Some(self.accepted_until(needed_until)) {
+            return Ok(CompareAndSet::Written(()));
+        }
+        let (version, updated_at) = (session.version, session.updated_at);
+        let noted = self.with_end_noted(session, needed_until, now).next_version(updated_at);
+        self.inner.stores.replace_session(noted, version, now).await
+    }
+
+    /// Returns a session with its use and a token of it noted.
     pub(in crate::service) fn with_token_noted(
         &self,
-        mut session: Session,
+        session: Session,
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Session {
-        let until = self.accepted_until(expires_at);
+        let noted = self.with_end_noted(session, expires_at, now);
+        noted.used_at(now, self.inner.policy.sessions.idle_timeout)
+    }
+
+    /// Returns a session whose end is told until `needed_until`, and with room for what comes later, too: a
+    /// write for each token would cost more than the longer memory of a log-out.
+    fn with_end_noted(
+        &self,
+        mut session: Session,
+        needed_until: Timestamp,
+        now: Timestamp,
+    ) -> Session {
+        let until = self.accepted_until(needed_until);
         if session.tokens_until < Some(until) {
             let longest = now + self.inner.policy.tokens.max_exchanged_lifetime;
             session.tokens_until = Some(until.max(self.accepted_until(longest)));
         }
-        session.used_at(now, self.inner.policy.sessions.idle_timeout)
+        session
     }
 }
 

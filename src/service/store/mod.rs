@@ -11,8 +11,8 @@
 //!    [`StoreError::Conflict`].
 //! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
 //!    session that has not been purged may be returned, and the service rejects it. A list has what is
-//!    before [`expires_at`](crate::Session::expires_at) alone; a store drops a session only once it is
-//!    past [`kept_until`](crate::Session::kept_until), which is later where tokens of it live on.
+//!    before [`expires_at`](crate::sessions::Session::expires_at) alone; a store drops a session only once it is
+//!    past [`kept_until`](crate::sessions::Session::kept_until), which is later where tokens of it live on.
 //! 4. **A store never drops what is live.** A cache may.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
@@ -51,15 +51,15 @@ mod feed;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod listener;
 #[cfg(feature = "postgres")]
-pub mod postgres;
+mod postgres;
 #[cfg(feature = "redis")]
-pub mod redis;
+mod redis;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod retry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
-pub mod sqlite;
+mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
@@ -77,17 +77,16 @@ pub use self::cached::Cached;
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
+pub use self::postgres::{PgPool, PostgresStore};
 pub use self::query::{Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage};
 #[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
+pub use self::redis::{RedisOptions, RedisStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 pub use crate::service::model::revocation::{Revocation, RevocationTarget};
-pub use crate::service::model::secret::{Secrets, StoredSecret};
 pub use crate::service::model::session::SessionKey;
 pub use crate::service::model::subject::Subject;
 

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 
 use super::{FaultyStore, StoreVerb};
 use crate::clock::Timestamp;
+use crate::service::public::sessions::Session;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
     SessionStore, Store, StoreError, Subject,
 };
 use crate::service::store::{KeySchedule, SessionKey};
-use crate::service::{Entity, EntityId, Session};
+use crate::service::{Entity, EntityId};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 

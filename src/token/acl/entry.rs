@@ -12,7 +12,7 @@ use crate::token::acl::read::{AclFault, Faults, read_permissions, read_scope};
 use crate::token::acl::{Acl, ORGANIZATION};
 use crate::token::identifier::OrganizationId;
 
-/// One grant: permissions within a scope; see the [module docs](crate::acl).
+/// One grant: permissions within a scope; see [`Acl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AclEntry {
     pub(super) scope: Scope,

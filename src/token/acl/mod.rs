@@ -1,35 +1,4 @@
 //! Access-control lists: who may do what, where.
-//!
-//! An [`Acl`] is a list of entries; each grants its *permissions* within its *scope*.
-//!
-//! ```json
-//! [{"scope": {"organizationId": ["org_1"]}, "permissions": ["GetOrders", "PostOrder"]}]
-//! ```
-//!
-//! 1. A scope key that is absent does not restrict; one that is there restricts to its values.
-//!    Keys AND, values OR, entries OR. Any key may be used: `organizationId`, `productId`,
-//!    `planId` and `customFieldName` are merely the documented ones.
-//! 2. A permission is an operation id. `*` alone grants all; `Storefront*` grants what begins with
-//!    `Storefront` where the policy opens that.
-//! 3. An empty list is never written by a caller ("none" to some, "all" to others). An ACL without
-//!    entries, which a host may register, grants nothing.
-//! 4. A principal that is bound to an organization holds nothing outside it: its list is read as if
-//!    each entry were scoped to that `organizationId`. See [`Validated::allows`](crate::Validated::allows).
-//! 5. An entry *lies within* an ACL where each of its permissions is granted by one single entry
-//!    there whose scope covers the entry's.
-//!
-//! ```
-//! use countersign::{Acl, AclEntry};
-//!
-//! let held = Acl::new([AclEntry::new([("organizationId", ["org_1", "org_2"])], ["*"])?]);
-//! let asked = Acl::new([AclEntry::new([("organizationId", ["org_1"])], ["GetOrders"])?]);
-//!
-//! assert!(asked.narrows(&held));
-//! assert!(!held.narrows(&asked));
-//! assert!(asked.allows("GetOrders", &[("organizationId", "org_1")]));
-//! assert!(!asked.allows("GetOrders", &[("organizationId", "org_2")]));
-//! # Ok::<(), countersign::Error>(())
-//! ```
 
 mod entry;
 mod index;
@@ -61,7 +30,38 @@ const MAX_SCOPE_KEY_LEN: usize = 64;
 /// The scope key by which lists name organizations.
 pub(crate) const ORGANIZATION: &str = "organizationId";
 
-/// An access-control list; see the [module docs](self). The default one grants nothing.
+/// An access-control list: who may do what, where. The default one grants nothing.
+///
+/// It is a list of entries; each grants its *permissions* within its *scope*.
+///
+/// ```json
+/// [{"scope": {"organizationId": ["org_1"]}, "permissions": ["GetOrders", "PostOrder"]}]
+/// ```
+///
+/// 1. A scope key that is absent does not restrict; one that is there restricts to its values.
+///    Keys AND, values OR, entries OR. Any key may be used: `organizationId`, `productId`,
+///    `planId` and `customFieldName` are merely the documented ones.
+/// 2. A permission is an operation id. `*` alone grants all; `Storefront*` grants what begins with
+///    `Storefront` where the policy opens that.
+/// 3. An empty list is never written by a caller ("none" to some, "all" to others). An ACL without
+///    entries, which a host may register, grants nothing.
+/// 4. A principal that is bound to an organization holds nothing outside it: its list is read as if
+///    each entry were scoped to that `organizationId`. See [`Validated::allows`](crate::Validated::allows).
+/// 5. An entry *lies within* an ACL where each of its permissions is granted by one single entry
+///    there whose scope covers the entry's.
+///
+/// ```
+/// use countersign::{Acl, AclEntry};
+///
+/// let held = Acl::new([AclEntry::new([("organizationId", ["org_1", "org_2"])], ["*"])?]);
+/// let asked = Acl::new([AclEntry::new([("organizationId", ["org_1"])], ["GetOrders"])?]);
+///
+/// assert!(asked.narrows(&held));
+/// assert!(!held.narrows(&asked));
+/// assert!(asked.allows("GetOrders", &[("organizationId", "org_1")]));
+/// assert!(!asked.allows("GetOrders", &[("organizationId", "org_2")]));
+/// # Ok::<(), countersign::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Acl {
     list: Arc<List>,
@@ -228,7 +228,7 @@ impl Serialize for Acl {
     }
 }
 
-/// For a host's own configuration: the form of the [module docs](self), an empty list allowed.
+/// For a host's own configuration: the form that [`Acl`] has in tokens, an empty list allowed.
 impl<'de> Deserialize<'de> for Acl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         read_list(&Raw::deserialize(deserializer)?)

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,7 +17,7 @@ use crate::token::principal::Principal;
 /// ```compile_fail
 /// let forged: countersign::Validated = Default::default();
 /// ```
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Validated {
     claims: Claims,
     principal: Principal,
@@ -23,13 +25,16 @@ pub struct Validated {
     key: u64,
     /// Whether the claims are what a host made of another issuer's token.
     is_mapped: bool,
+    /// The digest of the authentication token in whose place it was made for a request. Its holder has
+    /// proved to hold that, too.
+    pub(crate) session_key: Option<[u8; 32]>,
 }
 
 impl Validated {
     pub(crate) fn new(claims: Claims, key: u64, is_mapped: bool) -> Self {
         let organization = claims.organization_id.clone();
         let principal = Principal::new(&claims.iss, organization, claims.subject_type, &claims.sub);
-        Self { claims, principal, key, is_mapped }
+        Self { claims, principal, key, is_mapped, session_key: None }
     }
 
     /// Returns whether the claims are what a host made of another issuer's token. Where they are,
@@ -148,7 +153,7 @@ impl Validated {
     /// assert!(!jane.allows("GetOrders", &[("organizationId", "org_2")]));
     /// assert!(!jane.allows("GetOrders", &[]));
     /// # }
-    /// # Ok::<(), countersign::TokenFault>(())
+    /// # Ok::<(), countersign::faults::TokenFault>(())
     /// ```
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
@@ -159,6 +164,19 @@ impl Validated {
     /// being granted.
     pub(crate) fn is_kept_by_organization(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         !self.allows(permission, scope) && self.claims.acl.allows(permission, scope)
+    }
+}
+
+/// Without the digest of what it was made for.
+impl fmt::Debug for Validated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validated")
+            .field("claims", &self.claims)
+            .field("principal", &self.principal)
+            .field("key", &self.key)
+            .field("is_mapped", &self.is_mapped)
+            .field("stands_for_session", &self.session_key.is_some())
+            .finish()
     }
 }
 

@@ -1,8 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, ErrorKind};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
@@ -83,9 +85,13 @@ impl MappedClaims {
     }
 
     /// What handlers find under `customClaims`.
-    pub fn custom_claims(mut self, custom_claims: Map<String, Value>) -> Self {
-        self.custom_claims = custom_claims;
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidFields`] where it is no object in JSON.
+    pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
+        self.custom_claims = custom_claims_of(custom_claims)?;
+        Ok(self)
     }
 }
 

@@ -23,7 +23,8 @@ use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, witho
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
-/// use countersign::{Acl, AclEntry, MappedClaims, SubjectType, TrustedIssuer};
+/// use countersign::trusted_issuer::MappedClaims;
+/// use countersign::{Acl, AclEntry, SubjectType, TrustedIssuer};
 ///
 /// let idp = TrustedIssuer::new("https://idp.example.com")
 ///     .audience("https://api.example.com")

@@ -4,10 +4,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
+use countersign::cookies::{SameSite, SessionCookie};
 use countersign::store::Page;
 use countersign::{
     Actor, Bearer, CustomerId, Error, ErrorKind, Grant, Issue, NewSession, RequestContext,
-    SameSite, SessionCookie, SubjectType, TokenService,
+    SubjectType, TokenService,
 };
 use http::{HeaderName, Method, Request};
 

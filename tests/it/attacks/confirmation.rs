@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::faults::TokenFault;
+use countersign::sessions::{CustomerLogin, SessionState};
 use countersign::store::{MemoryStore, Page};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Acl, Actor, AuthenticationToken, Bearer, CustomerId, CustomerLogin, Entity, EntityId,
-    ErrorKind, ExchangeRequest, Grant, NewSession, Organization, OrganizationId, Password, Policy,
-    RequestContext, SessionState, StartedSession, SubjectType, TokenFault,
+    Acl, Actor, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, NewSession, Organization, OrganizationId, Password, Policy,
+    RequestContext, StartedSession, SubjectType,
 };
 use http::Request;
 use serde_json::json;
@@ -113,7 +115,7 @@ async fn a_right_code_turns_the_session_into_a_fresh_one_that_a_layer_takes() {
     assert_eq!(ask_with_cookie(&server, &fresh.token).await, 200);
     server.get("/", Some(fresh.token.expose())).await.expect(200);
     let keep = ExchangeRequest::default().invalidate(false);
-    let exchanged = fixture.tokens.exchange(&fresh.token, keep).await.unwrap();
+    let exchanged = fixture.tokens.exchange(&fresh.token, keep, &context()).await.unwrap();
     let claims = fixture.tokens.validator().validate(exchanged.token.access_token.expose());
     assert_eq!(claims.unwrap().session_id(), Some(session.id()));
     fixture.tokens.log_out_customer(&fresh.token, &context()).await.unwrap();
@@ -162,7 +164,7 @@ async fn what_was_issued_before_the_code_was_confirmed_is_revoked_with_its_sessi
     let fixture = Fixture::new();
     let (token, code) = begin(&fixture).await;
     let keep = ExchangeRequest::default().invalidate(false).one_time_password(code);
-    let jwt = fixture.tokens.exchange(&token, keep).await.unwrap().token.access_token;
+    let jwt = fixture.tokens.exchange(&token, keep, &context()).await.unwrap().token.access_token;
     fixture.clock.advance(MINUTE);
     fixture.tokens.resend_one_time_password(&token, &context()).await.unwrap();
     fixture.tokens.validator().validate(jwt.expose()).unwrap();
@@ -217,7 +219,7 @@ async fn a_code_that_has_expired_or_was_exchanged_is_confirmed_no_more() {
     let fixture = Fixture::new();
     let (token, code) = begin(&fixture).await;
     let keep = ExchangeRequest::default().invalidate(false).one_time_password(&*code);
-    fixture.tokens.exchange(&token, keep).await.unwrap();
+    fixture.tokens.exchange(&token, keep, &context()).await.unwrap();
     let refused = confirm(&fixture, &token, &code).await.unwrap_err();
     assert_eq!(refused, ErrorKind::OneTimePasswordInvalid);
     fixture.clock.advance(MINUTE);
@@ -255,7 +257,7 @@ async fn won_at_once(
     for _ in 0..exchanging {
         let (tokens, token) = (fixture.tokens.clone(), token.clone());
         let request = ExchangeRequest::default().invalidate(invalidate).one_time_password(&*code);
-        presenting.spawn(async move { tokens.exchange(&token, request).await.is_ok() });
+        presenting.spawn(async move { tokens.exchange(&token, request, &context()).await.is_ok() });
     }
     for number in 0..changing {
         let change = change_of(id.clone(), PASSWORD, &format!("password number {number}"));
@@ -370,9 +372,9 @@ async fn a_node_that_dies_between_any_two_steps_leaves_the_code_to_one() {
             let confirmed = confirm(&other, &token, &code).await;
             let is_used_up = is_done && step + 1 == STEPS;
             assert_eq!(confirmed.is_err(), is_used_up, "{step} {is_done} {confirmed:?}");
-            let exchanged =
-                other.tokens.exchange(&token, ExchangeRequest::default().one_time_password(&*code));
-            assert_eq!(exchanged.await.unwrap_err().kind(), ErrorKind::NotFound);
+            let request = ExchangeRequest::default().one_time_password(&*code);
+            let exchanged = other.tokens.exchange(&token, request, &context()).await;
+            assert_eq!(exchanged.unwrap_err().kind(), ErrorKind::NotFound);
             // A node that was but slow goes on, and finds that it has lost.
             let before = store.calls(StoreVerb::RemoveSession);
             held.release();

@@ -236,7 +236,8 @@ async fn one_rule_decides_for_whoever_asks_and_whatever_the_policy_at_a_start_an
         if let Some(bearer) = bearer.clone() {
             request = request.bearer(bearer);
         }
-        let exchanged = fixture.tokens.exchange(&token, request).await;
+        let exchanged =
+            fixture.tokens.exchange(&token, request, &RequestContext::without_address()).await;
         case.assert_outcome(exchanged.map(|exchanged| exchanged.custom_claims));
         let may_start = matches!(case.asker, Asker::Without | Asker::With);
         if let Some(bearer) = bearer.filter(|_| may_start && !case.set_by_host) {

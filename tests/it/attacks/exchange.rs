@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault};
+use countersign::tokens::ExchangedToken;
 use countersign::{
-    Acl, AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest,
-    ExchangedToken, Password, Policy, Timestamp,
+    Acl, AuthenticationToken, CustomerId, Entity, Error, ErrorKind, ExchangeRequest, Password,
+    Policy, RequestContext, Timestamp,
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ impl Sort {
             request = request.one_time_password(code);
         }
         let token = AuthenticationToken::from_text(token).unwrap();
-        node.tokens.exchange(&token, request).await
+        node.tokens.exchange(&token, request, &RequestContext::without_address()).await
     }
 }
 

@@ -5,9 +5,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
-use countersign::{
-    Algorithm, ErrorKind, Grant, Issue, KeyRing, Policy, SessionCookie, TokenService, Validator,
-};
+use countersign::cookies::SessionCookie;
+use countersign::{Algorithm, ErrorKind, Grant, Issue, KeyRing, Policy, TokenService, Validator};
 use http::StatusCode;
 
 use crate::support::log::Log;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::faults::TokenFault;
+use countersign::sessions::{CustomerDirectory, SessionState};
 use countersign::store::{Cursor, FeedEvent, MemoryStore, SessionStore as _};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Actor, Algorithm, AuthenticationToken, CustomerDirectory, CustomerId, Entity, EntityId, Error,
-    ErrorKind, ExchangeRequest, Grant, KeyRing, NewSession, Organization, OrganizationId, Password,
-    Policy, RequestContext, SessionState, SubjectType, TokenFault, Validated,
+    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, Error, ErrorKind,
+    ExchangeRequest, Grant, KeyRing, NewSession, Organization, OrganizationId, Password, Policy,
+    RequestContext, SubjectType, Validated,
 };
 use http::Request;
 use serde_json::json;
@@ -238,7 +240,7 @@ async fn a_log_out_that_races_with_an_exchange_leaves_no_token_behind() {
             let exchanging = {
                 let (tokens, token) = (fixture.tokens.clone(), token.clone());
                 let request = ExchangeRequest::default().invalidate(!keeps);
-                async move { tokens.exchange(&token, request).await }
+                async move { tokens.exchange(&token, request, &RequestContext::without_address()).await }
             };
             let logging_out = {
                 let (tokens, token) = (fixture.tokens.clone(), token.clone());

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::entities::PasswordHash;
 use countersign::store::EntityStore;
 use countersign::{
-    Bearer, CustomerId, Entity, EntityId, ErrorKind, Grant, Organization, Password, PasswordHash,
-    Policy, RequestContext, Secret, SubjectType,
+    Bearer, CustomerId, Entity, EntityId, ErrorKind, Grant, Organization, Password, Policy,
+    RequestContext, Secret, SubjectType,
 };
 use serde_json::json;
 

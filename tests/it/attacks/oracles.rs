@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use countersign::entities::PasswordHash;
 use countersign::{
-    CustomerId, Entity, EntityId, ErrorKind, Password, PasswordHash, Policy, RequestContext,
-    SubjectType,
+    CustomerId, Entity, EntityId, ErrorKind, Password, Policy, RequestContext, SubjectType,
 };
 use serde_json::Value;
 

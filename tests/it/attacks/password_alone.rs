@@ -6,12 +6,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use countersign::entities::PasswordChange;
+use countersign::sessions::{CustomerLogin, SessionState};
 use countersign::store::{MemoryStore, Page};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Acl, AuthenticationToken, CustomerId, CustomerLogin, Entity, EntityId, Error, ErrorKind,
-    ExchangeRequest, Grant, Password, PasswordChange, Policy, RequestContext, SessionState,
-    TokenService,
+    Acl, AuthenticationToken, CustomerId, Entity, EntityId, Error, ErrorKind, ExchangeRequest,
+    Grant, Password, Policy, RequestContext, TokenService,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -381,7 +382,9 @@ async fn won_at_once(policy: Policy, changes: usize, exchanges: usize) -> usize 
     for _ in 0..exchanges {
         let (tokens, token) = (fixture.tokens.clone(), token.clone());
         let request = ExchangeRequest::default().invalidate(false).one_time_password(&*code);
-        presenting.spawn(async move { tokens.exchange(&token, request).await.is_ok() });
+        presenting.spawn(async move {
+            tokens.exchange(&token, request, &RequestContext::without_address()).await.is_ok()
+        });
     }
     presenting.join_all().await.into_iter().filter(|won| *won).count()
 }

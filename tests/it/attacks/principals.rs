@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use axum::Router;
 use axum::routing::get;
 use countersign::testing::{IssuerServer, TestIssuer};
+use countersign::trusted_issuer::MappedClaims;
 use countersign::{
-    Acl, Bearer, Caller, Grant, MappedClaims, Organization, OrganizationId, Requirement,
-    SubjectType, TrustedIssuer, ValidateLayer,
+    Acl, Bearer, Caller, Grant, Organization, OrganizationId, Requirement, SubjectType,
+    TrustedIssuer, ValidateLayer,
 };
 
 use crate::support::{Fixture, ISSUER, Server, issue_now};

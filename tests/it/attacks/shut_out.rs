@@ -2,13 +2,15 @@
 
 use axum::Router;
 use axum::routing::{get, post};
+use countersign::clock::Clock as _;
+use countersign::faults::TokenFault;
+use countersign::sessions::CustomerLogin;
 use countersign::store::{EntityStore as _, MemoryStore};
 use countersign::testing::FaultyStore;
 use countersign::{
-    Acl, AclEntry, Actor, Algorithm, Bearer, Clock as _, CustomerId, CustomerLogin, Entity,
-    EntityId, ErrorKind, ExchangeRequest, Grant, Issue, KeyRing, NewSession, Organization,
-    OrganizationId, Password, RequestContext, SealingKey, Secret, SubjectType, TokenFault,
-    TokenService,
+    Acl, AclEntry, Actor, Algorithm, Bearer, CustomerId, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, Issue, KeyRing, NewSession, Organization, OrganizationId, Password,
+    RequestContext, SealingKey, Secret, SubjectType, TokenService,
 };
 use serde_json::json;
 
@@ -81,10 +83,11 @@ async fn what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_befor
     let session = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
     let id = EntityId::customer("jane").unwrap();
     tokens.update_entity(&id, |jane| jane.acl(acl(&["GetOrders"]))).await.unwrap();
-    let gone = tokens.exchange(&session.token, ExchangeRequest::default()).await.unwrap_err();
+    let gone =
+        tokens.exchange(&session.token, ExchangeRequest::default(), &context()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let again = tokens.log_in_customer(login("jane"), &context()).await.unwrap();
-    let jwt = tokens.exchange(&again.token, ExchangeRequest::default()).await.unwrap();
+    let jwt = tokens.exchange(&again.token, ExchangeRequest::default(), &context()).await.unwrap();
     assert_eq!(jwt.acl, acl(&["GetOrders"]));
 }
 
@@ -111,15 +114,16 @@ async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_cha
     };
     write(&|jane| jane.acl(acl(&["GetOrders", "GetInvoices"]))).await;
     let asked = ExchangeRequest::default().acl(acl(&["PostOrder"]));
-    let wider = tokens.exchange(&first.token, asked).await.unwrap_err();
+    let wider = tokens.exchange(&first.token, asked, &context()).await.unwrap_err();
     assert_eq!(wider.kind(), ErrorKind::AclExceedsGrant);
-    let jwt = tokens.exchange(&first.token, ExchangeRequest::default()).await.unwrap();
+    let jwt = tokens.exchange(&first.token, ExchangeRequest::default(), &context()).await.unwrap();
     assert_eq!(jwt.acl, acl(&["GetOrders"]));
     let held = server.get("/", Some(second.token.expose())).await.expect(200).text();
     assert_eq!(held, json!([{"scope": {}, "permissions": ["GetOrders"]}]).to_string());
 
     write(&|jane| jane.disabled(true)).await;
-    let gone = tokens.exchange(&second.token, ExchangeRequest::default()).await.unwrap_err();
+    let gone =
+        tokens.exchange(&second.token, ExchangeRequest::default(), &context()).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     server.get("/", Some(third.token.expose())).await.expect(401);
 }
@@ -244,7 +248,8 @@ async fn whoever_is_blocked_gets_nothing_until_the_time_has_come() {
     server.post("/user/token/generate", None, &ops).await.expect(401);
     let machine = tokens.issue_machine_token("aa-1", &secret, &context()).await.unwrap_err();
     assert_eq!(machine.kind(), ErrorKind::InvalidCredentials);
-    let exchanged = tokens.exchange(&before.token, ExchangeRequest::default()).await.unwrap_err();
+    let exchanged =
+        tokens.exchange(&before.token, ExchangeRequest::default(), &context()).await.unwrap_err();
     assert_eq!(exchanged.kind(), ErrorKind::NotFound);
     // A namesake elsewhere is somebody else.
     let elsewhere = OrganizationId::new("org_1").unwrap();
@@ -366,7 +371,10 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
                 )
                 .await
                 .map(drop),
-            tokens.exchange(&session, ExchangeRequest::default().bearer(kept)).await.map(drop),
+            tokens
+                .exchange(&session, ExchangeRequest::default().bearer(kept), &context())
+                .await
+                .map(drop),
         ];
         for refusal in refusals {
             assert_eq!(refusal.unwrap_err().kind(), ErrorKind::InvalidToken);
@@ -384,8 +392,10 @@ async fn a_log_out_of_what_was_begun_before_an_instant_revokes_what_came_of_it_s
     fixture.clock.advance(minute);
     let cutoff = tokens.now();
     fixture.clock.advance(minute);
-    let jwt =
-        tokens.exchange(&session, ExchangeRequest::default().invalidate(false)).await.unwrap();
+    let jwt = tokens
+        .exchange(&session, ExchangeRequest::default().invalidate(false), &context())
+        .await
+        .unwrap();
     fixture.clock.advance(minute);
     let customer = tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
     assert_eq!(tokens.revoke_subject(&customer, cutoff).await.unwrap().sessions, 1);
@@ -485,7 +495,7 @@ async fn a_node_that_has_not_heard_whom_others_block_issues_nothing() {
             let ops = EntityId::user("ops").unwrap();
             assert_eq!(kind(tokens.issue_for(&ops).await.err()), expected);
             assert_eq!(kind(tokens.find_session(&session, &context()).await.err()), expected);
-            let exchanged = tokens.exchange(&session, ExchangeRequest::default()).await;
+            let exchanged = tokens.exchange(&session, ExchangeRequest::default(), &context()).await;
             assert_eq!(kind(exchanged.err()), expected);
             tokens.catch_up().await.unwrap();
         }
@@ -575,5 +585,5 @@ async fn a_list_that_leaves_a_token_no_room_is_rejected_before_it_is_stored() {
     let started = tokens
         .start_session(Actor::Host, NewSession::of(customer("cus_1")).acl(many(250)), &context())
         .await;
-    tokens.exchange(&started.unwrap().token, ExchangeRequest::default()).await.unwrap();
+    tokens.exchange(&started.unwrap().token, ExchangeRequest::default(), &context()).await.unwrap();
 }

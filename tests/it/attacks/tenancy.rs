@@ -105,7 +105,7 @@ async fn where_no_organization_is_named_a_bound_caller_holds_nothing_but_in_its_
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
     let own = get(async |caller: Caller<GetOwnOrders>| {
-        caller.principal().organization().map_or("all", OrganizationId::as_str).to_owned()
+        caller.organization_id().map_or("all", OrganizationId::as_str).to_owned()
     });
     let by_layer = get(async |scope: CheckedScope| scope.get("organizationId").unwrap().to_owned())
         .route_layer(tokens.require("GetOrders").in_own_organization());
@@ -136,7 +136,7 @@ async fn a_list_that_is_not_scoped_gives_no_more_than_the_organization_at_an_exc
     let session = countersign::AuthenticationToken::from_text(&session).unwrap();
     let ask = async |acl: Acl| {
         let request = ExchangeRequest::default().acl(acl).invalidate(false);
-        tokens.exchange(&session, request).await
+        tokens.exchange(&session, request, &RequestContext::without_address()).await
     };
     let at =
         |id: &str| Acl::new([AclEntry::new([("organizationId", [id])], ["GetOrders"]).unwrap()]);
@@ -149,11 +149,17 @@ async fn a_list_that_is_not_scoped_gives_no_more_than_the_organization_at_an_exc
     // A bearer of another organization widens nothing, whatever its list.
     let foreign = tokens.validator().validate(&token_of(&fixture, organization("org_2"))).unwrap();
     let request = ExchangeRequest::default().acl(anywhere(&["PostOrder"])).bearer(foreign);
-    let refused = tokens.exchange(&session, request.invalidate(false)).await.unwrap_err();
+    let refused = tokens
+        .exchange(&session, request.invalidate(false), &RequestContext::without_address())
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AclExceedsGrant);
     let own = tokens.validator().validate(&token_of(&fixture, organization("org_1"))).unwrap();
     let request = ExchangeRequest::default().acl(anywhere(&["PostOrder"])).bearer(own);
-    let widened = tokens.exchange(&session, request.invalidate(false)).await.unwrap();
+    let widened = tokens
+        .exchange(&session, request.invalidate(false), &RequestContext::without_address())
+        .await
+        .unwrap();
     let widened = tokens.validator().validate(widened.token.access_token.expose()).unwrap();
     assert!(widened.allows("PostOrder", &[("organizationId", "org_1")]));
     assert!(!widened.allows("PostOrder", &[("organizationId", "org_2")]));
@@ -388,7 +394,10 @@ async fn a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_h
     };
     let one = |id: &str| Organization::One(organization(id));
     let started = start(Organization::All, Some(one("org_1")), None).await.unwrap();
-    let jwt = tokens.exchange(&started.token, ExchangeRequest::default()).await.unwrap();
+    let jwt = tokens
+        .exchange(&started.token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_eq!(jwt.organization_id, Some(organization("org_1")));
     let jwt = tokens.validator().validate(jwt.token.access_token.expose()).unwrap();
     assert_eq!(jwt.organization_id(), Some(&organization("org_1")));

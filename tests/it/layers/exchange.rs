@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use axum::Router;
+use countersign::cookies::SessionCookie;
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Actor, AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
-    RequestContext, SessionCookie, SubjectType,
+    RequestContext, SubjectType,
 };
 use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE};
@@ -157,9 +158,13 @@ async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_req
     let token = AuthenticationToken::from_text(&text).unwrap();
     server.get("/", Some(&text)).await.expect(200);
     let keeping = ExchangeRequest::default().invalidate(false);
-    fixture.tokens.exchange(&token, keeping).await.unwrap();
+    fixture.tokens.exchange(&token, keeping, &RequestContext::without_address()).await.unwrap();
     server.get("/", Some(&text)).await.expect(200);
-    fixture.tokens.exchange(&token, ExchangeRequest::default()).await.unwrap();
+    fixture
+        .tokens
+        .exchange(&token, ExchangeRequest::default(), &RequestContext::without_address())
+        .await
+        .unwrap();
     assert_unknown_session(&server.get("/", Some(&text)).await);
 }
 
@@ -247,7 +252,7 @@ async fn a_session_that_needs_a_one_time_password_is_rejected() {
     let code = fixture.outbox.last_code();
     let token = AuthenticationToken::from_text(&token).unwrap();
     let request = ExchangeRequest::default().one_time_password(code);
-    fixture.tokens.exchange(&token, request).await.unwrap();
+    fixture.tokens.exchange(&token, request, &RequestContext::without_address()).await.unwrap();
 }
 
 #[tokio::test]

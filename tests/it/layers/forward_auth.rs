@@ -1,7 +1,8 @@
 //! The route that proxies ask. `engines` has the proxies.
 
+use countersign::cookies::SessionCookie;
 use countersign::forward_auth::{Access, ForwardAuth};
-use countersign::{Grant, OrganizationId, Policy, SessionCookie, SubjectType};
+use countersign::{Grant, OrganizationId, Policy, SubjectType};
 use http::{HeaderName, Request};
 use serde_json::json;
 

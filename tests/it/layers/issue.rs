@@ -3,10 +3,8 @@ use std::convert::Infallible;
 use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::post;
-use countersign::{
-    Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, SameSite, SessionCookie, SubjectType,
-    TokenService,
-};
+use countersign::cookies::{SameSite, SessionCookie};
+use countersign::{Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, SubjectType, TokenService};
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;

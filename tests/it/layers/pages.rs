@@ -3,14 +3,17 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use countersign::cookies::{SameSite, SessionCookie};
+use countersign::faults::TokenFault;
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Actor, Bearer, CustomerId, ExchangeLayer, NewSession, RequestContext, SameSite, SessionCookie,
-    TokenService,
+    Actor, Bearer, CustomerId, ExchangeLayer, NewSession, RequestContext, SubjectType, TokenService,
 };
 use http::Request;
 use http::header::{COOKIE, SET_COOKIE};
 
-use crate::layers::{ask, session};
+use crate::layers::{ask, session, user_token};
 use crate::support::{Answer, Fixture, Server};
 
 const PAGE: (http::HeaderName, &str) = (http::header::ACCEPT, "text/html,application/xhtml+xml");
@@ -100,6 +103,52 @@ async fn a_stale_cookie_is_anonymous_and_forgotten_where_the_layer_says_so() {
 }
 
 #[tokio::test]
+async fn who_has_the_cookie_of_a_kind_that_is_not_admitted_can_log_in() {
+    let fixture = Fixture::new();
+    let jwt = user_token(&fixture);
+    let cookie = (COOKIE, format!("__Host-session={jwt}"));
+    let cookie = (cookie.0, &*cookie.1);
+    let layer = || fixture.tokens.exchange_layer();
+    let removal = SessionCookie::default().removal();
+    let is_removed = |answer: &Answer| answer.headers().get(SET_COOKIE) == Some(&removal);
+
+    let server = serve(layer().optional().stale_cookies_are_anonymous()).await;
+    let answer = ask(&server, "/", &[cookie.clone()]).await.expect(200);
+    assert!(answer.text() == "anonymous" && is_removed(&answer), "{answer:?}");
+    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(401);
+    assert!(is_removed(&answer), "{answer:?}");
+
+    let server = serve(layer().stale_cookies_are_anonymous().login_page("/login")).await;
+    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(303);
+    assert!(location(&answer) == "/login?next=/members" && is_removed(&answer), "{answer:?}");
+    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(401);
+    assert!(answer.json()["code"] == "missing-token" && is_removed(&answer), "{answer:?}");
+
+    // Where stale cookies are not forgotten, a browser that opens a page gets there all the same.
+    let server = serve(layer().login_page("/login")).await;
+    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(303);
+    assert!(location(&answer) == "/login?next=/members" && !is_removed(&answer), "{answer:?}");
+    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(403);
+    assert_eq!(answer.json()["code"], "kind-not-admitted");
+    ask(&serve(layer()).await, "/members", &[PAGE, cookie.clone()]).await.expect(403);
+
+    // A client that sends a token is told what is wrong with it.
+    let bearer = (http::header::AUTHORIZATION, format!("Bearer {jwt}"));
+    let bearer = [PAGE, (bearer.0, &*bearer.1)];
+    let lenient = layer().stale_cookies_are_anonymous().login_page("/login");
+    ask(&serve(lenient.clone()).await, "/members", &bearer).await.expect(403);
+    let server = serve(lenient.clone().only([SubjectType::User])).await;
+    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(200);
+    assert!(!is_removed(&answer), "{answer:?}");
+    // Who is logged in, and may not see one page of many, is not to log in again.
+    let page = get(async || "machines")
+        .route_layer(fixture.tokens.require("GetMachines").only([SubjectType::Machine]));
+    let app = Router::new().route("/", page).layer(lenient.only([SubjectType::User]));
+    let answer = ask(&Server::start(app).await, "/", &[PAGE, cookie]).await.expect(403);
+    assert!(!is_removed(&answer), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_handler_sets_the_cookie_of_a_session_and_reads_it() {
     let fixture = Fixture::new();
     let log_in = async |State(tokens): State<TokenService>| {
@@ -130,6 +179,70 @@ async fn a_handler_sets_the_cookie_of_a_session_and_reads_it() {
     let two = "__Host-session=a; __Host-session=b";
     let answer = ask(&server, "/read", &[(COOKIE, two)]).await.expect(400);
     assert!(answer.text().contains("several session cookies"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_browser_is_logged_out_whatever_its_cookie_holds() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let tokens = &fixture.tokens;
+    let log_out = async |State(tokens): State<TokenService>,
+                         context: RequestContext,
+                         headers: http::HeaderMap| {
+        let removal = tokens.log_out_browser(&SessionCookie::default(), &headers, &context).await?;
+        Ok::<_, countersign::Rejection>([(SET_COOKIE, removal)])
+    };
+    let app = Router::new().route("/logout", axum::routing::post(log_out));
+    let app = app.layer(tokens.same_origin_layer()).with_state(tokens.clone());
+    let server = Server::start(Router::new().nest("/organizations/{organizationId}", app)).await;
+    let log_out = async |site: &str, cookie: Option<&str>| {
+        let request = Request::post("/organizations/org_2/logout").header("sec-fetch-site", site);
+        let request = match cookie {
+            Some(cookie) => request.header(COOKIE, cookie),
+            None => request,
+        };
+        server.send(request.body("").unwrap()).await
+    };
+    let here = "same-origin";
+    let removal = SessionCookie::default().removal();
+    let organization = countersign::OrganizationId::new("org_1").unwrap();
+    let text = fixture.session(|new| new.organization(organization)).await;
+    let token = countersign::AuthenticationToken::from_text(&*text).unwrap();
+    let session = format!("__Host-session={text}");
+    let is_live =
+        async || tokens.find_session(&token, &RequestContext::without_address()).await.is_ok();
+    // Another site does not log out, and an outage is not told as a log-out.
+    log_out("cross-site", Some(&session)).await.expect(403);
+    store.fail(Calls::all(), StoreFault::unavailable("connection refused"));
+    let answer = log_out(here, Some(&session)).await.expect(503);
+    assert!(answer.headers().get(SET_COOKIE).is_none(), "{answer:?}");
+    store.clear_faults();
+    assert!(is_live().await);
+    let two = format!("{session}; __Host-session=x");
+    log_out(here, Some(&two)).await.expect(400);
+
+    let jwt = user_token(&fixture);
+    let user = tokens.validator().validate(&jwt).unwrap();
+    let jwt = format!("__Host-session={jwt}");
+    for cookie in [Some(&*session), Some(&*jwt)] {
+        // The second time, there is nothing left to end.
+        for _ in 0..2 {
+            let answer = log_out(here, cookie).await.expect(200);
+            assert_eq!(answer.headers()[SET_COOKIE], removal);
+        }
+    }
+    assert!(!is_live().await);
+    assert_eq!(tokens.validator().recheck(&user), Err(TokenFault::Revoked));
+    for cookie in [
+        None,
+        Some("a=1"),
+        Some("__Host-session="),
+        Some("__Host-session=a b"),
+        Some("__Host-session=a.b.c"),
+    ] {
+        let answer = log_out(here, cookie).await.expect(200);
+        assert_eq!(answer.headers()[SET_COOKIE], removal, "{cookie:?}");
+    }
 }
 
 #[test]

@@ -5,18 +5,21 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use countersign::builder::{TokenServiceBuilder, ValidatorBuilder};
+use countersign::entities::IssuedSecret;
+use countersign::faults::TokenFault;
 use countersign::layers::GuardFuture;
 use countersign::layers::exchange::Exchange;
 use countersign::layers::issue::{IssueFuture, IssueService};
 use countersign::layers::require::Require;
 use countersign::layers::same_origin::{SameOrigin, SameOriginFuture};
 use countersign::layers::validate::Validate;
+use countersign::sessions::Session;
 use countersign::store::{MemoryStore, StoreError};
+use countersign::tokens::{AccessToken, IssuedToken};
 use countersign::{
-    AccessToken, Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest,
-    Grant, Issue, IssueLayer, IssuedSecret, IssuedToken, KeyRing, NewSession, Password, Policy,
-    Rejection, RequireLayer, SameOriginLayer, Secret, Session, SubjectType, Timestamp, TokenFault,
-    TokenService, ValidateLayer, Validated, Validator,
+    Acl, AuthenticationToken, Bearer, Entity, Error, ExchangeLayer, ExchangeRequest, Grant, Issue,
+    IssueLayer, KeyRing, NewSession, Password, Policy, Rejection, RequireLayer, SameOriginLayer,
+    Secret, SubjectType, Timestamp, TokenService, ValidateLayer, Validated, Validator,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use serde_json::json;

@@ -155,7 +155,7 @@ proptest! {
         let request = ExchangeRequest::default().acl(acl(&asked));
         let exchanged = Runtime::new().unwrap().block_on(async {
             let session = TOKENS.start_session(Actor::Host, new, &RequestContext::without_address()).await.unwrap();
-            TOKENS.exchange(&session.token, request).await
+            TOKENS.exchange(&session.token, request, &RequestContext::without_address()).await
         });
         prop_assert_eq!(exchanged.is_ok(), asked.iter().all(lies_within));
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign::store::SessionKey;
+use countersign::sessions::Session;
 use countersign::store::{
-    MemoryStore, Page, SessionFilter, SessionStore, StoreError, Subject, record,
+    MemoryStore, Page, SessionFilter, SessionKey, SessionStore, StoreError, Subject, record,
 };
-use countersign::{CustomerId, OrganizationId, Session, SessionId, SubjectType, Timestamp};
+use countersign::{CustomerId, OrganizationId, SessionId, SubjectType, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};

@@ -1,9 +1,10 @@
 //! What is written is read again as what it was.
 
+use countersign::claims::TokenId;
 use countersign::jose::{SigningKey, VerifyingKey};
 use countersign::{
     Algorithm, AuthenticationToken, CustomerId, EntityId, KeyRing, OrganizationId, SessionId,
-    Timestamp, TokenId,
+    Timestamp,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

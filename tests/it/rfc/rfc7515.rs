@@ -1,6 +1,6 @@
 //! JSON Web Signature (JWS).
 
-use countersign::TokenFault;
+use countersign::faults::TokenFault;
 use countersign::jose::{PrivateKey, VerificationKey, VerifyingKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;

@@ -1,6 +1,6 @@
 //! JSON Web Token (JWT).
 
-use countersign::TokenFault;
+use countersign::faults::TokenFault;
 
 use crate::rfc::rfc7515::PAYLOAD;
 use crate::rfc::validator;

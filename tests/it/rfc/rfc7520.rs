@@ -1,7 +1,8 @@
 //! Examples of Protecting Content Using JSON Object Signing and Encryption (JOSE).
 
+use countersign::Algorithm;
+use countersign::faults::TokenFault;
 use countersign::jose::{PrivateKey, VerificationKey, VerifyingKey};
-use countersign::{Algorithm, TokenFault};
 use serde_json::json;
 
 use crate::rfc::validator;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::cookies::SessionCookie;
+use countersign::sessions::Session;
 use countersign::store::{MemoryStore, Page};
 use countersign::{
     Actor, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, NewSession, Policy,
-    RequestContext, Session, SessionCookie, Timestamp,
+    RequestContext, Timestamp,
 };
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, START, Server, clock_at_start};
@@ -43,12 +45,17 @@ async fn session(fixture: &Fixture) -> AuthenticationToken {
 
 async fn find(fixture: &Fixture, token: &AuthenticationToken) -> Result<Session, ErrorKind> {
     let found = fixture.tokens.find_session(token, &context()).await;
-    found.and_then(countersign::SessionState::proven).map_err(|error| error.kind())
+    found.and_then(countersign::sessions::SessionState::proven).map_err(|error| error.kind())
 }
 
 async fn use_it(fixture: &Fixture, token: &AuthenticationToken) -> Result<(), ErrorKind> {
     let request = ExchangeRequest::default().invalidate(false);
-    fixture.tokens.exchange(token, request).await.map(drop).map_err(|error| error.kind())
+    fixture
+        .tokens
+        .exchange(token, request, &context())
+        .await
+        .map(drop)
+        .map_err(|error| error.kind())
 }
 
 async fn count(fixture: &Fixture) -> usize {
@@ -78,7 +85,7 @@ async fn a_session_that_was_not_used_for_so_long_is_gone_on_every_way() {
     assert_eq!(find(&fixture, &token).await.unwrap_err(), ErrorKind::NotFound);
     assert_eq!(use_it(&fixture, &token).await.unwrap_err(), ErrorKind::NotFound);
     let request = ExchangeRequest::default();
-    let exchanged = fixture.tokens.exchange(&token, request).await;
+    let exchanged = fixture.tokens.exchange(&token, request, &context()).await;
     assert_eq!(exchanged.unwrap_err().kind(), ErrorKind::NotFound);
     server.get("/", Some(token.expose())).await.expect(401);
     let sent = fixture.tokens.resend_one_time_password(&token, &context()).await;
@@ -174,7 +181,7 @@ async fn who_logs_out_after_that_still_ends_the_tokens_that_live() {
     let fixture = fixture();
     let token = session(&fixture).await;
     let request = ExchangeRequest::default().invalidate(false);
-    let exchanged = fixture.tokens.exchange(&token, request).await.unwrap();
+    let exchanged = fixture.tokens.exchange(&token, request, &context()).await.unwrap();
     let access_token = exchanged.token.access_token;
     fixture.clock.set(start() + IDLE);
     assert_eq!(find(&fixture, &token).await.unwrap_err(), ErrorKind::NotFound);

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use axum::Router;
-use countersign::{
-    Entity, EntityId, ErrorKind, Organization, OrganizationId, Password, Secret, TokenFault,
-};
+use countersign::faults::TokenFault;
+use countersign::{Entity, EntityId, ErrorKind, Organization, OrganizationId, Password, Secret};
 use serde_json::json;
 
 use super::{

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use countersign::{
-    AuthenticationToken, Error, ErrorKind, ExchangeRequest, RequestContext, SessionState,
-};
+use countersign::sessions::SessionState;
+use countersign::{AuthenticationToken, Error, ErrorKind, ExchangeRequest, RequestContext};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
@@ -302,7 +301,12 @@ impl Driven for Customers {
                     let acl = json!([{"scope": {}, "permissions": ["DeleteOrder"]}]);
                     request = request.acl(acl_of(acl));
                 }
-                fixture.tokens.exchange(&customer.token, request).await.map(drop).map_err(kind)
+                fixture
+                    .tokens
+                    .exchange(&customer.token, request, &RequestContext::without_address())
+                    .await
+                    .map(drop)
+                    .map_err(kind)
             }
             Transition::Confirm { session, presented } => {
                 let customer = &customers[session];

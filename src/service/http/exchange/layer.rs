@@ -17,7 +17,7 @@ use crate::token::claims::SubjectType;
 /// ```
 /// # fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
 /// use axum::{Router, routing::get};
-/// use countersign::SessionCookie;
+/// use countersign::cookies::SessionCookie;
 ///
 /// let layer = tokens.exchange_layer().cookie(SessionCookie::new("__Host-shop")?);
 /// let app: Router = Router::new().route("/session", get(|| async { "hello" })).layer(layer);
@@ -69,15 +69,16 @@ impl ExchangeLayer {
     }
 
     /// Takes a cookie of which there is no live session for none, and removes it from the browser: a visitor
-    /// whose session has expired is anonymous then, and not rejected. A bearer token that is not accepted is
-    /// rejected still.
+    /// whose session has expired is anonymous then, and not rejected. So it does with a JWT that is not accepted,
+    /// or is of a kind that the layer does not admit: two layers that admit different kinds read cookies of
+    /// different names. A bearer token that is not accepted is rejected still.
     pub fn stale_cookies_are_anonymous(mut self) -> Self {
         self.stale_cookies_are_anonymous = true;
         self
     }
 
     /// Redirects a browser that opens a page without being logged in to this path (303), with the page as the
-    /// query parameter `next`: see [`ReturnPath`](crate::ReturnPath). Other requests, as those of scripts, are
+    /// query parameter `next`: see [`ReturnPath`](crate::cookies::ReturnPath). Other requests, as those of scripts, are
     /// rejected as before. `/login` must not be behind this layer, unless that is [`optional`](Self::optional).
     ///
     /// ```
@@ -117,7 +118,9 @@ impl ExchangeLayer {
     }
 
     /// Admits these kinds of principals alone; customers, unless told, since theirs are the sessions
-    /// that it exchanges. Another one, who can come with a JWT, is a 403.
+    /// that it exchanges. Another one, who can come with a JWT, is a 403; one whose JWT is in the cookie may log
+    /// in as somebody else, under [`stale_cookies_are_anonymous`](Self::stale_cookies_are_anonymous) and
+    /// [`login_page`](Self::login_page).
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         self.admission.kinds = Kinds::of(kinds);
         self

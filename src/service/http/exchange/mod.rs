@@ -52,9 +52,9 @@
 //! # }
 //! ```
 
-mod layer;
+pub(crate) mod layer;
 mod pages;
 mod service;
 
-pub use self::layer::ExchangeLayer;
+pub(crate) use self::layer::ExchangeLayer;
 pub use self::service::Exchange;

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 use axum_core::BoxError;
@@ -30,6 +30,9 @@ use crate::service::http::request_origin::OriginRule;
 use crate::service::http::return_path::ReturnPath;
 use crate::service::model::session::AuthenticationToken;
 use crate::token::claims::Validated;
+
+/// Said once.
+static KIND_NOT_ADMITTED: Once = Once::new();
 
 /// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
 #[derive(Clone, Debug)]
@@ -156,12 +159,24 @@ fn original_uri<B>(request: &Request<B>) -> &Uri {
     request.uri()
 }
 
-/// Returns whether a cookie is of no use any more, for this reason.
+/// Returns whether a cookie is of no use here, for this reason.
 fn is_stale(reason: LogReason) -> bool {
     matches!(
         reason,
-        LogReason::UnknownSession | LogReason::ExpiredToken | LogReason::InvalidToken(_)
+        LogReason::UnknownSession
+            | LogReason::ExpiredToken
+            | LogReason::InvalidToken(_)
+            | LogReason::KindNotAdmitted
     )
+}
+
+fn warn_of_kind() {
+    KIND_NOT_ADMITTED.call_once(|| {
+        tracing::warn!(
+            "exchange: a cookie holds the token of a kind of principal that the layer does not admit, so \
+             its holder is not logged in; admit the kind by `only`, or give the cookie another name"
+        );
+    });
 }
 
 /// What a request is authenticated with, and where it comes from.
@@ -247,12 +262,25 @@ where
                     (Err(Rejection::new(reason, realm)), is_cookie)
                 }
             };
+            let outcome = outcome.and_then(|authenticated| {
+                let caller = authenticated.as_ref().map(|found| &*found.validated);
+                caller.map_or(Ok(()), |caller| admission.kinds.check(caller))?;
+                Ok(authenticated)
+            });
             let mut removal = None;
+            let missing = || Rejection::new(LogReason::MissingCredentials, realm);
             let outcome = match (outcome, stale) {
-                (Err(rejection), Some(cookie)) if is_cookie && is_stale(rejection.log_reason()) => {
-                    removal = Some(cookie.removal());
-                    let missing = || Rejection::new(LogReason::MissingCredentials, realm);
-                    if required { Err(missing()) } else { Ok(None) }
+                (Err(rejection), stale) if is_cookie && is_stale(rejection.log_reason()) => {
+                    if rejection.log_reason() == LogReason::KindNotAdmitted {
+                        warn_of_kind();
+                    }
+                    removal = stale.map(|cookie| cookie.removal());
+                    match removal {
+                        Some(_) if !required => Ok(None),
+                        None if login.is_none() => Err(rejection),
+                        // Who opens a page logs in, whatever the cookie holds.
+                        _ => Err(missing()),
+                    }
                 }
                 (outcome, _) => outcome,
             };
@@ -262,8 +290,8 @@ where
             });
             hide_credentials(request.headers_mut());
             let shaping_of = |request: &Request<ReqBody>| {
-                let hook = authenticator.tokens.validator().rejection_hook();
-                PageShaping { shaping: Shaping::of(hook, request), login }
+                let shaping = Shaping::of(authenticator.tokens.validator(), request);
+                PageShaping { shaping, login }
             };
             let is_validated = match outcome {
                 Ok(Some(Authenticated { validated, authorization })) => {

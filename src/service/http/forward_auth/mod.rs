@@ -140,7 +140,7 @@ impl ForwardAuth {
         self
     }
 
-    /// The header for the whole [`Principal`](crate::Principal), as it is written to a database's key:
+    /// The header for the whole [`Principal`](crate::claims::Principal), as it is written to a database's key:
     /// `issuer|organization|kind|id`. `X-Auth-Principal`, unless told.
     pub fn principal_header(mut self, name: HeaderName) -> Self {
         self.identity.principal = name;

@@ -19,9 +19,10 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::response_caching::remove_what_shared_caches_obey;
 use crate::guard::shaping::Shaping;
 use crate::rejection::{LogReason, Rejection};
+use crate::service::TokenService;
 use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::response::{PLACEHOLDER, PendingIssue};
-use crate::service::{IssuedToken, TokenService};
+use crate::service::issue::IssuedToken;
 
 /// A request of another origin, for which no cookie is set.
 #[derive(Clone, Copy, Debug)]

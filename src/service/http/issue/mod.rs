@@ -1,7 +1,7 @@
 //! `IssueLayer`: for hosts that find out by their own means who somebody is.
 //!
 //! A handler that has checked a passkey, a SAML assertion or a callback of OpenID Connect answers
-//! [`Issue`] with a [`Grant`](crate::Grant); the layer turns that into a signed token in the
+//! [`Issue`](crate::Issue) with a [`Grant`](crate::Grant); the layer turns that into a signed token in the
 //! response, as JSON, a header or a cookie. Handlers need neither the keys nor the service.
 //!
 //! Where it is a cookie, a request of another origin gets none, by the rule of
@@ -12,11 +12,10 @@
 //! goes out.
 
 mod future;
-mod layer;
-mod response;
+pub(crate) mod layer;
+pub(crate) mod response;
 mod service;
 
 pub use self::future::IssueFuture;
-pub use self::layer::IssueLayer;
-pub use self::response::Issue;
+pub(crate) use self::layer::IssueLayer;
 pub use self::service::IssueService;

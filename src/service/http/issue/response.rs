@@ -10,7 +10,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::error::Error;
-use crate::service::{EntityId, Grant, IssuedToken, TokenService};
+use crate::service::issue::IssuedToken;
+use crate::service::{EntityId, Grant, TokenService};
 
 /// The answer of a handler that has found out who is asking: a token for them.
 ///

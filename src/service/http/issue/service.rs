@@ -56,7 +56,7 @@ where
             let address = client_address(proxies, request.headers(), request.extensions());
             CrossOrigin { address }
         });
-        let shaping = Shaping::of(self.tokens.validator().rejection_hook(), &request);
+        let shaping = Shaping::of(self.tokens.validator(), &request);
         IssueFuture {
             inner: self.inner.call(request),
             issuing: None,

@@ -4,14 +4,15 @@ use axum::extract::{Request, State};
 use axum_core::response::Response;
 use serde_json::{Value, json};
 
+use crate::service::TokenService;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::route_context::RouteContext;
+use crate::service::issue::IssuedToken;
 use crate::service::model::password::Password;
 use crate::service::model::secret::Secret;
-use crate::service::{IssuedToken, TokenService};
 
 const FORMS: &[Media] = &[Media::Form, Media::Json];
 

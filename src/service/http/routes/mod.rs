@@ -138,8 +138,9 @@ impl TokenService {
             .route(code, post(traced(code, sessions::resend)).fallback(problem::allow("POST")))
             .route(jwks, get(traced(jwks, jwks::jwks)).fallback(problem::allow("GET, HEAD")));
         let hooks = &self.inner.route_hooks;
-        shaped(entities, &hooks.entities)
-            .merge(shaped(sessions, &hooks.sessions))
+        let validator = self.validator();
+        shaped(entities, &hooks.entities, validator)
+            .merge(shaped(sessions, &hooks.sessions, validator))
             .with_state(self.clone())
     }
 }
@@ -162,13 +163,17 @@ impl RejectionHook {
 }
 
 /// Has the host's hook, where there is one, make the responses of what these routes reject.
-fn shaped(routes: Router<TokenService>, hook: &RejectionHook) -> Router<TokenService> {
+fn shaped(
+    routes: Router<TokenService>,
+    hook: &RejectionHook,
+    validator: &Validator,
+) -> Router<TokenService> {
     if !hook.is_set() {
         return routes;
     }
-    let hook = hook.clone();
+    let (hook, validator) = (hook.clone(), validator.clone());
     routes.layer(from_fn(move |request: Request, next: Next| {
-        let shaping = Shaping::of(&hook, &request);
+        let shaping = Shaping::by_hook(&hook, &validator, &request);
         async move { shaping.apply(next.run(request).await) }
     }))
 }

@@ -10,9 +10,10 @@ use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::envelope::Envelope;
 use crate::service::http::routes::fields;
 use crate::service::http::routes::route_context::RouteContext;
-use crate::service::policy::SecretOperation;
+use crate::service::model::secret::SecretOperation;
+use crate::service::secret::IssuedSecret;
 use crate::service::secret::SecretAccess;
-use crate::service::{Actor, IssuedSecret, TokenService};
+use crate::service::{Actor, TokenService};
 use crate::token::claims::SubjectType;
 
 /// `POST /entity/secret/read`

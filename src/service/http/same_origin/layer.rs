@@ -13,7 +13,9 @@ use crate::service::http::same_origin::SameOrigin;
 /// use axum::extract::{Form, State};
 /// use axum::response::{IntoResponse, Redirect};
 /// use axum::{Router, routing::post};
-/// use countersign::{CustomerLogin, Error, Password, RequestContext, SessionCookie, TokenService};
+/// use countersign::cookies::SessionCookie;
+/// use countersign::sessions::CustomerLogin;
+/// use countersign::{Error, Password, RequestContext, TokenService};
 /// use http::header::SET_COOKIE;
 ///
 /// #[derive(serde::Deserialize)]

@@ -36,9 +36,9 @@
 //! that handlers behind it return.
 
 mod future;
-mod layer;
+pub(crate) mod layer;
 mod service;
 
 pub use self::future::SameOriginFuture;
-pub use self::layer::SameOriginLayer;
+pub(crate) use self::layer::SameOriginLayer;
 pub use self::service::SameOrigin;

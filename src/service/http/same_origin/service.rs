@@ -50,7 +50,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let validator = self.tokens.validator();
-        let shaping = Shaping::of(validator.rejection_hook(), &request);
+        let shaping = Shaping::of(validator, &request);
         if self.origins.accepts(&request) {
             return SameOriginFuture::let_through(self.inner.call(request), shaping);
         }

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::{Entity, EntityKind};
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::Sealed;
-use crate::service::model::secret::{Secrets, StoredSecret};
+use crate::service::model::secret::{StoredSecret, StoredSecrets};
 use crate::service::store::record::{FORM, Form, RecordFault, base64, entity_id, keyed_digest};
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
@@ -108,7 +108,7 @@ impl<'a> EntityForm<'a> {
             (SubjectType::Machine, CredentialForm::Secrets { current, previous }) => {
                 let current = current.map(SecretForm::into_secret).transpose()?;
                 let previous = previous.map(SecretForm::into_secret).transpose()?;
-                EntityKind::Machine { secrets: Secrets { current, previous } }
+                EntityKind::Machine { secrets: StoredSecrets { current, previous } }
             }
             (
                 SubjectType::Customer,

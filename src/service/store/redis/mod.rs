@@ -39,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 ///
 /// ```
 /// use std::time::Duration;
-/// use countersign::store::redis::RedisOptions;
+/// use countersign::store::RedisOptions;
 ///
 /// let options = RedisOptions::default()
 ///     .prefix("auth:")

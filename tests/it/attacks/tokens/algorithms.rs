@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use countersign::faults::TokenFault;
 use countersign::jose::{DefaultProvider, PrivateKey, SigningKey, VerificationKey};
-use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
+use countersign::{Algorithm, KeyRing, Timestamp, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use countersign::faults::TokenFault;
 use countersign::jose::{DefaultProvider, SigningKey};
-use countersign::{Algorithm, KeyRing, Timestamp, TokenFault, Validator};
+use countersign::{Algorithm, KeyRing, Timestamp, Validator};
 use serde_json::json;
 
 use crate::attacks::tokens::{

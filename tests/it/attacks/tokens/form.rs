@@ -1,6 +1,6 @@
 //! The form of a token: its segments, their base64, JSON and header.
 
-use countersign::TokenFault;
+use countersign::faults::TokenFault;
 use http::Request;
 use http::header::AUTHORIZATION;
 use serde_json::json;

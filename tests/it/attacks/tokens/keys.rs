@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use countersign::faults::TokenFault;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, SigningKey, VerifyingKey};
-use countersign::{Algorithm, KeyRing, Timestamp, TokenFault};
+use countersign::{Algorithm, KeyRing, Timestamp};
 use serde_json::json;
 
 use crate::attacks::tokens::{

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use countersign::builder::ValidatorBuilder;
+use countersign::faults::TokenFault;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, PrivateKey, Signer, SigningKey};
-use countersign::{Algorithm, KeyRing, TokenFault, Validated, Validator};
+use countersign::{Algorithm, KeyRing, Validated, Validator};
 use serde_json::Value;
 use zeroize::Zeroizing;
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use countersign::{Algorithm, TokenFault};
+use countersign::Algorithm;
+use countersign::faults::TokenFault;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

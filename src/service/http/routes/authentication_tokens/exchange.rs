@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::guard::authenticate::Authenticator;
+use crate::service::exchange::ExchangedToken;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
@@ -13,7 +14,7 @@ use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::one_time_password::OneTimePassword;
-use crate::service::{ExchangeRequest, ExchangedToken, TokenService};
+use crate::service::{ExchangeRequest, TokenService};
 use crate::token::identifier::CustomerId;
 
 /// Exchanges the token for a JWT.
@@ -31,8 +32,8 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
     // A bearer is not needed; one that is there has to be good.
     let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
-    let asked = ExchangeRequest { bearer, context: route.request, ..asked };
-    let exchanged = tokens.exchange_presented(route.token.as_ref(), asked).await?;
+    let asked = ExchangeRequest { bearer, ..asked };
+    let exchanged = tokens.exchange_presented(route.token.as_ref(), asked, &route.request).await?;
     Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &route.base)))
 }
 

@@ -4,14 +4,15 @@ use axum::extract::{Request, State};
 use axum_core::response::Response;
 use http::StatusCode;
 
+use crate::service::TokenService;
 use crate::service::http::routes::authentication_tokens::body_of;
 use crate::service::http::routes::body::check_announced_len;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
+use crate::service::session::SessionState;
 use crate::service::session::no_session;
-use crate::service::{SessionState, TokenService};
 
 /// Returns the session that the token stands for.
 pub(in crate::service::http::routes) async fn verify(

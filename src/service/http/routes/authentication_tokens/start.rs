@@ -15,8 +15,9 @@ use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::model::password::Password;
+use crate::service::session::CustomerLogin;
 use crate::service::session::new::SessionEnd;
-use crate::service::{CustomerLogin, NewSession, StartedSession, TokenService};
+use crate::service::{NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
 use crate::token::text::RULE;
 

@@ -1,43 +1,8 @@
-//! Time: the one place that reads the system's, and the type it is passed around as.
-//!
-//! Everything else in the crate is handed a [`Timestamp`]. That is what makes expiry testable to
-//! the microsecond, and what keeps two stores from disagreeing about what "now" is.
-
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, ErrorKind};
-
-/// Where the service takes its time from.
-///
-/// [`SystemClock`] is the default; a test passes one that it moves by hand.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no clock",
-    label = "has to be a `Clock`",
-    note = "a service takes the system's time by itself; `testing::TestClock` is one that tests move"
-)]
-pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The present moment.
-    fn now(&self) -> Timestamp;
-}
-
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> Timestamp {
-        (**self).now()
-    }
-}
-
-/// The operating system's clock, UTC.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
-    }
-}
 
 /// An instant in UTC, to the microsecond, between 1970 and the end of the year 9999, less a day.
 ///

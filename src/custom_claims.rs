@@ -1,3 +1,5 @@
+//! A host's own claims, as every setter takes them.
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
