@@ -56,7 +56,11 @@ impl Routing {
         CorsLayer::new()
             .allow_origin(self.origins.clone())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("idempotency-key"),
+            ])
             .expose_headers(
                 exposed.into_iter().chain([RETRY_AFTER, WWW_AUTHENTICATE]).collect::<Vec<_>>(),
             )

@@ -8,10 +8,10 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::layers::require::CheckedScope;
 use crate::{
-    Algorithm, Caller, Clock as _, KeyRing, Rejection, RequireLayer, Requirement, SystemClock,
-    ValidateLayer, Validator,
+    Algorithm, Caller, KeyRing, Rejection, RequireLayer, Requirement, ValidateLayer, Validator,
 };
 
 const ISSUER: &str = "https://auth.example.com";

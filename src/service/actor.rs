@@ -50,7 +50,30 @@ impl<'a, C> From<&'a BearerClaims<C>> for Actor<'a> {
     }
 }
 
+/// An [`Actor`] that outlives its request.
+#[derive(Debug)]
+pub(in crate::service) enum OwnedActor {
+    Host,
+    Bearer(Box<Validated>),
+}
+
+impl OwnedActor {
+    pub(in crate::service) fn borrowed(&self) -> Actor<'_> {
+        match self {
+            Self::Host => Actor::Host,
+            Self::Bearer(bearer) => Actor::Bearer(bearer),
+        }
+    }
+}
+
 impl<'a> Actor<'a> {
+    pub(in crate::service) fn to_owned(self) -> OwnedActor {
+        match self {
+            Self::Host => OwnedActor::Host,
+            Self::Bearer(bearer) => OwnedActor::Bearer(Box::new(bearer.copy())),
+        }
+    }
+
     /// The bearer, where it is not the host.
     pub(in crate::service) fn bearer(self) -> Option<&'a Validated> {
         match self {

@@ -1,6 +1,7 @@
 //! The audit events of the token service.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -124,12 +125,54 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// An attempt that outlives its request.
+#[derive(Debug)]
+pub(in crate::service) struct OwnedAttempt {
+    operation: Operation,
+    subject: Option<(SubjectType, String)>,
+    actor: Option<(SubjectType, String)>,
+    organization: Option<OrganizationId>,
+    address: Option<IpAddr>,
+    session: Option<SessionId>,
+    token: Option<TokenId>,
+}
+
+impl Attempt<'_> {
+    pub(in crate::service) fn to_owned(self) -> OwnedAttempt {
+        let named = |(kind, name): (SubjectType, &str)| (kind, name.to_owned());
+        OwnedAttempt {
+            operation: self.operation,
+            subject: self.subject.map(named),
+            actor: self.actor.map(named),
+            organization: self.organization.cloned(),
+            address: self.address,
+            session: self.session.cloned(),
+            token: self.token.cloned(),
+        }
+    }
+}
+
+impl OwnedAttempt {
+    pub(in crate::service) fn borrowed(&self) -> Attempt<'_> {
+        Attempt {
+            subject: self.subject.as_ref().map(|(kind, name)| (*kind, name.as_str())),
+            actor: self.actor.as_ref().map(|(kind, name)| (*kind, name.as_str())),
+            organization: self.organization.as_ref(),
+            address: self.address,
+            session: self.session.as_ref(),
+            token: self.token.as_ref(),
+            ..Attempt::new(self.operation)
+        }
+    }
+}
+
 /// What becomes known while an operation runs, for its audit event, whether or not it succeeds.
 #[derive(Debug, Default)]
 pub(in crate::service) struct AuditDetails {
     session: OnceLock<AuditedSession>,
     fresh_session: OnceLock<SessionId>,
     issued: OnceLock<TokenId>,
+    is_replayed: OnceLock<()>,
 }
 
 /// What of a session stays the same, however often it is written.
@@ -159,6 +202,11 @@ impl AuditDetails {
     pub(in crate::service) fn issued(&self, token: &TokenId) {
         self.issued.get_or_init(|| token.clone());
     }
+
+    /// Notes that the caller gets once more what it got for the same request.
+    pub(in crate::service) fn replayed(&self) {
+        self.is_replayed.get_or_init(|| ());
+    }
 }
 
 /// Writes the event of an outcome.
@@ -169,11 +217,15 @@ pub(in crate::service) fn concluded<T>(
     outcome: &Result<T, Error>,
 ) {
     let attempt = &attempt.with_details(details);
-    if outcome.is_ok() && details.issued.get().is_some() {
+    let is_replayed = details.is_replayed.get().is_some();
+    if outcome.is_ok() && details.issued.get().is_some() && !is_replayed {
         telemetry::issued(attempt.operation.as_str());
     }
     let no_reason: Option<&str> = None;
     match outcome {
+        Ok(_) if is_replayed => {
+            write_event!(tracing::Level::INFO, subjects, attempt, "replayed", no_reason);
+        }
         Ok(_) => write_event!(tracing::Level::INFO, subjects, attempt, "accepted", no_reason),
         Err(error) => match error.kind() {
             ErrorKind::Unavailable

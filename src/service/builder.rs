@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -22,6 +23,7 @@ use crate::service::telemetry;
 use crate::service::throttle::Throttle;
 use crate::service::token_service::{RouteHooks, TokenService, TokenServiceInner};
 use crate::service::validators::Validators;
+use crate::sync::SingleFlight;
 use crate::validate::ValidatorBuilder;
 use crate::validate::stages::{NeedsIssuer, NeedsKeys};
 
@@ -263,8 +265,7 @@ impl TokenServiceBuilder {
         }
         let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores =
-            Stores { entities, cache, sessions, deadline: self.policy.runtime.store_deadline };
+        let stores = Stores::new(entities, cache, sessions, self.policy.runtime.store_deadline);
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
         let is_stale =
@@ -281,8 +282,8 @@ impl TokenServiceBuilder {
         let (validator, validator_with_trusted_issuers) = validators.build(sealing.audit_key())?;
         telemetry::describe();
         let manage = |(managed, store)| {
-            let (clock, stores, sealing) = (Arc::clone(&clock), stores.clone(), sealing.clone());
-            KeyManager::new(managed, store, clock, stores, sealing, ring.clone(), &self.policy)
+            let (clock, sealing) = (Arc::clone(&clock), sealing.clone());
+            KeyManager::new(managed, store, clock, sealing, ring.clone(), &self.policy)
         };
         let inner = TokenServiceInner {
             issuer: validator.issuer().to_owned(),
@@ -294,6 +295,7 @@ impl TokenServiceBuilder {
             clock,
             hashing: HashingPool::new(&self.policy, self.hashing_executor)?,
             throttle: Throttle::new(&self.policy),
+            exchanges: SingleFlight::new(RandomState::new()),
             phantom_tokens: PhantomTokenCache::new(self.policy.tokens.phantom_lifetime),
             policy: self.policy,
             sender: self.sender,

@@ -8,8 +8,6 @@
 
 use crate::audit::Operation;
 use crate::error::{Error, InvalidField};
-use crate::service::audit::AuditDetails;
-use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::password::{Password, PasswordHash};
@@ -20,6 +18,7 @@ use crate::service::session::no_session;
 use crate::service::session::state::code_required;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 
 /// A change of a password, asked for by its owner.
 #[derive(Clone, Debug)]
@@ -110,37 +109,13 @@ impl TokenService {
         change: PasswordChange,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let details = AuditDetails::default();
-        let id = change.id.clone();
-        let attempt = context.attempt(Operation::CHANGE_PASSWORD).of_entity(&id);
-        let changing = self.try_change_password(change, context, &details);
-        self.audited_with(attempt, &details, changing).await
-    }
-
-    async fn try_change_password(
-        &self,
-        change: PasswordChange,
-        context: &RequestContext,
-        details: &AuditDetails,
-    ) -> Result<(), Error> {
-        let invalid = self.change_faults(&change);
-        if !invalid.is_empty() {
-            return Err(Error::from_invalid_fields(invalid));
-        }
-        let PasswordChange { id, old, new, presented } = change;
-        let (subject_type, name) = (id.subject_type(), id.name());
-        let entity = self.prove(subject_type, name, old, context, |_| Ok(())).await?.entity;
-        if presented.is_none() && entity.asks_for_code() {
-            return Err(code_required());
-        }
-        let hash = self.inner.hashing.create(new).await?;
-        match presented {
-            Some(presented) => {
-                let proven = ProvenChange { entity, hash };
-                self.change_by_code(proven, &presented, context, details).await
-            }
-            None => self.write_password(id, hash, Some(entity)).await,
-        }
+        let attempt = context.attempt(Operation::CHANGE_PASSWORD).of_entity(&change.id).to_owned();
+        let context = context.clone();
+        self.write(
+            attempt,
+            |writer| async move { writer.try_change_password(change, &context).await },
+        )
+        .await
     }
 
     /// Returns what is wrong with a change, before the credential is looked at.
@@ -156,13 +131,39 @@ impl TokenService {
         invalid.extend(presented.and_then(|presented| self.code_fault(&presented.code)));
         invalid
     }
+}
+
+impl Writer {
+    async fn try_change_password(
+        &self,
+        change: PasswordChange,
+        context: &RequestContext,
+    ) -> Result<(), Error> {
+        let invalid = self.change_faults(&change);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        let PasswordChange { id, old, new, presented } = change;
+        let (subject_type, name) = (id.subject_type(), id.name());
+        let entity = self.prove(subject_type, name, old, context, |_| Ok(())).await?.entity;
+        if presented.is_none() && entity.asks_for_code() {
+            return Err(code_required());
+        }
+        let hash = self.inner.hashing.create(new).await?;
+        match presented {
+            Some(presented) => {
+                let proven = ProvenChange { entity, hash };
+                self.change_by_code(proven, &presented, context).await
+            }
+            None => self.write_password(&id, hash, Some(entity)).await,
+        }
+    }
 
     async fn change_by_code(
         &self,
         proven: ProvenChange,
         presented: &PresentedCode,
         context: &RequestContext,
-        details: &AuditDetails,
     ) -> Result<(), Error> {
         let mut accepted = None;
         retry_on_conflict!({
@@ -171,7 +172,7 @@ impl TokenService {
             if !is_session_of(&session, &proven.entity) {
                 return Err(no_session());
             }
-            details.session(&session);
+            self.details.session(&session);
             if session.one_time_password.is_none() {
                 return Err(code_invalid());
             }
@@ -180,9 +181,7 @@ impl TokenService {
             let CompareAndSet::Written(session) = checked else {
                 return Ok(CompareAndSet::Conflict);
             };
-            // Seen through: who hangs up loses no code for a password that was not changed.
-            let (tokens, proven) = (self.clone(), proven.clone());
-            run_to_completion(async move { tokens.spend_code_on(session, proven).await }).await
+            self.spend_code_on(session, proven.clone()).await
         })
     }
 
@@ -193,7 +192,7 @@ impl TokenService {
         proven: ProvenChange,
     ) -> Result<CompareAndSet<()>, Error> {
         let now = self.now();
-        let stores = &self.inner.stores;
+        let stores = &self.stores;
         let spent = self.with_code_spent(session.clone(), now);
         match stores.replace_session(spent.clone(), session.version, now).await {
             Ok(CompareAndSet::Written(())) => {}
@@ -204,7 +203,7 @@ impl TokenService {
             }
         }
         let ProvenChange { entity, hash } = proven;
-        let changed = self.write_password(entity.id().clone(), hash, Some(entity.clone())).await;
+        let changed = self.write_password(entity.id(), hash, Some(entity.clone())).await;
         if changed.is_err() {
             // A write whose answer was lost may have changed the password all the same.
             let current = stores.get_entity(entity.id()).await;

@@ -22,8 +22,6 @@
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::AuditDetails;
-use crate::service::detached::run_to_completion;
 use crate::service::issue::new_session_token_id;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Session};
@@ -33,6 +31,7 @@ use crate::service::session::no_session;
 use crate::service::session::state::SessionState;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::identifier::SessionId;
 
 impl TokenService {
@@ -72,18 +71,22 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let code = OneTimePassword::presented(code);
-        let details = AuditDetails::default();
-        let attempt = context.attempt(Operation::CONFIRM_ONE_TIME_PASSWORD);
-        self.audited_with(attempt, &details, self.try_confirm(token, &code, context, &details))
-            .await
+        let attempt = context.attempt(Operation::CONFIRM_ONE_TIME_PASSWORD).to_owned();
+        let (token, context) = (token.clone(), context.clone());
+        self.write(
+            attempt,
+            |writer| async move { writer.try_confirm(&token, &code, &context).await },
+        )
+        .await
     }
+}
 
+impl Writer {
     async fn try_confirm(
         &self,
         token: &AuthenticationToken,
         code: &OneTimePassword,
         context: &RequestContext,
-        details: &AuditDetails,
     ) -> Result<StartedSession, Error> {
         if let Some(fault) = self.code_fault(code) {
             return Err(Error::from_invalid_fields(vec![fault]));
@@ -91,7 +94,7 @@ impl TokenService {
         let mut accepted = None;
         let confirmed: Result<StartedSession, Error> = retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
-            details.session(&session);
+            self.details.session(&session);
             if !session.otp_required() {
                 let problem = "the session needs no one-time password";
                 return Err(Error::new(ErrorKind::Conflict, problem));
@@ -102,11 +105,9 @@ impl TokenService {
             let CompareAndSet::Written(session) = checked else {
                 return Ok(CompareAndSet::Conflict);
             };
-            // Seen through: who hangs up leaves no record behind that is nobody's.
-            let tokens = self.clone();
-            run_to_completion(async move { tokens.succeed(session).await }).await
+            self.succeed(session).await
         });
-        confirmed.inspect(|started| details.fresh_session(started.session.record().id()))
+        confirmed.inspect(|started| self.details.fresh_session(started.session.record().id()))
     }
 
     /// Puts a fresh session in the place of one whose code was right.
@@ -130,7 +131,7 @@ impl TokenService {
         let fresh = session.clone().succeeded_by(token.key(), new_session_id()?, now);
         let fresh = fresh.used_at(now, self.inner.policy.sessions.idle_timeout);
         let used_up = session.clone().used_up(new_session_token_id()?, None, now);
-        let stores = &self.inner.stores;
+        let stores = &self.stores;
         let succeeding = async {
             stores.insert_session(fresh.clone(), now).await?;
             let written = stores.replace_session(used_up, version, now).await;

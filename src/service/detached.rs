@@ -1,14 +1,44 @@
-use std::future::Future;
+//! Work that runs to its end though its caller hangs up.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use tracing::Instrument as _;
+use tracing::instrument::WithSubscriber as _;
 
 use crate::error::{Error, ErrorKind};
 
-/// Does all of something that must not be left half-done, though whoever asked for it hangs up.
-pub(super) async fn run_to_completion<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+/// Proof of running on a task that nobody drops. What writes to a store asks for it.
+pub(super) struct Detached(());
+
+/// Runs work to its end on a task of its own, within the caller's span.
+pub(super) async fn run_to_completion<T, W>(
+    work: impl FnOnce(Detached) -> W + Send + 'static,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, Error>> + Send,
+{
+    let running = async move { work(Detached(())).await };
+    let running = running.in_current_span().with_current_subscriber();
+    tokio::spawn(running).await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, "a task failed").with_source(error))
     })
+}
+
+/// Makes an error of a panic, so that its audit event can be written.
+pub(super) async fn catch_panic<T>(
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut work = pin!(work);
+    // What was being done is dropped, and nobody sees it half-done but the stores.
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            Poll::Ready(Err(Error::new(ErrorKind::Internal, "the service panicked")))
+        })
+    })
+    .await
 }

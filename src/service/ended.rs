@@ -13,6 +13,7 @@ use crate::service::model::session::SessionKey;
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::claims::Validated;
 use crate::validate::revocations::Revocations as _;
 
@@ -148,7 +149,10 @@ impl TokenService {
                 return Ok(CompareAndSet::Written(SessionLook::Ended(TokenEnd::Expired)));
             }
             let next = session.expires_at.min(now + self.inner.policy.tokens.phantom_lifetime);
-            let noted = self.note_listener_of(session, next, now).await?;
+            let noting = move |writer: Writer| async move {
+                writer.note_listener_of(session, next, now).await
+            };
+            let noted = self.write_unaudited(noting).await?;
             Ok(noted.map(|()| SessionLook::LivesUntil(next)))
         })
     }

@@ -31,11 +31,16 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<IssuedToken, Error> {
         let attempt = context.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
-        let login = async {
-            let proven = self.verify_password(SubjectType::User, name, password, context).await?;
-            self.issue_to(&proven.entity, proven.at)
-        };
-        self.audited_login(attempt, login).await
+        let attempt = attempt.to_owned();
+        let (name, context) = (name.to_owned(), context.clone());
+        self.write(attempt, |writer| async move {
+            let kind = SubjectType::User;
+            let proven = writer.verify_password(kind, &name, password, &context).await?;
+            let issued = writer.issue_to(&proven.entity, proven.at)?;
+            writer.details.issued(&issued.token_id);
+            Ok(issued)
+        })
+        .await
     }
 
     /// Logs a machine client in by id and secret.

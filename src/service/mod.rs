@@ -40,12 +40,14 @@ mod session;
 mod single_flight;
 pub mod store;
 mod stores;
+mod take_session;
 mod telemetry;
 mod throttle;
 mod token_service;
 #[cfg(feature = "remote-jwks")]
 mod trusted_issuers;
 mod validators;
+mod writer;
 
 pub use self::actor::Actor;
 pub use self::builder::TokenServiceBuilder;

@@ -16,7 +16,8 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 #[async_trait]
 pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
     /// Delivers a code. It may take as long as the policy's `sessions.sender_deadline`; a session whose
-    /// code cannot be delivered is not started.
+    /// code cannot be delivered is not started. It is called on a task of the service's, in the span of the
+    /// request, and goes on where the client hangs up.
     ///
     /// # Errors
     ///

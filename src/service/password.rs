@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::password::{Password, PasswordHash};
 use crate::service::request_context::RequestContext;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -49,12 +49,14 @@ impl TokenService {
     /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`].
     /// Where it is unavailable, the new password may have been set already: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
-        let setting = async {
-            self.check_choice(&password, "password")?;
-            let hash = self.inner.hashing.create(password).await?;
-            self.write_password(id.clone(), hash, None).await
-        };
-        self.audited(Attempt::new(Operation::SET_PASSWORD).of_entity(id), setting).await
+        let attempt = Attempt::new(Operation::SET_PASSWORD).of_entity(id).to_owned();
+        let id = id.clone();
+        self.write(attempt, |writer| async move {
+            writer.check_choice(&password, "password")?;
+            let hash = writer.inner.hashing.create(password).await?;
+            writer.write_password(&id, hash, None).await
+        })
+        .await
     }
 
     /// Checks that a password may be chosen.
@@ -64,42 +66,39 @@ impl TokenService {
             Some(fault) => Err(Error::from_invalid_fields(vec![InvalidField::new(field, fault)])),
         }
     }
+}
 
-    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded,
-    /// whether or not the caller waits for it.
+impl Writer {
+    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded.
     pub(super) async fn write_password(
         &self,
-        id: EntityId,
+        id: &EntityId,
         hash: PasswordHash,
         proven: Option<Entity>,
     ) -> Result<(), Error> {
-        let tokens = self.clone();
         let set_at = self.now();
-        run_to_completion(async move {
-            let changed = tokens.change_entity(&id, |entity| {
-                if entity.password().is_none() {
-                    let problem = "a machine client has secrets, and no password";
-                    return Err(Error::new(ErrorKind::InvalidRequest, problem));
-                }
-                if proven.as_ref().is_some_and(|proven| !proven.has_the_credential_of(entity)) {
-                    return Err(invalid_credentials("changed_meanwhile"));
-                }
-                entity.replace_password(hash.clone());
-                // Never the same instant twice: it tells one password from another.
-                let earliest = entity.password_set_at.map(|before| before + MICROSECOND);
-                entity.password_set_at = Some(earliest.map_or(set_at, |next| next.max(set_at)));
-                Ok(())
-            });
-            let entity = changed.await?;
-            let ended = if tokens.inner.policy.passwords.end_sessions_on_change {
-                tokens.end_tokens_and_sessions(&entity).await
-            } else {
-                Ok(())
-            };
-            // Copies that are kept elsewhere are the lesser matter: they do not live for long.
-            tokens.publish_change(&id).await.and(ended)
-        })
-        .await
+        let changed = self.change_entity(id, |entity| {
+            if entity.password().is_none() {
+                let problem = "a machine client has secrets, and no password";
+                return Err(Error::new(ErrorKind::InvalidRequest, problem));
+            }
+            if proven.as_ref().is_some_and(|proven| !proven.has_the_credential_of(entity)) {
+                return Err(invalid_credentials("changed_meanwhile"));
+            }
+            entity.replace_password(hash.clone());
+            // Never the same instant twice: it tells one password from another.
+            let earliest = entity.password_set_at.map(|before| before + MICROSECOND);
+            entity.password_set_at = Some(earliest.map_or(set_at, |next| next.max(set_at)));
+            Ok(())
+        });
+        let entity = changed.await?;
+        let ended = if self.inner.policy.passwords.end_sessions_on_change {
+            self.end_tokens_and_sessions(&entity).await
+        } else {
+            Ok(())
+        };
+        // Copies that are kept elsewhere are the lesser matter: they do not live for long.
+        self.publish_change(id).await.and(ended)
     }
 
     /// Whoever has that name and password. The attempt is counted before anything is looked at,
@@ -193,7 +192,7 @@ impl TokenService {
             let mut entity = entity.clone();
             let version = entity.version();
             entity.replace_password(stronger);
-            self.inner.stores.replace_entity(entity.next_version(), version).await
+            self.stores.replace_entity(entity.next_version(), version).await
         };
         match written.await {
             Ok(CompareAndSet::Written(())) => {}

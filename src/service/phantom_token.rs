@@ -16,6 +16,7 @@ use crate::service::session::tokens::NOTED_EVERY;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::telemetry;
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::sync::FlightResult;
 use crate::token::claims::Validated;
 use crate::validate::TokenFault;
@@ -30,30 +31,13 @@ impl TokenService {
         &self,
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
-        let key = token.key();
-        let phantom_tokens = &self.inner.phantom_tokens;
-        let ready = self.ready_phantom_token(&key).await;
+        let ready = self.ready_phantom_token(&token.key()).await;
         if let Some(ready) = ready.filter(|ready| ready.confirmed.load(Ordering::Acquire)) {
             return Ok(ready);
         }
-        let making = async { self.make_phantom_token(token).await.map_err(Arc::new) };
-        let (FlightResult::Own(made) | FlightResult::Shared(made)) =
-            phantom_tokens.flights.join(key, making).await;
-        let made = made.map_err(|error| copy_of(&error))?;
-        // The session may have been used up between reading it and keeping the token, and another
-        // one been started by the same token; whoever used it up has looked for the JWT before it
-        // was there.
-        let found = self.find_open_session(token, &RequestContext::without_address()).await;
-        let found = found.and_then(|session| {
-            let is_same = made.validated.session_id() == Some(&session.id);
-            if is_same { Ok(()) } else { Err(no_session()) }
-        });
-        if let Err(error) = found {
-            phantom_tokens.remove(&key).await;
-            return Err(error);
-        }
-        made.confirmed.store(true, Ordering::Release);
-        Ok(made)
+        let token = token.clone();
+        // Who makes it for many is not to give up for one who hangs up.
+        self.write_unaudited(|writer| async move { writer.join_phantom_token(&token).await }).await
     }
 
     pub(super) async fn ready_phantom_token(&self, key: &SessionKey) -> Option<Arc<PhantomToken>> {
@@ -61,38 +45,6 @@ impl TokenService {
         let is_usable =
             self.now() < ready.use_until && self.inner.validator.recheck(&ready.validated).is_ok();
         is_usable.then_some(ready)
-    }
-
-    async fn make_phantom_token(
-        &self,
-        token: &AuthenticationToken,
-    ) -> Result<Arc<PhantomToken>, Error> {
-        let key = token.key();
-        // It may have been made since it was looked for.
-        if let Some(ready) = self.ready_phantom_token(&key).await {
-            return Ok(ready);
-        }
-        let made = retry_on_conflict!({
-            // Before the session is read: what ends it after that revokes the token, too.
-            let now = self.now();
-            let session = self.find_open_session(token, &RequestContext::without_address()).await?;
-            if session.otp_required() {
-                return Err(Error::new(
-                    ErrorKind::OneTimePasswordRequired,
-                    "the session needs a one-time password: confirm it for a fresh session",
-                ));
-            }
-            let held = self.present_rights(&session).await?;
-            let ends = now + self.inner.policy.tokens.phantom_lifetime;
-            let noted = self.note_token_of(session, ends, now).await?;
-            let CompareAndSet::Written(session) = noted else {
-                return Ok(CompareAndSet::Conflict);
-            };
-            self.sign_phantom_token(&session, held, now).map(CompareAndSet::Written)
-        })?;
-        let made = Arc::new(made);
-        self.inner.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
-        Ok(made)
     }
 
     fn sign_phantom_token(
@@ -128,6 +80,66 @@ impl TokenService {
         }
         let confirmed = AtomicBool::new(false);
         Ok(PhantomToken { token, validated: Arc::new(validated), use_until, confirmed })
+    }
+}
+
+impl Writer {
+    async fn join_phantom_token(
+        &self,
+        token: &AuthenticationToken,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        let key = token.key();
+        let phantom_tokens = &self.inner.phantom_tokens;
+        let making = async { self.make_phantom_token(token).await.map_err(Arc::new) };
+        let (FlightResult::Own(made) | FlightResult::Shared(made)) =
+            phantom_tokens.flights.join(key, making).await;
+        let made = made.map_err(|error| copy_of(&error))?;
+        // The session may have been used up between reading it and keeping the token, and another
+        // one been started by the same token; whoever used it up has looked for the JWT before it
+        // was there.
+        let found = self.find_open_session(token, &RequestContext::without_address()).await;
+        let found = found.and_then(|session| {
+            let is_same = made.validated.session_id() == Some(&session.id);
+            if is_same { Ok(()) } else { Err(no_session()) }
+        });
+        if let Err(error) = found {
+            phantom_tokens.remove(&key).await;
+            return Err(error);
+        }
+        made.confirmed.store(true, Ordering::Release);
+        Ok(made)
+    }
+
+    async fn make_phantom_token(
+        &self,
+        token: &AuthenticationToken,
+    ) -> Result<Arc<PhantomToken>, Error> {
+        let key = token.key();
+        // It may have been made since it was looked for.
+        if let Some(ready) = self.ready_phantom_token(&key).await {
+            return Ok(ready);
+        }
+        let made = retry_on_conflict!({
+            // Before the session is read: what ends it after that revokes the token, too.
+            let now = self.now();
+            let session = self.find_open_session(token, &RequestContext::without_address()).await?;
+            if session.otp_required() {
+                return Err(Error::new(
+                    ErrorKind::OneTimePasswordRequired,
+                    "the session needs a one-time password: confirm it for a fresh session",
+                ));
+            }
+            let held = self.present_rights(&session).await?;
+            let ends = now + self.inner.policy.tokens.phantom_lifetime;
+            let noted = self.note_token_of(session, ends, now).await?;
+            let CompareAndSet::Written(session) = noted else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            self.sign_phantom_token(&session, held, now).map(CompareAndSet::Written)
+        })?;
+        let made = Arc::new(made);
+        self.inner.phantom_tokens.ready.insert(key, Arc::clone(&made)).await;
+        Ok(made)
     }
 }
 

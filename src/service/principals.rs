@@ -3,12 +3,12 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
-use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
 use crate::service::model::subject::SubjectRef;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
 
 impl TokenService {
@@ -32,18 +32,21 @@ impl TokenService {
         entity.distinct_name =
             self.inner.policy.principals.distinct_names.then(|| entity.id.distinct_name());
         let (id, entity) = (entity.id.clone(), entity.with_new_subject_id()?);
-        match self.inner.stores.insert_entity(entity).await {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                let is_same = self.inner.stores.get_entity(&id).await?.is_some();
-                let message = if is_same {
-                    "the id is registered already"
-                } else {
-                    "a name that looks like it is registered already"
-                };
-                Err(Error::new(ErrorKind::Conflict, message))
+        self.write_unaudited(|writer| async move {
+            match writer.stores.insert_entity(entity).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    let is_same = writer.stores.get_entity(&id).await?.is_some();
+                    let message = if is_same {
+                        "the id is registered already"
+                    } else {
+                        "a name that looks like it is registered already"
+                    };
+                    Err(Error::new(ErrorKind::Conflict, message))
+                }
+                registered => registered,
             }
-            registered => registered,
-        }
+        })
+        .await
     }
 
     /// Returns the registered principal of that id.
@@ -93,11 +96,12 @@ impl TokenService {
         id: &EntityId,
         change: impl Fn(Entity) -> Entity + Send + Sync + 'static,
     ) -> Result<Entity, Error> {
-        let (tokens, owned) = (self.clone(), id.clone());
-        let updating = run_to_completion(async move {
-            let stores = &tokens.inner.stores;
+        let attempt = Attempt::new(Operation::UPDATE_ENTITY).of_entity(id).to_owned();
+        let id = id.clone();
+        self.write(attempt, |writer| async move {
+            let stores = &writer.stores;
             let (before, after) = retry_on_conflict!({
-                let before = stores.get_entity(&owned).await?.ok_or_else(unknown_entity)?;
+                let before = stores.get_entity(&id).await?.ok_or_else(unknown_entity)?;
                 let after = Entity {
                     version: before.version(),
                     distinct_name: before.distinct_name.clone(),
@@ -108,24 +112,24 @@ impl TokenService {
                     let problem = "a principal's id and its credential do not change";
                     return Err(Error::new(ErrorKind::InvalidRequest, problem));
                 }
-                tokens.check_entity(&after)?;
-                if tokens.takes_away(&before, &after) {
+                writer.check_entity(&after)?;
+                if writer.takes_away(&before, &after) {
                     // Before it is written, too: a caller that has to try again would see no change then.
-                    tokens.end_tokens_and_sessions(&before).await?;
+                    writer.end_tokens_and_sessions(&before).await?;
                 }
                 let (version, after) = (before.version(), after.next_version());
                 let written = stores.replace_entity(after.clone(), version).await?;
                 Ok(written.map(|()| (before, after)))
             })?;
-            let ended = if tokens.takes_away(&before, &after) {
-                tokens.end_tokens_and_sessions(&before).await
+            let ended = if writer.takes_away(&before, &after) {
+                writer.end_tokens_and_sessions(&before).await
             } else {
                 Ok(())
             };
-            tokens.publish_change(&owned).await.and(ended)?;
+            writer.publish_change(&id).await.and(ended)?;
             Ok(after)
-        });
-        self.audited(Attempt::new(Operation::UPDATE_ENTITY).of_entity(id), updating).await
+        })
+        .await
     }
 
     /// Disables a registered principal, revokes its tokens, and ends its sessions: a customer's own, or
@@ -137,13 +141,14 @@ impl TokenService {
     /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::Unavailable`]
     /// where a store is out of reach. It may be called again.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let (tokens, owned) = (self.clone(), id.clone());
-        let disabling = run_to_completion(async move {
-            let entity = tokens.set_disabled(&owned, true).await?;
-            let ended = tokens.end_tokens_and_sessions(&entity).await;
-            tokens.publish_change(&owned).await.and(ended)
-        });
-        self.audited(Attempt::new(Operation::DISABLE_ENTITY).of_entity(id), disabling).await
+        let attempt = Attempt::new(Operation::DISABLE_ENTITY).of_entity(id).to_owned();
+        let id = id.clone();
+        self.write(attempt, |writer| async move {
+            let entity = writer.set_disabled(&id, true).await?;
+            let ended = writer.end_tokens_and_sessions(&entity).await;
+            writer.publish_change(&id).await.and(ended)
+        })
+        .await
     }
 
     /// Enables a principal that was [disabled](Self::disable_entity). What was revoked stays so.
@@ -152,12 +157,13 @@ impl TokenService {
     ///
     /// Those of [`disable_entity`](Self::disable_entity).
     pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let (tokens, owned) = (self.clone(), id.clone());
-        let enabling = run_to_completion(async move {
-            tokens.set_disabled(&owned, false).await?;
-            tokens.publish_change(&owned).await
-        });
-        self.audited(Attempt::new(Operation::ENABLE_ENTITY).of_entity(id), enabling).await
+        let attempt = Attempt::new(Operation::ENABLE_ENTITY).of_entity(id).to_owned();
+        let id = id.clone();
+        self.write(attempt, |writer| async move {
+            writer.set_disabled(&id, false).await?;
+            writer.publish_change(&id).await
+        })
+        .await
     }
 
     /// Removes a registered principal, and ends what it holds as
@@ -169,15 +175,16 @@ impl TokenService {
     /// Those of [`disable_entity`](Self::disable_entity). It may be called again: until it succeeds, the
     /// principal is there, and disabled.
     pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let (tokens, owned) = (self.clone(), id.clone());
-        let removing = run_to_completion(async move {
+        let attempt = Attempt::new(Operation::REMOVE_ENTITY).of_entity(id).to_owned();
+        let id = id.clone();
+        self.write(attempt, |writer| async move {
             // First, so that a login under way finds out.
-            let entity = tokens.set_disabled(&owned, true).await?;
-            tokens.end_tokens_and_sessions(&entity).await?;
-            tokens.publish_change(&owned).await?;
-            tokens.inner.stores.remove_entity(&owned).await.map(drop)
-        });
-        self.audited(Attempt::new(Operation::REMOVE_ENTITY).of_entity(id), removing).await
+            let entity = writer.set_disabled(&id, true).await?;
+            writer.end_tokens_and_sessions(&entity).await?;
+            writer.publish_change(&id).await?;
+            writer.stores.remove_entity(&id).await.map(drop)
+        })
+        .await
     }
 
     /// Returns the id by which clients of the routes know a credential (`credentialId`), of 48 characters: the
@@ -239,36 +246,6 @@ impl TokenService {
         Ok(())
     }
 
-    async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
-        self.change_entity(id, |entity| {
-            entity.disabled = disabled;
-            // A secret that is good for an overlap alone is not good again once it is enabled.
-            if let (true, EntityKind::Machine { secrets }) = (disabled, &mut entity.kind) {
-                secrets.previous = None;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Changes a registered principal, whoever else does so at the same time, and returns it as it
-    /// was written.
-    pub(super) async fn change_entity(
-        &self,
-        id: &EntityId,
-        change: impl Fn(&mut Entity) -> Result<(), Error>,
-    ) -> Result<Entity, Error> {
-        let stores = &self.inner.stores;
-        retry_on_conflict!({
-            let mut entity = stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
-            let version = entity.version();
-            change(&mut entity)?;
-            let entity = entity.next_version();
-            let written = stores.replace_entity(entity.clone(), version).await?;
-            Ok(written.map(|()| entity))
-        })
-    }
-
     /// The principal of that id, where it may log in here; or why it is treated as unknown.
     pub(in crate::service) async fn find_usable(
         &self,
@@ -295,6 +272,38 @@ impl TokenService {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Writer {
+    async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
+        self.change_entity(id, |entity| {
+            entity.disabled = disabled;
+            // A secret that is good for an overlap alone is not good again once it is enabled.
+            if let (true, EntityKind::Machine { secrets }) = (disabled, &mut entity.kind) {
+                secrets.previous = None;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes a registered principal, whoever else does so at the same time, and returns it as it
+    /// was written.
+    pub(super) async fn change_entity(
+        &self,
+        id: &EntityId,
+        change: impl Fn(&mut Entity) -> Result<(), Error>,
+    ) -> Result<Entity, Error> {
+        let stores = &self.stores;
+        retry_on_conflict!({
+            let mut entity = stores.get_entity(id).await?.ok_or_else(unknown_entity)?;
+            let version = entity.version();
+            change(&mut entity)?;
+            let entity = entity.next_version();
+            let written = stores.replace_entity(entity.clone(), version).await?;
+            Ok(written.map(|()| entity))
+        })
     }
 }
 

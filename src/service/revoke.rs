@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::model::session::Session;
@@ -14,6 +13,7 @@ use crate::service::store::FeedEvent;
 use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
 use crate::token::organization::Organization;
@@ -52,18 +52,12 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
-        let longest = self.now() + self.inner.policy.longest_token_lifetime();
-        self.audited(attempt, self.revoke_token_until(id, longest)).await
-    }
-
-    /// Revokes a token that ends at `expires_at`.
-    pub(super) async fn revoke_token_until(
-        &self,
-        id: &TokenId,
-        expires_at: Timestamp,
-    ) -> Result<(), Error> {
-        let until = self.accepted_until(expires_at);
-        self.remember(RevocationTarget::Token(id.clone()), until).await
+        let id = id.clone();
+        self.write(attempt.to_owned(), |writer| async move {
+            let longest = writer.now() + writer.inner.policy.longest_token_lifetime();
+            writer.revoke_token_until(&id, longest).await
+        })
+        .await
     }
 
     /// Returns a principal of this service, for a host that has no token of it at hand: of a customer,
@@ -85,9 +79,8 @@ impl TokenService {
     /// A user that is registered is given by name: tokens are revoked that name it so, and those that name
     /// it by its [`subject_id`](Entity::subject_id). By that id, the latter alone are.
     ///
-    /// It is finished although the caller hangs up. Also a principal that the service does not know is
-    /// revoked, whose tokens a host may have had issued; the result says so, since a user's name in the
-    /// place of a customer's id logs nobody out.
+    /// Also a principal that the service does not know is revoked, whose tokens a host may have had issued;
+    /// the result says so, since a user's name in the place of a customer's id logs nobody out.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -128,23 +121,20 @@ impl TokenService {
             organization: principal.organization(),
             ..Attempt::new(operation).of(principal.subject_type(), principal.id())
         };
-        let revoking = async {
-            if principal.issuer() != self.issuer() {
+        let is_own = principal.issuer() == self.issuer();
+        self.write(attempt.to_owned(), move |writer| async move {
+            if !is_own {
                 return Err(of_another_issuer());
             }
-            self.check_registered_organization(&subject).await?;
-            let (tokens, owned) = (self.clone(), subject.clone());
-            let ending = async move {
-                let ended = tokens.end_all(&owned, cutoff).await;
-                let others = tokens.other_subjects_of(&owned).await?;
-                let of_others = tokens.end_each(others, cutoff).await?;
-                ended.map(|ended| ended + of_others)
-            };
-            let sessions = run_to_completion(ending).await?;
-            let is_known = sessions > 0 || self.is_registered(&subject).await?;
+            writer.check_registered_organization(&subject).await?;
+            let ended = writer.end_all(&subject, cutoff).await;
+            let others = writer.other_subjects_of(&subject).await?;
+            let of_others = writer.end_each(others, cutoff).await?;
+            let sessions = ended? + of_others;
+            let is_known = sessions > 0 || writer.is_registered(&subject).await?;
             Ok(RevokedSubject { sessions, is_known })
-        };
-        self.audited(attempt, revoking).await
+        })
+        .await
     }
 
     /// Returns a registered principal, as its tokens name it.
@@ -235,6 +225,30 @@ impl TokenService {
         Ok(entity.is_some_and(|entity| Subject::each_of(&entity).contains(subject)))
     }
 
+    /// Returns until when validators accept a token that ends at `expires_at`.
+    pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
+        expires_at + self.inner.policy.tokens.leeway
+    }
+
+    /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
+    /// that is to come.
+    fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
+        let tolerance = self.inner.policy.tokens.rotation_schedule.clock_tolerance;
+        accepted_until + tolerance + Duration::from_secs(1)
+    }
+}
+
+impl Writer {
+    /// Revokes a token that ends at `expires_at`.
+    pub(super) async fn revoke_token_until(
+        &self,
+        id: &TokenId,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let until = self.accepted_until(expires_at);
+        self.remember(RevocationTarget::Token(id.clone()), until).await
+    }
+
     /// Ends everything that a principal's credential has yielded so far.
     ///
     /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
@@ -303,7 +317,7 @@ impl TokenService {
 
     /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
     async fn end_sessions_of(&self, subject: &Subject, before: Timestamp) -> Result<usize, Error> {
-        let stores = &self.inner.stores;
+        let stores = &self.stores;
         let (mut ended, mut parts_in_vain) = (0, 0);
         while parts_in_vain < MAX_ATTEMPTS {
             let part = stores.sessions_of_subject(subject, before, SESSIONS_AT_ONCE).await?;
@@ -338,9 +352,7 @@ impl TokenService {
         if !are_revoked {
             self.revoke_tokens_of(session).await?;
         }
-        let taken = self.inner.stores.take_session(&session.key, session.version).await;
-        self.inner.phantom_tokens.remove(&session.key).await;
-        Ok(matches!(taken?, CompareAndSet::Written(Some(_))))
+        Ok(matches!(self.take_session(session).await?, CompareAndSet::Written(true)))
     }
 
     /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
@@ -377,24 +389,12 @@ impl TokenService {
         self.publish(FeedEvent::EntityChanged { id: id.clone(), until }).await
     }
 
-    /// Returns until when validators accept a token that ends at `expires_at`.
-    pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
-        expires_at + self.inner.policy.tokens.leeway
-    }
-
-    /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
-    /// that is to come.
-    fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
-        let tolerance = self.inner.policy.tokens.rotation_schedule.clock_tolerance;
-        accepted_until + tolerance + Duration::from_secs(1)
-    }
-
     /// Applies an event on this node, then publishes it.
     async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         self.inner.apply(&event);
         self.inner.revocations.purge_some(self.now());
         telemetry::revocations_held(self.inner.revocations.len());
-        self.inner.stores.publish(event).await
+        self.stores.publish(event).await
     }
 }
 

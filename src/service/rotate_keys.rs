@@ -3,7 +3,6 @@
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::service::detached::run_to_completion;
 use crate::service::keys::KeyManager;
 use crate::service::token_service::TokenService;
 
@@ -21,9 +20,10 @@ impl TokenService {
     /// rotate their [`KeyRing`](crate::KeyRing) instead.
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
-        let tokens = self.clone();
-        let rotating = run_to_completion(async move { tokens.key_manager()?.rotate_early().await });
-        self.audited(Attempt::new(Operation::ROTATE_KEYS), rotating).await
+        self.write(Attempt::new(Operation::ROTATE_KEYS).to_owned(), |writer| async move {
+            writer.key_manager()?.rotate_early(&writer.stores).await
+        })
+        .await
     }
 
     /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
@@ -38,12 +38,13 @@ impl TokenService {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where no key has that `kid`.
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
-        let (tokens, key) = (self.clone(), kid.to_owned());
-        // Once others reject what it signs, this node has to: also where the caller has hung up.
-        let retiring = run_to_completion(async move { tokens.key_manager()?.retire(&key).await });
-        self.audited(Attempt::new(Operation::RETIRE_KEY), retiring).await?;
-        tracing::warn!(kid, "a signing key was ended before its time");
-        Ok(())
+        let kid = kid.to_owned();
+        self.write(Attempt::new(Operation::RETIRE_KEY).to_owned(), |writer| async move {
+            writer.key_manager()?.retire(&writer.stores, &kid).await?;
+            tracing::warn!(kid, "a signing key was ended before its time");
+            Ok(())
+        })
+        .await
     }
 
     fn key_manager(&self) -> Result<&KeyManager, Error> {

@@ -6,13 +6,13 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::detached::run_to_completion;
 use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
 use crate::service::model::secret::{Secret, SecretOperation, StoredSecret, StoredSecrets};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::claims::{SubjectType, Validated};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -117,19 +117,16 @@ impl TokenService {
             SecretOperation::Reset => Operation::RESET_SECRET,
         };
         let attempt = access.context.attempt(audited).by(access.actor);
-        let accessing = async {
-            let lifetime = self.secret_lifetime(access.expiry_days)?;
-            let entity = self.find_managed(access, operation).await?;
-            if operation == SecretOperation::Read {
-                if let Some(current) = entity.secrets().and_then(StoredSecrets::current) {
-                    return self.open(&entity, current);
-                }
-                self.check_manager(access.actor, &entity, SecretOperation::Reset)?;
-            }
-            self.make_secret(entity, access, lifetime).await
-        };
-        let accessing = self.within_limits(access.actor, accessing);
-        self.audited(attempt.of(access.kind, access.name), accessing).await
+        let attempt = attempt.of(access.kind, access.name).to_owned();
+        let (actor, kind, name) = (access.actor.to_owned(), access.kind, access.name.to_owned());
+        let (expiry_days, context) = (access.expiry_days, access.context.clone());
+        self.write(attempt, move |writer| async move {
+            let (actor, name, context) = (actor.borrowed(), &*name, &context);
+            let access = SecretAccess { actor, kind, name, expiry_days, context };
+            let accessing = writer.try_access_secret(operation, access);
+            writer.within_limits(actor, accessing).await
+        })
+        .await
     }
 
     /// Gives a machine client a secret that another system made, in place of all that it has: they end at
@@ -147,16 +144,17 @@ impl TokenService {
         secret: &Secret,
         expiry_days: Option<u64>,
     ) -> Result<(), Error> {
-        let importing = async {
-            let (lifetime, _) = self.secret_lifetime(expiry_days)?;
+        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(id).to_owned();
+        let (id, secret) = (id.clone(), secret.clone());
+        self.write(attempt, move |writer| async move {
+            let (lifetime, _) = writer.secret_lifetime(expiry_days)?;
             let replaced = retry_on_conflict!({
-                let entity = self.find_entity(id).await?.ok_or_else(invalid_entity)?;
-                self.try_replace_secret(entity, secret, SecretOrigin::Imported, lifetime).await
+                let entity = writer.find_entity(&id).await?.ok_or_else(invalid_entity)?;
+                writer.try_replace_secret(entity, &secret, SecretOrigin::Imported, lifetime).await
             });
             replaced.map(drop)
-        };
-        let attempt = Attempt::new(Operation::IMPORT_SECRET).of_entity(id);
-        self.audited(attempt, importing).await
+        })
+        .await
     }
 
     /// Above the maximum it is cut, and the caller is told.
@@ -193,73 +191,6 @@ impl TokenService {
         let entity = usable.map_err(|unusable| invalid_entity().with_reason(unusable))?;
         self.check_manager(access.actor, &entity, operation)?;
         Ok(entity)
-    }
-
-    /// Replaces the current secret by a new one. Where another caller did so in the meantime, theirs
-    /// is returned: it is as new as could be asked for, and theirs stays valid.
-    async fn make_secret(
-        &self,
-        mut entity: Entity,
-        access: SecretAccess<'_>,
-        (lifetime, message): (Duration, Option<String>),
-    ) -> Result<IssuedSecret, Error> {
-        let current = |entity: &Entity| entity.secrets().and_then(StoredSecrets::current).cloned();
-        let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
-        let replaced = id_of(&entity);
-        let secret = Secret::generate()?;
-        retry_on_conflict!({
-            let written =
-                self.try_replace_secret(entity.clone(), &secret, SecretOrigin::Generated, lifetime);
-            if let CompareAndSet::Written(expires_at) = written.await? {
-                let (secret, message) = (secret.clone(), message.clone());
-                let issued = IssuedSecret { secret, expires_at, message };
-                return Ok(CompareAndSet::Written(issued));
-            }
-            // It may have been moved out of the manager's reach by what changed it.
-            entity = self.find_managed(access, SecretOperation::Reset).await?;
-            match current(&entity) {
-                Some(current) if Some(&current.id) != replaced.as_ref() => {
-                    self.open(&entity, &current).map(CompareAndSet::Written)
-                }
-                _ => Ok(CompareAndSet::Conflict),
-            }
-        })
-    }
-
-    async fn try_replace_secret(
-        &self,
-        mut entity: Entity,
-        secret: &Secret,
-        origin: SecretOrigin,
-        lifetime: Duration,
-    ) -> Result<CompareAndSet<Timestamp>, Error> {
-        let now = self.now();
-        let expires_at = now + lifetime;
-        let version = entity.version();
-        let is_generated = origin == SecretOrigin::Generated;
-        let sealing = &self.inner.sealing;
-        let sealed =
-            StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
-        let EntityKind::Machine { secrets } = &mut entity.kind else {
-            return Err(invalid_entity());
-        };
-        // What a host replaces by another system's ends at once, as where it has leaked.
-        let overlap = if is_generated { self.inner.policy.secrets.overlap } else { Duration::ZERO };
-        secrets.replace(sealed, now, overlap);
-        let tokens = self.clone();
-        // Once it is written, others have to hear of it, also where the caller has hung up.
-        run_to_completion(async move {
-            let entity = entity.next_version();
-            let written = tokens.inner.stores.replace_entity(entity.clone(), version).await?;
-            let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
-            let published = tokens.publish_change(entity.id()).await;
-            if tokens.inner.policy.secrets.revoke_tokens_on_reset {
-                // As of now, not as of before the write: the old secret was good until then.
-                tokens.end_tokens_and_sessions(&entity).await?;
-            }
-            published.map(|()| CompareAndSet::Written(expires_at))
-        })
-        .await
     }
 
     /// One answer for all reasons: who may not manage a machine client is not told whether it
@@ -333,6 +264,86 @@ impl TokenService {
     fn open(&self, entity: &Entity, stored: &StoredSecret) -> Result<IssuedSecret, Error> {
         let secret = stored.open(&self.inner.sealing, entity.id())?;
         Ok(IssuedSecret { secret, expires_at: stored.expires_at(), message: None })
+    }
+}
+
+impl Writer {
+    async fn try_access_secret(
+        &self,
+        operation: SecretOperation,
+        access: SecretAccess<'_>,
+    ) -> Result<IssuedSecret, Error> {
+        let lifetime = self.secret_lifetime(access.expiry_days)?;
+        let entity = self.find_managed(access, operation).await?;
+        if operation == SecretOperation::Read {
+            if let Some(current) = entity.secrets().and_then(StoredSecrets::current) {
+                return self.open(&entity, current);
+            }
+            self.check_manager(access.actor, &entity, SecretOperation::Reset)?;
+        }
+        self.make_secret(entity, access, lifetime).await
+    }
+
+    /// Replaces the current secret by a new one. Where another caller did so in the meantime, theirs
+    /// is returned: it is as new as could be asked for, and theirs stays valid.
+    async fn make_secret(
+        &self,
+        mut entity: Entity,
+        access: SecretAccess<'_>,
+        (lifetime, message): (Duration, Option<String>),
+    ) -> Result<IssuedSecret, Error> {
+        let current = |entity: &Entity| entity.secrets().and_then(StoredSecrets::current).cloned();
+        let id_of = |entity: &Entity| current(entity).map(|secret| secret.id);
+        let replaced = id_of(&entity);
+        let secret = Secret::generate()?;
+        retry_on_conflict!({
+            let written =
+                self.try_replace_secret(entity.clone(), &secret, SecretOrigin::Generated, lifetime);
+            if let CompareAndSet::Written(expires_at) = written.await? {
+                let (secret, message) = (secret.clone(), message.clone());
+                let issued = IssuedSecret { secret, expires_at, message };
+                return Ok(CompareAndSet::Written(issued));
+            }
+            // It may have been moved out of the manager's reach by what changed it.
+            entity = self.find_managed(access, SecretOperation::Reset).await?;
+            match current(&entity) {
+                Some(current) if Some(&current.id) != replaced.as_ref() => {
+                    self.open(&entity, &current).map(CompareAndSet::Written)
+                }
+                _ => Ok(CompareAndSet::Conflict),
+            }
+        })
+    }
+
+    async fn try_replace_secret(
+        &self,
+        mut entity: Entity,
+        secret: &Secret,
+        origin: SecretOrigin,
+        lifetime: Duration,
+    ) -> Result<CompareAndSet<Timestamp>, Error> {
+        let now = self.now();
+        let expires_at = now + lifetime;
+        let version = entity.version();
+        let is_generated = origin == SecretOrigin::Generated;
+        let sealing = &self.inner.sealing;
+        let sealed =
+            StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
+        let EntityKind::Machine { secrets } = &mut entity.kind else {
+            return Err(invalid_entity());
+        };
+        // What a host replaces by another system's ends at once, as where it has leaked.
+        let overlap = if is_generated { self.inner.policy.secrets.overlap } else { Duration::ZERO };
+        secrets.replace(sealed, now, overlap);
+        let entity = entity.next_version();
+        let written = self.stores.replace_entity(entity.clone(), version).await?;
+        let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
+        let published = self.publish_change(entity.id()).await;
+        if self.inner.policy.secrets.revoke_tokens_on_reset {
+            // As of now, not as of before the write: the old secret was good until then.
+            self.end_tokens_and_sessions(&entity).await?;
+        }
+        published.map(|()| CompareAndSet::Written(expires_at))
     }
 }
 

@@ -1,17 +1,20 @@
-//! The stores as the use-cases call them: each call within the policy's deadline, and measured.
+//! The stores as the use-cases call them: each call within the policy's deadline, and measured. All may
+//! read; [`WritingStores`] write, which a [`Writer`](crate::service::writer) alone has.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::detached::Detached;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::model::subject::Subject;
 use crate::service::store::{
-    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, Page, RecentEntity, SessionFilter,
-    SessionPage, SessionStore, StoreError,
+    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, Page,
+    RecentEntity, SessionFilter, SessionPage, SessionStore, Store, StoreError,
 };
 use crate::service::telemetry;
 use crate::token::claims::SubjectType;
@@ -75,23 +78,58 @@ macro_rules! retry_on_conflict {
 
 pub(super) use retry_on_conflict;
 
+/// The stores, to be read.
 #[derive(Clone)]
 pub(super) struct Stores {
-    pub(super) entities: Arc<dyn EntityStore>,
+    entities: Arc<dyn EntityStore>,
     /// The same, where it keeps copies.
-    pub(super) cache: Option<Arc<dyn EntityCache>>,
-    pub(super) sessions: Arc<dyn SessionStore>,
-    pub(super) deadline: Duration,
+    cache: Option<Arc<dyn EntityCache>>,
+    sessions: Arc<dyn SessionStore>,
+    deadline: Duration,
+}
+
+/// The stores, to be written, by work that runs to its end though its caller hangs up.
+pub(super) struct WritingStores {
+    stores: Stores,
+    _detached: Detached,
 }
 
 impl Stores {
+    pub(super) fn new(
+        entities: Arc<dyn EntityStore>,
+        cache: Option<Arc<dyn EntityCache>>,
+        sessions: Arc<dyn SessionStore>,
+        deadline: Duration,
+    ) -> Self {
+        Self { entities, cache, sessions, deadline }
+    }
+
+    /// Returns each of them as a store, whatever it stores, by its content.
+    pub(super) fn all(&self) -> [(&'static str, &dyn Store); 2] {
+        [("principals", &*self.entities), ("sessions", &*self.sessions)]
+    }
+
+    pub(super) async fn is_current(&self, store: &dyn Store) -> Result<bool, Error> {
+        self.call("is_current", store.is_current()).await
+    }
+
+    pub(super) async fn read_sealing_check(
+        &self,
+        store: &dyn Store,
+    ) -> Result<Option<String>, Error> {
+        self.call("read_sealing_check", store.read_sealing_check()).await
+    }
+
+    pub(super) async fn get_keys(
+        &self,
+        store: &dyn KeyStore,
+    ) -> Result<Option<KeySchedule>, Error> {
+        self.call("get_keys", store.get()).await
+    }
+
     /// Returns whether other nodes may revoke what this one has to reject.
     pub(super) fn are_shared(&self) -> bool {
         self.sessions.is_durable()
-    }
-
-    pub(super) async fn insert_entity(&self, entity: Entity) -> Result<(), Error> {
-        self.call("insert_entity", self.entities.insert(entity)).await
     }
 
     pub(super) async fn get_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
@@ -118,14 +156,6 @@ impl Stores {
         }
     }
 
-    pub(super) async fn replace_entity(
-        &self,
-        entity: Entity,
-        version: u64,
-    ) -> Result<CompareAndSet<()>, Error> {
-        CompareAndSet::of(self.call("replace_entity", self.entities.replace(entity, version)).await)
-    }
-
     pub(super) async fn list_entities(
         &self,
         subject_type: SubjectType,
@@ -137,43 +167,8 @@ impl Stores {
         self.call("list_entities", listing).await
     }
 
-    pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {
-        self.call("remove_entity", self.entities.remove(id)).await
-    }
-
-    pub(super) async fn insert_session(
-        &self,
-        session: Session,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        self.call("insert_session", self.sessions.insert(session, now)).await
-    }
-
     pub(super) async fn get_session(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
         self.call("get_session", self.sessions.get(key)).await
-    }
-
-    pub(super) async fn replace_session(
-        &self,
-        session: Session,
-        version: u64,
-        now: Timestamp,
-    ) -> Result<CompareAndSet<()>, Error> {
-        CompareAndSet::of(
-            self.call("replace_session", self.sessions.replace(session, version, now)).await,
-        )
-    }
-
-    pub(super) async fn take_session(
-        &self,
-        key: &SessionKey,
-        version: u64,
-    ) -> Result<CompareAndSet<Option<Session>>, Error> {
-        CompareAndSet::of(self.call("take_session", self.sessions.take(key, version)).await)
-    }
-
-    pub(super) async fn remove_session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
-        self.call("remove_session", self.sessions.remove(id)).await
     }
 
     pub(super) async fn count_sessions(
@@ -204,10 +199,6 @@ impl Stores {
         self.call("list_sessions", self.sessions.list(filter, page, now)).await
     }
 
-    pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
-        self.call("publish", self.sessions.publish(event)).await
-    }
-
     /// The feed, which is waited on for longer than other calls.
     pub(super) async fn read_feed(
         &self,
@@ -221,12 +212,8 @@ impl Stores {
         }
     }
 
-    pub(super) async fn purge_expired(&self, now: Timestamp) -> Result<u64, Error> {
-        self.call("purge_expired", self.sessions.purge_expired(now)).await
-    }
-
     /// Calls a store within the deadline.
-    pub(super) async fn call<T>(
+    async fn call<T>(
         &self,
         name: &'static str,
         calling: impl Future<Output = Result<T, StoreError>>,
@@ -238,6 +225,103 @@ impl Stores {
             }
         };
         telemetry::store_call(name, outcome, answering).await
+    }
+}
+
+impl WritingStores {
+    pub(super) fn new(stores: Stores, detached: Detached) -> Self {
+        Self { stores, _detached: detached }
+    }
+
+    pub(super) async fn insert_entity(&self, entity: Entity) -> Result<(), Error> {
+        self.call("insert_entity", self.stores.entities.insert(entity)).await
+    }
+
+    pub(super) async fn replace_entity(
+        &self,
+        entity: Entity,
+        version: u64,
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(
+            self.call("replace_entity", self.stores.entities.replace(entity, version)).await,
+        )
+    }
+
+    pub(super) async fn remove_entity(&self, id: &EntityId) -> Result<bool, Error> {
+        self.call("remove_entity", self.stores.entities.remove(id)).await
+    }
+
+    pub(super) async fn insert_session(
+        &self,
+        session: Session,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.call("insert_session", self.stores.sessions.insert(session, now)).await
+    }
+
+    pub(super) async fn replace_session(
+        &self,
+        session: Session,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(
+            self.call("replace_session", self.stores.sessions.replace(session, version, now)).await,
+        )
+    }
+
+    pub(super) async fn take_session(
+        &self,
+        key: &SessionKey,
+        version: u64,
+    ) -> Result<CompareAndSet<Option<Session>>, Error> {
+        CompareAndSet::of(self.call("take_session", self.stores.sessions.take(key, version)).await)
+    }
+
+    pub(super) async fn remove_session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        self.call("remove_session", self.stores.sessions.remove(id)).await
+    }
+
+    pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
+        self.call("publish", self.stores.sessions.publish(event)).await
+    }
+
+    pub(super) async fn purge_expired(&self, now: Timestamp) -> Result<u64, Error> {
+        self.call("purge_expired", self.stores.sessions.purge_expired(now)).await
+    }
+
+    pub(super) async fn write_sealing_check(
+        &self,
+        store: &dyn Store,
+        check: &str,
+    ) -> Result<(), Error> {
+        self.call("write_sealing_check", store.write_sealing_check(check)).await
+    }
+
+    /// Writes the first keys that nodes share.
+    pub(super) async fn insert_keys(
+        &self,
+        store: &dyn KeyStore,
+        keys: KeySchedule,
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(self.call("insert_keys", store.insert(keys)).await)
+    }
+
+    pub(super) async fn replace_keys(
+        &self,
+        store: &dyn KeyStore,
+        keys: KeySchedule,
+        version: u64,
+    ) -> Result<CompareAndSet<()>, Error> {
+        CompareAndSet::of(self.call("replace_keys", store.replace(keys, version)).await)
+    }
+}
+
+impl Deref for WritingStores {
+    type Target = Stores;
+
+    fn deref(&self) -> &Stores {
+        &self.stores
     }
 }
 

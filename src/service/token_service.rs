@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
@@ -12,12 +14,14 @@ use crate::service::hashing::HashingPool;
 use crate::service::keys::KeyManager;
 use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::SealingKeys;
+use crate::service::model::session::SessionKey;
 use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
 use crate::service::stores::Stores;
 use crate::service::throttle::Throttle;
+use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 use crate::validate::Validator;
 
@@ -61,6 +65,8 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) last_heard: LastHeard,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
+    /// The exchanges under way that may be repeated.
+    pub(in crate::service) exchanges: SingleFlight<(SessionKey, [u8; 36]), OnceCell<()>>,
 }
 
 /// What makes the responses of requests that the documented routes reject, in place of the documented form.

@@ -9,6 +9,8 @@ mod durable_stores;
 mod engine_faults;
 mod examples;
 mod forward_auth;
+mod hang_ups;
+mod idempotency;
 mod independent_clients;
 mod long_feeds;
 mod managed_keys;

@@ -41,7 +41,9 @@ const ORDER: &[&str] = &[
     "service/last_heard",
     "service/validators",
     "service/token_service",
+    "service/writer",
     "service/permission",
+    "service/take_session",
     "service/revoke",
     "service/principals",
     "service/list_entities",
@@ -152,13 +154,14 @@ fn no_module_names_one_that_comes_after_it() {
     }
 }
 
-/// The methods of the service, and the file of each.
+/// The methods of the service, those included that write, and the file of each.
 fn service_methods() -> Vec<(String, String)> {
     let mut methods = Vec::new();
     for (name, text) in source_files() {
         let mut is_inside = false;
         for line in text.lines() {
-            is_inside = if is_inside { line != "}" } else { line == "impl TokenService {" };
+            let opens = ["impl TokenService {", "impl Writer {"].contains(&line);
+            is_inside = if is_inside { line != "}" } else { opens };
             let is_item = line.starts_with("    ") && !line.starts_with("     ");
             if let Some((_, signature)) = line.split_once("fn ").filter(|_| is_inside && is_item) {
                 let end = signature.find(['(', '<']).unwrap_or(signature.len());
@@ -177,7 +180,7 @@ fn no_use_case_calls_one_that_comes_after_it() {
         let own = place(&module_of(&name));
         let is_use_case = own > place("service/token_service");
         for (method, home) in &methods {
-            for receiver in ["self", "tokens"] {
+            for receiver in ["self", "tokens", "writer"] {
                 let call = format!("{receiver}.{method}(");
                 let calls = is_use_case && code(&text).any(|line| line.contains(&call));
                 assert!(
@@ -216,6 +219,51 @@ fn the_service_names_no_store_of_its_own() {
         }
         for store in ["MemoryStore", "SqliteStore", "PostgresStore", "RedisStore", "Cached"] {
             assert!(!code(&text).any(|line| line.contains(store)), "{name} names {store}");
+        }
+    }
+}
+
+/// What [`WritingStores`](crate) and the task that they ask for are made by, and where. The compiler holds
+/// the rest: no store is written without them, and `Stores` shows nobody the stores within.
+const DOOR: [(&str, &[&str]); 3] = [
+    ("run_to_completion(", &["service/detached.rs", "service/writer.rs"]),
+    ("WritingStores::new(", &["service/writer.rs"]),
+    ("Writer::new(", &["service/writer.rs"]),
+];
+
+/// The files of the service that may name the traits of stores.
+const REACH_STORES: [&str; 5] = [
+    "service/builder.rs",
+    "service/stores.rs",
+    "service/keys/managed.rs",
+    "service/keys/manager.rs",
+    "service/housekeeping/store_checks.rs",
+];
+
+#[test]
+fn what_writes_runs_to_its_end_by_one_door() {
+    let is_of_stores = |name: &str| name.starts_with("service/store/");
+    for (name, text) in source_files() {
+        if !name.starts_with("service/") || is_of_stores(&name) {
+            continue;
+        }
+        for (call, homes) in DOOR {
+            let calls = code(&text).filter(|line| line.contains(call)).count();
+            assert!(calls == 0 || homes.contains(&&*name), "{name}: {call}");
+            assert!(calls <= 1, "{name}: {call} in one place");
+        }
+        let spawns = code(&text).any(|line| line.contains("spawn("));
+        let may_spawn = ["service/detached.rs", "service/hashing/workers.rs"].contains(&&*name)
+            || name.starts_with("service/housekeeping/");
+        assert!(!spawns || may_spawn, "{name} spawns");
+        let stores = ["EntityStore", "SessionStore", "KeyStore", "EntityCache", "dyn Store"];
+        for line in code(&text) {
+            let names = stores.iter().any(|store| line.contains(store));
+            assert!(!names || REACH_STORES.contains(&&*name), "{name}: {line}");
+            let writes = ["insert", "replace", "write_sealing_check"].iter();
+            let mut calls = writes.map(|verb| format!("store.{verb}("));
+            let is_call = calls.any(|call| line.contains(&call));
+            assert!(!is_call || name == "service/stores.rs", "{name} writes: {line}");
         }
     }
 }

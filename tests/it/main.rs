@@ -11,7 +11,9 @@ mod examples;
 mod exchange;
 mod faulty_store;
 mod handlers;
+mod hang_ups;
 mod housekeeping;
+mod idempotency;
 #[cfg(feature = "remote-jwks")]
 mod jwks_url;
 mod keys;

@@ -1,12 +1,14 @@
 //! A service with a clock that tests move, served over HTTP, and a client for it.
 
 pub mod durable;
+pub mod hang_ups;
 pub mod jose;
 pub mod log;
 pub mod managed_keys;
 pub mod models;
 pub mod problems;
 pub mod programs;
+pub mod repeats;
 pub mod sessions;
 pub mod shared_cache;
 

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::service::backoff::Backoff;
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::service::writer::Writer;
 
 /// In how many parts a store is purged at a time. What is left is for the next time.
 const MAX_PARTS: usize = 10_000;
@@ -60,9 +61,7 @@ impl TokenService {
     pub async fn start(&self) -> Result<Housekeeping, Error> {
         self.inner.revocations.set_start_missing(false);
         self.check_stores_are_current().await?;
-        if let Some(keys) = &self.inner.key_manager {
-            keys.refresh().await?;
-        }
+        self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
         let cursor = feed::read_to_end(&self.inner).await?;
         self.check_sealing_keys().await?;
         let (stop, stopped) = watch::channel(());
@@ -93,9 +92,7 @@ impl TokenService {
     /// key that was not given, or were, and are no longer there.
     pub async fn catch_up(&self) -> Result<(), Error> {
         self.inner.revocations.set_start_missing(false);
-        if let Some(keys) = &self.inner.key_manager {
-            keys.refresh().await?;
-        }
+        self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
         feed::read_to_end(&self.inner).await?;
         feed::watch_staleness(&self.inner);
         Ok(())
@@ -120,11 +117,28 @@ impl TokenService {
         telemetry::revocations_held(self.inner.revocations.len());
         // A store may purge in parts, so that nobody has to wait for it.
         for _ in 0..MAX_PARTS {
-            if is_stopped() || self.inner.stores.purge_expired(now).await? == 0 {
+            if is_stopped() {
+                break;
+            }
+            let purging = self.write_unaudited(move |writer| async move {
+                writer.stores.purge_expired(now).await
+            });
+            if purging.await? == 0 {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Does what is due with the managed keys; returns when to do so again. There is nothing to do for
+    /// keys that are not managed.
+    async fn refresh_keys(&self) -> Result<Duration, Error> {
+        match &self.inner.key_manager {
+            Some(keys) => keys.refresh(&self.stores).await,
+            None => Ok(Duration::MAX),
+        }
     }
 }
 
@@ -208,7 +222,11 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>, mut stop: StopSigna
         if let Err(error) = keys.apply_known().await {
             tracing::error!(error = ?error, "signing keys: known keys cannot be installed");
         }
-        let pause = match keys.refresh().await {
+        let tokens = TokenService { inner: Arc::clone(&alive) };
+        let refreshing =
+            tokens.write_unaudited(|writer| async move { writer.refresh_keys().await }).await;
+        drop(tokens);
+        let pause = match refreshing {
             Ok(pause) => {
                 backoff.succeeded();
                 pause.max(SHORTEST_PAUSE)

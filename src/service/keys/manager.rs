@@ -12,7 +12,7 @@ use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 use crate::service::model::sealing::SealingKeys;
 use crate::service::policy::{Policy, RotationSchedule};
 use crate::service::store::KeyStore;
-use crate::service::stores::{CompareAndSet, Stores, retry_on_conflict};
+use crate::service::stores::{CompareAndSet, WritingStores, retry_on_conflict};
 
 /// Keeps a ring as the shared record says.
 pub(in crate::service) struct KeyManager {
@@ -20,7 +20,6 @@ pub(in crate::service) struct KeyManager {
     provider: Arc<dyn CryptoProvider>,
     clock: Arc<dyn Clock>,
     store: Arc<dyn KeyStore>,
-    stores: Stores,
     sealing: SealingKeys,
     ring: KeyRing,
     timing: RotationSchedule,
@@ -58,7 +57,6 @@ impl KeyManager {
         managed: ManagedKeys,
         store: Arc<dyn KeyStore>,
         clock: Arc<dyn Clock>,
-        stores: Stores,
         sealing: SealingKeys,
         ring: KeyRing,
         policy: &Policy,
@@ -72,7 +70,6 @@ impl KeyManager {
             provider: managed.provider,
             clock,
             store,
-            stores,
             sealing,
             ring,
             timing,
@@ -92,8 +89,11 @@ impl KeyManager {
     }
 
     /// Reads the shared keys, does what is due, and installs them. Returns when to do so again.
-    pub(in crate::service) async fn refresh(&self) -> Result<Duration, Error> {
-        let read = self.update(|_, now| Ok(now)).await;
+    pub(in crate::service) async fn refresh(
+        &self,
+        stores: &WritingStores,
+    ) -> Result<Duration, Error> {
+        let read = self.update(stores, |_, now| Ok(now)).await;
         // Others may have written keys that this node cannot read.
         self.ring.set_may_lack_keys(read.is_err());
         let now = read?;
@@ -105,16 +105,25 @@ impl KeyManager {
     }
 
     /// Has the next key sign as soon as all have it. Returns when that is.
-    pub(in crate::service) async fn rotate_early(&self) -> Result<Timestamp, Error> {
-        self.update(|schedule, now| {
+    pub(in crate::service) async fn rotate_early(
+        &self,
+        stores: &WritingStores,
+    ) -> Result<Timestamp, Error> {
+        self.update(stores, |schedule, now| {
             schedule.rotate_early(now, self.propagation, |from| self.generate(now, from))
         })
         .await
     }
 
-    pub(in crate::service) async fn retire(&self, kid: &str) -> Result<(), Error> {
-        self.update(|schedule, now| schedule.retire(kid, now, |from| self.generate(now, from)))
-            .await
+    pub(in crate::service) async fn retire(
+        &self,
+        stores: &WritingStores,
+        kid: &str,
+    ) -> Result<(), Error> {
+        self.update(stores, |schedule, now| {
+            schedule.retire(kid, now, |from| self.generate(now, from))
+        })
+        .await
     }
 
     /// Installs what is known as it is at another time: also where the store is out of reach, a key's
@@ -130,10 +139,11 @@ impl KeyManager {
     /// read, and installs it. Returns what the edit does.
     async fn update<T>(
         &self,
+        stores: &WritingStores,
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut known = self.known.lock().await;
-        let outcome = match self.try_update(&mut known, edit).await {
+        let outcome = match self.try_update(stores, &mut known, edit).await {
             Ok((schedule, answer)) => {
                 // Writing it may have taken a while.
                 let installed = self.open(&schedule, self.clock.now());
@@ -155,11 +165,12 @@ impl KeyManager {
 
     async fn try_update<T>(
         &self,
+        stores: &WritingStores,
         known: &mut Known,
         edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
     ) -> Result<(KeySchedule, T), Error> {
         retry_on_conflict!({
-            let found = self.stores.call("get_keys", self.store.get()).await?;
+            let found = stores.get_keys(&*self.store).await?;
             let now = self.clock.now();
             if let Some(found) = &found {
                 self.take_over(found, known, now);
@@ -174,7 +185,7 @@ impl KeyManager {
             }
             let is_first = found.is_none() && known.schedule.is_none();
             let schedule = if is_first { schedule } else { schedule.next_version() };
-            let written = self.save(schedule.clone(), found.as_ref()).await?;
+            let written = self.save(stores, schedule.clone(), found.as_ref()).await?;
             if let CompareAndSet::Written(()) = written {
                 log_new_keys(found.as_ref(), &schedule);
             }
@@ -227,14 +238,15 @@ impl KeyManager {
 
     async fn save(
         &self,
+        stores: &WritingStores,
         keys: KeySchedule,
         found: Option<&KeySchedule>,
     ) -> Result<CompareAndSet<()>, Error> {
-        let (stores, store) = (&self.stores, &self.store);
-        CompareAndSet::of(match found.map(KeySchedule::version) {
-            Some(version) => stores.call("replace_keys", store.replace(keys, version)).await,
-            None => stores.call("insert_keys", store.insert(keys)).await,
-        })
+        let store = &*self.store;
+        match found.map(KeySchedule::version) {
+            Some(version) => stores.replace_keys(store, keys, version).await,
+            None => stores.insert_keys(store, keys).await,
+        }
     }
 
     /// Drops what has ended, seals anew what was sealed with a key that no longer seals, and announces

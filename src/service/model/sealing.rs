@@ -1,10 +1,10 @@
 //! Sealing at rest: what must be read again is encrypted, what need only be recognised is hashed
 //! under a key.
 //!
-//! A [`SealingKey`] is 256 bits of the host's. Five keys are derived from it, one a purpose:
+//! A [`SealingKey`] is 256 bits of the host's. Six keys are derived from it, one a purpose:
 //! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, again for those of
-//! one-time passwords, again for the names of subjects in the audit log, and again for the ids by which
-//! clients know credentials. Each sealed text and
+//! one-time passwords, again for the names of subjects in the audit log, again for the ids by which
+//! clients know credentials, and again for requests that may be repeated. Each sealed text and
 //! digest carries the id of the key that made it, so that keys can be rotated: the first of a
 //! [`SealingKeys`] makes, all of them open.
 
@@ -47,6 +47,7 @@ pub struct SealingKey {
     code_digests: Zeroizing<[u8; KEY_LEN]>,
     audit_digests: Zeroizing<[u8; KEY_LEN]>,
     credential_ids: Zeroizing<[u8; KEY_LEN]>,
+    repeated_requests: Zeroizing<[u8; KEY_LEN]>,
 }
 
 /// Derived from the key, and says nothing about it.
@@ -66,6 +67,7 @@ impl SealingKey {
             code_digests: derive("one-time password digests"),
             audit_digests: derive("audit digests"),
             credential_ids: derive("credential ids"),
+            repeated_requests: derive("repeated requests"),
         }
     }
 
@@ -246,6 +248,22 @@ impl SealingKeys {
         equal(&digest(key, &key.code_digests, &parts), stored)
     }
 
+    /// Digests what a request asks for, or the key that it is repeated by.
+    pub(crate) fn digest_request(&self, parts: &[&str]) -> KeyedDigest {
+        digest_of_request(&self.first, parts)
+    }
+
+    pub(crate) fn verify_request(&self, parts: &[&str], stored: &KeyedDigest) -> bool {
+        let key = self.find(&stored.key_id).unwrap_or(&self.first);
+        equal(&digest_of_request(key, parts), stored)
+    }
+
+    /// Derives 256 bits from a request, the same on each node, which nobody can compute without the first
+    /// key.
+    pub(crate) fn derive_from_request(&self, parts: &[&str]) -> Zeroizing<[u8; 32]> {
+        hmac(&self.first.repeated_requests[..], &[b"derived\0", &associated_data(parts)])
+    }
+
     fn find(&self, id: &[u8]) -> Option<&SealingKey> {
         std::iter::once(&self.first).chain(&self.others).find(|key| key.id == id)
     }
@@ -263,6 +281,10 @@ fn associated_data(context: &[&str]) -> Vec<u8> {
         data.extend_from_slice(part.as_bytes());
     }
     data
+}
+
+fn digest_of_request(key: &SealingKey, parts: &[&str]) -> KeyedDigest {
+    digest(key, &key.repeated_requests, &[b"digest\0", &associated_data(parts)])
 }
 
 fn digest(key: &SealingKey, purpose: &[u8; KEY_LEN], parts: &[&[u8]]) -> KeyedDigest {

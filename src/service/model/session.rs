@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
+use crate::service::model::idempotency::{RememberedExchanges, RememberedStart};
 use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 use crate::service::model::sealing::random_bytes;
@@ -36,7 +37,12 @@ impl AuthenticationToken {
     ///
     /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
     pub fn generate() -> Result<Self, Error> {
-        Ok(Self(base64url(&*random_bytes::<32>()?).into()))
+        Ok(Self::of_bits(&*random_bytes::<32>()?))
+    }
+
+    /// One of 256 bits that only the service can derive.
+    pub(crate) fn of_bits(bits: &[u8; 32]) -> Self {
+        Self(base64url(bits).into())
     }
 
     /// A token as a caller presents it, or one that is known beforehand for trying things out.
@@ -82,6 +88,8 @@ impl<'de> Deserialize<'de> for AuthenticationToken {
         deserialize_secret(from)
     }
 }
+
+const TOMBSTONES_CREATED_AT: Timestamp = Timestamp::MAX;
 
 /// What a session is stored under: the SHA-256 digest of its authentication token, which cannot be
 /// turned back into it.
@@ -133,6 +141,9 @@ pub struct Session {
     /// time would write the same record, and each take it for its own.
     pub(crate) used_up_by: Option<TokenId>,
     pub(crate) tokens_until: Option<Timestamp>,
+    /// Where the request that started it may be repeated.
+    pub(crate) start: Option<RememberedStart>,
+    pub(crate) exchanges: RememberedExchanges,
     pub(crate) version: u64,
 }
 
@@ -182,6 +193,8 @@ impl Session {
             latest_end: None,
             used_up_by: None,
             tokens_until: None,
+            start: None,
+            exchanges: RememberedExchanges::default(),
             version: 1,
         }
     }
@@ -252,6 +265,10 @@ impl Session {
         self.one_time_password.as_ref().is_some_and(|state| !state.is_proven)
     }
 
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.created_at == TOMBSTONES_CREATED_AT
+    }
+
     /// When it was started.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
@@ -300,11 +317,31 @@ impl Session {
         self.used_up_by.is_some()
     }
 
-    /// When a store may drop it: once it has ended, and no token that was issued from it is accepted
-    /// any more. Until then, a log-out finds by it what to revoke.
+    /// When a store may drop it: once it has ended, no token that was issued from it is accepted any more,
+    /// and no request may be repeated that it remembers. Until then, a log-out finds by it what to revoke.
     #[must_use]
     pub fn kept_until(&self) -> Timestamp {
-        self.tokens_until.map_or(self.expires_at, |until| until.max(self.expires_at))
+        let start = self.start.as_ref().map(|start| start.until);
+        let until = self.tokens_until.max(start).max(self.exchanges.until());
+        until.map_or(self.expires_at, |until| until.max(self.expires_at))
+    }
+
+    /// Returns whether there is something to end: it is live, or a token of it may be.
+    pub(crate) fn can_be_ended(&self, now: Timestamp) -> bool {
+        self.expires_at > now || self.tokens_until > Some(now)
+    }
+
+    /// Returns what is kept of it where it ends `now`, and the request that started it may be repeated
+    /// still: a record that is not found by any search, and lets its token start no other session.
+    pub(crate) fn tombstone(&self, by: TokenId, now: Timestamp) -> Option<Self> {
+        self.start.as_ref().filter(|start| start.until > now)?;
+        Some(Self {
+            // Searches are for what was created before an instant.
+            created_at: TOMBSTONES_CREATED_AT,
+            tokens_until: None,
+            exchanges: RememberedExchanges::default(),
+            ..self.clone().used_up(by, None, now)
+        })
     }
 
     /// Which writing of it this is. A store keeps the number that it is given and compares it
@@ -340,6 +377,8 @@ impl Session {
             updated_at: now,
             used_up_by: None,
             tokens_until: None,
+            start: None,
+            exchanges: RememberedExchanges::default(),
             version: 1,
             ..self
         }
@@ -350,6 +389,7 @@ impl Session {
     pub fn next_version(mut self, updated_at: Timestamp) -> Self {
         self.version = self.version.wrapping_add(1);
         self.updated_at = updated_at;
+        self.exchanges.forget_until(updated_at);
         self
     }
 }

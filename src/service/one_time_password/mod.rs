@@ -9,8 +9,6 @@ use std::time::Duration;
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::service::audit::AuditDetails;
-use crate::service::detached::run_to_completion;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
 use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::one_time_password_sender::OneTimePasswordMessage;
@@ -18,6 +16,7 @@ use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::identifier::SessionId;
 
 /// A code that is to be delivered.
@@ -46,45 +45,9 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let details = AuditDetails::default();
-        let attempt = context.attempt(Operation::SEND_ONE_TIME_PASSWORD);
-        self.audited_with(attempt, &details, self.try_resend(token, context, &details)).await
-    }
-
-    async fn try_resend(
-        &self,
-        token: &AuthenticationToken,
-        context: &RequestContext,
-        details: &AuditDetails,
-    ) -> Result<(), Error> {
-        let now = self.now();
-        retry_on_conflict!({
-            let session = self.find_live_session(token, context).await?;
-            details.session(&session);
-            let before = self.may_be_sent_again(&session, now)?.clone();
-            let (code, stored) = self.make_code(&session.id, now)?;
-            let version = session.version;
-            let mut renewed = session.next_version(now);
-            renewed.one_time_password = Some(OneTimePasswordState {
-                code: Some(stored),
-                resends_left: before.resends_left - 1,
-                sent_at: now,
-                ..before
-            });
-            // Seen through, so that whoever hangs up does not lose the code that was good before.
-            let tokens = self.clone();
-            let sent = run_to_completion(async move {
-                let stores = &tokens.inner.stores;
-                let written = stores.replace_session(renewed.clone(), version, now).await?;
-                let CompareAndSet::Written(()) = written else { return Ok(written) };
-                let delivered = tokens.deliver_throttled(&renewed, &code).await;
-                if delivered.is_err() {
-                    tokens.take_resend_back(renewed, before.code, now).await;
-                }
-                delivered.map(CompareAndSet::Written)
-            });
-            sent.await
-        })
+        let attempt = context.attempt(Operation::SEND_ONE_TIME_PASSWORD).to_owned();
+        let (token, context) = (token.clone(), context.clone());
+        self.write(attempt, |writer| async move { writer.try_resend(&token, &context).await }).await
     }
 
     /// What the session remembers of its code, if another may be sent now.
@@ -115,55 +78,6 @@ impl TokenService {
         } else {
             Err(throttled("a one-time password was sent a moment ago", rest))
         }
-    }
-
-    /// Makes the code before good again, unless another has been made since. If this fails, the
-    /// session has no code until the next one is sent.
-    async fn take_resend_back(
-        &self,
-        renewed: Session,
-        code_before: Option<StoredCode>,
-        now: Timestamp,
-    ) {
-        let ours = renewed.one_time_password.as_ref().and_then(|state| state.code.clone());
-        let restored = self.edit_one_time_password(renewed, now, |state| {
-            let is_ours = matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b));
-            if is_ours {
-                state.code.clone_from(&code_before);
-                state.resends_left += 1;
-            }
-            is_ours
-        });
-        if let Err(error) = restored.await {
-            tracing::debug!(%error, "a session waits for its next one-time password");
-        }
-    }
-
-    /// Edits what a session remembers of its code, whoever else writes it, for as long as `edit` says
-    /// that there is something to write.
-    async fn edit_one_time_password(
-        &self,
-        session: Session,
-        now: Timestamp,
-        edit: impl Fn(&mut OneTimePasswordState) -> bool,
-    ) -> Result<(), Error> {
-        let stores = &self.inner.stores;
-        let mut current = Some(session);
-        retry_on_conflict!({
-            let nothing_to_write = Ok(CompareAndSet::Written(()));
-            let Some(session) = current.take() else { return nothing_to_write };
-            let (key, version) = (session.key, session.version);
-            let mut edited = session.next_version(now);
-            let Some(state) = &mut edited.one_time_password else { return nothing_to_write };
-            if !edit(state) {
-                return nothing_to_write;
-            }
-            let written = stores.replace_session(edited, version, now).await?;
-            if let CompareAndSet::Conflict = written {
-                current = stores.get_session(&key).await?;
-            }
-            Ok(written)
-        })
     }
 
     /// A code for a new session, and what the session has to remember of it.
@@ -234,6 +148,86 @@ impl TokenService {
             Ok(Err(error)) => Err(failed().with_source(error)),
             Err(_) => Err(failed().with_source("delivering it took too long")),
         }
+    }
+}
+
+impl Writer {
+    async fn try_resend(
+        &self,
+        token: &AuthenticationToken,
+        context: &RequestContext,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        retry_on_conflict!({
+            let session = self.find_live_session(token, context).await?;
+            self.details.session(&session);
+            let before = self.may_be_sent_again(&session, now)?.clone();
+            let (code, stored) = self.make_code(&session.id, now)?;
+            let version = session.version;
+            let mut renewed = session.next_version(now);
+            renewed.one_time_password = Some(OneTimePasswordState {
+                code: Some(stored),
+                resends_left: before.resends_left - 1,
+                sent_at: now,
+                ..before
+            });
+            let written = self.stores.replace_session(renewed.clone(), version, now).await?;
+            let CompareAndSet::Written(()) = written else { return Ok(written) };
+            let delivered = self.deliver_throttled(&renewed, &code).await;
+            if delivered.is_err() {
+                self.take_resend_back(renewed, before.code, now).await;
+            }
+            delivered.map(CompareAndSet::Written)
+        })
+    }
+
+    /// Makes the code before good again, unless another has been made since. If this fails, the
+    /// session has no code until the next one is sent.
+    async fn take_resend_back(
+        &self,
+        renewed: Session,
+        code_before: Option<StoredCode>,
+        now: Timestamp,
+    ) {
+        let ours = renewed.one_time_password.as_ref().and_then(|state| state.code.clone());
+        let restored = self.edit_one_time_password(renewed, now, |state| {
+            let is_ours = matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b));
+            if is_ours {
+                state.code.clone_from(&code_before);
+                state.resends_left += 1;
+            }
+            is_ours
+        });
+        if let Err(error) = restored.await {
+            tracing::debug!(%error, "a session waits for its next one-time password");
+        }
+    }
+
+    /// Edits what a session remembers of its code, whoever else writes it, for as long as `edit` says
+    /// that there is something to write.
+    async fn edit_one_time_password(
+        &self,
+        session: Session,
+        now: Timestamp,
+        edit: impl Fn(&mut OneTimePasswordState) -> bool,
+    ) -> Result<(), Error> {
+        let stores = &self.stores;
+        let mut current = Some(session);
+        retry_on_conflict!({
+            let nothing_to_write = Ok(CompareAndSet::Written(()));
+            let Some(session) = current.take() else { return nothing_to_write };
+            let (key, version) = (session.key, session.version);
+            let mut edited = session.next_version(now);
+            let Some(state) = &mut edited.one_time_password else { return nothing_to_write };
+            if !edit(state) {
+                return nothing_to_write;
+            }
+            let written = stores.replace_session(edited, version, now).await?;
+            if let CompareAndSet::Conflict = written {
+                current = stores.get_session(&key).await?;
+            }
+            Ok(written)
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::service::session::no_session;
 use crate::service::session::state::code_required;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 
 impl TokenService {
     /// Returns what is wrong with the form of a code. One that is malformed is no try.
@@ -15,6 +16,21 @@ impl TokenService {
         is_fault.then(|| InvalidField::new("oneTimePassword", format!("must be {digits} digits")))
     }
 
+    /// Returns the next writing of a session, over which no one-time password is good any more but
+    /// the next that is sent, and whose holder has proven what was asked for.
+    pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
+        let limit = self.inner.policy.sessions.one_time_password_tries;
+        let mut spent = session.next_version(now);
+        if let Some(state) = &mut spent.one_time_password {
+            state.code = None;
+            state.is_proven = true;
+            state.tries_left = limit.min(state.tries_left + 1);
+        }
+        spent
+    }
+}
+
+impl Writer {
     /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
     /// that a round lost to another writer costs no second try.
     pub(in crate::service) async fn check_one_time_password(
@@ -53,7 +69,7 @@ impl TokenService {
             // A clock that is put back must not bring an expired code to life again.
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
-        let written = self.inner.stores.replace_session(counted.clone(), version, now).await?;
+        let written = self.stores.replace_session(counted.clone(), version, now).await?;
         let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
         // Not before: a round that is lost to another writer is no try, and however many are lost at
         // once, nobody has to wait for them.
@@ -80,19 +96,6 @@ impl TokenService {
         }
     }
 
-    /// Returns the next writing of a session, over which no one-time password is good any more but
-    /// the next that is sent, and whose holder has proven what was asked for.
-    pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
-        let limit = self.inner.policy.sessions.one_time_password_tries;
-        let mut spent = session.next_version(now);
-        if let Some(state) = &mut spent.one_time_password {
-            state.code = None;
-            state.is_proven = true;
-            state.tries_left = limit.min(state.tries_left + 1);
-        }
-        spent
-    }
-
     /// Ends a session whose last try was wrong, and what was exchanged from it by a right one.
     async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
         let out_of_tries = |session: &Session| {
@@ -102,10 +105,10 @@ impl TokenService {
         if let Some(session) = &session {
             self.revoke_tokens_of(session).await?;
         }
-        let stores = &self.inner.stores;
+        let stores = &self.stores;
         retry_on_conflict!({
             let Some(current) = session.take() else { return Ok(CompareAndSet::Written(())) };
-            let taken = stores.take_session(&current.key, current.version).await?;
+            let taken = self.take_session(&current).await?;
             if let CompareAndSet::Conflict = taken {
                 session = stores.get_session(&current.key).await?.filter(out_of_tries);
             }
@@ -129,6 +132,22 @@ impl TokenService {
                 state.tries_left = limit.min(state.tries_left + 1);
             }
             is_same
+        });
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a session has one try less than it should");
+        }
+    }
+
+    /// Gives a try back that was counted for a request while the same one was spending the code.
+    pub(in crate::service) async fn give_replayed_try_back(
+        &self,
+        session: Session,
+        now: Timestamp,
+    ) {
+        let limit = self.inner.policy.sessions.one_time_password_tries;
+        let given_back = self.edit_one_time_password(session, now, |state| {
+            state.tries_left = limit.min(state.tries_left + 1);
+            true
         });
         if let Err(error) = given_back.await {
             tracing::debug!(%error, "a session has one try less than it should");

@@ -1,13 +1,12 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::Error;
-use crate::service::audit::AuditDetails;
-use crate::service::detached::run_to_completion;
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::AuthenticationToken;
 use crate::service::request_context::RequestContext;
 use crate::service::revoke::of_another_issuer;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::claims::Validated;
 use crate::token::identifier::SessionId;
 
@@ -21,28 +20,9 @@ impl TokenService {
     /// again.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
-        self.audited(attempt, self.try_end_session(id)).await
-    }
-
-    async fn try_end_session(&self, id: &SessionId) -> Result<(), Error> {
-        let (tokens, id) = (self.clone(), id.clone());
-        // Seen through: who finds the session gone has its tokens revoked for the longest time.
-        run_to_completion(async move {
-            let removed = tokens.inner.stores.remove_session(&id).await;
-            if let Ok(Some(session)) = removed {
-                tokens.inner.phantom_tokens.remove(&session.key).await;
-                return tokens.revoke_tokens_of(&session).await;
-            }
-            // Also where the store is out of reach: on this node at least, they are revoked.
-            let revoked = if tokens.inner.policy.sessions.revoke_tokens_on_end {
-                let longest = tokens.now() + tokens.inner.policy.longest_token_lifetime();
-                tokens.revoke_session(&id, tokens.accepted_until(longest)).await
-            } else {
-                Ok(())
-            };
-            removed.and(revoked)
-        })
-        .await
+        let id = id.clone();
+        self.write(attempt.to_owned(), |writer| async move { writer.end_session_by_id(&id).await })
+            .await
     }
 
     /// Logs the holder of an access token out: revokes the token and, where it came of a session, ends
@@ -65,18 +45,20 @@ impl TokenService {
     /// store is out of reach. It may be called again.
     pub async fn log_out(&self, bearer: &Validated) -> Result<(), Error> {
         let attempt = Attempt::with(Operation::LOG_OUT, bearer);
-        let ending = async {
-            if !self.is_own(bearer) {
+        let (is_own, expires_at) = (self.is_own(bearer), bearer.expires_at());
+        let (token, session) = (bearer.token_id().clone(), bearer.session_id().cloned());
+        self.write(attempt.to_owned(), move |writer| async move {
+            if !is_own {
                 return Err(of_another_issuer());
             }
             // Where one of the two cannot be done, the other is.
-            let revoked = self.revoke_token_until(bearer.token_id(), bearer.expires_at()).await;
-            if let Some(session_id) = bearer.session_id() {
-                self.try_end_session(session_id).await?;
+            let revoked = writer.revoke_token_until(&token, expires_at).await;
+            if let Some(session) = session {
+                writer.end_session_by_id(&session).await?;
             }
             revoked
-        };
-        self.audited(attempt, ending).await
+        })
+        .await
     }
 
     /// Ends the session that an authentication token stands for: its holder logs out. Where an exchange
@@ -92,32 +74,44 @@ impl TokenService {
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let details = AuditDetails::default();
-        let ending = async {
+        let attempt = context.attempt(Operation::END_SESSION).to_owned();
+        let (token, context) = (token.clone(), context.clone());
+        self.write(attempt, |writer| async move {
             retry_on_conflict!({
-                let session = self.find_kept_session(token, context).await?;
-                details.session(&session);
+                let session = writer.find_kept_session(&token, &context).await?;
+                writer.details.session(&session);
                 // Before the session is removed: who has to try again can still find what to revoke.
-                self.revoke_tokens_of(&session).await?;
-                self.take_session(&session).await
+                writer.revoke_tokens_of(&session).await?;
+                match writer.take_session(&session).await? {
+                    CompareAndSet::Written(true) => Ok(CompareAndSet::Written(())),
+                    CompareAndSet::Written(false) => Err(no_session()),
+                    CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
+                }
             })
-        };
-        self.audited_with(context.attempt(Operation::END_SESSION), &details, ending).await
+        })
+        .await
     }
+}
 
-    /// Takes a session out of the store as it was read.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where it is there no more.
-    async fn take_session(&self, session: &Session) -> Result<CompareAndSet<()>, Error> {
-        let taken = self.inner.stores.take_session(&session.key, session.version).await;
-        // A store that answers too late may have taken it all the same.
-        self.inner.phantom_tokens.remove(&session.key).await;
-        match taken? {
-            CompareAndSet::Written(Some(_)) => Ok(CompareAndSet::Written(())),
-            CompareAndSet::Written(None) => Err(no_session()),
-            CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
+impl Writer {
+    async fn end_session_by_id(&self, id: &SessionId) -> Result<(), Error> {
+        let removed = self.stores.remove_session(id).await;
+        if let Ok(Some(session)) = &removed {
+            self.inner.phantom_tokens.remove(&session.key).await;
+            let buried = self.bury(session).await;
+            // A tombstone does not know what is still to be revoked, where that has failed before.
+            if !session.is_tombstone() {
+                return self.revoke_tokens_of(session).await.and(buried);
+            }
+            buried?;
         }
+        // Also where the store is out of reach: on this node at least, they are revoked.
+        let revoked = if self.inner.policy.sessions.revoke_tokens_on_end {
+            let longest = self.now() + self.inner.policy.longest_token_lifetime();
+            self.revoke_session(id, self.accepted_until(longest)).await
+        } else {
+            Ok(())
+        };
+        removed.and(revoked)
     }
 }

@@ -63,20 +63,25 @@ impl TokenService {
     ) -> Result<Session, Error> {
         self.check_revocations_are_known()?;
         let session = self.find_kept_session(token, context).await?;
+        self.check_live(session)
+    }
+
+    /// Returns a session that was found, where it is live.
+    pub(super) fn check_live(&self, session: Session) -> Result<Session, Error> {
         let is_live = !session.is_used_up() && session.expires_at > self.now();
         if is_live && !self.was_ended(&session) { Ok(session) } else { Err(no_session()) }
     }
 
     /// The session that an authentication token stands for, also where it has ended, and tokens of it
     /// live on: for whoever ends it.
-    async fn find_kept_session(
+    pub(super) async fn find_kept_session(
         &self,
         token: &AuthenticationToken,
         context: &RequestContext,
     ) -> Result<Session, Error> {
         let session = self.inner.stores.get_session(&token.key()).await?;
         session
-            .filter(|session| session.kept_until() > self.now())
+            .filter(|session| session.can_be_ended(self.now()))
             .filter(|session| context.may_see(session.organization_id()))
             .ok_or_else(no_session)
     }

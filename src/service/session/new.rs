@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, InvalidField};
+use crate::service::model::idempotency::IdempotencyKey;
 use crate::service::model::password::Password;
 use crate::service::model::session::AuthenticationToken;
 use crate::service::session::state::SessionState;
@@ -24,6 +25,7 @@ pub struct NewSession {
     pub(in crate::service) otp_required: bool,
     pub(in crate::service) ends: SessionEnd,
     pub(in crate::service) token: Option<AuthenticationToken>,
+    pub(in crate::service) idempotency_key: Option<IdempotencyKey>,
     /// What a route found wrong with the fields that it read, to be told along with the rest. The
     /// customer may be missing then.
     pub(in crate::service) invalid: Vec<InvalidField>,
@@ -48,6 +50,7 @@ impl NewSession {
             otp_required: false,
             ends: SessionEnd::ByPolicy,
             token: None,
+            idempotency_key: None,
             invalid: Vec::new(),
         }
     }
@@ -92,6 +95,14 @@ impl NewSession {
         self
     }
 
+    /// A key by which the same request is answered once more: who lost the answer asks within 60 seconds for
+    /// the same, on the word of the same actor and with the same key, and gets the same session and token. It
+    /// is 16 to 128 visible ASCII characters, and random, as a UUID is.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(IdempotencyKey::presented(key));
+        self
+    }
+
     /// An authentication token that is known beforehand, for demos and tests.
     ///
     /// It has one session at a time, one that was used up included for as long as its tokens may live.
@@ -121,6 +132,7 @@ pub struct CustomerLogin {
     pub(in crate::service) password: Option<Password>,
     pub(in crate::service) otp_required: bool,
     pub(in crate::service) expires_at: Option<Timestamp>,
+    pub(in crate::service) idempotency_key: Option<IdempotencyKey>,
     /// What a route found wrong with the fields that it read, to be told along with the rest. The
     /// name and the password may be missing then.
     pub(in crate::service) invalid: Vec<InvalidField>,
@@ -134,6 +146,7 @@ impl CustomerLogin {
             password: Some(password),
             otp_required: false,
             expires_at: None,
+            idempotency_key: None,
             invalid: Vec::new(),
         }
     }
@@ -148,6 +161,13 @@ impl CustomerLogin {
     /// When the session ends; by default as the policy says.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// A key by which the same login is answered once more, as
+    /// [`NewSession::idempotency_key`] says. The password is asked for each time.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(IdempotencyKey::presented(key));
         self
     }
 }

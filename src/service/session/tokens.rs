@@ -7,6 +7,7 @@ use crate::service::model::session::{Held, Session};
 use crate::service::session::no_session;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 
 impl TokenService {
     /// Returns what a session's tokens may carry now: its own list, as far as the credential that it was
@@ -40,7 +41,9 @@ impl TokenService {
         let acl = if is_whole { session.acl.clone() } else { session.acl.intersect(&held.acl) };
         Ok(Held { acl, audiences: held.audiences })
     }
+}
 
+impl Writer {
     /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever
     /// ends the session has either done so by then, and the write conflicts, or finds how long there
     /// is something to revoke.
@@ -59,7 +62,7 @@ impl TokenService {
         let updated_at = if idle_timeout.is_some() { now } else { session.updated_at };
         let version = session.version;
         let noted = self.with_token_noted(session, expires_at, now).next_version(updated_at);
-        let written = self.inner.stores.replace_session(noted.clone(), version, now).await?;
+        let written = self.stores.replace_session(noted.clone(), version, now).await?;
         Ok(written.map(|()| noted))
     }
 
@@ -75,7 +78,7 @@ impl TokenService {
         }
         let (version, updated_at) = (session.version, session.updated_at);
         let noted = self.with_end_noted(session, needed_until, now).next_version(updated_at);
-        self.inner.stores.replace_session(noted, version, now).await
+        self.stores.replace_session(noted, version, now).await
     }
 
     /// Returns a session with its use and a token of it noted.

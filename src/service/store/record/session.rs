@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::service::model::idempotency::{
+    RememberedExchange, RememberedExchanges, RememberedStart,
+};
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
+use crate::service::model::sealing::Sealed;
 use crate::service::model::session::{Session, SessionKey, Starter};
 use crate::service::model::subject::Subject;
 use crate::service::store::record::{
@@ -37,6 +41,10 @@ pub(super) struct SessionForm<'a> {
     used_up_by: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens_until: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<RememberedStartForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    exchanges: Vec<RememberedExchangeForm>,
     version: u64,
 }
 
@@ -77,6 +85,27 @@ struct CodeForm {
     expires_at: u64,
 }
 
+/// The request that started a session.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RememberedStartForm {
+    #[serde(with = "base64")]
+    request: Vec<u8>,
+    until: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RememberedExchangeForm {
+    #[serde(with = "base64")]
+    key: Vec<u8>,
+    #[serde(with = "base64")]
+    request: Vec<u8>,
+    #[serde(with = "base64")]
+    answer: Vec<u8>,
+    until: u64,
+}
+
 impl<'a> SessionForm<'a> {
     pub(super) fn of(session: &'a Session) -> Self {
         let credential = session.credential.as_ref().map(|id| EntityIdForm {
@@ -100,6 +129,8 @@ impl<'a> SessionForm<'a> {
             latest_end: session.latest_end.map(Timestamp::as_micros),
             used_up_by: session.used_up_by.as_ref().map(|id| id.as_str().into()),
             tokens_until: session.tokens_until.map(Timestamp::as_micros),
+            start: session.start.as_ref().map(RememberedStartForm::of),
+            exchanges: session.exchanges.0.iter().map(RememberedExchangeForm::of).collect(),
             version: session.version,
         }
     }
@@ -107,6 +138,7 @@ impl<'a> SessionForm<'a> {
     pub(super) fn into_session(self) -> Result<Session, RecordFault> {
         let key = self.key.try_into().map_err(|_| RecordFault::Value("the key"))?;
         let credential = self.credential.map(|id| entity_id(&id.subject_type, id.name));
+        let exchanges = self.exchanges.into_iter().map(RememberedExchangeForm::into_exchange);
         Ok(Session {
             key: SessionKey::from_bytes(key),
             id: self.id.into_owned(),
@@ -126,6 +158,8 @@ impl<'a> SessionForm<'a> {
             latest_end: self.latest_end.map(Timestamp::from_micros),
             used_up_by: self.used_up_by.map(|id| TokenId::from_signed_claim(&id)),
             tokens_until: self.tokens_until.map(Timestamp::from_micros),
+            start: self.start.map(RememberedStartForm::into_start).transpose()?,
+            exchanges: RememberedExchanges(exchanges.collect::<Result<_, _>>()?),
             version: self.version,
         })
     }
@@ -179,6 +213,37 @@ impl OneTimePasswordForm {
             resends_left: self.resends_left,
             sent_at: Timestamp::from_micros(self.sent_at),
             is_proven: self.is_proven,
+        })
+    }
+}
+
+impl RememberedStartForm {
+    fn of(start: &RememberedStart) -> Self {
+        Self { request: start.request.to_bytes().to_vec(), until: start.until.as_micros() }
+    }
+
+    fn into_start(self) -> Result<RememberedStart, RecordFault> {
+        let until = Timestamp::from_micros(self.until);
+        Ok(RememberedStart { request: keyed_digest(self.request)?, until })
+    }
+}
+
+impl RememberedExchangeForm {
+    fn of(exchange: &RememberedExchange) -> Self {
+        Self {
+            key: exchange.key.to_bytes().to_vec(),
+            request: exchange.request.to_bytes().to_vec(),
+            answer: exchange.answer.as_bytes().to_vec(),
+            until: exchange.until.as_micros(),
+        }
+    }
+
+    fn into_exchange(self) -> Result<RememberedExchange, RecordFault> {
+        Ok(RememberedExchange {
+            key: keyed_digest(self.key)?,
+            request: keyed_digest(self.request)?,
+            answer: Sealed::from_bytes(self.answer),
+            until: Timestamp::from_micros(self.until),
         })
     }
 }

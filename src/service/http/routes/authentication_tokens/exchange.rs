@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::guard::authenticate::Authenticator;
 use crate::service::exchange::ExchangedToken;
+use crate::service::http::routes::authentication_tokens::idempotency_key;
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
@@ -32,7 +33,8 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
     // A bearer is not needed; one that is there has to be good.
     let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
-    let asked = ExchangeRequest { bearer, ..asked };
+    let idempotency_key = idempotency_key(&parts.headers);
+    let asked = ExchangeRequest { bearer, idempotency_key, ..asked };
     let exchanged = tokens.exchange_presented(route.token.as_ref(), asked, &route.request).await?;
     Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &route.base)))
 }

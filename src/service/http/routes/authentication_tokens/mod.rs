@@ -6,9 +6,11 @@ mod one_time_password;
 mod session;
 mod start;
 
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::service::TokenService;
+use crate::service::model::idempotency::{FIELD, IdempotencyKey};
 use crate::service::model::session::{AuthenticationToken, Session};
 
 pub(super) use self::exchange::exchange;
@@ -36,4 +38,13 @@ fn body_of(tokens: &TokenService, session: &Session, token: Option<&Authenticati
         body["token"] = token.expose().into();
     }
     body
+}
+
+/// Reads the key that the request may be repeated by. Of one that cannot be a key, or of two, a field is
+/// invalid.
+fn idempotency_key(headers: &HeaderMap) -> Option<IdempotencyKey> {
+    let mut keys = headers.get_all(FIELD).iter();
+    let key = keys.next()?;
+    let text = key.to_str().ok().filter(|_| keys.next().is_none());
+    Some(IdempotencyKey::presented(text.unwrap_or_default()))
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::InvalidField;
 use crate::guard::authenticate::Authenticator;
-use crate::service::http::routes::authentication_tokens::body_of;
+use crate::service::http::routes::authentication_tokens::{body_of, idempotency_key};
 use crate::service::http::routes::body::{Media, receive};
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::fields::Fields;
@@ -36,13 +36,19 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
     let members = received.members()?;
     let StartedSession { token, session } = match Mode::read(&members)? {
         Mode::Password => {
-            let login = read_login(&members)?;
+            let login = CustomerLogin {
+                idempotency_key: idempotency_key(&parts.headers),
+                ..read_login(&members)?
+            };
             tokens.log_in_customer(login, &route.request).await?
         }
         Mode::Passwordless => {
             // Who asks comes first: what is wrong with the request is not everybody's to know.
             let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
-            let new = read_session(&members)?;
+            let new = NewSession {
+                idempotency_key: idempotency_key(&parts.headers),
+                ..read_session(&members)?
+            };
             tokens.start_session(&bearer, new, &route.request).await?
         }
     };
@@ -81,6 +87,7 @@ fn read_login(members: &Map<String, Value>) -> Result<CustomerLogin, String> {
         password: fields.required("password", |text| Password::new(text).map_err(|_| too_long))?,
         otp_required: fields.flag("otpRequired")?.unwrap_or(false),
         expires_at: fields.time("expiredTime")?,
+        idempotency_key: None,
         invalid: fields.into_invalid(),
     })
 }
@@ -95,6 +102,7 @@ fn read_session(members: &Map<String, Value>) -> Result<NewSession, String> {
         acl: fields.acl()?.unwrap_or_default(),
         custom_claims: fields.object("customClaims")?.cloned().unwrap_or_default(),
         token: None,
+        idempotency_key: None,
         invalid: fields.into_invalid(),
     })
 }

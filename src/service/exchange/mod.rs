@@ -8,6 +8,8 @@
 //! A session that was used up is kept until its tokens are dead: its holder logs out by the token that
 //! they have.
 
+mod repeat;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -17,8 +19,9 @@ use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::custom_claims::custom_claims_of;
 use crate::error::{Error, ErrorKind, InvalidField};
-use crate::service::audit::AuditDetails;
+use crate::service::exchange::repeat::RepeatableExchange;
 use crate::service::issue::{Grant, IssuedToken, new_session_token_id, too_long};
+use crate::service::model::idempotency::{IdempotencyKey, REPEATABLE_FOR};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::session::{AuthenticationToken, Held, Session};
 use crate::service::permission;
@@ -27,6 +30,7 @@ use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -42,6 +46,7 @@ pub struct ExchangeRequest {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) acl: Option<Acl>,
     pub(super) bearer: Option<Arc<Validated>>,
+    pub(super) idempotency_key: Option<IdempotencyKey>,
     /// What a route found wrong with the fields that it read, to be told along with the rest.
     pub(super) invalid: Vec<InvalidField>,
 }
@@ -55,6 +60,7 @@ impl Default for ExchangeRequest {
             expires_at: None,
             acl: None,
             bearer: None,
+            idempotency_key: None,
             invalid: Vec::new(),
         }
     }
@@ -102,6 +108,14 @@ impl ExchangeRequest {
         self.bearer = Some(bearer);
         self
     }
+
+    /// A key by which the same request is answered once more: who lost the answer asks within 60 seconds for
+    /// the same, with the same key, authentication token and bearer, and gets the same JWT. It is 16 to 128
+    /// visible ASCII characters, and random, as a UUID is.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(IdempotencyKey::presented(key));
+        self
+    }
 }
 
 /// A JWT that was exchanged for an authentication token.
@@ -133,7 +147,8 @@ impl TokenService {
     /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
     /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;
     /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds; [`ErrorKind::Throttled`]
-    /// where the customer's sessions have had too many wrong one-time passwords;
+    /// where the customer's sessions have had too many wrong one-time passwords, or the session remembers
+    /// as many repeatable exchanges as it can;
     /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up,
     /// but for two: the last wrong one-time password ends the session, and a store that answers too
     /// late may have done its work.
@@ -157,54 +172,11 @@ impl TokenService {
         if let Some(bearer) = &request.bearer {
             attempt = attempt.by(bearer);
         }
-        let details = AuditDetails::default();
-        let exchanging = self.try_exchange(token, &request, context, &details);
-        self.audited_with(attempt, &details, exchanging).await
-    }
-
-    async fn try_exchange(
-        &self,
-        token: Option<&AuthenticationToken>,
-        request: &ExchangeRequest,
-        context: &RequestContext,
-        details: &AuditDetails,
-    ) -> Result<ExchangedToken, Error> {
-        let invalid = self.exchange_faults(request);
-        if !invalid.is_empty() {
-            return Err(Error::from_invalid_fields(invalid));
-        }
-        if let Some(bearer) = &request.bearer {
-            self.check_bearer(bearer)?;
-        }
-        let token = token.ok_or_else(no_session)?;
-        let mut accepted = None;
-        let exchanged = retry_on_conflict!({
-            // Before the session is read: what ends it after that revokes the token, too.
-            let now = self.now();
-            let session = self.find_live_session(token, context).await?;
-            details.session(&session);
-            let held = self.present_rights(&session).await?;
-            let presented = request.one_time_password.as_ref();
-            let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
-            let CompareAndSet::Written(session) = checked else {
-                return Ok(CompareAndSet::Conflict);
-            };
-            let exchanged = match self.sign_exchange(&session, &held, request, now) {
-                Ok(exchanged) => exchanged,
-                Err(error) => {
-                    self.give_try_back(session, now).await;
-                    return Err(error);
-                }
-            };
-            let proven = accepted.is_some().then(|| session.clone());
-            let used_up = self.use_up(session, request, &exchanged.token, now).await;
-            if let (Err(_), Some(session)) = (&used_up, proven) {
-                // Where the store has done its work all the same, this changes nothing.
-                self.give_try_back(session, now).await;
-            }
-            Ok(used_up?.map(|()| exchanged))
-        });
-        exchanged.inspect(|exchanged| details.issued(&exchanged.token.token_id))
+        let (attempt, token, context) = (attempt.to_owned(), token.cloned(), context.clone());
+        self.write(attempt, |writer| async move {
+            writer.try_exchange(token.as_ref(), &request, &context).await
+        })
+        .await
     }
 
     /// Returns all that is wrong with a request, whatever the session.
@@ -212,6 +184,7 @@ impl TokenService {
         let policy = &self.inner.policy;
         let now = self.now();
         let mut invalid = request.invalid.clone();
+        invalid.extend(request.idempotency_key.as_ref().and_then(IdempotencyKey::fault));
         let code = request.one_time_password.as_ref();
         invalid.extend(code.and_then(|code| self.code_fault(code)));
         if let Some(expires_at) = request.expires_at {
@@ -303,6 +276,117 @@ impl TokenService {
         })
     }
 
+    /// Signs the JWT, and has the session remember it where the request may be repeated.
+    fn prepare_exchange(
+        &self,
+        mut session: Session,
+        held: &Held,
+        request: &ExchangeRequest,
+        repeatable: Option<&RepeatableExchange>,
+        now: Timestamp,
+    ) -> Result<(ExchangedToken, Session), Error> {
+        let exchanged = self.sign_exchange(&session, held, request, now)?;
+        if let Some(repeatable) = repeatable {
+            let remembered = self.remember_exchange(&session, repeatable, &exchanged, now)?;
+            if !session.exchanges.add(remembered, now) {
+                let message = "too many exchanges of the session may be repeated now";
+                let error = Error::new(ErrorKind::Throttled, message);
+                return Err(error
+                    .with_reason("too_many_exchanges")
+                    .with_retry_after(REPEATABLE_FOR));
+            }
+        }
+        Ok((exchanged, session))
+    }
+
+    /// A bearer of another organization holds nothing here.
+    fn may_widen(&self, bearer: &Validated, session: &Session) -> bool {
+        let mut scope = vec![("customerId", session.customer_id().as_str())];
+        scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
+        bearer.may_act_in(session.organization_id())
+            && self.permits(bearer, permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
+    }
+}
+
+impl Writer {
+    async fn try_exchange(
+        &self,
+        token: Option<&AuthenticationToken>,
+        request: &ExchangeRequest,
+        context: &RequestContext,
+    ) -> Result<ExchangedToken, Error> {
+        let invalid = self.exchange_faults(request);
+        if !invalid.is_empty() {
+            return Err(Error::from_invalid_fields(invalid));
+        }
+        if let Some(bearer) = &request.bearer {
+            self.check_bearer(bearer)?;
+        }
+        let token = token.ok_or_else(no_session)?;
+        let Some(repeatable) = self.repeatable(request) else {
+            return self.exchange_checked(token, request, context, None).await;
+        };
+        // Of those who ask for the same at once, one goes first, so that its code is tried once.
+        let mut first = None;
+        let exchanging = async {
+            first = Some(self.exchange_checked(token, request, context, Some(&repeatable)).await);
+        };
+        self.inner.exchanges.join((token.key(), repeatable.flight), exchanging).await;
+        match first {
+            Some(exchanged) => exchanged,
+            None => self.exchange_checked(token, request, context, Some(&repeatable)).await,
+        }
+    }
+
+    async fn exchange_checked(
+        &self,
+        token: &AuthenticationToken,
+        request: &ExchangeRequest,
+        context: &RequestContext,
+        repeatable: Option<&RepeatableExchange>,
+    ) -> Result<ExchangedToken, Error> {
+        let mut accepted = None;
+        let exchanged = retry_on_conflict!({
+            // Before the session is read: what ends it after that revokes the token, too.
+            let now = self.now();
+            self.check_revocations_are_known()?;
+            let session = self.find_kept_session(token, context).await?;
+            if let Some(repeatable) = repeatable
+                && let Some(remembered) = self.remembered(&session, repeatable, now)
+            {
+                let is_try = accepted.is_some();
+                let replayed = self.replay(&session, remembered, repeatable, request)?;
+                if is_try {
+                    self.give_replayed_try_back(session, now).await;
+                }
+                return Ok(CompareAndSet::Written(replayed));
+            }
+            let session = self.check_live(session)?;
+            self.details.session(&session);
+            let held = self.present_rights(&session).await?;
+            let presented = request.one_time_password.as_ref();
+            let checked = self.check_one_time_password(session, presented, &mut accepted).await?;
+            let CompareAndSet::Written(session) = checked else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            let prepared = self.prepare_exchange(session.clone(), &held, request, repeatable, now);
+            let (exchanged, used) = match prepared {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    self.give_try_back(session, now).await;
+                    return Err(error);
+                }
+            };
+            let used_up = self.use_up(used, request, &exchanged.token, now).await;
+            if used_up.is_err() && accepted.is_some() {
+                // Where the store has done its work all the same, this changes nothing.
+                self.give_try_back(session, now).await;
+            }
+            Ok(used_up?.map(|()| exchanged))
+        });
+        exchanged.inspect(|exchanged| self.details.issued(&exchanged.token.token_id))
+    }
+
     /// The point of no return. Once the store has answered, the caller has its token.
     async fn use_up(
         &self,
@@ -311,7 +395,7 @@ impl TokenService {
         token: &IssuedToken,
         now: Timestamp,
     ) -> Result<CompareAndSet<()>, Error> {
-        let stores = &self.inner.stores;
+        let stores = &self.stores;
         let (key, version) = (session.key, session.version);
         if request.invalidate {
             let until = self.accepted_until(token.expires_at);
@@ -321,20 +405,12 @@ impl TokenService {
             self.inner.phantom_tokens.remove(&key).await;
             return written;
         }
-        if session.one_time_password.is_none() {
+        if session.one_time_password.is_none() && request.idempotency_key.is_none() {
             let noted = self.note_token_of(session, token.expires_at, now).await?;
             return Ok(noted.map(drop));
         }
         let noted = self.with_token_noted(session, token.expires_at, now);
         stores.replace_session(self.with_code_spent(noted, now), version, now).await
-    }
-
-    /// A bearer of another organization holds nothing here.
-    fn may_widen(&self, bearer: &Validated, session: &Session) -> bool {
-        let mut scope = vec![("customerId", session.customer_id().as_str())];
-        scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
-        bearer.may_act_in(session.organization_id())
-            && self.permits(bearer, permission::POST_AUTHENTICATION_TOKEN_EXCHANGE, &scope)
     }
 }
 

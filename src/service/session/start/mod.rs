@@ -1,3 +1,5 @@
+mod checked;
+
 use std::time::Duration;
 
 use serde_json::Map;
@@ -6,23 +8,27 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::audit::AuditDetails;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
-use crate::service::model::session::{AuthenticationToken, Session, Starter};
+use crate::service::model::idempotency::IdempotencyKey;
+use crate::service::model::session::Starter;
 use crate::service::model::subject::SubjectRef;
-use crate::service::one_time_password::{NewCode, no_sender};
+use crate::service::one_time_password::no_sender;
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
 use crate::service::policy::expiry_fault;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::{CustomerLogin, NewSession, SessionEnd, StartedSession};
 use crate::service::session::organization_of;
-use crate::service::session::state::SessionState;
+use crate::service::session::start::checked::RepeatableStart;
 use crate::service::token_service::TokenService;
+use crate::service::writer::Writer;
 use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
-use crate::token::identifier::{CustomerId, SessionId};
+use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
+
+/// Why a session was not started: whoever it is of was logged out at that moment.
+const ENDED_MEANWHILE: &str = "ended_meanwhile";
 
 /// A session to be started, whose fields were checked.
 struct CheckedSession {
@@ -40,6 +46,18 @@ enum StartedBy<'a> {
 }
 
 impl StartedBy<'_> {
+    /// Returns whose a key is. A host may pass on keys of its customers.
+    fn owner_of_key(self, organization: Option<&OrganizationId>, customer: &CustomerId) -> String {
+        match self {
+            Self::Host => {
+                let organization = organization.map_or("", OrganizationId::as_str);
+                format!("host {organization} {customer}")
+            }
+            Self::Credential(entity) => format!("credential {}", entity.id()),
+            Self::Bearer(bearer) => format!("bearer {}", bearer.principal()),
+        }
+    }
+
     fn credential(self) -> Option<EntityId> {
         match self {
             Self::Credential(entity) => Some(entity.id().clone()),
@@ -62,13 +80,6 @@ impl StartedBy<'_> {
             Self::Host | Self::Credential(_) => None,
         }
     }
-}
-
-/// A session that is to be started, and the code to be delivered before it is.
-struct PreparedSession {
-    token: AuthenticationToken,
-    session: Session,
-    code: Option<NewCode>,
 }
 
 impl TokenService {
@@ -110,7 +121,8 @@ impl TokenService {
     /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
     /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
     /// `sessions.max_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
-    /// its session already, or the customer was logged out everywhere at that moment.
+    /// its session already, the customer was logged out everywhere at that moment, or the session that the
+    /// same idempotency key has started has ended.
     ///
     /// On a bearer's word, [`ErrorKind::InsufficientPermission`] where it may not,
     /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to
@@ -123,77 +135,19 @@ impl TokenService {
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let actor = actor.into();
-        let customer_id = new.customer_id.clone();
-        let attempt = context.attempt(Operation::START_SESSION).by(actor);
-        let starting = async {
-            match actor {
-                Actor::Host => self.start_for_host(new, context).await,
-                Actor::Bearer(bearer) => self.start_for_bearer(bearer, new, context).await,
-            }
-        };
-        self.audited_start(attempt, customer_id.as_ref().map(CustomerId::as_str), starting).await
-    }
-
-    async fn start_for_host(
-        &self,
-        mut new: NewSession,
-        context: &RequestContext,
-    ) -> Result<StartedSession, Error> {
-        let now = self.now();
-        self.check_sender(new.otp_required)?;
-        if let Some(organization) = organization_of(context, new.organization.as_ref())? {
-            new.organization = Some(Organization::One(organization));
-        }
-        new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
-        let new = self.check_session(new, now)?;
-        let prepared = self.prepare_session(new, StartedBy::Host, now).await?;
-        if let Some(code) = &prepared.code {
-            // As often as it is asked for: the host knows what it does.
-            self.deliver(&prepared.session, code).await?;
-        }
-        self.insert_session(prepared, now).await
-    }
-
-    async fn start_for_bearer(
-        &self,
-        bearer: &Validated,
-        new: NewSession,
-        context: &RequestContext,
-    ) -> Result<StartedSession, Error> {
-        let now = self.now();
-        self.check_bearer(bearer)?;
-        let longest = self.longest_delegated_session();
-        let mut new = self.check_session_within(new, now, longest)?;
-        let asked = permission::POST_AUTHENTICATION_TOKEN;
-        let (customer_id, named) = (&new.customer_id, new.session.organization.clone());
-        let organization =
-            self.organization_for(bearer, context, asked, Some(customer_id), named.as_ref())?;
-        let organization = organization.map_or(named, |id| Some(Organization::One(id)));
-        if let Some(fault) = self.inner.policy.organization_fault(organization.as_ref()) {
-            return Err(Error::from_invalid_fields(vec![fault]));
-        }
-        let session_organization = organization;
-        let organization = session_organization.as_ref().and_then(Organization::id);
-        self.check_customer(bearer, organization, &new.customer_id).await?;
-        let acl = &new.session.acl;
-        let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
-        let delegable = self.inner.policy.sessions.delegable_acl.clone();
-        let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
-        if let Some(entry) = beyond {
-            return Err(Error::new(
-                ErrorKind::AclExceedsGrant,
-                format!("acl.{entry} exceeds what the bearer may give"),
-            ));
-        }
-        new.session.organization = session_organization;
-        // What the host has not set itself is the bearer's wish.
-        new.session.custom_claims =
-            self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
-        let prepared = self.prepare_session(new, StartedBy::Bearer(bearer), now).await?;
-        if let Some(code) = &prepared.code {
-            self.deliver_throttled(&prepared.session, code).await?;
-        }
-        self.insert_session(prepared, now).await
+        let customer = new.customer_id.as_ref();
+        let subject = customer.map(|id| (SubjectType::Customer, id.as_str()));
+        let attempt = Attempt { subject, ..context.attempt(Operation::START_SESSION).by(actor) };
+        let attempt = attempt.to_owned();
+        let (actor, context) = (actor.to_owned(), context.clone());
+        self.write(attempt, |writer| async move {
+            let started = match actor.borrowed() {
+                Actor::Host => writer.start_for_host(new, &context).await,
+                Actor::Bearer(bearer) => writer.start_for_bearer(bearer, new, &context).await,
+            };
+            started.inspect(|started| writer.details.session(started.session.record()))
+        })
+        .await
     }
 
     /// Starts a session of a customer by name and password: it carries what the credential is
@@ -209,63 +163,14 @@ impl TokenService {
         login: CustomerLogin,
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
-        let username = login.username.clone();
         let attempt = context.attempt(Operation::START_SESSION);
-        self.audited_start(attempt, Some(&username), self.try_log_in_customer(login, context)).await
-    }
-
-    async fn try_log_in_customer(
-        &self,
-        login: CustomerLogin,
-        context: &RequestContext,
-    ) -> Result<StartedSession, Error> {
-        let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
-        let mut invalid = login.invalid;
-        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.sessions.max_lifetime));
-        invalid.extend(self.sender_fault(login.otp_required));
-        let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
-            return Err(Error::from_invalid_fields(invalid));
-        };
-        let name = &login.username;
-        let proven = self.verify_password(SubjectType::Customer, name, password, context).await?;
-        let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a customer's credential is of another kind",
-            ));
-        };
-        let mut new = NewSession::of(customer_id.clone())
-            .acl(proven.entity.acl.clone())
-            .otp_required(*otp_required || login.otp_required);
-        self.check_organization(&proven.entity)?;
-        new.organization = proven.entity.organization.clone();
-        new.custom_claims = proven.entity.custom_claims.clone();
-        new.ends = ends;
-        self.check_sender(new.otp_required)?;
-        let new = self.check_session(new, proven.at)?;
-        let origin = StartedBy::Credential(&proven.entity);
-        let prepared = self.prepare_session(new, origin, proven.at).await?;
-        if let Some(code) = &prepared.code {
-            self.deliver_throttled(&prepared.session, code).await?;
-        }
-        let started = match self.insert_session(prepared, proven.at).await {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                return Err(invalid_credentials("ended_meanwhile"));
-            }
-            started => started?,
-        };
-        // What ends the sessions of a credential changes it first: it has either done so by now, and
-        // is seen here, or will find this session.
-        let current = self.inner.stores.get_entity(proven.entity.id()).await;
-        match current {
-            Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
-            outcome => {
-                let id = &started.session.record().id;
-                let removing = self.inner.stores.remove_session(id).await;
-                outcome.and(removing)?;
-                Err(invalid_credentials("changed_meanwhile"))
-            }
-        }
+        let attempt = attempt.of(SubjectType::Customer, &login.username).to_owned();
+        let context = context.clone();
+        self.write(attempt, |writer| async move {
+            let started = writer.try_log_in_customer(login, &context).await;
+            started.inspect(|started| writer.details.session(started.session.record()))
+        })
+        .await
     }
 
     /// Returns what is wrong with a caller's wish for a one-time password.
@@ -317,6 +222,7 @@ impl TokenService {
     ) -> Result<CheckedSession, Error> {
         let policy = &self.inner.policy;
         let mut invalid = new.invalid.clone();
+        invalid.extend(new.idempotency_key.as_ref().and_then(IdempotencyKey::fault));
         invalid.extend(self.end_fault(new.ends, now, longest));
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
@@ -330,77 +236,111 @@ impl TokenService {
             None => Err(Error::from_invalid_fields(invalid)),
         }
     }
+}
 
-    /// Makes a session that is not stored yet.
-    async fn prepare_session(
+impl Writer {
+    async fn start_for_host(
         &self,
-        checked: CheckedSession,
-        origin: StartedBy<'_>,
-        now: Timestamp,
-    ) -> Result<PreparedSession, Error> {
-        let CheckedSession { customer_id, expires_at, session: new } = checked;
-        let subject = SubjectRef {
-            subject_type: SubjectType::Customer,
-            organization_id: new.organization.as_ref().and_then(Organization::id),
-            id: customer_id.as_str(),
+        mut new: NewSession,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let (now, repeatable) = (self.now(), RepeatableStart::of(&new));
+        self.check_sender(new.otp_required)?;
+        if let Some(organization) = organization_of(context, new.organization.as_ref())? {
+            new.organization = Some(Organization::One(organization));
+        }
+        new.invalid.extend(self.inner.policy.organization_fault(new.organization.as_ref()));
+        let new = self.check_session(new, now)?;
+        self.start_checked(new, StartedBy::Host, repeatable, now).await
+    }
+
+    async fn start_for_bearer(
+        &self,
+        bearer: &Validated,
+        new: NewSession,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let (now, repeatable) = (self.now(), RepeatableStart::of(&new));
+        self.check_bearer(bearer)?;
+        let longest = self.longest_delegated_session();
+        let mut new = self.check_session_within(new, now, longest)?;
+        let asked = permission::POST_AUTHENTICATION_TOKEN;
+        let (customer_id, named) = (&new.customer_id, new.session.organization.clone());
+        let organization =
+            self.organization_for(bearer, context, asked, Some(customer_id), named.as_ref())?;
+        let organization = organization.map_or(named, |id| Some(Organization::One(id)));
+        if let Some(fault) = self.inner.policy.organization_fault(organization.as_ref()) {
+            return Err(Error::from_invalid_fields(vec![fault]));
+        }
+        let session_organization = organization;
+        let organization = session_organization.as_ref().and_then(Organization::id);
+        self.check_customer(bearer, organization, &new.customer_id).await?;
+        let acl = &new.session.acl;
+        let beyond = |held: Acl| self.first_beyond(acl, organization, &[held]);
+        let delegable = self.inner.policy.sessions.delegable_acl.clone();
+        let beyond = beyond(bearer.acl()).or_else(|| delegable.and_then(beyond));
+        if let Some(entry) = beyond {
+            return Err(Error::new(
+                ErrorKind::AclExceedsGrant,
+                format!("acl.{entry} exceeds what the bearer may give"),
+            ));
+        }
+        new.session.organization = session_organization;
+        // What the host has not set itself is the bearer's wish.
+        new.session.custom_claims =
+            self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
+        self.start_checked(new, StartedBy::Bearer(bearer), repeatable, now).await
+    }
+
+    async fn try_log_in_customer(
+        &self,
+        login: CustomerLogin,
+        context: &RequestContext,
+    ) -> Result<StartedSession, Error> {
+        let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
+        let repeatable = RepeatableStart::of_login(&login);
+        let mut invalid = login.invalid;
+        invalid.extend(login.idempotency_key.as_ref().and_then(IdempotencyKey::fault));
+        invalid.extend(self.end_fault(ends, self.now(), self.inner.policy.sessions.max_lifetime));
+        invalid.extend(self.sender_fault(login.otp_required));
+        let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
+            return Err(Error::from_invalid_fields(invalid));
         };
-        self.check_blocked(subject)?;
-        let token = match new.token {
-            Some(token) => {
-                // Nobody is sent a code for a session that is there already.
-                if self.inner.stores.get_session(&token.key()).await?.is_some() {
-                    return Err(Error::new(ErrorKind::Conflict, "the token has its session"));
-                }
-                token
+        let name = &login.username;
+        let proven = self.verify_password(SubjectType::Customer, name, password, context).await?;
+        let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a customer's credential is of another kind",
+            ));
+        };
+        let mut new = NewSession::of(customer_id.clone())
+            .acl(proven.entity.acl.clone())
+            .otp_required(*otp_required || login.otp_required);
+        self.check_organization(&proven.entity)?;
+        new.organization = proven.entity.organization.clone();
+        new.custom_claims = proven.entity.custom_claims.clone();
+        new.ends = ends;
+        self.check_sender(new.otp_required)?;
+        let new = self.check_session(new, proven.at)?;
+        let origin = StartedBy::Credential(&proven.entity);
+        let started = match self.start_checked(new, origin, repeatable, proven.at).await {
+            Err(error) if error.reason() == ENDED_MEANWHILE => {
+                return Err(invalid_credentials(ENDED_MEANWHILE));
             }
-            None => AuthenticationToken::generate()?,
+            started => started?,
         };
-        let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
-        let mut session = Session {
-            organization_id: new.organization.and_then(|organization| organization.id().cloned()),
-            credential: origin.credential(),
-            starter: origin.starter(&self.inner.audiences),
-            acl: new.acl,
-            custom_claims: new.custom_claims,
-            ..Session::new(token.key(), id, customer_id, now, expires_at)
+        // What ends the sessions of a credential changes it first: it has either done so by now, and
+        // is seen here, or will find this session.
+        let current = self.inner.stores.get_entity(proven.entity.id()).await;
+        match current {
+            Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
+            outcome => {
+                let id = &started.session.record().id;
+                let removing = self.stores.remove_session(id).await;
+                outcome.and(removing)?;
+                Err(invalid_credentials("changed_meanwhile"))
+            }
         }
-        .used_at(now, self.inner.policy.sessions.idle_timeout);
-        self.check_session_limits(&session, now).await?;
-        let mut code = None;
-        if new.otp_required {
-            let (made, state) = self.make_one_time_password(&session.id, now)?;
-            session.one_time_password = Some(state);
-            code = Some(made);
-        }
-        Ok(PreparedSession { token, session, code })
-    }
-
-    async fn insert_session(
-        &self,
-        prepared: PreparedSession,
-        now: Timestamp,
-    ) -> Result<StartedSession, Error> {
-        let PreparedSession { token, session, .. } = prepared;
-        self.inner.stores.insert_session(session.clone(), now).await?;
-        if self.was_ended(&session) {
-            self.inner.stores.remove_session(&session.id).await?;
-            let message = "the customer or whoever starts it was logged out everywhere meanwhile";
-            return Err(Error::new(ErrorKind::Conflict, message).with_reason("ended_meanwhile"));
-        }
-        Ok(StartedSession { token, session: SessionState::of(session) })
-    }
-
-    /// Has the event name the customer as they came in: by name, where it was by a name.
-    async fn audited_start(
-        &self,
-        attempt: Attempt<'_>,
-        customer: Option<&str>,
-        starting: impl Future<Output = Result<StartedSession, Error>>,
-    ) -> Result<StartedSession, Error> {
-        let details = AuditDetails::default();
-        let starting =
-            async { starting.await.inspect(|started| details.session(started.session.record())) };
-        let subject = customer.map(|customer| (SubjectType::Customer, customer));
-        self.audited_with(Attempt { subject, ..attempt }, &details, starting).await
     }
 }

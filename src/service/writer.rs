@@ -1,0 +1,75 @@
+//! The one way by which the service writes.
+//!
+//! Use cases that write are methods of a [`Writer`], which exists on a task of its own alone: a caller that
+//! hangs up leaves nothing half-done, and its audit event is written. What it waits for is bounded by the
+//! deadlines of the stores, of hashing and of the sender of one-time passwords, so that a shutdown is, too.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::service::audit::{AuditDetails, OwnedAttempt};
+use crate::service::detached::{Detached, catch_panic, run_to_completion};
+use crate::service::stores::WritingStores;
+use crate::service::token_service::TokenService;
+
+/// The service while it does work that runs to its end.
+pub(in crate::service) struct Writer {
+    tokens: TokenService,
+    pub(in crate::service) stores: WritingStores,
+    /// What becomes known for the audit event.
+    pub(in crate::service) details: Arc<AuditDetails>,
+}
+
+impl Writer {
+    fn new(tokens: TokenService, detached: Detached) -> Self {
+        let stores = WritingStores::new(tokens.inner.stores.clone(), detached);
+        Self { tokens, stores, details: Arc::default() }
+    }
+}
+
+impl Deref for Writer {
+    type Target = TokenService;
+
+    fn deref(&self) -> &TokenService {
+        &self.tokens
+    }
+}
+
+impl TokenService {
+    /// Does work that writes, to its end though the caller hangs up, and writes the event of its outcome.
+    pub(in crate::service) async fn write<T, W>(
+        &self,
+        attempt: OwnedAttempt,
+        work: impl FnOnce(Writer) -> W + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send,
+    {
+        let tokens = self.clone();
+        self.write_unaudited(move |writer| async move {
+            let details = Arc::clone(&writer.details);
+            let outcome = catch_panic(async { work(writer).await }).await;
+            tokens.audit(attempt.borrowed(), &details, &outcome);
+            outcome
+        })
+        .await
+    }
+
+    /// The same of work that has no audit event, or is a part of what has one.
+    pub(in crate::service) async fn write_unaudited<T, W>(
+        &self,
+        work: impl FnOnce(Writer) -> W + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send,
+    {
+        let tokens = self.clone();
+        run_to_completion(move |detached| {
+            catch_panic(async move { work(Writer::new(tokens, detached)).await })
+        })
+        .await
+    }
+}
