@@ -160,6 +160,11 @@ impl Store for TableStore {
         Ok(true)
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        // The clock of the engine, in SQL: `clock_timestamp()`. A table in memory has none.
+        Ok(None)
+    }
+
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         Ok(self.tables()?.sealing_check.clone())
     }

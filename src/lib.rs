@@ -7,6 +7,7 @@ mod audit;
 mod custom_claims;
 mod error;
 mod guard;
+mod jitter;
 mod json;
 mod rejection;
 #[cfg(feature = "service")]

@@ -15,6 +15,7 @@ use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::error::{Error, InvalidField};
+use crate::jitter;
 use crate::rejection::problem::Problem;
 
 pub(crate) use axum_core::response::IntoResponse;
@@ -22,6 +23,9 @@ pub(crate) use axum_core::response::IntoResponse;
 pub(crate) use self::hook::RejectionHook;
 pub use self::reason::LogReason;
 pub(crate) use self::table::RejectionType;
+
+/// How far the waits of those who meet an outage are spread: less than so much more.
+const RETRY_SPREAD: Duration = Duration::from_secs(3);
 
 /// Why a request is rejected: by a layer, an extractor, [`Validated::require`](crate::Validated::require),
 /// or an [`Error`] of the token service that a handler returns.
@@ -222,7 +226,7 @@ impl Rejection {
         }
         if matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         {
-            headers.insert(RETRY_AFTER, retry_after(self.details.retry_after));
+            headers.insert(RETRY_AFTER, retry_after(self.status(), self.details.retry_after));
         }
         if let Some(methods) = self.details.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -310,11 +314,14 @@ pub(crate) fn log_fault(error: &Error, status: StatusCode) {
     }
 }
 
-/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least.
-fn retry_after(delay: Option<Duration>) -> HeaderValue {
+/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least. An outage meets
+/// everybody at once, so that each is told a little other time.
+fn retry_after(status: StatusCode, delay: Option<Duration>) -> HeaderValue {
     let delay = delay.unwrap_or_default();
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-    HeaderValue::from(seconds.max(1))
+    let is_outage = status == StatusCode::SERVICE_UNAVAILABLE;
+    let more = if is_outage { jitter::below(RETRY_SPREAD).as_secs() } else { 0 };
+    HeaderValue::from(seconds.max(1).saturating_add(more))
 }
 
 /// Returns the value of `WWW-Authenticate` (RFC 6750 §3) with the parameters that are there.

@@ -11,12 +11,12 @@ use crate::rejection::{IntoResponse, Rejection, RejectionHook};
 use crate::service::customer_directory::CustomerDirectory;
 use crate::service::hashing::{Executor, HashingPool};
 use crate::service::keys::{KeyManager, KeySource, ManagedKeys};
-use crate::service::last_heard::LastHeard;
 use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
 use crate::service::revocations::RevocationSet;
+use crate::service::shared_clock::SharedClock;
 use crate::service::store::{self, EntityCache, EntityStore, KeyStore, SessionStore};
 use crate::service::stores::Stores;
 use crate::service::telemetry;
@@ -265,7 +265,10 @@ impl TokenServiceBuilder {
         }
         let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
         let sealing = sealing(&self.sealing_keys, is_durable)?;
-        let stores = Stores::new(entities, cache, sessions, self.policy.runtime.store_deadline);
+        let tolerance = self.policy.tokens.rotation_schedule.clock_tolerance;
+        let shared_clock = Arc::new(SharedClock::new(Arc::clone(&clock), tolerance));
+        let deadline = self.policy.runtime.store_deadline;
+        let stores = Stores::new(entities, cache, sessions, shared_clock, deadline);
         let revocations = Arc::<RevocationSet>::default();
         // What other nodes have revoked so far is still to be heard.
         let is_stale =
@@ -303,7 +306,7 @@ impl TokenServiceBuilder {
             validator,
             validator_with_trusted_issuers,
             revocations,
-            last_heard: LastHeard::default(),
+            last_heard: Arc::default(),
             route_hooks: self.route_hooks,
         };
         Ok(TokenService { inner: Arc::new(inner) })

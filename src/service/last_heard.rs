@@ -1,10 +1,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// When it was heard last what other nodes revoke.
 #[derive(Debug, Default)]
-pub(super) struct LastHeard(Mutex<Heard>);
+pub(super) struct LastHeard {
+    heard: Mutex<Heard>,
+    /// Has who follows the feed read it at once.
+    pub(super) read_anew: Notify,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
@@ -17,6 +22,6 @@ pub(super) struct Heard {
 
 impl LastHeard {
     pub(super) fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -74,6 +74,13 @@ impl TokenService {
         };
         let is_good = judged.is_good();
         let JudgedSecret { entity, verdict } = judged;
+        if verdict == SecretVerdict::Unknowable {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a machine client's secret is of a sealing key that was not given: give it, too, by \
+                 `sealing_key`, after the one that seals now",
+            ));
+        }
         // A generated secret cannot be guessed, so that whoever has it is let through: others'
         // guesses must not keep a machine from its work. All else waits its turn.
         let is_generated = matches!(
@@ -101,7 +108,7 @@ impl TokenService {
                 return Ok(token);
             }
             (Ok(_), SecretVerdict::Expired) => "expired_secret",
-            (Ok(_), SecretVerdict::Invalid) => "wrong_secret",
+            (Ok(_), SecretVerdict::Invalid | SecretVerdict::Unknowable) => "wrong_secret",
             (Err(unusable), _) => unusable,
         };
         let message = "Invalid entity id/secret or secret is expired";

@@ -37,6 +37,7 @@ mod revoke;
 mod rotate_keys;
 mod secret;
 mod session;
+mod shared_clock;
 mod single_flight;
 pub mod store;
 mod stores;

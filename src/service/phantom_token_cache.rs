@@ -16,8 +16,12 @@ use crate::service::model::session::SessionKey;
 use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 
-/// How many sessions' tokens are kept ready. A cache may forget: they are made anew.
-const CAPACITY: u64 = 100_000;
+/// How much memory the tokens that are kept ready may take, in bytes. A cache may forget: they are made
+/// anew.
+const CAPACITY: u64 = 128 * 1024 * 1024;
+/// What one takes beside its text, which is there once more as what it says.
+const OVERHEAD: usize = 1_024;
+const COPIES: usize = 3;
 
 /// A JWT made for a session, with the proof that it was checked.
 #[derive(Debug)]
@@ -30,6 +34,14 @@ pub(crate) struct PhantomToken {
     pub(super) confirmed: AtomicBool,
 }
 
+impl PhantomToken {
+    /// About how many bytes it takes.
+    fn weight(&self) -> u32 {
+        let bytes = self.token.expose().len().saturating_mul(COPIES).saturating_add(OVERHEAD);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
 pub(super) struct PhantomTokenCache {
     pub(super) ready: Cache<SessionKey, Arc<PhantomToken>>,
     pub(super) flights: SingleFlight<SessionKey, OnceCell<PhantomTokenResult>>,
@@ -40,7 +52,11 @@ type PhantomTokenResult = Result<Arc<PhantomToken>, Arc<Error>>;
 
 impl PhantomTokenCache {
     pub(super) fn new(lifetime: Duration) -> Self {
-        let ready = Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build();
+        let ready = Cache::builder()
+            .max_capacity(CAPACITY)
+            .weigher(|_, token: &Arc<PhantomToken>| token.weight())
+            .time_to_live(lifetime)
+            .build();
         Self { ready, flights: SingleFlight::new(RandomState::new()) }
     }
 

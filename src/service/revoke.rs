@@ -392,7 +392,7 @@ impl Writer {
     /// Applies an event on this node, then publishes it.
     async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         self.inner.apply(&event);
-        self.inner.revocations.purge_some(self.now());
+        self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
         telemetry::revocations_held(self.inner.revocations.len());
         self.stores.publish(event).await
     }

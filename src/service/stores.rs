@@ -12,6 +12,7 @@ use crate::service::detached::Detached;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::session::{Session, SessionKey};
 use crate::service::model::subject::Subject;
+use crate::service::shared_clock::{SharedClock, SharedTime};
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, Page,
     RecentEntity, SessionFilter, SessionPage, SessionStore, Store, StoreError,
@@ -85,6 +86,7 @@ pub(super) struct Stores {
     /// The same, where it keeps copies.
     cache: Option<Arc<dyn EntityCache>>,
     sessions: Arc<dyn SessionStore>,
+    clock: Arc<SharedClock>,
     deadline: Duration,
 }
 
@@ -99,9 +101,10 @@ impl Stores {
         entities: Arc<dyn EntityStore>,
         cache: Option<Arc<dyn EntityCache>>,
         sessions: Arc<dyn SessionStore>,
+        clock: Arc<SharedClock>,
         deadline: Duration,
     ) -> Self {
-        Self { entities, cache, sessions, deadline }
+        Self { entities, cache, sessions, clock, deadline }
     }
 
     /// Returns each of them as a store, whatever it stores, by its content.
@@ -212,6 +215,22 @@ impl Stores {
         }
     }
 
+    /// Returns the present by this node's clock and by that of the engine that keeps sessions.
+    pub(super) async fn time(&self) -> Result<SharedTime, Error> {
+        self.time_of(&*self.sessions).await
+    }
+
+    /// Returns the present by this node's clock and by that of a store's engine.
+    pub(super) async fn time_of(&self, store: &dyn Store) -> Result<SharedTime, Error> {
+        let before = self.clock.now();
+        let engine = self.call("time", store.time()).await?;
+        Ok(self.clock.compare(before, engine))
+    }
+
+    pub(super) fn clock(&self) -> &Arc<SharedClock> {
+        &self.clock
+    }
+
     /// Calls a store within the deadline.
     async fn call<T>(
         &self,
@@ -256,6 +275,7 @@ impl WritingStores {
         session: Session,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let now = now.min(self.clock.earliest_now());
         self.call("insert_session", self.stores.sessions.insert(session, now)).await
     }
 
@@ -265,6 +285,7 @@ impl WritingStores {
         version: u64,
         now: Timestamp,
     ) -> Result<CompareAndSet<()>, Error> {
+        let now = now.min(self.clock.earliest_now());
         CompareAndSet::of(
             self.call("replace_session", self.stores.sessions.replace(session, version, now)).await,
         )

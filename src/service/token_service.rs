@@ -62,7 +62,7 @@ pub(in crate::service) struct TokenServiceInner {
     /// Accepts the tokens of trusted issuers, too.
     pub(in crate::service) validator_with_trusted_issuers: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
-    pub(in crate::service) last_heard: LastHeard,
+    pub(in crate::service) last_heard: Arc<LastHeard>,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
     /// The exchanges under way that may be repeated.

@@ -101,6 +101,10 @@ impl Engine {
         Self { location, tokens, _folder: None, _server: None }
     }
 
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
     /// The same, for nodes that reach it at another address.
     pub fn through(self, from: SocketAddr, to: SocketAddr) -> Self {
         let location = self.location.replace(&from.to_string(), &to.to_string());
@@ -156,6 +160,20 @@ impl Cluster {
         let mut server = self.servers[node].lock().unwrap();
         drop(server.take());
         *server = Some(TokenServer::start_on(self.addresses[node], self.command()));
+    }
+
+    /// Starts one more node, on whose machine it is so many days later.
+    pub fn start_ahead(&self, days: u32) -> TokenServer {
+        let library = std::fs::read_dir("/usr/lib").unwrap().find_map(|folder| {
+            let path = folder.unwrap().path().join("faketime/libfaketimeMT.so.1");
+            path.exists().then_some(path)
+        });
+        let mut command = self.command();
+        command
+            .env("LD_PRELOAD", library.expect("Debian's faketime: scripts/test --install-only"))
+            .env("FAKETIME", format!("+{days}d"))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        TokenServer::start(command)
     }
 
     fn command(&self) -> Command {

@@ -143,6 +143,7 @@ async fn a_role_that_may_change_rows_alone_runs_what_the_owner_has_migrated() {
     conformance::check_session_store(Arc::new(app.clone())).await;
     conformance::check_key_store(Arc::new(app.clone())).await;
     let fixture = fixture_over(app.clone()).await;
+    fixture.clock.set(SystemClock.now());
     let housekeeping = fixture.tokens.start().await.unwrap();
     fixture.user("ops", serde_json::json!([])).await;
     fixture.user_token("ops").await;

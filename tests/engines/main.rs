@@ -3,6 +3,7 @@
 
 mod browser;
 mod browser_origins;
+mod clocks;
 mod cluster;
 mod customer_portal;
 mod durable_stores;

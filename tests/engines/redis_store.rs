@@ -131,8 +131,14 @@ async fn a_user_needs_no_more_than_the_docs_say() {
     store.purge_expired(now).await.unwrap();
 }
 
-const INSERT: &str = include_str!("../../src/service/store/redis/scripts/insert.lua");
-const REPLACE: &str = include_str!("../../src/service/store/redis/scripts/replace.lua");
+const INSERT: &str = concat!(
+    include_str!("../../src/service/store/redis/scripts/time.lua"),
+    include_str!("../../src/service/store/redis/scripts/insert.lua")
+);
+const REPLACE: &str = concat!(
+    include_str!("../../src/service/store/redis/scripts/time.lua"),
+    include_str!("../../src/service/store/redis/scripts/replace.lua")
+);
 const TAKE: &str = include_str!("../../src/service/store/redis/scripts/take.lua");
 
 /// The repetition of a call comes late here: others were there in between.
@@ -141,11 +147,13 @@ async fn a_repetition_that_comes_late_undoes_nothing_of_what_others_did() {
     let server = EngineServer::redis();
     let insert = async |writer: &str, version: &str| -> i64 {
         server
-            .redis_command(&["EVAL", INSERT, "1", "k", writer, version, "record", "id", "0", ""])
+            .redis_command(&[
+                "EVAL", INSERT, "1", "k", writer, version, "record", "id", "0", "", "0",
+            ])
             .await
     };
     let replace = async |writer: &str, version: &str, expected: &str| -> (i64, String) {
-        let line = ["EVAL", REPLACE, "1", "k", writer, version, "new", "", "0", "", expected];
+        let line = ["EVAL", REPLACE, "1", "k", writer, version, "new", "", "0", "", "0", expected];
         server.redis_command(&line).await
     };
     let take = async |taker: &str, version: &str| -> (i64, String, String) {
@@ -289,8 +297,8 @@ async fn a_revocation_that_is_kept_for_long_keeps_no_other_one() {
     let now = SystemClock.now();
     let long = revocation_until(Timestamp::MAX);
     store.publish(long.clone()).await.unwrap();
-    store.publish(revocation()).await.unwrap();
-    assert_eq!(store.purge_expired(now + MINUTE * 2).await.unwrap(), 1);
+    store.publish(revocation_until(now)).await.unwrap();
+    assert_eq!(store.purge_expired(now).await.unwrap(), 1);
     let left = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
     assert_eq!(left.events, [long]);
 }
@@ -434,19 +442,19 @@ async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
     let mut publishing = Vec::new();
     for _ in 0..2_500 {
         let store = store.clone();
-        publishing.push(tokio::spawn(async move { store.publish(revocation()).await }));
+        publishing.push(tokio::spawn(async move { store.publish(revocation_until(now)).await }));
     }
     for published in publishing {
         published.await.unwrap().unwrap();
     }
     let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
     assert_eq!(read.events.len(), 2_500);
-    assert_eq!(store.purge_expired(now).await.unwrap(), 0, "all of it still matters");
+    assert_eq!(store.purge_expired(now - MINUTE).await.unwrap(), 0, "all of it still matters");
     let live = revocation_until(now + MINUTE * 10);
     store.publish(live.clone()).await.unwrap();
     let mut purged = 0;
     loop {
-        match store.purge_expired(now + MINUTE * 5).await.unwrap() {
+        match store.purge_expired(SystemClock.now()).await.unwrap() {
             0 => break,
             part => purged += part,
         }
@@ -501,7 +509,7 @@ async fn left_over(server: &EngineServer) -> Vec<String> {
 async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
     let server = EngineServer::redis();
     let store = server.redis_node();
-    let now = SystemClock.now();
+    let now = SystemClock.now() - MINUTE * 60 * 24 * 365;
     let organization = OrganizationId::new("org_1").unwrap();
     let fixture = fixture_over(store.clone()).await;
     fixture.clock.set(now);
@@ -524,8 +532,7 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
         assert!(store.take(&session.key(), session.version()).await.unwrap().is_some());
     }
     assert_eq!(SessionStore::list(&store, &all, everything, now).await.unwrap().total, 10);
-    let much_later = now + MINUTE * 60 * 24 * 365;
-    while store.purge_expired(much_later).await.unwrap() > 0 {}
+    while store.purge_expired(SystemClock.now()).await.unwrap() > 0 {}
     // Index entries of what was taken are cleaned in the background, or else by the purge.
     assert_eq!(left_over(&server).await, Vec::<String>::new());
 }
@@ -534,7 +541,7 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
 async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
     let server = EngineServer::redis();
     let store = server.redis_node();
-    let now = SystemClock.now();
+    let now = SystemClock.now() - MINUTE * 2;
     let (kept, lost) = (session(now), session(now));
     for session in [&kept, &lost] {
         SessionStore::insert(&store, session.clone(), now).await.unwrap();
@@ -716,9 +723,36 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_keeps_what_a_node_writes_whose_clock_is_ahead_or_behind_for_long_enough() {
+    let server = EngineServer::redis();
+    let store = server.redis_node();
+    let day = MINUTE * 60 * 24;
+    let now = SystemClock.now();
+    for (clock, at_least) in [(now + day * 30, MINUTE), (now, MINUTE), (now - day, day)] {
+        let written = session(now);
+        SessionStore::insert(&store, written.clone(), clock).await.unwrap();
+        let later = written.clone().next_version(clock);
+        for _ in ["inserted", "replaced"] {
+            let ids: Vec<String> = server.redis_command(&["KEYS", "countersign:session*:*"]).await;
+            assert_eq!(ids.len(), 2);
+            for key in ids {
+                let millis: u128 = server.redis_command(&["PTTL", &key]).await;
+                // An hour more, so that purging is what removes it; and the time of this test less.
+                let expected = at_least.as_millis() + 3_540_000;
+                assert!(millis > expected && millis < expected + 120_000, "{key}: {millis} ms");
+            }
+            let version = written.version();
+            let _ = SessionStore::replace(&store, later.clone(), version, clock).await;
+        }
+        assert!(SessionStore::remove(&store, written.id()).await.unwrap().is_some());
+        let _: String = server.redis_command(&["FLUSHALL"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_leaves_a_session_that_was_given_more_time() {
     let store = redis_node(&unique("t"));
-    let now = SystemClock.now();
+    let now = SystemClock.now() - MINUTE * 10;
     let first = session(now);
     SessionStore::insert(&store, first.clone(), now).await.unwrap();
     let text = countersign::store::record::write_session(&first.clone().next_version(now)).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign::faults::TokenFault;
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
+use countersign::testing::FaultyStore;
 use countersign::tokens::IssuedToken;
 use countersign::{
     Actor, Algorithm, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, Grant, KeyRing,
@@ -37,13 +38,14 @@ fn lifetimes(longest: Duration) -> Policy {
 struct Nodes<S> {
     clock: TestClock,
     keys: KeyRing,
-    store: S,
+    store: FaultyStore<S>,
 }
 
-impl<S: EntityStore + SessionStore + KeyStore + Clone> Nodes<S> {
+impl<S: EntityStore + SessionStore + KeyStore> Nodes<S> {
     fn over(store: S) -> Self {
         let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-        Self { clock: clock_at_start(), keys, store }
+        let clock = clock_at_start();
+        Self { clock: clock.clone(), keys, store: FaultyStore::new(store).clock(clock) }
     }
 
     async fn start(&self, policy: Policy) -> TokenService {
@@ -84,7 +86,7 @@ fn check(node: &TokenService, token: &IssuedToken) -> Result<(), TokenFault> {
 }
 
 async fn a_restart_with_shorter_lifetimes_revives_nothing(
-    nodes: Nodes<impl EntityStore + SessionStore + KeyStore + Clone>,
+    nodes: Nodes<impl EntityStore + SessionStore + KeyStore>,
 ) {
     let before = nodes.start(lifetimes(DAY)).await;
     let [revoked, logged_out] = [(); 2].map(|()| issue(&before));

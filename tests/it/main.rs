@@ -6,6 +6,7 @@ mod architecture;
 mod attacks;
 mod audiences;
 mod cached;
+mod clocks;
 mod ended;
 mod examples;
 mod exchange;
@@ -29,6 +30,7 @@ mod redaction;
 mod remote_issuers;
 mod revocation;
 mod rfc;
+mod sealing_keys;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use countersign::clock::Clock;
 use countersign::faults::TokenFault;
+use countersign::jose::{
+    CryptoProvider, DefaultProvider, PrivateKey, Signer, VerificationKey, Verifier,
+};
 use countersign::policy::RotationSchedule;
 use countersign::store::{KeyStore, MemoryStore, conformance};
 use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Algorithm, EntityId, ErrorKind, Grant, ManagedKeys, Policy, SealingKey, Timestamp, TokenService,
+    Algorithm, EntityId, Error, ErrorKind, Grant, ManagedKeys, Policy, SealingKey, Timestamp,
+    TokenService,
 };
 use tokio::task::JoinSet;
 
 use crate::support::managed_keys::{
-    DAY, MINUTE, SEALING_KEY, SECOND, WrongBy, app, fault, kids, kids_in, node, node_with,
-    signing_kid, token_of, until,
+    DAY, MINUTE, SEALING_KEY, SECOND, WrongBy, a_retired_key_stays_retired, app, fault, kids,
+    kids_in, node, node_with, signing_kid, token_of, until,
 };
 use crate::support::{AUDIENCE, Fixture, ISSUER, Server, TestClock, kid_of};
 
@@ -29,7 +33,7 @@ async fn until_the_keys_have_come_nothing_is_signed_checked_or_published() {
     let tokens = node(store, TestClock::new());
     let server = Server::start(app(&tokens)).await;
     let rejected = server.get("/me", Some(&token)).await.expect(503);
-    assert_eq!(rejected.header("retry-after"), "1");
+    assert!(matches!(rejected.header("retry-after"), "1" | "2" | "3"));
     server.get("/me", Some("no.token.atall")).await.expect(401);
     server.get("/.well-known/jwks.json", None).await.expect(503);
     let error = tokens.issue(Grant::user("jane")).await.unwrap_err();
@@ -305,6 +309,23 @@ async fn keys_that_the_store_has_lost_are_put_back_and_their_tokens_stay_good() 
 }
 
 #[tokio::test]
+async fn a_retired_key_stays_retired_where_a_store_is_put_back_to_what_it_was_before() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let saved = std::sync::Mutex::new(None);
+    let save = async || {
+        let keys = KeyStore::get(&store).await.unwrap();
+        *saved.lock().unwrap() = keys;
+    };
+    let restore = async || {
+        let earlier = MemoryStore::new();
+        let keys = saved.lock().unwrap().clone().unwrap();
+        KeyStore::insert(&earlier, keys).await.unwrap();
+        store.set_inner(earlier);
+    };
+    a_retired_key_stays_retired([store.clone(), store.clone()], save, restore).await;
+}
+
+#[tokio::test]
 async fn a_node_that_could_not_open_the_newest_keys_puts_no_older_ones_back() {
     let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
     let behind = node(store.clone(), clock.clone());
@@ -442,4 +463,43 @@ async fn managed_keys_that_each_node_would_make_for_itself_over_a_shared_store_a
     assert!(error.to_string().contains("`ManagedKeys::store`"), "{error}");
     builder(keys.clone().store(sessions.clone())).build().unwrap();
     builder(keys).store(sessions.clone()).build().unwrap();
+}
+
+/// Notes on which threads it makes keys.
+#[derive(Clone, Debug, Default)]
+struct Watched(Arc<std::sync::Mutex<Vec<std::thread::ThreadId>>>);
+
+impl CryptoProvider for Watched {
+    fn generate(&self, algorithm: Algorithm) -> Result<PrivateKey, Error> {
+        self.0.lock().unwrap().push(std::thread::current().id());
+        DefaultProvider.generate(algorithm)
+    }
+
+    fn verification_key(&self, key: &PrivateKey) -> Result<VerificationKey, Error> {
+        DefaultProvider.verification_key(key)
+    }
+
+    fn signer(&self, key: &PrivateKey) -> Result<Box<dyn Signer>, Error> {
+        DefaultProvider.signer(key)
+    }
+
+    fn verifier(&self, key: &VerificationKey) -> Result<Box<dyn Verifier>, Error> {
+        DefaultProvider.verifier(key)
+    }
+}
+
+#[tokio::test]
+async fn keys_are_made_on_no_thread_that_serves_requests() {
+    let provider = Watched::default();
+    let keys = ManagedKeys::with_provider(Algorithm::EdDSA, provider.clone());
+    let tokens = node_with(keys, TestClock::new(), [SEALING_KEY], RotationSchedule::default());
+    tokens.catch_up().await.unwrap();
+    tokens.rotate_keys().await.unwrap();
+    let signing = signing_kid(&tokens);
+    let next = kids(&tokens).pop().unwrap();
+    tokens.retire_key(&next).await.unwrap();
+    tokens.retire_key(&signing).await.unwrap();
+    let threads = provider.0.lock().unwrap();
+    assert_eq!(threads.len(), 3, "the first, the next, and one in the place of what was retired");
+    assert!(threads.iter().all(|thread| *thread != std::thread::current().id()));
 }

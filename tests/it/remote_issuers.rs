@@ -239,7 +239,7 @@ async fn the_app_starts_while_the_issuer_is_down_and_its_tokens_are_503_until_it
         let token = server.token().sign();
         for _ in 0..CALLERS {
             let rejected = app.get("/me", Some(&token)).await.expect(503);
-            assert_eq!(rejected.header("retry-after"), "1");
+            assert!(matches!(rejected.header("retry-after"), "1" | "2" | "3"));
         }
         assert_eq!(server.fetches(), 1, "{down:?}: within the cooldown nobody asks again");
         app.get("/me", Some("a.forged.token")).await.expect(401);
@@ -405,7 +405,7 @@ async fn keys_are_fetched_ahead_of_their_end_and_nobody_waits() {
     server.issuer.clock().advance(7 * MINUTE);
     assert_eq!(fault(&validator, &token).await, None);
     assert_eq!(server.fetches(), 1);
-    server.issuer.clock().advance(MINUTE);
+    server.issuer.clock().advance(2 * MINUTE);
     // Also where the token is known, and where the fetch does not end.
     server.set_fault(Fault::Hangs);
     assert!(validator.validate(&token.sign()).is_ok());

@@ -20,7 +20,7 @@ use crate::support::durable::{
     each_session_is_taken_once, fixture_over, fixture_with, no_secret_is_in, records, revocation,
     session, until, what_the_first_release_wrote_is_in,
 };
-use crate::support::managed_keys::no_private_key_is_in;
+use crate::support::managed_keys::{a_retired_key_stays_retired, no_private_key_is_in};
 use crate::support::models::driver::{Over, Store, policy};
 use crate::support::models::secrets::Machine;
 use crate::support::models::sessions::Customers;
@@ -260,6 +260,24 @@ async fn keys_in_a_store_that_lasts_need_a_sealing_key_that_does() {
 async fn no_private_key_is_in_a_file_in_the_clear() {
     let file = File::new();
     no_private_key_is_in(file.node().await, async || file.bytes()).await;
+}
+
+#[tokio::test]
+async fn a_retired_key_stays_retired_where_its_older_record_is_put_back_into_a_file() {
+    let file = File::new();
+    let nodes = [file.node().await, file.node().await];
+    let url = format!("sqlite://{}", file.path().display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let run = async |statement: &'static str| {
+        sqlx::raw_sql(statement).execute(&pool).await.unwrap();
+    };
+    let save = async || run("CREATE TABLE saved AS SELECT * FROM countersign_signing_keys").await;
+    let restore = async || {
+        run("DELETE FROM countersign_signing_keys;
+             INSERT INTO countersign_signing_keys SELECT * FROM saved;")
+        .await;
+    };
+    a_retired_key_stays_retired(nodes, save, restore).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ use countersign::jose::{
 };
 use countersign::policy::RotationSchedule;
 use countersign::store::KeyStore;
+use countersign::testing::FaultyStore;
 use countersign::{
     Algorithm, Bearer, Grant, Housekeeping, ManagedKeys, Policy, SealingKey, Timestamp,
     TokenService,
@@ -134,6 +135,7 @@ impl CryptoProvider for Spy {
 /// Has a service make keys, and looks for them in all that its store holds.
 pub async fn no_private_key_is_in(store: impl KeyStore, dump: impl AsyncFn() -> Vec<u8>) {
     let (spy, clock) = (Spy::default(), TestClock::new());
+    let store = FaultyStore::new(store).clock(clock.clone());
     let keys = ManagedKeys::with_provider(Algorithm::EdDSA, spy.clone()).store(store);
     let tokens = node_with(keys, clock.clone(), [SEALING_KEY], RotationSchedule::default());
     tokens.catch_up().await.unwrap();
@@ -153,6 +155,64 @@ pub async fn no_private_key_is_in(store: impl KeyStore, dump: impl AsyncFn() -> 
         let shown = format!("{tokens:?}");
         assert!(!shown.contains(&hex) && !shown.contains(&URL_SAFE_NO_PAD.encode(seed)));
     }
+}
+
+/// Retires keys, and has the store put back to what it was before that. `save` keeps what is in the store, and
+/// `restore` puts it back.
+pub async fn a_retired_key_stays_retired(
+    stores: [impl KeyStore + Clone; 2],
+    save: impl AsyncFn(),
+    restore: impl AsyncFn(),
+) {
+    let clock = TestClock::new();
+    let stores = stores.map(|store| FaultyStore::new(store).clock(clock.clone()));
+    let nodes = stores.clone().map(|store| node(store, clock.clone()));
+    let catch_up = async || {
+        for node in &nodes {
+            node.catch_up().await.unwrap();
+        }
+    };
+    catch_up().await;
+    // One that signs, and one that never does.
+    let (signing, token) = (signing_kid(&nodes[0]), token_of(&nodes[0]));
+    nodes[0].rotate_keys().await.unwrap();
+    catch_up().await;
+    let next = kids(&nodes[0]).pop().unwrap();
+    assert_eq!(kids(&nodes[1]).len(), 2);
+    save().await;
+    nodes[0].retire_key(&next).await.unwrap();
+    nodes[1].retire_key(&signing).await.unwrap();
+    catch_up().await;
+    let after = token_of(&nodes[0]);
+
+    for first in [0, 1] {
+        restore().await;
+        nodes[first].catch_up().await.unwrap();
+        let record = stores[0].get().await.unwrap().unwrap();
+        let mut retired: Vec<_> = record.retired().iter().map(|key| key.kid()).collect();
+        let among_keys = record.keys().iter().filter(|key| key.retired_at().is_some());
+        retired.extend(among_keys.map(|key| key.kid()));
+        for kid in [&signing, &next] {
+            assert!(retired.contains(&&**kid), "it is in the record again: {retired:?}");
+        }
+        // One that starts now, too.
+        let new = node(stores[0].clone(), clock.clone());
+        new.catch_up().await.unwrap();
+        catch_up().await;
+        for node in nodes.iter().chain([&new]) {
+            assert_eq!(fault(node, &token), TokenFault::UnknownKey);
+            let published = kids(node);
+            assert!(!published.contains(&signing) && !published.contains(&next));
+            node.validator().validate(&after).expect("the keys since then are put back");
+        }
+    }
+
+    // It is forgotten once no token of theirs can live.
+    clock.advance(2 * DAY);
+    catch_up().await;
+    let record = stores[0].get().await.unwrap().unwrap();
+    assert!(record.retired().is_empty(), "{record:?}");
+    assert!(record.keys().iter().all(|key| key.retired_at().is_none()));
 }
 
 const ROTATIONS: usize = 50;
@@ -185,6 +245,7 @@ impl Cluster {
         let (mut nodes, mut servers, mut housekeeping) = (Vec::new(), Vec::new(), Vec::new());
         for (store, (ahead, behind)) in stores.into_iter().zip(wrong) {
             let [ahead, behind] = [ahead, behind].map(Duration::from_secs);
+            let store = FaultyStore::new(store).clock(clock.clone());
             let clock = WrongBy { clock: clock.clone(), ahead, behind };
             let keys = ManagedKeys::new(Algorithm::EdDSA).store(store);
             let node = node_with(keys, clock, [SEALING_KEY], schedule);

@@ -1,11 +1,11 @@
 //! The examples as processes of their own.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use http::Request;
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ pub fn free_address() -> SocketAddr {
 pub struct TokenServer {
     child: Child,
     address: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 impl TokenServer {
@@ -86,7 +87,7 @@ impl TokenServer {
     #[track_caller]
     pub fn start_on(address: SocketAddr, mut command: Command) -> Self {
         let child = command.env("COUNTERSIGN_LISTEN", address.to_string()).spawn().unwrap();
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, log: Arc::default() };
         let mut log = BufReader::new(server.child.stderr.take().unwrap());
         let mut seen = String::new();
         while log.read_line(&mut seen).unwrap() > 0 {
@@ -94,11 +95,22 @@ impl TokenServer {
             if let Some(rest) = line.split("address=").nth(1) {
                 server.address = rest.split_whitespace().next().unwrap().parse().unwrap();
                 // What it logs from here on is read, so that it never waits for a full pipe.
-                std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
+                let kept = Arc::clone(&server.log);
+                kept.lock().unwrap().push_str(&seen);
+                std::thread::spawn(move || {
+                    for line in log.lines().map_while(Result::ok) {
+                        *kept.lock().unwrap() += &(line + "\n");
+                    }
+                });
                 return server;
             }
         }
         panic!("the server did not start: {seen}");
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -7,10 +7,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
 use crate::service::backoff::Backoff;
+use crate::service::housekeeping::suspension::{SuspensionDetector, TICK};
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
 use crate::service::revocations::RevocationSet;
 use crate::service::store::{Cursor, FeedPage};
-use crate::service::telemetry;
+use crate::service::telemetry::{self, Work};
 use crate::service::token_service::TokenServiceInner;
 
 /// How long the feed is waited on at a time.
@@ -24,6 +25,7 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
     if read.is_complete {
         let mut heard = inner.last_heard.lock();
         heard.last_read_at = Some(Instant::now());
+        telemetry::work_succeeded(Work::Feed, inner.clock.now());
         if inner.revocations.set_stale(false) {
             tracing::info!("revocations: feed read, tokens are accepted");
         }
@@ -50,6 +52,7 @@ pub(super) fn watch_staleness(inner: &Arc<TokenServiceInner>) {
     {
         return;
     }
+    let mut detector = SuspensionDetector::new(inner.stores.clock());
     let inner = Arc::downgrade(inner);
     tokio::spawn(async move {
         loop {
@@ -59,12 +62,13 @@ pub(super) fn watch_staleness(inner: &Arc<TokenServiceInner>) {
                 let now = Instant::now();
                 let until = heard.last_read_at.unwrap_or(now)
                     + alive.policy.runtime.max_revocation_staleness;
-                if until <= now {
+                let is_over = until <= now || detector.has_been_suspended(alive.stores.clock());
+                if is_over {
                     heard.is_watched = false;
                     reject_for_staleness(&alive.revocations);
                     return;
                 }
-                until
+                until.min(now + TICK)
             };
             drop(alive);
             tokio::time::sleep_until(until).await;
@@ -90,18 +94,26 @@ fn reject_for_staleness(revocations: &RevocationSet) {
 pub(super) async fn follow(
     inner: Weak<TokenServiceInner>,
     mut cursor: Cursor,
-    staleness: StalenessGuard,
+    staleness: Arc<StalenessGuard>,
     mut stop: StopSignal,
 ) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let mut heard_at = Instant::now();
+    let Some(mut heard_at) = inner.upgrade().map(|alive| {
+        let last_read_at = alive.last_heard.lock().last_read_at;
+        last_read_at.unwrap_or_else(Instant::now)
+    }) else {
+        return;
+    };
     // Until it has answered, it is asked for what there is, and not for what is to come.
     let mut wait = Duration::ZERO;
     while !stop.is_set() {
         let Some(alive) = inner.upgrade() else { return };
-        let stores = alive.stores.clone();
+        let (stores, last_heard) = (alive.stores.clone(), Arc::clone(&alive.last_heard));
         // Who waits here must not keep the service alive.
         drop(alive);
+        if Instant::now() >= heard_at + staleness.allowed {
+            staleness.reject_tokens();
+        }
         let reading = async {
             let read = stores.read_feed(&cursor, wait);
             match timeout_at(heard_at + staleness.allowed, read).await {
@@ -116,8 +128,13 @@ pub(super) async fn follow(
         };
         // A read that is given up changes nothing.
         let read = tokio::select! {
-            read = reading => read,
+            biased;
             () = stop.wait() => return,
+            () = last_heard.read_anew.notified() => {
+                wait = Duration::ZERO;
+                continue;
+            }
+            read = reading => read,
         };
         match read {
             Ok(read) => {
@@ -138,9 +155,6 @@ pub(super) async fn follow(
                     error = ?error,
                     "revocations: reading the feed failed, trying again"
                 );
-                if Instant::now() >= heard_at + staleness.allowed {
-                    staleness.reject_tokens();
-                }
                 stop.sleep(backoff.failed()).await;
                 wait = Duration::ZERO;
             }
@@ -169,6 +183,17 @@ impl StalenessGuard {
             is_binding: staleness_is_binding(inner),
             follower: heard.follower,
         }
+    }
+
+    /// The machine was suspended: nobody knows how old it is what was heard.
+    pub(super) fn suspended(&self) {
+        let Some(inner) = self.inner.upgrade().filter(|_| self.is_binding) else { return };
+        inner.revocations.set_stale(true);
+        inner.last_heard.read_anew.notify_one();
+        tracing::warn!(
+            "revocations: the clock ran ahead, as where the machine was suspended; tokens are rejected with a \
+             503 until the feed is read"
+        );
     }
 
     fn reject_tokens(&self) {

@@ -2,6 +2,8 @@
 
 mod feed;
 mod store_checks;
+mod supervisor;
+mod suspension;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -11,8 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
+use crate::jitter;
 use crate::service::backoff::Backoff;
-use crate::service::telemetry;
+use crate::service::housekeeping::supervisor::supervise;
+use crate::service::store::Cursor;
+use crate::service::telemetry::{self, Work};
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::writer::Writer;
 
@@ -23,6 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Clocks are read a little before the instant that was waited for.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// An interval is shorter by a random part of this share of it, so that nodes which began at once do not go
+/// on like that.
+const JITTER_SHARE: u32 = 10;
 /// What a shutdown waits for beyond the calls of a store that are under way.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
@@ -68,12 +76,24 @@ impl TokenService {
         let stopped = StopSignal(stopped);
         let inner = Arc::downgrade(&self.inner);
         // Made here: what was heard just now is relied on from now on.
-        let staleness = feed::StalenessGuard::new(&self.inner);
+        let staleness = Arc::new(feed::StalenessGuard::new(&self.inner));
         let work = async move {
-            let feed = feed::follow(inner.clone(), cursor, staleness, stopped.clone());
-            let keys = follow_key_schedule(inner.clone(), stopped.clone());
-            let purging = purge_periodically(inner, stopped);
-            tokio::join!(feed, keys, purging);
+            // A reading that has panicked may have lost what it read: all is read again.
+            let mut cursor = Some(cursor);
+            let feed = supervise(Work::Feed, stopped.clone(), || {
+                let cursor = cursor.take().unwrap_or(Cursor::START);
+                feed::follow(inner.clone(), cursor, Arc::clone(&staleness), stopped.clone())
+            });
+            let keys = supervise(Work::Keys, stopped.clone(), || {
+                follow_key_schedule(inner.clone(), stopped.clone())
+            });
+            let purging = supervise(Work::Purge, stopped.clone(), || {
+                purge_periodically(inner.clone(), stopped.clone())
+            });
+            let watching = supervise(Work::SuspensionWatch, stopped.clone(), || {
+                suspension::watch(inner.clone(), Arc::clone(&staleness), stopped.clone())
+            });
+            tokio::join!(feed, keys, purging, watching);
         };
         let store_deadline = self.inner.policy.runtime.store_deadline;
         Ok(Housekeeping { stop, work: tokio::spawn(work), store_deadline })
@@ -101,8 +121,12 @@ impl TokenService {
     /// Removes what has ended from the store, and forgets what no longer matters. The background work
     /// does it every `runtime.housekeeping_interval`.
     ///
+    /// What has ended has by the clocks of this node and of the store's engine, whichever is earlier.
+    ///
     /// # Errors
     ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where these clocks differ by more than
+    /// the [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance): nothing is removed then.
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
     /// what is in memory is tidied up all the same.
     pub async fn purge_expired(&self) -> Result<(), Error> {
@@ -110,23 +134,28 @@ impl TokenService {
     }
 
     async fn purge_unless(&self, is_stopped: impl Fn() -> bool) -> Result<(), Error> {
-        let now = self.now();
+        let stores = &self.inner.stores;
+        let time = stores.time().await;
+        let now = stores.clock().earliest_now();
         self.inner.throttle.purge(now);
         self.inner.keys.forget_retired(now);
         self.inner.revocations.purge(now);
         telemetry::revocations_held(self.inner.revocations.len());
+        let time = time?;
+        time.check()?;
         // A store may purge in parts, so that nobody has to wait for it.
         for _ in 0..MAX_PARTS {
             if is_stopped() {
                 break;
             }
             let purging = self.write_unaudited(move |writer| async move {
-                writer.stores.purge_expired(now).await
+                writer.stores.purge_expired(time.earlier).await
             });
             if purging.await? == 0 {
                 break;
             }
         }
+        telemetry::work_succeeded(Work::Purge, self.now());
         Ok(())
     }
 }
@@ -208,7 +237,7 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>, mut stop: StopSignal
             tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");
         }
         drop(tokens);
-        stop.sleep(interval).await;
+        stop.sleep(interval - jitter::below(interval / JITTER_SHARE)).await;
     }
 }
 
@@ -229,6 +258,7 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>, mut stop: StopSigna
         let pause = match refreshing {
             Ok(pause) => {
                 backoff.succeeded();
+                telemetry::work_succeeded(Work::Keys, alive.clock.now());
                 pause.max(SHORTEST_PAUSE)
             }
             Err(error) => {

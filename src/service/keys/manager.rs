@@ -1,16 +1,18 @@
 //! Keeping a ring as the shared record says, and the record as the schedule does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind};
+use crate::jitter;
 use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
 use crate::service::keys::ManagedKeys;
 use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 use crate::service::model::sealing::SealingKeys;
 use crate::service::policy::{Policy, RotationSchedule};
+use crate::service::shared_clock::SharedTime;
 use crate::service::store::KeyStore;
 use crate::service::stores::{CompareAndSet, WritingStores, retry_on_conflict};
 
@@ -29,6 +31,7 @@ pub(in crate::service) struct KeyManager {
     retention: Duration,
     /// Keys that were opened and prepared, by their `kid`.
     prepared: Mutex<HashMap<String, SigningKey>>,
+    new_keys: Mutex<NewKeys>,
     /// Whoever reads or changes the shared keys holds this: what is installed is then what was read
     /// last.
     known: tokio::sync::Mutex<Known>,
@@ -41,6 +44,18 @@ struct Known {
     schedule: Option<KeySchedule>,
     /// Whether what was read last could not be opened: what is known may then be older.
     has_missed_newer: bool,
+    /// Every key that was ever seen to be retired, and when it was: none of them comes back where a store
+    /// is put back to an earlier state.
+    retired: BTreeMap<String, Timestamp>,
+}
+
+/// Keys that were made for a change of the shared ones, off the executor's threads: one of RSA takes a
+/// second. An attempt that finds too few is made again with one more.
+#[derive(Default)]
+struct NewKeys {
+    made: Vec<(PrivateKey, SigningKey)>,
+    /// How many an attempt has asked for.
+    asked: usize,
 }
 
 /// What a schedule says of an instant.
@@ -80,6 +95,7 @@ impl KeyManager {
                 + policy.tokens.leeway
                 + timing.clock_tolerance,
             prepared: Mutex::default(),
+            new_keys: Mutex::default(),
             known: tokio::sync::Mutex::default(),
         })
     }
@@ -93,15 +109,18 @@ impl KeyManager {
         &self,
         stores: &WritingStores,
     ) -> Result<Duration, Error> {
-        let read = self.update(stores, |_, now| Ok(now)).await;
+        let read = self.update(stores, |_, _| Ok(())).await;
         // Others may have written keys that this node cannot read.
         self.ring.set_may_lack_keys(read.is_err());
-        let now = read?;
+        read?;
+        let now = self.clock.now();
         let known = self.known.lock().await;
         let schedule = known.schedule.as_ref();
         let change = schedule.and_then(|schedule| schedule.next_change(now, self.retention));
         let until_change = change.unwrap_or(Timestamp::MAX).saturating_since(now);
-        Ok(until_change.min(self.timing.refresh_interval))
+        // Nodes that began at once do not all look at once.
+        let interval = self.timing.refresh_interval;
+        Ok(until_change.min(interval - jitter::below(interval / 10)))
     }
 
     /// Has the next key sign as soon as all have it. Returns when that is.
@@ -109,18 +128,22 @@ impl KeyManager {
         &self,
         stores: &WritingStores,
     ) -> Result<Timestamp, Error> {
-        self.update(stores, |schedule, now| {
+        self.update(stores, |schedule, time| {
+            time.check()?;
+            let now = time.later;
             schedule.rotate_early(now, self.propagation, |from| self.generate(now, from))
         })
         .await
     }
 
+    /// Ends a key, whatever the clocks say.
     pub(in crate::service) async fn retire(
         &self,
         stores: &WritingStores,
         kid: &str,
     ) -> Result<(), Error> {
-        self.update(stores, |schedule, now| {
+        self.update(stores, |schedule, time| {
+            let now = time.later;
             schedule.retire(kid, now, |from| self.generate(now, from))
         })
         .await
@@ -140,14 +163,15 @@ impl KeyManager {
     async fn update<T>(
         &self,
         stores: &WritingStores,
-        edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
+        edit: impl Fn(&mut KeySchedule, SharedTime) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut known = self.known.lock().await;
         let outcome = match self.try_update(stores, &mut known, edit).await {
             Ok((schedule, answer)) => {
                 // Writing it may have taken a while.
                 let installed = self.open(&schedule, self.clock.now());
-                *known = Known { schedule: Some(schedule), has_missed_newer: false };
+                known.schedule = Some(schedule);
+                known.has_missed_newer = false;
                 installed.map(|opened| {
                     self.install(&opened);
                     answer
@@ -155,6 +179,7 @@ impl KeyManager {
             }
             Err(error) => Err(error),
         };
+        *self.new_keys() = NewKeys::default();
         // What was made and could not be written is made anew.
         let is_kept = |kid: &str| {
             known.schedule.iter().flat_map(|known| &known.keys).any(|key| key.kid == kid)
@@ -167,42 +192,54 @@ impl KeyManager {
         &self,
         stores: &WritingStores,
         known: &mut Known,
-        edit: impl Fn(&mut KeySchedule, Timestamp) -> Result<T, Error>,
+        edit: impl Fn(&mut KeySchedule, SharedTime) -> Result<T, Error>,
     ) -> Result<(KeySchedule, T), Error> {
         retry_on_conflict!({
             let found = stores.get_keys(&*self.store).await?;
-            let now = self.clock.now();
-            if let Some(found) = &found {
-                self.take_over(found, known, now);
+            let present = found.as_ref().map(|found| self.take_over(stores, found, known));
+            let time = stores.time_of(&*self.store).await?;
+            self.new_keys().asked = 0;
+            let edited = self.edit(present, known, time, &edit);
+            if self.new_keys().are_too_few() {
+                self.make_new_key().await?;
+                return Ok(CompareAndSet::Conflict);
             }
-            let mut schedule = self.present(found.as_ref(), known, now)?;
-            let answer = edit(&mut schedule, now)?;
-            self.do_what_is_due(&mut schedule, now)?;
-            // Before it is written: nobody else is to have what this node could not open.
-            self.open(&schedule, now)?;
-            if found.as_ref().is_some_and(|found| found.keys == schedule.keys) {
+            let (schedule, answer) = edited?;
+            if found.as_ref().is_some_and(|found| *found == schedule) {
                 return Ok(CompareAndSet::Written((schedule, answer)));
             }
             let is_first = found.is_none() && known.schedule.is_none();
             let schedule = if is_first { schedule } else { schedule.next_version() };
             let written = self.save(stores, schedule.clone(), found.as_ref()).await?;
             if let CompareAndSet::Written(()) = written {
+                known.remember_retirements(&schedule);
                 log_new_keys(found.as_ref(), &schedule);
             }
             Ok(written.map(|()| (schedule, answer)))
         })
     }
 
-    /// What the shared keys are, where they have been found; otherwise what they are to be.
-    fn present(
+    /// Returns what the shared keys are to be: those that are there, edited, and with what is due done.
+    fn edit<T>(
         &self,
-        found: Option<&KeySchedule>,
+        present: Option<KeySchedule>,
         known: &Known,
-        now: Timestamp,
-    ) -> Result<KeySchedule, Error> {
-        if let Some(found) = found {
-            return Ok(found.clone());
-        }
+        time: SharedTime,
+        edit: impl Fn(&mut KeySchedule, SharedTime) -> Result<T, Error>,
+    ) -> Result<(KeySchedule, T), Error> {
+        let mut schedule = match present {
+            Some(present) => present,
+            None => self.lost_or_first(known, time)?,
+        };
+        let answer = edit(&mut schedule, time)?;
+        self.do_what_is_due(&mut schedule, time)?;
+        // Before it is written: nobody else is to have what this node could not open.
+        self.open(&schedule, self.clock.now())?;
+        Ok((schedule, answer))
+    }
+
+    /// What the shared keys are to be where the store has none: those that are known, or the first one.
+    fn lost_or_first(&self, known: &Known, time: SharedTime) -> Result<KeySchedule, Error> {
         if known.has_missed_newer {
             // A key may have been retired since what is known.
             let problem = "the store no longer has the shared keys, and this node could not open \
@@ -211,7 +248,7 @@ impl KeyManager {
             return Err(Error::new(ErrorKind::Internal, problem));
         }
         let Some(schedule) = &known.schedule else {
-            return Ok(KeySchedule::new(self.generate(now, now)?));
+            return Ok(KeySchedule::new(self.generate(time.earlier, time.earlier)?));
         };
         tracing::error!(
             "the store no longer has the shared keys: those that are known are put back"
@@ -219,21 +256,41 @@ impl KeyManager {
         Ok(schedule.clone())
     }
 
-    /// Goes by what was read, also where it can then not be changed or written.
-    fn take_over(&self, found: &KeySchedule, known: &mut Known, now: Timestamp) {
-        if known.schedule.as_ref().is_some_and(|known| known.version() > found.version()) {
+    /// Goes by what was read, also where it can then not be changed or written. Returns it with what was
+    /// known before and is missing there: a store that was put back to an earlier state may lack the newest
+    /// keys, and knows nothing of what was retired since.
+    fn take_over(
+        &self,
+        stores: &WritingStores,
+        found: &KeySchedule,
+        known: &mut Known,
+    ) -> KeySchedule {
+        known.remember_retirements(found);
+        let mut present = found.clone();
+        if let Some(newer) =
+            known.schedule.as_ref().filter(|newer| newer.version() > found.version())
+        {
             tracing::error!(
-                "the shared keys are older than they were: a node that did not know the newest has \
-                 put them back; retire again what was retired since"
+                "signing keys: the store has older ones than it had, as after a restore; what is known \
+                 is put back, and what was retired stays retired"
             );
+            // What could not be opened may have had less.
+            if !known.has_missed_newer {
+                present.merge_newer(newer, |kid| known.retired.contains_key(kid));
+            }
         }
-        match self.open(found, now) {
+        let retirements = known.retired.iter().map(|(kid, retired_at)| (&**kid, *retired_at));
+        let now = stores.clock().earliest_now();
+        present.apply_retirements(retirements, now, self.retention);
+        match self.open(&present, self.clock.now()) {
             Ok(opened) => {
                 self.install(&opened);
-                *known = Known { schedule: Some(found.clone()), has_missed_newer: false };
+                known.schedule = Some(present.clone());
+                known.has_missed_newer = false;
             }
             Err(_) => known.has_missed_newer = true,
         }
+        present
     }
 
     async fn save(
@@ -249,28 +306,54 @@ impl KeyManager {
         }
     }
 
-    /// Drops what has ended, seals anew what was sealed with a key that no longer seals, and announces
-    /// the next key where it is time.
-    fn do_what_is_due(&self, schedule: &mut KeySchedule, now: Timestamp) -> Result<(), Error> {
-        schedule.drop_ended(now, self.retention);
+    /// Seals anew what was sealed with a key that no longer seals. Where the clocks agree, drops what has
+    /// ended and announces the next key where it is time.
+    fn do_what_is_due(&self, schedule: &mut KeySchedule, time: SharedTime) -> Result<(), Error> {
         for key in &mut schedule.keys {
             if !self.sealing.is_current(&key.sealed) {
                 let opened = self.sealing.open(&key.sealed, &context(&key.kid))?;
                 key.sealed = self.sealing.seal(&opened, &context(&key.kid))?;
             }
         }
+        schedule.ensure_signing(time.later, |from| self.generate(time.later, from))?;
+        if !time.is_agreed {
+            return Ok(());
+        }
+        schedule.drop_ended(time.earlier, self.retention);
         let (period, announcement) = (self.timing.rotation_period, self.timing.announcement_period);
-        schedule.announce_if_due(now, period, announcement, |from| self.generate(now, from))
+        schedule.announce_if_due((time.earlier, time.later), period, announcement, |from| {
+            self.generate(time.later, from)
+        })
     }
 
-    /// A new key, sealed.
+    /// A new key, sealed: one of those that were made for it.
     fn generate(&self, now: Timestamp, signs_from: Timestamp) -> Result<ScheduledKey, Error> {
-        let private = self.provider.generate(self.algorithm)?;
-        let key = SigningKey::new(&private, &*self.provider)?;
+        let mut new_keys = self.new_keys();
+        let (private, key) = new_keys
+            .next()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a signing key has still to be made"))?;
         let kid = key.kid().to_owned();
         let sealed = self.sealing.seal(&private.to_text(), &context(&kid))?;
-        self.prepared().insert(kid.clone(), key);
+        self.prepared().insert(kid.clone(), key.clone());
         Ok(ScheduledKey { kid, sealed, announced_at: now, signs_from, retired_at: None })
+    }
+
+    async fn make_new_key(&self) -> Result<(), Error> {
+        let (algorithm, provider) = (self.algorithm, Arc::clone(&self.provider));
+        let making = tokio::task::spawn_blocking(move || {
+            let private = provider.generate(algorithm)?;
+            let key = SigningKey::new(&private, &*provider)?;
+            Ok((private, key))
+        });
+        let made = making.await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "making a signing key failed").with_source(error)
+        })??;
+        self.new_keys().made.push(made);
+        Ok(())
+    }
+
+    fn new_keys(&self) -> MutexGuard<'_, NewKeys> {
+        self.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn install(&self, keys: &OpenedKeys) {
@@ -311,6 +394,25 @@ impl KeyManager {
 
     fn prepared(&self) -> MutexGuard<'_, HashMap<String, SigningKey>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember_retirements(&mut self, schedule: &KeySchedule) {
+        for (kid, retired_at) in schedule.retirements() {
+            self.retired.entry(kid.to_owned()).or_insert(retired_at);
+        }
+    }
+}
+
+impl NewKeys {
+    fn next(&mut self) -> Option<&(PrivateKey, SigningKey)> {
+        self.asked += 1;
+        self.made.get(self.asked - 1)
+    }
+
+    fn are_too_few(&self) -> bool {
+        self.asked > self.made.len()
     }
 }
 

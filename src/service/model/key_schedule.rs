@@ -42,6 +42,34 @@ impl ScheduledKey {
     }
 }
 
+impl ScheduledKey {
+    fn into_retired(self) -> Option<RetiredKey> {
+        let retired_at = self.retired_at?;
+        Some(RetiredKey { kid: self.kid, retired_at })
+    }
+}
+
+/// A key that was retired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetiredKey {
+    pub(crate) kid: String,
+    pub(crate) retired_at: Timestamp,
+}
+
+impl RetiredKey {
+    /// Its RFC 7638 thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// When it was retired.
+    #[must_use]
+    pub fn retired_at(&self) -> Timestamp {
+        self.retired_at
+    }
+}
+
 /// The signing keys that nodes share, in the order in which they sign.
 ///
 /// It is one record, which every node reads and any of them may replace. What a key does at an
@@ -50,18 +78,28 @@ impl ScheduledKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySchedule {
     pub(crate) keys: Vec<ScheduledKey>,
+    /// Keys that were retired and are no longer among them: none of them comes back, whatever becomes
+    /// of the record.
+    pub(crate) retired: Vec<RetiredKey>,
     pub(crate) version: u64,
 }
 
 impl KeySchedule {
     pub(crate) fn new(first: ScheduledKey) -> Self {
-        Self { keys: vec![first], version: 1 }
+        Self { keys: vec![first], retired: Vec::new(), version: 1 }
     }
 
     /// The keys, in the order in which they sign.
     #[must_use]
     pub fn keys(&self) -> &[ScheduledKey] {
         &self.keys
+    }
+
+    /// The keys that were retired and are no longer among the [`keys`](Self::keys), for as long as a token
+    /// of them may live.
+    #[must_use]
+    pub fn retired(&self) -> &[RetiredKey] {
+        &self.retired
     }
 
     /// Another number with every change.
@@ -88,10 +126,14 @@ impl KeySchedule {
     }
 
     /// When a key no longer verifies: `retention` after another took its place. One that was retired
-    /// has ended, also by a clock that is behind that of whoever did it.
+    /// has ended, also by a clock that is behind that of whoever did it; and takes nobody's place, where no
+    /// other one follows it.
     pub(crate) fn ends_at(&self, index: usize, retention: Duration) -> Timestamp {
         if self.keys.get(index).is_some_and(|key| key.retired_at.is_some()) {
             return Timestamp::MIN;
+        }
+        if self.keys.iter().skip(index + 1).all(|key| key.retired_at.is_some()) {
+            return Timestamp::MAX;
         }
         self.keys.get(index + 1).map_or(Timestamp::MAX, |next| next.signs_from + retention)
     }
@@ -109,29 +151,81 @@ impl KeySchedule {
         (0..self.keys.len()).take_while(|index| self.ends_at(*index, retention) <= now).count()
     }
 
-    /// Forgets keys that have ended; the last one stays.
+    /// Forgets keys that have ended; the last one stays. That one of them was retired is forgotten once
+    /// no token of it can live.
     pub(crate) fn drop_ended(&mut self, now: Timestamp, retention: Duration) {
         let ended = self.ended_count(now, retention);
-        self.keys.drain(..ended.min(self.keys.len().saturating_sub(1)));
+        let ended = self.keys.drain(..ended.min(self.keys.len().saturating_sub(1)));
+        self.retired.extend(ended.filter_map(ScheduledKey::into_retired));
+        self.forget_retirements(now, retention);
     }
 
-    /// Announces the next key where it is time: one that `make` makes, given when it signs. A key
-    /// signs for a `period`, and is published for `announcement` before that.
+    /// Announces the next key where it is time by both of two clocks: one that `make` makes, given when
+    /// it signs. A key signs for a `period`, and is published for `announcement` before that, by the clock
+    /// that is ahead.
     pub(crate) fn announce_if_due(
         &mut self,
-        now: Timestamp,
+        (earlier, later): (Timestamp, Timestamp),
         period: Duration,
         announcement: Duration,
         make: impl FnOnce(Timestamp) -> Result<ScheduledKey, Error>,
     ) -> Result<(), Error> {
-        let signs_from = match self.keys.last() {
-            None => now,
-            Some(last) => (last.signs_from + period).max(now + announcement),
-        };
-        if signs_from <= now + announcement {
-            self.keys.push(make(signs_from)?);
+        let Some(last) = self.keys.last() else { return Ok(()) };
+        if last.signs_from + period <= earlier + announcement {
+            self.keys.push(make(later + announcement)?);
         }
         Ok(())
+    }
+
+    /// Adds a key that signs at once, where none is left that may.
+    pub(crate) fn ensure_signing(
+        &mut self,
+        now: Timestamp,
+        make: impl FnOnce(Timestamp) -> Result<ScheduledKey, Error>,
+    ) -> Result<(), Error> {
+        if self.signing(now).is_none() {
+            self.keys.push(make(now)?);
+        }
+        Ok(())
+    }
+
+    /// Every key that is known to be retired, and when it was.
+    pub(crate) fn retirements(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        let among_keys = self.keys.iter().filter_map(|key| Some((&*key.kid, key.retired_at?)));
+        among_keys.chain(self.retired.iter().map(|key| (&*key.kid, key.retired_at)))
+    }
+
+    /// Retires keys that are known to have been, whatever became of the record since. One that is not
+    /// among the keys is noted for as long as a token of it may live.
+    pub(crate) fn apply_retirements<'a>(
+        &mut self,
+        retirements: impl IntoIterator<Item = (&'a str, Timestamp)>,
+        now: Timestamp,
+        retention: Duration,
+    ) {
+        for (kid, retired_at) in retirements {
+            if let Some(key) = self.keys.iter_mut().find(|key| key.kid == kid) {
+                key.retired_at.get_or_insert(retired_at);
+            } else if self.retired.iter().all(|key| key.kid != kid) {
+                self.retired.push(RetiredKey { kid: kid.to_owned(), retired_at });
+            }
+        }
+        self.forget_retirements(now, retention);
+    }
+
+    fn forget_retirements(&mut self, now: Timestamp, retention: Duration) {
+        self.retired.retain(|key| now < key.retired_at + retention);
+    }
+
+    /// Adds what a newer writing has, and this one lacks or has otherwise: a store was put back to an
+    /// earlier state. Of what this one has alone, what was retired is left out.
+    pub(crate) fn merge_newer(&mut self, newer: &Self, is_retired: impl Fn(&str) -> bool) {
+        let older = std::mem::replace(&mut self.keys, newer.keys.clone());
+        let is_known = |kid: &str| newer.keys.iter().any(|known| known.kid == kid);
+        let is_kept = |key: &ScheduledKey| !is_known(&key.kid) && !is_retired(&key.kid);
+        self.keys.extend(older.into_iter().filter(is_kept));
+        self.keys.sort_by_key(|key| key.signs_from);
+        self.version = self.version.max(newer.version);
     }
 
     /// Has the next key sign as soon as all have it, which is `propagation` after it was announced.
@@ -177,10 +271,10 @@ impl KeySchedule {
             }
         }
         // One that has not signed is as if it had never been.
+        self.keys[retired].retired_at = Some(now);
         if self.keys[retired].signs_from > now {
-            self.keys.remove(retired);
-        } else {
-            self.keys[retired].retired_at = Some(now);
+            let never_signed = self.keys.remove(retired);
+            self.retired.extend(never_signed.into_retired());
         }
         Ok(())
     }
@@ -205,7 +299,7 @@ mod tests {
     fn schedule(signs_from: &[u64]) -> KeySchedule {
         let keys = signs_from.iter().enumerate();
         let keys = keys.map(|(number, seconds)| key(&number.to_string(), at(*seconds)));
-        KeySchedule { keys: keys.collect(), version: 1 }
+        KeySchedule { keys: keys.collect(), retired: Vec::new(), version: 1 }
     }
 
     fn make(signs_from: Timestamp) -> Result<ScheduledKey, Error> {
@@ -252,6 +346,40 @@ mod tests {
     }
 
     #[test]
+    fn a_key_goes_on_where_all_that_follow_it_were_retired() {
+        let mut schedule = schedule(&[100, 200, 300]);
+        for index in [1, 2] {
+            schedule.keys[index].retired_at = Some(at(250));
+        }
+        assert_eq!(schedule.signing(at(1_000)), Some(0));
+        assert_eq!(schedule.ends_at(0, RETENTION), Timestamp::MAX);
+        schedule.drop_ended(at(1_000), RETENTION);
+        assert_eq!(schedule.keys[0].kid, "0");
+    }
+
+    #[test]
+    fn what_is_known_to_be_retired_is_retired_in_an_older_writing_and_stays_out_of_it() {
+        let mut newer = schedule(&[100]);
+        newer.version = 5;
+        newer.retired = vec![RetiredKey { kid: "gone".to_owned(), retired_at: at(150) }];
+        let mut older = schedule(&[100]);
+        older.keys.push(key("gone", at(120)));
+        older.keys.push(key("other", at(200)));
+        older.merge_newer(&newer, |kid| kid == "gone");
+        older.apply_retirements(newer.retirements(), at(155), RETENTION);
+        assert_eq!(told(&older), ["0 from 100", "other from 200"]);
+        assert_eq!((older.version, older.retired), (5, newer.retired.clone()));
+        // No token of it can live any more.
+        let mut later = schedule(&[100]);
+        later.apply_retirements(newer.retirements(), at(160), RETENTION);
+        assert!(later.retired.is_empty());
+        // One that is among the keys is retired there, however long ago it was.
+        later.keys.push(key("gone", at(170)));
+        later.apply_retirements(newer.retirements(), at(1_000), RETENTION);
+        assert_eq!(later.keys[1].retired_at, Some(at(150)));
+    }
+
+    #[test]
     fn the_next_change_is_the_first_that_is_to_come() {
         let schedule = schedule(&[100, 200]);
         let change = |now| schedule.next_change(at(now), RETENTION);
@@ -276,7 +404,7 @@ mod tests {
         let (period, announcement) = (Duration::from_secs(90), Duration::from_secs(14));
         let announced = |now| {
             let mut schedule = schedule(&[100]);
-            schedule.announce_if_due(at(now), period, announcement, make).unwrap();
+            schedule.announce_if_due((at(now), at(now)), period, announcement, make).unwrap();
             last_told(&schedule)
         };
         assert_eq!(announced(175), "0 from 100");

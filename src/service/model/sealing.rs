@@ -130,6 +130,12 @@ impl Sealed {
         &self.0
     }
 
+    /// The name of the key that sealed it, which says nothing about that.
+    #[must_use]
+    pub(crate) fn key_name(&self) -> String {
+        name_of(self.0.get(..4).unwrap_or_default())
+    }
+
     /// What [`as_bytes`](Self::as_bytes) gave; whether it opens is seen when it is opened.
     #[must_use]
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
@@ -193,14 +199,16 @@ impl SealingKeys {
 
     /// Encrypts `text`, bound to `context`: it opens there and nowhere else.
     pub(crate) fn seal(&self, text: &str, context: &[&str]) -> Result<Sealed, Error> {
-        let nonce = random_bytes::<NONCE_LEN>()?;
-        let sealed = cipher(&self.first)
-            .encrypt(
-                &XNonce::from(*nonce),
-                Payload { msg: text.as_bytes(), aad: &associated_data(context) },
-            )
-            .map_err(|_| Error::new(ErrorKind::Internal, "a secret cannot be sealed"))?;
-        Ok(Sealed([&self.first.id[..], &nonce[..], &sealed].concat()))
+        seal_with(&self.first, text, context)
+    }
+
+    /// The same by each key, that which seals now in front.
+    pub(crate) fn seal_with_each(
+        &self,
+        text: &str,
+        context: &[&str],
+    ) -> Result<Vec<Sealed>, Error> {
+        self.all().map(|key| seal_with(key, text, context)).collect()
     }
 
     /// Decrypts what was sealed for `context`.
@@ -212,9 +220,7 @@ impl SealingKeys {
         let corrupt = || Error::new(ErrorKind::Internal, "a stored secret does not open");
         let (key_id, rest) = sealed.0.split_at_checked(4).ok_or_else(corrupt)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or_else(corrupt)?;
-        let unknown = "a stored secret was sealed with a key that was not given: give it, too, by \
-                       `sealing_key`, after the one that seals now";
-        let key = self.find(key_id).ok_or_else(|| Error::new(ErrorKind::Internal, unknown))?;
+        let key = self.find(key_id).ok_or_else(|| unknown_key(key_id))?;
         let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| corrupt())?;
         let opened = cipher(key)
             .decrypt(&XNonce::from(nonce), Payload { msg: text, aad: &associated_data(context) })
@@ -225,6 +231,20 @@ impl SealingKeys {
     /// Returns whether it was sealed with the key that seals now.
     pub(crate) fn is_current(&self, sealed: &Sealed) -> bool {
         sealed.0.starts_with(&self.first.id)
+    }
+
+    /// Returns whether it was sealed with one of the keys.
+    pub(crate) fn knows(&self, sealed: &Sealed) -> bool {
+        sealed.0.get(..4).is_some_and(|id| self.find(id).is_some())
+    }
+
+    /// Finds a digest that nothing can be compared with here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] where it is of a key that was not given.
+    pub(crate) fn check_known(&self, digest: &KeyedDigest) -> Result<(), Error> {
+        self.find(&digest.key_id).map(drop).ok_or_else(|| unknown_key(&digest.key_id))
     }
 
     pub(crate) fn digest_secret(&self, secret: &str) -> KeyedDigest {
@@ -265,8 +285,38 @@ impl SealingKeys {
     }
 
     fn find(&self, id: &[u8]) -> Option<&SealingKey> {
-        std::iter::once(&self.first).chain(&self.others).find(|key| key.id == id)
+        self.all().find(|key| key.id == id)
     }
+
+    fn all(&self) -> impl Iterator<Item = &SealingKey> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+fn seal_with(key: &SealingKey, text: &str, context: &[&str]) -> Result<Sealed, Error> {
+    let nonce = random_bytes::<NONCE_LEN>()?;
+    let sealed = cipher(key)
+        .encrypt(
+            &XNonce::from(*nonce),
+            Payload { msg: text.as_bytes(), aad: &associated_data(context) },
+        )
+        .map_err(|_| Error::new(ErrorKind::Internal, "a secret cannot be sealed"))?;
+    Ok(Sealed([&key.id[..], &nonce[..], &sealed].concat()))
+}
+
+fn unknown_key(id: &[u8]) -> Error {
+    let name = name_of(id);
+    Error::new(
+        ErrorKind::Internal,
+        format!(
+            "a stored secret is of the sealing key {name}, which was not given: give it, too, by \
+             `sealing_key`, after the one that seals now"
+        ),
+    )
+}
+
+fn name_of(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn cipher(key: &SealingKey) -> XChaCha20Poly1305 {

@@ -146,6 +146,9 @@ pub(crate) enum SecretVerdict {
     /// It was the current one.
     Expired,
     Invalid,
+    /// It is none that can be recognised here, and one of the stored ones is of a sealing key that was not
+    /// given.
+    Unknowable,
 }
 
 impl SecretVerdict {
@@ -202,6 +205,12 @@ impl StoredSecrets {
             } else {
                 verdict = SecretVerdict::Expired;
             }
+        }
+        let is_unknown = |stored: &StoredSecret| keys.check_known(&stored.digest).is_err();
+        if verdict == SecretVerdict::Invalid
+            && self.previous.iter().chain(&self.current).any(is_unknown)
+        {
+            verdict = SecretVerdict::Unknowable;
         }
         verdict
     }

@@ -55,6 +55,10 @@ impl Writer {
         let Some(presented) = presented else {
             return Err(code_required());
         };
+        if let Some(code) = &state.code {
+            // Before a try is counted: what cannot be compared here is no wrong one.
+            self.inner.sealing.check_known(&code.digest)?;
+        }
         let now = self.now();
         // With those of all other sessions of the customer: each stands a few tries, and whoever
         // knows the password starts as many as they like.

@@ -188,6 +188,10 @@ impl<S: EntityStore> Store for Cached<S> {
         self.store.is_current().await
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.store.time().await
+    }
+
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         self.store.read_sealing_check().await
     }

@@ -9,11 +9,13 @@
 //!    [`distinct_name`](crate::Entity::distinct_name), under whatever ids.
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
-//! 3. **Time is passed in.** No store reads a clock, and none judges expiry in `get`: an expired
+//! 3. **Time is passed in.** No store judges expiry in `get`: an expired
 //!    session that has not been purged may be returned, and the service rejects it. A list has what is
 //!    before [`expires_at`](crate::sessions::Session::expires_at) alone; a store drops a session only once it is
 //!    past [`kept_until`](crate::sessions::Session::kept_until), which is later where tokens of it live on.
-//! 4. **A store never drops what is live.** A cache may.
+//! 4. **A store never drops what is live.** A cache may. What removes for good goes by the earlier of
+//!    the time that is passed in and [the engine's own](Store::time): one node whose clock is ahead
+//!    removes nothing of what the others rely on.
 //! 5. **An answered write lasts** as long as the engine promises.
 //! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
 //! 7. **`get` returns what is there now**, on any node. Copies are read by an [`EntityCache`] alone.
@@ -85,7 +87,7 @@ pub use self::redis::{RedisOptions, RedisStore};
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
-pub use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+pub use crate::service::model::key_schedule::{KeySchedule, RetiredKey, ScheduledKey};
 pub use crate::service::model::revocation::{Revocation, RevocationTarget};
 pub use crate::service::model::session::SessionKey;
 pub use crate::service::model::subject::Subject;
@@ -119,6 +121,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`].
     async fn is_current(&self) -> Result<bool, StoreError>;
+
+    /// Returns the present by the engine's own clock; `None` where it has none, as in memory. A service
+    /// whose clock differs from it by too much removes nothing from the store and changes no keys.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Returns the text that was written last by
     /// [`write_sealing_check`](Self::write_sealing_check); none where none was.
@@ -252,8 +262,8 @@ impl RecentEntity {
 )]
 #[async_trait]
 pub trait SessionStore: Store {
-    /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from
-    /// `now`, which is the service's time.
+    /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from the
+    /// earlier of `now`, which is the service's time, and its own.
     ///
     /// # Errors
     ///
@@ -361,7 +371,8 @@ pub trait SessionStore: Store {
     async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
     /// Removes sessions that are to be kept no longer than until `now`, and revocations that ended by
-    /// then; returns how many.
+    /// then; returns how many. Where [the engine's own time](Store::time) is earlier than `now`, it goes
+    /// by that.
     ///
     /// It may do so in parts: a caller that gets more than zero calls again.
     ///

@@ -25,6 +25,9 @@ impl<T: Store + ?Sized> Store for Arc<T> {
     async fn is_current(&self) -> Result<bool, StoreError> {
         (**self).is_current().await
     }
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        (**self).time().await
+    }
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         (**self).read_sealing_check().await
     }

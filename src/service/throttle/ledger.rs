@@ -150,14 +150,21 @@ impl Ledger {
         before
     }
 
-    /// Takes back what was counted at `at`, after a failure at `before`.
-    pub(super) fn give_back(&mut self, key: u64, at: Timestamp, before: Timestamp) {
+    /// Takes back what was counted at `at`, after a failure at `before`. What no longer counts is not taken
+    /// back from what was counted since.
+    pub(super) fn give_back(
+        &mut self,
+        key: u64,
+        at: Timestamp,
+        before: Timestamp,
+        window: Duration,
+    ) {
         let Some(record) = self.remove(key) else { return };
         let mut given_back = record;
-        if given_back.current > 0 {
-            given_back.current -= 1;
-        } else {
-            given_back.previous = given_back.previous.saturating_sub(1);
+        match given_back.window.saturating_sub(window_index(at, window)) {
+            0 => given_back.current = given_back.current.saturating_sub(1),
+            1 => given_back.previous = given_back.previous.saturating_sub(1),
+            _ => {}
         }
         if given_back.last == at {
             given_back.last = before;

@@ -108,8 +108,8 @@ pub(crate) struct ThrottleKeys {
 pub(crate) struct Permit {
     keys: ThrottleKeys,
     at: Timestamp,
-    /// What was there before it, to be put back.
-    before: [Option<(u64, Timestamp)>; 3],
+    /// What was there before it, to be put back, by limit and key.
+    before: [Option<(Limit, u64, Timestamp)>; 3],
     /// From where somebody has logged in before, they do so many times at once. What is wrong
     /// counts against the name once that is known; no more can be under way than passwords are
     /// hashed at once.
@@ -225,8 +225,9 @@ impl Throttle {
     /// Takes an attempt back that was right, or that nothing was compared for.
     pub(crate) fn give_back(&self, permit: &Permit) {
         let mut ledgers = self.lock();
-        for (key, before) in permit.before.iter().flatten() {
-            ledgers.failures.give_back(*key, permit.at, *before);
+        for (limit, key, before) in permit.before.iter().flatten() {
+            let window = self.limits.of(*limit).window;
+            ledgers.failures.give_back(*key, permit.at, *before, window);
         }
     }
 
@@ -244,10 +245,10 @@ impl Throttle {
         keys: ThrottleKeys,
         is_counted: impl Fn(Limit) -> bool,
         now: Timestamp,
-    ) -> [Option<(u64, Timestamp)>; 3] {
+    ) -> [Option<(Limit, u64, Timestamp)>; 3] {
         let before = keys.counted.map(|key| {
             let (limit, key) = key.filter(|(limit, _)| is_counted(*limit))?;
-            Some((key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
+            Some((limit, key, ledgers.failures.count(key, now, self.limits.of(limit).window)))
         });
         telemetry::throttle_keys(ledgers.failures.len());
         before

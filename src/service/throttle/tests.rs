@@ -393,3 +393,22 @@ fn a_network_of_ipv4_is_one_address_however_it_is_written() {
     assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
 }
+
+#[test]
+fn what_is_given_back_late_takes_nothing_from_what_was_counted_since() {
+    let limit = ThrottleLimit::new(3, MINUTE);
+    let policy = Policy::default().throttle(|throttle| throttle.by_name_and_address(limit));
+    let throttle = Throttle::new(&policy);
+    let ops = keys(&throttle, "ops", "192.0.2.1");
+    for windows in 0..4 {
+        let (began, now) = (start() + DAY * windows, start() + DAY * windows + MINUTE * windows);
+        let slow = throttle.acquire(ops, began).unwrap();
+        for _ in 0..2 {
+            throttle.acquire(ops, now).unwrap();
+        }
+        throttle.give_back(&slow);
+        // Three are free in all, so that one more is, and no other one.
+        throttle.acquire(ops, now).unwrap();
+        assert!(throttle.acquire(ops, now).is_err(), "after {windows} windows");
+    }
+}

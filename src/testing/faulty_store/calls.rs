@@ -4,6 +4,8 @@
 pub enum StoreVerb {
     /// `Store::is_current`
     IsCurrent,
+    /// `Store::time`
+    Time,
     /// `Store::read_sealing_check`
     ReadSealingCheck,
     /// `Store::write_sealing_check`
@@ -53,6 +55,7 @@ impl StoreVerb {
         matches!(
             self,
             Self::IsCurrent
+                | Self::Time
                 | Self::ReadSealingCheck
                 | Self::GetEntity
                 | Self::ListEntities

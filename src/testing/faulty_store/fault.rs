@@ -16,6 +16,7 @@ enum Kind {
     Corrupt(String),
     LostReply(String),
     Hang,
+    Panic(String),
 }
 
 impl StoreFault {
@@ -43,6 +44,12 @@ impl StoreFault {
         Self(Kind::LostReply(message.into()))
     }
 
+    /// Panics, and does not call the wrapped store.
+    #[must_use]
+    pub fn panic(message: impl Into<String>) -> Self {
+        Self(Kind::Panic(message.into()))
+    }
+
     /// Never returns, and does not call the wrapped store. To let a call go on after all, use
     /// [`FaultyStore::hold`](super::FaultyStore::hold).
     #[must_use]
@@ -58,6 +65,7 @@ impl StoreFault {
             Kind::Unavailable(message) => Err(StoreError::unavailable(message)),
             Kind::Conflict => Err(StoreError::Conflict),
             Kind::Corrupt(message) => Err(StoreError::corrupt(message)),
+            Kind::Panic(message) => panic!("{message}"),
             Kind::LostReply(message) => {
                 drop(call.await);
                 Err(StoreError::unavailable(message))

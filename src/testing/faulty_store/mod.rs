@@ -9,6 +9,8 @@ mod stores;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::Clock;
+
 pub use self::calls::{Calls, StoreVerb};
 pub use self::fault::StoreFault;
 pub use self::hold::HeldCalls;
@@ -95,6 +97,8 @@ pub struct FaultyStore<S> {
     script: Arc<Script>,
     /// `None` asks the wrapped store.
     is_durable: Option<bool>,
+    /// `None` asks the wrapped store.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl<S> FaultyStore<S> {
@@ -102,7 +106,7 @@ impl<S> FaultyStore<S> {
     #[must_use]
     pub fn new(inner: S) -> Self {
         let inner = Arc::new(Mutex::new(Arc::new(inner)));
-        Self { inner, script: Arc::default(), is_durable: None }
+        Self { inner, script: Arc::default(), is_durable: None, clock: None }
     }
 
     /// Sets what `is_durable` returns, in place of what the wrapped store returns. A service treats
@@ -110,6 +114,15 @@ impl<S> FaultyStore<S> {
     #[must_use]
     pub fn durable(mut self, is_durable: bool) -> Self {
         self.is_durable = Some(is_durable);
+        self
+    }
+
+    /// Sets the clock that `time` reads, in place of that of the wrapped store's engine: the clock of the
+    /// service, where a test moves that over a real engine. A service whose clock differs from its
+    /// engine's by too much purges nothing and changes no keys.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -174,6 +187,7 @@ impl<S> Clone for FaultyStore<S> {
             inner: Arc::clone(&self.inner),
             script: Arc::clone(&self.script),
             is_durable: self.is_durable,
+            clock: self.clock.clone(),
         }
     }
 }

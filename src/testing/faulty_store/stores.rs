@@ -24,6 +24,15 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn is_current(&self) -> Result<bool, StoreError> {
         self.script.run(StoreVerb::IsCurrent, self.inner().is_current()).await
     }
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let time = async {
+            match &self.clock {
+                Some(clock) => Ok(Some(clock.now())),
+                None => self.inner().time().await,
+            }
+        };
+        self.script.run(StoreVerb::Time, time).await
+    }
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         self.script.run(StoreVerb::ReadSealingCheck, self.inner().read_sealing_check()).await
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use countersign::policy::SecretOperation;
 use countersign::store::{EntityStore, MemoryStore, Store, StoreError};
-use countersign::{Acl, Entity, EntityId, Grant, OrganizationId, Policy, SealingKey, SubjectType};
+use countersign::{
+    Acl, Entity, EntityId, Grant, OrganizationId, Policy, SealingKey, SubjectType, Timestamp,
+};
 
 use crate::attacks::service::{
     Cluster, DAY, HOME, Login, MINUTE, NAME, SECRET, limit, manage, manager_of, populated_service,
@@ -29,6 +31,9 @@ impl Store for Swapped {
     }
     async fn is_current(&self) -> Result<bool, StoreError> {
         self.inner.is_current().await
+    }
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.time().await
     }
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         self.inner.read_sealing_check().await

@@ -7,7 +7,7 @@ use crate::service::store::conformance::{HOUR, RACERS, now, unique};
 use crate::service::store::{Cursor, FeedEvent, SessionStore};
 use crate::token::claims::SubjectType;
 
-fn event() -> FeedEvent {
+pub(super) fn event() -> FeedEvent {
     let subject = Subject::new(SubjectType::User, unique());
     let target = RevocationTarget::SubjectBefore { subject, before: now(), blocks: true };
     Revocation { target, until: now() + HOUR }.into()

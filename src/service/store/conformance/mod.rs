@@ -89,6 +89,8 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::what_a_subject_has_started_is_found_by_it(&*store).await;
     sessions::of_a_subject_what_was_created_later_is_left(&*store).await;
     sessions::purging_removes_what_has_ended_alone(&*store).await;
+    sessions::what_a_clock_that_is_ahead_purges_has_ended_by_the_engines(&*store).await;
+    sessions::what_is_written_by_a_clock_that_is_ahead_is_kept(&*store).await;
     sessions::of_racing_exchanges_one_uses_the_session_up(&store).await;
     sessions::what_was_used_up_is_in_no_list_and_kept_while_its_tokens_live(&*store).await;
     sessions::a_session_whose_end_has_moved_is_listed_and_counted_by_it(&*store).await;

@@ -5,9 +5,9 @@ use crate::clock::Timestamp;
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey, Starter};
 use crate::service::model::subject::Subject;
 use crate::service::store::conformance::{
-    ALL, HOUR, RACERS, drop_halfway, now, race, session, session_of, unique, won,
+    ALL, HOUR, RACERS, drop_halfway, feed, now, race, session, session_of, unique, won,
 };
-use crate::service::store::{Page, SessionFilter, SessionStore, StoreError};
+use crate::service::store::{Cursor, Page, SessionFilter, SessionStore, StoreError};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
@@ -277,6 +277,41 @@ pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStor
     while store.purge_expired(now()).await.unwrap() > 0 {}
     assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");
     assert!(store.get(&live.key()).await.unwrap().is_some(), "what is live has to stay");
+}
+
+/// A store without a time of its own goes by what it is told.
+pub(super) async fn what_a_clock_that_is_ahead_purges_has_ended_by_the_engines(
+    store: &dyn SessionStore,
+) {
+    if store.time().await.unwrap().is_none() {
+        return;
+    }
+    let (live, ended) = (session(), session_of(&CustomerId::new(unique()).unwrap(), now() - HOUR));
+    store.insert(live.clone(), now()).await.unwrap();
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    let event = feed::event();
+    store.publish(event.clone()).await.unwrap();
+    while store.purge_expired(now() + 1_000 * HOUR).await.unwrap() > 0 {}
+    assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");
+    let kept = store.get(&live.key()).await.unwrap();
+    assert!(kept.is_some(), "a clock that is ahead has removed a session that is live");
+    assert!(store.remove(live.id()).await.unwrap().is_some(), "it has to be found by its id");
+    let (read, _) = feed::read_to_the_end(store, &Cursor::START).await;
+    assert!(read.contains(&event), "a clock that is ahead has removed a revocation that matters");
+}
+
+/// A store without a time of its own goes by what it is told.
+pub(super) async fn what_is_written_by_a_clock_that_is_ahead_is_kept(store: &dyn SessionStore) {
+    if store.time().await.unwrap().is_none() {
+        return;
+    }
+    let written = session();
+    let ahead = now() + 1_000 * HOUR;
+    store.insert(written.clone(), ahead).await.unwrap();
+    let later = written.clone().next_version(ahead);
+    store.replace(later, written.version(), ahead).await.unwrap();
+    assert!(store.get(&written.key()).await.unwrap().is_some());
+    assert!(store.remove(written.id()).await.unwrap().is_some(), "it has to be found by its id");
 }
 
 /// A token of its own for each: of two that are alike, a store could not tell whose record is there.

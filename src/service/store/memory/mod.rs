@@ -78,6 +78,10 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         Ok(self.sealing_check().clone())
     }

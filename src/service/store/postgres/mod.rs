@@ -25,7 +25,7 @@ use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
+    Dialect, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros, not_migrated,
     reject_later_schema, rows, statement,
 };
 use crate::service::store::{
@@ -49,8 +49,14 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("schema_8.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
-/// Whether there are tables.
-const HAS_MIGRATIONS: &str = "SELECT to_regclass('{table:migrations}') IS NOT NULL";
+const DIALECT: Dialect = Dialect {
+    has_migrations: "SELECT to_regclass('{table:migrations}') IS NOT NULL",
+    skip_locked: "FOR UPDATE SKIP LOCKED",
+    by_bytes: "COLLATE \"C\"",
+    // Not `clock_timestamp`, which an index cannot be searched by.
+    time: "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
+    earlier: "least",
+};
 /// Whether a part of the feed came out of a dump of another cluster: it has numbers of transactions
 /// that are still to come in this one.
 const IS_RESTORED: &str = "SELECT EXISTS (SELECT 1 FROM {table:revocations} \
@@ -189,12 +195,7 @@ impl PostgresStore {
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
-                statements: Statements::new(
-                    &tables,
-                    HAS_MIGRATIONS,
-                    "FOR UPDATE SKIP LOCKED",
-                    "COLLATE \"C\"",
-                ),
+                statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "WITH published AS \
                      (INSERT INTO {revocations} (until, record) VALUES ($1, $2) RETURNING id) \

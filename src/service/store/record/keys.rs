@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
+use crate::service::model::key_schedule::{KeySchedule, RetiredKey, ScheduledKey};
 use crate::service::model::sealing::Sealed;
 use crate::service::store::record::{FORM, Form, base64};
 
@@ -12,6 +12,8 @@ use crate::service::store::record::{FORM, Form, base64};
 pub(super) struct KeysForm<'a> {
     form: u32,
     keys: Vec<KeyForm<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<RetiredForm<'a>>,
     version: u64,
 }
 
@@ -26,15 +28,35 @@ struct KeyForm<'a> {
     retired_at: Option<u64>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetiredForm<'a> {
+    kid: Cow<'a, str>,
+    retired_at: u64,
+}
+
 impl<'a> KeysForm<'a> {
     pub(super) fn of(schedule: &'a KeySchedule) -> Self {
         let keys = schedule.keys.iter().map(KeyForm::of).collect();
-        Self { form: FORM, keys, version: schedule.version }
+        let retired = schedule.retired.iter().map(RetiredForm::of).collect();
+        Self { form: FORM, keys, retired, version: schedule.version }
     }
 
     pub(super) fn into_schedule(self) -> KeySchedule {
         let keys = self.keys.into_iter().map(KeyForm::into_key).collect();
-        KeySchedule { keys, version: self.version }
+        let retired = self.retired.into_iter().map(RetiredForm::into_key).collect();
+        KeySchedule { keys, retired, version: self.version }
+    }
+}
+
+impl<'a> RetiredForm<'a> {
+    fn of(key: &'a RetiredKey) -> Self {
+        Self { kid: key.kid.as_str().into(), retired_at: key.retired_at.as_micros() }
+    }
+
+    fn into_key(self) -> RetiredKey {
+        let retired_at = Timestamp::from_micros(self.retired_at);
+        RetiredKey { kid: self.kid.into_owned(), retired_at }
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Cmd;
 
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::store::feed::Notifier;
 use crate::service::store::listener::Listener;
@@ -97,7 +98,8 @@ impl RedisOptions {
 ///
 /// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
 /// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a reader of the feed cannot
-/// tell a failover, and may miss what was published right after one.
+/// tell a failover, and may miss what was published right after one. And `TIME`: without it, a node whose
+/// clock is ahead removes sessions and revocations too early.
 ///
 /// ```no_run
 /// use countersign::store::RedisStore;
@@ -120,6 +122,8 @@ struct Inner {
     claim_name: Script,
     confirm_name: Script,
     release_name: Script,
+    keep_id: Script,
+    get_time: Script,
     purge: Script,
     publish: Script,
     read_feed: Script,
@@ -209,6 +213,14 @@ impl RedisStore {
                 claim_name: Script::new(include_str!("scripts/claim_name.lua")),
                 confirm_name: Script::new(include_str!("scripts/confirm_name.lua")),
                 release_name: Script::new(include_str!("scripts/release_name.lua")),
+                keep_id: Script::new(concat!(
+                    include_str!("scripts/time.lua"),
+                    include_str!("scripts/keep_id.lua")
+                )),
+                get_time: Script::new(concat!(
+                    include_str!("scripts/time.lua"),
+                    include_str!("scripts/get_time.lua")
+                )),
                 purge: Script::new(include_str!("scripts/purge.lua")),
                 publish: Script::new(include_str!("scripts/publish.lua")),
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
@@ -287,6 +299,14 @@ impl Store for RedisStore {
 
     async fn is_current(&self) -> Result<bool, StoreError> {
         Ok(self.find_version().await? == Some(VERSION))
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Inner { client, keys, get_time, .. } = &*self.inner;
+        let micros: Option<String> = client.run(get_time, &[&keys.version()], &[]).await?;
+        let micros =
+            micros.map(|micros| micros.parse().map_err(StoreError::corrupt)).transpose()?;
+        Ok(micros.map(Timestamp::from_micros))
     }
 
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {

@@ -35,8 +35,10 @@ pub(super) struct VersionedRecord<'a> {
 pub(super) struct SessionFields {
     /// When it ends, in microseconds.
     pub(super) end: u64,
-    /// For how long the server is to keep it.
-    pub(super) keep_for: Duration,
+    /// Until when the server is to keep it, in microseconds.
+    pub(super) keep_until: u64,
+    /// The caller's present, in microseconds.
+    pub(super) now: u64,
 }
 
 /// What came of taking a record.
@@ -57,8 +59,14 @@ impl VersionedRecords {
     pub(super) fn new(client: Arc<RedisClient>) -> Self {
         Self {
             client,
-            insert: Script::new(include_str!("scripts/insert.lua")),
-            replace: Script::new(include_str!("scripts/replace.lua")),
+            insert: Script::new(concat!(
+                include_str!("scripts/time.lua"),
+                include_str!("scripts/insert.lua")
+            )),
+            replace: Script::new(concat!(
+                include_str!("scripts/time.lua"),
+                include_str!("scripts/replace.lua")
+            )),
             take: Script::new(include_str!("scripts/take.lua")),
         }
     }
@@ -121,9 +129,9 @@ fn conflict(is_repeated: bool) -> StoreError {
 
 /// Returns the arguments of a script that writes.
 fn write_arguments(record: &VersionedRecord<'_>) -> Vec<String> {
-    let (end, keep_for) = match &record.session {
-        Some(session) => (session.end, session.keep_for.as_millis().to_string()),
-        None => (0, String::new()),
+    let (end, keep_until, now) = match &record.session {
+        Some(session) => (session.end, session.keep_until.to_string(), session.now),
+        None => (0, String::new(), 0),
     };
     vec![
         new_writer_id(),
@@ -131,7 +139,8 @@ fn write_arguments(record: &VersionedRecord<'_>) -> Vec<String> {
         record.text.clone(),
         record.id.clone().into_owned(),
         end.to_string(),
-        keep_for,
+        keep_until,
+        now.to_string(),
     ]
 }
 

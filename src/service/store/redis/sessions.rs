@@ -8,6 +8,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
 use tokio::task::JoinHandle;
@@ -19,7 +20,8 @@ use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
-    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, StoreError, record,
+    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, Store, StoreError,
+    record,
 };
 use crate::token::identifier::SessionId;
 
@@ -35,16 +37,16 @@ const INDEXING_PAUSE: Duration = Duration::from_millis(20);
 /// Sessions that were used up, whose index entries are still as of live ones, and who changes that.
 #[derive(Default)]
 pub(super) struct UsedUpSessions {
-    sessions: Vec<(Session, Duration)>,
+    /// Each with the time by which it was.
+    sessions: Vec<(Session, Timestamp)>,
     indexing: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        let keep_for = time_to_keep(&session, now);
-        let record = self.session_record(&session, keep_for)?;
-        self.index(&session, keep_for).await?;
+        let record = self.session_record(&session, now)?;
+        self.index(&session, now).await?;
         self.inner.records.insert(&record).await
     }
 
@@ -59,14 +61,13 @@ impl SessionStore for RedisStore {
         expected_version: u64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let keep_for = time_to_keep(&session, now);
-        let record = self.session_record(&session, keep_for)?;
+        let record = self.session_record(&session, now)?;
         let end = self.inner.records.replace(&record, expected_version).await?;
         if session.is_used_up() {
-            self.index_later(session, keep_for);
+            self.index_later(session, now);
         } else if session.latest_end.is_some() || end != Some(session.kept_until().as_micros()) {
             // Its end may have moved, although it is kept for as long as before.
-            self.update_index(&session, keep_for).await?;
+            self.update_index(&session, now).await?;
         }
         Ok(())
     }
@@ -164,6 +165,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let now = self.time().await?.map_or(now, |time| time.min(now));
         let ended = Cmd::zrangebyscore_limit(
             self.inner.keys.ends(),
             "-inf",
@@ -186,25 +188,27 @@ impl RedisStore {
     fn session_record<'a>(
         &self,
         session: &'a Session,
-        keep_for: Duration,
+        now: Timestamp,
     ) -> Result<VersionedRecord<'a>, StoreError> {
         Ok(VersionedRecord {
             key: self.inner.keys.session(&text_of(&session.key)),
             version: session.version,
             text: record::write_session(session)?,
             id: session.id.as_str().into(),
-            session: Some(SessionFields { end: session.kept_until().as_micros(), keep_for }),
+            session: Some(SessionFields {
+                end: session.kept_until().as_micros(),
+                keep_until: server_keeps_until(session).as_micros(),
+                now: now.as_micros(),
+            }),
         })
     }
 
-    async fn index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+    async fn index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
         let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
-        let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
         let end = session.expires_at.as_micros();
         let mut commands = vec![
-            Cmd::pset_ex(keys.session_id(&session.id), &indexed.key, millis),
             Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
             Cmd::zadd(keys.sessions(), &member, created_at),
             Cmd::zadd(keys.subject(&indexed.subject()), &member, end),
@@ -216,25 +220,35 @@ impl RedisStore {
         if let Some(organization_id) = &session.organization_id {
             commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
         }
-        self.inner.client.query_all(&commands).await
+        let keeping = self.keep_id(session, &indexed.key, now);
+        try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
+    }
+
+    /// Keeps the key of a session under its id; without one, what is there for longer.
+    async fn keep_id(
+        &self,
+        session: &Session,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = self.inner.keys.session_id(&session.id);
+        let keep_until = server_keeps_until(session).as_micros().to_string();
+        let arguments = [key.to_owned(), keep_until, now.as_micros().to_string()];
+        self.inner.client.run(&self.inner.keep_id, &[&id], &arguments).await
     }
 
     /// Updates the index entries of a session that was written again, and removes those that a used-up
     /// session has no more. Where they are gone, as after a log-out, none is made.
-    async fn update_index(&self, session: &Session, keep_for: Duration) -> Result<(), StoreError> {
+    async fn update_index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
         let member = indexed.listed().to_member();
-        let millis = u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX);
         let update = |index: String, score: Timestamp, member: &str| {
             let mut command = redis::cmd("ZADD");
             command.arg(index).arg("XX").arg(score.as_micros()).arg(member);
             command
         };
-        let mut keep_id = redis::cmd("PEXPIRE");
-        keep_id.arg(keys.session_id(&session.id)).arg(millis);
         let mut commands = vec![
-            keep_id,
             update(keys.ends(), session.kept_until(), &indexed.to_member()?),
             update(keys.subject(&indexed.subject()), session.expires_at, &member),
         ];
@@ -247,7 +261,8 @@ impl RedisStore {
             let organization = session.organization_id.as_ref();
             commands.extend(organization.map(|id| Cmd::zrem(keys.organization(id), &member)));
         }
-        self.inner.client.query_all(&commands).await
+        let keeping = self.keep_id(session, "", now);
+        try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
     }
 
     /// Indexes the sessions of version 1, which were found by customers' ids alone.
@@ -320,9 +335,9 @@ impl RedisStore {
 
     /// Changes the index entries of a session with those of others, in a little while: who used it up
     /// does not wait for that, nor for the thread that would do it at once.
-    fn index_later(&self, session: Session, keep_for: Duration) {
+    fn index_later(&self, session: Session, now: Timestamp) {
         let mut used_up = self.used_up();
-        used_up.sessions.push((session, keep_for));
+        used_up.sessions.push((session, now));
         if used_up.indexing.as_ref().is_none_or(JoinHandle::is_finished) {
             used_up.indexing = Some(tokio::spawn(self.clone().index_all_used_up()));
         }
@@ -332,8 +347,8 @@ impl RedisStore {
         loop {
             tokio::time::sleep(INDEXING_PAUSE).await;
             let sessions = std::mem::take(&mut self.used_up().sessions);
-            let indexing = stream::iter(sessions).map(async |(session, keep_for)| {
-                if let Err(error) = self.update_index(&session, keep_for).await {
+            let indexing = stream::iter(sessions).map(async |(session, now)| {
+                if let Err(error) = self.update_index(&session, now).await {
                     tracing::debug!(%error, "index entries of a used session are left for purging");
                 }
             });
@@ -392,7 +407,7 @@ impl RedisStore {
     }
 }
 
-/// For how long the server is to keep a session.
-fn time_to_keep(session: &Session, now: Timestamp) -> Duration {
-    session.kept_until().saturating_since(now) + RETENTION_AFTER_EXPIRY
+/// Until when the server is to keep a session.
+fn server_keeps_until(session: &Session) -> Timestamp {
+    session.kept_until() + RETENTION_AFTER_EXPIRY
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 
 pub use self::names::TableNames;
 pub(super) use self::names::Tables;
-pub(super) use self::statements::{Statements, statement};
+pub(super) use self::statements::{Dialect, Statements, statement};
 pub(super) use self::verbs::implement_stores;
 
 /// How many of what has ended one call removes: a long transaction would keep others waiting.

@@ -9,6 +9,21 @@ use crate::service::store::SessionFilter;
 use crate::service::store::sql::Tables;
 use crate::token::claims::SubjectType;
 
+/// What the engines say each in their own way.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service::store) struct Dialect {
+    /// Tells whether there is a table of migrations.
+    pub(in crate::service::store) has_migrations: &'static str,
+    /// Makes a purge leave alone what somebody else is at, where the engine locks rows.
+    pub(in crate::service::store) skip_locked: &'static str,
+    /// Makes it compare names by their bytes.
+    pub(in crate::service::store) by_bytes: &'static str,
+    /// The engine's present, in microseconds; the same throughout a statement.
+    pub(in crate::service::store) time: &'static str,
+    /// The function that returns the lesser of two numbers.
+    pub(in crate::service::store) earlier: &'static str,
+}
+
 /// The statements that both engines understand, with the names of the tables filled in.
 ///
 /// None takes anything but parameters from outside: names were checked before.
@@ -17,6 +32,7 @@ pub(in crate::service::store) struct Statements {
     /// Whether there is a table of migrations.
     pub(in crate::service::store) has_migrations: SqlStr,
     pub(in crate::service::store) get_version: SqlStr,
+    pub(in crate::service::store) get_time: SqlStr,
     pub(in crate::service::store) get_sealing_check: SqlStr,
     pub(in crate::service::store) put_sealing_check: SqlStr,
     pub(in crate::service::store) insert_entity: SqlStr,
@@ -41,15 +57,8 @@ pub(in crate::service::store) struct Statements {
 }
 
 impl Statements {
-    /// `has_migrations` tells whether there is a table of that name. `skip_locked` is what makes a
-    /// purge leave alone what somebody else is at, where the engine locks rows. `by_bytes` is what
-    /// makes it compare names by their bytes.
-    pub(in crate::service::store) fn new(
-        tables: &Tables,
-        has_migrations: &str,
-        skip_locked: &str,
-        by_bytes: &str,
-    ) -> Self {
+    pub(in crate::service::store) fn new(tables: &Tables, dialect: &Dialect) -> Self {
+        let Dialect { has_migrations, skip_locked, by_bytes, time, earlier } = *dialect;
         let migrations = tables.table("migrations");
         let sealing_check = tables.table("sealing_check");
         let entities = tables.table("entities");
@@ -59,6 +68,7 @@ impl Statements {
         Self {
             has_migrations: statement(tables.fill_in(has_migrations)),
             get_version: statement(format!("SELECT coalesce(max(version), 0) FROM {migrations}")),
+            get_time: statement(format!("SELECT {time}")),
             get_sealing_check: statement(format!("SELECT record FROM {sealing_check}")),
             put_sealing_check: statement(format!(
                 "INSERT INTO {sealing_check} (id, record) VALUES (1, $1) \
@@ -114,11 +124,11 @@ impl Statements {
             )),
             purge_sessions: statement(format!(
                 "DELETE FROM {sessions} WHERE key IN (SELECT key FROM {sessions} \
-                 WHERE kept_until <= $1 LIMIT $2 {skip_locked})"
+                 WHERE kept_until <= {earlier}($1, {time}) LIMIT $2 {skip_locked})"
             )),
             purge_revocations: statement(format!(
                 "DELETE FROM {revocations} WHERE id IN (SELECT id FROM {revocations} \
-                 WHERE until <= $1 LIMIT $2 {skip_locked})"
+                 WHERE until <= {earlier}($1, {time}) LIMIT $2 {skip_locked})"
             )),
             lists: [
                 list(&sessions, ""),

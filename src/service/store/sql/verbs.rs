@@ -43,6 +43,15 @@ macro_rules! implement_stores {
                 Ok(self.find_version().await? == Some(LATEST_VERSION))
             }
 
+            async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+                let reading = self.retry(|| {
+                    sqlx::query_scalar::<_, i64>(self.inner.statements.get_time.clone())
+                        .fetch_one(self.reader())
+                });
+                let micros = u64::try_from(reading.await?.value).unwrap_or(0);
+                Ok(Some(Timestamp::from_micros(micros)))
+            }
+
             async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
                 let reading = self.retry(|| {
                     sqlx::query_scalar(self.inner.statements.get_sealing_check.clone())

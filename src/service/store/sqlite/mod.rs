@@ -24,7 +24,7 @@ use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
+    Dialect, FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
     not_migrated, reject_later_schema, rows, statement,
 };
 use crate::service::store::{
@@ -45,9 +45,13 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema_7.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
-/// Whether there are tables.
-const HAS_MIGRATIONS: &str =
-    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{table:migrations}')";
+const DIALECT: Dialect = Dialect {
+    has_migrations: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{table:migrations}')",
+    skip_locked: "",
+    by_bytes: "",
+    time: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    earlier: "min",
+};
 /// How often the feed is polled: a write by another process does not wake this one's notifier.
 const POLL: Duration = Duration::from_millis(25);
 /// How long a write waits for another process's. Less than the service's deadline.
@@ -134,7 +138,7 @@ impl SqliteStore {
             inner: Arc::new(Inner {
                 writer,
                 readers,
-                statements: Statements::new(&tables, HAS_MIGRATIONS, "", ""),
+                statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "INSERT INTO {revocations} (until, record) VALUES ($1, $2)"
                 )),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::jitter;
 use crate::validate::trusted::remote::RemotePolicy;
 
 /// By how much a clock may be set back without anybody's notice. Whoever waits has read it before.
@@ -53,7 +54,8 @@ impl Freshness {
     pub(super) fn succeeded(&self, now: Timestamp, max_age: Duration, policy: &RemotePolicy) {
         // Nobody could fetch them again within the cooldown.
         let max_age = max_age.min(policy.max_staleness).max(policy.cooldown);
-        self.refresh_at.store(now + (max_age - max_age / 4));
+        // Not all nodes at once, where all began at once.
+        self.refresh_at.store(now + (max_age - max_age / 4) + jitter::below(max_age / 8));
         self.stale_until.store(now + policy.max_staleness);
         self.fetched_at.store(now);
         self.fresh_until.store(now + max_age);
