@@ -324,8 +324,9 @@ impl SessionStore for TableStore {
         let _ = tokio::time::timeout(wait, last_published.wait_for(|last| *last > after)).await;
         let tables = self.tables()?;
         let newer = tables.revocations.range((Excluded(after), Unbounded));
-        let revocations = newer.map(|(_, (_, text))| record::read_event(text));
-        let revocations = revocations.collect::<Result<_, _>>()?;
+        let revocations =
+            newer.map(|(number, (_, text))| record::read_event(text, &number.to_string()));
+        let revocations = revocations.collect();
         // What was purged is behind the reader, too.
         let next = after.max(*self.last_published.borrow());
         Ok(FeedPage {

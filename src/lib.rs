@@ -84,6 +84,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/guide/token_service.md")]
     pub mod token_service {}
+
+    #[doc = include_str!("docs/guide/upgrade.md")]
+    pub mod upgrade {}
 }
 
 /// Parts of a [`Validated`] that few hosts name: the principal that a host keys its data by, and the `jti`.

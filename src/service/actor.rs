@@ -70,7 +70,7 @@ impl<'a> Actor<'a> {
     pub(in crate::service) fn to_owned(self) -> OwnedActor {
         match self {
             Self::Host => OwnedActor::Host,
-            Self::Bearer(bearer) => OwnedActor::Bearer(Box::new(bearer.copy())),
+            Self::Bearer(bearer) => OwnedActor::Bearer(Box::new(bearer.clone())),
         }
     }
 

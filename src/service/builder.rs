@@ -269,7 +269,7 @@ impl TokenServiceBuilder {
         let shared_clock = Arc::new(SharedClock::new(Arc::clone(&clock), tolerance));
         let deadline = self.policy.runtime.store_deadline;
         let stores = Stores::new(entities, cache, sessions, shared_clock, deadline);
-        let revocations = Arc::<RevocationSet>::default();
+        let revocations = Arc::new(RevocationSet::new(self.policy.longest_token_lifetime()));
         // What other nodes have revoked so far is still to be heard.
         let is_stale =
             stores.are_shared() && !self.policy.runtime.dangerous_accept_stale_revocations;

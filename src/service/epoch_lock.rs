@@ -32,8 +32,8 @@ impl<T> EpochLock<T> {
     }
 
     /// Changes what nobody's finding depends on: the number stays.
-    pub(crate) fn tidy(&self, tidy: impl FnOnce(&mut T)) {
-        tidy(&mut self.write());
+    pub(crate) fn tidy<R>(&self, tidy: impl FnOnce(&mut T) -> R) -> R {
+        tidy(&mut self.write())
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -42,12 +42,6 @@ impl<T> EpochLock<T> {
 
     fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.value.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Default> Default for EpochLock<T> {
-    fn default() -> Self {
-        Self::new(T::default())
     }
 }
 

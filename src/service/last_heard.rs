@@ -1,4 +1,5 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -18,6 +19,19 @@ pub(super) struct Heard {
     pub(super) is_watched: bool,
     /// How many have begun to follow the feed: the last of them says when it is silent.
     pub(super) follower: u64,
+    /// Where entries stand that could not be read.
+    unreadable: HashSet<Arc<str>>,
+}
+
+/// Of how many entries it is remembered that they could not be read.
+const MAX_UNREADABLE: usize = 1_000;
+
+impl Heard {
+    /// Notes an entry that cannot be read. Returns whether it is to be logged: the feed may be read again,
+    /// and a thousand lines say it all.
+    pub(super) fn is_first_unreadable(&mut self, position: &Arc<str>) -> bool {
+        self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(Arc::clone(position))
+    }
 }
 
 impl LastHeard {

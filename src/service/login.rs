@@ -133,7 +133,10 @@ impl TokenService {
         if judged.is_good() {
             let ended = |copy: &RecentEntity| {
                 let revocations = &self.inner.revocations;
-                let ended = |subject: &Subject| revocations.ended(subject.borrowed(), copy.read_at);
+                let ended = |subject: &Subject| {
+                    let issued = revocations.issue_time(subject.borrowed(), copy.read_at);
+                    revocations.contains_issued(subject.borrowed(), issued)
+                };
                 Subject::each_of(&copy.entity).iter().any(ended)
             };
             // A token that came of it would have been revoked before it was issued.

@@ -57,8 +57,8 @@ impl TokenService {
         let expires_at = (now + lifetime).min(session.expires_at);
         let id = new_session_token_id()?;
         let grant = Grant::of_session(session, held);
-        let issued_at = self.issue_time(&grant, now);
-        let token = self.sign(grant, id, issued_at, expires_at.floor_to_second())?;
+        let issued = self.issue_time(&grant, now);
+        let token = self.sign(grant, id, issued, expires_at.floor_to_second())?;
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
         let validated = self.inner.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {

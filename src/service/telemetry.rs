@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use crate::clock::Timestamp;
+use crate::service::store::record::UNREADABLE;
 use crate::telemetry::{Label, count, describe_counter};
 
 const ISSUED: &str = "countersign_tokens_issued_total";
@@ -57,6 +58,7 @@ pub(super) fn describe() {
         CLOCK_DIFFERENCE,
         "How far the node's clock is ahead of its store's; negative where it is behind",
     );
+    describe_counter(UNREADABLE, "Records of the store that could not be read, by kind");
 }
 
 pub(super) fn issued(operation: &'static str) {

@@ -21,6 +21,7 @@ mod proxy;
 mod readme;
 mod redis_store;
 mod servers;
+mod upgrade;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "`it` uses the rest")]

@@ -194,7 +194,10 @@ async fn a_clock_that_is_put_forward_for_a_while_has_a_process_forget_nothing() 
     let token = revoked.access_token.expose();
     assert_eq!(tokens.validator().validate(token).unwrap_err(), TokenFault::Revoked);
     let request = countersign::ExchangeRequest::default();
-    tokens.exchange(&started.token, request).await.unwrap();
+    tokens
+        .exchange(&started.token, request, &countersign::RequestContext::without_address())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,8 @@ mod start;
 mod stores;
 mod testing;
 mod token_cache;
+#[cfg(feature = "sqlite")]
+mod upgrade;
 mod users_and_entities;
 
 #[path = "../support/mod.rs"]

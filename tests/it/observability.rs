@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use countersign::entities::EntityKind;
 use countersign::policy::ThrottleLimit;
-use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _};
+use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _, record};
 use countersign::{
     Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, Grant,
     ManagedKeys, Organization, Password, Policy, RequestContext, SealingKey, SubjectType,
@@ -281,6 +281,7 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
         )
         .await
         .unwrap();
+    let _ = record::read_event("no record", "1");
 
     let measured = measured(&snapshotter);
     let value = |name: &str, pairs: &[(&str, &str)]| measured[name][&labels(pairs)];
@@ -301,6 +302,7 @@ async fn what_is_documented_is_measured_and_described_with_its_unit() {
     assert_eq!(value("countersign_hashing_wait_seconds", &[]), 3);
     assert_eq!(value("countersign_hashing_waiting", &[]), 0);
     assert_eq!(value("countersign_revocations_held", &[]), 1);
+    assert_eq!(value("countersign_unreadable_records_total", &[("kind", "event")]), 1);
     let calls = "countersign_store_call_seconds";
     assert_eq!(value(calls, &[("call", "replace_session"), ("outcome", "answered")]), 1);
 

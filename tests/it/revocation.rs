@@ -8,10 +8,11 @@ use axum::Router;
 use axum::routing::get;
 use countersign::faults::TokenFault;
 use countersign::sessions::CustomerLogin;
-use countersign::store::MemoryStore;
+use countersign::store::{Cursor, MemoryStore, SessionStore as _};
 use countersign::{
-    Actor, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
-    NewSession, Organization, Password, Policy, RequestContext, SubjectType,
+    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind,
+    ExchangeRequest, Grant, KeyRing, NewSession, Organization, Password, Policy, RequestContext,
+    SealingKey, SubjectType,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -383,4 +384,185 @@ async fn a_caller_who_hangs_up_makes_no_room_while_the_hash_is_still_being_compu
     assert_eq!(login().await.unwrap(), Err(ErrorKind::Overloaded));
     gate.open();
     assert_eq!(login().await.unwrap(), Err(ErrorKind::InvalidCredentials));
+}
+
+/// Two nodes over one store, the second one's clock ahead of the first one's.
+fn nodes_apart(ahead: Duration) -> [Fixture; 2] {
+    let (store, keys) = (MemoryStore::new(), KeyRing::generate(Algorithm::EdDSA).unwrap());
+    [Duration::ZERO, ahead].map(|ahead| {
+        let node = Fixture::with_keys(keys.clone(), |builder| {
+            builder.store(store.clone()).sealing_key(SealingKey::from_bytes([7; 32]))
+        });
+        node.clock.advance(ahead);
+        node
+    })
+}
+
+async fn catch_up(nodes: &[Fixture]) {
+    for node in nodes {
+        node.tokens.catch_up().await.unwrap();
+    }
+}
+
+#[track_caller]
+fn verdict(nodes: &[Fixture; 2], token: &str) -> Result<(), TokenFault> {
+    let verdicts = nodes.each_ref().map(|node| node.tokens.validator().validate(token).map(drop));
+    assert_eq!(verdicts[0], verdicts[1], "all nodes are of one mind");
+    verdicts[0]
+}
+
+#[tokio::test]
+async fn what_ends_a_principal_reaches_what_a_node_has_issued_whose_clock_is_59_s_ahead() {
+    for what in ["disabled", "removed", "password changed", "rights taken away", "logged out"] {
+        let nodes = nodes_apart(Duration::from_secs(59));
+        let [behind, ahead] = &nodes;
+        behind.user("ops", json!([{"scope": {}, "permissions": ["GetOrders"]}])).await;
+        let token = ahead.user_token("ops").await;
+        assert_eq!(verdict(&nodes, &token), Ok(()));
+        let id = EntityId::user("ops").unwrap();
+        let tokens = &behind.tokens;
+        let password = || Password::new(PASSWORD).unwrap();
+        match what {
+            "disabled" => tokens.disable_entity(&id).await.unwrap(),
+            "removed" => tokens.remove_entity(&id).await.unwrap(),
+            "password changed" => tokens.set_password(&id, password()).await.unwrap(),
+            "rights taken away" => {
+                let change = |entity: Entity| entity.acl(acl_of(json!([])));
+                tokens.update_entity(&id, change).await.map(drop).unwrap();
+            }
+            _ => {
+                let ops = tokens.principal(SubjectType::User, "ops", Organization::All);
+                tokens.revoke_subject(&ops, tokens.now()).await.map(drop).unwrap();
+            }
+        }
+        catch_up(&nodes).await;
+        assert_eq!(verdict(&nodes, &token), Err(TokenFault::Revoked), "{what}");
+        match what {
+            "disabled" => tokens.enable_entity(&id).await.unwrap(),
+            "removed" => behind.user("ops", json!([])).await,
+            _ => {}
+        }
+        for node in &nodes {
+            let fresh = node.user_token("ops").await;
+            assert_eq!(verdict(&nodes, &fresh), Ok(()), "{what}: a login is good at once");
+        }
+        assert_eq!(verdict(&nodes, &token), Err(TokenFault::Revoked), "{what}: and stays so");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_a_node_whose_clock_is_ahead_ends_with_its_customer_and_the_next_is_good() {
+    let nodes = nodes_apart(Duration::from_secs(59));
+    let [behind, ahead] = &nodes;
+    let context = RequestContext::without_address();
+    let token = AuthenticationToken::from_text(ahead.session(|new| new).await).unwrap();
+    let keep = || ExchangeRequest::default().invalidate(false);
+    let jwt = ahead
+        .tokens
+        .exchange(&token, keep(), &RequestContext::without_address())
+        .await
+        .unwrap()
+        .token
+        .access_token;
+    let customer = behind.tokens.principal(SubjectType::Customer, "cus_1", Organization::All);
+    for node in &nodes {
+        let now = behind.tokens.now();
+        let revoked = behind.tokens.revoke_subject(&customer, now).await.unwrap();
+        assert_eq!(revoked.sessions, 1);
+        catch_up(&nodes).await;
+        assert!(ahead.tokens.find_session(&token, &context).await.is_err());
+        assert_eq!(verdict(&nodes, jwt.expose()), Err(TokenFault::Revoked));
+        let next = AuthenticationToken::from_text(node.session(|new| new).await).unwrap();
+        let next = node
+            .tokens
+            .exchange(&next, keep(), &RequestContext::without_address())
+            .await
+            .unwrap()
+            .token
+            .access_token;
+        assert_eq!(verdict(&nodes, next.expose()), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn after_two_hundred_revocations_in_a_moment_a_login_is_good_at_once() {
+    let nodes = nodes_apart(Duration::ZERO);
+    let [first, second] = &nodes;
+    let ops = first.tokens.principal(SubjectType::User, "ops", Organization::All);
+    for _ in 0..200 {
+        first.tokens.revoke_subject(&ops, first.tokens.now()).await.unwrap();
+        first.clock.advance(Duration::from_millis(1));
+        second.clock.advance(Duration::from_millis(1));
+    }
+    catch_up(&nodes).await;
+    for node in &nodes {
+        let issued = node.tokens.issue(Grant::user("ops")).await.unwrap();
+        assert!(issued.issued_at <= node.tokens.now());
+        assert_eq!(verdict(&nodes, issued.access_token.expose()), Ok(()));
+    }
+}
+
+async fn published(store: &MemoryStore) -> usize {
+    store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().events.len()
+}
+
+#[tokio::test]
+async fn what_had_no_token_ends_without_a_word_and_what_had_one_by_one() {
+    for has_token in [false, true] {
+        for what in ["logged out", "ended by id", "bearer logged out", "out of tries", "confirmed"]
+        {
+            let store = MemoryStore::new();
+            let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+            let (tokens, context) = (&fixture.tokens, RequestContext::without_address());
+            let asks = matches!(what, "out of tries" | "confirmed");
+            let token = fixture.session(|new| new.otp_required(asks)).await;
+            let token = AuthenticationToken::from_text(token).unwrap();
+            let mut jwt = None;
+            if has_token {
+                let request = ExchangeRequest::default().invalidate(false);
+                let request = match asks {
+                    true => request.one_time_password(fixture.outbox.last_code()),
+                    false => request,
+                };
+                let exchanged = tokens
+                    .exchange(&token, request, &RequestContext::without_address())
+                    .await
+                    .unwrap();
+                jwt = Some(tokens.validator().validate(exchanged.token.access_token.expose()));
+                if asks {
+                    fixture.clock.advance(Duration::from_secs(120));
+                    tokens.resend_one_time_password(&token, &context).await.unwrap();
+                }
+            }
+            match what {
+                "logged out" => tokens.log_out_customer(&token, &context).await.unwrap(),
+                "ended by id" => {
+                    let session = tokens.find_session(&token, &context).await.unwrap();
+                    tokens.end_session(session.proven().unwrap().id()).await.unwrap();
+                }
+                "bearer logged out" => match &jwt {
+                    Some(jwt) => tokens.log_out(jwt.as_ref().unwrap()).await.unwrap(),
+                    None => continue,
+                },
+                "out of tries" => {
+                    let wrong = crate::support::wrong_code_for(&fixture.outbox.last_code());
+                    for _ in 0..5 {
+                        let request = ExchangeRequest::default().one_time_password(wrong.clone());
+                        tokens
+                            .exchange(&token, request, &RequestContext::without_address())
+                            .await
+                            .unwrap_err();
+                    }
+                }
+                _ => {
+                    let code = fixture.outbox.last_code();
+                    tokens.confirm_one_time_password(&token, code, &context).await.unwrap();
+                }
+            }
+            assert_eq!(published(&store).await, usize::from(has_token), "{what}, {has_token}");
+            if let Some(Ok(jwt)) = &jwt {
+                assert_eq!(tokens.validator().recheck(jwt), Err(TokenFault::Revoked), "{what}");
+            }
+        }
+    }
 }

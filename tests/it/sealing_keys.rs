@@ -40,7 +40,11 @@ async fn read(node: &Fixture, id: &str) -> Result<String, ErrorKind> {
 async fn present_code(node: &Fixture, token: &str, code: &str) -> Result<(), ErrorKind> {
     let token = AuthenticationToken::from_text(token).unwrap();
     let request = ExchangeRequest::default().one_time_password(code);
-    node.tokens.exchange(&token, request).await.map(drop).map_err(|error| error.kind())
+    node.tokens
+        .exchange(&token, request, &countersign::RequestContext::without_address())
+        .await
+        .map(drop)
+        .map_err(|error| error.kind())
 }
 
 fn warnings(log: &Log) -> Vec<String> {

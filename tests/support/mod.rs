@@ -8,6 +8,7 @@ pub mod managed_keys;
 pub mod models;
 pub mod problems;
 pub mod programs;
+pub mod releases;
 pub mod repeats;
 pub mod sessions;
 pub mod shared_cache;

@@ -251,8 +251,9 @@ impl TokenService {
             custom_claims: custom_claims.clone(),
             ..Grant::of_session(session, Held { acl: acl.clone(), audiences })
         };
-        let issued_at = self.issue_time(&grant, now);
-        let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
+        let issued = self.issue_time(&grant, now);
+        let issued_at = issued.at.floor_to_second();
+        let access_token = self.sign(grant, token_id.clone(), issued, expires_at)?;
         if !self.fits(&access_token) {
             let asked = request.acl.is_some() || request.custom_claims.is_some();
             let field = if request.acl.is_some() { "acl" } else { "customClaims" };

@@ -13,6 +13,7 @@ use crate::error::{Error, InvalidField};
 use crate::service::audit::AuditDetails;
 use crate::service::model::access_token::AccessToken;
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
+use crate::service::model::issue_time::IssueTime;
 use crate::service::model::subject::SubjectRef;
 use crate::service::principals::unknown_entity;
 use crate::service::revoke::{disabled, other_organization};
@@ -214,10 +215,11 @@ impl TokenService {
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }
         self.check_blocked(grant.subject_ref())?;
-        let issued_at = self.issue_time(&grant, proven_at);
+        let issued = self.issue_time(&grant, proven_at);
+        let issued_at = issued.at.floor_to_second();
         let expires_at = (issued_at + lifetime).floor_to_second();
         let token_id = TokenId::new(uuid::Uuid::new_v4().to_string())?;
-        let access_token = self.sign(grant, token_id.clone(), issued_at, expires_at)?;
+        let access_token = self.sign(grant, token_id.clone(), issued, expires_at)?;
         if !self.fits(&access_token) {
             return Err(too_long());
         }
@@ -225,7 +227,7 @@ impl TokenService {
     }
 
     /// See [`RevocationSet::issue_time`](crate::service::revocations::RevocationSet::issue_time).
-    pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> Timestamp {
+    pub(super) fn issue_time(&self, grant: &Grant, proven_at: Timestamp) -> IssueTime {
         self.inner.revocations.issue_time(grant.subject_ref(), proven_at)
     }
 }

@@ -2,6 +2,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::issue::Grant;
 use crate::service::model::access_token::AccessToken;
+use crate::service::model::issue_time::IssueTime;
 use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
 use crate::token::claims::{Claims, SubjectType};
@@ -13,7 +14,7 @@ impl TokenService {
         &self,
         grant: Grant,
         token_id: TokenId,
-        issued_at: Timestamp,
+        issued: IssueTime,
         expires_at: Timestamp,
     ) -> Result<AccessToken, Error> {
         let policy = &self.inner.policy;
@@ -49,10 +50,10 @@ impl TokenService {
             sub: grant.subject,
             subject_type: grant.subject_type,
             aud: audiences,
-            iat: issued_at.as_secs(),
-            // `iat` may be a little ahead, to be told from what was revoked: the token is valid now.
-            nbf: Some(issued_at.min(self.now()).as_secs()),
+            iat: issued.at.as_secs(),
+            nbf: Some(issued.at.as_secs()),
             exp: expires_at.as_secs(),
+            after_revocation_us: issued.after_revocation.map(Timestamp::as_micros),
             jti: token_id,
             client_id,
             sid: grant.session_id,

@@ -4,6 +4,7 @@
 pub(crate) mod access_token;
 pub(crate) mod entity;
 pub(crate) mod idempotency;
+pub(crate) mod issue_time;
 pub(crate) mod key_schedule;
 pub(crate) mod name;
 pub(crate) mod one_time_password;

@@ -24,11 +24,14 @@ pub enum RevocationTarget {
     SubjectBefore {
         /// Whose tokens: two of one name, in two organizations or of two kinds, are two.
         subject: Subject,
-        /// Tokens whose `iat` is earlier are revoked. An `iat` has whole seconds, so one that
-        /// was issued within the second of this instant counts as earlier.
+        /// The instant of the revocation. A token stays good whose issuer knew of it, or of a later one:
+        /// its claim `after_revocation_us` says so.
         before: Timestamp,
-        /// Whether the subject gets nothing new until that instant, which is to come then.
-        blocks: bool,
+        /// All other tokens are revoked whose `iat` is earlier: later than the instant by as much as
+        /// clocks may differ.
+        issued_before: Timestamp,
+        /// Until when the subject gets nothing new, where it is blocked.
+        blocked_until: Option<Timestamp>,
     },
     /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is
     /// how a record is read that says nothing of an organization.
@@ -37,7 +40,7 @@ pub enum RevocationTarget {
         subject_type: SubjectType,
         /// The tokens' `sub`.
         subject: String,
-        /// As of [`SubjectBefore`](Self::SubjectBefore).
+        /// The instant of the revocation, which revokes what was issued up to a second later.
         before: Timestamp,
     },
 }

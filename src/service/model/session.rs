@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::EntityId;
 use crate::service::model::idempotency::{RememberedExchanges, RememberedStart};
+use crate::service::model::issue_time::IssueTime;
 use crate::service::model::one_time_password::OneTimePasswordState;
 use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 use crate::service::model::sealing::random_bytes;
@@ -133,6 +134,8 @@ pub struct Session {
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) one_time_password: Option<OneTimePasswordState>,
     pub(crate) created_at: Timestamp,
+    /// The latest revocation of the customer that was known when it was started.
+    pub(crate) after_revocation: Option<Timestamp>,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     /// Where `expires_at` moves ahead with each use: no further than this.
@@ -147,12 +150,12 @@ pub struct Session {
     pub(crate) version: u64,
 }
 
-/// On whose word a session was started, and how old that word is: the token's `iat`. So what revokes
-/// the token revokes the session, whatever the clock of the node that started it said.
+/// On whose word a session was started, and how old that word is. So what revokes the token revokes the
+/// session, whatever the clock of the node that started it said.
 #[derive(Clone, Debug)]
 pub(crate) struct Starter {
     pub(crate) subject: Subject,
-    pub(crate) token_issued_at: Timestamp,
+    pub(crate) token_issued: IssueTime,
     /// The audiences of that token, where it was not for all of the service's: the session's tokens are
     /// for no other one.
     pub(crate) audiences: Option<Vec<String>>,
@@ -188,6 +191,7 @@ impl Session {
             custom_claims: Map::new(),
             one_time_password: None,
             created_at,
+            after_revocation: None,
             updated_at: created_at,
             expires_at,
             latest_end: None,
@@ -273,6 +277,11 @@ impl Session {
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.created_at
+    }
+
+    /// Returns when it was started, and which revocation of the customer was known then.
+    pub(crate) fn issue_time(&self) -> IssueTime {
+        IssueTime { at: self.created_at, after_revocation: self.after_revocation }
     }
 
     /// When it was last written.

@@ -53,7 +53,8 @@ impl RotationSchedule {
     }
 
     /// How much the clocks of nodes may differ: 5 minutes. A key that was replaced verifies for
-    /// that much longer than the tokens that it signed live.
+    /// that much longer than the tokens that it signed live; and what revokes the tokens of a principal
+    /// reaches those of nodes whose clocks are ahead by as much.
     pub fn clock_tolerance(mut self, clock_tolerance: Duration) -> Self {
         self.clock_tolerance = clock_tolerance;
         self

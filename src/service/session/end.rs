@@ -51,12 +51,19 @@ impl TokenService {
             if !is_own {
                 return Err(of_another_issuer());
             }
-            // Where one of the two cannot be done, the other is.
-            let revoked = writer.revoke_token_until(&token, expires_at).await;
-            if let Some(session) = session {
-                writer.end_session_by_id(&session).await?;
+            let revoking = writer.revoke_token_until(&token, expires_at);
+            match session {
+                // Its token is revoked with it.
+                Some(id) if writer.inner.policy.sessions.revoke_tokens_on_end => {
+                    writer.end_session_by_id(&id).await
+                }
+                Some(id) => {
+                    // Where one of the two cannot be done, the other is.
+                    let revoked = revoking.await;
+                    writer.end_session_by_id(&id).await.and(revoked)
+                }
+                None => revoking.await,
             }
-            revoked
         })
         .await
     }

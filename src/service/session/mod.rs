@@ -10,13 +10,12 @@ pub(super) mod tokens;
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::model::session::{AuthenticationToken, Session, Starter};
-use crate::service::model::subject::SubjectRef;
+use crate::service::model::session::{AuthenticationToken, Session};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
 use crate::service::store::{Page, SessionFilter};
 use crate::service::token_service::TokenService;
-use crate::token::claims::{SubjectType, Validated};
+use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
@@ -84,23 +83,6 @@ impl TokenService {
             .filter(|session| session.can_be_ended(self.now()))
             .filter(|session| context.may_see(session.organization_id()))
             .ok_or_else(no_session)
-    }
-
-    /// Returns whether it was ended and is still there: because it was being written at that
-    /// moment, or because the store could not be reached.
-    pub(super) fn was_ended(&self, session: &Session) -> bool {
-        let revocations = &self.inner.revocations;
-        let customer = SubjectRef {
-            subject_type: SubjectType::Customer,
-            organization_id: session.organization_id(),
-            id: session.customer_id.as_str(),
-        };
-        let starter_is_revoked = |starter: &Starter| {
-            revocations.contains_issued_at(starter.subject.borrowed(), starter.token_issued_at)
-        };
-        revocations.contains_session(&session.id)
-            || revocations.ended(customer, session.created_at)
-            || session.starter.as_ref().is_some_and(starter_is_revoked)
     }
 
     /// Lists live sessions: those of one customer, or all that the organization of `context` or of the

@@ -58,6 +58,8 @@ mod postgres;
 mod redis;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod retry;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod schema;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -363,7 +365,8 @@ pub trait SessionStore: Store {
     ///
     /// A reader that passes the cursor of the last page gets all that it missed; the same event may
     /// come twice. [`Cursor::START`] reads all events that are kept. Where that is more than can be
-    /// read well within a deadline, the page is a part and says so.
+    /// read well within a deadline, the page is a part and says so. An entry that cannot be read is no
+    /// error, and keeps no other one from being read: [`record::read_event`] makes an event of it.
     ///
     /// # Errors
     ///

@@ -99,6 +99,15 @@ pub enum FeedEvent {
         /// When the entry may be forgotten.
         until: Timestamp,
     },
+    /// An entry of a later release, which others leave out.
+    Skipped,
+    /// An entry that cannot be read. It is counted, logged once, and passed.
+    Unreadable {
+        /// Where it stands in the feed.
+        position: Arc<str>,
+        /// Why it cannot be read, with nothing of its content.
+        reason: String,
+    },
 }
 
 impl FeedEvent {
@@ -108,6 +117,7 @@ impl FeedEvent {
         match self {
             Self::Revoked(revocation) => revocation.until,
             Self::EntityChanged { until, .. } => *until,
+            Self::Skipped | Self::Unreadable { .. } => Timestamp::MIN,
         }
     }
 }

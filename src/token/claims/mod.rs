@@ -71,6 +71,14 @@ pub(crate) struct Claims {
     pub(crate) nbf: Option<u64>,
     #[serde(deserialize_with = "read::numeric_date")]
     pub(crate) exp: u64,
+    /// Microseconds since 1970: the latest revocation of the subject that the issuer knew of. It is there
+    /// where that could be taken for one that revokes this token.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::some_date"
+    )]
+    pub(crate) after_revocation_us: Option<u64>,
     #[serde(deserialize_with = "read::token_id")]
     pub(crate) jti: TokenId,
     #[serde(deserialize_with = "read::filled")]

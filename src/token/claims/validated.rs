@@ -49,12 +49,6 @@ impl Validated {
         self.key
     }
 
-    /// Returns the same proof, for work that outlives the request which brought the token.
-    pub(crate) fn copy(&self) -> Self {
-        let (claims, principal) = (self.claims.clone(), self.principal.clone());
-        Self { claims, principal, ..*self }
-    }
-
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
     }

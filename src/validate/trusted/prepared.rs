@@ -169,6 +169,8 @@ impl ForeignToken for NamedToken {
             iat: iat.unwrap_or_default(),
             nbf,
             exp,
+            // Revocations do not apply to it.
+            after_revocation_us: None,
             jti,
             client_id,
             sid: None,

@@ -419,7 +419,7 @@ async fn a_record_that_names_no_organization_revokes_in_all() {
         });
         jwts.push(jwt_in(exchange(&server, &token.await, &json!({})).await));
     }
-    store.publish(countersign::store::record::read_event(record).unwrap()).await.unwrap();
+    store.publish(countersign::store::record::read_event(record, "1")).await.unwrap();
     fixture.tokens.catch_up().await.unwrap();
     for jwt in &jwts {
         assert_eq!(fault_of(&fixture, jwt), Some(TokenFault::Revoked));

@@ -5,4 +5,5 @@
 mod acl;
 mod memory_store;
 mod models;
+mod revocations;
 mod wire;

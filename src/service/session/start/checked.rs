@@ -162,6 +162,8 @@ impl Writer {
             ..Session::new(token.key(), id, customer_id, now, checked.expires_at)
         }
         .used_at(now, self.inner.policy.sessions.idle_timeout);
+        let issued = self.inner.revocations.issue_time(session.subject().borrowed(), now);
+        session.after_revocation = issued.after_revocation;
         self.check_session_limits(&session, now).await?;
         let mut code = None;
         if new.otp_required {

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
 use crate::service::model::entity::{Entity, EntityId, EntityKind};
 use crate::service::model::idempotency::IdempotencyKey;
+use crate::service::model::issue_time::IssueTime;
 use crate::service::model::session::Starter;
 use crate::service::model::subject::SubjectRef;
 use crate::service::one_time_password::no_sender;
@@ -73,7 +74,7 @@ impl StartedBy<'_> {
                 let is_for_all = audiences.iter().all(is_for);
                 Some(Starter {
                     subject: SubjectRef::of_token(bearer).to_subject(),
-                    token_issued_at: bearer.issued_at(),
+                    token_issued: IssueTime::of_token(bearer),
                     audiences: (!is_for_all).then(|| bearer.audiences().to_vec()),
                 })
             }

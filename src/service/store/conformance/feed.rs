@@ -9,7 +9,12 @@ use crate::token::claims::SubjectType;
 
 pub(super) fn event() -> FeedEvent {
     let subject = Subject::new(SubjectType::User, unique());
-    let target = RevocationTarget::SubjectBefore { subject, before: now(), blocks: true };
+    let target = RevocationTarget::SubjectBefore {
+        subject,
+        before: now(),
+        issued_before: now() + HOUR,
+        blocked_until: Some(now() + HOUR),
+    };
     Revocation { target, until: now() + HOUR }.into()
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::service::model::issue_time::IssueTime;
 use crate::service::model::session::{AuthenticationToken, Session, SessionKey, Starter};
 use crate::service::model::subject::Subject;
 use crate::service::store::conformance::{
@@ -146,7 +147,8 @@ fn organization() -> OrganizationId {
 }
 
 fn started_by(subject: &Subject) -> Session {
-    let starter = Starter { subject: subject.clone(), token_issued_at: now(), audiences: None };
+    let token_issued = IssueTime::at(now());
+    let starter = Starter { subject: subject.clone(), token_issued, audiences: None };
     Session { starter: Some(starter), ..session() }
 }
 

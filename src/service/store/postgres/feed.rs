@@ -119,7 +119,7 @@ impl PostgresStore {
         for (_, _, xid, id, record) in &published {
             let (Some(xid), Some(id), Some(record)) = (xid, id, record) else { continue };
             last = last.max(Some((xid.parse().map_err(StoreError::corrupt)?, *id)));
-            events.push(record::read_event(record)?);
+            events.push(record::read_event(record, &format!("{xid}/{id}")));
         }
         let bound = position.pass.map_or(now.as_str(), |pass| pass.bound);
         let next = match last {

@@ -15,7 +15,6 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct EntityForm<'a> {
     form: u32,
     subject_type: Cow<'a, str>,
@@ -42,7 +41,7 @@ pub(super) struct EntityForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 enum CredentialForm<'a> {
     Password(Cow<'a, str>),
     Secrets { current: Option<SecretForm<'a>>, previous: Option<SecretForm<'a>> },
@@ -50,7 +49,6 @@ enum CredentialForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SecretForm<'a> {
     id: Cow<'a, str>,
     #[serde(with = "base64")]

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -9,8 +10,9 @@ use crate::service::store::FeedEvent;
 use crate::service::store::record::{FORM, Form, RecordFault, entity_id, read_subject_type};
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct EventForm<'a> {
     form: u32,
     target: TargetForm<'a>,
@@ -18,7 +20,7 @@ pub(super) struct EventForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 enum TargetForm<'a> {
     Token(Cow<'a, str>),
     Session(Cow<'a, SessionId>),
@@ -29,8 +31,10 @@ enum TargetForm<'a> {
         organization_id: Option<Option<Cow<'a, OrganizationId>>>,
         subject: Cow<'a, str>,
         before: u64,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        blocks: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issued_before: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocked_until: Option<u64>,
     },
     EntityChanged {
         subject_type: Cow<'a, str>,
@@ -39,37 +43,80 @@ enum TargetForm<'a> {
 }
 
 impl<'a> EventForm<'a> {
-    pub(super) fn of(event: &'a FeedEvent) -> Self {
+    pub(super) fn of(event: &'a FeedEvent) -> Result<Self, RecordFault> {
         let target = match event {
             FeedEvent::Revoked(revocation) => TargetForm::of(&revocation.target),
             FeedEvent::EntityChanged { id, .. } => TargetForm::EntityChanged {
                 subject_type: id.subject_type().as_str().into(),
                 name: id.name().into(),
             },
+            FeedEvent::Skipped | FeedEvent::Unreadable { .. } => {
+                return Err(RecordFault::Value("the event"));
+            }
         };
-        Self { form: FORM, target, until: event.until().as_micros() }
+        Ok(Self { form: FORM, target, until: event.until().as_micros() })
     }
 
     pub(super) fn into_event(self) -> Result<FeedEvent, RecordFault> {
-        let until = Timestamp::from_micros(self.until);
-        let target = match self.target {
+        self.target.into_event(Timestamp::from_micros(self.until))
+    }
+}
+
+/// What an entry of a later form says to a release that does not know it.
+#[derive(Deserialize)]
+pub(super) struct FallbackForm<'a> {
+    until: u64,
+    otherwise: Otherwise<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Otherwise<'a> {
+    /// Nothing is lost without it.
+    Skip,
+    /// More than was asked for, and nothing less.
+    Revoke(TargetForm<'a>),
+}
+
+impl FallbackForm<'_> {
+    /// Returns what is made of an entry; none where it does not say.
+    pub(super) fn read(text: &str) -> Option<Result<FeedEvent, RecordFault>> {
+        let fallback: Self = serde_json::from_str(text).ok()?;
+        Some(match fallback.otherwise {
+            Otherwise::Skip => Ok(FeedEvent::Skipped),
+            Otherwise::Revoke(target) => target.into_event(Timestamp::from_micros(fallback.until)),
+        })
+    }
+}
+
+impl<'a> TargetForm<'a> {
+    fn into_event(self, until: Timestamp) -> Result<FeedEvent, RecordFault> {
+        let target = match self {
             // A token of somebody else's making may have any `jti`.
-            TargetForm::Token(id) => RevocationTarget::Token(TokenId::from_signed_claim(&id)),
-            TargetForm::Session(id) => RevocationTarget::Session(id.into_owned()),
-            TargetForm::SubjectBefore {
+            Self::Token(id) => RevocationTarget::Token(TokenId::from_signed_claim(&id)),
+            Self::Session(id) => RevocationTarget::Session(id.into_owned()),
+            Self::SubjectBefore {
                 subject_type,
                 organization_id,
                 subject,
                 before,
-                blocks,
+                issued_before,
+                blocked_until,
             } => {
                 let subject_type = read_subject_type(&subject_type)?;
                 let before = Timestamp::from_micros(before);
+                let issued_before = issued_before.map_or(before + SECOND, Timestamp::from_micros);
+                let blocked_until = blocked_until.map(Timestamp::from_micros);
                 match organization_id {
                     Some(organization_id) => {
                         let subject = Subject::new(subject_type, &*subject)
                             .organization(organization_id.map(Cow::into_owned));
-                        RevocationTarget::SubjectBefore { subject, before, blocks }
+                        RevocationTarget::SubjectBefore {
+                            subject,
+                            before,
+                            issued_before,
+                            blocked_until,
+                        }
                     }
                     None => {
                         let subject = subject.into_owned();
@@ -77,34 +124,36 @@ impl<'a> EventForm<'a> {
                     }
                 }
             }
-            TargetForm::EntityChanged { subject_type, name } => {
+            Self::EntityChanged { subject_type, name } => {
                 let id = entity_id(&subject_type, name)?;
                 return Ok(FeedEvent::EntityChanged { id, until });
             }
         };
         Ok(Revocation { target, until }.into())
     }
-}
 
-impl<'a> TargetForm<'a> {
     fn of(target: &'a RevocationTarget) -> Self {
         match target {
             RevocationTarget::Token(id) => Self::Token(id.as_str().into()),
             RevocationTarget::Session(id) => Self::Session(Cow::Borrowed(id)),
-            RevocationTarget::SubjectBefore { subject, before, blocks } => Self::SubjectBefore {
-                subject_type: subject.subject_type().as_str().into(),
-                organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
-                subject: subject.id().into(),
-                before: before.as_micros(),
-                blocks: *blocks,
-            },
+            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until } => {
+                Self::SubjectBefore {
+                    subject_type: subject.subject_type().as_str().into(),
+                    organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
+                    subject: subject.id().into(),
+                    before: before.as_micros(),
+                    issued_before: Some(issued_before.as_micros()),
+                    blocked_until: blocked_until.map(Timestamp::as_micros),
+                }
+            }
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 Self::SubjectBefore {
                     subject_type: subject_type.as_str().into(),
                     organization_id: None,
                     subject: subject.as_str().into(),
                     before: before.as_micros(),
-                    blocks: false,
+                    issued_before: None,
+                    blocked_until: None,
                 }
             }
         }

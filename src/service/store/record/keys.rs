@@ -8,7 +8,6 @@ use crate::service::model::sealing::Sealed;
 use crate::service::store::record::{FORM, Form, base64};
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct KeysForm<'a> {
     form: u32,
     keys: Vec<KeyForm<'a>>,
@@ -18,7 +17,6 @@ pub(super) struct KeysForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct KeyForm<'a> {
     kid: Cow<'a, str>,
     #[serde(with = "base64")]

@@ -2,7 +2,11 @@
 //!
 //! The form is JSON and private: what is in it may change with any release, and is read by this
 //! module alone. Every record carries the number of its form. A release reads all forms that there
-//! ever were, and writes the latest; a number that it does not know is [`StoreError::Corrupt`].
+//! ever were, and of those that it knows it writes the latest that the release before reads, too; members
+//! that it does not know are ignored. A record of a later form is [`StoreError::Corrupt`], for who asks for
+//! that one; but an entry of the feed says what a release does that does not know its form
+//! ([`read_event`]).
+//!
 //! Nothing in a record is a secret in the clear: session keys and codes are digests, secrets and
 //! signing keys are sealed, passwords are hashed.
 //!
@@ -36,14 +40,18 @@ use crate::service::model::session::Session;
 use crate::service::store::FeedEvent;
 use crate::service::store::StoreError;
 use crate::service::store::record::entity::EntityForm;
-use crate::service::store::record::event::EventForm;
+use crate::service::store::record::event::{EventForm, FallbackForm};
 use crate::service::store::record::keys::KeysForm;
 use crate::service::store::record::session::SessionForm;
+use crate::telemetry;
 use crate::token::claims::SubjectType;
 
 /// The form that is written. A change of any field is a new number, and a function that reads the
-/// old one; but for a new member that may be absent.
+/// old one; but for a new member that may be absent, and that a release may lose which does not know it.
+/// A new form is read by one release, and written from the next one on.
 const FORM: u32 = 1;
+/// The metric of records that cannot be read.
+pub(in crate::service) const UNREADABLE: &str = "countersign_unreadable_records_total";
 
 /// An entity as text.
 ///
@@ -85,18 +93,48 @@ pub fn read_session(text: &str) -> Result<Session, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+/// [`StoreError::Corrupt`] where it cannot be written as JSON, or is one that could not be read.
 pub fn write_event(event: &FeedEvent) -> Result<String, StoreError> {
-    write(&EventForm::of(event))
+    write(&EventForm::of(event).map_err(StoreError::corrupt)?)
 }
 
-/// What [`write_event`] gave, of this release or an earlier one.
+/// Reads what [`write_event`] gave, of any release. `position` is where the entry stands in the feed, for
+/// the log.
 ///
-/// # Errors
-///
-/// [`StoreError::Corrupt`] where it is no record of an entry of the feed, or of a later form.
-pub fn read_event(text: &str) -> Result<FeedEvent, StoreError> {
-    read::<EventForm<'_>>(text)?.into_event().map_err(StoreError::corrupt)
+/// There is no error: one entry that cannot be read keeps nobody from reading the others. An entry of a
+/// later form says what a release does with it that does not know that form: leaves it out
+/// ([`FeedEvent::Skipped`]), or revokes something that it knows. What says nothing of the kind is
+/// [`FeedEvent::Unreadable`].
+#[must_use]
+pub fn read_event(record: impl AsRef<[u8]>, position: &str) -> FeedEvent {
+    let record = record.as_ref();
+    let text = std::str::from_utf8(record).map_err(|_| RecordFault::Value("UTF-8"));
+    let read = text.and_then(|text| {
+        let known = read_form::<EventForm<'_>>(text).and_then(EventForm::into_event);
+        known.or_else(|fault| FallbackForm::read(text).unwrap_or(Err(fault)))
+    });
+    read.unwrap_or_else(|fault| {
+        count_unreadable("event");
+        FeedEvent::Unreadable { position: position.into(), reason: fault.to_string() }
+    })
+}
+
+/// Reads a record of a list, which is not to fail for one of a later form: that is left out.
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(super) fn readable<T>(
+    kind: &'static str,
+    record: &str,
+    read: impl FnOnce(&str) -> Result<T, StoreError>,
+) -> Option<T> {
+    let not_read = |error: &StoreError| {
+        count_unreadable(kind);
+        tracing::warn!(kind, ?error, "store: a record cannot be read and is left out of a list");
+    };
+    read(record).inspect_err(not_read).ok()
+}
+
+fn count_unreadable(kind: &'static str) {
+    telemetry::count(UNREADABLE, &[("kind", kind)]);
 }
 
 /// Signing keys as text.
@@ -124,7 +162,11 @@ fn write(form: &impl Serialize) -> Result<String, StoreError> {
 /// What is read is of a number that is known. Only what cannot be read is read for its number alone:
 /// it may be of a later form, which is to be told.
 fn read<F: Form>(text: &str) -> Result<F, StoreError> {
-    let corrupt = |error| StoreError::corrupt(RecordFault::of_json(&error));
+    read_form(text).map_err(StoreError::corrupt)
+}
+
+fn read_form<F: Form>(text: &str) -> Result<F, RecordFault> {
+    let corrupt = |error| RecordFault::of_json(&error);
     let (number, read) = match serde_json::from_str::<F>(text) {
         Ok(form) => (form.number(), Ok(form)),
         Err(error) => {
@@ -134,7 +176,7 @@ fn read<F: Form>(text: &str) -> Result<F, StoreError> {
     };
     match number {
         FORM => read.map_err(corrupt),
-        unknown => Err(StoreError::corrupt(RecordFault::UnknownForm(unknown))),
+        unknown => Err(RecordFault::UnknownForm(unknown)),
     }
 }
 
@@ -223,6 +265,7 @@ mod tests {
     #[test]
     fn a_later_form_is_named_whether_or_not_it_looks_like_one_that_is_known() {
         assert!(read::<KeysForm<'_>>(r#"{"form":1,"keys":[],"version":1}"#).is_ok());
+        assert!(read::<KeysForm<'_>>(r#"{"form":1,"keys":[],"version":1,"more":{}}"#).is_ok());
         for later in [
             r#"{"form":2,"keys":[],"version":1}"#,
             r#"{"form":2,"keys":{},"more":[{"form":1}]}"#,
@@ -243,11 +286,47 @@ mod tests {
             r#"{"form":1,"keys":[]}"#,
             r#"{"form":1,"form":1,"keys":[],"version":1}"#,
             r#"{"form":1,"keys":[],"keys":[],"version":1}"#,
-            r#"{"form":1,"keys":[],"version":1,"more":0}"#,
             r#"{"form":1,"keys":[],"version":1} x"#,
             r#"{"form":2,"keys":[],"version":1} x"#,
         ] {
             assert!(rejection(damaged).starts_with("not a record: "), "{damaged}");
         }
+    }
+
+    fn read_text(text: &str) -> FeedEvent {
+        read_event(text, "7")
+    }
+
+    #[test]
+    fn an_entry_of_a_later_form_says_what_is_made_of_it() {
+        let known = read_text(r#"{"form":1,"target":{"session":"sid-1"},"until":9,"more":[1]}"#);
+        assert!(matches!(known, FeedEvent::Revoked(_)));
+        for later in [
+            r#"{"form":2,"device":{"id":7},"until":9,"otherwise":{"revoke":{"session":"sid-1"}}}"#,
+            r#"{"form":3,"target":7,"until":9,"otherwise":{"revoke":{"session":"sid-1"}},"more":0}"#,
+            r#"{"form":1,"target":{"device":7},"until":9,"otherwise":{"revoke":{"session":"sid-1"}}}"#,
+        ] {
+            assert_eq!(read_text(later), known, "{later}");
+        }
+        let skipped = read_text(r#"{"form":2,"colour":"red","until":9,"otherwise":"skip"}"#);
+        assert_eq!(skipped, FeedEvent::Skipped);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_told_with_its_position_and_nothing_of_its_content() {
+        for damaged in [
+            "",
+            "canary",
+            r#"{"form":2,"target":{"canary":1},"until":9}"#,
+            r#"{"form":2,"until":9,"otherwise":"canary"}"#,
+            r#"{"form":2,"until":9,"otherwise":{"revoke":{"canary":1}}}"#,
+            r#"{"form":1,"target":{"subject_before":{"subject_type":"canary"}},"until":9}"#,
+        ] {
+            let FeedEvent::Unreadable { position, reason } = read_text(damaged) else {
+                panic!("{damaged} cannot be read")
+            };
+            assert!(&*position == "7" && !reason.contains("canary"), "{damaged}: {reason}");
+        }
+        assert!(matches!(read_event([0xff], "7"), FeedEvent::Unreadable { .. }));
     }
 }

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::service::model::idempotency::{
     RememberedExchange, RememberedExchanges, RememberedStart,
 };
+use crate::service::model::issue_time::IssueTime;
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
 use crate::service::model::sealing::Sealed;
 use crate::service::model::session::{Session, SessionKey, Starter};
@@ -18,7 +19,6 @@ use crate::token::acl::Acl;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SessionForm<'a> {
     form: u32,
     #[serde(with = "base64")]
@@ -33,6 +33,8 @@ pub(super) struct SessionForm<'a> {
     custom_claims: Cow<'a, Map<String, Value>>,
     one_time_password: Option<OneTimePasswordForm>,
     created_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after_revocation: Option<u64>,
     updated_at: u64,
     expires_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,25 +51,24 @@ pub(super) struct SessionForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct EntityIdForm<'a> {
     subject_type: Cow<'a, str>,
     name: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct StarterForm<'a> {
     subject_type: Cow<'a, str>,
     organization_id: Option<Cow<'a, OrganizationId>>,
     subject: Cow<'a, str>,
     token_issued_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_after_revocation: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     audiences: Option<Cow<'a, [String]>>,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct OneTimePasswordForm {
     code: Option<CodeForm>,
     tries_left: u32,
@@ -78,7 +79,6 @@ struct OneTimePasswordForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct CodeForm {
     #[serde(with = "base64")]
     digest: Vec<u8>,
@@ -124,6 +124,7 @@ impl<'a> SessionForm<'a> {
             custom_claims: Cow::Borrowed(&session.custom_claims),
             one_time_password: session.one_time_password.as_ref().map(OneTimePasswordForm::of),
             created_at: session.created_at.as_micros(),
+            after_revocation: session.after_revocation.map(Timestamp::as_micros),
             updated_at: session.updated_at.as_micros(),
             expires_at: session.expires_at.as_micros(),
             latest_end: session.latest_end.map(Timestamp::as_micros),
@@ -153,6 +154,7 @@ impl<'a> SessionForm<'a> {
                 .map(OneTimePasswordForm::into_state)
                 .transpose()?,
             created_at: Timestamp::from_micros(self.created_at),
+            after_revocation: self.after_revocation.map(Timestamp::from_micros),
             updated_at: Timestamp::from_micros(self.updated_at),
             expires_at: Timestamp::from_micros(self.expires_at),
             latest_end: self.latest_end.map(Timestamp::from_micros),
@@ -171,7 +173,8 @@ impl<'a> StarterForm<'a> {
             subject_type: starter.subject.subject_type().as_str().into(),
             organization_id: starter.subject.organization_id().map(Cow::Borrowed),
             subject: starter.subject.id().into(),
-            token_issued_at: starter.token_issued_at.as_micros(),
+            token_issued_at: starter.token_issued.at.as_micros(),
+            token_after_revocation: starter.token_issued.after_revocation.map(Timestamp::as_micros),
             audiences: starter.audiences.as_deref().map(Cow::Borrowed),
         }
     }
@@ -179,11 +182,11 @@ impl<'a> StarterForm<'a> {
     fn into_starter(self) -> Result<Starter, RecordFault> {
         let subject = Subject::new(read_subject_type(&self.subject_type)?, &*self.subject)
             .organization(self.organization_id.map(Cow::into_owned));
-        Ok(Starter {
-            subject,
-            token_issued_at: Timestamp::from_micros(self.token_issued_at),
-            audiences: self.audiences.map(Cow::into_owned),
-        })
+        let token_issued = IssueTime {
+            at: Timestamp::from_micros(self.token_issued_at),
+            after_revocation: self.token_after_revocation.map(Timestamp::from_micros),
+        };
+        Ok(Starter { subject, token_issued, audiences: self.audiences.map(Cow::into_owned) })
     }
 }
 

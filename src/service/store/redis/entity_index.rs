@@ -193,16 +193,21 @@ impl RedisStore {
         let reading = stream::iter(entries).map(async |entry| {
             let id = EntityId::new(subject_type, entry.name());
             let read = match &id {
-                Ok(id) => self.get(id).await?,
-                Err(_) => None,
+                // What cannot be read is there all the same.
+                Ok(id) => match self.get(id).await.map(Some) {
+                    Err(StoreError::Corrupt(_)) => None,
+                    read => read?,
+                },
+                Err(_) => Some(None),
             };
             let is_there = |entity: &Entity| {
                 organization.is_none() || entity.organization_id() == organization
             };
-            Ok::<_, StoreError>((entry, read.filter(is_there)))
+            Ok::<_, StoreError>(read.map(|read| (entry, read.filter(is_there))))
         });
         let mut read = std::pin::pin!(reading.buffered(AT_ONCE));
-        while let Some((entry, entity)) = read.try_next().await? {
+        while let Some(read) = read.try_next().await? {
+            let Some((entry, entity)) = read else { continue };
             match entity {
                 // A write under way has two entries for a moment.
                 Some(entity) => {

@@ -51,7 +51,7 @@ struct Batch {
     history: String,
     last: String,
     ids: Vec<String>,
-    records: Vec<String>,
+    records: Vec<Vec<u8>>,
 }
 
 impl RedisStore {
@@ -99,8 +99,8 @@ impl RedisStore {
         let history = batch.history.clone();
         let mut events = Vec::with_capacity(batch.records.len());
         loop {
-            for record in &batch.records {
-                events.push(record::read_event(record)?);
+            for (id, record) in batch.ids.iter().zip(&batch.records) {
+                events.push(record::read_event(record, id));
             }
             let last = batch.ids.last().unwrap_or(&batch.last);
             let is_complete = batch.ids.len() < BATCH_LEN;

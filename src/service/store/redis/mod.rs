@@ -27,6 +27,7 @@ use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
 use crate::service::store::redis::sessions::UsedUpSessions;
+use crate::service::store::schema::is_incompatible;
 use crate::service::store::{Store, StoreError};
 
 /// The version of the keys and of what is under them.
@@ -245,7 +246,7 @@ impl RedisStore {
             Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")
                 .with_source(error)
         })?;
-        if found > VERSION {
+        if is_incompatible(found.into(), VERSION.into()) {
             return Err(Error::configuration("what the Redis server holds is of a later release"));
         }
         self.warn_of_eviction().await;
@@ -298,7 +299,9 @@ impl Store for RedisStore {
     }
 
     async fn is_current(&self) -> Result<bool, StoreError> {
-        Ok(self.find_version().await? == Some(VERSION))
+        let can_work_with =
+            |found: u32| found >= VERSION && !is_incompatible(found.into(), VERSION.into());
+        Ok(self.find_version().await?.is_some_and(can_work_with))
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -375,7 +375,8 @@ impl RedisStore {
     async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
         let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
         let record = self.inner.records.get(&self.inner.keys.session(&listed.key)).await?;
-        let session = record.as_deref().map(record::read_session).transpose()?;
+        let session =
+            record.and_then(|text| record::readable("session", &text, record::read_session));
         Ok(session.filter(|session| session.id.as_str() == listed.id))
     }
 

@@ -9,6 +9,7 @@ mod verbs;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::store::schema::is_incompatible;
 
 pub use self::names::TableNames;
 pub(super) use self::names::Tables;
@@ -35,10 +36,15 @@ pub(super) fn not_migrated(error: impl std::error::Error + Send + Sync + 'static
     Error::new(ErrorKind::Unavailable, "the tables cannot be made").with_source(error)
 }
 
+/// Returns whether this release can work with tables of a version, which may be a later release's.
+pub(super) fn is_current_schema(found: i64, latest: i64) -> bool {
+    found >= latest && !is_incompatible(found.unsigned_abs(), latest.unsigned_abs())
+}
+
 /// Tables of a later release may mean something else by what this one would write.
 pub(super) fn reject_later_schema(found: i64, known: usize) -> Result<(), Error> {
-    if usize::try_from(found).is_ok_and(|found| found <= known) {
-        return Ok(());
+    if is_incompatible(found.unsigned_abs(), known as u64) {
+        return Err(Error::configuration("the tables are of a later release"));
     }
-    Err(Error::configuration("the tables are of a later release"))
+    Ok(())
 }

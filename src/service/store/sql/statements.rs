@@ -189,7 +189,7 @@ impl SubjectStatements {
 
 fn list_entities(entities: &str, by_bytes: &str, restriction: &str) -> SqlStr {
     statement(format!(
-        "SELECT record FROM {entities} \
+        "SELECT name, record FROM {entities} \
          WHERE subject_type = $1 AND name {by_bytes} > $2 {restriction} \
          ORDER BY name {by_bytes} LIMIT $3"
     ))

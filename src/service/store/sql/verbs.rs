@@ -40,7 +40,8 @@ macro_rules! implement_stores {
             }
 
             async fn is_current(&self) -> Result<bool, StoreError> {
-                Ok(self.find_version().await? == Some(LATEST_VERSION))
+                let found = self.find_version().await?;
+                Ok(found.is_some_and(|found| is_current_schema(found, LATEST_VERSION)))
             }
 
             async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -121,19 +122,31 @@ macro_rules! implement_stores {
                     None => &statements.list_entities,
                     Some(_) => &statements.list_entities_of_organization,
                 };
-                let listing = self.retry(|| {
-                    let query = sqlx::query_scalar::<_, String>(statement.clone())
-                        .bind(subject_type.as_str())
-                        // No name is empty.
-                        .bind(after.unwrap_or_default())
-                        .bind(rows(limit));
-                    let organization = organization.into_iter();
-                    organization
-                        .fold(query, |query, organization| query.bind(organization.as_str()))
-                        .fetch_all(self.reader())
-                });
-                let records = listing.await?.value;
-                records.iter().map(|record| record::read_entity(record)).collect()
+                // No name is empty.
+                let (mut after, mut listed) = (after.unwrap_or_default().to_owned(), Vec::new());
+                loop {
+                    let wanted = limit - listed.len();
+                    let listing = self.retry(|| {
+                        let query = sqlx::query_as::<_, (String, String)>(statement.clone())
+                            .bind(subject_type.as_str())
+                            .bind(&after)
+                            .bind(rows(wanted));
+                        let organization = organization.into_iter();
+                        organization
+                            .fold(query, |query, organization| query.bind(organization.as_str()))
+                            .fetch_all(self.reader())
+                    });
+                    let found = listing.await?.value;
+                    listed.extend(found.iter().filter_map(|(_, record)| {
+                        record::readable("entity", record, record::read_entity)
+                    }));
+                    let is_last = found.len() < wanted;
+                    match found.into_iter().next_back() {
+                        // Some of them cannot be read: the page is filled up with those behind them.
+                        Some((last, _)) if !is_last && listed.len() < limit => after = last,
+                        _ => return Ok(listed),
+                    }
+                }
             }
 
             async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
@@ -243,7 +256,9 @@ macro_rules! implement_stores {
                 let listed = listing.await?.value;
                 let total = listed.first().map_or(0, |(total, _)| *total);
                 let records = listed.iter().filter_map(|(_, record)| record.as_deref());
-                let sessions = records.map(record::read_session).collect::<Result<_, _>>()?;
+                let sessions = records
+                    .filter_map(|record| record::readable("session", record, record::read_session))
+                    .collect();
                 Ok(SessionPage { sessions, total: usize::try_from(total).unwrap_or(0) })
             }
 
@@ -281,7 +296,9 @@ macro_rules! implement_stores {
                         .fetch_all(self.reader())
                 });
                 let records = reading.await?.value;
-                records.iter().map(|record| record::read_session(record)).collect()
+                let read =
+                    |record: &String| record::readable("session", record, record::read_session);
+                Ok(records.iter().filter_map(read).collect())
             }
 
             async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

@@ -24,8 +24,8 @@ use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    Dialect, FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, micros,
-    not_migrated, reject_later_schema, rows, statement,
+    Dialect, FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores,
+    is_current_schema, micros, not_migrated, reject_later_schema, rows, statement,
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
@@ -219,14 +219,15 @@ impl SqliteStore {
     async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
         let reading = self.retry(|| {
-            sqlx::query_as::<_, (i64, Option<i64>, Option<String>)>(self.inner.read_feed.clone())
+            sqlx::query_as::<_, (i64, Option<i64>, Option<Vec<u8>>)>(self.inner.read_feed.clone())
                 .bind(after)
                 .bind(rows(FEED_LIMIT))
                 .fetch_all(self.reader())
         });
         let published = reading.await?.value;
-        let records = published.iter().filter_map(|(_, _, record)| record.as_deref());
-        let events = records.map(record::read_event).collect::<Result<Vec<_>, _>>()?;
+        let records = published.iter().filter_map(|(_, id, record)| (*id).zip(record.as_deref()));
+        let events: Vec<_> =
+            records.map(|(id, record)| record::read_event(record, &id.to_string())).collect();
         let is_complete = events.len() < FEED_LIMIT;
         // Up to the end of the feed, which may have been purged, or of this part of it.
         let ends = published.iter().map(|(end, id, _)| if is_complete { Some(*end) } else { *id });

@@ -1,27 +1,23 @@
 //! Revoking what was issued, before it expires.
 
-use std::time::Duration;
+mod sessions;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
 use crate::service::model::revocation::{Revocation, RevocationTarget};
-use crate::service::model::session::Session;
 use crate::service::model::subject::{Subject, SubjectRef};
 use crate::service::store::FeedEvent;
-use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
+use crate::service::stores::unavailable;
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
-use crate::token::identifier::{SessionId, TokenId};
+use crate::token::identifier::TokenId;
 use crate::token::organization::Organization;
 use crate::token::principal::Principal;
 use crate::validate::revocations::Revocations as _;
-
-/// How many sessions are read at a time to be ended.
-const SESSIONS_AT_ONCE: usize = 100;
 
 /// What [`TokenService::revoke_subject`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +31,21 @@ pub struct RevokedSubject {
     pub is_known: bool,
 }
 
-/// What of a subject's is ended.
+/// What of a subject's is ended: what was begun before an instant.
 #[derive(Clone, Copy)]
 struct Cutoff {
-    tokens_issued_before: Timestamp,
-    sessions_started_before: Timestamp,
+    before: Timestamp,
     /// Whether nothing is issued to it until then.
     blocks: bool,
+    sessions: EndedSessions,
+}
+
+/// Which sessions of a subject are ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndedSessions {
+    /// Those that are revoked as its tokens are.
+    Revoked,
+    All,
 }
 
 impl TokenService {
@@ -75,6 +79,10 @@ impl TokenService {
     /// Logs a principal out everywhere: revokes all of its tokens that were issued before an instant,
     /// and ends sessions that were started before it: a customer's own, or those that a user or machine
     /// client has started, with what was issued from them.
+    ///
+    /// An instant that is to come counts as now. Since clocks differ, tokens are revoked as well that were
+    /// issued up to the schedule's [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance)
+    /// after the instant, by a node that did not know of the revocation.
     ///
     /// A user that is registered is given by name: tokens are revoked that name it so, and those that name
     /// it by its [`subject_id`](Entity::subject_id). By that id, the latter alone are.
@@ -115,8 +123,7 @@ impl TokenService {
     ) -> Result<RevokedSubject, Error> {
         let subject = Subject::of_principal(principal);
         let blocks = operation == Operation::BLOCK_SUBJECT;
-        let cutoff =
-            Cutoff { tokens_issued_before: before, sessions_started_before: before, blocks };
+        let cutoff = Cutoff { before, blocks, sessions: EndedSessions::Revoked };
         let attempt = Attempt {
             organization: principal.organization(),
             ..Attempt::new(operation).of(principal.subject_type(), principal.id())
@@ -230,11 +237,9 @@ impl TokenService {
         expires_at + self.inner.policy.tokens.leeway
     }
 
-    /// Adds how much clocks may differ: another node's may be ahead, and a token carry the second
-    /// that is to come.
+    /// Adds how much clocks may differ: another node's may be ahead.
     fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
-        let tolerance = self.inner.policy.tokens.rotation_schedule.clock_tolerance;
-        accepted_until + tolerance + Duration::from_secs(1)
+        accepted_until + self.inner.policy.tokens.rotation_schedule.clock_tolerance
     }
 }
 
@@ -246,6 +251,10 @@ impl Writer {
         expires_at: Timestamp,
     ) -> Result<(), Error> {
         let until = self.accepted_until(expires_at);
+        if self.kept_until(until) <= self.now() {
+            // Nobody accepts it any more.
+            return Ok(());
+        }
         self.remember(RevocationTarget::Token(id.clone()), until).await
     }
 
@@ -254,11 +263,7 @@ impl Writer {
     /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
     /// node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
-        let cutoff = Cutoff {
-            tokens_issued_before: self.now(),
-            sessions_started_before: Timestamp::MAX,
-            blocks: false,
-        };
+        let cutoff = Cutoff { before: self.now(), blocks: false, sessions: EndedSessions::All };
         self.end_each(Subject::each_of(entity), cutoff).await.map(drop)
     }
 
@@ -295,85 +300,35 @@ impl Writer {
     async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {
         // Where one of the two cannot be done, the other is: not everybody can ask for it again.
         let published = self.end_tokens_before(subject, cutoff).await;
-        let ended = self.end_sessions_of(subject, cutoff.sessions_started_before).await?;
+        let ended = self.end_sessions_of(subject, cutoff).await?;
         published.map(|()| ended)
     }
 
     /// Revokes the tokens that a subject was issued before an instant. On this node at once, and
     /// elsewhere once it is heard, sessions that were started on the word of such a token have ended.
     async fn end_tokens_before(&self, subject: &Subject, cutoff: Cutoff) -> Result<(), Error> {
-        let (before, blocks) = (cutoff.tokens_issued_before, cutoff.blocks);
         let policy = &self.inner.policy;
+        let now = self.now();
+        let before = self.inner.revocations.next_instant(subject.borrowed(), cutoff.before, now);
+        let issued_before = self.issued_before(cutoff).max(before);
         // A session that could not be removed, or was being written, is known by it while it lives.
         let sessions = match subject.subject_type() {
             SubjectType::Customer => policy.sessions.max_lifetime,
             SubjectType::User | SubjectType::Machine => policy.sessions.max_delegated_lifetime,
         };
         let longest = policy.longest_token_lifetime().max(sessions);
-        let until = self.accepted_until(self.now().max(before) + longest);
-        let target = RevocationTarget::SubjectBefore { subject: subject.clone(), before, blocks };
+        let until = self.accepted_until(now.max(issued_before) + longest);
+        let blocked_until = cutoff.blocks.then_some(cutoff.before);
+        let subject = subject.clone();
+        let target =
+            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until };
         self.remember(target, until).await
     }
 
-    /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
-    async fn end_sessions_of(&self, subject: &Subject, before: Timestamp) -> Result<usize, Error> {
-        let stores = &self.stores;
-        let (mut ended, mut parts_in_vain) = (0, 0);
-        while parts_in_vain < MAX_ATTEMPTS {
-            let part = stores.sessions_of_subject(subject, before, SESSIONS_AT_ONCE).await?;
-            if part.is_empty() {
-                return Ok(ended);
-            }
-            // All that can be ended is, although one of them cannot.
-            let (mut taken, mut failed) = (false, Ok(()));
-            for session in part {
-                match self.take_session_of(subject, &session).await {
-                    Ok(is_taken) => {
-                        taken |= is_taken;
-                        ended += usize::from(is_taken && session.expires_at > self.now());
-                    }
-                    Err(error) => failed = Err(error),
-                }
-            }
-            failed?;
-            parts_in_vain = if taken { 0 } else { parts_in_vain + 1 };
-        }
-        Err(unavailable("too many writers of one record at once"))
-    }
-
-    /// Ends a session as it was read; returns whether it was still so. One that somebody else has
-    /// written since is in the next part.
-    async fn take_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
-        // The tokens of a customer's own sessions are the customer's, and revoked as such; but for those
-        // that were issued after an instant that has passed.
-        let now = self.now().floor_to_second();
-        let are_revoked = subject.subject_type() == SubjectType::Customer
-            && self.inner.revocations.contains_issued_at(subject.borrowed(), now);
-        if !are_revoked {
-            self.revoke_tokens_of(session).await?;
-        }
-        Ok(matches!(self.take_session(session).await?, CompareAndSet::Written(true)))
-    }
-
-    /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
-    pub(super) async fn revoke_tokens_of(&self, session: &Session) -> Result<(), Error> {
-        // The clock of a node that accepts them may be behind.
-        let live = session.tokens_until.filter(|until| self.kept_until(*until) > self.now());
-        match live {
-            Some(until) if self.inner.policy.sessions.revoke_tokens_on_end => {
-                self.revoke_session(&session.id, until).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Revokes what was issued from a session, of which no token is accepted after `until`.
-    pub(super) async fn revoke_session(
-        &self,
-        id: &SessionId,
-        until: Timestamp,
-    ) -> Result<(), Error> {
-        self.remember(RevocationTarget::Session(id.clone()), until).await
+    /// Returns the instant before which all is revoked that was issued without knowing of a revocation:
+    /// the clock of the node that issued it may have been ahead.
+    fn issued_before(&self, cutoff: Cutoff) -> Timestamp {
+        cutoff.before + self.inner.policy.tokens.rotation_schedule.clock_tolerance
     }
 
     /// Effective on this node at once, also where it cannot be published for all others.
@@ -406,12 +361,22 @@ impl TokenServiceInner {
     pub(super) fn apply(&self, event: &FeedEvent) {
         match event {
             FeedEvent::Revoked(revocation) => {
-                self.revocations.insert(revocation);
+                self.revocations.insert(revocation, self.clock.now());
                 if let Some(id) = logged_out(&revocation.target) {
                     self.stores.invalidate(&id);
                 }
             }
             FeedEvent::EntityChanged { id, .. } => self.stores.invalidate(id),
+            FeedEvent::Skipped => {}
+            FeedEvent::Unreadable { position, reason } => {
+                if self.last_heard.lock().is_first_unreadable(position) {
+                    tracing::error!(
+                        %position, %reason,
+                        "revocations: an entry of the feed cannot be read and is passed, what it \
+                         revokes is accepted by this node; run the release that wrote it"
+                    );
+                }
+            }
         }
     }
 }

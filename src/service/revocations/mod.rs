@@ -1,0 +1,404 @@
+//! The revocations of all nodes, in memory.
+//!
+//! A JWT is valid until it expires, unless every node that checks it knows better. So each node
+//! keeps all revocations that still matter in a [`RevocationSet`], and a check is a look-up in
+//! memory. A revocation matters until the last token that it can hit has expired; then it is
+//! forgotten.
+//!
+//! Of a token or a session, a digest is kept. Of a subject, its name is, and up to which instant its tokens
+//! are revoked: a token that was issued knowing of the revocation says so
+//! (the claim `after_revocation_us`), and no clock has to tell it from one that was issued before.
+
+mod id_buckets;
+mod subjects;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use crate::clock::Timestamp;
+use crate::service::epoch_lock::EpochLock;
+use crate::service::model::issue_time::IssueTime;
+use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::subject::SubjectRef;
+use crate::service::revocations::id_buckets::{IdBuckets, IdDigester};
+use crate::service::revocations::subjects::{Organizations, RevokedSubjects, SubjectRevocation};
+use crate::token::claims::Validated;
+use crate::token::identifier::SessionId;
+use crate::validate::revocations::Revocations;
+
+/// How many subjects are forgotten at a time under the lock that validation reads.
+const PURGE_LIMIT: usize = 1_000;
+/// How many are forgotten with each that is published, for a host that does no housekeeping: more than
+/// it adds.
+const PURGED_BY_PUBLISH: usize = 2;
+const SECOND: Duration = Duration::from_secs(1);
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// All live revocations, in memory.
+pub(crate) struct RevocationSet {
+    /// Counts what was added: what was looked up before may have been revoked since.
+    live: EpochLock<Live>,
+    digester: IdDigester,
+    /// Whether there may be more, of other nodes, for longer than the policy puts up with.
+    is_stale: AtomicBool,
+    added: Notify,
+    /// Whether the host still has to start what reads revocations and keys, and was not reminded of it.
+    is_start_missing: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Live {
+    ids: IdBuckets,
+    subjects: RevokedSubjects,
+}
+
+impl RevocationSet {
+    /// `longest_token_lifetime` is that of the policy.
+    pub(crate) fn new(longest_token_lifetime: Duration) -> Self {
+        let ids = IdBuckets::new(longest_token_lifetime);
+        Self {
+            live: EpochLock::new(Live { ids, subjects: RevokedSubjects::default() }),
+            digester: IdDigester::default(),
+            is_stale: AtomicBool::new(false),
+            added: Notify::new(),
+            is_start_missing: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds one that is known from `now` on; the same twice is harmless, and a later one never weakens an
+    /// earlier one.
+    pub(crate) fn insert(&self, revocation: &Revocation, now: Timestamp) {
+        let until = revocation.until;
+        match &revocation.target {
+            RevocationTarget::Token(id) => {
+                let id = self.digester.token(id);
+                self.live.change(|live| live.ids.insert(id, until));
+            }
+            RevocationTarget::Session(id) => {
+                let id = self.digester.session(id);
+                self.live.change(|live| live.ids.insert(id, until));
+            }
+            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until } => {
+                let revoked = SubjectRevocation {
+                    organizations: Organizations::One(subject.organization_id().cloned()),
+                    before: *before,
+                    issued_before: *issued_before,
+                    blocked_until: blocked_until.unwrap_or(Timestamp::MIN),
+                    until,
+                    known_at: now,
+                };
+                let (subject_type, name) = (subject.subject_type(), subject.id());
+                self.live.change(|live| live.subjects.insert(subject_type, name, revoked));
+            }
+            RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
+                let revoked = SubjectRevocation {
+                    organizations: Organizations::All,
+                    before: *before,
+                    issued_before: *before + SECOND,
+                    blocked_until: Timestamp::MIN,
+                    until,
+                    known_at: now,
+                };
+                self.live.change(|live| live.subjects.insert(*subject_type, subject, revoked));
+            }
+        }
+        self.added.notify_waiters();
+    }
+
+    /// Waits for the next one that is added from this call on.
+    pub(crate) fn next_added(&self) -> Notified<'_> {
+        self.added.notified()
+    }
+
+    /// Returns the time of what is issued to a subject that proved who they are at `proven_at`, by this
+    /// node's clock: with the latest revocation that was known then, where it could be mistaken for what
+    /// that revokes.
+    pub(crate) fn issue_time(&self, subject: SubjectRef<'_>, proven_at: Timestamp) -> IssueTime {
+        let second = proven_at.floor_to_second();
+        let live = self.live.read();
+        let known = live
+            .subjects
+            .of(subject)
+            .filter(|revoked| revoked.known_at <= proven_at && second < revoked.issued_before);
+        IssueTime { at: proven_at, after_revocation: known.map(|revoked| revoked.before).max() }
+    }
+
+    /// Returns the instant of a revocation that is made now, of what was issued before an instant. It is
+    /// later than that of each one that is known, also where the clock of another node is ahead: what was
+    /// issued knowing of those is to be revoked.
+    pub(crate) fn next_instant(
+        &self,
+        subject: SubjectRef<'_>,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Timestamp {
+        let latest = self.live.read().subjects.of(subject).map(|revoked| revoked.before).max();
+        match latest.filter(|latest| *latest >= now && before + SECOND >= now) {
+            Some(latest) => latest + MICROSECOND,
+            None => before.min(now),
+        }
+    }
+
+    /// Returns whether a subject gets nothing now.
+    pub(crate) fn is_blocked(&self, subject: SubjectRef<'_>, now: Timestamp) -> bool {
+        self.live.read().subjects.of(subject).any(|revoked| now < revoked.blocked_until)
+    }
+
+    /// Returns whether the subject's tokens of that time have been revoked, and what it began then.
+    pub(crate) fn contains_issued(&self, subject: SubjectRef<'_>, issued: IssueTime) -> bool {
+        self.live.read().subjects.of(subject).any(|revoked| revoked.revokes(issued))
+    }
+
+    /// Returns whether the tokens of a session have been revoked.
+    pub(crate) fn contains_session(&self, id: &SessionId) -> bool {
+        let id = self.digester.session(id);
+        self.live.read().ids.contains(id)
+    }
+
+    /// Sets whether revocations may be missing, and returns what was set before.
+    pub(crate) fn set_stale(&self, is_stale: bool) -> bool {
+        self.is_stale.swap(is_stale, Ordering::AcqRel)
+    }
+
+    /// Sets whether the host still has to start what reads revocations and keys.
+    pub(crate) fn set_start_missing(&self, is_missing: bool) {
+        self.is_start_missing.store(is_missing, Ordering::Release);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        let live = self.live.read();
+        live.ids.len() + live.subjects.len()
+    }
+
+    /// Forgets a little of what no longer matters.
+    pub(crate) fn purge_some(&self, now: Timestamp) {
+        self.purge_ids(now);
+        self.purge_subjects(now, PURGED_BY_PUBLISH);
+    }
+
+    /// Forgets what no longer matters, a part at a time, and lets others in between.
+    pub(crate) fn purge(&self, now: Timestamp) {
+        self.purge_ids(now);
+        while self.purge_subjects(now, PURGE_LIMIT) == PURGE_LIMIT {}
+    }
+
+    fn purge_ids(&self, now: Timestamp) {
+        let has_ended = self.live.read().ids.has_ended(now);
+        if has_ended {
+            let ended = self.live.tidy(|live| live.ids.take_ended(now));
+            // Freed when nobody waits for the lock any more.
+            drop(ended);
+        }
+    }
+
+    fn purge_subjects(&self, now: Timestamp, limit: usize) -> usize {
+        self.live.tidy(|live| (0..limit).take_while(|_| live.subjects.purge_one(now)).count())
+    }
+}
+
+impl Revocations for RevocationSet {
+    fn epoch(&self) -> u64 {
+        self.live.epoch()
+    }
+
+    fn contains(&self, token: &Validated) -> bool {
+        let (subject, issued) = (SubjectRef::of_token(token), IssueTime::of_token(token));
+        let live = self.live.read();
+        let contains_id = || {
+            let session = token.session_id().map(|id| self.digester.session(id));
+            live.ids.contains(self.digester.token(token.token_id()))
+                || session.is_some_and(|session| live.ids.contains(session))
+        };
+        (live.ids.len() > 0 && contains_id())
+            || live.subjects.of(subject).any(|revoked| revoked.revokes(issued))
+    }
+
+    fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Acquire)
+    }
+
+    fn remind_of_start(&self) {
+        if self.is_start_missing.swap(false, Ordering::AcqRel) {
+            tracing::error!(
+                "`TokenService::start` was not called: revocations and managed keys are not read, \
+                 tokens are rejected with a 503; call it before requests are served, or `catch_up` on a \
+                 serverless host"
+            );
+        }
+    }
+}
+
+/// How many there are, and none of them.
+impl fmt::Debug for RevocationSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationSet").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::model::subject::Subject;
+    use crate::token::claims::SubjectType;
+    use crate::token::identifier::{OrganizationId, TokenId};
+
+    const MILLI: Duration = Duration::from_millis(1);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn start() -> Timestamp {
+        Timestamp::from_secs(1_767_225_600)
+    }
+
+    fn set() -> RevocationSet {
+        RevocationSet::new(HOUR)
+    }
+
+    const OPS: SubjectRef<'static> =
+        SubjectRef { subject_type: SubjectType::User, organization_id: None, id: "ops" };
+
+    fn revocation(subject: Subject, before: Timestamp, until: Timestamp) -> Revocation {
+        let issued_before = before + SECOND;
+        let target =
+            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until: None };
+        Revocation { target, until }
+    }
+
+    fn revoke(set: &RevocationSet, before: Timestamp) {
+        set.insert(&revocation(OPS.to_subject(), before, Timestamp::MAX), before);
+    }
+
+    fn is_good(set: &RevocationSet, issued: IssueTime) -> bool {
+        // As a token says it.
+        let at = issued.at.floor_to_second();
+        !set.contains_issued(OPS, IssueTime { at, ..issued })
+    }
+
+    #[test]
+    fn each_of_two_revocations_in_one_second_revokes_what_was_issued_before_it_in_either_order() {
+        let instants = [300, 800].map(|millis| start() + MILLI * millis);
+        let knowing = set();
+        let issue = |at| knowing.issue_time(OPS, start() + MILLI * at);
+        let first = issue(200);
+        revoke(&knowing, instants[0]);
+        let second = issue(500);
+        assert!(!is_good(&knowing, first) && is_good(&knowing, second));
+        revoke(&knowing, instants[1]);
+        let third = issue(900);
+        let swapped = set();
+        for instant in instants.into_iter().rev().chain(instants) {
+            revoke(&swapped, instant);
+        }
+        for set in [&knowing, &swapped] {
+            assert!(!is_good(set, first) && !is_good(set, second) && is_good(set, third));
+        }
+    }
+
+    #[test]
+    fn the_same_revocation_twice_or_an_older_one_revokes_nothing_more() {
+        let set = set();
+        revoke(&set, start() + MILLI * 300);
+        let issued = set.issue_time(OPS, start() + MILLI * 500);
+        revoke(&set, start() + MILLI * 300);
+        revoke(&set, start() + MILLI * 100);
+        assert!(is_good(&set, issued));
+    }
+
+    #[test]
+    fn however_many_revocations_there_are_what_is_issued_is_as_old_as_its_proof() {
+        let set = set();
+        for millis in 0..200 {
+            revoke(&set, start() + MILLI * millis);
+        }
+        let issued = set.issue_time(OPS, start() + MILLI * 200);
+        assert_eq!(issued.at, start() + MILLI * 200);
+        assert!(is_good(&set, issued));
+    }
+
+    #[test]
+    fn who_proved_it_before_the_revocation_gets_a_token_that_is_revoked() {
+        let set = set();
+        revoke(&set, start() + MILLI * 300);
+        let late = set.issue_time(OPS, start() + MILLI * 299);
+        assert!(!is_good(&set, late));
+    }
+
+    #[test]
+    fn a_revocation_is_later_than_one_that_is_known_from_a_clock_that_is_ahead() {
+        let set = set();
+        set.insert(&revocation(OPS.to_subject(), start() + HOUR, Timestamp::MAX), start());
+        let issued = set.issue_time(OPS, start() + MILLI);
+        assert!(is_good(&set, issued));
+        let now = start() + MILLI * 2;
+        assert_eq!(set.next_instant(OPS, start() - HOUR, now), start() - HOUR, "of long ago");
+        revoke(&set, set.next_instant(OPS, now, now));
+        assert!(!is_good(&set, issued));
+    }
+
+    fn token(number: u64) -> RevocationTarget {
+        RevocationTarget::Token(TokenId::new(format!("jti-{number}")).unwrap())
+    }
+
+    #[test]
+    fn what_was_given_more_time_is_forgotten_at_its_end_and_not_before() {
+        let set = set();
+        let subject = revocation(OPS.to_subject(), start(), start()).target;
+        let everything =
+            [token(1), RevocationTarget::Session(SessionId::new("sid-1").unwrap()), subject];
+        let are_there = |now| {
+            set.purge(now);
+            set.live.read().ids.contains(set.digester.token(&TokenId::new("jti-1").unwrap()))
+                && set.contains_session(&SessionId::new("sid-1").unwrap())
+                && set.live.read().subjects.len() == 1
+        };
+        for target in everything {
+            let revocation = |until| Revocation { target: target.clone(), until };
+            set.insert(&revocation(start() + HOUR), start());
+            set.insert(&revocation(start() + HOUR * 3), start());
+            // Later to arrive, and no longer.
+            set.insert(&revocation(start() + HOUR * 2), start());
+        }
+        assert!(are_there(start() + HOUR * 2));
+        assert!(!are_there(start() + HOUR * 3));
+        assert_eq!(set.len(), 0);
+        assert!(set.live.read().subjects.is_empty());
+    }
+
+    #[test]
+    fn each_part_of_a_purge_is_small_and_all_of_it_is_done() {
+        let set = set();
+        let subject = |number: usize| Subject::new(SubjectType::User, number.to_string());
+        for number in 0..PURGE_LIMIT * 3 {
+            set.insert(&revocation(subject(number), start(), start()), start());
+        }
+        set.insert(&revocation(OPS.to_subject(), start(), start() + SECOND), start());
+        assert_eq!(set.purge_subjects(start(), PURGE_LIMIT), PURGE_LIMIT);
+        set.purge(start());
+        assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn a_namesake_in_another_organization_is_somebody_else() {
+        let set = set();
+        let [acme, globex] = ["acme", "globex"].map(|id| Some(OrganizationId::new(id).unwrap()));
+        let ops = |organization_id| SubjectRef { organization_id, ..OPS };
+        let subject = ops(acme.as_ref()).to_subject();
+        set.insert(&revocation(subject, start(), Timestamp::MAX), start());
+        let early = IssueTime::at(start() - SECOND);
+        let ended = |subject| set.contains_issued(subject, early);
+        assert!(ended(ops(acme.as_ref())));
+        assert!(!ended(ops(globex.as_ref())) && !ended(OPS));
+        // Of whom an older record does not say where they belong, all are meant.
+        let target = RevocationTarget::SubjectAnywhereBefore {
+            subject_type: SubjectType::User,
+            subject: "ops".to_owned(),
+            before: start(),
+        };
+        set.insert(&Revocation { target, until: Timestamp::MAX }, start());
+        assert!(ended(ops(globex.as_ref())) && ended(OPS));
+    }
+}
