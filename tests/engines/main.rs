@@ -17,6 +17,7 @@ mod long_feeds;
 mod managed_keys;
 mod nodes;
 mod properties;
+#[allow(dead_code, reason = "`chaos` uses the rest")]
 mod proxy;
 mod readme;
 mod redis_store;

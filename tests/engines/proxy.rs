@@ -32,6 +32,8 @@ struct Settings {
     delay: Mutex<watch::Sender<Duration>>,
     /// How many answers come through before one is lost.
     answers_left: AtomicUsize,
+    /// Ends the connections that there are.
+    cut: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -42,6 +44,7 @@ impl Proxy {
             server: Mutex::new(server),
             delay: Mutex::new(watch::Sender::new(Duration::ZERO)),
             answers_left: AtomicUsize::new(ALL),
+            cut: watch::Sender::new(()),
         });
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, Arc::clone(&settings)));
@@ -71,6 +74,11 @@ impl Proxy {
         stranded.send_replace(FOREVER);
     }
 
+    /// The connections that there are end.
+    pub fn cut(&self) {
+        self.settings.cut.send_replace(());
+    }
+
     /// The next command is passed on, and in place of its answer the connection is cut.
     pub fn lose_next_answer(&self) {
         self.lose_answer_after(0);
@@ -90,11 +98,19 @@ impl Proxy {
 async fn accept(listener: TcpListener, settings: Arc<Settings>) {
     let mut passing = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
+        let mut cut = settings.cut.subscribe();
         let server = *settings.server.lock().unwrap();
         if let Ok(far) = TcpStream::connect(server).await {
             let delays = settings.delay.lock().unwrap().subscribe();
-            passing.spawn(connect(near, far, delays, Arc::clone(&settings)));
+            let connection = connect(near, far, delays, Arc::clone(&settings));
+            passing.spawn(async move {
+                tokio::select! {
+                    () = connection => {}
+                    _ = cut.changed() => {}
+                }
+            });
         }
+        while passing.try_join_next().is_some() {}
     }
 }
 

@@ -6,6 +6,7 @@ mod architecture;
 mod attacks;
 mod audiences;
 mod cached;
+mod chaos_checker;
 mod clocks;
 mod ended;
 mod examples;
