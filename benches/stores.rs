@@ -17,6 +17,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     missing_docs,
     reason = "a program that prints figures, and has nobody to tell its errors"
@@ -26,12 +27,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::builder::TokenServiceBuilder;
+use countersign::claims::TokenId;
 use countersign::clock::{Clock as _, SystemClock};
 use countersign::jose::{CryptoProvider as _, DefaultProvider, Signer, SigningKey};
 use countersign::sessions::Session;
 use countersign::store::{
-    Cached, EntityStore, MemoryStore, PgPool, PostgresStore, RedisOptions, RedisStore,
-    SessionStore, SqliteStore, TableNames, record,
+    Cached, EntityStore, FeedEvent, MemoryStore, PgPool, PostgresStore, RedisOptions, RedisStore,
+    Revocation, RevocationTarget, SessionStore, SqliteStore, TableNames, record,
 };
 use countersign::{
     Acl, AclEntry, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId,
@@ -45,6 +47,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 const SAMPLES: usize = 2_000;
 const FEW: usize = 10_000;
+const PUBLISHERS: usize = 16;
+const PUBLICATIONS: usize = 4_000;
 const MACHINE: &str = "aa-1";
 /// Sessions live long enough for the bench.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -95,6 +99,15 @@ fn main() {
             );
             few.push(exchange);
         }
+        println!("\nPublishing to the feed, with {PUBLISHERS} clients (events/s)\n");
+        println!("| engine | publish | bare: insert and notify at once |\n|---|---|---|");
+        for engine in &engines {
+            let bare = match engine.bare_publications().await {
+                Some(rate) => format!("{rate:.0}"),
+                None => String::new(),
+            };
+            println!("| {} | {:.0} | {bare} |", engine.name, engine.publications().await);
+        }
         println!("\nAn exchange, with more sessions kept (median of {SAMPLES}, us)\n");
         println!("| engine | {FEW} | {many} | ratio |\n|---|---|---|---|");
         for (engine, few) in engines.iter().zip(few) {
@@ -143,6 +156,7 @@ async fn postgres() -> Engine {
         let options = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false);
         let set = format!("SET search_path TO {schema}");
         options
+            .max_connections(PUBLISHERS as u32)
             .after_connect(move |connection, _| {
                 let set = sqlx::AssertSqlSafe(set.clone());
                 Box::pin(async move { sqlx::query(set).execute(connection).await.map(drop) })
@@ -159,6 +173,8 @@ async fn postgres() -> Engine {
 const SELECT_SESSION: &str = "SELECT record FROM countersign_sessions WHERE key = $1";
 const DELETE_SESSION: &str =
     "DELETE FROM countersign_sessions WHERE key = $1 AND version = $2 RETURNING record";
+const PUBLISH: &str = "WITH published AS (INSERT INTO countersign_revocations (until, record) \
+                       VALUES ($1, $2) RETURNING id) SELECT pg_notify('bare', '') FROM published";
 const SELECT_MACHINE: &str =
     "SELECT record FROM countersign_entities WHERE subject_type = 'entity' AND name = $1";
 const TAKE: &str = "local record = redis.call('HGET', KEYS[1], 'record') \
@@ -296,8 +312,10 @@ impl Engine {
         Self { name, entities: Arc::new(store.clone()), sessions: Arc::new(store), bare }
     }
 
-    fn service(&self, entities: impl EntityStore) -> TokenService {
-        self.builder().entities(entities).build().unwrap()
+    async fn service(&self, entities: impl EntityStore) -> TokenService {
+        let tokens = self.builder().entities(entities).build().unwrap();
+        tokens.catch_up().await.unwrap();
+        tokens
     }
 
     fn builder(&self) -> TokenServiceBuilder {
@@ -388,7 +406,7 @@ impl Engine {
 
     /// The bare round trips with a signature, and the exchange.
     async fn exchanges(&self) -> [f64; 2] {
-        let tokens = self.service(Arc::clone(&self.entities));
+        let tokens = self.service(Arc::clone(&self.entities)).await;
         let start = async || {
             let new = NewSession::of(customer()).acl(acl());
             tokens
@@ -425,17 +443,38 @@ impl Engine {
         [median(bare), median(exchange)]
     }
 
+    /// How many events are published a second.
+    async fn publications(&self) -> f64 {
+        rate(async || self.sessions.publish(event()).await.unwrap()).await
+    }
+
+    /// The same of Postgres in one transaction with its notification, which makes them commit one by one.
+    async fn bare_publications(&self) -> Option<f64> {
+        let Bare::Postgres(pool) = &self.bare else { return None };
+        let publish = async || {
+            let event = event();
+            sqlx::query(PUBLISH)
+                .bind(event.until().as_micros().cast_signed())
+                .bind(record::write_event(&event).unwrap())
+                .execute(pool)
+                .await
+                .unwrap();
+        };
+        Some(rate(publish).await)
+    }
+
     /// The bare round trip with a signature; a machine's token; one with a copy at hand; and one of a
     /// service in memory.
     async fn machine_tokens(&self) -> [f64; 4] {
-        let direct = self.service(Arc::clone(&self.entities));
+        let direct = self.service(Arc::clone(&self.entities)).await;
         let cached = self
             .builder()
             .entities(Arc::clone(&self.entities))
             .cache_entities(Cached::new)
             .build()
             .unwrap();
-        let in_memory = self.service(MemoryStore::new());
+        cached.catch_up().await.unwrap();
+        let in_memory = self.service(MemoryStore::new()).await;
         let id = EntityId::machine(MACHINE).unwrap();
         let secret = Secret::generate().unwrap();
         for tokens in [&direct, &in_memory] {
@@ -467,6 +506,18 @@ impl Engine {
         }
         took.map(median)
     }
+}
+
+/// How often something is done a second, with many clients at once.
+async fn rate(publish: impl AsyncFn()) -> f64 {
+    let begun = Instant::now();
+    stream::iter(0..PUBLICATIONS).for_each_concurrent(PUBLISHERS, async |_| publish().await).await;
+    PUBLICATIONS as f64 / begun.elapsed().as_secs_f64()
+}
+
+fn event() -> FeedEvent {
+    let target = RevocationTarget::Token(TokenId::new(unique()).unwrap());
+    Revocation { target, until: SystemClock.now() + HOUR }.into()
 }
 
 /// As long as what is signed of a token with eight permissions.

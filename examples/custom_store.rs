@@ -333,6 +333,8 @@ impl SessionStore for TableStore {
             events: revocations,
             next: Cursor::new(&next.to_string()),
             is_complete: true,
+            // Nothing gets lost while the process runs.
+            history_changed: false,
         })
     }
 

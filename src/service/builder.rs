@@ -15,6 +15,7 @@ use crate::service::model::sealing::{SealingKey, SealingKeys};
 use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
+use crate::service::recent_events::RecentEvents;
 use crate::service::revocations::RevocationSet;
 use crate::service::shared_clock::SharedClock;
 use crate::service::store::{self, EntityCache, EntityStore, KeyStore, SessionStore};
@@ -307,6 +308,7 @@ impl TokenServiceBuilder {
             validator_with_trusted_issuers,
             revocations,
             last_heard: Arc::default(),
+            recent_events: RecentEvents::new(),
             route_hooks: self.route_hooks,
         };
         Ok(TokenService { inner: Arc::new(inner) })

@@ -31,6 +31,7 @@ mod phantom_token_cache;
 pub(crate) mod policy;
 mod principals;
 pub(crate) mod public;
+mod recent_events;
 mod request_context;
 mod revocations;
 mod revoke;

@@ -18,6 +18,7 @@ use crate::service::model::session::SessionKey;
 use crate::service::one_time_password_sender::OneTimePasswordSender;
 use crate::service::phantom_token_cache::PhantomTokenCache;
 use crate::service::policy::Policy;
+use crate::service::recent_events::RecentEvents;
 use crate::service::revocations::RevocationSet;
 use crate::service::stores::Stores;
 use crate::service::throttle::Throttle;
@@ -63,6 +64,7 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) validator_with_trusted_issuers: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: Arc<LastHeard>,
+    pub(in crate::service) recent_events: RecentEvents,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
     /// The exchanges under way that may be repeated.

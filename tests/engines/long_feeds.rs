@@ -95,7 +95,6 @@ async fn what_commits_late_while_a_feed_is_read_in_parts_is_not_lost() {
     }
 }
 
-/// As `migrate` would renumber it, had it been called.
 #[tokio::test]
 async fn what_a_dump_of_a_cluster_that_was_further_on_brought_is_read_in_parts_as_well() {
     let (database, pool) = (Postgres::new().await, Postgres::pool().await);
@@ -114,18 +113,76 @@ async fn what_a_dump_of_a_cluster_that_was_further_on_brought_is_read_in_parts_a
     assert!(end.events.is_empty() && end.is_complete);
 }
 
+/// How often the index of the feed was searched, how many entries of it were read, and how many rows
+/// without it.
+async fn work(database: &Postgres, pool: &PgPool) -> (i64, i64, i64) {
+    let counted = "SELECT idx_scan, idx_tup_read, coalesce(seq_tup_read, 0) \
+                   FROM pg_stat_user_indexes JOIN pg_stat_user_tables USING (relid) \
+                   WHERE pg_stat_user_indexes.schemaname = $1 \
+                   AND indexrelname = 'countersign_revocations_in_order'";
+    // `idx_scan` is a column of both.
+    let counted = counted.replace("idx_scan", "pg_stat_user_indexes.idx_scan");
+    sqlx::query_as(AssertSqlSafe(counted)).bind(&database.schema).fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_that_stays_open_makes_no_read_long() {
+    let (database, pool) = (Postgres::new().await, Postgres::pool().await);
+    let store = database.node().await;
+    let early = revocation();
+    let mut open = pool.begin().await.unwrap();
+    insert(&database, &mut *open, std::slice::from_ref(&early)).await;
+    fill_database(&database, &pool, MANY * 4).await;
+    let analyze = format!("ANALYZE {}.countersign_revocations", database.schema);
+    sqlx::query(AssertSqlSafe(analyze)).execute(&pool).await.unwrap();
+    let mut reading = Reading::default();
+    let mut cursor = reading.read_to_the_end(&store, Cursor::START).await;
+    assert!(!reading.names.contains(&crate::support::durable::name(&early)));
+
+    // What was done is told within a second or so.
+    let (mut before, mut reads) = (work(&database, &pool).await, 0);
+    let reading_on = async {
+        loop {
+            cursor = store.read_feed(&cursor, Duration::ZERO).await.unwrap().next;
+            reads += 1;
+            let after = work(&database, &pool).await;
+            if reads < 20 {
+                // Some of it is of the reads that came before.
+                before = after;
+            } else if after.0 >= before.0 + 20 {
+                return (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (searches, entries, rows) = tokio::time::timeout(MINUTE, reading_on).await.unwrap();
+    assert_eq!(rows, 0, "the table is not searched");
+    assert!(entries <= searches, "{entries} entries in {searches} searches");
+    open.commit().await.unwrap();
+    let end = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+    assert_eq!(end.events, [early]);
+}
+
 #[tokio::test]
 async fn a_position_of_another_cluster_within_a_long_feed_reads_all_again() {
     let database = Postgres::new().await;
     let store = database.node().await;
     let published = revocation();
     store.publish(published.clone()).await.unwrap();
+    let end = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let (history, _) = end.mark().unwrap().split_once('/').unwrap();
     let ahead = "900000000000:900000000000:";
-    for mark in [format!("{ahead}/{ahead}/900000000000/7"), format!("/{ahead}/900000000000/7")] {
+    for mark in [
+        format!("{history}/{ahead}"),
+        format!("{history}/{ahead}/{ahead}/900000000000/7"),
+        format!("{history}//{ahead}/900000000000/7"),
+        "another/1:1:".to_owned(),
+    ] {
         let read = store.read_feed(&Cursor::new(&mark), Duration::ZERO).await.unwrap();
         assert_eq!(read.events, std::slice::from_ref(&published));
+        assert!(read.history_changed && read.is_complete);
     }
-    for mark in ["1:1:/1:1:", "1:1:/1:1:/7", "1:1:/1:1:/x/7", "nonsense"] {
+    for mark in ["x/1:1:/1:1:", "x/1:1:/1:1:/7", "x/1:1:/1:1:/x/7", "nonsense"] {
         store.read_feed(&Cursor::new(mark), Duration::ZERO).await.unwrap_err();
     }
 }

@@ -9,6 +9,7 @@ mod customer_portal;
 mod durable_stores;
 mod engine_faults;
 mod examples;
+mod failovers;
 mod forward_auth;
 mod hang_ups;
 mod idempotency;

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::servers::EngineServer;
+
 /// Longer than any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);
 
@@ -30,10 +32,10 @@ struct Settings {
     server: Mutex<SocketAddr>,
     /// How long everything takes on the connections that are made from here on.
     delay: Mutex<watch::Sender<Duration>>,
+    /// How often all connections were ended.
+    cuts: watch::Sender<usize>,
     /// How many answers come through before one is lost.
     answers_left: AtomicUsize,
-    /// Ends the connections that there are.
-    cut: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -43,8 +45,8 @@ impl Proxy {
         let settings = Arc::new(Settings {
             server: Mutex::new(server),
             delay: Mutex::new(watch::Sender::new(Duration::ZERO)),
+            cuts: watch::Sender::new(0),
             answers_left: AtomicUsize::new(ALL),
-            cut: watch::Sender::new(()),
         });
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, Arc::clone(&settings)));
@@ -54,6 +56,11 @@ impl Proxy {
     /// A store in the Redis server that this leads to.
     pub fn redis_node(&self) -> RedisStore {
         RedisStore::connect(&format!("redis://{}", self.address)).unwrap()
+    }
+
+    /// The URL of what this leads to, by way of it.
+    pub fn url_of(&self, server: &EngineServer) -> String {
+        server.url().replace(&server.address.to_string(), &self.address.to_string())
     }
 
     /// From now on, who connects gets to another server.
@@ -76,7 +83,7 @@ impl Proxy {
 
     /// The connections that there are end.
     pub fn cut(&self) {
-        self.settings.cut.send_replace(());
+        self.settings.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// The next command is passed on, and in place of its answer the connection is cut.
@@ -98,17 +105,11 @@ impl Proxy {
 async fn accept(listener: TcpListener, settings: Arc<Settings>) {
     let mut passing = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let mut cut = settings.cut.subscribe();
         let server = *settings.server.lock().unwrap();
         if let Ok(far) = TcpStream::connect(server).await {
             let delays = settings.delay.lock().unwrap().subscribe();
             let connection = connect(near, far, delays, Arc::clone(&settings));
-            passing.spawn(async move {
-                tokio::select! {
-                    () = connection => {}
-                    _ = cut.changed() => {}
-                }
-            });
+            passing.spawn(connection);
         }
         while passing.try_join_next().is_some() {}
     }
@@ -125,10 +126,12 @@ async fn connect(
     let next =
         |left: usize| if left == ALL { None } else { Some(left.checked_sub(1).unwrap_or(ALL)) };
     let left = &settings.answers_left;
+    let mut cuts = settings.cuts.subscribe();
     let is_lost = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(0);
     tokio::select! {
         () = pass_on(from_near, to_far, delays.clone(), || false) => {}
         () = pass_on(from_far, to_near, delays, is_lost) => {}
+        _ = cuts.changed() => {}
     }
 }
 

@@ -435,6 +435,98 @@ async fn a_cursor_of_a_feed_that_is_gone_reads_all_again() {
     }
 }
 
+/// A replica of a server, which has what that has.
+pub async fn replica_of(server: &EngineServer) -> EngineServer {
+    let primary = format!("127.0.0.1 {}", server.address.port());
+    let replica = EngineServer::redis_with(&["--replicaof", &primary]);
+    let keys: i64 = server.redis_command(&["DBSIZE"]).await;
+    let copying = async {
+        while replica.redis_command::<i64>(&["DBSIZE"]).await < keys {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, copying).await.expect("the replica never got the data");
+    replica
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failover_that_lost_entries_no_revocation_is_skipped() {
+    after_a_failover_no_revocation_is_skipped("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_not_ask_for_the_history_skips_no_revocation_after_a_failover() {
+    after_a_failover_no_revocation_is_skipped("app:secret@").await;
+}
+
+/// The replica takes over while its primary goes on for a while, as in a partition.
+async fn after_a_failover_no_revocation_is_skipped(user: &str) {
+    let primary = EngineServer::redis();
+    let line = Proxy::to(primary.address).await;
+    primary.redis_node().publish(revocation()).await.unwrap();
+    let replica = replica_of(&primary).await;
+    for server in [&primary, &replica] {
+        let_app_in(server).await;
+    }
+    let store = RedisStore::connect(&format!("redis://{user}{}", line.address)).unwrap();
+    let _: String = replica.redis_command(&["REPLICAOF", "NO", "ONE"]).await;
+    // The id of the one is not above that of the other, which gets lost.
+    let published = revocation();
+    replica.redis_node().publish(published.clone()).await.unwrap();
+    store.publish(revocation()).await.unwrap();
+    let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events.len(), 2);
+    assert!(!read.history_changed);
+
+    line.turn_to(replica.address);
+    line.cut();
+    let again = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert!(again.events.contains(&published));
+    assert!(again.history_changed, "the page says so");
+    let end = store.read_feed(&again.next, Duration::ZERO).await.unwrap();
+    assert!(end.events.is_empty() && !end.history_changed, "and says so once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_replica_says_is_believed() {
+    let primary = EngineServer::redis();
+    let line = Proxy::to(primary.address).await;
+    let store = line.redis_node();
+    let now = SystemClock.now();
+    let kept = session(now);
+    SessionStore::insert(&store, kept.clone(), now).await.unwrap();
+    store.publish(revocation()).await.unwrap();
+    // A server has another name once it is replicated.
+    let replica = replica_of(&primary).await;
+    let cursor = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    line.turn_to(replica.address);
+    line.cut();
+    for _ in 0..2 {
+        let read = SessionStore::get(&store, &kept.key()).await.unwrap_err();
+        assert!(matches!(read, StoreError::Unavailable(_)), "{read:?}");
+        let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(read, StoreError::Unavailable(_)), "{read:?}");
+    }
+    // Connections that were made meanwhile lead to the replica, and stay.
+    line.turn_to(primary.address);
+    assert!(SessionStore::get(&store, &kept.key()).await.unwrap().is_some());
+    let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap();
+    assert!(read.is_complete && !read.history_changed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_was_left_by_its_replicas_does_not_say_that_nothing_was_revoked() {
+    let server = EngineServer::redis();
+    let store = server.redis_node();
+    store.publish(revocation()).await.unwrap();
+    let cursor = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let _: String = server.redis_command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap_err();
+    assert!(matches!(read, StoreError::Unavailable(_)), "{read:?}");
+    let _: String = server.redis_command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    assert!(store.read_feed(&cursor, Duration::ZERO).await.unwrap().is_complete);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_feed_is_read_whole_and_trimmed_by_age() {
     let store = redis_node(&unique("t"));

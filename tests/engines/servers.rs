@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use countersign::store::{PgPool, PostgresStore, RedisOptions, RedisStore, TableNames};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::durable::MINUTE;
 use crate::support::programs::free_address;
@@ -82,13 +84,22 @@ pub struct EngineServer {
     pub kind: EngineKind,
     pub folder: PathBuf,
     pub address: SocketAddr,
+    /// How it is started.
+    verb: &'static str,
     options: Vec<String>,
 }
 
 impl EngineServer {
     #[track_caller]
     pub fn postgres() -> Self {
-        Self::start_new(EngineKind::Postgres, &[])
+        Self::start_new(EngineKind::Postgres, "start", &[])
+    }
+
+    /// A standby of this Postgres server, which replicates asynchronously.
+    #[track_caller]
+    pub fn standby(&self) -> Self {
+        let primary = self.address.port().to_string();
+        Self::start_new(EngineKind::Postgres, "standby", &[&primary])
     }
 
     #[track_caller]
@@ -99,17 +110,17 @@ impl EngineServer {
     /// A Redis server with options of `redis-server`.
     #[track_caller]
     pub fn redis_with(options: &[&str]) -> Self {
-        Self::start_new(EngineKind::Redis, options)
+        Self::start_new(EngineKind::Redis, "start", options)
     }
 
     #[track_caller]
-    fn start_new(kind: EngineKind, options: &[&str]) -> Self {
+    fn start_new(kind: EngineKind, verb: &'static str, options: &[&str]) -> Self {
         let folder = PathBuf::from(setting("COUNTERSIGN_TEST_FOLDER")).join(unique("server-"));
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         // Another process may get to a free port first.
         for _ in 0..5 {
             let (folder, options) = (folder.clone(), options.clone());
-            let server = Self { kind, folder, address: free_address(), options };
+            let server = Self { kind, folder, address: free_address(), verb, options };
             if server.try_start() {
                 return server;
             }
@@ -125,7 +136,7 @@ impl EngineServer {
 
     fn try_start(&self) -> bool {
         let port = self.address.port().to_string();
-        self.script("start").arg(port).args(&self.options).status().unwrap().success()
+        self.script(self.verb).arg(port).args(&self.options).status().unwrap().success()
     }
 
     /// As a crash would. Returns when it is gone.
@@ -149,6 +160,41 @@ impl EngineServer {
             EngineKind::Postgres => format!("postgres://countersign@{}/countersign", self.address),
             EngineKind::Redis => format!("redis://{}", self.address),
         }
+    }
+
+    /// Carries statements out in this Postgres server, one after the other.
+    pub async fn sql(&self, statements: &str) {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.unwrap();
+    }
+
+    /// Has this standby receive nothing more: its primary may go on.
+    pub async fn cut_off(&self) {
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''").await;
+        self.sql("SELECT pg_reload_conf()").await;
+        let is_receiving = "SELECT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
+        self.until(is_receiving, false).await;
+    }
+
+    /// Makes this standby a primary. Returns once it is one.
+    pub async fn promote(&self) {
+        self.sql("SELECT pg_promote()").await;
+        self.until("SELECT pg_is_in_recovery()", false).await;
+    }
+
+    /// Waits until a question to this Postgres server has an answer.
+    pub async fn until(&self, question: &str, answer: bool) {
+        let waiting = async {
+            let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+            loop {
+                let asking = sqlx::query_scalar::<_, bool>(AssertSqlSafe(question));
+                if asking.fetch_one(&mut connection).await.unwrap() == answer {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(MINUTE, waiting).await.unwrap_or_else(|_| panic!("{question}"));
     }
 
     /// A store in this Redis server.

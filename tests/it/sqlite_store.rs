@@ -214,10 +214,68 @@ async fn a_cursor_of_a_file_before_a_restore_reads_all_again() {
     let store = file.node().await;
     let published = revocation();
     store.publish(published.clone()).await.unwrap();
-    let read = store.read_feed(&Cursor::new("1000"), Duration::ZERO).await.unwrap();
-    assert_eq!(read.events, [published]);
-    let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
-    assert!(end.events.is_empty());
+    for mark in ["1000/00", "1/00"] {
+        let read = store.read_feed(&Cursor::new(mark), Duration::ZERO).await.unwrap();
+        assert_eq!(read.events, std::slice::from_ref(&published));
+        assert!(read.history_changed && read.is_complete);
+        let end = store.read_feed(&read.next, Duration::ZERO).await.unwrap();
+        assert!(end.events.is_empty() && !end.history_changed);
+    }
+    for mark in ["1", "x/00", "nonsense"] {
+        store.read_feed(&Cursor::new(mark), Duration::ZERO).await.unwrap_err();
+    }
+}
+
+/// As `sqlite3 tokens.sqlite '.restore backup.sqlite'` does under the processes that run.
+#[tokio::test]
+async fn in_a_file_that_was_put_back_under_a_running_process_nothing_is_skipped() {
+    let file = File::new();
+    let (reader, writer) = (file.node().await, file.node().await);
+    let pool = sqlite(&file).await;
+    writer.publish(revocation()).await.unwrap();
+    let backup = file.0.join("backup.sqlite");
+    let [copy, attach] = [
+        format!("VACUUM INTO '{}'", backup.display()),
+        format!("ATTACH '{}' AS backup", backup.display()),
+    ];
+    sqlx::query(sqlx::AssertSqlSafe(copy)).execute(&pool).await.unwrap();
+    for _ in 0..2 {
+        writer.publish(revocation()).await.unwrap();
+    }
+    let read = reader.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(read.events.len(), 3);
+
+    let mut connection = pool.acquire().await.unwrap();
+    let restore = "BEGIN IMMEDIATE; DELETE FROM main.countersign_revocations; \
+                   INSERT INTO main.countersign_revocations \
+                   SELECT * FROM backup.countersign_revocations; \
+                   UPDATE main.sqlite_sequence SET seq = 1 WHERE name = 'countersign_revocations'; \
+                   COMMIT";
+    sqlx::query(sqlx::AssertSqlSafe(attach)).execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql(restore).execute(&mut *connection).await.unwrap();
+    let published: Vec<_> = (0..3).map(|_| revocation()).collect();
+    for event in &published {
+        writer.publish(event.clone()).await.unwrap();
+    }
+    let again = reader.read_feed(&read.next, Duration::ZERO).await.unwrap();
+    assert!(published.iter().all(|event| again.events.contains(event)));
+    assert!(again.history_changed);
+}
+
+#[tokio::test]
+async fn a_purge_changes_no_history() {
+    let file = File::new();
+    let store = file.node().await;
+    store.publish(revocation()).await.unwrap();
+    store.publish(revocation()).await.unwrap();
+    let end = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
+    let later = SystemClock.now() + MINUTE * 2;
+    assert_eq!(store.purge_expired(later).await.unwrap(), 1, "readers know the file by the last");
+    assert_eq!(store.purge_expired(later).await.unwrap(), 0);
+    let published = revocation();
+    store.publish(published.clone()).await.unwrap();
+    let read = store.read_feed(&end, Duration::ZERO).await.unwrap();
+    assert_eq!((read.events, read.history_changed), (vec![published], false));
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ fn apply(inner: &TokenServiceInner, read: &FeedPage) {
         inner.apply(event);
     }
     telemetry::revocations_held(inner.revocations.len());
+    if read.history_changed {
+        inner.recent_events.report_loss();
+    }
     if read.is_complete {
         let mut heard = inner.last_heard.lock();
         heard.last_read_at = Some(Instant::now());

@@ -1,6 +1,7 @@
 //! The background work of a service: what has to be done now and then, and what has to be heard.
 
 mod feed;
+mod republish;
 mod store_checks;
 mod supervisor;
 mod suspension;
@@ -50,8 +51,9 @@ impl TokenService {
     /// # Ok(()) }
     /// ```
     ///
-    /// The background work follows the feed of revocations, rotates managed keys by their schedule, and
-    /// purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
+    /// The background work follows the feed of revocations, publishes again what this node published in the
+    /// last ten minutes where a store has lost it, as in a failover, rotates managed keys by their schedule,
+    /// and purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
     /// the service. A store that fails later is a warning in the log and is tried again.
     ///
     /// A host that cannot run anything in the background, as a serverless one, calls
@@ -77,12 +79,16 @@ impl TokenService {
         let inner = Arc::downgrade(&self.inner);
         // Made here: what was heard just now is relied on from now on.
         let staleness = Arc::new(feed::StalenessGuard::new(&self.inner));
+        let losses = self.inner.recent_events.watch_losses();
         let work = async move {
             // A reading that has panicked may have lost what it read: all is read again.
             let mut cursor = Some(cursor);
             let feed = supervise(Work::Feed, stopped.clone(), || {
                 let cursor = cursor.take().unwrap_or(Cursor::START);
                 feed::follow(inner.clone(), cursor, Arc::clone(&staleness), stopped.clone())
+            });
+            let republishing = supervise(Work::Republish, stopped.clone(), || {
+                republish::after_losses(inner.clone(), losses.clone(), stopped.clone())
             });
             let keys = supervise(Work::Keys, stopped.clone(), || {
                 follow_key_schedule(inner.clone(), stopped.clone())
@@ -93,7 +99,7 @@ impl TokenService {
             let watching = supervise(Work::SuspensionWatch, stopped.clone(), || {
                 suspension::watch(inner.clone(), Arc::clone(&staleness), stopped.clone())
             });
-            tokio::join!(feed, keys, purging, watching);
+            tokio::join!(feed, republishing, keys, purging, watching);
         };
         let store_deadline = self.inner.policy.runtime.store_deadline;
         Ok(Housekeeping { stop, work: tokio::spawn(work), store_deadline })

@@ -349,6 +349,9 @@ impl Writer {
         self.inner.apply(&event);
         self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
         telemetry::revocations_held(self.inner.revocations.len());
+        if self.inner.stores.are_shared() {
+            self.inner.recent_events.add(event.clone());
+        }
         self.stores.publish(event).await
     }
 }

@@ -26,8 +26,10 @@
 //! |---|---|---|---|---|
 //! | feature | `service` | `sqlite` | `postgres` | `redis` |
 //! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
-//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; with asynchronous replicas, a failover may lose the last ones | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
-//! | `replace` and `take` of one version | exactly once | exactly once | exactly once, under the same condition | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; a failover may lose what no standby has, and none where `synchronous_standby_names` names those that may take over | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
+//! | `replace` and `take` of one version | exactly once | exactly once | exactly once, as long as the server keeps what it answered | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
+//! | after a crash, a failover or a restore that lost writes | | the feed is read again from its start, and nodes publish their last ten minutes of revocations again | the same | the same; a user without `INFO` notices it where its node's last entry is gone |
+//! | a server that is no primary | | | is an outage | is an outage; for the feed, so is one with fewer replicas than `min-replicas-to-write` |
 //! | of names that look alike, one is registered | always | always | always | unless a server stops for over two seconds between two steps of a registration, and for good before the last one |
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
@@ -39,6 +41,8 @@
 //! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
 //! it, races included.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod background_task;
 mod cached;
 mod error;
 mod memory;
@@ -50,8 +54,6 @@ mod shared;
 pub mod conformance;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod feed;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod listener;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -365,8 +367,9 @@ pub trait SessionStore: Store {
     ///
     /// A reader that passes the cursor of the last page gets all that it missed; the same event may
     /// come twice. [`Cursor::START`] reads all events that are kept. Where that is more than can be
-    /// read well within a deadline, the page is a part and says so. An entry that cannot be read is no
-    /// error, and keeps no other one from being read: [`record::read_event`] makes an event of it.
+    /// read well within a deadline, the page is a part and says so. So does one whose engine has lost the
+    /// [history](FeedPage::history_changed) that the cursor is of: it has all from the start. An entry that cannot
+    /// be read is no error, and keeps no other one from being read: [`record::read_event`] makes an event of it.
     ///
     /// # Errors
     ///

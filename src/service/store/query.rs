@@ -137,4 +137,8 @@ pub struct FeedPage {
     pub next: Cursor,
     /// Whether that was all. Where it was not, the rest can be read at once.
     pub is_complete: bool,
+    /// Whether the engine has lost the history that the cursor belonged to, as in a crash, a failover or
+    /// a restore: what was published before may be gone. The page begins at the start, then. A store
+    /// that loses nothing that it answered says `false`.
+    pub history_changed: bool,
 }

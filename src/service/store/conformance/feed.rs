@@ -26,6 +26,7 @@ pub(super) async fn read_to_the_end(
     let (mut all, mut after) = (Vec::new(), after.clone());
     loop {
         let part = store.read_feed(&after, Duration::ZERO).await.unwrap();
+        assert!(!part.history_changed, "nothing was lost");
         all.extend(part.events);
         after = part.next;
         if part.is_complete {

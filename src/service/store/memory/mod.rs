@@ -261,7 +261,8 @@ impl Feed {
             let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > seen)).await;
             read = self.after(after);
         }
-        Ok(FeedPage { events: read.0, next: Cursor::new(&read.1.to_string()), is_complete: true })
+        let next = Cursor::new(&read.1.to_string());
+        Ok(FeedPage { events: read.0, next, is_complete: true, history_changed: false })
     }
 
     /// What has a greater number, and the last number given out.

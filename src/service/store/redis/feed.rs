@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::service::store::feed::Notifier;
 use crate::service::store::redis::RedisStore;
 use crate::service::store::redis::connection::{Connection, RESPONSE_TIMEOUT, Servers};
+use crate::service::store::redis::records::new_writer_id;
 use crate::service::store::{Cursor, FeedEvent, FeedPage, StoreError, record};
 
 /// How often the feed is looked at where no entry is heard of.
@@ -22,36 +23,46 @@ const BATCH_LEN: usize = 1_000;
 /// About how many entries one read returns: all that it has to do before its deadline.
 const MOST_AT_ONCE: usize = 5_000;
 
-/// Where an entry stands in the stream: milliseconds, and a count within them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct EntryId(u64, u64);
+/// How far a reader has come: the last entry that was read, and in which history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StreamPosition {
+    history: String,
+    id: String,
+    nonce: String,
+}
 
-impl EntryId {
-    fn parse(text: &str) -> Option<Self> {
-        let (millis, count) = text.split_once('-')?;
-        Some(Self(millis.parse().ok()?, count.parse().ok()?))
+impl StreamPosition {
+    /// Before all entries, of whatever history.
+    fn start() -> Self {
+        Self { history: String::new(), id: "0-0".to_owned(), nonce: String::new() }
     }
-}
 
-/// A cursor: the last entry that was read, and in which history.
-struct StreamPosition<'a> {
-    history: &'a str,
-    last: &'a str,
-}
+    /// None where it is no position of this store, as of an earlier release.
+    fn parse(mark: &str) -> Option<Self> {
+        let mut parts = mark.split('/');
+        let position = Self {
+            history: parts.next()?.to_owned(),
+            id: parts.next()?.to_owned(),
+            nonce: parts.next().unwrap_or_default().to_owned(),
+        };
+        let (millis, count) = position.id.split_once('-')?;
+        let is_number = |text: &str| text.parse::<u64>().is_ok();
+        (is_number(millis) && is_number(count)).then_some(position)
+    }
 
-impl<'a> StreamPosition<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let (history, last) = text.split_once('/')?;
-        EntryId::parse(last).map(|_| Self { history, last })
+    fn to_cursor(&self) -> Cursor {
+        let Self { history, id, nonce } = self;
+        Cursor::new(&format!("{history}/{id}/{nonce}"))
     }
 }
 
 /// What one read of the feed gave.
 struct Batch {
-    history: String,
-    last: String,
-    ids: Vec<String>,
-    records: Vec<Vec<u8>>,
+    /// Whether the reader's position is of the history that was read. If not, this begins at the start.
+    is_known: bool,
+    next: StreamPosition,
+    /// Each by the id of its entry.
+    records: Vec<(String, Vec<u8>)>,
 }
 
 impl RedisStore {
@@ -59,7 +70,7 @@ impl RedisStore {
         let inner = &self.inner;
         let (feed, ends) = (inner.keys.feed(), inner.keys.feed_ends());
         let until = event.until().as_micros().to_string();
-        let arguments = [until, record::write_event(event)?];
+        let arguments = [until, record::write_event(event)?, new_writer_id()];
         // Twice, where an answer was lost, is harmless.
         let published =
             inner.client.run_and_wait(&inner.publish, &[&feed, &ends], &arguments).await?;
@@ -75,7 +86,7 @@ impl RedisStore {
         let inner = &self.inner;
         let (servers, feed) = (inner.client.servers().clone(), inner.keys.feed());
         let notifier = Arc::clone(&inner.notifier);
-        inner.listener.ensure_listening(move || {
+        inner.listening.ensure_running(move || {
             notify_of_entries(servers.clone(), feed.clone(), Arc::clone(&notifier))
         });
         inner.notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
@@ -85,39 +96,40 @@ impl RedisStore {
     /// of a future that this one does not have.
     async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let position = after.mark().and_then(StreamPosition::parse);
-        let mut first = position
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |position| format!("({}", position.last));
+        let first = position.unwrap_or_else(StreamPosition::start);
         let mut batch = self.read_batch(&first).await?;
-        if let Some(position) = position
-            && (position.history != batch.history
-                || EntryId::parse(position.last) > EntryId::parse(&batch.last))
-        {
-            "-".clone_into(&mut first);
-            batch = self.read_batch(&first).await?;
-        }
-        let history = batch.history.clone();
+        let history_changed = after != Cursor::START && !batch.is_known;
         let mut events = Vec::with_capacity(batch.records.len());
         loop {
-            for (id, record) in batch.ids.iter().zip(&batch.records) {
+            for (id, record) in &batch.records {
                 events.push(record::read_event(record, id));
             }
-            let last = batch.ids.last().unwrap_or(&batch.last);
-            let is_complete = batch.ids.len() < BATCH_LEN;
-            if is_complete || batch.history != history || events.len() >= MOST_AT_ONCE {
-                let next = Cursor::new(&format!("{history}/{last}"));
-                return Ok(FeedPage { events, next, is_complete });
+            let next = batch.next;
+            let is_complete = batch.records.len() < BATCH_LEN;
+            if is_complete || events.len() >= MOST_AT_ONCE {
+                return Ok(FeedPage {
+                    events,
+                    next: next.to_cursor(),
+                    is_complete,
+                    history_changed,
+                });
             }
-            batch = self.read_batch(&format!("({last}")).await?;
+            batch = self.read_batch(&next).await?;
+            if !batch.is_known {
+                // The next read begins at the start, and says so.
+                let next = next.to_cursor();
+                return Ok(FeedPage { events, next, is_complete: false, history_changed });
+            }
         }
     }
 
-    async fn read_batch(&self, first: &str) -> Result<Batch, StoreError> {
+    async fn read_batch(&self, after: &StreamPosition) -> Result<Batch, StoreError> {
         let inner = &self.inner;
-        let arguments = [first.to_owned(), BATCH_LEN.to_string()];
-        let (history, last, ids, records) =
+        let StreamPosition { history, id, nonce } = after.clone();
+        let arguments = [history, id, nonce, BATCH_LEN.to_string()];
+        let (is_known, history, id, nonce, records) =
             inner.client.run(&inner.read_feed, &[&inner.keys.feed()], &arguments).await?;
-        Ok(Batch { history, last, ids, records })
+        Ok(Batch { is_known, next: StreamPosition { history, id, nonce }, records })
     }
 
     pub(super) async fn trim_feed(&self, now: Timestamp) -> Result<u64, StoreError> {

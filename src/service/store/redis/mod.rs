@@ -20,8 +20,8 @@ use redis::Cmd;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::store::background_task::BackgroundTask;
 use crate::service::store::feed::Notifier;
-use crate::service::store::listener::Listener;
 use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script};
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
@@ -98,9 +98,12 @@ impl RedisOptions {
 /// a page.
 ///
 /// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
-/// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a reader of the feed cannot
-/// tell a failover, and may miss what was published right after one. And `TIME`: without it, a node whose
-/// clock is ahead removes sessions and revocations too early.
+/// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a node tells a failover by the
+/// last revocation that it has read alone, and does not find out that one of its own was lost before it was
+/// read. And `TIME`: without it, a node whose clock is ahead removes sessions and revocations too early.
+///
+/// A replica is not believed, and of the feed neither is a primary with fewer replicas than its
+/// `min-replicas-to-write`: it may have been replaced.
 ///
 /// ```no_run
 /// use countersign::store::RedisStore;
@@ -131,7 +134,7 @@ struct Inner {
     trim_feed: Script,
     used_up: Mutex<UsedUpSessions>,
     notifier: Arc<Notifier>,
-    listener: Listener,
+    listening: BackgroundTask,
 }
 
 impl RedisStore {
@@ -228,7 +231,7 @@ impl RedisStore {
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
                 used_up: Mutex::default(),
                 notifier: Arc::new(Notifier::new()),
-                listener: Listener::default(),
+                listening: BackgroundTask::default(),
             }),
         })
     }

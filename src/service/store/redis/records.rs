@@ -8,8 +8,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Cmd;
-
 use crate::service::store::StoreError;
 use crate::service::store::redis::client::{RedisClient, Script};
 use crate::service::store::retry::{Retried, answer_lost};
@@ -50,6 +48,7 @@ pub(super) enum Taken {
 
 pub(super) struct VersionedRecords {
     client: Arc<RedisClient>,
+    get: Script,
     insert: Script,
     replace: Script,
     take: Script,
@@ -59,6 +58,7 @@ impl VersionedRecords {
     pub(super) fn new(client: Arc<RedisClient>) -> Self {
         Self {
             client,
+            get: Script::new(include_str!("scripts/get.lua")),
             insert: Script::new(concat!(
                 include_str!("scripts/time.lua"),
                 include_str!("scripts/insert.lua")
@@ -117,7 +117,7 @@ impl VersionedRecords {
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<String>, StoreError> {
-        self.client.query(&Cmd::hget(key, "record")).await
+        self.client.run(&self.get, &[key], &[]).await
     }
 }
 

@@ -80,9 +80,15 @@ impl Tables {
         let mut filled = script
             .replace("{schema}", schema.as_deref().unwrap_or_default())
             .replace("{prefix}", &self.prefix);
-        for name in
-            ["entities", "sessions", "revocations", "signing_keys", "sealing_check", "migrations"]
-        {
+        for name in [
+            "entities",
+            "sessions",
+            "revocations",
+            "feed_history",
+            "signing_keys",
+            "sealing_check",
+            "migrations",
+        ] {
             filled = filled.replace(&format!("{{table:{name}}}"), &self.table(name));
         }
         filled

@@ -22,6 +22,11 @@ pub(in crate::service::store) struct Dialect {
     pub(in crate::service::store) time: &'static str,
     /// The function that returns the lesser of two numbers.
     pub(in crate::service::store) earlier: &'static str,
+    /// The condition that a server has to meet for what it says to be believed. Where it does not, the
+    /// statement fails.
+    pub(in crate::service::store) if_primary: &'static str,
+    /// The condition of entries of the feed that readers have no more use for, once they have ended.
+    pub(in crate::service::store) is_past: &'static str,
 }
 
 /// The statements that both engines understand, with the names of the tables filled in.
@@ -58,7 +63,9 @@ pub(in crate::service::store) struct Statements {
 
 impl Statements {
     pub(in crate::service::store) fn new(tables: &Tables, dialect: &Dialect) -> Self {
-        let Dialect { has_migrations, skip_locked, by_bytes, time, earlier } = *dialect;
+        let Dialect { has_migrations, skip_locked, by_bytes, time, earlier, if_primary, is_past } =
+            *dialect;
+        let is_past = tables.fill_in(is_past);
         let migrations = tables.table("migrations");
         let sealing_check = tables.table("sealing_check");
         let entities = tables.table("entities");
@@ -67,9 +74,13 @@ impl Statements {
         let keys = tables.table("signing_keys");
         Self {
             has_migrations: statement(tables.fill_in(has_migrations)),
-            get_version: statement(format!("SELECT coalesce(max(version), 0) FROM {migrations}")),
-            get_time: statement(format!("SELECT {time}")),
-            get_sealing_check: statement(format!("SELECT record FROM {sealing_check}")),
+            get_version: statement(format!(
+                "SELECT coalesce(max(version), 0) FROM {migrations} WHERE {if_primary}"
+            )),
+            get_time: statement(format!("SELECT {time} WHERE {if_primary}")),
+            get_sealing_check: statement(format!(
+                "SELECT record FROM {sealing_check} WHERE {if_primary}"
+            )),
             put_sealing_check: statement(format!(
                 "INSERT INTO {sealing_check} (id, record) VALUES (1, $1) \
                  ON CONFLICT (id) DO UPDATE SET record = excluded.record"
@@ -80,17 +91,18 @@ impl Statements {
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
             )),
             get_entity: statement(format!(
-                "SELECT record FROM {entities} WHERE subject_type = $1 AND name = $2"
+                "SELECT record FROM {entities} \
+                 WHERE subject_type = $1 AND name = $2 AND {if_primary}"
             )),
             replace_entity: statement(format!(
                 "UPDATE {entities} SET version = $3, record = $4, organization_id = $5 \
                  WHERE subject_type = $1 AND name = $2 AND version = $6"
             )),
-            list_entities: list_entities(&entities, by_bytes, ""),
+            list_entities: list_entities(&entities, by_bytes, if_primary),
             list_entities_of_organization: list_entities(
                 &entities,
                 by_bytes,
-                "AND organization_id = $4",
+                &format!("organization_id = $4 AND {if_primary}"),
             ),
             remove_entity: statement(format!(
                 "DELETE FROM {entities} WHERE subject_type = $1 AND name = $2"
@@ -100,7 +112,9 @@ impl Statements {
                  created_at, expires_at, kept_until, record, subject, started_by) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
             )),
-            get_session: statement(format!("SELECT record FROM {sessions} WHERE key = $1")),
+            get_session: statement(format!(
+                "SELECT record FROM {sessions} WHERE key = $1 AND {if_primary}"
+            )),
             replace_session: statement(format!(
                 "UPDATE {sessions} SET version = $2, id = $3, customer_id = $4, \
                  organization_id = $5, created_at = $6, expires_at = $7, kept_until = $8, \
@@ -113,9 +127,9 @@ impl Statements {
             remove_session: statement(format!(
                 "DELETE FROM {sessions} WHERE id = $1 RETURNING record"
             )),
-            customers_sessions: SubjectStatements::new(&sessions, "subject"),
-            started_sessions: SubjectStatements::new(&sessions, "started_by"),
-            get_keys: statement(format!("SELECT record FROM {keys}")),
+            customers_sessions: SubjectStatements::new(&sessions, "subject", if_primary),
+            started_sessions: SubjectStatements::new(&sessions, "started_by", if_primary),
+            get_keys: statement(format!("SELECT record FROM {keys} WHERE {if_primary}")),
             insert_keys: statement(format!(
                 "INSERT INTO {keys} (id, version, record) VALUES (1, $1, $2) ON CONFLICT DO NOTHING"
             )),
@@ -128,13 +142,16 @@ impl Statements {
             )),
             purge_revocations: statement(format!(
                 "DELETE FROM {revocations} WHERE id IN (SELECT id FROM {revocations} \
-                 WHERE until <= {earlier}($1, {time}) LIMIT $2 {skip_locked})"
+                 WHERE until <= {earlier}($1, {time}) AND {is_past} LIMIT $2 {skip_locked})"
             )),
             lists: [
-                list(&sessions, ""),
-                list(&sessions, "AND customer_id = $4"),
-                list(&sessions, "AND organization_id = $4"),
-                list(&sessions, "AND customer_id = $4 AND organization_id = $5"),
+                list(&sessions, if_primary),
+                list(&sessions, &format!("customer_id = $4 AND {if_primary}")),
+                list(&sessions, &format!("organization_id = $4 AND {if_primary}")),
+                list(
+                    &sessions,
+                    &format!("customer_id = $4 AND organization_id = $5 AND {if_primary}"),
+                ),
             ],
         }
     }
@@ -174,14 +191,15 @@ pub(in crate::service::store) struct SubjectStatements {
 }
 
 impl SubjectStatements {
-    fn new(sessions: &str, column: &str) -> Self {
+    fn new(sessions: &str, column: &str, if_primary: &str) -> Self {
         Self {
             count: statement(format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {sessions} \
-                 WHERE {column} = $1 AND expires_at > $2 LIMIT $3) AS live"
+                 WHERE {column} = $1 AND expires_at > $2 AND {if_primary} LIMIT $3) AS live"
             )),
             select: statement(format!(
-                "SELECT record FROM {sessions} WHERE {column} = $1 AND created_at < $2 LIMIT $3"
+                "SELECT record FROM {sessions} \
+                 WHERE {column} = $1 AND created_at < $2 AND {if_primary} LIMIT $3"
             )),
         }
     }
@@ -190,7 +208,7 @@ impl SubjectStatements {
 fn list_entities(entities: &str, by_bytes: &str, restriction: &str) -> SqlStr {
     statement(format!(
         "SELECT name, record FROM {entities} \
-         WHERE subject_type = $1 AND name {by_bytes} > $2 {restriction} \
+         WHERE subject_type = $1 AND name {by_bytes} > $2 AND {restriction} \
          ORDER BY name {by_bytes} LIMIT $3"
     ))
 }
@@ -198,7 +216,7 @@ fn list_entities(entities: &str, by_bytes: &str, restriction: &str) -> SqlStr {
 /// The total and the page in one statement, hence of one moment. It has a row where the page has
 /// none.
 fn list(sessions: &str, restriction: &str) -> SqlStr {
-    let live = format!("FROM {sessions} WHERE expires_at > $1 {restriction}");
+    let live = format!("FROM {sessions} WHERE expires_at > $1 AND {restriction}");
     statement(format!(
         "SELECT counted.total, page.record FROM (SELECT count(*) AS total {live}) AS counted \
          LEFT JOIN (SELECT created_at, key, record {live} \

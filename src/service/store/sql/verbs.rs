@@ -303,9 +303,7 @@ macro_rules! implement_stores {
 
             async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
                 let record = record::write_event(&event)?;
-                self.append_to_feed(micros(event.until()), &record).await?;
-                self.inner.notifier.notify();
-                Ok(())
+                self.append_to_feed(micros(event.until()), &record).await
             }
 
             async fn read_feed(

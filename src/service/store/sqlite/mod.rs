@@ -35,7 +35,7 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -43,12 +43,16 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 const DIALECT: Dialect = Dialect {
     has_migrations: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{table:migrations}')",
     skip_locked: "",
     by_bytes: "",
+    if_primary: "true",
+    // By the last one, readers tell whether the file is the one that they have read.
+    is_past: "id < (SELECT max(id) FROM {table:revocations})",
     time: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     earlier: "min",
 };
@@ -78,6 +82,9 @@ const READERS: u32 = 4;
 pub struct SqliteStore {
     inner: Arc<Inner>,
 }
+
+/// An entry of the feed, if there is one, beside whether the reader's last one is in this file.
+type Row = (bool, Option<i64>, Option<String>, Option<Vec<u8>>);
 
 struct Inner {
     writer: SqlitePool,
@@ -140,17 +147,19 @@ impl SqliteStore {
                 readers,
                 statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
-                    "INSERT INTO {revocations} (until, record) VALUES ($1, $2)"
+                    "INSERT INTO {revocations} (until, record, nonce) \
+                     VALUES ($1, $2, randomblob(16))"
                 )),
-                // A cursor beyond the last number is of a file that was since put back: all is
-                // read again.
+                // A file that was put back gives numbers out again, and has no such entry, or another
+                // one: all is read again.
                 read_feed: statement(format!(
-                    "WITH feed AS (SELECT coalesce((SELECT seq FROM sqlite_sequence \
-                     WHERE name = '{revocations}'), 0) AS last) \
-                     SELECT feed.last, published.id, published.record FROM feed LEFT JOIN \
-                     (SELECT id, record FROM {revocations} \
-                     WHERE id > (SELECT iif($1 > last, 0, $1) FROM feed) \
-                     ORDER BY id LIMIT $2) AS published ON true"
+                    "WITH reader AS (SELECT $1 = 0 OR EXISTS (SELECT 1 FROM {revocations} \
+                     WHERE id = $1 AND ifnull(hex(nonce), '') = $2) AS is_known) \
+                     SELECT reader.is_known, published.id, published.nonce, published.record \
+                     FROM reader LEFT JOIN \
+                     (SELECT id, ifnull(hex(nonce), '') AS nonce, record FROM {revocations} \
+                     WHERE id > (SELECT iif(is_known, $1, 0) FROM reader) \
+                     ORDER BY id LIMIT $3) AS published ON true"
                 )),
                 tables,
                 notifier: Notifier::new(),
@@ -213,27 +222,44 @@ impl SqliteStore {
         let publishing = self.retry(|| {
             sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
         });
-        publishing.await.map(drop)
+        publishing.await?;
+        self.inner.notifier.notify();
+        Ok(())
     }
 
     async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
-        let after: i64 = after.mark().unwrap_or("0").parse().map_err(StoreError::corrupt)?;
+        let (after_id, after_nonce) = parse_cursor(&after)?;
         let reading = self.retry(|| {
-            sqlx::query_as::<_, (i64, Option<i64>, Option<Vec<u8>>)>(self.inner.read_feed.clone())
-                .bind(after)
+            sqlx::query_as::<_, Row>(self.inner.read_feed.clone())
+                .bind(after_id)
+                .bind(after_nonce)
                 .bind(rows(FEED_LIMIT))
                 .fetch_all(self.reader())
         });
         let published = reading.await?.value;
-        let records = published.iter().filter_map(|(_, id, record)| (*id).zip(record.as_deref()));
-        let events: Vec<_> =
-            records.map(|(id, record)| record::read_event(record, &id.to_string())).collect();
+        let is_known = published.iter().all(|(is_known, ..)| *is_known);
+        // The last one that was read: in this file, there may be none.
+        let (mut last, mut nonce) = if is_known { (after_id, after_nonce) } else { (0, "") };
+        let mut events = Vec::with_capacity(published.len());
+        for (_, id, its_nonce, record) in &published {
+            let (Some(id), Some(its_nonce), Some(record)) = (id, its_nonce, record) else {
+                continue;
+            };
+            (last, nonce) = (*id, its_nonce);
+            events.push(record::read_event(record, &id.to_string()));
+        }
         let is_complete = events.len() < FEED_LIMIT;
-        // Up to the end of the feed, which may have been purged, or of this part of it.
-        let ends = published.iter().map(|(end, id, _)| if is_complete { Some(*end) } else { *id });
-        let last = ends.max().flatten().unwrap_or(0);
-        Ok(FeedPage { events, next: Cursor::new(&last.to_string()), is_complete })
+        let next = Cursor::new(&format!("{last}/{nonce}"));
+        Ok(FeedPage { events, next, is_complete, history_changed: !is_known })
     }
+}
+
+/// The id and the nonce of the last entry that was read.
+fn parse_cursor(cursor: &Cursor) -> Result<(i64, &str), StoreError> {
+    let Some(mark) = cursor.mark() else { return Ok((0, "")) };
+    let no_cursor = || StoreError::corrupt("not a cursor of the feed");
+    let (id, nonce) = mark.split_once('/').ok_or_else(no_cursor)?;
+    Ok((id.parse().map_err(StoreError::corrupt)?, nonce))
 }
 
 /// Connects, waiting for whoever else is turning the file over to the write-ahead mode just now: that

@@ -1,0 +1,130 @@
+//! The connections: how they are made, what they are asked before they are used, and when they are let
+//! go.
+
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+
+use crate::service::store::sql::statement;
+
+/// How long a call waits for a connection. Less than the service's deadline.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECTIONS: u32 = 16;
+/// One reads the feed, and one announces what was published, or takes the place of one on which nothing
+/// comes.
+const FEED_CONNECTIONS: u32 = 2;
+/// What was not used for so long is asked whether it still leads somewhere before it is used.
+const UNUSED: Duration = Duration::from_secs(1);
+/// How long that may take. It leaves time to connect anew within `ACQUIRE_TIMEOUT`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that was used may take to be ready for the next call. After a call that
+/// gave up this is for the rest of its answer: an engine that is slow need not be connected to
+/// anew, and one that is gone without a word must not keep its places in the pool.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The server ends a statement before the service gives it up, so that no backend goes on for a caller
+/// that is gone. Set once connected, since a pooler in between rejects it among the options of the start.
+const SETTINGS: &str = "SELECT set_config('statement_timeout', '4s', false), \
+                        set_config('lock_timeout', '3s', false)";
+/// Has the server notice that a connection has ended while it works for it. Not every server knows it.
+const CHECK_INTERVAL: &str = "SELECT set_config('client_connection_check_interval', '1s', false)";
+/// The condition of each statement that reads: fails on a standby, whose content may be old. A statement
+/// of its own would cost a round trip, and a host's pool is not ours to check.
+pub(super) const IF_PRIMARY: &str = "(SELECT CASE WHEN pg_is_in_recovery() \
+                                     THEN 'the server is no primary' ELSE 'true' END)::boolean";
+
+/// The options of a pool that the store makes itself.
+///
+/// A connection that died is found out by the call that meets it, which is then made again: asking each
+/// before its use would cost a round trip a call. One on which nothing comes any more is not found out
+/// that way, for the driver would wait for as long as the kernel.
+pub(super) fn own_pool() -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(prepare(connection)))
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= UNUSED {
+                    answers_within(ANSWER_TIMEOUT, connection).await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                answers_within(READY_TIMEOUT, connection).await?;
+                Ok(true)
+            })
+        })
+}
+
+/// A pool like another one, for the feed alone: requests that wait for a lock must not keep a node from
+/// hearing what was revoked.
+pub(super) fn feed_pool(like: &PgPool) -> PgPool {
+    like.options()
+        .clone()
+        .min_connections(0)
+        .max_connections(FEED_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with((*like.connect_options()).clone())
+}
+
+/// Lets the idle connections go.
+pub(super) fn release_idle(pool: &PgPool) {
+    while let Some(idle) = pool.try_acquire() {
+        drop(idle.detach());
+    }
+}
+
+/// Rejects a standby, and limits what the server does for a call.
+async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let settings = format!("{SETTINGS} WHERE {IF_PRIMARY}");
+    sqlx::raw_sql(statement(settings)).execute(&mut *connection).await?;
+    match sqlx::raw_sql(CHECK_INTERVAL).execute(connection).await {
+        Err(sqlx::Error::Database(_)) => Ok(()),
+        set => set.map(drop),
+    }
+}
+
+/// Fails where nothing comes from the server: the pool closes the connection then.
+async fn answers_within(limit: Duration, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    match tokio::time::timeout(limit, connection.ping()).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(sqlx::Error::Io(elapsed.into())),
+    }
+}
+
+/// Returns whether the connection is of no use any more: it has ended, or leads to a server that is no
+/// primary.
+pub(super) fn is_useless(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| match &*code {
+            // A shutdown; a write on a standby; a table that a standby does not have.
+            "57P01" | "57P02" | "57P03" | "25006" | "0A000" => true,
+            // What `IF_PRIMARY` raises.
+            "22P02" => error.message().contains("no primary"),
+            // Connection exceptions.
+            code => code.starts_with("08"),
+        }),
+        _ => false,
+    }
+}
+
+/// Returns whether transactions were in each other's way, so that the server undid this one.
+pub(super) fn is_transaction_conflict(error: &sqlx::Error) -> bool {
+    has_code(error, &["40001", "40P01"])
+}
+
+/// Returns whether the role may not do what it was told to.
+pub(super) fn is_denied(error: &sqlx::Error) -> bool {
+    has_code(error, &["42501"])
+}
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| codes.contains(&&*code))
+}
