@@ -20,8 +20,7 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use countersign::cookies::SessionCookie;
 use countersign::{
-    Algorithm, Bearer, Error, Grant, Issue, KeyRing, Rejection, RequestContext, SubjectType,
-    TokenService,
+    Algorithm, Bearer, Grant, Issue, KeyRing, Rejection, RequestContext, SubjectType, TokenService,
 };
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};

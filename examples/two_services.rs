@@ -143,7 +143,7 @@ mod tests {
         let user = tokens.issue(Grant::user("jane").acl(all.clone())).await.unwrap();
         assert_eq!(get(&orders, user.access_token.expose()).await.0, 403);
 
-        let elsewhere = Grant::new(SubjectType::Machine, "reports").audience(BILLING).acl(all);
+        let elsewhere = Grant::new(SubjectType::Machine, "invoices").audience(BILLING).acl(all);
         let elsewhere = tokens.issue(elsewhere).await.unwrap();
         assert_eq!(get(&orders, elsewhere.access_token.expose()).await.0, 401);
 

@@ -57,7 +57,7 @@ pub enum ErrorKind {
     InvalidToken,
     /// The principal that a token or a session is for is disabled or blocked.
     Disabled,
-    /// A good token whose access-control list does not allow the operation.
+    /// A valid token whose ACL does not grant the operation.
     InsufficientPermission,
     /// A limit of the policy is used up: of failed attempts, of codes that are sent, of reads of secrets,
     /// or of live sessions; see [`Error::retry_after`].

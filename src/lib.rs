@@ -23,15 +23,15 @@ pub mod jose;
 #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 pub mod testing;
 
-/// The middleware, a module each: its layer, its service, and what it lets through.
+/// The middleware: one module for each layer, with its service and its rules.
 ///
-/// | | in front of a handler, it |
+/// | module | what its layer does |
 /// |---|---|
-/// | [`validate`](layers::validate) | lets requests through that bring a good token |
-/// | [`require`](layers::require) | behind it, those whose token grants a permission |
-/// | `exchange` | turns authentication tokens into JWTs on their way in |
-/// | `issue` | turns what handlers grant into tokens on their way out |
-/// | `same_origin` | before a login form, keeps other sites' requests out |
+/// | [`validate`](layers::validate) | rejects requests without a valid token |
+/// | [`require`](layers::require) | behind `validate` or `exchange`: rejects tokens that lack a permission |
+/// | `exchange` | exchanges the authentication token of a request for a JWT |
+/// | `issue` | signs a token for what a handler grants |
+/// | `same_origin` | rejects requests from other sites, before a login form |
 pub mod layers {
     pub use crate::guard::{GuardFuture, require, validate};
 
@@ -39,8 +39,8 @@ pub mod layers {
     pub use crate::service::http::{exchange, issue, same_origin};
 }
 
-/// The builders of a [`Validator`] and of a `TokenService`. Each begins with the settings that it needs, one stage
-/// after the other, so that none is forgotten.
+/// The builders of a [`Validator`] and of a `TokenService`. Each takes its required settings in stages (issuer,
+/// audience, keys), so that code which omits one does not compile.
 pub mod builder {
     #[cfg(feature = "service")]
     pub use crate::service::{KeySource, TokenServiceBuilder};
@@ -95,13 +95,13 @@ pub mod claims {
     pub use crate::token::principal::Principal;
 }
 
-/// What is wrong with a token that a [`Validator`] rejects, or with a field that an [`Error`] names.
+/// The faults that a [`Validator`] rejects a token for, and the invalid fields of an [`Error`].
 pub mod faults {
     pub use crate::error::InvalidField;
     pub use crate::validate::TokenFault;
 }
 
-/// The claims of other issuers' tokens, and what they are mapped to: see [`TrustedIssuer::map_claims`].
+/// Argument and result of a mapping of another issuer's claims: see [`TrustedIssuer::map_claims`].
 #[cfg(feature = "remote-jwks")]
 pub mod trusted_issuer {
     pub use crate::validate::trusted::{ForeignClaims, MappedClaims};

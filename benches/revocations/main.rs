@@ -184,6 +184,10 @@ impl Store for MadeUpFeed {
         self.rest.is_current().await
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.rest.time().await
+    }
+
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
         self.rest.read_sealing_check().await
     }
@@ -200,7 +204,8 @@ impl SessionStore for MadeUpFeed {
         let end = (first + PART).min(self.count);
         let events = (first..end).map(|number| revocation(number, self.from)).collect();
         let is_complete = end == self.count;
-        Ok(FeedPage { events, next: Cursor::new(&end.to_string()), is_complete })
+        let next = Cursor::new(&end.to_string());
+        Ok(FeedPage { events, next, is_complete, history_changed: false })
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

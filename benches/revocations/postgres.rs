@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use countersign::clock::{Clock as _, SystemClock};
-use countersign::store::postgres::PgPool;
-use countersign::store::{PostgresStore, TableNames, record};
+use countersign::store::{PgPool, PostgresStore, TableNames, record};
 
 use crate::{resident_bytes, revocation, service};
 

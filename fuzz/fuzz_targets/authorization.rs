@@ -20,7 +20,10 @@ struct House {
 
 static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let service = countersign_fuzz::service(1 << 20);
-    let good = service.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let good = countersign_fuzz::runtime()
+        .block_on(service.issue(Grant::user("jane@example.com")))
+        .unwrap()
+        .access_token;
     let app = Router::new().route("/", get(async || "")).layer(service.validate_layer());
     House { app, good: good.expose().to_owned() }
 });

@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(claims["exp"].as_u64().unwrap() + LEEWAY > NOW);
     assert!(claims["iat"].as_u64().unwrap() <= NOW + LEEWAY);
     assert!(claims.get("nbf").is_none_or(|nbf| nbf.as_u64().unwrap() <= NOW + LEEWAY));
-    assert_eq!(claims["sub"], validated.subject());
+    assert_eq!(claims["sub"], validated.principal().id());
     for filled in ["sub", "jti", "client_id"] {
         assert!(!claims[filled].as_str().unwrap().is_empty());
     }

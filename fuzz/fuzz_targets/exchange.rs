@@ -58,7 +58,7 @@ fuzz_target!(|body: &[u8]| {
             assert!(validated.acl().narrows(acl));
             assert!(validated.custom_claims().is_empty());
             assert!(validated.expires_at().as_secs() <= NOW + 86_400);
-            assert_eq!(validated.subject(), "cus_1");
+            assert_eq!(validated.principal().id(), "cus_1");
         }
         400 | 403 | 413 | 415 | 422 => {}
         other => panic!("answered {other}"),

@@ -16,7 +16,10 @@ struct House {
 
 static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let remembering = countersign_fuzz::service(1 << 20);
-    let good = remembering.issue(Grant::user("jane@example.com")).unwrap().access_token;
+    let good = countersign_fuzz::runtime()
+        .block_on(remembering.issue(Grant::user("jane@example.com")))
+        .unwrap()
+        .access_token;
     let good = good.expose().to_owned();
     House { remembering, forgetful: countersign_fuzz::service(0), good }
 });

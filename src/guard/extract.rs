@@ -14,7 +14,7 @@ use crate::token::claims::Validated;
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
 ///
 /// As an argument of a handler it requires a token. `Option<Bearer<C>>` takes requests without one,
-/// too, where the layer lets them pass; a bad token is rejected either way.
+/// too, where the layer lets them pass; an invalid token is rejected either way.
 ///
 /// ```
 /// use countersign::Bearer;

@@ -15,5 +15,6 @@ pub mod validate;
 
 pub use self::future::GuardFuture;
 
-#[cfg(all(test, feature = "axum", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+#[cfg(test)]
+#[cfg(all(feature = "axum", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 mod tests;

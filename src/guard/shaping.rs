@@ -43,21 +43,21 @@ enum Form {
 }
 
 impl Shaping {
-    /// Returns that of a request to a layer.
+    /// Returns that of a request to a layer. Where a hook is set, it costs a copy of the request's head.
     pub(crate) fn of<B>(validator: &Validator, request: &Request<B>) -> Self {
+        if is_grpc(request) {
+            return Self { validator: validator.clone(), form: Form::Grpc };
+        }
         Self::by_hook(validator.rejection_hook(), validator, request)
     }
 
-    /// Returns that of a request by another hook than the validator's. Where it is set, it costs a copy of the
-    /// request's head.
+    /// Returns that of a request to a route, which speaks no gRPC, by the hook of its family.
     pub(crate) fn by_hook<B>(
         hook: &RejectionHook,
         validator: &Validator,
         request: &Request<B>,
     ) -> Self {
-        let form = if is_grpc(request) {
-            Form::Grpc
-        } else if hook.is_set() {
+        let form = if hook.is_set() {
             Form::Hook(Box::new((hook.clone(), head_of(request))))
         } else {
             Form::ProblemDetails
@@ -154,6 +154,10 @@ pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Res
         if !is_left_out && !headers.contains_key(&name) {
             headers.insert(name, value);
         }
+    }
+    // What the status of the hook's own asks for.
+    if shaped == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
+        headers.insert(WWW_AUTHENTICATE, rejection.bare_challenge());
     }
     make_private(headers);
     // A layer further out has nothing to add.

@@ -9,7 +9,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::layers::require::CheckedScope;
+use crate::guard::require::CheckedScope;
 use crate::{
     Algorithm, Caller, KeyRing, Rejection, RequireLayer, Requirement, ValidateLayer, Validator,
 };

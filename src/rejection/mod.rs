@@ -30,7 +30,7 @@ const RETRY_SPREAD: Duration = Duration::from_secs(3);
 /// Why a request is rejected: by a layer, an extractor, [`Validated::require`](crate::Validated::require),
 /// or an [`Error`] of the token service that a handler returns.
 ///
-/// A handler returns it as it is. It is answered as problem details (RFC 9457), unless the service or
+/// A handler returns it as its response: problem details (RFC 9457), unless the service or
 /// validator has a hook: see [`ValidatorBuilder::reject_with`](crate::builder::ValidatorBuilder::reject_with).
 ///
 /// ```
@@ -103,8 +103,8 @@ impl Rejection {
     /// Logs which layer is missing, and returns a 500.
     pub(crate) fn missing_layer(layer: &'static str, needed_by: &'static str) -> Self {
         tracing::error!(
-            "{needed_by} needs {layer} in front of it, and no {layer} has seen this request: mount \
-             one with `Router::layer`, outside of what needs it"
+            "layers: {layer} is missing in front of {needed_by}, the request is rejected with a 500; mount {layer} \
+             with `Router::layer`, outside of what needs it"
         );
         Self::new(LogReason::Internal, "")
     }
@@ -113,8 +113,8 @@ impl Rejection {
     pub(crate) fn unchecked_scope(key: &str) -> Self {
         tracing::error!(
             key,
-            "Caller: a handler asked for a value that its token was not checked for; name the key in the \
-             requirement's SCOPE_FROM_PATH"
+            "caller: a handler read a scope key that was not checked, the request is rejected with a 500; add the \
+             key to the requirement's SCOPE_FROM_PATH"
         );
         Self::new(LogReason::Internal, "")
     }
@@ -123,8 +123,8 @@ impl Rejection {
     pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
         tracing::error!(
             parameter = name,
-            "layers: a path parameter was to be read, and {problem}; the request is answered 500; name \
-             the parameter as the route does"
+            "layers: a path parameter cannot be read ({problem}), the request is rejected with a 500; use the \
+             route's name for the parameter"
         );
         Self::new(LogReason::Internal, "")
     }
@@ -145,19 +145,19 @@ impl Rejection {
         self.rejection_type().code
     }
 
-    /// Returns a sentence for the caller.
+    /// Returns a sentence that may be shown to the caller.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.details.message
     }
 
-    /// Returns why, for the log alone: a caller who is told may learn which of their guesses was close.
+    /// Returns the reason, for logs only: a caller who learned it could tell which of their guesses was close.
     #[must_use]
     pub fn log_reason(&self) -> LogReason {
         self.details.log_reason
     }
 
-    /// Returns the permission that is missing, where that is why.
+    /// Returns the missing permission, if the request is rejected for want of one.
     #[must_use]
     pub fn permission(&self) -> Option<&str> {
         self.details.permission.as_deref()
@@ -189,6 +189,12 @@ impl Rejection {
         ]))
     }
 
+    /// Returns a challenge that says no more than where to authenticate, for a 401 that this is not by itself.
+    pub(crate) fn bare_challenge(&self) -> HeaderValue {
+        let realm = Some(&*self.details.realm).filter(|realm| !realm.is_empty());
+        challenge([("realm", realm), ("error", None), ("error_description", None), ("scope", None)])
+    }
+
     /// Returns it with a realm, unless it has one.
     pub(crate) fn in_realm(mut self, realm: &str) -> Self {
         if self.details.realm.is_empty() {
@@ -215,8 +221,8 @@ impl Rejection {
         }
     }
 
-    /// Returns the headers that go with it, whatever the body: the challenge, `Retry-After`, and that it
-    /// must not be stored; of a method that the path does not have, `Allow`.
+    /// Returns the headers of the response, whatever its body: `Cache-Control: no-store`, the challenge, `Retry-After`
+    /// on a 429 or 503, and `Allow` on a 405.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -277,7 +283,7 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// What a caller is told of an error that is no fault of theirs is not its cause; the log has that.
+/// For a 5xx, the message is generic and the cause is logged.
 impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
         let rejection_type = error.kind().rejection_type();
@@ -308,9 +314,9 @@ impl IntoResponse for Error {
 /// Logs the error behind a response that does not give its cause.
 pub(crate) fn log_fault(error: &Error, status: StatusCode) {
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        tracing::warn!(?error, "a request is answered 503: {error}");
+        tracing::warn!(?error, "rejection: {error}, the request is rejected with a 503");
     } else if status.is_server_error() {
-        tracing::error!(?error, "a request is answered 500: {error}");
+        tracing::error!(?error, "rejection: {error}, the request is rejected with a 500");
     }
 }
 

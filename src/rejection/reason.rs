@@ -13,13 +13,13 @@ pub enum LogReason {
     AmbiguousCookie,
     /// The token is not accepted: what is wrong with it.
     InvalidToken(&'static str),
-    /// It would have been accepted before.
+    /// The token has expired, and is valid otherwise.
     ExpiredToken,
     /// An authentication token of which there is no live session.
     UnknownSession,
     /// Another origin had the browser send the request: its cookie does not count, and none is set.
     CrossOrigin,
-    /// It cannot be told what a request asks for that a proxy forwards: why not.
+    /// The original request of a proxy that asks by forward auth is unclear; the text says why.
     UnclearRequest(&'static str),
     /// The session asks for a one-time password: a layer takes the token of the fresh session that the
     /// service makes of it once the code is confirmed.
@@ -83,7 +83,7 @@ impl LogReason {
                 "The request comes from another origin, or does not say from which"
             }
             Self::UnclearRequest(_) => {
-                "It is not clear what is asked for: its proxy does not say, or its path has several readings"
+                "The original request is unclear: the proxy did not send its method and URI, or its path is ambiguous"
             }
             Self::OneTimePasswordRequired => {
                 "The session needs a one-time password: confirm it for a fresh session"

@@ -64,11 +64,11 @@ impl LogReason {
             }
             Self::CrossOrigin => forbidden("cross-origin", "The request is of another origin"),
             Self::UnclearRequest(_) => {
-                forbidden("unclear-request", "It is not clear what is asked for")
+                forbidden("unclear-request", "The original request is unclear")
             }
             Self::InsufficientPermission => ErrorKind::InsufficientPermission.rejection_type(),
             Self::OutsideOrganization => {
-                forbidden("outside-organization", "The organization is another")
+                forbidden("outside-organization", "The token is bound to another organization")
                     .of_bearer(INSUFFICIENT_SCOPE)
             }
             Self::KindNotAdmitted => {

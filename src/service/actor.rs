@@ -3,11 +3,10 @@ use std::sync::Arc;
 use crate::guard::extract::BearerClaims;
 use crate::token::claims::Validated;
 
-/// Who does something that only a manager may: the host itself, or the bearer of a token.
+/// Who performs a management operation: the host itself, or the bearer of a token.
 ///
-/// What the host does is its own decision. No permission is checked, nothing is counted as a manager's
-/// tries, and the audit event names no actor. Fields, limits of sessions and the organization of the
-/// request are checked all the same.
+/// For the host, no permission is checked, no throttle applies, and the audit event names no actor. Fields, limits of
+/// sessions and the organization of the request are still checked.
 ///
 /// ```
 /// # use countersign::{Actor, Bearer, EntityId, Error, RequestContext, TokenService};
@@ -26,9 +25,9 @@ use crate::token::claims::Validated;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
-    /// The host, which has decided by itself that it is to be done.
+    /// The host, on its own authority.
     Host,
-    /// The bearer of a token, as far as its list grants it.
+    /// The bearer of a token, whose ACL must grant the operation.
     Bearer(&'a Validated),
 }
 

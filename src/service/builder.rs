@@ -29,7 +29,7 @@ use crate::validate::ValidatorBuilder;
 use crate::validate::stages::{NeedsIssuer, NeedsKeys};
 
 impl TokenService {
-    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// Returns the first stage of the builder, which takes the issuer, then the audience, then the keys. See
     /// [`builder`](crate::builder).
     pub fn builder() -> NeedsIssuer<Self> {
         NeedsIssuer::new()
@@ -37,8 +37,8 @@ impl TokenService {
 }
 
 impl NeedsKeys<TokenService> {
-    /// The keys that sign and verify its tokens: a [`KeyRing`], which the host changes, or
-    /// [`ManagedKeys`], which the service makes and changes itself.
+    /// Sets the keys that sign and verify tokens: a [`KeyRing`], which the host rotates, or [`ManagedKeys`], which
+    /// the service generates and rotates itself.
     pub fn keys(self, keys: impl Into<KeySource>) -> TokenServiceBuilder {
         let (ring, managed_keys) = match keys.into() {
             KeySource::Ring(ring) => (ring, None),
@@ -66,7 +66,7 @@ impl NeedsKeys<TokenService> {
 /// Puts a cache in front of a store.
 type MakeCache = dyn FnOnce(Arc<dyn EntityStore>) -> Arc<dyn EntityCache> + Send + Sync;
 
-/// Builds a [`TokenService`]: its optional settings.
+/// Builds a [`TokenService`]: the optional settings, then [`build`](Self::build).
 #[must_use]
 pub struct TokenServiceBuilder {
     /// Has its issuer, its audiences and the trusted issuers.
@@ -87,32 +87,29 @@ pub struct TokenServiceBuilder {
 }
 
 impl TokenServiceBuilder {
-    /// A further audience: its tokens are for all of them, unless a [`Grant`](crate::Grant) or an
-    /// [`Entity`](crate::Entity) names some; and any of them will do when they are checked here.
+    /// Adds an audience. Tokens are issued for all audiences, unless a [`Grant`](crate::Grant) or an
+    /// [`Entity`](crate::Entity) names some of them. The service accepts a token that is for at least one.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.validators = self.validators.audience(audience);
         self
     }
 
-    /// The key that secrets are sealed with. Given several times, the first seals and all open:
-    /// that is how it is rotated. On many nodes, give the new one second on all of them, then first on
-    /// all of them, and leave the old one out once nothing is sealed with it any more.
+    /// Adds a sealing key. The first one seals; all of them open. To rotate it on many nodes, add the new key
+    /// second on all nodes, then make it the first on all nodes, and remove the old one once nothing is sealed
+    /// with it: see [`guide::rotate_keys`](crate::guide::rotate_keys).
     ///
-    /// [`start`](TokenService::start) fails where a store that lasts was used with a key that is not
-    /// among them.
-    ///
-    /// Without one, a service over memory makes its own, and one over a store that lasts is not
-    /// built.
+    /// Without one, a service whose stores are in memory generates a key, and [`build`](Self::build) fails for a
+    /// durable store. [`start`](TokenService::start) fails if the store was used with a key that is not given here.
     pub fn sealing_key(mut self, key: SealingKey) -> Self {
         self.sealing_keys.push(key);
         self
     }
 
-    /// The store of everything: principals, sessions, the feed of revocations, and the keys where they
-    /// are [`ManagedKeys`]. By default, all of it is in memory.
+    /// Sets one store for everything: principals, sessions, the feed of revocations, and [`ManagedKeys`]. Default:
+    /// in memory.
     ///
-    /// Where principals or sessions are in another store, [`entities`](Self::entities) or
-    /// [`sessions`](Self::sessions) comes after it, as [`ManagedKeys::store`] does for keys.
+    /// To keep some of it elsewhere, call [`entities`](Self::entities) or [`sessions`](Self::sessions) after it, or
+    /// [`ManagedKeys::store`].
     pub fn store(mut self, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let store = Arc::new(store);
         self.entities = Some(Arc::clone(&store) as Arc<dyn EntityStore>);
@@ -121,14 +118,14 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// The store of principals, where they are not kept with everything else.
+    /// Sets the store of principals, if it is not that of everything else.
     pub fn entities(mut self, store: impl EntityStore) -> Self {
         self.entities = Some(Arc::new(store));
         self
     }
 
-    /// Keeps copies of principals in memory, in front of their store:
-    /// [`Cached::new`](crate::store::Cached::new) makes such a cache.
+    /// Caches principals in memory, in front of their store, such as by
+    /// [`Cached::new`](crate::store::Cached::new).
     ///
     /// ```
     /// use std::time::Duration;
@@ -157,9 +154,10 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Makes the responses of requests that layers, extractors and handlers reject; see
-    /// [`ValidatorBuilder::reject_with`]. The documented routes keep the form that is documented,
-    /// unless they have hooks of their own.
+    /// Sets a hook that makes the responses to requests that layers, extractors and handlers reject; see
+    /// [`ValidatorBuilder::reject_with`]. The documented routes keep their documented error bodies, unless
+    /// [`entity_routes_reject_with`](Self::entity_routes_reject_with) or
+    /// [`session_routes_reject_with`](Self::session_routes_reject_with) sets a hook for them.
     pub fn reject_with<R: IntoResponse>(
         mut self,
         hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
@@ -168,8 +166,8 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Makes the responses of requests that the routes for users and machine clients reject, in place of the
-    /// documented envelope; see [`ValidatorBuilder::reject_with`].
+    /// Sets a hook that makes the responses to requests that the routes for users and machine clients reject, in place
+    /// of the documented envelope; see [`ValidatorBuilder::reject_with`].
     pub fn entity_routes_reject_with<R: IntoResponse>(
         mut self,
         hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
@@ -178,8 +176,8 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Makes the responses of requests that the routes for authentication tokens reject, in place of problem
-    /// details; see [`ValidatorBuilder::reject_with`].
+    /// Sets a hook that makes the responses to requests that the routes for authentication tokens reject, in place of
+    /// problem details; see [`ValidatorBuilder::reject_with`].
     pub fn session_routes_reject_with<R: IntoResponse>(
         mut self,
         hook: impl Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
@@ -188,37 +186,38 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Where the time comes from; the system's clock by default.
+    /// Sets the clock. Default: the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// How it behaves; see [`Policy`] for what it does by default.
+    /// Sets the policy: limits, lifetimes and other choices. Default: [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Who delivers one-time passwords. Without one, a session that wants one cannot be started.
+    /// Sets the sender of one-time passwords. Without one, a session that requires a one-time password cannot be
+    /// started.
     pub fn one_time_password_sender(mut self, sender: impl OneTimePasswordSender) -> Self {
         self.sender = Some(Arc::new(sender));
         self
     }
 
-    /// Who knows which customers a bearer may start sessions of. Without one, a bearer that is bound to
-    /// an organization may name only those that a `customerId` scope of its list names.
+    /// Sets the directory that says for which customers a bearer may start sessions. Without one, a bearer bound
+    /// to an organization may start them only for the customers that a `customerId` scope of its ACL names.
     pub fn customer_directory(mut self, directory: impl CustomerDirectory) -> Self {
         self.customer_directory = Some(Arc::new(directory));
         self
     }
 
-    /// What runs the hashing of passwords: work that keeps a core busy for tens of milliseconds. By
-    /// default threads of the service's own, as many as the policy's `passwords.hashing_permits`, with a
-    /// lower priority than the host's, so that a flood of logins does not slow everything else.
+    /// Sets the executor that hashes passwords, which keeps a core busy for tens of milliseconds each. Default:
+    /// `passwords.hashing_permits` threads of the service's own, with a lower priority than the host's, so that a
+    /// flood of logins does not slow everything else.
     ///
-    /// No more work is submitted at once than the policy's `passwords.hashing_permits`; work that is dropped
-    /// fails its login. The executor must not run it in place: that would block whoever logs in.
+    /// At most `passwords.hashing_permits` jobs are submitted at once. A job that is dropped fails its login. The
+    /// executor must not run a job on the calling thread, which serves requests.
     ///
     /// ```
     /// # fn example(builder: countersign::builder::TokenServiceBuilder) {
@@ -235,19 +234,19 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Puts it together. It computes one password hash, to compare unknown names with.
+    /// Builds the service. This computes one password hash, which logins with unknown names are compared with.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
-    /// blank, the keys do not sign or would before everybody has them, a store lasts and the
-    /// sealing key or the managed keys would not, a trusted proxy is no network, or the policy
-    /// contradicts itself.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the issuer or an audience is blank, no key
+    /// signs, a managed key would sign before all nodes can have it, a durable store has no sealing key or the
+    /// managed keys no durable store, a trusted proxy is not a network, or settings of the policy contradict each
+    /// other.
     pub fn build(self) -> Result<TokenService, Error> {
         self.policy.check()?;
         let (ring, managed, clock) = (self.ring, self.managed_keys, self.clock);
         if managed.is_none() && ring.active().is_none() {
-            return Err(Error::configuration("the keys only verify: one has to sign"));
+            return Err(Error::configuration("the key ring has no signing key"));
         }
         let entities = self.entities.unwrap_or_else(store::default_entities);
         let cache = self.cache.map(|cache| cache(Arc::clone(&entities)));
@@ -260,8 +259,8 @@ impl TokenServiceBuilder {
         let keys_last = managed.as_ref().map(|(_, store)| store.is_durable());
         if sessions.is_durable() && keys_last == Some(false) {
             return Err(Error::configuration(
-                "nodes that share sessions need to share managed keys, too: give these a store that \
-                 lasts by `store`, or by `ManagedKeys::store`",
+                "the sessions are in a durable store and the managed keys are not: set a durable store \
+                 for both by `store`, or for the keys by `ManagedKeys::store`",
             ));
         }
         let is_durable = entities.is_durable() || sessions.is_durable() || keys_last == Some(true);
@@ -331,13 +330,13 @@ fn sealing(keys: &[SealingKey], durable: bool) -> Result<SealingKeys, Error> {
         Some(first) => first,
         None if durable => {
             return Err(Error::configuration(
-                "a store that lasts needs a sealing key that does, too: give one by `sealing_key`",
+                "a durable store needs a sealing key: set one by `sealing_key`",
             ));
         }
         None => {
             tracing::warn!(
-                "no sealing key was given: secrets are sealed with a random one, which ends with \
-                 the process, as the store in memory does"
+                "sealing keys: none was given, secrets are sealed with a random key that is lost at exit, like the \
+                 store in memory; set one by `sealing_key`"
             );
             SealingKey::generate()?
         }

@@ -1,7 +1,7 @@
 //! Work that runs to its end though its caller hangs up.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind};
 
 /// Proof of running on a task that nobody drops. What writes to a store asks for it.
 pub(super) struct Detached(());
+
+/// Why work has failed that panicked.
+const PANICKED: &str = "panicked";
 
 /// Runs work to its end on a task of its own, within the caller's span.
 pub(super) async fn run_to_completion<T, W>(
@@ -37,8 +40,16 @@ pub(super) async fn catch_panic<T>(
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
-            Poll::Ready(Err(Error::new(ErrorKind::Internal, "the service panicked")))
+            let error = Error::new(ErrorKind::Internal, "the service panicked");
+            Poll::Ready(Err(error.with_reason(PANICKED)))
         })
     })
     .await
+}
+
+/// Panics again where an error was made of a panic, for the one that starts anew what has panicked.
+pub(super) fn resume_panic(error: &Error) {
+    if error.reason() == PANICKED {
+        resume_unwind(Box::new(PANICKED));
+    }
 }

@@ -22,11 +22,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a session is read again within the time for which an outage is put up with.
 const TRIES_IN_OUTAGE: u32 = 6;
 
-/// Why a token is of no use any more.
+/// Why a token has ended; returned by [`TokenService::ended`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEnd {
-    /// It has expired, or its session has. So has a session that could not be read for too long.
+    /// The token or its session has expired, or the session could not be read for
+    /// [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness).
     Expired,
     /// It was revoked: its holder has logged out, or may do less than before.
     Revoked,
@@ -36,16 +37,16 @@ impl TokenService {
     /// Waits until a token expires or is revoked: for a WebSocket or a stream of events, which a request has
     /// opened and which must not outlive what its caller may do.
     ///
-    /// It returns within milliseconds of a revocation on any node, as the next request of the caller would be
-    /// rejected. Waiting for the end of a token costs no look-up. It is safe to drop, as in a `select!`. What it
-    /// returns borrows nothing, so a stream may keep it, as that of a `take_until`.
+    /// The future completes within milliseconds of a revocation on any node, when the caller's next request would be
+    /// rejected. Waiting for a token costs no read of a store. The future may be dropped, as in a `select!`, and
+    /// borrows nothing, so that a stream can own it, as with `take_until`. It needs a tokio runtime.
     ///
     /// # Behind a session
     ///
-    /// A caller whom an [`ExchangeLayer`](crate::ExchangeLayer) has let in by an authentication token is there
-    /// for as long as the session: this waits for its log-out, its expiry, or its end by
-    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout). To wait is no use of a session: one that
-    /// gets no request ends, and its streams with it.
+    /// For a caller whom an [`ExchangeLayer`](crate::ExchangeLayer) has admitted by an authentication token, this
+    /// waits for the end of the session: its log-out, its expiry, or its
+    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout). Waiting does not count as a use: a session
+    /// without requests reaches its idle timeout although a stream is open.
     ///
     /// The session is read once per
     /// [`tokens.phantom_lifetime`](crate::policy::Tokens::phantom_lifetime), unless requests have done so
@@ -133,6 +134,7 @@ impl TokenService {
         let is_confirmed = |ready: &PhantomToken| ready.confirmed.load(Ordering::Acquire);
         if let Some(ready) = ready.filter(|ready| is_confirmed(ready))
             && ready.validated.session_id() == token.session_id()
+            && ready.validated.expires_at() > self.now()
         {
             return Ok(SessionLook::LivesUntil(ready.validated.expires_at()));
         }

@@ -7,14 +7,14 @@ use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
-/// The sorts of principals, in the order of [`EntityId`]s.
-const SORTS: [SubjectType; 3] = [SubjectType::User, SubjectType::Machine, SubjectType::Customer];
+/// The kinds of principals, in the order of [`EntityId`]s.
+const KINDS: [SubjectType; 3] = [SubjectType::User, SubjectType::Machine, SubjectType::Customer];
 
 /// Which registered principals to list; what is not set does not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntityFilter {
-    /// Those of one sort.
+    /// Only those of this kind.
     pub subject_type: Option<SubjectType>,
     /// Those of one organization.
     pub organization_id: Option<OrganizationId>,
@@ -27,7 +27,7 @@ impl EntityFilter {
         Self::default()
     }
 
-    /// Restricts to those of one sort.
+    /// Restricts to principals of this kind.
     #[must_use]
     pub fn of_subject_type(mut self, subject_type: SubjectType) -> Self {
         self.subject_type = Some(subject_type);
@@ -119,7 +119,7 @@ impl TokenService {
         };
         // One more than is asked for tells whether there are more.
         let (mut entities, mut wanted) = (Vec::new(), limit + 1);
-        for sort in SORTS.into_iter().filter(is_wanted) {
+        for sort in KINDS.into_iter().filter(is_wanted) {
             let after = after.filter(|after| after.subject_type() == sort).map(EntityId::name);
             let organization = filter.organization_id.as_ref();
             let listed = self.inner.stores.list_entities(sort, organization, after, wanted).await?;

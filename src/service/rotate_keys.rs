@@ -41,7 +41,10 @@ impl TokenService {
         let kid = kid.to_owned();
         self.write(Attempt::new(Operation::RETIRE_KEY).to_owned(), |writer| async move {
             writer.key_manager()?.retire(&writer.stores, &kid).await?;
-            tracing::warn!(kid, "a signing key was ended before its time");
+            tracing::warn!(
+                kid,
+                "signing keys: a key was retired by the host, tokens that it signed are rejected"
+            );
             Ok(())
         })
         .await

@@ -82,8 +82,8 @@ pub(in crate::service) struct RouteHooks {
 
 impl TokenService {
     /// Returns a validator that accepts the tokens of this service alone, as
-    /// [`validate_layer`](Self::validate_layer) and the documented routes do. It is for what no layer
-    /// sees, as the messages of a WebSocket.
+    /// [`validate_layer`](Self::validate_layer) and the documented routes do. Use it where no layer sees the
+    /// token, such as for the messages of a WebSocket.
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.inner.validator
@@ -95,13 +95,12 @@ impl TokenService {
         &self.inner.validator_with_trusted_issuers
     }
 
-    /// Fetches the keys of the issuers that it trusts; see
+    /// Fetches the keys of the trusted issuers; see
     /// [`Validator::fetch_keys`](crate::Validator::fetch_keys).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the keys of one cannot be
-    /// fetched now.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the keys of an issuer cannot be fetched now.
     pub async fn fetch_trusted_keys(&self) -> Result<(), Error> {
         self.inner.validator_with_trusted_issuers.fetch_keys().await
     }
@@ -124,25 +123,25 @@ impl TokenService {
         audiences.iter().all(|audience| self.inner.audiences.contains(audience))
     }
 
-    /// Its policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
     }
 
-    /// Its `iss`.
+    /// Returns the issuer, the `iss` of its tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.inner.issuer
     }
 
-    /// The JWK Set that others check its tokens with (RFC 7517 §5). It has no keys while
-    /// [`ManagedKeys`](crate::ManagedKeys) have not come.
+    /// Returns the JWK Set (RFC 7517 §5) that verifies this service's tokens. It is empty until
+    /// [`ManagedKeys`](crate::ManagedKeys) have been read.
     #[must_use]
     pub fn jwks(&self) -> String {
         self.inner.keys.to_jwks(self.now())
     }
 
-    /// The time by its clock.
+    /// Returns the present time by the service's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()

@@ -85,7 +85,7 @@ impl TestIssuer {
         &self.audience
     }
 
-    /// The clock that its tokens and validators go by.
+    /// Returns the clock of its tokens and validators.
     #[must_use]
     pub fn clock(&self) -> &TestClock {
         &self.clock

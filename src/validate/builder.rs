@@ -26,13 +26,13 @@ pub(crate) const DEFAULT_TOKEN_CACHE_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 impl NeedsKeys<Validator> {
-    /// The keys that tokens may be signed with.
+    /// Sets the keys that verify tokens.
     pub fn keys(self, keys: KeyRing) -> ValidatorBuilder {
         ValidatorBuilder::new(self.issuer, self.audience, keys)
     }
 }
 
-/// Builds a [`Validator`]: its optional settings.
+/// Builds a [`Validator`]: the optional settings, then [`build`](Self::build).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidatorBuilder {
@@ -81,71 +81,69 @@ impl ValidatorBuilder {
         }
     }
 
-    /// A further audience: `aud` has to contain any one of them.
+    /// Adds an audience. A token is accepted if its `aud` contains at least one of the validator's audiences.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// The algorithms to allow; by default those of the keys.
+    /// Sets the algorithms to accept. Default: those of the keys.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
         self
     }
 
-    /// How much clocks may differ: 60 seconds by default, at most 300.
+    /// Sets how far the issuer's clock and this one may differ. Default: 60 seconds; maximum: 300.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// The longest token to look at, in bytes: 8 KiB by default.
+    /// Sets the length, in bytes, above which a token is rejected unread. Default: 8 KiB.
     pub fn max_token_len(mut self, bytes: usize) -> Self {
         self.max_token_len = bytes;
         self
     }
 
-    /// The longest life that a token of the issuer may have, from its `iat` to its `exp`: any by
-    /// default. Whoever keeps revocations has to reject what lives longer than these are kept. It
-    /// says nothing of the tokens of trusted issuers.
+    /// Sets the longest lifetime, `exp` minus `iat`, of the issuer's own tokens. Default: no limit.
+    /// A host that keeps revocations for a limited time must reject tokens that outlive them. Tokens of
+    /// trusted issuers are not limited by it.
     pub fn max_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_token_lifetime = Some(lifetime);
         self
     }
 
-    /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB by
-    /// default, which is room for some 24,000 with eight permissions. A token is checked whole once
-    /// while it is remembered; its times, its key and whether it was revoked are looked at with
-    /// every request. What a host maps the claims of a trusted issuer to counts, too. Zero turns it off.
+    /// Sets the approximate size, in bytes, of the cache of verified tokens. Default: 64 MiB, which holds
+    /// about 24,000 tokens with eight permissions each. Zero turns the cache off. A cached token's signature
+    /// is not verified again; its expiry, its key and its revocation are checked on every request. Claims
+    /// mapped from a trusted issuer's tokens count towards the size.
     pub fn token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;
         self
     }
 
-    /// Whether permissions such as `Storefront*` count. Off by default: a token that has one is
-    /// rejected then.
+    /// Sets whether a permission may end in a wildcard, such as `Storefront*`. Default: off, and a token that
+    /// has one is rejected.
     pub fn trailing_wildcards(mut self, allowed: bool) -> Self {
         self.trailing_wildcards = allowed;
         self
     }
 
-    /// Whether the tokens of trusted issuers have to be mapped to an
-    /// [`Organization`](crate::Organization): one of them, or all. Off by default, and then those that
-    /// are mapped to none are bound to none. In an app with tenants, turn it on: a mapping that forgot
-    /// the organization rejects then, and does not give access to every one of them.
+    /// Sets whether the claims mapping of a trusted issuer must name an
+    /// [`Organization`](crate::Organization): one, or all. Default: off, and a token mapped without one is bound
+    /// to no organization. Turn it on in an app with tenants: a mapping that forgets the organization then
+    /// rejects the token, where it would otherwise give access to every tenant.
     pub fn organization_required(mut self, required: bool) -> Self {
         self.organization_required = required;
         self
     }
 
-    /// Makes the responses of rejected requests: one hook for the layers, the extractors, and the
-    /// [`Rejection`]s and [`Error`]s that handlers behind a layer return; a login is behind one that is
-    /// [`optional`](crate::ValidateLayer::optional). By default they are problem details
-    /// (RFC 9457), and for gRPC a status.
+    /// Sets a hook that makes the response to every rejected request: by a layer, by an extractor, or by a
+    /// handler behind a layer that returns a [`Rejection`] or an [`Error`]. For a login handler, mount a layer that
+    /// is [`optional`](crate::ValidateLayer::optional). Default: problem details (RFC 9457), and a status for gRPC.
     ///
-    /// A handler has its own errors answered in this way, too, by [`Error::new`]. What axum's extractors reject,
-    /// as `Json` and `Path`, is axum's own, and no hook sees it: a handler that wants it in the same form takes a
-    /// `Result` of the extractor.
+    /// A handler's own errors, made by [`Error::new`], go through the hook, too. The rejections of axum's
+    /// extractors, such as `Json` and `Path`, do not: take a `Result` of the extractor and convert it.
     ///
     /// ```
     /// use axum::extract::Json;
@@ -165,11 +163,11 @@ impl ValidatorBuilder {
     /// }
     /// ```
     ///
-    /// The hook sees the rejection and the head of the request, and returns what a handler may return. Its
-    /// response gets the [`headers`](Rejection::headers) that it lacks, so that neither the challenge nor
-    /// `Cache-Control` is forgotten; a redirect has no challenge. In the place of a 1xx, 2xx or 304, which
-    /// would pass for what was asked for, the response gets the rejection's own status, and the log an error.
-    /// With a hook, each request costs a copy of its head.
+    /// The hook gets the rejection and the request's head, and returns anything a handler may return. The
+    /// rejection's [`headers`](Rejection::headers) that the response lacks, such as the challenge and
+    /// `Cache-Control`, are added; a redirect gets no challenge. A 1xx, 2xx or 304 is replaced by the rejection's
+    /// own status, and an error is logged, so that no hook turns a rejection into a success. With a hook, each
+    /// request costs a copy of its head.
     ///
     /// ```
     /// use axum::Json;
@@ -195,14 +193,14 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Where the time comes from; the system's clock by default.
+    /// Sets the clock. Default: the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The proxies in front of the host, as networks in CIDR notation or single addresses: none.
-    /// What they say in `X-Forwarded-For` is what the audit log has for a client's address.
+    /// Sets the trusted proxies, as networks in CIDR notation or single addresses. Default: none. The client
+    /// address in the audit log is taken from `X-Forwarded-For` only if the request comes from one of them.
     pub fn trusted_proxies<T: Into<String>>(
         mut self,
         networks: impl IntoIterator<Item = T>,
@@ -211,28 +209,27 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Trusts `X-Forwarded-For` from every peer, so that every client chooses the address that the
-    /// audit log has for it.
+    /// Trusts `X-Forwarded-For` from every peer. Dangerous: every client then chooses the address that the
+    /// audit log records for it.
     pub fn dangerous_trust_any_proxy(mut self) -> Self {
         self.trusted_proxies = ProxySetting::Any;
         self
     }
 
-    /// Puts it together.
+    /// Builds the validator.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where issuer or an audience is
-    /// blank, the leeway is above 300 seconds, an algorithm is allowed that no key
-    /// is for, keys cannot be fetched from their URL, a trusted proxy is no network, or all addresses
-    /// are one.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the issuer or an audience is blank, the
+    /// leeway is above 300 seconds, no key has one of the [`algorithms`](Self::algorithms), the `jwks_url` or a
+    /// trusted issuer cannot be used, a trusted proxy is not a network, or the trusted proxies cover all addresses.
     pub fn build(self) -> Result<Validator, Error> {
         let Self { issuer, audiences, keys, leeway, clock, .. } = self;
         if issuer.trim().is_empty() || audiences.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::configuration("the issuer or an audience is blank"));
         }
         if leeway > MAX_LEEWAY {
-            return Err(Error::configuration("the leeway may be 300 seconds at most"));
+            return Err(Error::configuration("the leeway must be at most 300 seconds"));
         }
         let fetch = self.fetch.map(|fetch| fetch.prepare(&clock, self.allows_http));
         let fetched_keys = fetch.transpose()?;
@@ -242,7 +239,7 @@ impl ValidatorBuilder {
             None => keys.has_algorithm(algorithm),
         };
         if !self.algorithms.iter().flatten().all(|algorithm| has_keys(*algorithm)) {
-            return Err(Error::configuration("an algorithm is allowed that no key is for"));
+            return Err(Error::configuration("`algorithms` names one that no key has"));
         }
         let trusted_issuers = TrustedIssuers::new(
             &self.trusted_issuers,

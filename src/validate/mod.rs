@@ -29,7 +29,7 @@ pub use self::builder::ValidatorBuilder;
 pub(crate) use self::fault::NotAccepted;
 pub use self::fault::TokenFault;
 
-/// Checks access tokens. Cheap to clone.
+/// Validates access tokens. Cheap to clone.
 ///
 /// A token is accepted only if all of this holds:
 ///
@@ -38,15 +38,14 @@ pub use self::fault::TokenFault;
 /// 2. Header and claims are JSON objects in UTF-8, no member twice at any depth.
 /// 3. `typ` is `at+jwt` (RFC 9068 §4); there is no `crit`, `b64`, `zip` or `enc`.
 /// 4. `kid` names a key of the ring, `alg` is that key's own algorithm and is allowed, and the
-///    signature is good. Keys in the header are never used.
-/// 5. `iss` equals, `aud` contains; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
-/// 6. `exp` is to come, `nbf` and `iat` are not, give or take the leeway; and the one is not later than the
-///    other by more than `max_token_lifetime`, where that is set, as a `TokenService` does.
+///    signature verifies. Keys in the header are never used.
+/// 5. `iss` equals the issuer, and `aud` contains one of the audiences; `sub`, `jti`, `client_id`, `subject_type` and `acl` are there.
+/// 6. `exp` is in the future, and `nbf` and `iat` are not, each within the leeway. `exp` minus `iat` is at most
+///    `max_token_lifetime`, where that is set; a `TokenService` always sets it.
 /// 7. It has not been revoked.
 ///
-/// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by the keys, types
-/// and audiences of that one instead, its claims are what the host makes of them, and nothing that is
-/// revoked here names it.
+/// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by that issuer's keys, types
+/// and audiences instead. The host maps its claims. Revocations of this service do not reach it.
 ///
 /// A host that issues tokens gets its validator from its `TokenService`; one that only checks
 /// them builds it, with the keys or, by `jwks_url` in the place of `keys` (feature `remote-jwks`), with

@@ -1,5 +1,6 @@
-//! The stages of the builders: each asks for one thing that has to be given, and the last one leads to
-//! the builder that has the optional settings and `build`. What is missing does not compile.
+//! The stages of the builders. Each stage takes one required setting: issuer, audience, keys. The last one
+//! returns the builder with the optional settings and `build`, so code that omits a required setting does not
+//! compile.
 //!
 //! ```
 //! # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -29,8 +30,8 @@ impl<T> NeedsIssuer<T> {
         Self { built: PhantomData }
     }
 
-    /// The issuer of the tokens, their `iss`: an `https` URL (RFC 9068 §2.2, RFC 8414 §2). A token's
-    /// has to equal it to the letter.
+    /// Sets the issuer, by convention an `https` URL (RFC 9068 §2.2, RFC 8414 §2). A token's `iss` must equal it
+    /// exactly.
     pub fn issuer(self, issuer: impl Into<String>) -> NeedsAudience<T> {
         NeedsAudience { issuer: issuer.into(), built: self.built }
     }
@@ -45,8 +46,8 @@ pub struct NeedsAudience<T> {
 }
 
 impl<T> NeedsAudience<T> {
-    /// The audience of the tokens, their `aud`: the API that they are for. A token's has to contain it
-    /// to the letter. The builder takes further audiences.
+    /// Sets the audience: the API that the tokens are for. A token's `aud` must contain it exactly. The builder
+    /// takes further audiences.
     pub fn audience(self, audience: impl Into<String>) -> NeedsKeys<T> {
         NeedsKeys { issuer: self.issuer, audience: audience.into(), built: self.built }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::clock::{Clock as _, SystemClock};
+use countersign::testing::FaultyStore;
 use countersign::{Algorithm, ManagedKeys, SealingKey, Timestamp, TokenService};
 use serde_json::{Value, json};
 
@@ -147,7 +148,9 @@ async fn pyjwt_and_jose_verify_tokens_that_are_signed_with_a_p_256_key() {
 
 /// Someone at the keys that a server keeps in a file, whose clock is as they please.
 async fn keeper(file: &File, now: Timestamp) -> TokenService {
-    let keys = ManagedKeys::new(Algorithm::EdDSA).store(file.node().await);
+    // The file's time is what this clock says, or no keys would be changed by it.
+    let store = FaultyStore::new(file.node().await).clock(TestClock::at(now));
+    let keys = ManagedKeys::new(Algorithm::EdDSA).store(store);
     let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);
     builder
         .clock(TestClock::at(now))

@@ -177,7 +177,7 @@ async fn pages_of_the_origins_that_are_named_may_call_the_token_server_and_no_ot
         assert_eq!(allowed(&preflight).as_deref(), Some(origin));
         assert_eq!(preflight.header("access-control-allow-methods"), "GET,POST,DELETE");
         let headers = preflight.header("access-control-allow-headers");
-        assert_eq!(headers, "authorization,content-type");
+        assert_eq!(headers, "authorization,content-type,idempotency-key");
         // An error, too, is for the page to read.
         let answer = ask(&open, "GET", origin).await.expect(401);
         assert_eq!(allowed(&answer).as_deref(), Some(origin));

@@ -108,7 +108,7 @@ async fn a_panic_is_a_500_and_is_audited_as_failed() {
     let answer = server.post("/entity/secret/reset", bearer, &body).await.expect(500);
     assert!(!answer.text().contains("rule"), "{answer:?}");
     let event = log.only("reset_secret");
-    assert_eq!((&*event["outcome"], &*event["reason"]), ("failed", "internal"));
+    assert_eq!((&*event["outcome"], &*event["reason"]), ("failed", "panicked"));
 
     let id = EntityId::machine("aa-1").unwrap();
     let change = |_: Entity| -> Entity { panic!("a change of the host's") };

@@ -267,7 +267,7 @@ async fn a_store_that_panics_under_one_part_of_the_work_ends_no_part_of_it() {
         }
         assert_eq!(store.faults_left(), 0);
         let errors = log.errors();
-        let panics = errors.iter().filter(|error| error.contains("started again")).count();
+        let panics = errors.iter().filter(|error| error.contains("is restarted")).count();
         assert_eq!(panics, 3, "{verb:?}: {errors:?}");
         fixture.tokens.validator().validate(token.expose()).unwrap();
     }

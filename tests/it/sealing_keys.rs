@@ -104,7 +104,7 @@ async fn what_a_node_has_no_key_for_is_no_fault_of_the_caller_and_is_left_alone(
     let _there = there.tokens.start().await.unwrap();
     let warned = warnings(&log);
     assert_eq!(warned.len(), 1, "{warned:?}");
-    assert!(warned[0].contains("as the second one first"), "{warned:?}");
+    assert!(warned[0].contains("as the second one on all nodes"), "{warned:?}");
 
     there.machine("aa-1", "the secret of aa-1").await;
     let token = there.session(|new| new.otp_required(true)).await;

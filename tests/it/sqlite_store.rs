@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::support::durable::{
     File, MANY, MINUTE, ONE_PART, a_long_feed_is_read_in_parts, an_empty_part_is_not_waited_for,
     each_session_is_taken_once, fixture_over, fixture_with, no_secret_is_in, records, revocation,
-    session, until, what_the_first_release_wrote_is_in,
+    revocation_until, session, until, what_the_first_release_wrote_is_in,
 };
 use crate::support::managed_keys::{a_retired_key_stays_retired, no_private_key_is_in};
 use crate::support::models::driver::{Over, Store, policy};
@@ -266,12 +266,12 @@ async fn in_a_file_that_was_put_back_under_a_running_process_nothing_is_skipped(
 async fn a_purge_changes_no_history() {
     let file = File::new();
     let store = file.node().await;
-    store.publish(revocation()).await.unwrap();
-    store.publish(revocation()).await.unwrap();
+    let now = SystemClock.now();
+    store.publish(revocation_until(now - MINUTE)).await.unwrap();
+    store.publish(revocation_until(now - MINUTE)).await.unwrap();
     let end = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
-    let later = SystemClock.now() + MINUTE * 2;
-    assert_eq!(store.purge_expired(later).await.unwrap(), 1, "readers know the file by the last");
-    assert_eq!(store.purge_expired(later).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(now).await.unwrap(), 1, "readers know the file by the last");
+    assert_eq!(store.purge_expired(now).await.unwrap(), 0);
     let published = revocation();
     store.publish(published.clone()).await.unwrap();
     let read = store.read_feed(&end, Duration::ZERO).await.unwrap();

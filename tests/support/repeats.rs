@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use countersign::store::{EntityStore, KeyStore, Page, SessionStore};
 use countersign::{
-    Actor, AuthenticationToken, CustomerId, Entity, Grant, Organization, Password, Policy,
-    RequestContext, SubjectType,
+    Actor, AuthenticationToken, CustomerId, Entity, Grant, Housekeeping, Organization, Password,
+    Policy, RequestContext, SubjectType,
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ const LONGER: Duration = Duration::from_secs(61);
 pub struct Nodes {
     fixtures: [Fixture; 2],
     servers: [Server; 2],
+    /// What was revoked is heard for as long as the test takes.
+    _housekeeping: [Housekeeping; 2],
 }
 
 impl Nodes {
@@ -34,7 +36,9 @@ impl Nodes {
         let fixtures =
             [fixture_with(here, policy.clone()).await, fixture_with(there, policy).await];
         let servers = [fixtures[0].serve().await, fixtures[1].serve().await];
-        Self { fixtures, servers }
+        let housekeeping =
+            [fixtures[0].tokens.start().await.unwrap(), fixtures[1].tokens.start().await.unwrap()];
+        Self { fixtures, servers, _housekeeping: housekeeping }
     }
 
     async fn post(&self, node: usize, path: &str, key: &str, bearer: &str, body: &Value) -> Answer {

@@ -12,11 +12,10 @@ use crate::guard::require::check::{check_permission, own_organization, read_path
 use crate::rejection::Rejection;
 use crate::token::claims::{SubjectType, Validated};
 
-/// What a handler requires of its [`Caller`]. A type of the host's own names the requirement, and constants
-/// say what it is; see [`Caller`].
+/// What a handler requires of its [`Caller`]. The host implements it for a type of its own, and sets the constants;
+/// see [`Caller`] for an example.
 ///
-/// A scope is that of the permission. A requirement that has one and no permission does not compile, where a
-/// handler takes it:
+/// A scope restricts the permission. A handler whose requirement has a scope and no permission does not compile:
 ///
 /// ```compile_fail
 /// use countersign::{Caller, Requirement};
@@ -108,9 +107,9 @@ impl<D> Caller<D> {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 500, and a line in the log, where nothing was checked under that key: a handler
-    /// must not go on with a value of its own. So it is for a caller that is bound to no organization,
-    /// under [`IN_OWN_ORGANIZATION`](Requirement::IN_OWN_ORGANIZATION): a handler that is open to those, too, reads
+    /// A [`Rejection`] with 500, and an error in the log, if that key was not checked: the handler must not use an
+    /// unchecked value instead. With [`IN_OWN_ORGANIZATION`](Requirement::IN_OWN_ORGANIZATION), this is the case for a
+    /// caller that is bound to no organization. A handler that admits such callers reads
     /// [`organization_id`](Validated::organization_id), which is `None` for them.
     pub fn scope(&self, key: &str) -> Result<&str, Rejection> {
         self.scope.get(key).ok_or_else(|| Rejection::unchecked_scope(key))

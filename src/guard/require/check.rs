@@ -44,7 +44,8 @@ pub(super) fn check_permissions(
     any: bool,
 ) -> Result<(), Rejection> {
     let asked: Vec<_> = scope.iter().map(|(key, value)| (&**key, &**value)).collect();
-    if any {
+    // No permission at all, as of a list that was left empty, is denied.
+    if any || permissions.is_empty() {
         let permissions: Vec<_> = permissions.iter().map(|permission| &**permission).collect();
         return validated.require_any(&permissions, &asked);
     }
@@ -70,7 +71,7 @@ pub(crate) fn leave_scope(
     scope: Scope,
 ) -> Result<(), Rejection> {
     CheckedScope::leave(extensions, scope).map_err(|key| {
-        tracing::warn!(key = &*key, "layers: a request has two values for one key of a scope");
+        tracing::warn!(key = &*key, "layers: two layers read different values for a scope key, the request is rejected with a 403; read the key in one place");
         forbidden(validated, LogReason::InsufficientPermission)
     })
 }

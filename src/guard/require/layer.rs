@@ -72,7 +72,7 @@ impl RequireLayer {
         Self::of(Asked::Any(permissions.into_iter().map(Into::into).collect()))
     }
 
-    /// Creates a layer that asks a closure, which may wait and use what it has captured: a database, or
+    /// Creates a layer that calls an async closure, which may use what it has captured, such as a database or
     /// another service. `false` is a 403, with an event in the audit log; an error has the status of its
     /// kind.
     ///
@@ -102,8 +102,8 @@ impl RequireLayer {
         Self { rule: Arc::new(Rule { asked, kinds, scope, in_own_organization: false }) }
     }
 
-    /// Asks for the permission where the scope's `key` has the value of axum's path parameter of
-    /// that name, and leaves that value for the handler: see [`CheckedScope`].
+    /// Requires the permission for the value of axum's path parameter named `key`, and passes that value on to the
+    /// handler: see [`CheckedScope`].
     ///
     /// Mount the layer with `route_layer`, or on a router that is nested below the parameter: before a
     /// route is found, there are no parameters. A route that has no such parameter, or two of them, is
@@ -114,8 +114,9 @@ impl RequireLayer {
         self.scope_from(key.into(), ScopeSource::Path)
     }
 
-    /// Asks for the permission where the scope's `key` has the value that `read` finds, and leaves
-    /// that value for the handler: see [`CheckedScope`]. Where it finds none, the key is not asked for.
+    /// Requires the permission for the value of `key` that `read` returns, and passes that value on to the handler:
+    /// see [`CheckedScope`]. If `read` returns `None`, the permission is required without this key, which an ACL that
+    /// is not scoped by it satisfies.
     ///
     /// The handler has to act on the value that was checked. One that reads the request by itself may
     /// find another one: of two headers or query parameters of one name, each reader picks its own.

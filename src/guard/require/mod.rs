@@ -1,8 +1,7 @@
 //! `RequireLayer`: lets requests through whose token grants a permission.
 //!
-//! It stands behind a [`ValidateLayer`](crate::ValidateLayer) or an
-//! `ExchangeLayer`, whose finding it reads; without one it answers 500 and says
-//! so in the log. A token without the permission is a 403 with `insufficient_scope`, no token a
+//! It goes behind a [`ValidateLayer`](crate::ValidateLayer) or an
+//! `ExchangeLayer`, whose result it reads; without one it responds with a 500 and logs an error. A token without the permission is a 403 with `insufficient_scope`, no token a
 //! 401.
 //!
 //! A permission may be asked for within a scope, whose values come from the request. The layer leaves

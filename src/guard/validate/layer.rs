@@ -8,7 +8,7 @@ use crate::guard::validate::Validate;
 use crate::token::claims::SubjectType;
 use crate::validate::Validator;
 
-/// Mounts [`Validate`] on a service: only requests with a good token pass. See the
+/// Mounts [`Validate`] on a service: only requests with a valid token pass. See the
 /// [module docs](crate::layers::validate) for what is let through and what is rejected.
 #[derive(Clone, Debug)]
 #[must_use]

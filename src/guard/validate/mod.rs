@@ -1,10 +1,10 @@
-//! `ValidateLayer`: lets requests through that bring a good token.
+//! `ValidateLayer`: rejects requests without a valid token.
 //!
 //! 1. No credentials: 401, or, where the layer is [`optional`](ValidateLayer::optional), the
 //!    request passes as anonymous.
-//! 2. Credentials that are bad are always rejected, optional or not: a caller who tries to be
-//!    somebody must not be served as nobody.
-//! 3. Good ones: the request passes with an `Arc<Validated>` in its extensions.
+//! 2. Invalid credentials are always rejected, optional or not: a caller who tries to be somebody must not be
+//!    served as anonymous.
+//! 3. Valid credentials: the request passes with an `Arc<Validated>` in its extensions.
 //!
 //! # Caches
 //!

@@ -20,7 +20,7 @@ use crate::guard::validate::future::{ValidateFuture, WaitingForKeys};
 use crate::rejection::Rejection;
 use crate::validate::Validator;
 
-/// Lets requests through that bring a good token; see the [module docs](crate::layers::validate).
+/// Rejects requests without a valid token; see the [module docs](crate::layers::validate).
 #[derive(Clone, Debug)]
 pub struct Validate<S> {
     pub(super) inner: S,

@@ -35,8 +35,8 @@ use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
-/// What is asked for at an exchange. By default: the session's own list and claims, and the
-/// authentication token is used up.
+/// The settings of an exchange; an argument of [`TokenService::exchange`]. Default: the session's own ACL and
+/// claims, and the authentication token is used up.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ExchangeRequest {
@@ -67,51 +67,51 @@ impl Default for ExchangeRequest {
 }
 
 impl ExchangeRequest {
-    /// Whether the authentication token is used up; it is, unless told.
+    /// Sets whether the exchange uses the authentication token up. Default: yes.
     pub fn invalidate(mut self, invalidate: bool) -> Self {
         self.invalidate = invalidate;
         self
     }
 
-    /// The code that the customer was sent.
+    /// Sets the one-time password that the customer was sent.
     pub fn one_time_password(mut self, code: impl Into<String>) -> Self {
         self.one_time_password = Some(OneTimePassword::presented(code));
         self
     }
 
-    /// Claims to set beside the session's own, which stay as they are: those that the policy's
+    /// Adds custom claims: those that the policy's
     /// [`tokens.open_custom_claims`](crate::policy::Tokens::open_custom_claims) names, and those that the bearer may
-    /// pass on.
+    /// pass on. The session's own claims cannot be changed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if it does not serialize to a JSON object.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = Some(custom_claims_of(custom_claims)?);
         Ok(self)
     }
 
-    /// When the JWT ends; by default as the policy's `tokens.exchanged_lifetime` says.
+    /// Sets when the JWT expires. Default: after the policy's `tokens.exchanged_lifetime`.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
         self
     }
 
-    /// The list to narrow to.
+    /// Sets the ACL of the JWT, which must lie within the session's or the bearer's.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = Some(acl);
         self
     }
 
-    /// Who asks, where they bring a token of their own.
+    /// Sets the bearer: a caller with a token of their own, whose ACL may widen the exchange.
     pub fn bearer(mut self, bearer: Arc<Validated>) -> Self {
         self.bearer = Some(bearer);
         self
     }
 
-    /// A key by which the same request is answered once more: who lost the answer asks within 60 seconds for
-    /// the same, with the same key, authentication token and bearer, and gets the same JWT. It is 16 to 128
-    /// visible ASCII characters, and random, as a UUID is.
+    /// Sets an idempotency key, 16 to 128 random visible ASCII characters such as a UUID. The same request with the
+    /// same key, authentication token and bearer, within 60 seconds, returns the same JWT: for a client that lost
+    /// the response to the first one.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(IdempotencyKey::presented(key));
         self
@@ -124,21 +124,33 @@ impl ExchangeRequest {
 pub struct ExchangedToken {
     /// The JWT.
     pub token: IssuedToken,
-    /// Whose it is.
+    /// The customer it was issued to.
     pub customer_id: CustomerId,
     /// The organization of the session, which the JWT is bound to.
     pub organization_id: Option<OrganizationId>,
-    /// What it allows.
+    /// Its ACL.
     pub acl: Acl,
-    /// What it carries under `customClaims`.
+    /// Its `customClaims`.
     pub custom_claims: Map<String, Value>,
     /// When it was exchanged.
     pub created_at: Timestamp,
 }
 
 impl TokenService {
-    /// Exchanges an authentication token for a JWT. The session has to belong to the organization of
-    /// `context`, where that has one.
+    /// Exchanges an authentication token for a JWT. If `context` names an organization, the session must belong
+    /// to it.
+    ///
+    /// ```
+    /// # use countersign::{Acl, AuthenticationToken, Error, ExchangeRequest, RequestContext, TokenService};
+    /// # async fn example(
+    /// #     tokens: TokenService, token: AuthenticationToken, narrower: Acl, context: RequestContext,
+    /// # ) -> Result<(), Error> {
+    /// let request = ExchangeRequest::default().acl(narrower);
+    /// let exchanged = tokens.exchange(&token, request, &context).await?;
+    /// println!("valid until {}", exchanged.token.expires_at);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -149,9 +161,10 @@ impl TokenService {
     /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds; [`ErrorKind::Throttled`]
     /// where the customer's sessions have had too many wrong one-time passwords, or the session remembers
     /// as many repeatable exchanges as it can;
-    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up,
-    /// but for two: the last wrong one-time password ends the session, and a store that answers too
-    /// late may have done its work.
+    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up, with two
+    /// exceptions: the last wrong one-time password that the policy allows ends the session, and after
+    /// `Unavailable` the store may have made the write all the same. Repeat such an exchange with an
+    /// [`idempotency_key`](ExchangeRequest::idempotency_key).
     pub async fn exchange(
         &self,
         token: &AuthenticationToken,

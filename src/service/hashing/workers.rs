@@ -35,7 +35,9 @@ impl Workers {
         drop(jobs);
         match started {
             Ok(sender) => drop(sender.send(job)),
-            Err(error) => tracing::error!(%error, "no thread can be had to hash passwords on"),
+            Err(error) => {
+                tracing::error!(%error, "password hashing: no thread can be started, the login fails; raise the limit of threads");
+            }
         }
     }
 }

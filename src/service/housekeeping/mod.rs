@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::jitter;
 use crate::service::backoff::Backoff;
+use crate::service::detached::resume_panic;
 use crate::service::housekeeping::supervisor::supervise;
 use crate::service::store::Cursor;
 use crate::service::telemetry::{self, Work};
@@ -72,14 +73,15 @@ impl TokenService {
         self.inner.revocations.set_start_missing(false);
         self.check_stores_are_current().await?;
         self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
-        let cursor = feed::read_to_end(&self.inner).await?;
         self.check_sealing_keys().await?;
+        let losses = self.inner.recent_events.watch_losses();
+        // Last: where something fails after it, nobody would follow the feed.
+        let cursor = feed::read_to_end(&self.inner).await?;
         let (stop, stopped) = watch::channel(());
         let stopped = StopSignal(stopped);
         let inner = Arc::downgrade(&self.inner);
         // Made here: what was heard just now is relied on from now on.
         let staleness = Arc::new(feed::StalenessGuard::new(&self.inner));
-        let losses = self.inner.recent_events.watch_losses();
         let work = async move {
             // A reading that has panicked may have lost what it read: all is read again.
             let mut cursor = Some(cursor);
@@ -201,7 +203,7 @@ impl Housekeeping {
         // A change of keys is a read and a write.
         let limit = store_deadline.saturating_mul(2).saturating_add(SHUTDOWN_MARGIN);
         if tokio::time::timeout(limit, &mut work).await.is_err() {
-            tracing::warn!("housekeeping: shutdown took too long, the work under way is given up");
+            tracing::warn!("housekeeping: shutdown took too long, the work under way is aborted");
             work.abort();
         }
     }
@@ -240,6 +242,7 @@ async fn purge_periodically(inner: Weak<TokenServiceInner>, mut stop: StopSignal
         let interval = alive.policy.runtime.housekeeping_interval;
         let tokens = TokenService { inner: alive };
         if let Err(error) = tokens.purge_unless(|| stop.is_set()).await {
+            resume_panic(&error);
             tracing::warn!(error = ?error, "housekeeping: purge failed, expired records stay until the next run");
         }
         drop(tokens);
@@ -255,7 +258,7 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>, mut stop: StopSigna
         let Some(keys) = &alive.key_manager else { return };
         // First what is known already, which the store cannot hold up.
         if let Err(error) = keys.apply_known().await {
-            tracing::error!(error = ?error, "signing keys: known keys cannot be installed");
+            tracing::error!(error = ?error, "signing keys: applying the known keys failed, the node goes on with its present ones; trying again");
         }
         let tokens = TokenService { inner: Arc::clone(&alive) };
         let refreshing =
@@ -268,6 +271,7 @@ async fn follow_key_schedule(inner: Weak<TokenServiceInner>, mut stop: StopSigna
                 pause.max(SHORTEST_PAUSE)
             }
             Err(error) => {
+                resume_panic(&error);
                 tracing::warn!(error = ?error, "signing keys: reading the store failed, trying again");
                 backoff.failed()
             }

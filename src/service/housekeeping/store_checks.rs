@@ -136,9 +136,8 @@ impl SealingCheck {
                 if warned.insert(first.key_name()) {
                     tracing::warn!(
                         sealing_key = first.key_name(),
-                        "sealing keys: the one that seals from now on is new to the store of {content}, and nodes \
-                     that do not have it fail for what it seals; give a new key to all nodes as the second one \
-                     first, and then make it the first"
+                        "sealing keys: the first key is new to the store of {content}, nodes without it cannot open \
+                     what it seals; add a new key as the second one on all nodes before it becomes the first"
                     );
                 }
                 self.current = self.sealed.len();
@@ -154,8 +153,8 @@ impl SealingCheck {
             if !keys.knows(next) && warned.insert(next.key_name()) {
                 tracing::warn!(
                     sealing_key = next.key_name(),
-                    "sealing keys: other nodes were given one that this node does not have, and this node fails \
-                     for what it will seal; give it here, too, before it is made the first anywhere"
+                    "sealing keys: this node lacks a key that other nodes have, it cannot open what that key seals; \
+                     add it here before it becomes the first one anywhere"
                 );
             }
         }

@@ -41,8 +41,8 @@ where
         tracing::error!(
             work = work.as_str(),
             pause_seconds = pause.as_secs_f64(),
-            "housekeeping: a part of it panicked and is started again after a pause; the panic is a fault of \
-             the store or of this crate, report it with what was printed of it"
+            "housekeeping: a task panicked, it is restarted after a pause; this is a bug in the store or in this \
+             crate, report it with the panic message"
         );
         stop.sleep(pause).await;
     }

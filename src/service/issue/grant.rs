@@ -28,7 +28,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// A token for a principal of a sort. It allows nothing, unless told.
+    /// Creates a grant for a principal of this kind. Its token grants nothing until `acl` is set.
     pub fn new(subject_type: SubjectType, subject: impl Into<String>) -> Self {
         Self {
             subject_type,

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::jitter;
 use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
 use crate::service::keys::ManagedKeys;
+use crate::service::keys::new_keys::{self, NewKeys};
 use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 use crate::service::model::sealing::SealingKeys;
 use crate::service::policy::{Policy, RotationSchedule};
@@ -47,15 +48,6 @@ struct Known {
     /// Every key that was ever seen to be retired, and when it was: none of them comes back where a store
     /// is put back to an earlier state.
     retired: BTreeMap<String, Timestamp>,
-}
-
-/// Keys that were made for a change of the shared ones, off the executor's threads: one of RSA takes a
-/// second. An attempt that finds too few is made again with one more.
-#[derive(Default)]
-struct NewKeys {
-    made: Vec<(PrivateKey, SigningKey)>,
-    /// How many an attempt has asked for.
-    asked: usize,
 }
 
 /// What a schedule says of an instant.
@@ -198,10 +190,11 @@ impl KeyManager {
             let found = stores.get_keys(&*self.store).await?;
             let present = found.as_ref().map(|found| self.take_over(stores, found, known));
             let time = stores.time_of(&*self.store).await?;
-            self.new_keys().asked = 0;
+            self.new_keys().begin();
             let edited = self.edit(present, known, time, &edit);
             if self.new_keys().are_too_few() {
-                self.make_new_key().await?;
+                let made = new_keys::make(self.algorithm, Arc::clone(&self.provider)).await?;
+                self.new_keys().add(made);
                 return Ok(CompareAndSet::Conflict);
             }
             let (schedule, answer) = edited?;
@@ -251,7 +244,7 @@ impl KeyManager {
             return Ok(KeySchedule::new(self.generate(time.earlier, time.earlier)?));
         };
         tracing::error!(
-            "the store no longer has the shared keys: those that are known are put back"
+            "signing keys: the store has lost them, this node writes back those that it knows"
         );
         Ok(schedule.clone())
     }
@@ -271,8 +264,8 @@ impl KeyManager {
             known.schedule.as_ref().filter(|newer| newer.version() > found.version())
         {
             tracing::error!(
-                "signing keys: the store has older ones than it had, as after a restore; what is known \
-                 is put back, and what was retired stays retired"
+                "signing keys: the store was restored to an earlier state, this node writes back the keys that are \
+                 missing; retired keys stay retired"
             );
             // What could not be opened may have had less.
             if !known.has_missed_newer {
@@ -338,20 +331,6 @@ impl KeyManager {
         Ok(ScheduledKey { kid, sealed, announced_at: now, signs_from, retired_at: None })
     }
 
-    async fn make_new_key(&self) -> Result<(), Error> {
-        let (algorithm, provider) = (self.algorithm, Arc::clone(&self.provider));
-        let making = tokio::task::spawn_blocking(move || {
-            let private = provider.generate(algorithm)?;
-            let key = SigningKey::new(&private, &*provider)?;
-            Ok((private, key))
-        });
-        let made = making.await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "making a signing key failed").with_source(error)
-        })??;
-        self.new_keys().made.push(made);
-        Ok(())
-    }
-
     fn new_keys(&self) -> MutexGuard<'_, NewKeys> {
         self.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -402,17 +381,6 @@ impl Known {
         for (kid, retired_at) in schedule.retirements() {
             self.retired.entry(kid.to_owned()).or_insert(retired_at);
         }
-    }
-}
-
-impl NewKeys {
-    fn next(&mut self) -> Option<&(PrivateKey, SigningKey)> {
-        self.asked += 1;
-        self.made.get(self.asked - 1)
-    }
-
-    fn are_too_few(&self) -> bool {
-        self.asked > self.made.len()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod managed;
 mod manager;
+mod new_keys;
 mod ring;
 mod source;
 mod text;

@@ -32,7 +32,7 @@ impl EntityId {
     /// The longest name in bytes.
     pub const MAX_LEN: usize = text::MAX_LEN;
 
-    /// A name among principals of a sort. It is taken exactly as written: no trimming, no folding
+    /// Creates the id of a principal: its kind and its name. The name is taken exactly as written: no trimming, no folding
     /// of case, no normalisation.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl EntityId {
     }
 }
 
-/// `entity:aa-1`: unique across the sorts, fit for a store's key.
+/// `entity:aa-1`: unique across the kinds, usable as a store's key.
 impl fmt::Display for EntityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.subject_type, self.name)
@@ -136,7 +136,7 @@ pub struct Entity {
     pub(crate) version: u64,
 }
 
-/// The three sorts of principals, each with its credential.
+/// The three kinds of principals, each with its credential.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EntityKind {

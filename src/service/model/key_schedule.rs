@@ -394,7 +394,10 @@ mod tests {
         let mut ended = schedule(&[100, 200, 300]);
         ended.drop_ended(at(309), RETENTION);
         assert_eq!(told(&ended), ["1 from 200", "2 from 300"]);
-        ended.keys[1].retired_at = Some(at(305));
+        let mut retired = ended.clone();
+        retired.keys[1].retired_at = Some(at(305));
+        retired.drop_ended(at(1_000), RETENTION);
+        assert_eq!(told(&retired), ["1 from 200", "2 from 300"], "the first signs on");
         ended.drop_ended(at(1_000), RETENTION);
         assert_eq!(told(&ended), ["2 from 300"]);
     }

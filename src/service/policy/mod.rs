@@ -46,10 +46,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What is added to an instant stays in range.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How a service behaves where that is a matter of choice.
+/// The settings of a [`TokenService`](crate::TokenService), in groups.
 ///
-/// The default one is safe to run. Its settings are in groups; each setter of a group says what it is by
-/// default and why.
+/// The defaults are safe for production. The documentation of each setter gives its default and the reason.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,49 +72,49 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// How long tokens live, what they may say, and how they are checked.
+    /// Sets lifetimes, contents and validation of tokens.
     pub fn tokens(mut self, set: impl FnOnce(Tokens) -> Tokens) -> Self {
         self.tokens = set(self.tokens);
         self
     }
 
-    /// What registered principals are called, and whose they are.
+    /// Sets the rules for names, subject ids and organizations of principals.
     pub fn principals(mut self, set: impl FnOnce(Principals) -> Principals) -> Self {
         self.principals = set(self.principals);
         self
     }
 
-    /// How long customers' sessions live, how many there may be, and their one-time passwords.
+    /// Sets lifetimes and limits of customers' sessions, and their one-time passwords.
     pub fn sessions(mut self, set: impl FnOnce(Sessions) -> Sessions) -> Self {
         self.sessions = set(self.sessions);
         self
     }
 
-    /// How long machine clients' secrets live, and who may read them.
+    /// Sets lifetimes of machine clients' secrets, and who may read them.
     pub fn secrets(mut self, set: impl FnOnce(Secrets) -> Secrets) -> Self {
         self.secrets = set(self.secrets);
         self
     }
 
-    /// Which passwords may be chosen, and what hashing them costs.
+    /// Sets which passwords may be chosen, and what hashing them costs.
     pub fn passwords(mut self, set: impl FnOnce(Passwords) -> Passwords) -> Self {
         self.passwords = set(self.passwords);
         self
     }
 
-    /// How many attempts are let pass before the next one has to wait.
+    /// Sets how many failed attempts are allowed before the next one is delayed.
     pub fn throttle(mut self, set: impl FnOnce(Throttle) -> Throttle) -> Self {
         self.throttle = set(self.throttle);
         self
     }
 
-    /// What the routes read of requests, and what they send.
+    /// Sets what the routes accept and send, and the trusted proxies.
     pub fn http(mut self, set: impl FnOnce(Http) -> Http) -> Self {
         self.http = set(self.http);
         self
     }
 
-    /// How a service goes about its work beside others, and what it logs.
+    /// Sets deadlines, staleness limits and the audit log of subjects.
     pub fn runtime(mut self, set: impl FnOnce(Runtime) -> Runtime) -> Self {
         self.runtime = set(self.runtime);
         self

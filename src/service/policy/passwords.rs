@@ -22,9 +22,9 @@ settings! {
         /// How many passwords are hashed at once: as many as there are cores. More would only be
         /// slower, and take memory.
         hashing_permits: usize = cores(),
-        /// How many may wait for that: eight for each core. Further ones are answered 503.
+        /// How many logins may wait for a hash: eight for each core. Further ones are rejected with a 503.
         hashing_queue: usize = cores() * 8,
-        /// How long one may wait for that: 2 seconds. Then it is answered 503.
+        /// How long a login may wait for a hash: 2 seconds. Then it is rejected with a 503.
         hashing_deadline: Duration = Duration::from_secs(2),
     }
     also {

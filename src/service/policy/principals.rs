@@ -10,14 +10,13 @@ settings! {
         /// [`start_session`](crate::TokenService::start_session) reject what says nothing, and so do
         /// logins of principals that were registered so before, and tokens of trusted issuers that are mapped so.
         organization_required: bool = false,
-        /// Whether nobody is registered by a name that looks like one that is registered, among principals of
-        /// one sort: the same but for case, blanks, characters that are not displayed, or letters that look
-        /// alike (UTS 39 §4). On: whoever is `Jane`, or `jane` with a Cyrillic letter, is taken for `jane` by
-        /// people, and `Jane` by databases of the host's that compare without case. Some names that can be
-        /// told apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
+        /// Whether `register` rejects a name that looks like a registered one of the same kind of principal: equal
+        /// but for case, blanks, invisible characters, or look-alike letters (UTS 39 §4). On: people mistake `Jane`,
+        /// and `jane` with a Cyrillic letter, for `jane`, and so does a database that ignores case. Some names that
+        /// people can tell apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
         ///
-        /// Whoever is registered stays so, and logs in by the name exactly as written. Those who were
-        /// registered while it was off are compared with nobody.
+        /// Principals that are registered already stay registered. A login compares the name exactly as written.
+        /// Names registered while this was off are not compared with later ones.
         distinct_names: bool = true,
         /// Whether users' tokens carry as their `sub` the [`subject_id`](crate::Entity::subject_id) that was
         /// made at the registration, and not the name. Off: the documented `sub` is the name. On, whoever is

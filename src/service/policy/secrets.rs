@@ -9,9 +9,9 @@ use crate::token::claims::Validated;
 settings! {
     /// How long machine clients' secrets live, and who may read them.
     Secrets {
-        /// How many days a secret lives that asks for nothing: 180, as documented.
+        /// The lifetime, in days, of a secret that is made without one: 180, as documented.
         lifetime_days: u64 = 180,
-        /// The most days that a secret may live: 180, as documented. More is cut to it.
+        /// The longest lifetime of a secret, in days: 180, as documented. A longer one is reduced to it.
         max_lifetime_days: u64 = 180,
         /// How long the old secret still works after a reset: not at all, since a reset may be the
         /// answer to a leak. The documented service gives 5 days.
@@ -32,10 +32,10 @@ settings! {
 }
 
 impl Secrets {
-    /// Adds a check to reads and resets of secrets that the user's list grants: they are refused where
-    /// `rule` returns `false`. By default there is none. It is asked last, about each one, and who is
-    /// refused is told what an unknown machine client is. It must not block: what has to be looked up is best kept in memory. Under
-    /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects), a principal's id is no name.
+    /// Sets a rule for reads and resets of secrets that the user's ACL grants: they are rejected if `rule` returns
+    /// `false`. Default: none. The rule is called last, for each request, and its rejection is the same as for an
+    /// unknown machine client. It must not block: keep what it looks up in memory. With
+    /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects), a principal's id is not its name.
     ///
     /// ```
     /// use countersign::policy::SecretOperation;

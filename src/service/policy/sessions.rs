@@ -6,15 +6,15 @@ use crate::token::acl::Acl;
 settings! {
     /// How long customers' sessions live, how many there may be, and their one-time passwords.
     Sessions {
-        /// How long a session lives that asks for nothing: 24 hours.
+        /// The lifetime of a session that is started without one: 24 hours.
         lifetime: Duration = DAY,
-        /// The longest life that a session may ask for: 30 days.
+        /// The longest lifetime that a session may be started with: 30 days.
         max_lifetime: Duration = 30 * DAY,
-        /// How long a session lives that nothing is exchanged from: as long as any, so that customers find
-        /// theirs again. With a timeout, of 2 minutes at least, it ends so long after its start or its last use,
-        /// and at its own end at the latest. A use is an exchange that leaves it as it is, or a request that
-        /// comes through an [`ExchangeLayer`](crate::ExchangeLayer); to find or list it is none. Uses are noted
-        /// once a minute, so that it may end up to a minute sooner. Tokens that were exchanged live on.
+        /// How long an unused session lives: no limit but the session's own expiry. A timeout must be at least 2
+        /// minutes; the session then ends that long after its start or its last use, and never later than its own
+        /// expiry. A use is an exchange that keeps the session, or a request through an
+        /// [`ExchangeLayer`](crate::ExchangeLayer); finding or listing a session is not. Uses are recorded once a
+        /// minute, so a session may end up to a minute early. Tokens exchanged from it stay valid.
         ///
         /// A session that was started before this was set or changed gets it with its next use.
         idle_timeout: Option<Duration> = None,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How many failures a throttle lets pass, and how long it makes wait for what comes after them.
+/// How many failures a throttle allows, and how long it delays the attempts after them.
 ///
 /// Failures are counted over a sliding window. Up to `free` of them cost nothing; then the next
 /// attempt has to wait for the first delay, and twice as long after each further failure, up to
@@ -25,7 +25,7 @@ pub struct ThrottleLimit {
 }
 
 impl ThrottleLimit {
-    /// `free` failures in any `window`, then delays from 1 second to 15 minutes.
+    /// Creates a limit of `free` failures in any `window`, then delays from 1 second to 15 minutes.
     pub const fn new(free: u32, window: Duration) -> Self {
         Self {
             free,
@@ -35,7 +35,7 @@ impl ThrottleLimit {
         }
     }
 
-    /// The first delay, which doubles with each further failure, and the longest.
+    /// Sets the first delay, which doubles with each further failure, and the longest.
     pub const fn delays(mut self, first: Duration, longest: Duration) -> Self {
         (self.first_delay, self.longest_delay) = (first, longest);
         self

@@ -17,13 +17,13 @@ settings! {
         /// How long a machine client's token lives: 24 hours, as documented clients expect. It gets another one
         /// without anybody's help, so a shorter life costs it little.
         machine_lifetime: Duration = DAY,
-        /// How long an exchanged token lives that asks for nothing: 1 hour, as documented.
+        /// The lifetime of an exchanged token whose request sets none: 1 hour, as documented.
         exchanged_lifetime: Duration = HOUR,
         /// The longest life that an exchange may ask for: 24 hours, since a token that leaks is worth
         /// as much as it has yet to live.
         max_exchanged_lifetime: Duration = DAY,
-        /// How long the tokens live that `ExchangeLayer` makes for itself: 5 minutes, since they are
-        /// made anew at no cost that anyone notices.
+        /// The lifetime of the phantom tokens that `ExchangeLayer` makes: 5 minutes, since a new one costs one
+        /// signature and one read of the session.
         phantom_lifetime: Duration = 5 * MINUTE,
         /// The longest life of any token of this service that it accepts, from its `iat` to its `exp`,
         /// and for how long revocations are remembered: the longest of the other lifetimes, since no
@@ -39,18 +39,18 @@ settings! {
         /// The longest token that is made or looked at, in bytes: 8 KiB, what common servers have room
         /// for in a header.
         max_len: usize = DEFAULT_MAX_TOKEN_LEN,
-        /// How much memory tokens may take that were checked before, in bytes, about: 64 MiB, room for
-        /// some 24,000 with eight permissions. Zero turns it off; see
+        /// The approximate size, in bytes, of the cache of verified tokens: 64 MiB, room for about 24,000 with
+        /// eight permissions each. Zero turns it off; see
         /// [`ValidatorBuilder::token_cache_bytes`](crate::builder::ValidatorBuilder::token_cache_bytes).
         cache_bytes: usize = DEFAULT_TOKEN_CACHE_BYTES,
         /// Whether permissions may end in a wildcard, as `Storefront*`. Off: it grants operations that
         /// nobody has thought of yet. `*` alone always counts.
         trailing_wildcards: bool = false,
-        /// Whether `*` and trailing wildcards leave the crate's own operations out, those
-        /// that the [guide](crate::guide::token_service#the-services-own-operations) lists, so that a list has to
-        /// name each as it is. Off: `*` is documented as everything. On, a list that means the host's
-        /// operations by `*` neither reads secrets nor starts sessions, and nobody gives an operation away
-        /// whose name is not in their own list. Layers of the host's that ask for one of these names are not affected.
+        /// Whether an ACL must name each of the service's own operations
+        /// ([list](crate::guide::token_service#the-services-own-operations)) for them to be granted, so that `*` and
+        /// trailing wildcards do not. Off: `*` is documented as everything. Turn it on where `*` is meant for the
+        /// host's operations: it then neither reads secrets nor starts sessions, and cannot be passed on as a grant of
+        /// them. A layer of the host's that requires one of these names is not affected.
         own_operations_by_name: bool = false,
         /// The longest `customClaims`, in bytes of JSON: 4 KiB, so that the token stays below 8.
         max_custom_claims_len: usize = 4 * 1024,

@@ -123,6 +123,8 @@ impl TokenService {
     ) -> Result<RevokedSubject, Error> {
         let subject = Subject::of_principal(principal);
         let blocks = operation == Operation::BLOCK_SUBJECT;
+        // Nothing was issued in the future.
+        let before = if blocks { before } else { before.min(self.now()) };
         let cutoff = Cutoff { before, blocks, sessions: EndedSessions::Revoked };
         let attempt = Attempt {
             organization: principal.organization(),
@@ -251,8 +253,8 @@ impl Writer {
         expires_at: Timestamp,
     ) -> Result<(), Error> {
         let until = self.accepted_until(expires_at);
-        if self.kept_until(until) <= self.now() {
-            // Nobody accepts it any more.
+        if self.kept_until(until) <= self.inner.stores.clock().earliest_now() {
+            // Nobody accepts it any more, by whatever clock.
             return Ok(());
         }
         self.remember(RevocationTarget::Token(id.clone()), until).await

@@ -79,7 +79,8 @@ impl Writer {
         session: &Session,
     ) -> Result<(), Error> {
         // The clock of a node that accepts them may be behind.
-        let live = session.tokens_until.filter(|until| self.kept_until(*until) > self.now());
+        let now = self.inner.stores.clock().earliest_now();
+        let live = session.tokens_until.filter(|until| self.kept_until(*until) > now);
         match live {
             Some(until) if self.inner.policy.sessions.revoke_tokens_on_end => {
                 self.revoke_session(&session.id, until).await

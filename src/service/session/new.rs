@@ -14,7 +14,20 @@ use crate::token::acl::Acl;
 use crate::token::identifier::CustomerId;
 use crate::token::organization::Organization;
 
-/// What a session is to be.
+/// The settings of a session to be started; the argument of
+/// [`TokenService::start_session`](crate::TokenService::start_session).
+///
+/// ```
+/// # fn example(acl: countersign::Acl) -> Result<(), countersign::Error> {
+/// use std::time::Duration;
+/// use countersign::{CustomerId, NewSession};
+///
+/// let session = NewSession::of(CustomerId::new("cus_1")?)
+///     .acl(acl)
+///     .lifetime(Duration::from_secs(8 * 3_600));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NewSession {
@@ -40,7 +53,7 @@ pub(in crate::service) enum SessionEnd {
 }
 
 impl NewSession {
-    /// A session of a customer. It allows nothing, unless told.
+    /// Creates the settings of a customer's session. Its tokens grant nothing until [`acl`](Self::acl) is set.
     pub fn of(customer_id: CustomerId) -> Self {
         Self {
             customer_id: Some(customer_id),
@@ -55,59 +68,59 @@ impl NewSession {
         }
     }
 
-    /// The organization that it belongs to, or [`Organization::All`].
+    /// Sets the organization that the session belongs to, or [`Organization::All`]. Default: none.
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
         self
     }
 
-    /// The most that its tokens may carry.
+    /// Sets the session's ACL: the most that its tokens may grant. Default: nothing.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
-    /// What its tokens carry under `customClaims`.
+    /// Sets the `customClaims` of its tokens: any value that serializes to a JSON object.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if it serializes to anything else.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)
     }
 
-    /// Whether an exchange needs a one-time password, which is sent when the session starts.
+    /// Sets whether an exchange requires a one-time password, which is sent when the session starts. Default: no.
     pub fn otp_required(mut self, otp_required: bool) -> Self {
         self.otp_required = otp_required;
         self
     }
 
-    /// How long it lives; by default as the policy says.
+    /// Sets the lifetime. Default: the policy's [`sessions.lifetime`](crate::policy::Sessions::lifetime).
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.ends = SessionEnd::After(lifetime);
         self
     }
 
-    /// When it ends; by default as the policy says.
+    /// Sets the expiry. Default: that of the [`lifetime`](Self::lifetime).
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.ends = SessionEnd::At(expires_at);
         self
     }
 
-    /// A key by which the same request is answered once more: who lost the answer asks within 60 seconds for
-    /// the same, on the word of the same actor and with the same key, and gets the same session and token. It
-    /// is 16 to 128 visible ASCII characters, and random, as a UUID is.
+    /// Sets an idempotency key, 16 to 128 random visible ASCII characters such as a UUID. The same request with the
+    /// same actor and key, within 60 seconds, returns the same session and token: for a client that lost the
+    /// response to the first one.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(IdempotencyKey::presented(key));
         self
     }
 
-    /// An authentication token that is known beforehand, for demos and tests.
+    /// Sets the authentication token, in place of a random one, for demos and tests. Dangerous: anybody who
+    /// guesses the text has the session.
     ///
-    /// It has one session at a time, one that was used up included for as long as its tokens may live.
-    ///
-    /// Dangerous: the session is as safe as the text is hard to guess.
+    /// A token has one session at a time. A session that an exchange has used up counts until the tokens
+    /// exchanged from it have expired.
     pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
         self.token = Some(token);
         self
@@ -120,11 +133,12 @@ impl NewSession {
 pub struct StartedSession {
     /// The authentication token. It cannot be read again.
     pub token: AuthenticationToken,
-    /// The session, which waits for its one-time password where one is wanted.
+    /// The session, which is pending if it requires a one-time password.
     pub session: SessionState,
 }
 
-/// A session that a customer asks for by name and password.
+/// A customer's login with name and password; the argument of
+/// [`TokenService::log_in_customer`](crate::TokenService::log_in_customer).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CustomerLogin {
@@ -139,7 +153,7 @@ pub struct CustomerLogin {
 }
 
 impl CustomerLogin {
-    /// A login with a name and a password.
+    /// Creates a login with a name and a password.
     pub fn new(username: impl Into<String>, password: Password) -> Self {
         Self {
             username: username.into(),
@@ -151,21 +165,20 @@ impl CustomerLogin {
         }
     }
 
-    /// Whether an exchange needs a one-time password. A credential that asks for one always gets
-    /// one.
+    /// Sets whether an exchange requires a one-time password. It always does if the credential was registered with
+    /// `otp_required`.
     pub fn otp_required(mut self, otp_required: bool) -> Self {
         self.otp_required = otp_required;
         self
     }
 
-    /// When the session ends; by default as the policy says.
+    /// Sets when the session expires. Default: as the policy says.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
         self
     }
 
-    /// A key by which the same login is answered once more, as
-    /// [`NewSession::idempotency_key`] says. The password is asked for each time.
+    /// Sets an idempotency key; see [`NewSession::idempotency_key`]. The password is checked each time.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(IdempotencyKey::presented(key));
         self

@@ -5,7 +5,7 @@
 //!
 //! 1. **Every verb is atomic.** Of any number of callers that `insert` one key, or `replace` or
 //!    `take` one version of it, on any number of nodes, exactly one succeeds.
-//!    The same holds for those that `insert` entities of one sort with one
+//!    The same holds for those that `insert` entities of one kind with one
 //!    [`distinct_name`](crate::Entity::distinct_name), under whatever ids.
 //! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
 //!    [`StoreError::Conflict`].
@@ -182,7 +182,7 @@ pub trait EntityStore: Store {
     /// [`StoreError::Conflict`] where it is of another version, or gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Returns entities of a sort in the order of their names, which is that of their bytes: `limit` at
+    /// Returns entities of a kind in the order of their names, which is that of their bytes: `limit` at
     /// most, none up to `after`, and of an organization alone where one is given. It reads no more records
     /// than it returns, but for a few that have changed meanwhile.
     ///

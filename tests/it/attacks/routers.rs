@@ -66,7 +66,10 @@ async fn a_demand_without_a_layer_that_validates_is_a_500_that_names_it() {
     let listening = log.listen();
     server.get("/", None).await.expect(500);
     drop(listening);
-    assert!(log.errors().iter().any(|line| line.contains("Caller needs ValidateLayer")));
+    let errors = log.errors();
+    let names_both =
+        |line: &String| line.contains("ValidateLayer is missing") && line.contains("Caller");
+    assert!(errors.iter().any(names_both), "{errors:?}");
 }
 
 #[tokio::test]

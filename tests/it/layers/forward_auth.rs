@@ -149,6 +149,7 @@ async fn a_rule_is_asked_of_the_original_request_within_a_scope_and_an_organizat
         (&everything, "GET", "/odder", 403),
         (&everything, "GET", "/", 403),
         (&everything, "GET", "/health/../admin", 403),
+        (&everything, "GET", "/health#/../admin", 403),
     ] {
         let bearer = format!("Bearer {token}");
         let answer = ask(&server, (method, uri), &[("authorization", &bearer)]).await;

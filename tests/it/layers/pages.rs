@@ -106,31 +106,31 @@ async fn a_stale_cookie_is_anonymous_and_forgotten_where_the_layer_says_so() {
 async fn who_has_the_cookie_of_a_kind_that_is_not_admitted_can_log_in() {
     let fixture = Fixture::new();
     let jwt = user_token(&fixture);
-    let cookie = (COOKIE, format!("__Host-session={jwt}"));
-    let cookie = (cookie.0, &*cookie.1);
+    let pair = format!("__Host-session={jwt}");
+    let cookie = || (COOKIE, &*pair);
     let layer = || fixture.tokens.exchange_layer();
     let removal = SessionCookie::default().removal();
     let is_removed = |answer: &Answer| answer.headers().get(SET_COOKIE) == Some(&removal);
 
     let server = serve(layer().optional().stale_cookies_are_anonymous()).await;
-    let answer = ask(&server, "/", &[cookie.clone()]).await.expect(200);
+    let answer = ask(&server, "/", &[cookie()]).await.expect(200);
     assert!(answer.text() == "anonymous" && is_removed(&answer), "{answer:?}");
-    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(401);
+    let answer = ask(&server, "/members", &[cookie()]).await.expect(401);
     assert!(is_removed(&answer), "{answer:?}");
 
     let server = serve(layer().stale_cookies_are_anonymous().login_page("/login")).await;
-    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(303);
+    let answer = ask(&server, "/members", &[PAGE, cookie()]).await.expect(303);
     assert!(location(&answer) == "/login?next=/members" && is_removed(&answer), "{answer:?}");
-    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(401);
+    let answer = ask(&server, "/members", &[cookie()]).await.expect(401);
     assert!(answer.json()["code"] == "missing-token" && is_removed(&answer), "{answer:?}");
 
     // Where stale cookies are not forgotten, a browser that opens a page gets there all the same.
     let server = serve(layer().login_page("/login")).await;
-    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(303);
+    let answer = ask(&server, "/members", &[PAGE, cookie()]).await.expect(303);
     assert!(location(&answer) == "/login?next=/members" && !is_removed(&answer), "{answer:?}");
-    let answer = ask(&server, "/members", &[cookie.clone()]).await.expect(403);
+    let answer = ask(&server, "/members", &[cookie()]).await.expect(403);
     assert_eq!(answer.json()["code"], "kind-not-admitted");
-    ask(&serve(layer()).await, "/members", &[PAGE, cookie.clone()]).await.expect(403);
+    ask(&serve(layer()).await, "/members", &[PAGE, cookie()]).await.expect(403);
 
     // A client that sends a token is told what is wrong with it.
     let bearer = (http::header::AUTHORIZATION, format!("Bearer {jwt}"));
@@ -138,13 +138,13 @@ async fn who_has_the_cookie_of_a_kind_that_is_not_admitted_can_log_in() {
     let lenient = layer().stale_cookies_are_anonymous().login_page("/login");
     ask(&serve(lenient.clone()).await, "/members", &bearer).await.expect(403);
     let server = serve(lenient.clone().only([SubjectType::User])).await;
-    let answer = ask(&server, "/members", &[PAGE, cookie.clone()]).await.expect(200);
+    let answer = ask(&server, "/members", &[PAGE, cookie()]).await.expect(200);
     assert!(!is_removed(&answer), "{answer:?}");
     // Who is logged in, and may not see one page of many, is not to log in again.
     let page = get(async || "machines")
         .route_layer(fixture.tokens.require("GetMachines").only([SubjectType::Machine]));
     let app = Router::new().route("/", page).layer(lenient.only([SubjectType::User]));
-    let answer = ask(&Server::start(app).await, "/", &[PAGE, cookie]).await.expect(403);
+    let answer = ask(&Server::start(app).await, "/", &[PAGE, cookie()]).await.expect(403);
     assert!(!is_removed(&answer), "{answer:?}");
 }
 

@@ -184,3 +184,15 @@ async fn layers_in_the_wrong_order_are_a_500() {
     let answer = server.get("/", Some(&token)).await;
     assert_rejected(&answer, 500, "The server is not set up right", None);
 }
+
+#[tokio::test]
+async fn a_list_of_permissions_that_was_left_empty_lets_nobody_pass() {
+    let fixture = Fixture::new();
+    let everything = user_with(&fixture, json!({}), &["*"]);
+    let none: [&str; 0] = [];
+    for require in [RequireLayer::all_of(none), RequireLayer::any_of(none)] {
+        let app = axum_whoami().layer(require).layer(fixture.tokens.validate_layer());
+        let server = Server::start(app).await;
+        server.get("/", Some(&everything)).await.expect(403);
+    }
+}

@@ -25,17 +25,17 @@ enum Demand {
 }
 
 impl Access {
-    /// Nobody may: for what no rule is about.
+    /// Denies the request, for paths that no rule covers.
     pub fn denied() -> Self {
         Self { demand: Demand::Denied }
     }
 
-    /// Any caller with a good token or session may.
+    /// Admits every caller with a valid token or session.
     pub fn any_caller() -> Self {
         Self { demand: Demand::AnyCaller }
     }
 
-    /// Those may whose token grants a permission.
+    /// Admits callers whose token grants `permission`.
     pub fn permission(permission: impl Into<Cow<'static, str>>) -> Self {
         let (permission, scope) = (permission.into(), Vec::new());
         Self { demand: Demand::Permission { permission, scope, in_own_organization: false } }

@@ -71,8 +71,8 @@ impl Original {
             return Self(Err(fault("original_method", None)));
         };
         let uri = agreed(headers, ["x-forwarded-uri", "x-original-uri"]);
-        // One that begins with its query would be read as `/`.
-        let uri = uri.filter(|uri| uri.starts_with(b"/"));
+        // One that begins with its query would be read as `/`, and what follows a `#` not at all.
+        let uri = uri.filter(|uri| uri.starts_with(b"/") && !uri.contains(&b'#'));
         let uri = uri.and_then(|uri| PathAndQuery::try_from(uri).ok());
         let Some(uri) = uri else { return Self(Err(fault("original_uri", Some(method)))) };
         let Some(segments) = segments(uri.path()) else {

@@ -11,19 +11,19 @@
 //! |---|---|
 //! | 200 | the request may go on; who the caller is stands in the headers |
 //! | 401 | there are no credentials, or bad ones; with a challenge |
-//! | 403 | the caller may not do that, or it cannot be told what is asked for |
-//! | 503 | it cannot be told who the caller is, since a store is out of reach; with `Retry-After` |
+//! | 403 | the caller lacks the permission, or the original request is unclear |
+//! | 503 | a store is out of reach, so the caller cannot be authenticated; with `Retry-After` |
 //!
-//! An outage is no 401 and no 403, on which clients throw good tokens away and browsers go to log in. No proxy
+//! An outage is not a 401 or 403, since on these clients discard valid tokens and browsers go to the login. No proxy
 //! lets the request pass on a 503: Traefik, Caddy and HAProxy return it, and nginx makes a 500 of it, which the
 //! guide's configuration turns into a 503 again.
 //!
 //! # The original request
 //!
-//! What is asked for stands in `X-Forwarded-Method` and `X-Forwarded-Uri`, or in `X-Original-Method` and
-//! `X-Original-URI`. It is believed only where the connection comes from one of the policy's
-//! [`http.trusted_proxies`](crate::policy::Http::trusted_proxies), and where all that are there agree, since a client can send
-//! those that its proxy does not set. Otherwise:
+//! The method and URI of the original request are read from `X-Forwarded-Method` and `X-Forwarded-Uri`, or from
+//! `X-Original-Method` and `X-Original-URI`. They count only if the connection comes from one of the policy's
+//! [`http.trusted_proxies`](crate::policy::Http::trusted_proxies), and if all of these headers that are present agree,
+//! since a client can send those that its proxy does not set. Otherwise:
 //!
 //! - a cookie counts as with an unsafe method: see [`exchange`](crate::layers::exchange#requests-of-other-sites);
 //! - with a [rule](ForwardAuth::require), the request is a 403.
@@ -105,7 +105,7 @@ struct IdentityHeaders {
 }
 
 impl TokenService {
-    /// A [`ForwardAuth`] for the tokens and sessions of this service.
+    /// Returns a [`ForwardAuth`] for the tokens and sessions of this service.
     pub fn forward_auth(&self) -> ForwardAuth {
         ForwardAuth::new(self.clone())
     }
@@ -129,9 +129,9 @@ impl ForwardAuth {
         }
     }
 
-    /// Requires what a rule says of the original request; unless told, any caller is enough. Requests that are
-    /// not told by a trusted proxy, and paths that an upstream may read in another way, are a 403 and
-    /// never come to the rule.
+    /// Sets the rule that says what the original request requires of its caller. Default: any caller is admitted.
+    /// Requests from a peer that is not a trusted proxy, and paths that an upstream may read in another way, are
+    /// rejected with a 403 before the rule is called.
     pub fn require(
         mut self,
         rule: impl Fn(&ForwardedRequest) -> Access + Send + Sync + 'static,
@@ -171,8 +171,8 @@ impl ForwardAuth {
     /// Sends the JWT, too, in `Authorization`: that of the request, or the short-lived one of its session. For
     /// an upstream that checks it, as behind a [`ValidateLayer`](crate::ValidateLayer).
     ///
-    /// Who can call this route by a page's script reads the JWT of the page's user. So proxies must not
-    /// forward requests of clients to it.
+    /// Proxies must not forward clients' requests to this route: a script in a page could call it and read the
+    /// user's JWT.
     pub fn send_token(mut self) -> Self {
         self.identity.sends_token = true;
         self
@@ -250,8 +250,8 @@ fn restore(tokens: &TokenService, mut request: Request) -> Request {
         UNTRUSTED.call_once(|| {
             tracing::warn!(
                 ?peer,
-                "forward auth: a request comes from no trusted proxy, so that it is not believed what is \
-                 asked for; name the proxies by the policy's `http.trusted_proxies`, and serve with \
+                "forward auth: the peer is no trusted proxy, its X-Forwarded-* and X-Original-* headers are ignored; \
+                 add it to the policy's `http.trusted_proxies`, and serve with \
                  `into_make_service_with_connect_info::<SocketAddr>()`"
             );
         });

@@ -118,8 +118,8 @@ impl HttpBody for ForgottenLayer {
             return Poll::Ready(None);
         }
         tracing::error!(
-            "a handler answered `Issue`, and no IssueLayer has turned it into a token: mount one \
-             with `Router::layer`, outside of the handler"
+            "issue: a handler returned `Issue` without an IssueLayer in front, the request is rejected with a 500; \
+             mount one with `Router::layer`, outside of the handler"
         );
         let text = Bytes::from_static(b"The server is not set up right\n");
         Poll::Ready(Some(Ok(Frame::data(text))))

@@ -37,7 +37,7 @@ impl TokenService {
     /// | `POST /entity/secret/reset` | a new secret, for a user who may reset it |
     /// | `POST /authentication-tokens` | a session of a customer, for name and password or on a bearer's word |
     /// | `GET /authentication-tokens` | the live sessions, for a bearer who may list them |
-    /// | `GET /authentication-tokens/{token}` | whether an authentication token is good |
+    /// | `GET /authentication-tokens/{token}` | whether an authentication token is valid |
     /// | `DELETE /authentication-tokens/{token}` | logging out |
     /// | `POST /authentication-tokens/{token}/exchange` | a JWT for an authentication token |
     /// | `POST /authentication-tokens/{token}/one-time-password` | another one-time password |

@@ -124,6 +124,12 @@ impl Writer {
                         "the session that was started with this key has ended: use another";
                     Error::new(ErrorKind::Conflict, message).with_reason("ended")
                 })?;
+                if session.one_time_password.as_ref().is_some_and(|code| code.is_proven) {
+                    // The key proves no second factor.
+                    let message = "the one-time password of the session that was started with this \
+                                   key has been used: use another";
+                    return Err(Error::new(ErrorKind::Conflict, message).with_reason("proven"));
+                }
                 self.details.replayed();
                 let session = SessionState::of(session);
                 let started = Box::new(StartedSession { token, session });

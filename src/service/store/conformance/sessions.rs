@@ -272,9 +272,9 @@ pub(super) async fn a_session_is_removed_by_its_id_once(store: &Arc<dyn SessionS
 
 pub(super) async fn purging_removes_what_has_ended_alone(store: &dyn SessionStore) {
     let customer = CustomerId::new(unique()).unwrap();
-    let ended = session_of(&customer, now() - HOUR);
+    let ended = session_of(&customer, now() - HOUR * 2);
     let live = session_of(&customer, now());
-    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    store.insert(ended.clone(), now() - HOUR * 2).await.unwrap();
     store.insert(live.clone(), now()).await.unwrap();
     while store.purge_expired(now()).await.unwrap() > 0 {}
     assert!(store.get(&ended.key()).await.unwrap().is_none(), "what has ended has to go");

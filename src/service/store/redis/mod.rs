@@ -288,8 +288,8 @@ impl RedisStore {
         let memory: Result<String, _> = client.query(redis::cmd("INFO").arg("memory")).await;
         if memory.is_ok_and(|memory| may_evict(&memory)) {
             tracing::warn!(
-                "the Redis server throws out what it holds where memory runs short: sessions get \
-                 lost unless maxmemory-policy is noeviction"
+                "redis store: the server evicts keys when memory is full, sessions and revocations may be lost; set \
+                 maxmemory-policy to noeviction"
             );
         }
     }

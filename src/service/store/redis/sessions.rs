@@ -395,7 +395,9 @@ impl RedisStore {
                 later
             }
             None => {
-                tracing::warn!("the index of sessions' ends has a member that names no session");
+                tracing::warn!(
+                    "redis store: an entry of the expiry index names no session, it is removed"
+                );
                 None
             }
         };

@@ -211,7 +211,7 @@ impl RemoteKeys {
             return None;
         }
         let Ok(runtime) = Handle::try_current() else {
-            tracing::warn!(source = %self.fetcher, "jwks: no tokio runtime, keys cannot be fetched");
+            tracing::warn!(source = %self.fetcher, "jwks: no tokio runtime, keys cannot be fetched; call the validator within one");
             return None;
         };
         let have_come = self.freshness.have_come();
@@ -263,7 +263,7 @@ impl RemoteKeys {
                     source = %self.fetcher,
                     error = ?error,
                     known = self.freshness.have_come(),
-                    "jwks: fetch failed, cached keys are used while they may be"
+                    "jwks: fetch failed, cached keys are used until `max_staleness`; trying again after the cooldown"
                 );
             }
         }
