@@ -33,8 +33,9 @@ use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    Dialect, PURGE_LIMIT, Statements, TableNames, Tables, implement_stores, is_current_schema,
-    micros, not_migrated, reject_later_schema, rows, statement,
+    Dialect, PURGE_LIMIT, Statements, TableNames, Tables, implement_session_store,
+    implement_stores, is_current_schema, micros, not_migrated, reject_later_schema, rows,
+    statement,
 };
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,

@@ -1,5 +1,5 @@
 //! The verbs that are the same on both engines. They are written once, as a macro: the bounds that
-//! a generic type would need are longer than the code.
+//! a generic type would need are longer than the code. Those of sessions are in `session_verbs`.
 
 /// Implements the traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
 /// `clean_up_after`, `publish` and `read_feed`.
@@ -16,21 +16,6 @@ macro_rules! implement_stores {
                 .bind(entity.version().cast_signed())
                 .bind(record)
                 .bind(entity.organization_id().map(|id| id.as_str()))
-        }
-
-        fn session_row<'q>(statement: &SqlStr, session: &'q Session, record: &'q str) -> Query<'q> {
-            sqlx::query(statement.clone())
-                .bind(&session.key.as_bytes()[..])
-                .bind(session.version.cast_signed())
-                .bind(session.id.as_str())
-                .bind(session.customer_id.as_str())
-                .bind(session.organization_id.as_ref().map(|id| id.as_str()))
-                .bind(micros(session.created_at))
-                .bind(micros(session.expires_at))
-                .bind(micros(session.kept_until()))
-                .bind(record)
-                .bind(session.subject().to_index_text())
-                .bind(session.started_by().map(Subject::to_index_text))
         }
 
         #[async_trait]
@@ -164,173 +149,7 @@ macro_rules! implement_stores {
             }
         }
 
-        #[async_trait]
-        impl SessionStore for $store {
-            async fn insert(&self, session: Session, _now: Timestamp) -> Result<(), StoreError> {
-                let record = record::write_session(&session)?;
-                let insertion = self.retry(|| {
-                    session_row(&self.inner.statements.insert_session, &session, &record)
-                        .execute(self.writer())
-                });
-                let Retried { value, is_repeated } = insertion.await?;
-                if value.rows_affected() > 0 {
-                    return Ok(());
-                }
-                self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
-            }
-
-            async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-                let record = self.session_record(key).await?;
-                record.as_deref().map(record::read_session).transpose()
-            }
-
-            async fn replace(
-                &self,
-                session: Session,
-                expected_version: u64,
-                _now: Timestamp,
-            ) -> Result<(), StoreError> {
-                let record = record::write_session(&session)?;
-                let replacement = self.retry(|| {
-                    session_row(&self.inner.statements.replace_session, &session, &record)
-                        .bind(expected_version.cast_signed())
-                        .execute(self.writer())
-                });
-                let Retried { value, is_repeated } = replacement.await?;
-                if value.rows_affected() > 0 {
-                    return Ok(());
-                }
-                self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
-            }
-
-            async fn take(
-                &self,
-                key: &SessionKey,
-                expected_version: u64,
-            ) -> Result<Option<Session>, StoreError> {
-                let taking = self.retry(|| {
-                    sqlx::query_scalar::<_, String>(self.inner.statements.take_session.clone())
-                        .bind(&key.as_bytes()[..])
-                        .bind(expected_version.cast_signed())
-                        .fetch_optional(self.writer())
-                });
-                let Retried { value, is_repeated } = taking.await?;
-                if let Some(record) = value {
-                    return record::read_session(&record).map(Some);
-                }
-                // That version is gone for good. What is there now, if anything, is a later one.
-                if self.session_record(key).await?.is_some() {
-                    return Err(StoreError::Conflict);
-                }
-                if is_repeated { Err(answer_lost()) } else { Ok(None) }
-            }
-
-            async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-                let removal = self.retry(|| {
-                    sqlx::query_scalar::<_, String>(self.inner.statements.remove_session.clone())
-                        .bind(id.as_str())
-                        .fetch_optional(self.writer())
-                });
-                let Retried { value, is_repeated } = removal.await?;
-                match value {
-                    None if is_repeated => Err(answer_lost()),
-                    removed => removed.as_deref().map(record::read_session).transpose(),
-                }
-            }
-
-            async fn list(
-                &self,
-                filter: &SessionFilter,
-                page: Page,
-                now: Timestamp,
-            ) -> Result<SessionPage, StoreError> {
-                let (statement, filters) = self.inner.statements.list(filter);
-                let listing = self.retry(|| {
-                    let query = sqlx::query_as::<_, (i64, Option<String>)>(statement.clone())
-                        .bind(micros(now))
-                        .bind(rows(page.limit))
-                        .bind(rows(page.offset));
-                    let query = filters.iter().fold(query, |query, filter| query.bind(*filter));
-                    query.fetch_all(self.reader())
-                });
-                let listed = listing.await?.value;
-                let total = listed.first().map_or(0, |(total, _)| *total);
-                let records = listed.iter().filter_map(|(_, record)| record.as_deref());
-                let sessions = records
-                    .filter_map(|record| record::readable("session", record, record::read_session))
-                    .collect();
-                Ok(SessionPage { sessions, total: usize::try_from(total).unwrap_or(0) })
-            }
-
-            async fn count(
-                &self,
-                subject: &Subject,
-                now: Timestamp,
-                up_to: usize,
-            ) -> Result<usize, StoreError> {
-                let text = subject.to_index_text();
-                let counting = self.retry(|| {
-                    let statement = &self.inner.statements.of_subject(subject).count;
-                    sqlx::query_scalar::<_, i64>(statement.clone())
-                        .bind(&text)
-                        .bind(micros(now))
-                        .bind(rows(up_to))
-                        .fetch_one(self.reader())
-                });
-                Ok(usize::try_from(counting.await?.value).unwrap_or(0))
-            }
-
-            async fn of_subject(
-                &self,
-                subject: &Subject,
-                before: Timestamp,
-                limit: usize,
-            ) -> Result<Vec<Session>, StoreError> {
-                let text = subject.to_index_text();
-                let reading = self.retry(|| {
-                    let statement = &self.inner.statements.of_subject(subject).select;
-                    sqlx::query_scalar::<_, String>(statement.clone())
-                        .bind(&text)
-                        .bind(micros(before))
-                        .bind(rows(limit))
-                        .fetch_all(self.reader())
-                });
-                let records = reading.await?.value;
-                let read =
-                    |record: &String| record::readable("session", record, record::read_session);
-                Ok(records.iter().filter_map(read).collect())
-            }
-
-            async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
-                let record = record::write_event(&event)?;
-                self.append_to_feed(micros(event.until()), &record).await
-            }
-
-            async fn read_feed(
-                &self,
-                after: &Cursor,
-                wait: Duration,
-            ) -> Result<FeedPage, StoreError> {
-                self.prepare_to_wait();
-                let notifier = &self.inner.notifier;
-                notifier.read_or_wait(after, wait, POLL, |after| self.read_page(after)).await
-            }
-
-            async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-                let mut purged = 0;
-                let statements = &self.inner.statements;
-                for statement in [&statements.purge_sessions, &statements.purge_revocations] {
-                    let purging = self.retry(|| {
-                        sqlx::query(statement.clone())
-                            .bind(micros(now))
-                            .bind(PURGE_LIMIT)
-                            .execute(self.writer())
-                    });
-                    purged += purging.await?.value.rows_affected();
-                }
-                Ok(purged)
-            }
-        }
+        implement_session_store!($store);
 
         #[async_trait]
         impl KeyStore for $store {
