@@ -108,7 +108,7 @@ impl Replication {
         self.0.address.port().to_string()
     }
 
-    /// Leads to another primary, whoever follows the present one.
+    /// Leads those who follow the present primary to another one.
     pub fn turn_to(&self, primary: SocketAddr) {
         self.0.cut();
         self.0.turn_to(primary);

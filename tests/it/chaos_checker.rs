@@ -335,3 +335,22 @@ fn a_history_in_which_everything_was_kept_is_good() {
     history.yes(13, 1, USE).yes(20, 2, LOG_OUT).no(40, 1, USE).no(40, 0, LOG_OUT);
     history.is_good();
 }
+
+#[test]
+fn each_exception_quotes_a_sentence_of_the_security_page() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = words(&std::fs::read_to_string(root.join("../SECURITY.md")).unwrap());
+    let mut quoted = 0;
+    for name in ["exceptions.rs", "revoked.rs", "secrets.rs", "lost.rs"] {
+        let source = std::fs::read_to_string(root.join("chaos/checker").join(name)).unwrap();
+        let comments = source.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
+        let text: Vec<_> = comments.map(|line| line.trim_start_matches('/')).collect();
+        let text = words(&text.join(" "));
+        for quotation in text.split('"').skip(1).step_by(2) {
+            assert!(page.contains(quotation), "{name} quotes what is not there: {quotation}");
+            quoted += 1;
+        }
+    }
+    assert!(quoted > 5, "{quoted}");
+}

@@ -15,11 +15,9 @@ impl<'a> Facts<'a> {
     /// Then a session may be exchanged again, and the end of a session from which nothing was issued, a new
     /// secret or a disabling may be undone.
     ///
-    /// "A server that loses a write it answered, in a crash without `appendfsync always` or in a failover,
-    /// brings a session back that was exchanged, and a second exchange of it succeeds." And of Postgres: "After
-    /// a failover to an asynchronous standby, or the restore of a backup, what was written since is gone, as
-    /// with Redis: a session that was exchanged or has ended may be back, and so may a secret that was replaced,
-    /// and a machine client that was disabled."
+    /// "One that loses a write it answered brings a session back that was exchanged, and a second exchange of it
+    /// succeeds; a secret or password that was replaced is good again, and a principal that was disabled is
+    /// enabled again."
     pub fn losses_of(&self, write: &Request) -> impl Iterator<Item = &'a Happened> {
         let (start, end) = (write.start, write.end);
         self.faults(|effect| *effect == Effect::WritesLost)
@@ -44,8 +42,7 @@ impl<'a> Facts<'a> {
 
     /// Whether what has ended a session ends a token of it.
     ///
-    /// "On either engine, a log-out does not end tokens of the session whose exchange is gone;
-    /// `revoke_subject` does."
+    /// "where the exchange is lost, a log-out does not end the tokens of it; `revoke_subject` does."
     pub fn reaches(&self, session: &SessionFacts<'a>, end: &Request, jwt: &JwtFacts<'a>) -> bool {
         let is_of_token = matches!(end.call, Call::LogOutByToken { jwt: of } if of == jwt.number);
         is_of_token
@@ -70,8 +67,8 @@ impl<'a> Facts<'a> {
     /// for the policy's `runtime.max_revocation_staleness`".
     ///
     /// Where the engine has lost what was published, the node that has answered it publishes it again, unless
-    /// it has died meanwhile: "What it loses may be a revocation, too: a node that had not read it goes on
-    /// accepting that token."
+    /// it has died meanwhile: "nodes that had read them go on rejecting the tokens, and others accept
+    /// them."
     pub fn known_from(&self, published: &Request, node: usize) -> Option<Moment> {
         let is_own = published.node == node;
         let mut from = published.end;
@@ -132,10 +129,8 @@ impl<'a> Facts<'a> {
     /// Whether the clock of a request's node was wrong.
     ///
     /// Then it takes good tokens for expired ones and issues tokens that others take for such, and what
-    /// revokes all tokens of a principal up to now does not reach those of another clock's future: "Clocks
-    /// of nodes have to agree to within a second. A token from a node whose clock is further ahead carries
-    /// a later `iat`, and what ends the tokens of its principal up to now does not reach it; `block_subject`
-    /// and `end_session` do. The same holds on one node whose clock is set back."
+    /// revokes all tokens of a principal up to now does not reach those of a clock that is far ahead: "a token
+    /// from further ahead is reached by `revoke_token`, `end_session` and `block_subject`."
     pub fn has_wrong_clock(&self, request: &Request) -> bool {
         let node = request.node;
         self.faults(|effect| *effect == Effect::ClockOff { node })
