@@ -25,7 +25,7 @@ impl Writer {
                 taken.map(|taken| taken.map(|taken| taken.is_some()))
             }
         };
-        // A store that answers too late may have taken it all the same.
+        // The store may have taken it although its response came too late.
         self.inner.phantom_tokens.remove(&session.key).await;
         taken
     }

@@ -307,7 +307,7 @@ async fn a_jwt_of_a_session_ends_its_stream_at_its_own_time() {
     let exchanged = format!("Bearer {}", exchanged.token.access_token.expose());
     let mut of_exchange =
         Stream::open(&fixture, &caller(&fixture, AUTHORIZATION, &exchanged).await);
-    // Whoever got hold of the short-lived token of a request has no more than that.
+    // A thief of a request's short-lived token has no more than that.
     let handler = service_fn(async |request: Request<Body>| {
         let authorization = request.headers()[AUTHORIZATION].clone();
         Ok::<_, Infallible>(

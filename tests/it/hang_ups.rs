@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::support::hang_ups::{
-    Asked, Nodes, answer_of, whoever_hangs_up_at_random_leaves_all_done_or_nothing,
+    Asked, Nodes, a_caller_that_hangs_up_at_random_leaves_all_done_or_nothing, answer_of,
 };
 use crate::support::log::Log;
 use crate::support::{Fixture, acl_of};
@@ -32,7 +32,7 @@ const CALLS: [StoreVerb; 10] = [
 ];
 
 #[tokio::test]
-async fn whoever_hangs_up_at_any_call_of_a_store_leaves_all_done() {
+async fn a_caller_that_hangs_up_at_any_call_of_a_store_leaves_all_done() {
     let store = FaultyStore::new(MemoryStore::new());
     let nodes = Nodes::over([store.clone(), store.clone()]).await;
     for asked in Asked::ALL {
@@ -69,10 +69,11 @@ async fn whoever_hangs_up_at_any_call_of_a_store_leaves_all_done() {
 }
 
 #[tokio::test]
-async fn whoever_hangs_up_at_random_leaves_all_done_or_nothing_on_two_nodes() {
+async fn a_caller_that_hangs_up_at_random_leaves_all_done_or_nothing_on_two_nodes() {
     let store = MemoryStore::new();
     let nodes = Nodes::over([store.clone(), store]).await;
-    whoever_hangs_up_at_random_leaves_all_done_or_nothing(&nodes, Duration::from_millis(1)).await;
+    a_caller_that_hangs_up_at_random_leaves_all_done_or_nothing(&nodes, Duration::from_millis(1))
+        .await;
 }
 
 #[tokio::test]

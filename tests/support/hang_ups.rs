@@ -308,7 +308,7 @@ fn accepted(log: &Log, asked: Asked) -> usize {
 }
 
 /// Has clients hang up at random moments.
-pub async fn whoever_hangs_up_at_random_leaves_all_done_or_nothing(
+pub async fn a_caller_that_hangs_up_at_random_leaves_all_done_or_nothing(
     nodes: &Nodes,
     longest: Duration,
 ) {

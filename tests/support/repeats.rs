@@ -85,7 +85,7 @@ impl Nodes {
         listed.await.unwrap().total
     }
 
-    /// Sends the same request twenty times at once, to both nodes; returns the answers' bodies.
+    /// Sends the same request twenty times at once, to both nodes; returns the bodies of the responses.
     async fn at_once(&self, path: &str, body: &Value, log: &Log) -> Vec<Value> {
         let _listening = log.listen();
         let sending = (0..20).map(|number| self.post(number % 2, path, KEY, "", body));

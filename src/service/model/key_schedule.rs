@@ -126,7 +126,7 @@ impl KeySchedule {
     }
 
     /// When a key no longer verifies: `retention` after another took its place. One that was retired
-    /// has ended, also by a clock that is behind that of whoever did it; and takes nobody's place, where no
+    /// has ended, also by a clock that is behind that of the node that retired it; and takes nobody's place, where no
     /// other one follows it.
     pub(crate) fn ends_at(&self, index: usize, retention: Duration) -> Timestamp {
         if self.keys.get(index).is_some_and(|key| key.retired_at.is_some()) {

@@ -203,7 +203,7 @@ impl Writer {
         }
     }
 
-    /// Edits what a session remembers of its code, whoever else writes it, for as long as `edit` says
+    /// Edits what a session remembers of its code, although others write it, for as long as `edit` says
     /// that there is something to write.
     async fn edit_one_time_password(
         &self,

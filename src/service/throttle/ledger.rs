@@ -150,7 +150,7 @@ impl Ledger {
         before
     }
 
-    /// Takes back what was counted at `at`, after a failure at `before`. What no longer counts is not taken
+    /// Subtracts what was counted at `at`, after a failure at `before`. What no longer counts is not taken
     /// back from what was counted since.
     pub(super) fn give_back(
         &mut self,

@@ -212,7 +212,8 @@ impl Writer {
         };
         if self.was_ended(&session) {
             self.stores.remove_session(&session.id).await?;
-            let message = "the customer or whoever starts it was logged out everywhere meanwhile";
+            let message =
+                "the customer or the starter of the session was logged out everywhere meanwhile";
             return Err(Error::new(ErrorKind::Conflict, message).with_reason(ENDED_MEANWHILE));
         }
         let session = SessionState::of(session);

@@ -28,7 +28,7 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
-/// Why a session was not started: whoever it is of was logged out at that moment.
+/// Why a session was not started: its customer was logged out at that moment.
 const ENDED_MEANWHILE: &str = "ended_meanwhile";
 
 /// A session to be started, whose fields were checked.
