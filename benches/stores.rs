@@ -313,7 +313,7 @@ impl Engine {
     }
 
     async fn service(&self, entities: impl EntityStore) -> TokenService {
-        let tokens = self.builder().entities(entities).build().unwrap();
+        let tokens = self.builder().entity_store(entities).build().unwrap();
         tokens.catch_up().await.unwrap();
         tokens
     }
@@ -325,7 +325,7 @@ impl Engine {
             .audience("https://api.example.com")
             .keys(KeyRing::new(SigningKey::new(&key, &DefaultProvider).unwrap()))
             .sealing_key(SealingKey::from_bytes([7; 32]))
-            .sessions(Arc::clone(&self.sessions))
+            .session_store(Arc::clone(&self.sessions))
     }
 
     /// Keeps so many sessions more, each of a customer of its own.
@@ -469,7 +469,7 @@ impl Engine {
         let direct = self.service(Arc::clone(&self.entities)).await;
         let cached = self
             .builder()
-            .entities(Arc::clone(&self.entities))
+            .entity_store(Arc::clone(&self.entities))
             .cache_entities(Cached::new)
             .build()
             .unwrap();

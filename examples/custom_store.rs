@@ -35,7 +35,7 @@ use axum::Router;
 use axum::body::Body;
 use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, Page, SessionFilter,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, PageRequest, SessionFilter,
     SessionKey, SessionPage, SessionStore, Store, StoreError, Subject, conformance, record,
 };
 use countersign::{
@@ -270,7 +270,7 @@ impl SessionStore for TableStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         let is_live = |session: &Session| session.expires_at() > now;

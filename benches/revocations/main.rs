@@ -33,8 +33,8 @@ use countersign::claims::TokenId;
 use countersign::clock::{Clock, SystemClock};
 use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, FeedEvent, FeedPage, MemoryStore, Page, Revocation, RevocationTarget, SessionFilter,
-    SessionKey, SessionPage, SessionStore, Store, StoreError, Subject,
+    Cursor, FeedEvent, FeedPage, MemoryStore, PageRequest, Revocation, RevocationTarget,
+    SessionFilter, SessionKey, SessionPage, SessionStore, Store, StoreError, Subject,
 };
 use countersign::{Algorithm, Grant, KeyRing, SealingKey, SessionId, Timestamp, TokenService};
 
@@ -67,7 +67,7 @@ fn service(sessions: impl SessionStore, clock: impl Clock) -> TokenService {
         .audience("https://api.example.com")
         .keys(KeyRing::generate(Algorithm::EdDSA).unwrap())
         .clock(clock)
-        .sessions(sessions)
+        .session_store(sessions)
         .sealing_key(SealingKey::from_bytes([7; 32]))
         .build()
         .unwrap()
@@ -244,7 +244,7 @@ impl SessionStore for MadeUpFeed {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         SessionStore::list(&self.rest, filter, page, now).await

@@ -170,8 +170,9 @@ async fn serve(tokens: &TokenService) -> SocketAddr {
     let app = Router::new()
         .route(
             "/protected",
-            get(hello)
-                .route_layer(tokens.require("GetOrders").scope("productId", |_| Some("p1".into()))),
+            get(hello).route_layer(
+                tokens.require_layer("GetOrders").scope("productId", |_| Some("p1".into())),
+            ),
         )
         .layer(tokens.validate_layer())
         .merge(

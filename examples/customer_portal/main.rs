@@ -89,8 +89,9 @@ fn app(tokens: &TokenService) -> Router {
     let file = |media: &'static str, text: &'static str| {
         get(move || async move { ([(CONTENT_TYPE, media)], text) })
     };
-    let orders =
-        get(orders).route_layer(tokens.require("GetOrders")).route_layer(tokens.exchange_layer());
+    let orders = get(orders)
+        .route_layer(tokens.require_layer("GetOrders"))
+        .route_layer(tokens.exchange_layer());
     Router::new()
         .route("/", get(|| async { Html(include_str!("portal.html")) }))
         .route("/portal.js", file("text/javascript; charset=utf-8", include_str!("portal.js")))

@@ -107,7 +107,7 @@ async fn socket(
     Bearer(caller): Bearer,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let ended = tokens.ended(caller.validated());
+    let ended = tokens.wait_for_end(caller.validated());
     upgrade.on_upgrade(move |socket| echo(socket, ended))
 }
 
@@ -147,7 +147,7 @@ fn ticks() -> impl Stream<Item = String> + Send {
 }
 
 async fn events(State(tokens): State<TokenService>, Bearer(caller): Bearer) -> impl IntoResponse {
-    let ticks = ticks().take_until(tokens.ended(caller.validated()));
+    let ticks = ticks().take_until(tokens.wait_for_end(caller.validated()));
     Sse::new(ticks.map(|tick| Ok::<_, Infallible>(Event::default().data(tick))))
 }
 
@@ -163,7 +163,7 @@ impl Ticks for Watch {
     ) -> Result<tonic::Response<Self::Stream>, Status> {
         let caller = request.extensions().get::<Arc<Validated>>();
         let caller = caller.ok_or_else(|| Status::internal("no layer validates"))?;
-        let ticks = ticks().take_until(self.0.ended(caller));
+        let ticks = ticks().take_until(self.0.wait_for_end(caller));
         Ok(tonic::Response::new(Box::pin(ticks.map(Ok))))
     }
 }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign::entities::{EntityKind, PasswordHash};
+use countersign::entities::{Credential, PasswordHash};
 use countersign::jose::SigningKey;
 use countersign::policy::PasswordCost;
 use countersign::sessions::{OneTimePasswordMessage, OneTimePasswordSender};
@@ -140,7 +140,8 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing, Housekeeping), 
             builder.keys(ManagedKeys::new(algorithm).store(stores.keys))
         }
     };
-    builder = builder.entities(stores.entities).sessions(session_stores.sessions).policy(policy);
+    builder =
+        builder.entity_store(stores.entities).session_store(session_stores.sessions).policy(policy);
     #[cfg(any(feature = "postgres", feature = "redis"))]
     if stores.are_remote {
         builder = builder.cache_entities(countersign::store::Cached::new);
@@ -504,8 +505,8 @@ async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, counter
         let problem = format!("COUNTERSIGN_SEED: {id} is disabled there, and not in the store");
         return Err(countersign::Error::new(ErrorKind::Configuration, problem));
     }
-    let customer = |entity: &Entity| match entity.kind() {
-        EntityKind::Customer { customer_id, otp_required, .. } => {
+    let customer = |entity: &Entity| match entity.credential() {
+        Credential::Customer { customer_id, otp_required, .. } => {
             Some((customer_id.clone(), *otp_required))
         }
         _ => None,

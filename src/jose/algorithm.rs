@@ -50,7 +50,7 @@ impl FromStr for Algorithm {
     fn from_str(name: &str) -> Result<Self, Error> {
         let name = if name == "Ed25519" { "EdDSA" } else { name };
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidKey, "the algorithm is none of EdDSA, ES256, RS256, HS256")
+            Error::new(ErrorKind::InvalidKey, "the algorithm is not EdDSA, ES256, RS256 or HS256")
         })
     }
 }

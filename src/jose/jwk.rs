@@ -58,7 +58,7 @@ pub(super) fn read_private(jwk: &[u8]) -> Result<ReadJwk<PrivateKey>, Error> {
             )?
         }
         "oct" => PrivateKey::from_hmac_secret(&from_base64url(text(&members, "k")?)?)?,
-        _ => return Err(invalid("the JWK's kty is none of OKP, EC, RSA, oct")),
+        _ => return Err(invalid("the JWK's kty is not OKP, EC, RSA or oct")),
     };
     let kid = check_purpose(&members, key.algorithm())?;
     Ok(ReadJwk { key, kid })
@@ -118,7 +118,7 @@ fn check_curve(members: &Map<String, Value>, expected: &'static str) -> Result<(
     if text(members, "crv")? == expected {
         Ok(())
     } else {
-        Err(invalid("the JWK's crv is none of Ed25519, P-256"))
+        Err(invalid("the JWK's crv is not Ed25519 or P-256"))
     }
 }
 

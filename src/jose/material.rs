@@ -99,7 +99,7 @@ impl PrivateKey {
             }
             EC => Self::from_sec1(key, info.algorithm.parameters_oid().ok()),
             RSA => Self::from_pkcs1(key),
-            _ => Err(invalid("the key is none of Ed25519, P-256 and RSA")),
+            _ => Err(invalid("the key is not an Ed25519, P-256 or RSA key")),
         }
     }
 
@@ -199,7 +199,7 @@ impl VerificationKey {
             ED25519 => Self::ed25519(key),
             EC if info.algorithm.parameters_oid().ok() == Some(P256) => Self::p256(key),
             RSA => Self::from_pkcs1(key),
-            _ => Err(invalid("the key is none of Ed25519, P-256 and RSA")),
+            _ => Err(invalid("the key is not an Ed25519, P-256 or RSA key")),
         }
     }
 

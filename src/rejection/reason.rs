@@ -96,7 +96,7 @@ impl LogReason {
             Self::KindNotAdmitted => "Principals of this kind are not admitted",
             Self::Disabled => "The principal is disabled or blocked",
             Self::Unavailable => "The service is unavailable, try again later",
-            Self::Internal | Self::Failed(_) => "The server is not set up right",
+            Self::Internal | Self::Failed(_) => "Internal server error",
         }
     }
 }

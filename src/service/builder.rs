@@ -108,7 +108,7 @@ impl TokenServiceBuilder {
     /// Sets one store for everything: principals, sessions, the feed of revocations, and [`ManagedKeys`]. Default:
     /// in memory.
     ///
-    /// To keep some of it elsewhere, call [`entities`](Self::entities) or [`sessions`](Self::sessions) after it, or
+    /// To keep some of it elsewhere, call [`entity_store`](Self::entity_store) or [`session_store`](Self::session_store) after it, or
     /// [`ManagedKeys::store`].
     pub fn store(mut self, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let store = Arc::new(store);
@@ -119,7 +119,7 @@ impl TokenServiceBuilder {
     }
 
     /// Sets the store of principals, if it is not that of everything else.
-    pub fn entities(mut self, store: impl EntityStore) -> Self {
+    pub fn entity_store(mut self, store: impl EntityStore) -> Self {
         self.entities = Some(Arc::new(store));
         self
     }
@@ -147,9 +147,8 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// The store of sessions and of the feed of revocations, where they are not kept with everything
-    /// else.
-    pub fn sessions(mut self, store: impl SessionStore) -> Self {
+    /// Sets the store of sessions and of the feed of revocations, if it is not that of everything else.
+    pub fn session_store(mut self, store: impl SessionStore) -> Self {
         self.sessions = Some(Arc::new(store));
         self
     }

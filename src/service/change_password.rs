@@ -8,10 +8,11 @@
 
 use crate::audit::Operation;
 use crate::error::{Error, InvalidField};
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::password::{Password, PasswordHash};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::Session;
 use crate::service::one_time_password::code_invalid;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;

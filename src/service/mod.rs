@@ -9,7 +9,6 @@ mod confirm_one_time_password;
 mod custom_claims;
 mod customer_directory;
 mod detached;
-mod ended;
 mod epoch_lock;
 mod error;
 mod exchange;
@@ -49,6 +48,7 @@ mod token_service;
 #[cfg(feature = "remote-jwks")]
 mod trusted_issuers;
 mod validators;
+mod wait_for_end;
 mod writer;
 
 pub use self::actor::Actor;
@@ -61,11 +61,11 @@ pub use self::http::issue::response::Issue;
 pub use self::http::same_origin::layer::SameOriginLayer;
 pub use self::issue::Grant;
 pub use self::keys::{KeySource, ManagedKeys};
+pub use self::model::authentication_token::AuthenticationToken;
 pub use self::model::entity::{Entity, EntityId};
 pub use self::model::password::Password;
 pub use self::model::sealing::SealingKey;
 pub use self::model::secret::Secret;
-pub use self::model::session::AuthenticationToken;
 pub use self::policy::Policy;
 pub use self::request_context::RequestContext;
 pub use self::session::{NewSession, StartedSession};

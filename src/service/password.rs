@@ -44,7 +44,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidFields`]
+    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::InvalidFields`]
     /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for a machine client,
     /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`].
     /// Where it is unavailable, the new password may have been set already: set it again.

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::access_token::AccessToken;
-use crate::service::model::session::SessionKey;
+use crate::service::model::authentication_token::SessionKey;
 use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 

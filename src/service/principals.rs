@@ -3,7 +3,7 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
-use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
+use crate::service::model::entity::{Credential, Entity, EntityId, is_subject_id};
 use crate::service::model::subject::SubjectRef;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::retry_on_conflict;
@@ -88,7 +88,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::InvalidRequest`] where
+    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::InvalidRequest`] where
     /// `change` returns another principal or another credential, those of [`register`](Self::register) for
     /// what it sets, and [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
     pub async fn update_entity(
@@ -138,7 +138,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where nobody of that id is registered, [`ErrorKind::Unavailable`]
+    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::Unavailable`]
     /// where a store is out of reach. It may be called again.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
         let attempt = Attempt::new(Operation::DISABLE_ENTITY).of_entity(id).to_owned();
@@ -229,7 +229,7 @@ impl TokenService {
         if let Some(audiences) = &entity.audiences
             && (audiences.is_empty() || !self.has_audiences(audiences))
         {
-            return Err(invalid("an audience is none of the service's, or there is none"));
+            return Err(invalid("an audience is not one of the service's, or the list is empty"));
         }
         if let Some(fault) = policy.organization_fault(entity.organization.as_ref()) {
             return Err(Error::from_invalid_fields(vec![fault]));
@@ -280,7 +280,7 @@ impl Writer {
         self.change_entity(id, |entity| {
             entity.disabled = disabled;
             // A secret that is good for an overlap alone is not good again once it is enabled.
-            if let (true, EntityKind::Machine { secrets }) = (disabled, &mut entity.kind) {
+            if let (true, Credential::Machine { secrets }) = (disabled, &mut entity.credential) {
                 secrets.previous = None;
             }
             Ok(())
@@ -310,5 +310,5 @@ impl Writer {
 pub(super) const UNKNOWN: &str = "unknown_name";
 
 pub(super) fn unknown_entity() -> Error {
-    Error::new(ErrorKind::NotFound, "nobody of that id is registered")
+    Error::new(ErrorKind::NotFound, "no principal with this id is registered")
 }

@@ -13,13 +13,13 @@ pub mod cookies {
 pub mod entities {
     //! Registered principals and their credentials.
     //!
-    //! An [`Entity`](crate::Entity) is of one [`EntityKind`], and is listed by an [`EntityFilter`] in pages, each an
+    //! An [`Entity`](crate::Entity) is of one [`Credential`], and is listed by an [`EntityFilter`] in pages, each an
     //! [`EntityList`]. Users and customers have a [`PasswordHash`], which a [`PasswordChange`] replaces; machine
     //! clients have [`StoredSecrets`], each a [`StoredSecret`], which is read as an [`IssuedSecret`].
 
     pub use crate::service::change_password::PasswordChange;
     pub use crate::service::list_entities::{EntityFilter, EntityList};
-    pub use crate::service::model::entity::EntityKind;
+    pub use crate::service::model::entity::Credential;
     pub use crate::service::model::password::PasswordHash;
     pub use crate::service::model::secret::{StoredSecret, StoredSecrets};
     pub use crate::service::secret::IssuedSecret;
@@ -72,9 +72,9 @@ pub mod tokens {
     //! has an [`AccessToken`], the text to be sent. What lives longer than a request waits for its [`TokenEnd`], and a
     //! [`RevokedSubject`] says what a revocation of all of a subject's tokens has ended.
 
-    pub use crate::service::ended::TokenEnd;
     pub use crate::service::exchange::ExchangedToken;
     pub use crate::service::issue::IssuedToken;
     pub use crate::service::model::access_token::AccessToken;
     pub use crate::service::revoke::RevokedSubject;
+    pub use crate::service::wait_for_end::TokenEnd;
 }

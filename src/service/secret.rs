@@ -6,7 +6,7 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::model::entity::{Entity, EntityId, EntityKind, is_subject_id};
+use crate::service::model::entity::{Credential, Entity, EntityId, is_subject_id};
 use crate::service::model::secret::{Secret, SecretOperation, StoredSecret, StoredSecrets};
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
@@ -329,7 +329,7 @@ impl Writer {
         let sealing = &self.inner.sealing;
         let sealed =
             StoredSecret::seal(sealing, entity.id(), secret, is_generated, now, expires_at)?;
-        let EntityKind::Machine { secrets } = &mut entity.kind else {
+        let Credential::Machine { secrets } = &mut entity.credential else {
             return Err(invalid_entity());
         };
         // What a host replaces by another system's ends at once, as where it has leaked.

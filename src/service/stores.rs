@@ -9,12 +9,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::detached::Detached;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::{Entity, EntityId};
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::shared_clock::{SharedClock, SharedTime};
 use crate::service::store::{
-    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, Page,
+    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, PageRequest,
     RecentEntity, SessionFilter, SessionPage, SessionStore, Store, StoreError,
 };
 use crate::service::telemetry;
@@ -196,7 +197,7 @@ impl Stores {
     pub(super) async fn list_sessions(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, Error> {
         self.call("list_sessions", self.sessions.list(filter, page, now)).await

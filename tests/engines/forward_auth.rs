@@ -201,7 +201,7 @@ impl Setup {
         let policy = Policy::default().http(|http| http.trusted_proxies(["127.0.0.0/8"]));
         let fixture = Fixture::with(|builder| {
             let key = SealingKey::from_bytes([7; 32]);
-            builder.sessions(store).policy(policy).sealing_key(key)
+            builder.session_store(store).policy(policy).sealing_key(key)
         });
         let router = change(fixture.tokens.forward_auth()).router();
         let service = Server::start_with_addresses(router).await;

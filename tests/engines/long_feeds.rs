@@ -202,7 +202,7 @@ async fn a_node_that_starts_catches_up_with_all_parts_of_a_long_feed() {
     let node = async || {
         let (store, ring) = (database.node().await, ring.clone());
         let key = SealingKey::from_bytes([7; 32]);
-        Fixture::with_keys(ring, |builder| builder.sessions(store).sealing_key(key)).tokens
+        Fixture::with_keys(ring, |builder| builder.session_store(store).sealing_key(key)).tokens
     };
     let (old, new) = (node().await, node().await);
     old.catch_up().await.unwrap();

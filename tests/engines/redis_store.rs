@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign::clock::{Clock as _, SystemClock};
 use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, Page, RedisOptions, RedisStore, SessionFilter, SessionStore, Store as _,
-    StoreError, conformance,
+    Cursor, EntityStore, PageRequest, RedisOptions, RedisStore, SessionFilter, SessionStore,
+    Store as _, StoreError, conformance,
 };
 use countersign::{
     Algorithm, AuthenticationToken, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
@@ -319,7 +319,7 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
     }
     while store.purge_expired(now).await.unwrap() > 0 {}
     assert!(SessionStore::get(&store, &ended.key()).await.unwrap().is_none());
-    let page = Page { offset: 0, limit: 10 };
+    let page = PageRequest { offset: 0, limit: 10 };
     let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     let theirs = store.of_subject(&live.subject(), Timestamp::MAX, 10).await.unwrap();
@@ -358,7 +358,7 @@ async fn a_feed_that_is_too_long_for_one_read_is_caught_up_with_in_parts() {
         .audience(crate::support::AUDIENCE)
         .keys(keys)
         .sealing_key(SealingKey::from_bytes([7; 32]))
-        .sessions(store)
+        .session_store(store)
         .build()
         .unwrap();
     let issue = async || tokens.issue(countersign::Grant::user("ops")).await;
@@ -616,7 +616,7 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
                 .unwrap();
         }
     }
-    let everything = Page { offset: 0, limit: 100 };
+    let everything = PageRequest { offset: 0, limit: 100 };
     let all = SessionFilter::all();
     let listed = SessionStore::list(&store, &all, everything, now).await.unwrap();
     assert_eq!(listed.total, 20);
@@ -646,7 +646,7 @@ async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
             let _: i64 = server.redis_command(&["DEL", &key]).await;
         }
     }
-    let page = Page { offset: 0, limit: 10 };
+    let page = PageRequest { offset: 0, limit: 10 };
     let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!((listed.total, listed.sessions.len()), (1, 1));
     assert_eq!(listed.sessions[0].id(), kept.id());
@@ -804,7 +804,7 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
     );
     let rejected = SessionStore::insert(&store, again.clone(), now).await;
     assert!(matches!(rejected, Err(StoreError::Conflict)));
-    let page = Page { offset: 0, limit: 10 };
+    let page = PageRequest { offset: 0, limit: 10 };
     let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     assert!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::entities::IssuedSecret;
 use countersign::policy::{SecretOperation, ThrottleLimit};
-use countersign::store::Page;
+use countersign::store::PageRequest;
 use countersign::{
     Acl, Actor, CustomerId, Entity, EntityId, Error, ErrorKind, Grant, NewSession, OrganizationId,
     Policy, RequestContext, SealingKey, TokenService,
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::Fixture;
 use crate::support::log::Log;
 
-const PAGE: Page = Page { offset: 0, limit: 10 };
+const PAGE: PageRequest = PageRequest { offset: 0, limit: 10 };
 
 fn context() -> RequestContext {
     RequestContext::without_address()
@@ -173,7 +173,7 @@ async fn a_user_is_counted_once_whichever_way_their_tokens_name_them() {
             .throttle(|throttle| throttle.secret_access(limit));
         let builder = |builder: countersign::builder::TokenServiceBuilder| {
             builder
-                .entities(store.clone())
+                .entity_store(store.clone())
                 .sealing_key(SealingKey::from_bytes([1; 32]))
                 .policy(policy)
         };

@@ -238,11 +238,11 @@ async fn what_a_restricted_bearer_starts_or_widens_is_for_none_but_its_audiences
 #[tokio::test]
 async fn who_was_registered_when_the_service_had_other_audiences_gets_those_that_are_left() {
     let store = MemoryStore::new();
-    let before = Fixture::with(|builder| builder.audience(OTHER).entities(store.clone()));
+    let before = Fixture::with(|builder| builder.audience(OTHER).entity_store(store.clone()));
     let both = Entity::machine("aa-1").unwrap().audience(AUDIENCE).audience(OTHER);
     before.tokens.register(both).await.unwrap();
     before.tokens.register(Entity::machine("aa-2").unwrap().audience(OTHER)).await.unwrap();
-    let after = Fixture::with(|builder| builder.entities(store));
+    let after = Fixture::with(|builder| builder.entity_store(store));
     let issued = after.tokens.issue_for(&EntityId::machine("aa-1").unwrap()).await.unwrap();
     assert_eq!(audiences_of(&after, &issued), [AUDIENCE]);
     // And none where none is left, rather than all.

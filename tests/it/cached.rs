@@ -351,7 +351,7 @@ impl Nodes {
                 let builder = builder.clock(clock.clone());
                 let builder = builder.sealing_key(SealingKey::from_bytes([7; 32]));
                 let copies = Arc::clone(&copies);
-                builder.cache_entities(move |_| copies).sessions(engine.inner())
+                builder.cache_entities(move |_| copies).session_store(engine.inner())
             });
             Node { fixture, copies, housekeeping: None }
         };

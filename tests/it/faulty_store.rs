@@ -261,7 +261,7 @@ async fn a_service_over_it_is_unavailable_while_it_fails_or_hangs_and_goes_on_af
     let fixture = Fixture::with(|builder| {
         let policy = Policy::default()
             .runtime(|runtime| runtime.store_deadline(std::time::Duration::from_millis(5)));
-        builder.entities(store.clone()).policy(policy)
+        builder.entity_store(store.clone()).policy(policy)
     });
     let id = EntityId::machine("aa-1").unwrap();
     fixture.tokens.register(entity()).await.unwrap();

@@ -35,7 +35,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 #[tokio::test]
 async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
     let store = MemoryStore::new();
-    let node = || Fixture::with(|builder| builder.sessions(store.clone()));
+    let node = || Fixture::with(|builder| builder.session_store(store.clone()));
     let (here, there) = (node(), node());
     // Two nodes have their own keys here, so that each checks its own token; the subject is one.
     let token = there.tokens.issue(Grant::user("ops")).await.unwrap();
@@ -54,8 +54,8 @@ async fn what_one_node_revokes_is_rejected_by_another_that_shares_the_store() {
 #[tokio::test]
 async fn a_node_that_was_started_anew_hears_of_all_that_was_revoked_before() {
     let store = MemoryStore::new();
-    let before = Fixture::with(|builder| builder.sessions(store.clone()));
-    let after = Fixture::with(|builder| builder.sessions(store.clone()));
+    let before = Fixture::with(|builder| builder.session_store(store.clone()));
+    let after = Fixture::with(|builder| builder.session_store(store.clone()));
     let token = after.tokens.issue(Grant::user("ops")).await.unwrap();
     before.tokens.revoke_token(&token.token_id).await.unwrap();
     let check = || after.tokens.validator().validate(token.access_token.expose()).map(drop);
@@ -67,12 +67,12 @@ async fn a_node_that_was_started_anew_hears_of_all_that_was_revoked_before() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_for_a_while_ends_nothing() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let _housekeeping = fixture.tokens.start().await.unwrap();
     fail(&store, 7);
     let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap();
     // By another node: this one hears of it by the feed alone.
-    let other = Fixture::with(|builder| builder.sessions(store.inner()));
+    let other = Fixture::with(|builder| builder.session_store(store.inner()));
     other.tokens.revoke_token(&token.token_id).await.unwrap();
     store.wait_for_calls(StoreVerb::PurgeExpired, 5).await;
     assert_eq!(store.faults_left(), 0);
@@ -83,7 +83,7 @@ async fn a_store_that_fails_for_a_while_ends_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_is_removed_from_the_store() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let token = fixture.session(|new| new.lifetime(Duration::from_secs(60))).await;
     let key = countersign::AuthenticationToken::from_text(&token).unwrap().key();
     fixture.clock.advance(Duration::from_secs(60));
@@ -95,7 +95,7 @@ async fn what_has_ended_is_removed_from_the_store() {
 #[tokio::test(start_paused = true)]
 async fn housekeeping_ends_with_the_service() {
     let store = Arc::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(Arc::clone(&store)));
+    let fixture = Fixture::with(|builder| builder.session_store(Arc::clone(&store)));
     let _housekeeping = fixture.tokens.start().await.unwrap();
     assert!(Arc::strong_count(&store) > 1);
     drop(fixture);
@@ -117,7 +117,7 @@ fn shared(store: &Store, policy: Policy) -> (Fixture, AccessToken) {
     let token = issue_now(&other.tokens, Grant::user("ops")).unwrap().access_token;
     let fixture = Fixture::with_keys(keys, |builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.sessions(store.clone()).sealing_key(key).policy(policy)
+        builder.session_store(store.clone()).sealing_key(key).policy(policy)
     });
     (fixture, token)
 }

@@ -128,7 +128,7 @@ async fn a_page_that_is_too_long_or_empty_is_an_error() {
 #[tokio::test]
 async fn a_list_costs_a_call_for_each_sort_that_it_reaches_and_fails_with_the_store() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     register_all(&fixture).await;
     store.fail(Calls::from(StoreVerb::ListEntities).skip(1), StoreFault::unavailable("down"));
     let all = EntityFilter::all();

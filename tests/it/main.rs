@@ -8,7 +8,6 @@ mod audiences;
 mod cached;
 mod chaos_checker;
 mod clocks;
-mod ended;
 mod examples;
 mod exchange;
 mod faulty_store;
@@ -42,6 +41,7 @@ mod token_cache;
 #[cfg(feature = "sqlite")]
 mod upgrade;
 mod users_and_entities;
+mod wait_for_end;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "`engines` uses the rest")]

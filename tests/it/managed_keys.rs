@@ -455,7 +455,7 @@ async fn managed_keys_that_each_node_would_make_for_itself_over_a_shared_store_a
     let sessions = FaultyStore::new(MemoryStore::new()).durable(true);
     let builder = |keys: ManagedKeys| {
         let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);
-        builder.sessions(sessions.clone()).sealing_key(SealingKey::from_bytes(SEALING_KEY))
+        builder.session_store(sessions.clone()).sealing_key(SealingKey::from_bytes(SEALING_KEY))
     };
     let keys = ManagedKeys::new(Algorithm::EdDSA);
     let error = builder(keys.clone()).build().unwrap_err();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use countersign::entities::EntityKind;
+use countersign::entities::Credential;
 use countersign::policy::ThrottleLimit;
-use countersign::store::{MemoryStore, Page, SessionFilter, SessionStore as _, record};
+use countersign::store::{MemoryStore, PageRequest, SessionFilter, SessionStore as _, record};
 use countersign::{
     Algorithm, AuthenticationToken, ClientAddress, CustomerId, Entity, EntityId, Grant,
     ManagedKeys, Organization, Password, Policy, RequestContext, SealingKey, SubjectType,
@@ -23,7 +23,7 @@ use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, change_of};
 async fn serve(fixture: &Fixture) -> Server {
     let hello = || get(|| async { "hello" });
     let tokens = &fixture.tokens;
-    let orders = hello().route_layer(tokens.require("GetOrders"));
+    let orders = hello().route_layer(tokens.require_layer("GetOrders"));
     let app = Router::new()
         .route("/protected", hello().route_layer(tokens.validate_layer()))
         .route("/session", hello().route_layer(tokens.exchange_layer()))
@@ -458,7 +458,7 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
 /// All that the store answers, down to the bytes that it keeps.
 async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
     let mut dump = format!("{store:?}");
-    let page = Page { offset: 0, limit: 100 };
+    let page = PageRequest { offset: 0, limit: 100 };
     let listed = store.list(&SessionFilter::all(), page, fixture.tokens.now()).await.unwrap();
     dump += &format!("{listed:?}");
     for session in &listed.sessions {
@@ -471,7 +471,8 @@ async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
     ] {
         let entity = fixture.tokens.find_entity(&id.unwrap()).await.unwrap().unwrap();
         dump += &format!("{entity:?}");
-        if let EntityKind::User { password } | EntityKind::Customer { password, .. } = entity.kind()
+        if let Credential::User { password } | Credential::Customer { password, .. } =
+            entity.credential()
         {
             dump += password.as_phc();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::entities::{EntityKind, PasswordHash};
+use countersign::entities::{Credential, PasswordHash};
 use countersign::policy::PasswordCost;
 use countersign::sessions::CustomerLogin;
 use countersign::store::MemoryStore;
@@ -16,8 +16,8 @@ use crate::support::{Fixture, PASSWORD, change_of};
 
 async fn stored_hash(fixture: &Fixture) -> String {
     let user = fixture.tokens.find_entity(&EntityId::user("ops").unwrap()).await.unwrap().unwrap();
-    match user.kind() {
-        EntityKind::User { password } => password.as_phc().to_owned(),
+    match user.credential() {
+        Credential::User { password } => password.as_phc().to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -25,14 +25,14 @@ async fn stored_hash(fixture: &Fixture) -> String {
 #[tokio::test]
 async fn a_login_hashes_anew_where_the_cost_has_grown_and_a_wrong_password_does_not() {
     let store = MemoryStore::new();
-    let before = Fixture::with(|builder| builder.entities(store.clone()));
+    let before = Fixture::with(|builder| builder.entity_store(store.clone()));
     before.user("ops", json!([])).await;
     let cheap = stored_hash(&before).await;
     assert!(cheap.contains("m=19456,t=2,p=1"), "{cheap}");
 
     let dearer = Policy::default()
         .passwords(|passwords| passwords.cost(PasswordCost::new(19 * 1024, 3, 1).unwrap()));
-    let after = Fixture::with(|builder| builder.entities(store.clone()).policy(dearer));
+    let after = Fixture::with(|builder| builder.entity_store(store.clone()).policy(dearer));
     let context = RequestContext::without_address();
     let login = |password: &str| {
         after.tokens.issue_user_token("ops", Password::new(password).unwrap(), &context)

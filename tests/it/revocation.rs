@@ -131,8 +131,9 @@ async fn a_session_that_was_ended_by_its_id_is_a_401_behind_the_exchange_layer_w
 #[tokio::test]
 async fn a_list_that_was_registered_under_a_larger_limit_is_not_the_callers_fault() {
     let store = MemoryStore::new();
-    let over =
-        |policy: Policy| Fixture::with(|builder| builder.entities(store.clone()).policy(policy));
+    let over = |policy: Policy| {
+        Fixture::with(|builder| builder.entity_store(store.clone()).policy(policy))
+    };
     let permissions: Vec<_> = (0..1_000).map(|n| format!("Operation{n:04}")).collect();
     let larger = over(Policy::default().tokens(|tokens| tokens.max_len(64 * 1024)));
     larger.user("ops", json!([{"scope": {}, "permissions": permissions}])).await;
@@ -512,7 +513,7 @@ async fn what_had_no_token_ends_without_a_word_and_what_had_one_by_one() {
         for what in ["logged out", "ended by id", "bearer logged out", "out of tries", "confirmed"]
         {
             let store = MemoryStore::new();
-            let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+            let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
             let (tokens, context) = (&fixture.tokens, RequestContext::without_address());
             let asks = matches!(what, "out of tries" | "confirmed");
             let token = fixture.session(|new| new.otp_required(asks)).await;

@@ -119,7 +119,7 @@ async fn a_store_that_lasts_needs_a_sealing_key_that_does() {
         .issuer("https://auth.example.com")
         .audience("https://api.example.com")
         .keys(countersign::KeyRing::generate(countersign::Algorithm::EdDSA).unwrap())
-        .sessions(store)
+        .session_store(store)
         .build();
     assert_eq!(built.unwrap_err().kind(), ErrorKind::Configuration);
 }

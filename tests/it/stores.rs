@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign::claims::TokenId;
 use countersign::sessions::Session;
 use countersign::store::{
-    Cursor, EntityStore, MemoryStore, Page, Revocation, RevocationTarget, SessionFilter,
+    Cursor, EntityStore, MemoryStore, PageRequest, Revocation, RevocationTarget, SessionFilter,
     SessionStore, StoreError, conformance, record,
 };
 use countersign::{Acl, AuthenticationToken, CustomerId, Entity, SessionId, Timestamp};
@@ -39,7 +39,7 @@ async fn the_memory_store_drops_nothing_that_is_live_and_its_clones_share_it() {
     for key in &keys {
         assert!(SessionStore::get(&clone, key).await.unwrap().is_some());
     }
-    let page = Page { offset: 0, limit: 1 };
+    let page = PageRequest { offset: 0, limit: 1 };
     assert_eq!(
         SessionStore::list(&clone, &SessionFilter::all(), page, now).await.unwrap().total,
         10_000

@@ -9,7 +9,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
-use countersign::store::{EntityStore, KeyStore, Page, SessionStore};
+use countersign::store::{EntityStore, KeyStore, PageRequest, SessionStore};
 use countersign::tokens::AccessToken;
 use countersign::{
     Actor, Algorithm, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ExchangeRequest,
@@ -276,7 +276,8 @@ impl Nodes {
             }
             match case.asked {
                 Asked::Start => {
-                    let (customer, page) = (Some(&case.customer), Page { limit: 10, offset: 0 });
+                    let (customer, page) =
+                        (Some(&case.customer), PageRequest { limit: 10, offset: 0 });
                     let context = anywhere();
                     let listed = tokens.list_sessions(Actor::Host, customer, page, &context);
                     signs.push(listed.await.unwrap().total == 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::entities::EntityFilter;
 use countersign::faults::TokenFault;
 use countersign::store::{
-    EntityStore, FeedEvent, KeyStore, Page, Revocation, RevocationTarget, SessionFilter,
+    EntityStore, FeedEvent, KeyStore, PageRequest, Revocation, RevocationTarget, SessionFilter,
     SessionStore, record,
 };
 use countersign::tokens::IssuedToken;
@@ -162,7 +162,7 @@ pub async fn a_record_of_a_later_form_is_an_error_for_its_own_use<S>(
         }
     }
     assert_eq!(names, ["ann", "cat", "dan"], "the others are listed, page by page");
-    let page = Page { offset: 0, limit: 10 };
+    let page = PageRequest { offset: 0, limit: 10 };
     let store = node().await;
     let listed = SessionStore::list(&store, &SessionFilter::all(), page, tokens.now()).await;
     assert_eq!(listed.unwrap().sessions.len(), 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::store::{EntityStore, KeyStore, Page, SessionStore};
+use countersign::store::{EntityStore, KeyStore, PageRequest, SessionStore};
 use countersign::{
     Actor, AuthenticationToken, CustomerId, Entity, Grant, Housekeeping, Organization, Password,
     Policy, RequestContext, SubjectType,
@@ -79,7 +79,8 @@ impl Nodes {
     }
 
     async fn live_sessions(&self, customer: &CustomerId) -> usize {
-        let (page, context) = (Page { limit: 100, offset: 0 }, RequestContext::without_address());
+        let (page, context) =
+            (PageRequest { limit: 100, offset: 0 }, RequestContext::without_address());
         let tokens = &self.fixtures[1].tokens;
         let listed = tokens.list_sessions(Actor::Host, Some(customer), page, &context);
         listed.await.unwrap().total

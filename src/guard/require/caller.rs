@@ -39,14 +39,14 @@ use crate::token::claims::{SubjectType, Validated};
     note = "a handler that requires no more than a token takes a `Bearer`"
 )]
 pub trait Requirement: Send + Sync + 'static {
-    /// The permission that the caller's token has to grant; none, unless told.
+    /// The permission that the caller's token has to grant. Default: none.
     const PERMISSION: Option<&'static str> = None;
 
-    /// The kinds of principals that are admitted; all, unless told.
+    /// The kinds of principals that are admitted. Default: all.
     const KINDS: &'static [SubjectType] =
         &[SubjectType::User, SubjectType::Machine, SubjectType::Customer];
 
-    /// The scope's keys whose values are axum's path parameters of the same names; none, unless told.
+    /// The scope's keys whose values are axum's path parameters of the same names. Default: none.
     /// See [`RequireLayer::scope_from_path`](crate::RequireLayer::scope_from_path).
     const SCOPE_FROM_PATH: &'static [&'static str] = &[];
 

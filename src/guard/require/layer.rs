@@ -156,7 +156,7 @@ impl RequireLayer {
         self
     }
 
-    /// Admits these kinds of principals alone; all, unless told.
+    /// Admits these kinds of principals alone. Default: all.
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         Arc::make_mut(&mut self.rule).kinds = Kinds::of(kinds);
         self

@@ -16,7 +16,7 @@ use crate::rejection::Rejection;
 /// let orders = get(async |scope: CheckedScope| {
 ///     format!("orders of {:?}", scope.get("organizationId"))
 /// });
-/// let permission = tokens.require("GetOrders").scope_from_path("organizationId");
+/// let permission = tokens.require_layer("GetOrders").scope_from_path("organizationId");
 /// Router::new()
 ///     .route("/{organizationId}/orders", orders.route_layer(permission))
 ///     .layer(tokens.validate_layer())

@@ -36,7 +36,7 @@ impl ValidateLayer {
         self
     }
 
-    /// Admits these kinds of principals alone; all, unless told. Another one is a 403.
+    /// Admits these kinds of principals alone; another one is a 403. Default: all.
     ///
     /// ```
     /// # fn app(validator: countersign::Validator) {

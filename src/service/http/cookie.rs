@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::rejection::{LogReason, Rejection};
 use crate::service::StartedSession;
 use crate::service::issue::IssuedToken;
-use crate::service::model::session::AuthenticationToken;
+use crate::service::model::authentication_token::AuthenticationToken;
 
 /// The cookie that an authentication token or a JWT travels in: `__Host-session` with
-/// `Path=/; HttpOnly; Secure; SameSite=Lax`, unless told otherwise. Scripts do not read it, and plain HTTP
+/// Default attributes: `Path=/; HttpOnly; Secure; SameSite=Lax`. Scripts do not read it, and plain HTTP
 /// does not carry it.
 ///
 /// ```
@@ -59,7 +59,7 @@ impl SessionCookie {
         }
     }
 
-    /// Creates a cookie whose name has no prefix. Whoever has a subdomain, or a plain HTTP connection to
+    /// Creates a cookie whose name has no prefix. Somebody who controls a subdomain, or a plain HTTP connection to
     /// one, can then set it for this host, and have a user act in an account of the attacker's.
     ///
     /// # Errors

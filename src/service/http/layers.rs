@@ -30,7 +30,7 @@ impl TokenService {
     }
 
     /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.
-    pub fn require(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
+    pub fn require_layer(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
         RequireLayer::new(permission)
     }
 

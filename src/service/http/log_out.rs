@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::error::{Error, ErrorKind};
 use crate::rejection::Rejection;
 use crate::service::http::cookie::SessionCookie;
-use crate::service::model::session::AuthenticationToken;
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
 
 impl TokenService {

@@ -82,7 +82,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where nobody of that id is registered,
+    /// [`NotFound`](crate::ErrorKind::NotFound) where no principal with that id is registered,
     /// [`Disabled`](crate::ErrorKind::Disabled) where it is disabled or blocked,
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach, and those of
     /// [`issue`](Self::issue) for what it is registered with.
@@ -133,7 +133,7 @@ impl TokenService {
         let mut invalid: Vec<_> = claims.into_iter().collect();
         invalid.extend(policy.organization_fault(grant.organization.as_ref()));
         if grant.audiences.as_ref().is_some_and(|asked| !self.has_audiences(asked)) {
-            invalid.push(InvalidField::new("audience", "is none of the service's"));
+            invalid.push(InvalidField::new("audience", "is not an audience of the service"));
         }
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
@@ -239,7 +239,7 @@ fn allowed_audiences(
 ) -> Result<Option<Vec<String>>, Error> {
     match (asked, &entity.audiences) {
         (Some(asked), Some(allowed)) if !asked.iter().all(|one| allowed.contains(one)) => {
-            let message = "is none that the principal is registered with";
+            let message = "is not an audience of the principal";
             Err(Error::from_invalid_fields(vec![InvalidField::new("audience", message)]))
         }
         (Some(asked), _) => Ok(Some(asked)),

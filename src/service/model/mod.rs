@@ -2,6 +2,7 @@
 //! sealing, revocations and the key schedule. Nothing here does I/O or reads the clock.
 
 pub(crate) mod access_token;
+pub(crate) mod authentication_token;
 pub(crate) mod entity;
 pub(crate) mod idempotency;
 pub(crate) mod issue_time;

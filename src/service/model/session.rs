@@ -1,125 +1,21 @@
-//! Sessions of customers, and the opaque authentication tokens that stand for them.
+//! Sessions of customers.
 
-use std::fmt;
-use std::fmt::Write;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind};
-use crate::jose::material::base64url;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::EntityId;
 use crate::service::model::idempotency::{RememberedExchanges, RememberedStart};
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::one_time_password::OneTimePasswordState;
-use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
-use crate::service::model::sealing::random_bytes;
 use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
-secret_text! {
-    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest. A handler
-    /// reads it as a field of its request, as it does a [`Password`](crate::Password).
-    AuthenticationToken
-}
-
-impl AuthenticationToken {
-    /// The longest one that is looked at, in bytes.
-    pub const MAX_LEN: usize = 512;
-
-    /// 256 bits from the operating system, base64url.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
-    pub fn generate() -> Result<Self, Error> {
-        Ok(Self::of_bits(&*random_bytes::<32>()?))
-    }
-
-    /// One of 256 bits that only the service can derive.
-    pub(crate) fn of_bits(bits: &[u8; 32]) -> Self {
-        Self(base64url(bits).into())
-    }
-
-    /// A token as a caller presents it, or one that is known beforehand for trying things out.
-    /// What is good about it is decided by whether a session answers to it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`] where it is empty, longer than 512 bytes, or holds anything but
-    /// visible ASCII: no session answers to such a text.
-    pub fn from_text(text: impl Into<String>) -> Result<Self, Error> {
-        let token = Self(text.into().into());
-        let text = token.expose();
-        let fits = (1..=Self::MAX_LEN).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits {
-            Ok(token)
-        } else {
-            Err(Error::new(ErrorKind::NotFound, "there is no such authentication token"))
-        }
-    }
-
-    /// What its session is stored under.
-    #[must_use]
-    pub fn key(&self) -> SessionKey {
-        let mut hasher = Sha256::new();
-        hasher.update(b"countersign authentication token\0");
-        hasher.update(self.expose().as_bytes());
-        SessionKey(hasher.finalize().into())
-    }
-}
-
-impl FromSecretText for AuthenticationToken {
-    const RULE: &'static str =
-        "an authentication token must be a text of 1 to 512 visible ASCII characters";
-
-    fn from_secret_text(text: String) -> Result<Self, Error> {
-        Self::from_text(text)
-    }
-}
-
-impl<'de> Deserialize<'de> for AuthenticationToken {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        deserialize_secret(from)
-    }
-}
-
 const TOMBSTONES_CREATED_AT: Timestamp = Timestamp::MAX;
-
-/// What a session is stored under: the SHA-256 digest of its authentication token, which cannot be
-/// turned back into it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionKey([u8; 32]);
-
-impl SessionKey {
-    /// Its bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// What [`as_bytes`](Self::as_bytes) gave.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut hex = String::with_capacity(8);
-        for byte in self.0.iter().take(4) {
-            let _ = write!(hex, "{byte:02x}");
-        }
-        write!(f, "SessionKey({hex}…)")
-    }
-}
 
 /// What an authentication token stands for: a customer, and the most that may be asked for.
 #[derive(Clone, Debug)]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::one_time_password::{OneTimePassword, OneTimePasswordState, StoredCode};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::Session;
 use crate::service::one_time_password_sender::OneTimePasswordMessage;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
@@ -90,7 +91,7 @@ impl TokenService {
         let (code, stored) = self.make_code(session, now)?;
         let state = OneTimePasswordState {
             code: Some(stored),
-            tries_left: policy.sessions.one_time_password_tries,
+            tries_left: policy.sessions.one_time_password_attempts,
             resends_left: policy.sessions.one_time_password_resends,
             sent_at: now,
             is_proven: false,

@@ -19,7 +19,7 @@ impl TokenService {
     /// Returns the next writing of a session, over which no one-time password is good any more but
     /// the next that is sent, and whose holder has proven what was asked for.
     pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
-        let limit = self.inner.policy.sessions.one_time_password_tries;
+        let limit = self.inner.policy.sessions.one_time_password_attempts;
         let mut spent = session.next_version(now);
         if let Some(state) = &mut spent.one_time_password {
             state.code = None;
@@ -125,7 +125,7 @@ impl Writer {
     /// reply was lost has given the try back already. If this fails, the session has one try less than
     /// it should: never one more.
     pub(in crate::service) async fn give_try_back(&self, counted: Session, now: Timestamp) {
-        let limit = self.inner.policy.sessions.one_time_password_tries;
+        let limit = self.inner.policy.sessions.one_time_password_attempts;
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
         let given_back = self.edit_one_time_password(counted, now, |state| {
             let is_same = match (&state.code, &code) {
@@ -148,7 +148,7 @@ impl Writer {
         session: Session,
         now: Timestamp,
     ) {
-        let limit = self.inner.policy.sessions.one_time_password_tries;
+        let limit = self.inner.policy.sessions.one_time_password_attempts;
         let given_back = self.edit_one_time_password(session, now, |state| {
             state.tries_left = limit.min(state.tries_left + 1);
             true

@@ -262,8 +262,8 @@ impl Policy {
                 "sessions.one_time_password_digits has to be 6 to 10",
             ),
             (
-                self.sessions.one_time_password_tries == 0,
-                "sessions.one_time_password_tries has to be 1 at least",
+                self.sessions.one_time_password_attempts == 0,
+                "sessions.one_time_password_attempts has to be 1 at least",
             ),
             (
                 self.tokens.phantom_lifetime.as_secs() == 0,

@@ -38,7 +38,7 @@ settings! {
         one_time_password_lifetime: Duration = 10 * MINUTE,
         /// How many wrong one-time passwords end a session: 5. See also
         /// [`throttle.one_time_passwords`](crate::policy::Throttle::one_time_passwords).
-        one_time_password_tries: u32 = 5,
+        one_time_password_attempts: u32 = 5,
         /// How often a session's one-time password is sent again: 3 times, since each is a message that
         /// somebody may not have asked for.
         one_time_password_resends: u32 = 3,

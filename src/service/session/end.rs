@@ -1,6 +1,6 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::Error;
-use crate::service::model::session::AuthenticationToken;
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::request_context::RequestContext;
 use crate::service::revoke::of_another_issuer;
 use crate::service::session::no_session;

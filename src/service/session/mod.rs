@@ -10,10 +10,11 @@ pub(super) mod tokens;
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::authentication_token::AuthenticationToken;
+use crate::service::model::session::Session;
 use crate::service::permission;
 use crate::service::request_context::RequestContext;
-use crate::service::store::{Page, SessionFilter};
+use crate::service::store::{PageRequest, SessionFilter};
 use crate::service::token_service::TokenService;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
@@ -99,7 +100,7 @@ impl TokenService {
         &self,
         actor: impl Into<Actor<'_>>,
         customer_id: Option<&CustomerId>,
-        page: Page,
+        page: PageRequest,
         context: &RequestContext,
     ) -> Result<SessionList, Error> {
         let actor = actor.into();

@@ -48,7 +48,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
 /// calls when a machine client logs in with its secret. It has to be given by
 /// [`cache_entities`](crate::builder::TokenServiceBuilder::cache_entities): given as plain
-/// [`entities`](crate::builder::TokenServiceBuilder::entities), no copy is ever read.
+/// [`entity_store`](crate::builder::TokenServiceBuilder::entity_store), no copy is ever read.
 /// [`get`](EntityStore::get) always asks the store: it is what everything goes by that changes or
 /// manages somebody. Passwords are not checked against copies either: hashing one takes a hundred
 /// times as long as the read that a copy would save.

@@ -44,6 +44,7 @@
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod background_task;
 mod cached;
+mod entity_cache;
 mod error;
 mod memory;
 mod query;
@@ -80,20 +81,21 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
 pub use self::cached::Cached;
+pub use self::entity_cache::{EntityCache, RecentEntity};
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PgPool, PostgresStore};
-pub use self::query::{Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage};
+pub use self::query::{Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisOptions, RedisStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::sql::TableNames;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use crate::service::model::authentication_token::SessionKey;
 pub use crate::service::model::key_schedule::{KeySchedule, RetiredKey, ScheduledKey};
 pub use crate::service::model::revocation::{Revocation, RevocationTarget};
-pub use crate::service::model::session::SessionKey;
 pub use crate::service::model::subject::Subject;
 
 /// Returns where principals are kept unless the host says otherwise.
@@ -209,54 +211,6 @@ pub trait EntityStore: Store {
     async fn remove(&self, id: &EntityId) -> Result<bool, StoreError>;
 }
 
-/// An [`EntityStore`] that keeps copies of entities in memory; [`Cached`] is one.
-///
-/// `get` of such a store returns what is stored now. A service reads copies where it can tell that one
-/// is out of date, and invalidates them when another node announces a change.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` keeps no copies of principals",
-    label = "has to be an `EntityCache`",
-    note = "`Cached::new(store)` is one over any `EntityStore`; a store itself is given to `entities`"
-)]
-#[async_trait]
-pub trait EntityCache: EntityStore {
-    /// Returns the entity of that id as it is, or a copy of it.
-    ///
-    /// `now` is the caller's present. `read_at` of the result is that of the call that read the
-    /// entity from the store: this one or, for a copy, an earlier one.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get`](EntityStore::get).
-    async fn get_recent(
-        &self,
-        id: &EntityId,
-        now: Timestamp,
-    ) -> Result<Option<RecentEntity>, StoreError>;
-
-    /// Drops the copy of that entity: the next [`get_recent`](Self::get_recent) reads the store.
-    fn invalidate(&self, id: &EntityId);
-}
-
-/// An entity as it is, or as it was a short while ago.
-#[derive(Clone, Debug)]
-pub struct RecentEntity {
-    /// The entity.
-    pub entity: Arc<Entity>,
-    /// When it was read, or earlier: it may have changed since, and not before.
-    pub read_at: Timestamp,
-    /// Whether it was read for another call. Whoever finds it wanting asks for it anew.
-    pub is_copy: bool,
-}
-
-impl RecentEntity {
-    /// An entity that was read for this call, which began at `now`.
-    #[must_use]
-    pub fn just_read(entity: Entity, now: Timestamp) -> Self {
-        Self { entity: Arc::new(entity), read_at: now, is_copy: false }
-    }
-}
-
 /// Stores sessions and the feed of revocations. See the [module docs](self) for the contract.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no store of sessions",
@@ -324,7 +278,7 @@ pub trait SessionStore: Store {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 

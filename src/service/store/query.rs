@@ -49,7 +49,7 @@ impl SessionFilter {
 
 /// Which part of a list to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct PageRequest {
     /// How many to skip.
     pub offset: usize,
     /// How many to return at most.

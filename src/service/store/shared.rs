@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::{
-    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, Page, RecentEntity,
+    Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, RecentEntity,
     SessionFilter, SessionPage, SessionStore, Store, StoreError,
 };
 use crate::token::claims::SubjectType;
@@ -101,7 +102,7 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         (**self).list(filter, page, now).await

@@ -8,7 +8,7 @@ use super::{FaultyStore, StoreVerb};
 use crate::clock::Timestamp;
 use crate::service::public::sessions::Session;
 use crate::service::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
     SessionStore, Store, StoreError, Subject,
 };
 use crate::service::store::{KeySchedule, SessionKey};
@@ -101,7 +101,7 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         self.script.run(StoreVerb::ListSessions, self.inner().list(filter, page, now)).await

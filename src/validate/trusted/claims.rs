@@ -53,7 +53,7 @@ pub struct MappedClaims {
 }
 
 impl MappedClaims {
-    /// Of a principal. It may do nothing, unless told.
+    /// Creates the claims of a principal. Default: it may do nothing.
     pub fn new(subject_type: SubjectType, subject: impl Into<String>) -> Self {
         let subject = subject.into();
         Self {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use countersign::cookies::{SameSite, SessionCookie};
-use countersign::store::Page;
+use countersign::store::PageRequest;
 use countersign::{
     Actor, Bearer, CustomerId, Error, ErrorKind, Grant, Issue, NewSession, RequestContext,
     SubjectType, TokenService,
@@ -277,7 +277,7 @@ async fn another_site_reaches_no_handler_behind_a_layer_of_the_same_origin() {
     let context = RequestContext::without_address();
     let sessions = fixture
         .tokens
-        .list_sessions(Actor::Host, None, Page { offset: 0, limit: 1 }, &context)
+        .list_sessions(Actor::Host, None, PageRequest { offset: 0, limit: 1 }, &context)
         .await;
     assert_eq!(sessions.unwrap().total, 0, "nobody was logged in");
     assert!(log.text().contains("cross_origin"), "{}", log.text());

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use countersign::faults::TokenFault;
 use countersign::sessions::{CustomerLogin, SessionState};
-use countersign::store::{MemoryStore, Page};
+use countersign::store::{MemoryStore, PageRequest};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Acl, Actor, AuthenticationToken, Bearer, CustomerId, Entity, EntityId, ErrorKind,
@@ -50,7 +50,7 @@ async fn find(fixture: &Fixture, token: &AuthenticationToken) -> Result<SessionS
 
 /// The live sessions that are listed: those that are proven, and those that are not.
 async fn listed(fixture: &Fixture) -> (usize, usize) {
-    let page = Page { offset: 0, limit: 100 };
+    let page = PageRequest { offset: 0, limit: 100 };
     let listed = fixture.tokens.list_sessions(Actor::Host, None, page, &context()).await.unwrap();
     let (proven, pending): (Vec<_>, Vec<_>) =
         listed.sessions.into_iter().partition(|session| matches!(session, SessionState::Proven(_)));
@@ -241,7 +241,7 @@ async fn won_at_once(
 ) -> usize {
     let policy = Policy::default()
         .passwords(|passwords| passwords.hashing_deadline(Duration::from_secs(60)))
-        .sessions(|sessions| sessions.one_time_password_tries(100))
+        .sessions(|sessions| sessions.one_time_password_attempts(100))
         // So that nothing but the code stands in the way.
         .passwords(|passwords| passwords.end_sessions_on_change(false));
     let fixture = Fixture::with(|builder| builder.policy(policy));
@@ -315,7 +315,7 @@ fn call(step: usize) -> Calls {
 #[tokio::test]
 async fn a_store_that_fails_at_any_step_uses_nothing_up_and_leaves_nothing_behind() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let (token, code) = begin(&fixture).await;
     for step in 0..STEPS {
         store.fail(call(step), StoreFault::unavailable("down"));
@@ -335,7 +335,7 @@ async fn a_store_that_fails_at_any_step_uses_nothing_up_and_leaves_nothing_behin
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_yields_no_second_session() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     for step in 1..STEPS {
         let (token, code) = begin(&fixture).await;
         store.fail(call(step), StoreFault::lost_reply("connection reset"));
@@ -395,7 +395,7 @@ async fn a_node_that_dies_between_any_two_steps_leaves_the_code_to_one() {
 #[tokio::test]
 async fn who_hangs_up_while_the_fresh_session_is_written_leaves_one_at_most() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let (token, code) = begin(&fixture).await;
     let held = store.hold(StoreVerb::InsertSession);
     tokio::select! {
@@ -414,7 +414,7 @@ async fn who_hangs_up_while_the_fresh_session_is_written_leaves_one_at_most() {
 async fn who_logs_the_customer_out_everywhere_at_that_moment_ends_both() {
     for step in 2..STEPS {
         let store = FaultyStore::new(MemoryStore::new());
-        let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+        let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
         let id = register_guarded(&fixture).await;
         let (token, code) = log_in(&fixture).await;
         let held = store.hold(call(step));

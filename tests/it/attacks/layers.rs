@@ -26,7 +26,7 @@ fn rejecting(status: u16) -> Router {
     let blank = any(async || Issue::grant(Grant::user(" ")));
     let required = Router::new()
         .route("/require", secret())
-        .layer(tokens.require("GetOrders"))
+        .layer(tokens.require_layer("GetOrders"))
         .layer(tokens.validate_layer().optional());
     Router::new()
         .route("/validate", secret().layer(tokens.validate_layer()))

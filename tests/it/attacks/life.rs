@@ -25,7 +25,7 @@ use crate::support::{Answer, Fixture, PASSWORD, Server, acl_of, issue_now, wrong
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn over(store: &MemoryStore) -> Fixture {
-    Fixture::with(|builder| builder.sessions(store.clone()))
+    Fixture::with(|builder| builder.session_store(store.clone()))
 }
 
 async fn log_out(server: &Server, token: &str) -> Answer {
@@ -139,7 +139,7 @@ async fn a_used_token_of_another_organization_is_a_404() {
 async fn an_exchange_whose_answer_was_lost_can_be_logged_out() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
-    let fixture = Fixture::with(|builder| builder.sessions(sessions));
+    let fixture = Fixture::with(|builder| builder.session_store(sessions));
     let server = fixture.serve().await;
     let token = fixture.session(|new| new).await;
     store.fail(
@@ -210,7 +210,7 @@ async fn a_revocation_is_remembered_until_the_sessions_tokens_are_dead_and_no_lo
 async fn a_session_is_written_once_for_all_its_phantom_tokens_of_a_day() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
-    let fixture = Fixture::with(|builder| builder.sessions(sessions));
+    let fixture = Fixture::with(|builder| builder.session_store(sessions));
     let app = Router::new()
         .route("/", get(|| async { "hello" }).route_layer(fixture.tokens.exchange_layer()))
         .merge(fixture.tokens.router());
@@ -232,7 +232,7 @@ async fn a_log_out_that_races_with_an_exchange_leaves_no_token_behind() {
         for reading_comes_first in [true, false] {
             let store = FaultyStore::new(MemoryStore::new());
             let sessions = store.clone();
-            let fixture = Fixture::with(|builder| builder.sessions(sessions));
+            let fixture = Fixture::with(|builder| builder.session_store(sessions));
             let token = fixture.session(|new| new).await;
             let token = AuthenticationToken::from_text(&token).unwrap();
             // One of the two has read the session, and waits while the other does all of its work.
@@ -572,8 +572,8 @@ async fn a_session_that_is_written_after_its_starter_was_revoked_is_not_live() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let fixture = Fixture::with_keys(keys.clone(), |builder| builder.sessions(sessions));
-    let node = Fixture::with_keys(keys.clone(), |builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with_keys(keys.clone(), |builder| builder.session_store(sessions));
+    let node = Fixture::with_keys(keys.clone(), |builder| builder.session_store(store.clone()));
     node.tokens.catch_up().await.unwrap();
     fixture.user("ops", json!([{"scope": {}, "permissions": ["*"]}])).await;
     let bearer = validated(&fixture, &fixture.user_token("ops").await);
@@ -606,7 +606,7 @@ async fn many_sessions_of_a_starter_are_ended_in_parts_though_the_caller_hangs_u
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
     let policy = Policy::default().sessions(|sessions| sessions.max_per_customer(1_000));
-    let fixture = Fixture::with(|builder| builder.sessions(sessions).policy(policy));
+    let fixture = Fixture::with(|builder| builder.session_store(sessions).policy(policy));
     fixture.user("ops", json!([{"scope": {}, "permissions": ["*"]}])).await;
     let bearer = validated(&fixture, &fixture.user_token("ops").await);
     for _ in 0..250 {

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use countersign::entities::PasswordChange;
 use countersign::sessions::{CustomerLogin, SessionState};
-use countersign::store::{MemoryStore, Page};
+use countersign::store::{MemoryStore, PageRequest};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
     Acl, AuthenticationToken, CustomerId, Entity, EntityId, Error, ErrorKind, ExchangeRequest,
@@ -149,7 +149,7 @@ async fn a_list_tells_sessions_whose_code_is_wanted_from_the_others() {
     let bearer = fixture.tokens.issue(Grant::user("ops").acl(Acl::everything())).await.unwrap();
     let bearer = bearer.access_token.expose();
     let validated = fixture.tokens.validator().validate(bearer).unwrap();
-    let (page, context) = (Page { offset: 0, limit: 9 }, RequestContext::without_address());
+    let (page, context) = (PageRequest { offset: 0, limit: 9 }, RequestContext::without_address());
     let listed = fixture.tokens.list_sessions(&validated, None, page, &context).await.unwrap();
     let proven = listed.sessions.into_iter().map(|session| session.proven().is_ok());
     assert_eq!(proven.collect::<Vec<_>>(), [false, true]);
@@ -278,7 +278,7 @@ async fn a_change_that_fails_uses_no_code_up_whatever_it_fails_for() {
     // Of one store, the calls of both kinds are counted together.
     let store = FaultyStore::new(MemoryStore::new());
     let (entities, sessions) = (store.clone(), store.clone());
-    let fixture = Fixture::with(|builder| builder.entities(entities).sessions(sessions));
+    let fixture = Fixture::with(|builder| builder.entity_store(entities).session_store(sessions));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;
     let short = change_of(id.clone(), PASSWORD, "short").one_time_password(token.clone(), &*code);
@@ -301,7 +301,7 @@ async fn a_change_whose_answer_was_lost_leaves_no_code_for_another() {
     let store = FaultyStore::new(MemoryStore::new());
     let entities = store.clone();
     let policy = Policy::default().passwords(|passwords| passwords.end_sessions_on_change(false));
-    let fixture = Fixture::with(|builder| builder.entities(entities).policy(policy));
+    let fixture = Fixture::with(|builder| builder.entity_store(entities).policy(policy));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;
     store.fail(Calls::from(StoreVerb::ReplaceEntity).take(1), StoreFault::lost_reply("lost"));
@@ -315,7 +315,7 @@ async fn a_change_whose_answer_was_lost_leaves_no_code_for_another() {
 async fn a_code_whose_spending_got_no_answer_gives_back_one_try() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = store.clone();
-    let fixture = Fixture::with(|builder| builder.sessions(sessions));
+    let fixture = Fixture::with(|builder| builder.session_store(sessions));
     let server = serve(&fixture).await;
     let id = register_guarded(&fixture, NAME).await;
     for is_change in [false, true] {
@@ -346,7 +346,7 @@ async fn a_code_whose_spending_got_no_answer_gives_back_one_try() {
 async fn who_hangs_up_once_the_code_is_spent_gets_it_back_where_the_change_fails() {
     let store = FaultyStore::new(MemoryStore::new());
     let (entities, sessions) = (store.clone(), store.clone());
-    let fixture = Fixture::with(|builder| builder.entities(entities).sessions(sessions));
+    let fixture = Fixture::with(|builder| builder.entity_store(entities).session_store(sessions));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;
     // The try is counted by one write, and the code spent by the next.
@@ -366,7 +366,7 @@ async fn won_at_once(policy: Policy, changes: usize, exchanges: usize) -> usize 
     // However busy the machine is, nobody is turned away.
     let policy = policy
         .passwords(|passwords| passwords.hashing_deadline(Duration::from_secs(60)))
-        .sessions(|sessions| sessions.one_time_password_tries(100));
+        .sessions(|sessions| sessions.one_time_password_attempts(100));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let id = register_guarded(&fixture, NAME).await;
     let (token, code) = log_in(&fixture, NAME).await;

@@ -79,7 +79,7 @@ async fn a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name() {
         .route(
             "/permitted",
             get(async || "permitted")
-                .route_layer(tokens.require("GetOrders").only([SubjectType::User])),
+                .route_layer(tokens.require_layer("GetOrders").only([SubjectType::User])),
         )
         .route("/customers", get(async |_: Caller<Customers>| "customers"))
         .layer(tokens.validate_layer());

@@ -113,23 +113,25 @@ async fn a_handler_finds_what_the_layer_has_checked() {
     let tokens = &fixture.tokens;
     let plan = async |scope: CheckedScope| scope.get("planId").unwrap_or("none").to_owned();
     let by_query = tokens
-        .require("GetPlan")
+        .require_layer("GetPlan")
         .scope("planId", |request| request.uri.query()?.strip_prefix("plan=").map(str::to_owned));
     let app = Router::new()
         .route(
             "/path/{planId}",
-            get(plan).route_layer(tokens.require("GetPlan").scope_from_path("planId")),
+            get(plan).route_layer(tokens.require_layer("GetPlan").scope_from_path("planId")),
         )
         .route("/query", get(plan).route_layer(by_query))
-        .route("/unchecked", get(plan).route_layer(tokens.require("GetPlan")))
+        .route("/unchecked", get(plan).route_layer(tokens.require_layer("GetPlan")))
         // Two layers that ask about different things under one key.
         .route(
             "/torn/{planId}",
             get(async |scope: Option<CheckedScope>, Path(id): Path<String>| {
                 format!("{:?} {id}", scope.unwrap().get("planId"))
             })
-            .route_layer(tokens.require("GetPlan").scope_from_path("planId"))
-            .route_layer(tokens.require("GetPlan").scope("planId", |_| Some("p_2".to_owned()))),
+            .route_layer(tokens.require_layer("GetPlan").scope_from_path("planId"))
+            .route_layer(
+                tokens.require_layer("GetPlan").scope("planId", |_| Some("p_2".to_owned())),
+            ),
         )
         .layer(tokens.validate_layer());
     let server = Server::start(app).await;

@@ -78,7 +78,7 @@ async fn a_secret_that_was_moved_to_another_entity_is_of_no_use_there() {
     let moved = Swapped { inner: cluster.store.clone(), own, other };
     let node = Fixture::with_keys(cluster.keys.clone(), |builder| {
         let key = SealingKey::from_bytes([1; 32]);
-        builder.entities(moved).sealing_key(key)
+        builder.entity_store(moved).sealing_key(key)
     });
     let server = serve(&node).await;
     for operation in ["read", "reset"] {

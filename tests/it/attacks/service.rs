@@ -189,8 +189,8 @@ impl Cluster {
             let builder = builder
                 .clock(self.clock.clone())
                 .one_time_password_sender(self.outbox.clone())
-                .entities(self.store.clone())
-                .sessions(sessions)
+                .entity_store(self.store.clone())
+                .session_store(sessions)
                 .policy(policy);
             let key = |byte: &u8| SealingKey::from_bytes([*byte; 32]);
             sealing_keys.iter().map(key).fold(builder, |builder, key| builder.sealing_key(key))

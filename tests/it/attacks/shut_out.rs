@@ -94,7 +94,7 @@ async fn what_a_customer_may_no_longer_do_is_in_no_token_of_a_session_from_befor
 #[tokio::test]
 async fn an_exchange_gives_no_more_than_the_credential_holds_now_whoever_has_changed_it() {
     let store = MemoryStore::new();
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     let tokens = &fixture.tokens;
     register_customer(&fixture, "jane", &["GetOrders", "PostOrder"]).await;
     let id = EntityId::customer("jane").unwrap();
@@ -366,7 +366,7 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
                 .list_sessions(
                     &kept,
                     None,
-                    countersign::store::Page { offset: 0, limit: 10 },
+                    countersign::store::PageRequest { offset: 0, limit: 10 },
                     &context(),
                 )
                 .await
@@ -470,8 +470,8 @@ async fn a_node_that_has_not_heard_whom_others_block_issues_nothing() {
     let over = |sessions: FaultyStore<MemoryStore>| {
         Fixture::with(|builder| {
             builder
-                .entities(store.clone())
-                .sessions(sessions)
+                .entity_store(store.clone())
+                .session_store(sessions)
                 .sealing_key(SealingKey::from_bytes([7; 32]))
         })
     };

@@ -58,7 +58,7 @@ async fn register_machine(
 async fn a_caller_of_one_organization_gets_nothing_on_the_routes_of_another() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
-    let require = || tokens.require("GetOrders").scope_from_path("organizationId");
+    let require = || tokens.require_layer("GetOrders").scope_from_path("organizationId");
     let orders = || Router::new().route("/orders", get(async || "orders"));
     let by_demand =
         get(async |caller: Caller<GetOrders>| caller.scope("organizationId").map(str::to_owned));
@@ -108,9 +108,12 @@ async fn where_no_organization_is_named_a_bound_caller_holds_nothing_but_in_its_
         caller.organization_id().map_or("all", OrganizationId::as_str).to_owned()
     });
     let by_layer = get(async |scope: CheckedScope| scope.get("organizationId").unwrap().to_owned())
-        .route_layer(tokens.require("GetOrders").in_own_organization());
+        .route_layer(tokens.require_layer("GetOrders").in_own_organization());
     let app = Router::new()
-        .route("/everybody", get(async || "orders of all").route_layer(tokens.require("GetOrders")))
+        .route(
+            "/everybody",
+            get(async || "orders of all").route_layer(tokens.require_layer("GetOrders")),
+        )
         .route("/own", own)
         .route("/own-by-layer", by_layer)
         .layer(tokens.validate_layer());
@@ -174,12 +177,12 @@ async fn a_parameter_that_the_route_does_not_have_is_a_500_that_names_it() {
         .route(
             "/organizations/{organizationId}/orders",
             get(async || "orders")
-                .route_layer(tokens.require("GetOrders").scope_from_path("orgId")),
+                .route_layer(tokens.require_layer("GetOrders").scope_from_path("orgId")),
         )
         .route("/demand/{orgId}", get(async |_: Caller<GetOrders>| "orders"))
         .nest(
             "/twice/{planId}",
-            twice.route_layer(tokens.require("GetPlan").scope_from_path("planId")),
+            twice.route_layer(tokens.require_layer("GetPlan").scope_from_path("planId")),
         )
         .layer(tokens.validate_layer())
         .merge(
@@ -218,7 +221,7 @@ async fn a_layer_outside_of_the_router_that_is_to_read_a_parameter_is_a_500() {
     let layer = tokens.validate_layer().organization_from_path("organizationId");
     let response = layer.layer(app.clone()).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let layer = tokens.require("GetOrders").scope_from_path("organizationId");
+    let layer = tokens.require_layer("GetOrders").scope_from_path("organizationId");
     let layers = (tokens.validate_layer(), layer);
     let response = layers.layer(app).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -231,7 +234,7 @@ async fn what_a_fallback_answers_is_of_no_organization() {
     let app = Router::new()
         .route("/{organizationId}/orders", get(async || "orders"))
         .fallback(async || (StatusCode::NOT_FOUND, "the fallback"))
-        .layer(tokens.require("GetOrders").scope_from_path("organizationId"))
+        .layer(tokens.require_layer("GetOrders").scope_from_path("organizationId"))
         .layer(tokens.validate_layer().organization_from_path("organizationId"));
     let nested = Router::new().nest("/api", app.clone());
     for (app, base) in [(app, ""), (nested, "/api")] {
@@ -354,7 +357,7 @@ async fn who_was_registered_without_an_organization_gets_no_token_once_one_is_re
     let build = |required: bool| {
         let policy =
             Policy::default().principals(|principals| principals.organization_required(required));
-        Fixture::with(|builder| builder.policy(policy).entities(store.clone()))
+        Fixture::with(|builder| builder.policy(policy).entity_store(store.clone()))
     };
     let (before, after) = (build(false), build(true));
     before.user("jane", json!([])).await;

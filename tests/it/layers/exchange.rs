@@ -172,7 +172,7 @@ async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_req
 async fn a_jwt_of_a_session_that_ended_is_not_used_for_the_next_one_of_the_same_token() {
     let store = FaultyStore::new(MemoryStore::new());
     let policy = Policy::default().sessions(|sessions| sessions.revoke_tokens_on_end(false));
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()).policy(policy));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()).policy(policy));
     let server = exchanging(&fixture).await;
     let token = AuthenticationToken::generate().unwrap();
     let start = async |customer| {
@@ -358,7 +358,7 @@ async fn permissions_and_validation_work_behind_an_exchange_layer() {
     let app = |permission: &str| {
         axum_whoami()
             .layer(fixture.tokens.validate_layer())
-            .layer(fixture.tokens.require(permission))
+            .layer(fixture.tokens.require_layer(permission))
             .layer(fixture.tokens.exchange_layer())
     };
     let (name, value) = cookie(&session(&fixture).await);
@@ -412,7 +412,7 @@ async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
         let fixture = Fixture::with(|builder| {
             let policy = Policy::default()
                 .runtime(|runtime| runtime.store_deadline(Duration::from_millis(5)));
-            builder.sessions(store).policy(policy)
+            builder.session_store(store).policy(policy)
         });
         let layer = fixture.tokens.exchange_layer().optional();
         let layer = layer.only([SubjectType::User, SubjectType::Customer]);

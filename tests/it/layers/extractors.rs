@@ -69,7 +69,7 @@ async fn an_extractor_without_its_layer_is_a_500_and_the_log_says_why() {
     let token = user_token(&fixture);
     for (count, path) in ["/", "/mine", "/maybe", "/maybe/mine"].into_iter().enumerate() {
         let answer = server.get(path, Some(&token)).await;
-        assert_rejected(&answer, 500, "The server is not set up right", None);
+        assert_rejected(&answer, 500, "Internal server error", None);
         let errors = log.errors();
         assert_eq!(errors.len(), count + 1, "{errors:?}");
         let told = errors.last().unwrap();

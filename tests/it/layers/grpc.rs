@@ -214,7 +214,8 @@ async fn a_stream_of_messages_passes_to_its_end() {
 async fn a_client_is_told_why_it_is_rejected_by_a_status_and_a_message() {
     let fixture = Fixture::new();
     let token = user_token(&fixture);
-    let mut client = serve!(fixture.tokens.validate_layer(), fixture.tokens.require("GetOrders"));
+    let mut client =
+        serve!(fixture.tokens.validate_layer(), fixture.tokens.require_layer("GetOrders"));
     let missing = "A bearer token is required";
     assert_status(client.get(None).await, Code::Unauthenticated, missing);
     assert_status(client.list(None).await, Code::Unauthenticated, missing);
@@ -230,7 +231,7 @@ async fn a_client_is_told_why_it_is_rejected_by_a_status_and_a_message() {
     let store = FaultyStore::new(MemoryStore::new()).durable(true);
     let fixture = Fixture::with_keys(keys, |builder| {
         let key = SealingKey::from_bytes([7; 32]);
-        builder.sessions(store).sealing_key(key)
+        builder.session_store(store).sealing_key(key)
     });
     let mut client = serve!(fixture.tokens.validate_layer());
     let unavailable = "The service is unavailable, try again later";
@@ -253,7 +254,8 @@ async fn a_hook_that_is_set_for_pages_leaves_grpc_as_it_is() {
     let fixture = Fixture::with(|builder| {
         builder.reject_with(|_, _| (http::StatusCode::SEE_OTHER, [("location", "/login")]))
     });
-    let mut client = serve!(fixture.tokens.validate_layer(), fixture.tokens.require("GetOrders"));
+    let mut client =
+        serve!(fixture.tokens.validate_layer(), fixture.tokens.require_layer("GetOrders"));
     let missing = "A bearer token is required";
     assert_status(client.get(None).await, Code::Unauthenticated, missing);
     let denied = "The access token does not grant the permission";

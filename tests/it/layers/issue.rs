@@ -136,7 +136,7 @@ async fn a_grant_that_cannot_be_signed_is_a_500_and_the_log_says_why() {
     let _guard = log.listen();
     let server = Server::start(issuing().layer(fixture.tokens.issue_layer().as_cookie())).await;
     let answer = post_to(&server, "/blank").await;
-    assert_rejected(&answer, 500, "The server is not set up right", None);
+    assert_rejected(&answer, 500, "Internal server error", None);
     assert!(!answer.headers().contains_key("set-cookie"));
     let errors = log.errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -150,7 +150,7 @@ async fn a_grant_without_its_layer_is_a_500_and_the_log_says_why() {
     let server = Server::start(issuing()).await;
     for (count, path) in ["/login", "/form"].into_iter().enumerate() {
         let answer = post_to(&server, path).await.expect(500);
-        assert_eq!(answer.text(), "The server is not set up right\n");
+        assert_eq!(answer.text(), "Internal server error\n");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(!answer.headers().contains_key("location"));
         let errors = log.errors();

@@ -142,7 +142,7 @@ async fn who_has_the_cookie_of_a_kind_that_is_not_admitted_can_log_in() {
     assert!(!is_removed(&answer), "{answer:?}");
     // Who is logged in, and may not see one page of many, is not to log in again.
     let page = get(async || "machines")
-        .route_layer(fixture.tokens.require("GetMachines").only([SubjectType::Machine]));
+        .route_layer(fixture.tokens.require_layer("GetMachines").only([SubjectType::Machine]));
     let app = Router::new().route("/", page).layer(lenient.only([SubjectType::User]));
     let answer = ask(&Server::start(app).await, "/", &[PAGE, cookie()]).await.expect(403);
     assert!(!is_removed(&answer), "{answer:?}");
@@ -184,7 +184,7 @@ async fn a_handler_sets_the_cookie_of_a_session_and_reads_it() {
 #[tokio::test]
 async fn a_browser_is_logged_out_whatever_its_cookie_holds() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let tokens = &fixture.tokens;
     let log_out = async |State(tokens): State<TokenService>,
                          context: RequestContext,

@@ -17,7 +17,7 @@ use crate::support::{Fixture, ISSUER, Server};
 async fn a_token_without_the_permission_is_a_403_that_names_it() {
     let fixture = Fixture::new();
     let app = axum_whoami()
-        .layer(fixture.tokens.require("GetOrders"))
+        .layer(fixture.tokens.require_layer("GetOrders"))
         .layer(fixture.tokens.validate_layer());
     let server = Server::start(app).await;
     let detail = "The access token does not grant the permission";
@@ -42,7 +42,7 @@ async fn a_token_without_the_permission_is_a_403_that_names_it() {
 async fn an_anonymous_request_is_a_401_where_a_permission_is_required() {
     let fixture = Fixture::new();
     let app = axum_whoami()
-        .layer(fixture.tokens.require("GetOrders"))
+        .layer(fixture.tokens.require_layer("GetOrders"))
         .layer(fixture.tokens.validate_layer().optional());
     let server = Server::start(app).await;
     let expected = format!("Bearer realm=\"{ISSUER}\"");
@@ -57,7 +57,7 @@ async fn a_permission_may_be_required_within_a_scope_that_the_request_names() {
     let fixture = Fixture::new();
     let require = fixture
         .tokens
-        .require("GetOrders")
+        .require_layer("GetOrders")
         .scope("organizationId", |parts| {
             Some(parts.headers.get("x-organization")?.to_str().ok()?.to_owned())
         })
@@ -92,7 +92,7 @@ async fn a_permission_may_be_required_within_a_scope_that_the_request_names() {
 #[tokio::test]
 async fn a_scope_may_come_from_the_path() {
     let fixture = Fixture::new();
-    let require = || fixture.tokens.require("GetOrders").scope_from_path("organizationId");
+    let require = || fixture.tokens.require_layer("GetOrders").scope_from_path("organizationId");
     let orders = || Router::new().route("/orders", get(async || "orders"));
     let app = Router::new()
         .route("/route/{organizationId}/orders", get(async || "orders"))
@@ -123,8 +123,8 @@ async fn a_scope_may_come_from_the_path() {
 async fn permissions_add_up_where_layers_do() {
     let fixture = Fixture::new();
     let app = axum_whoami()
-        .layer(fixture.tokens.require("GetOrders"))
-        .layer(fixture.tokens.require("GetCustomers"))
+        .layer(fixture.tokens.require_layer("GetOrders"))
+        .layer(fixture.tokens.require_layer("GetCustomers"))
         .layer(fixture.tokens.validate_layer());
     let server = Server::start(app).await;
     let token = |permissions: &[&str]| user_with(&fixture, json!({}), permissions);
@@ -158,13 +158,13 @@ async fn without_a_layer_that_validates_a_permission_is_a_500_and_the_log_says_w
     let _guard = log.listen();
     let token = user_with(&fixture, json!({}), &["*"]);
     let (name, value) = bearer(&token);
-    let service = fixture.tokens.require("GetOrders").layer(service_fn(whoami::<String>));
+    let service = fixture.tokens.require_layer("GetOrders").layer(service_fn(whoami::<String>));
     for asked in 1..=2 {
         let answer = service.clone().oneshot(request_with(&[(name.clone(), &value)])).await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!answer.headers().contains_key("www-authenticate"));
-        assert!(text_of(answer).await.contains("The server is not set up right"));
+        assert!(text_of(answer).await.contains("Internal server error"));
         let errors = log.errors();
         assert_eq!(errors.len(), asked, "once a request: {errors:?}");
         let told = errors.last().unwrap();
@@ -178,11 +178,11 @@ async fn layers_in_the_wrong_order_are_a_500() {
     let fixture = Fixture::new();
     let app = axum_whoami()
         .layer(fixture.tokens.validate_layer())
-        .layer(fixture.tokens.require("GetOrders"));
+        .layer(fixture.tokens.require_layer("GetOrders"));
     let server = Server::start(app).await;
     let token = user_with(&fixture, json!({}), &["*"]);
     let answer = server.get("/", Some(&token)).await;
-    assert_rejected(&answer, 500, "The server is not set up right", None);
+    assert_rejected(&answer, 500, "Internal server error", None);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn servers(fixture: &Fixture) -> Vec<(&'static str, Server, String)> {
     let required = ServiceBuilder::new()
         .layer(tokens.validate_layer())
         .layer(CompressionLayer::new())
-        .layer(tokens.require("GetOrders"));
+        .layer(tokens.require_layer("GetOrders"));
     let exchange = tokens.exchange_layer().only([SubjectType::Customer, SubjectType::User]);
     let validate = Router::new().fallback_service(surrounded!(tokens.validate_layer()));
     let require = Router::new().fallback_service(surrounded!(required));
@@ -177,7 +177,7 @@ async fn what_takes_too_long_behind_a_layer_is_a_408_and_the_layers_further_out_
     let validate = surrounded!(tokens.validate_layer());
     let status = validate.oneshot(request("/never")).await.unwrap().status();
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
-    let required = (tokens.validate_layer(), tokens.require("GetOrders"));
+    let required = (tokens.validate_layer(), tokens.require_layer("GetOrders"));
     let status = surrounded!(required).oneshot(request("/never")).await.unwrap().status();
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     let exchange = surrounded!(tokens.exchange_layer().only([SubjectType::User]));
@@ -199,7 +199,7 @@ async fn a_hooks_response_takes_the_place_of_a_default_one_that_was_compressed_o
         ServiceBuilder::new()
             .layer(CompressionLayer::new())
             .layer(TraceLayer::new_for_http())
-            .layer(tokens.require("GetPlans"))
+            .layer(tokens.require_layer("GetPlans"))
             .service(service_fn(app))
     };
     let user = bearer(&user_with(&fixture, json!({}), &["GetOrders"])).1;

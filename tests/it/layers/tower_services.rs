@@ -94,7 +94,7 @@ async fn no_layer_calls_a_service_that_it_has_not_asked_whether_it_is_ready() {
     let validate = fixture.tokens.validate_layer();
     call_again_and_again(validate.layer(ok()), &user, StatusCode::OK).await;
     call_again_and_again(validate.clone().optional().layer(ok()), &user, StatusCode::OK).await;
-    let require = (validate, fixture.tokens.require("GetOrders"));
+    let require = (validate, fixture.tokens.require_layer("GetOrders"));
     call_again_and_again(require.layer(ok()), &user, StatusCode::OK).await;
     let kinds = [SubjectType::User, SubjectType::Customer];
     let exchange = fixture.tokens.exchange_layer().only(kinds);
@@ -189,7 +189,7 @@ where
 fn all_layers_pass_on_whether_the_service_behind_them_is_ready() {
     let fixture = Fixture::new();
     assert_passes_readiness_on(&fixture.tokens.validate_layer());
-    assert_passes_readiness_on(&fixture.tokens.require("GetOrders"));
+    assert_passes_readiness_on(&fixture.tokens.require_layer("GetOrders"));
     assert_passes_readiness_on(&fixture.tokens.exchange_layer());
     assert_passes_readiness_on(&fixture.tokens.issue_layer());
     assert_passes_readiness_on(&fixture.tokens.same_origin_layer());
@@ -205,7 +205,7 @@ async fn all_layers_pass_on_the_errors_of_the_service_behind_them() {
     let tokens = &fixture.tokens;
     let error = tokens.validate_layer().layer(failing()).oneshot(request()).await.unwrap_err();
     assert_eq!(error, "the inner error");
-    let layer = (tokens.validate_layer(), tokens.require("GetOrders"));
+    let layer = (tokens.validate_layer(), tokens.require_layer("GetOrders"));
     let error = layer.layer(failing()).oneshot(request()).await.unwrap_err();
     assert_eq!(error, "the inner error");
     let exchange = tokens.exchange_layer().only([SubjectType::User]);

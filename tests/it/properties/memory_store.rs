@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign::sessions::Session;
 use countersign::store::{
-    MemoryStore, Page, SessionFilter, SessionKey, SessionStore, StoreError, Subject, record,
+    MemoryStore, PageRequest, SessionFilter, SessionKey, SessionStore, StoreError, Subject, record,
 };
 use countersign::{CustomerId, OrganizationId, SessionId, SubjectType, Timestamp};
 use proptest::prelude::*;
@@ -180,7 +180,7 @@ async fn compare(store: &MemoryStore, model: &Model, now: Timestamp) {
         let mut expected: Vec<_> =
             model.values().filter(live).filter(|session| filter.matches(session)).collect();
         expected.sort_by_key(|session| (session.created_at(), session.key()));
-        let page = store.list(&filter, Page { offset: 1, limit: 2 }, now).await.unwrap();
+        let page = store.list(&filter, PageRequest { offset: 1, limit: 2 }, now).await.unwrap();
         assert_eq!(page.total, expected.len());
         let expected: Vec<_> = expected.iter().skip(1).take(2).map(|s| s.id()).collect();
         assert_eq!(page.sessions.iter().map(Session::id).collect::<Vec<_>>(), expected);

@@ -22,7 +22,7 @@ async fn resource() -> (Fixture, Server) {
         .unwrap();
     let app = Router::new()
         .route("/resource", get(async || "the resource"))
-        .route_layer(tokens.require("GetResource"))
+        .route_layer(tokens.require_layer("GetResource"))
         .layer(tokens.validate_layer());
     let server = Server::start(app).await;
     (Fixture { tokens, ..fixture }, server)

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use countersign::cookies::SessionCookie;
 use countersign::sessions::Session;
-use countersign::store::{MemoryStore, Page};
+use countersign::store::{MemoryStore, PageRequest};
 use countersign::{
     Actor, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, NewSession, Policy,
     RequestContext, Timestamp,
@@ -59,7 +59,7 @@ async fn use_it(fixture: &Fixture, token: &AuthenticationToken) -> Result<(), Er
 }
 
 async fn count(fixture: &Fixture) -> usize {
-    let page = Page { offset: 0, limit: 10 };
+    let page = PageRequest { offset: 0, limit: 10 };
     fixture.tokens.list_sessions(Actor::Host, None, page, &context()).await.unwrap().total
 }
 
@@ -202,7 +202,7 @@ async fn a_cookie_lives_as_long_as_the_session_may() {
 async fn a_shorter_session_and_one_of_before_the_timeout_end_when_they_did() {
     let store = MemoryStore::new();
     let node = |policy: Policy| {
-        let fixture = Fixture::with(|builder| builder.sessions(store.clone()).policy(policy));
+        let fixture = Fixture::with(|builder| builder.session_store(store.clone()).policy(policy));
         fixture.clock.set(start());
         fixture
     };

@@ -52,8 +52,8 @@ async fn a_credential_is_known_by_an_id_that_stays_and_says_nothing_of_the_name(
         let store = store.clone();
         Fixture::with(|builder| {
             builder
-                .entities(store.clone())
-                .sessions(store)
+                .entity_store(store.clone())
+                .session_store(store)
                 .sealing_key(SealingKey::from_bytes([key; 32]))
         })
     };

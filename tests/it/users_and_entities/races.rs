@@ -52,7 +52,7 @@ async fn many_at_once(server: &Server, route: &str, token: &str, times: usize) -
 async fn of_resets_at_once_one_wins_and_all_callers_are_told_its_secret() {
     const CALLERS: usize = 8;
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     fixture.machine("aa-1", SECRET).await;
     let server = fixture.serve().await;
     let manager = manager(&fixture);
@@ -73,7 +73,7 @@ async fn of_resets_at_once_one_wins_and_all_callers_are_told_its_secret() {
 async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
     const READERS: usize = 8;
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     fixture.tokens.register(Entity::machine("aa-1").unwrap()).await.unwrap();
     let server = fixture.serve().await;
     let manager = manager(&fixture);
@@ -90,7 +90,7 @@ async fn of_first_reads_and_resets_at_once_all_callers_are_told_one_secret() {
 #[tokio::test]
 async fn a_machine_that_leaves_the_managers_organization_meanwhile_keeps_its_secret() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     let organization = |id: &str| OrganizationId::new(id).unwrap();
     fixture.machine("aa-1", SECRET).await;
     let id = EntityId::machine("aa-1").unwrap();

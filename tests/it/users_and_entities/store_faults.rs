@@ -20,7 +20,7 @@ const DRIVERS_MESSAGE: &str = "connection to 10.0.0.7:5432 rejected for user sho
 /// A user and an entity, over a store that fails as it is told to.
 async fn service_over_faulty_store() -> (Store, Fixture, Server) {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()));
     fixture.user("ops@example.com", json!([])).await;
     fixture.machine("aa-1", SECRET).await;
     let server = fixture.serve().await;
@@ -52,7 +52,7 @@ async fn a_store_that_never_answers_is_a_503_at_the_deadline() {
     let deadline = Duration::from_millis(5);
     let store = FaultyStore::new(MemoryStore::new());
     let policy = Policy::default().runtime(|runtime| runtime.store_deadline(deadline));
-    let fixture = Fixture::with(|builder| builder.entities(store.clone()).policy(policy));
+    let fixture = Fixture::with(|builder| builder.entity_store(store.clone()).policy(policy));
     let server = fixture.serve().await;
     let manager = manager(&fixture);
     store.fail(Calls::all(), StoreFault::hang());

@@ -55,7 +55,7 @@ impl ExchangeLayer {
         }
     }
 
-    /// The cookie that is read; `__Host-session` unless told.
+    /// Sets the cookie that is read. Default: `__Host-session`.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.cookie = cookie;
         self
@@ -117,7 +117,7 @@ impl ExchangeLayer {
         self
     }
 
-    /// Admits these kinds of principals alone; customers, unless told, since theirs are the sessions
+    /// Admits these kinds of principals alone. Default: customers, since theirs are the sessions
     /// that it exchanges. Another one, who can come with a JWT, is a 403; one whose JWT is in the cookie may log
     /// in as somebody else, under [`stale_cookies_are_anonymous`](Self::stale_cookies_are_anonymous) and
     /// [`login_page`](Self::login_page).

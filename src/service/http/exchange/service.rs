@@ -28,7 +28,7 @@ use crate::service::http::exchange::ExchangeLayer;
 use crate::service::http::exchange::pages::PageShaping;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::return_path::ReturnPath;
-use crate::service::model::session::AuthenticationToken;
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::token::claims::Validated;
 
 /// Said once.

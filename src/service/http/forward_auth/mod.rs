@@ -141,13 +141,13 @@ impl ForwardAuth {
     }
 
     /// The header for the whole [`Principal`](crate::claims::Principal), as it is written to a database's key:
-    /// `issuer|organization|kind|id`. `X-Auth-Principal`, unless told.
+    /// `issuer|organization|kind|id`. Default: `X-Auth-Principal`.
     pub fn principal_header(mut self, name: HeaderName) -> Self {
         self.identity.principal = name;
         self
     }
 
-    /// The header for the user's name, the machine client's id or the customer's id. `X-Auth-Id`, unless told.
+    /// The header for the user's name, the machine client's id or the customer's id. Default: `X-Auth-Id`.
     ///
     /// In this one and all others, what is not visible ASCII is percent-encoded, and so is `%`.
     pub fn id_header(mut self, name: HeaderName) -> Self {
@@ -155,14 +155,14 @@ impl ForwardAuth {
         self
     }
 
-    /// The header for the kind of principal: `user`, `entity` or `customer`. `X-Auth-Kind`, unless told.
+    /// The header for the kind of principal: `user`, `entity` or `customer`. Default: `X-Auth-Kind`.
     pub fn kind_header(mut self, name: HeaderName) -> Self {
         self.identity.kind = name;
         self
     }
 
     /// The header for the organization, which a caller who is bound to none does not get.
-    /// `X-Auth-Organization`, unless told.
+    /// Default: `X-Auth-Organization`.
     pub fn organization_header(mut self, name: HeaderName) -> Self {
         self.identity.organization = name;
         self
@@ -178,13 +178,13 @@ impl ForwardAuth {
         self
     }
 
-    /// Admits these kinds of principals alone; all, unless told.
+    /// Admits these kinds of principals alone. Default: all.
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         self.exchange = self.exchange.only(kinds);
         self
     }
 
-    /// The cookie that is read; `__Host-session` unless told.
+    /// Sets the cookie that is read. Default: `__Host-session`.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.exchange = self.exchange.cookie(cookie);
         self

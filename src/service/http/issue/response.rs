@@ -121,7 +121,7 @@ impl HttpBody for ForgottenLayer {
             "issue: a handler returned `Issue` without an IssueLayer in front, the request is rejected with a 500; \
              mount one with `Router::layer`, outside of the handler"
         );
-        let text = Bytes::from_static(b"The server is not set up right\n");
+        let text = Bytes::from_static(b"Internal server error\n");
         Poll::Ready(Some(Ok(Frame::data(text))))
     }
 

@@ -7,7 +7,7 @@ use http::request::Parts;
 use crate::error::Error;
 use crate::guard::path::path_parameters;
 use crate::service::http::routes::error::RouteError;
-use crate::service::model::session::AuthenticationToken;
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
 
 const COLLECTION: &str = "/authentication-tokens";

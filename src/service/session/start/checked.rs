@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::idempotency::{
     IdempotencyKey, REPEATABLE_FOR, RememberedStart, other_request,
 };
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::Session;
 use crate::service::model::subject::SubjectRef;
 use crate::service::session::new::{CustomerLogin, NewSession, StartedSession};
 use crate::service::session::start::{CheckedSession, ENDED_MEANWHILE, StartedBy};

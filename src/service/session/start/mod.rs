@@ -8,7 +8,7 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
-use crate::service::model::entity::{Entity, EntityId, EntityKind};
+use crate::service::model::entity::{Credential, Entity, EntityId};
 use crate::service::model::idempotency::IdempotencyKey;
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::session::Starter;
@@ -309,7 +309,8 @@ impl Writer {
         };
         let name = &login.username;
         let proven = self.verify_password(SubjectType::Customer, name, password, context).await?;
-        let EntityKind::Customer { customer_id, otp_required, .. } = proven.entity.kind() else {
+        let Credential::Customer { customer_id, otp_required, .. } = proven.entity.credential()
+        else {
             return Err(Error::new(
                 ErrorKind::Internal,
                 "a customer's credential is of another kind",

@@ -26,6 +26,7 @@
 mod entities;
 mod feed;
 mod keys;
+mod session_lists;
 mod sessions;
 mod store;
 
@@ -35,14 +36,17 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::entity::Entity;
-use crate::service::model::session::{AuthenticationToken, Session};
-use crate::service::store::{EntityStore, KeyStore, Page, SessionStore, StoreError};
+use crate::service::model::session::Session;
+use crate::service::store::{EntityStore, KeyStore, PageRequest, SessionStore, StoreError};
 use crate::token::identifier::{CustomerId, SessionId};
 
 const RACERS: usize = 64;
 const HOUR: Duration = Duration::from_secs(3_600);
-const ALL: Page = Page { offset: 0, limit: 1_000 };
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ALL: PageRequest = PageRequest { offset: 0, limit: 1_000 };
 
 /// Checks an [`EntityStore`].
 ///
@@ -83,11 +87,11 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::a_stale_take_conflicts_and_takes_nothing(&*store).await;
     sessions::what_was_taken_stays_gone(&*store).await;
     sessions::a_take_that_is_dropped_halfway_takes_or_leaves(&*store).await;
-    sessions::lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
+    session_lists::lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
     sessions::a_session_is_removed_by_its_id_once(&store).await;
-    sessions::a_customers_sessions_are_found_and_those_of_a_namesake_are_not(&*store).await;
-    sessions::what_a_subject_has_started_is_found_by_it(&*store).await;
-    sessions::of_a_subject_what_was_created_later_is_left(&*store).await;
+    session_lists::a_customers_sessions_are_found_and_those_of_a_namesake_are_not(&*store).await;
+    session_lists::what_a_subject_has_started_is_found_by_it(&*store).await;
+    session_lists::of_a_subject_what_was_created_later_is_left(&*store).await;
     sessions::purging_removes_what_has_ended_alone(&*store).await;
     sessions::what_a_clock_that_is_ahead_purges_has_ended_by_the_engines(&*store).await;
     sessions::what_is_written_by_a_clock_that_is_ahead_is_kept(&*store).await;

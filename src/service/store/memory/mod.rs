@@ -12,14 +12,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::memory::entity_table::EntityTable;
 use crate::service::store::memory::session_table::SessionTable;
 use crate::service::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
 };
 use crate::token::claims::SubjectType;
@@ -181,7 +182,7 @@ impl SessionStore for MemoryStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         let listed = self.sessions().list(filter, page, now);

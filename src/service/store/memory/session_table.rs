@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::authentication_token::SessionKey;
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
-use crate::service::store::{Page, SessionFilter, SessionPage, StoreError};
+use crate::service::store::{PageRequest, SessionFilter, SessionPage, StoreError};
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
 /// How many sessions one call purges, so that others need not wait for long.
@@ -104,7 +105,7 @@ impl SessionTable {
         self.remove(&key)
     }
 
-    pub(super) fn list(&self, filter: &SessionFilter, page: Page, now: Timestamp) -> Listed {
+    pub(super) fn list(&self, filter: &SessionFilter, page: PageRequest, now: Timestamp) -> Listed {
         let nobodys = Ordered::new();
         let listed = match (&filter.customer_id, &filter.organization_id) {
             (Some(customer), _) => self.customers.get(customer).unwrap_or(&nobodys),

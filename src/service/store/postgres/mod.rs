@@ -17,9 +17,10 @@ use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::key_schedule::KeySchedule;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::background_task::BackgroundTask;
 use crate::service::store::feed::Notifier;
@@ -38,7 +39,7 @@ use crate::service::store::sql::{
     statement,
 };
 use crate::service::store::{
-    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, Page, SessionFilter, SessionPage,
+    Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
 };
 use crate::token::claims::SubjectType;

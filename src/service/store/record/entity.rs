@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::service::model::entity::{Entity, EntityKind};
+use crate::service::model::entity::{Credential, Entity};
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::Sealed;
 use crate::service::model::secret::{StoredSecret, StoredSecrets};
@@ -62,13 +62,13 @@ struct SecretForm<'a> {
 
 impl<'a> EntityForm<'a> {
     pub(super) fn of(entity: &'a Entity) -> Self {
-        let credential = match &entity.kind {
-            EntityKind::User { password } => CredentialForm::Password(password.as_phc().into()),
-            EntityKind::Machine { secrets } => CredentialForm::Secrets {
+        let credential = match &entity.credential {
+            Credential::User { password } => CredentialForm::Password(password.as_phc().into()),
+            Credential::Machine { secrets } => CredentialForm::Secrets {
                 current: secrets.current.as_ref().map(SecretForm::of),
                 previous: secrets.previous.as_ref().map(SecretForm::of),
             },
-            EntityKind::Customer { password, customer_id, otp_required } => {
+            Credential::Customer { password, customer_id, otp_required } => {
                 CredentialForm::Customer {
                     password: password.as_phc().into(),
                     customer_id: Cow::Borrowed(customer_id),
@@ -99,21 +99,21 @@ impl<'a> EntityForm<'a> {
         let hash = |phc: Cow<'_, str>| {
             PasswordHash::from_phc(phc).map_err(|_| RecordFault::Value("a password's hash"))
         };
-        let kind = match (id.subject_type(), self.credential) {
+        let credential = match (id.subject_type(), self.credential) {
             (SubjectType::User, CredentialForm::Password(phc)) => {
-                EntityKind::User { password: hash(phc)? }
+                Credential::User { password: hash(phc)? }
             }
             (SubjectType::Machine, CredentialForm::Secrets { current, previous }) => {
                 let current = current.map(SecretForm::into_secret).transpose()?;
                 let previous = previous.map(SecretForm::into_secret).transpose()?;
-                EntityKind::Machine { secrets: StoredSecrets { current, previous } }
+                Credential::Machine { secrets: StoredSecrets { current, previous } }
             }
             (
                 SubjectType::Customer,
                 CredentialForm::Customer { password, customer_id, otp_required },
             ) => {
                 let customer_id = customer_id.into_owned();
-                EntityKind::Customer { password: hash(password)?, customer_id, otp_required }
+                Credential::Customer { password: hash(password)?, customer_id, otp_required }
             }
             _ => return Err(RecordFault::Value("the credential")),
         };
@@ -125,7 +125,7 @@ impl<'a> EntityForm<'a> {
             id,
             distinct_name: self.distinct_name.map(Cow::into_owned),
             subject_id: self.subject_id.map(Cow::into_owned),
-            kind,
+            credential,
             acl: self.acl.into_owned(),
             custom_claims: self.custom_claims.into_owned(),
             audiences: self.audiences.map(Cow::into_owned),

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::idempotency::{
     RememberedExchange, RememberedExchanges, RememberedStart,
 };
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::one_time_password::{OneTimePasswordState, StoredCode};
 use crate::service::model::sealing::Sealed;
-use crate::service::model::session::{Session, SessionKey, Starter};
+use crate::service::model::session::{Session, Starter};
 use crate::service::model::subject::Subject;
 use crate::service::store::record::{
     FORM, Form, RecordFault, base64, entity_id, keyed_digest, read_subject_type,

@@ -1,8 +1,9 @@
 //! What is kept under which key.
 
 use crate::jose::material::base64url;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::EntityId;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::StoreError;
 use crate::token::claims::SubjectType;

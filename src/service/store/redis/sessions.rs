@@ -14,14 +14,15 @@ use redis::Cmd;
 use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
-use crate::service::model::session::{Session, SessionKey};
+use crate::service::model::authentication_token::SessionKey;
+use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
-    Cursor, FeedEvent, FeedPage, Page, SessionFilter, SessionPage, SessionStore, Store, StoreError,
-    record,
+    Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SessionStore, Store,
+    StoreError, record,
 };
 use crate::token::identifier::SessionId;
 
@@ -91,7 +92,7 @@ impl SessionStore for RedisStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: Page,
+        page: PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         let keys = &self.inner.keys;

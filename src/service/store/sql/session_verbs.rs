@@ -95,7 +95,7 @@ macro_rules! implement_session_store {
             async fn list(
                 &self,
                 filter: &SessionFilter,
-                page: Page,
+                page: PageRequest,
                 now: Timestamp,
             ) -> Result<SessionPage, StoreError> {
                 let (statement, filters) = self.inner.statements.list(filter);

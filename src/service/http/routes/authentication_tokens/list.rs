@@ -14,7 +14,7 @@ use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::problem;
 use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
-use crate::service::store::Page;
+use crate::service::store::PageRequest;
 use crate::token::identifier::CustomerId;
 use crate::token::text;
 
@@ -53,7 +53,7 @@ async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, R
 
 struct Query {
     customer_id: Option<CustomerId>,
-    page: Page,
+    page: PageRequest,
 }
 
 impl Query {
@@ -84,7 +84,7 @@ impl Query {
             id
         });
         if invalid.is_empty() {
-            Ok(Self { customer_id, page: Page { offset, limit } })
+            Ok(Self { customer_id, page: PageRequest { offset, limit } })
         } else {
             Err(invalid)
         }

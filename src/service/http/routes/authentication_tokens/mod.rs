@@ -10,8 +10,9 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::service::TokenService;
+use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::idempotency::{FIELD, IdempotencyKey};
-use crate::service::model::session::{AuthenticationToken, Session};
+use crate::service::model::session::Session;
 
 pub(super) use self::exchange::exchange;
 pub(super) use self::list::list;

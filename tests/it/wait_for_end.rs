@@ -29,7 +29,7 @@ struct Stream(Pin<Box<dyn Future<Output = TokenEnd> + Send>>);
 
 impl Stream {
     fn open(fixture: &Fixture, caller: &Arc<Validated>) -> Self {
-        let mut stream = Self(Box::pin(fixture.tokens.ended(caller)));
+        let mut stream = Self(Box::pin(fixture.tokens.wait_for_end(caller)));
         assert_eq!(stream.end(), None);
         stream
     }
@@ -88,15 +88,15 @@ async fn a_socket_learns_that_its_callers_token_has_ended() {
         tokens.validator().validate(token.expose()).unwrap()
     });
     tokens.revoke_token(revoked.token_id()).await.unwrap();
-    assert_eq!(tokens.ended(&revoked).now_or_never(), Some(TokenEnd::Revoked));
-    assert_eq!(tokens.ended(&other).now_or_never(), None);
+    assert_eq!(tokens.wait_for_end(&revoked).now_or_never(), Some(TokenEnd::Revoked));
+    assert_eq!(tokens.wait_for_end(&other).now_or_never(), None);
 
-    let mut waiting = Box::pin(tokens.ended(&logged_out));
+    let mut waiting = Box::pin(tokens.wait_for_end(&logged_out));
     assert_eq!((&mut waiting).now_or_never(), None);
     tokens.log_out(&logged_out).await.unwrap();
     assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
 
-    let waiting = tokio::spawn(tokens.ended(&expiring));
+    let waiting = tokio::spawn(tokens.wait_for_end(&expiring));
     tokio::task::yield_now().await;
     fixture.clock.advance(Duration::from_secs(600));
     tokio::time::advance(Duration::from_secs(600)).await;
@@ -106,7 +106,7 @@ async fn a_socket_learns_that_its_callers_token_has_ended() {
     fixture.clock.advance(Duration::from_secs(1));
     let late = issue_now(tokens, Grant::customer("cus_1")).unwrap().access_token;
     let late = tokens.validator().validate(late.expose()).unwrap();
-    let mut waiting = Box::pin(tokens.ended(&late));
+    let mut waiting = Box::pin(tokens.wait_for_end(&late));
     assert_eq!((&mut waiting).now_or_never(), None);
     assert_eq!(tokens.revoke_subject(&customer, tokens.now()).await.unwrap().sessions, 0);
     assert_eq!(waiting.now_or_never(), Some(TokenEnd::Revoked));
@@ -182,7 +182,7 @@ async fn what_ends_a_session_ends_its_streams_at_once_however_long_they_have_wai
 async fn a_log_out_on_another_node_ends_the_streams_here_once_it_is_heard() {
     let store = MemoryStore::new();
     let keys = KeyRing::generate(Algorithm::EdDSA).unwrap();
-    let node = || Fixture::with_keys(keys.clone(), |builder| builder.sessions(store.clone()));
+    let node = || Fixture::with_keys(keys.clone(), |builder| builder.session_store(store.clone()));
     let (here, there) = (node(), node());
     let token = session(&here, HOUR).await;
     let mut stream = Stream::open(&here, &by_cookie(&here, &token).await);
@@ -212,7 +212,7 @@ async fn a_stream_ends_with_a_session_that_is_left_unused_and_is_no_use_of_it() 
 #[tokio::test(start_paused = true)]
 async fn a_stream_reads_its_session_once_per_life_of_a_phantom_token_at_most() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let token = session(&fixture, 48 * HOUR).await;
     let mut stream = Stream::open(&fixture, &by_cookie(&fixture, &token).await);
     let (reads, writes) =
@@ -238,7 +238,7 @@ async fn a_stream_reads_its_session_once_per_life_of_a_phantom_token_at_most() {
 async fn an_outage_ends_a_stream_once_it_has_lasted_for_the_staleness_that_is_put_up_with() {
     for fault in [StoreFault::unavailable("connection refused"), StoreFault::hang()] {
         let store = FaultyStore::new(MemoryStore::new());
-        let fixture = Fixture::with(|builder| builder.sessions(store.clone()));
+        let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
         let token = session(&fixture, 48 * HOUR).await;
         let mut stream = Stream::open(&fixture, &by_cookie(&fixture, &token).await);
         store.fail(Calls::all(), fault.clone());

@@ -2,104 +2,23 @@
 //!
 //! `entity` on the wire is a machine client; [`Entity`] is any registered principal.
 
-use std::fmt;
+mod id;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use self::id::EntityId;
 use crate::clock::Timestamp;
 use crate::custom_claims::custom_claims_of;
-use crate::error::{Error, ErrorKind};
-use crate::service::model::name::folded_digest;
+use crate::error::Error;
 use crate::service::model::password::PasswordHash;
 use crate::service::model::sealing::random_bytes;
 use crate::service::model::secret::{StoredSecret, StoredSecrets};
 use crate::token::acl::Acl;
-use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
-use crate::token::text;
-
-/// Which sort of principal, and its name among them: a user and a machine may share a name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntityId {
-    subject_type: SubjectType,
-    name: String,
-}
-
-impl EntityId {
-    /// The longest name in bytes.
-    pub const MAX_LEN: usize = text::MAX_LEN;
-
-    /// Creates the id of a principal: its kind and its name. The name is taken exactly as written: no trimming, no folding
-    /// of case, no normalisation.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds control
-    /// characters.
-    pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
-        let name = name.into();
-        if text::is_text(&name, Self::MAX_LEN) {
-            Ok(Self { subject_type, name })
-        } else {
-            let problem = format!("a name {}", text::RULE);
-            Err(Error::new(ErrorKind::InvalidRequest, problem))
-        }
-    }
-
-    /// A user's name.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new).
-    pub fn user(name: impl Into<String>) -> Result<Self, Error> {
-        Self::new(SubjectType::User, name)
-    }
-
-    /// A machine's id.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new).
-    pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
-        Self::new(SubjectType::Machine, id)
-    }
-
-    /// The name that a customer logs in with.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new).
-    pub fn customer(name: impl Into<String>) -> Result<Self, Error> {
-        Self::new(SubjectType::Customer, name)
-    }
-
-    /// Which sort of principal it is.
-    #[must_use]
-    pub fn subject_type(&self) -> SubjectType {
-        self.subject_type
-    }
-
-    /// The name or id itself.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// One text for all names that look alike.
-    pub(crate) fn distinct_name(&self) -> String {
-        folded_digest(&self.name)
-    }
-}
-
-/// `entity:aa-1`: unique across the kinds, usable as a store's key.
-impl fmt::Display for EntityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.subject_type, self.name)
-    }
-}
 
 /// A registered principal: how it proves who it is, and the most that it may be given.
 ///
@@ -122,7 +41,7 @@ pub struct Entity {
     pub(crate) id: EntityId,
     pub(crate) distinct_name: Option<String>,
     pub(crate) subject_id: Option<String>,
-    pub(crate) kind: EntityKind,
+    pub(crate) credential: Credential,
     /// The most that a token issued to it carries.
     pub acl: Acl,
     /// What its tokens carry under `customClaims`.
@@ -139,7 +58,7 @@ pub struct Entity {
 /// The three kinds of principals, each with its credential.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum EntityKind {
+pub enum Credential {
     /// A person with a password, who gets tokens and may manage machine clients' secrets.
     User {
         /// The hash of the password.
@@ -168,7 +87,7 @@ impl Entity {
     ///
     /// Those of [`EntityId::new`].
     pub fn user(name: impl Into<String>, password: PasswordHash) -> Result<Self, Error> {
-        Ok(Self::new(EntityId::user(name)?, EntityKind::User { password }))
+        Ok(Self::new(EntityId::user(name)?, Credential::User { password }))
     }
 
     /// A machine that never had a secret.
@@ -177,8 +96,8 @@ impl Entity {
     ///
     /// Those of [`EntityId::new`].
     pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
-        let kind = EntityKind::Machine { secrets: StoredSecrets::default() };
-        Ok(Self::new(EntityId::machine(id)?, kind))
+        let credential = Credential::Machine { secrets: StoredSecrets::default() };
+        Ok(Self::new(EntityId::machine(id)?, credential))
     }
 
     /// A customer's credential.
@@ -192,16 +111,16 @@ impl Entity {
         customer_id: CustomerId,
         otp_required: bool,
     ) -> Result<Self, Error> {
-        let kind = EntityKind::Customer { password, customer_id, otp_required };
-        Ok(Self::new(EntityId::customer(name)?, kind))
+        let credential = Credential::Customer { password, customer_id, otp_required };
+        Ok(Self::new(EntityId::customer(name)?, credential))
     }
 
-    fn new(id: EntityId, kind: EntityKind) -> Self {
+    fn new(id: EntityId, credential: Credential) -> Self {
         Self {
             id,
             distinct_name: None,
             subject_id: None,
-            kind,
+            credential,
             acl: Acl::default(),
             custom_claims: Map::new(),
             audiences: None,
@@ -259,7 +178,7 @@ impl Entity {
     /// Whether sessions of a customer's credential need a one-time password. Others have none.
     #[must_use]
     pub fn otp_required(mut self, required: bool) -> Self {
-        if let EntityKind::Customer { otp_required, .. } = &mut self.kind {
+        if let Credential::Customer { otp_required, .. } = &mut self.credential {
             *otp_required = required;
         }
         self
@@ -301,17 +220,17 @@ impl Entity {
 
     /// Makes the id of a user that is to be registered.
     pub(crate) fn with_new_subject_id(self) -> Result<Self, Error> {
-        let subject_id = match self.kind {
-            EntityKind::User { .. } => Some(new_subject_id()?),
-            EntityKind::Machine { .. } | EntityKind::Customer { .. } => None,
+        let subject_id = match self.credential {
+            Credential::User { .. } => Some(new_subject_id()?),
+            Credential::Machine { .. } | Credential::Customer { .. } => None,
         };
         Ok(Self { subject_id, ..self })
     }
 
-    /// Its sort and credential.
+    /// Returns the credential, which also says of which kind the principal is.
     #[must_use]
-    pub fn kind(&self) -> &EntityKind {
-        &self.kind
+    pub fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     /// The organization that it belongs to.
@@ -322,41 +241,41 @@ impl Entity {
 
     /// The hash of its password, where it is one that has a password.
     pub(crate) fn password(&self) -> Option<&PasswordHash> {
-        match &self.kind {
-            EntityKind::User { password } | EntityKind::Customer { password, .. } => Some(password),
-            EntityKind::Machine { .. } => None,
+        match &self.credential {
+            Credential::User { password } | Credential::Customer { password, .. } => Some(password),
+            Credential::Machine { .. } => None,
         }
     }
 
     /// Its secrets, where it is one that has secrets.
     pub(crate) fn secrets(&self) -> Option<&StoredSecrets> {
-        match &self.kind {
-            EntityKind::Machine { secrets } => Some(secrets),
-            EntityKind::User { .. } | EntityKind::Customer { .. } => None,
+        match &self.credential {
+            Credential::Machine { secrets } => Some(secrets),
+            Credential::User { .. } | Credential::Customer { .. } => None,
         }
     }
 
     /// Puts another hash in its place, where it is one that has a password.
     pub(crate) fn replace_password(&mut self, hash: PasswordHash) {
-        match &mut self.kind {
-            EntityKind::User { password } | EntityKind::Customer { password, .. } => {
+        match &mut self.credential {
+            Credential::User { password } | Credential::Customer { password, .. } => {
                 *password = hash;
             }
-            EntityKind::Machine { .. } => {}
+            Credential::Machine { .. } => {}
         }
     }
 
     /// Returns whether it is the same principal as `other`, with the same credential.
     pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
-        let is_same_kind = match (&self.kind, &other.kind) {
-            (EntityKind::User { password: one }, EntityKind::User { password: other }) => {
+        let is_same_kind = match (&self.credential, &other.credential) {
+            (Credential::User { password: one }, Credential::User { password: other }) => {
                 one.as_phc() == other.as_phc()
             }
             (
-                EntityKind::Customer { password: one, customer_id, .. },
-                EntityKind::Customer { password: other, customer_id: other_id, .. },
+                Credential::Customer { password: one, customer_id, .. },
+                Credential::Customer { password: other, customer_id: other_id, .. },
             ) => one.as_phc() == other.as_phc() && customer_id == other_id,
-            (EntityKind::Machine { secrets: one }, EntityKind::Machine { secrets: other }) => {
+            (Credential::Machine { secrets: one }, Credential::Machine { secrets: other }) => {
                 let ids = |secrets: &StoredSecrets| {
                     let id =
                         |secret: &Option<StoredSecret>| secret.as_ref().map(|it| it.id.clone());
@@ -371,7 +290,7 @@ impl Entity {
 
     /// Returns whether its sessions need a one-time password.
     pub(crate) fn asks_for_code(&self) -> bool {
-        matches!(self.kind, EntityKind::Customer { otp_required: true, .. })
+        matches!(self.credential, Credential::Customer { otp_required: true, .. })
     }
 
     /// Returns whether `other`, a later reading of the same principal, may still log in by the
@@ -384,10 +303,10 @@ impl Entity {
     /// Returns what its tokens name it by: a customer's credential yields tokens of the customer, and a
     /// user's name it by an opaque id where it has one, and that is asked for.
     pub(crate) fn subject(&self, is_opaque: bool) -> &str {
-        match (&self.kind, &self.subject_id) {
-            (EntityKind::Customer { customer_id, .. }, _) => customer_id.as_str(),
-            (EntityKind::User { .. }, Some(id)) if is_opaque => id,
-            (EntityKind::User { .. } | EntityKind::Machine { .. }, _) => self.id.name(),
+        match (&self.credential, &self.subject_id) {
+            (Credential::Customer { customer_id, .. }, _) => customer_id.as_str(),
+            (Credential::User { .. }, Some(id)) if is_opaque => id,
+            (Credential::User { .. } | Credential::Machine { .. }, _) => self.id.name(),
         }
     }
 

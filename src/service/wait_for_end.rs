@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::service::model::session::SessionKey;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::phantom_token_cache::PhantomToken;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a session is read again within the time for which an outage is put up with.
 const TRIES_IN_OUTAGE: u32 = 6;
 
-/// Why a token has ended; returned by [`TokenService::ended`].
+/// Why a token has ended; returned by [`TokenService::wait_for_end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEnd {
@@ -67,7 +67,7 @@ impl TokenService {
     ///
     /// // `caller` is the `validated()` of a `Bearer` or a `Caller`.
     /// async fn serve(tokens: TokenService, caller: &Arc<Validated>) {
-    ///     let ended = tokens.ended(caller);
+    ///     let ended = tokens.wait_for_end(caller);
     ///     tokio::pin!(ended);
     ///     loop {
     ///         tokio::select! {
@@ -80,15 +80,15 @@ impl TokenService {
     ///     }
     /// }
     /// ```
-    pub fn ended(
+    pub fn wait_for_end(
         &self,
         token: &Arc<Validated>,
     ) -> impl Future<Output = TokenEnd> + Send + 'static + use<> {
         let (tokens, token) = (self.clone(), Arc::clone(token));
-        async move { tokens.wait_for_end(&token).await }
+        async move { tokens.watch_for_end(&token).await }
     }
 
-    async fn wait_for_end(&self, token: &Validated) -> TokenEnd {
+    async fn watch_for_end(&self, token: &Validated) -> TokenEnd {
         let mut good_until = token.expires_at();
         let mut unreadable_since = None;
         loop {

@@ -1,0 +1,88 @@
+//! The id of a registered principal.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind};
+use crate::service::model::name::folded_digest;
+use crate::token::claims::SubjectType;
+use crate::token::text;
+
+/// Which sort of principal, and its name among them: a user and a machine may share a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityId {
+    subject_type: SubjectType,
+    name: String,
+}
+
+impl EntityId {
+    /// The longest name in bytes.
+    pub const MAX_LEN: usize = text::MAX_LEN;
+
+    /// Creates the id of a principal: its kind and its name. The name is taken exactly as written: no trimming, no folding
+    /// of case, no normalisation.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds control
+    /// characters.
+    pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        if text::is_text(&name, Self::MAX_LEN) {
+            Ok(Self { subject_type, name })
+        } else {
+            let problem = format!("a name {}", text::RULE);
+            Err(Error::new(ErrorKind::InvalidRequest, problem))
+        }
+    }
+
+    /// A user's name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn user(name: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::User, name)
+    }
+
+    /// A machine's id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn machine(id: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::Machine, id)
+    }
+
+    /// The name that a customer logs in with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn customer(name: impl Into<String>) -> Result<Self, Error> {
+        Self::new(SubjectType::Customer, name)
+    }
+
+    /// Which sort of principal it is.
+    #[must_use]
+    pub fn subject_type(&self) -> SubjectType {
+        self.subject_type
+    }
+
+    /// The name or id itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One text for all names that look alike.
+    pub(crate) fn distinct_name(&self) -> String {
+        folded_digest(&self.name)
+    }
+}
+
+/// `entity:aa-1`: unique across the kinds, usable as a store's key.
+impl fmt::Display for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.subject_type, self.name)
+    }
+}

@@ -1,0 +1,160 @@
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::service::model::authentication_token::SessionKey;
+use crate::service::model::issue_time::IssueTime;
+use crate::service::model::session::{Session, Starter};
+use crate::service::model::subject::Subject;
+use crate::service::store::conformance::sessions::used_up;
+use crate::service::store::conformance::{ALL, HOUR, PATIENCE, now, session, session_of, unique};
+use crate::service::store::{PageRequest, SessionFilter, SessionStore};
+use crate::token::claims::SubjectType;
+use crate::token::identifier::{CustomerId, OrganizationId};
+
+pub(super) async fn lists_are_of_live_sessions_in_order_filtered_and_paged(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let organization = OrganizationId::new(unique()).unwrap();
+    let mut written = Vec::new();
+    for age in [3_u32, 1, 4, 2] {
+        let mut session = session_of(&customer, now() - Duration::from_secs(60) * age);
+        if age == 1 {
+            session.organization_id = Some(organization.clone());
+        }
+        store.insert(session.clone(), now()).await.unwrap();
+        written.push(session);
+    }
+    let mut ended = session_of(&customer, now() - HOUR * 2);
+    ended.expires_at = now();
+    store.insert(ended, now() - HOUR).await.unwrap();
+    store.insert(session(), now()).await.unwrap();
+    written.sort_by_key(Session::created_at);
+    let keys =
+        |sessions: &[Session]| sessions.iter().map(Session::key).collect::<Vec<SessionKey>>();
+
+    let theirs = SessionFilter::all().of_customer(customer);
+    let all = store.list(&theirs, ALL, now()).await.unwrap();
+    assert_eq!(all.total, 4, "a list has what is live, and all of it");
+    assert_eq!(keys(&all.sessions), keys(&written), "a list begins with the oldest");
+    let middle = store.list(&theirs, PageRequest { offset: 1, limit: 2 }, now()).await.unwrap();
+    assert_eq!(middle.total, 4, "the total is that of the list, not of the page");
+    assert_eq!(keys(&middle.sessions), keys(&written[1..3]));
+    let beyond = store.list(&theirs, PageRequest { offset: 9, limit: 2 }, now()).await.unwrap();
+    assert!(beyond.sessions.is_empty() && beyond.total == 4);
+    let both = store.list(&theirs.of_organization(organization), ALL, now()).await.unwrap();
+    assert_eq!(both.total, 1, "filters have to hold together");
+}
+
+pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_not(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let mut namesake = session_of(&customer, now());
+    namesake.organization_id = Some(organization());
+    let others = [session(), namesake.clone()];
+    for other in &others {
+        store.insert(other.clone(), now()).await.unwrap();
+    }
+    let mut theirs = Vec::new();
+    for _ in 0..5 {
+        let session = session_of(&customer, now());
+        store.insert(session.clone(), now()).await.unwrap();
+        theirs.push(session.key());
+    }
+    let used = session_of(&customer, now());
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    theirs.push(used.key());
+    let subject = used.subject();
+    until_count_is(store, &subject, 5).await;
+    assert_eq!(store.count(&subject, now(), 3).await.unwrap(), 3, "and no further than asked for");
+    assert_eq!(store.count(&namesake.subject(), now(), 100).await.unwrap(), 1);
+    let removed = remove_all(store, &subject, Timestamp::MAX).await;
+    let mut keys: Vec<_> = removed.iter().map(Session::key).collect();
+    keys.sort();
+    theirs.sort();
+    assert_eq!(keys, theirs, "what was used up is found, too");
+    assert_eq!(store.count(&subject, now(), 100).await.unwrap(), 0);
+    for other in &others {
+        assert!(store.get(&other.key()).await.unwrap().is_some());
+    }
+}
+
+pub(super) async fn what_a_subject_has_started_is_found_by_it(store: &dyn SessionStore) {
+    let name = unique();
+    let user = Subject::new(SubjectType::User, &*name);
+    let others = [
+        Subject::new(SubjectType::Machine, &*name),
+        Subject::new(SubjectType::User, &*name).organization(organization()),
+    ];
+    for subject in others.iter().chain([&user, &user, &user]) {
+        store.insert(started_by(subject), now()).await.unwrap();
+    }
+    let used = started_by(&user);
+    store.insert(used.clone(), now()).await.unwrap();
+    store.replace(used_up(&used, now() + HOUR), used.version(), now()).await.unwrap();
+    let ended = Session { expires_at: now() - HOUR / 60, ..started_by(&user) };
+    store.insert(ended.clone(), now() - HOUR).await.unwrap();
+    until_count_is(store, &user, 3).await;
+    let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
+    assert_eq!(kept.started_by(), Some(&user));
+    while store.purge_expired(now()).await.unwrap() > 0 {}
+    let removed = remove_all(store, &user, Timestamp::MAX).await;
+    assert_eq!(removed.len(), 4);
+    for subject in &others {
+        assert_eq!(store.count(subject, now(), 100).await.unwrap(), 1);
+    }
+}
+
+pub(super) async fn of_a_subject_what_was_created_later_is_left(store: &dyn SessionStore) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let instant = now();
+    let [early, late] =
+        [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
+    store.insert(early.clone(), now()).await.unwrap();
+    store.insert(late.clone(), now()).await.unwrap();
+    let removed = remove_all(store, &late.subject(), instant).await;
+    assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
+    assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
+}
+
+fn organization() -> OrganizationId {
+    OrganizationId::new(unique()).unwrap()
+}
+
+fn started_by(subject: &Subject) -> Session {
+    let token_issued = IssueTime::at(now());
+    let starter = Starter { subject: subject.clone(), token_issued, audiences: None };
+    Session { starter: Some(starter), ..session() }
+}
+
+/// What is live is counted; what was used up may be for a moment.
+async fn until_count_is(store: &dyn SessionStore, subject: &Subject, expected: usize) {
+    let counting = async {
+        while store.count(subject, now(), 100).await.unwrap() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(PATIENCE, counting).await;
+    counted.expect("what is live has to be counted, and nothing else");
+}
+
+/// All sessions of a subject, removed a few at a time, as the service does.
+async fn remove_all(
+    store: &dyn SessionStore,
+    subject: &Subject,
+    before: Timestamp,
+) -> Vec<Session> {
+    let mut removed = Vec::new();
+    loop {
+        let part = store.of_subject(subject, before, 2).await.unwrap();
+        if part.is_empty() {
+            return removed;
+        }
+        assert!(part.len() <= 2, "no more may be returned than were asked for");
+        for session in part {
+            removed.extend(store.take(&session.key(), session.version()).await.unwrap());
+        }
+    }
+}
