@@ -26,7 +26,7 @@ use crate::validate::TokenFault;
 const USED_PERCENT: u32 = 80;
 
 impl TokenService {
-    /// A JWT for a session, which stays as it is. One that is ready is answered without asking the
+    /// Returns a JWT for a session, which stays as it is. One that is ready is returned without asking the
     /// store; many requests at once make one.
     pub(crate) async fn phantom_token(
         &self,
@@ -63,6 +63,8 @@ impl TokenService {
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
         let validated = self.inner.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {
+                // The session is in its last second, and a JWT ends with a whole one.
+                TokenFault::Expired => return no_session(),
                 TokenFault::Revoked => ErrorKind::InvalidToken,
                 fault if fault.is_temporary() => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
@@ -96,7 +98,7 @@ impl Writer {
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up between reading it and keeping the token, and another
-        // one been started by the same token; whoever used it up has looked for the JWT before it
+        // one been started by the same token; what used it up has looked for the JWT before it
         // was there.
         let found = self.find_open_session(token, &RequestContext::without_address()).await;
         let found = found.and_then(|session| {

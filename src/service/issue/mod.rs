@@ -26,6 +26,18 @@ pub use self::grant::Grant;
 pub(in crate::service) use self::sign::too_long;
 
 /// A token that was just issued.
+///
+/// ```
+/// use countersign::{Acl, Error, Grant, TokenService};
+///
+/// async fn token_for_reports(tokens: &TokenService) -> Result<String, Error> {
+///     let issued = tokens.issue(Grant::user("jane@example.com").acl(Acl::everything())).await?;
+///     println!("{} ends in {:?}", issued.token_id, issued.expires_in());
+///     Ok(issued.access_token.expose().to_owned())
+/// }
+/// ```
+///
+/// A handler that returns a login serializes it, or has an [`IssueLayer`](crate::IssueLayer) do so.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IssuedToken {
@@ -57,7 +69,7 @@ impl Serialize for IssuedToken {
 }
 
 impl IssuedToken {
-    /// How long it lives.
+    /// Returns how long it lives, from when it was issued.
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.expires_at.saturating_since(self.issued_at)

@@ -429,3 +429,19 @@ async fn a_store_out_of_reach_is_a_503_and_never_a_401_or_a_pass() {
         server.get("/", None).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_session_in_its_last_second_yields_no_jwt_and_is_not_known_any_more() {
+    let policy = Policy::default().tokens(|tokens| tokens.leeway(Duration::ZERO));
+    let fixture = Fixture::with(|builder| builder.policy(policy));
+    let server = exchanging(&fixture).await;
+    let lifetime = Duration::from_millis(60_500);
+    let token = fixture.session(|new| new.lifetime(lifetime)).await;
+    fixture.clock.advance(Duration::from_millis(60_100));
+    let (name, value) = bearer(&token);
+    let answer = ask(&server, "/", &[(name, &value)]).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.json()["code"]),
+        (401, &json!("unknown-session"))
+    );
+}
