@@ -10,10 +10,12 @@
 //! 3. The session that asked is written as used up, over the version that was read. This is the point of
 //!    no return: of any number that confirm, exchange or change a password by one code, one has this
 //!    version. Who loses removes the record of step 2.
-//! 4. What was issued from the session that asked is revoked, where the policy says so of sessions that
-//!    end; and the token of the fresh one is returned, which it was not before.
+//! 4. The token of the fresh one is returned, which it was not before.
 //!
 //! In the other order, to die in between would cost the customer the session.
+//!
+//! Nothing is revoked, which could fail behind the point of no return: a session that a JWT was exchanged
+//! from is not confirmed.
 //!
 //! What ends the customer's sessions meanwhile misses none. It finds the session that asked, so that step 3
 //! fails; or it finds that one used up, and then the fresh one has been there before. The fresh one is
@@ -29,7 +31,6 @@ use crate::service::model::session::Session;
 use crate::service::request_context::RequestContext;
 use crate::service::session::new::StartedSession;
 use crate::service::session::no_session;
-use crate::service::session::state::SessionState;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
@@ -58,12 +59,13 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another organization
-    /// than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time password;
+    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another organization
+    /// than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time password,
+    /// or a JWT was exchanged from it, which would outlive it;
     /// [`ErrorKind::InvalidFields`] where the code is malformed; [`ErrorKind::OneTimePasswordInvalid`] where
     /// it is wrong, was used or has expired; [`ErrorKind::Throttled`] where the customer's sessions have had
     /// too many wrong ones; [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the
-    /// code up, but for two: the last wrong one ends the session, and a store that answers too late may
+    /// code up, but for two: the last wrong one ends the session, and a store that replies too late may
     /// have done its work.
     pub async fn confirm_one_time_password(
         &self,
@@ -100,6 +102,10 @@ impl Writer {
                 let problem = "the session needs no one-time password";
                 return Err(Error::new(ErrorKind::Conflict, problem));
             }
+            if session.tokens_until.is_some() {
+                let problem = "a JWT was exchanged from the session: start another";
+                return Err(Error::new(ErrorKind::Conflict, problem));
+            }
             // An error where the credential that it was started with is no longer good for it.
             self.present_rights(&session).await?;
             let checked = self.check_one_time_password(session, Some(code), &mut accepted).await?;
@@ -131,15 +137,14 @@ impl Writer {
         let token = AuthenticationToken::generate()?;
         let fresh = session.clone().succeeded_by(token.key(), new_session_id()?, now);
         let fresh = fresh.used_at(now, self.inner.policy.sessions.idle_timeout);
-        let used_up = session.clone().used_up(new_session_token_id()?, None, now);
+        let used_up = session.used_up(new_session_token_id()?, None, now);
         let stores = &self.stores;
         let succeeding = async {
             stores.insert_session(fresh.clone(), now).await?;
             let written = stores.replace_session(used_up, version, now).await;
-            // A store that answers too late may have written it all the same.
+            // A store that replies too late may have written it all the same.
             self.inner.phantom_tokens.remove(&key).await;
             let CompareAndSet::Written(()) = written? else { return Ok(CompareAndSet::Conflict) };
-            self.revoke_tokens_of(&session).await?;
             if self.was_ended(&fresh) {
                 return Err(no_session().with_reason("ended_meanwhile"));
             }
@@ -152,8 +157,7 @@ impl Writer {
                 tracing::debug!(%error, "a session that nobody has a token of is left to expire");
             }
         }
-        let session = SessionState::of(fresh);
-        Ok(succeeded?.map(|()| StartedSession { token, session }))
+        Ok(succeeded?.map(|()| StartedSession::new(token, fresh, now)))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::service::model::session::Session;
-use crate::service::stores::{CompareAndSet, retry_on_conflict};
+use crate::service::stores::CompareAndSet;
 use crate::service::writer::Writer;
 use crate::token::identifier::TokenId;
 
@@ -29,28 +29,9 @@ impl Writer {
         self.inner.phantom_tokens.remove(&session.key).await;
         taken
     }
-
-    /// Keeps a tombstone of a session that was removed, where it needs one.
-    pub(super) async fn bury(&self, removed: &Session) -> Result<(), Error> {
-        let (stores, now) = (&self.stores, self.now());
-        let Some(tombstone) = removed.tombstone(new_ending_id()?, now) else { return Ok(()) };
-        match CompareAndSet::of(stores.insert_session(tombstone, now).await)? {
-            CompareAndSet::Written(()) => return Ok(()),
-            CompareAndSet::Conflict => {}
-        }
-        // The request was repeated in between, and has started another by the same token.
-        retry_on_conflict!({
-            match stores.get_session(&removed.key).await? {
-                Some(session) if !session.is_used_up() => {
-                    self.take_session(&session).await.map(|taken| taken.map(drop))
-                }
-                _ => Ok(CompareAndSet::Written(())),
-            }
-        })
-    }
 }
 
 /// Returns an id of what ends a session, so that no two callers write the same tombstone.
-fn new_ending_id() -> Result<TokenId, Error> {
+pub(super) fn new_ending_id() -> Result<TokenId, Error> {
     TokenId::new(format!("end_{}", uuid::Uuid::new_v4().simple()))
 }

@@ -15,6 +15,7 @@ mod handlers;
 mod hang_ups;
 mod housekeeping;
 mod idempotency;
+mod idempotent_starts;
 #[cfg(feature = "remote-jwks")]
 mod jwks_url;
 mod keys;

@@ -316,7 +316,7 @@ impl Writer {
         exchanged.inspect(|exchanged| self.details.issued(&exchanged.token.token_id))
     }
 
-    /// The point of no return. Once the store has answered, the caller has its token.
+    /// Writes the exchange: the point of no return. Once the store has replied, the caller has its token.
     async fn use_up(
         &self,
         session: Session,
@@ -330,7 +330,7 @@ impl Writer {
             let until = self.accepted_until(token.expires_at);
             let used_up = session.used_up(token.token_id.clone(), Some(until), now);
             let written = stores.replace_session(used_up, version, now).await;
-            // A store that answers too late may have written it all the same.
+            // A store that replies too late may have written it all the same.
             self.inner.phantom_tokens.remove(&key).await;
             return written;
         }

@@ -7,7 +7,9 @@ use crate::error::{Error, ErrorKind};
 use crate::service::exchange::{ExchangeRequest, ExchangedToken};
 use crate::service::issue::IssuedToken;
 use crate::service::model::access_token::AccessToken;
-use crate::service::model::idempotency::{REPEATABLE_FOR, RememberedExchange, other_request};
+use crate::service::model::idempotency::{
+    REPEATABLE_FOR, RememberedExchange, describe_bearer, other_request,
+};
 use crate::service::model::session::Session;
 use crate::service::session::no_session;
 use crate::service::token_service::TokenService;
@@ -19,7 +21,7 @@ pub(super) struct RepeatableExchange {
     key: String,
     /// What was asked for, the one-time password included.
     asked: String,
-    /// What tells it from others that are under way.
+    /// Identifies it among the exchanges of a session that are under way.
     pub(super) flight: [u8; 36],
 }
 
@@ -38,7 +40,7 @@ impl TokenService {
     pub(super) fn repeatable(&self, request: &ExchangeRequest) -> Option<RepeatableExchange> {
         let key = request.idempotency_key.as_ref()?.expose().to_owned();
         let code = request.one_time_password.as_ref().map(|code| code.expose().to_owned());
-        let bearer = request.bearer.as_ref().map(|bearer| bearer.principal().to_string());
+        let bearer = request.bearer.as_deref().map(describe_bearer);
         let ends = request.expires_at.map(|end| end.to_string());
         let (acl, claims) = (&request.acl, &request.custom_claims);
         let asked = json!([request.invalidate, code, bearer, ends, acl, claims]).to_string();

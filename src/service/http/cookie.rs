@@ -236,7 +236,7 @@ impl StartedSession {
     pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
         let record = self.session.record();
         // However long it is left unused, which is not the browser's to judge.
-        let lifetime = record.latest_end().saturating_since(record.created_at());
+        let lifetime = record.latest_end().saturating_since(self.at);
         // A token is base64url, which fits.
         cookie.set(self.token.expose(), lifetime).unwrap_or_else(|| cookie.removal())
     }

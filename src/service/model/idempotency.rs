@@ -1,15 +1,18 @@
-//! Repeated requests: how a client that lost the answer gets it by the same request.
+//! Repeated requests: how a client that lost the response gets it by the same request.
 //!
 //! A session remembers the requests that may be repeated: the one that started it, and exchanges. Each is
-//! written by the same write that does what is asked for, so that no answer is remembered of what was not
-//! done, nor the other way round.
+//! written by the same write that does what is asked for, so that no response is remembered of what was not
+//! done, nor the other way round. The code of a start is delivered after that; the response waits for it.
 
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::clock::Timestamp;
 use crate::error::{Error, InvalidField};
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys};
+use crate::token::claims::Validated;
 
 /// How long a request may be repeated.
 pub(crate) const REPEATABLE_FOR: Duration = Duration::from_secs(60);
@@ -18,7 +21,7 @@ const MAX_EXCHANGES: usize = 8;
 /// The header that brings a key, and the field that is named where it is wrong.
 pub(crate) const FIELD: &str = "Idempotency-Key";
 
-/// A key that a client names a request by, to repeat it where the answer was lost. It is worth nothing by
+/// A key that a client names a request by, to repeat it where the response was lost. It is worth nothing by
 /// itself, and is not logged all the same.
 #[derive(Clone)]
 pub(crate) struct IdempotencyKey(String);
@@ -98,6 +101,13 @@ impl RememberedExchanges {
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.0.iter().map(|exchange| exchange.until).max()
     }
+}
+
+/// Returns what the bearer of a request is, and all that its token may do. A later token of the same bearer
+/// that may do less brings another request, and gets nothing that was given for this one.
+pub(crate) fn describe_bearer(bearer: &Validated) -> Value {
+    let principal = bearer.principal().to_string();
+    json!([principal, bearer.audiences(), bearer.acl(), bearer.custom_claims()])
 }
 
 /// The same key with another request.

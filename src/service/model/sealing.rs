@@ -278,10 +278,14 @@ impl SealingKeys {
         equal(&digest_of_request(key, parts), stored)
     }
 
-    /// Derives 256 bits from a request, the same on each node, which nobody can compute without the first
-    /// key.
-    pub(crate) fn derive_from_request(&self, parts: &[&str]) -> Zeroizing<[u8; 32]> {
-        hmac(&self.first.repeated_requests[..], &[b"derived\0", &associated_data(parts)])
+    /// Derives 256 bits from a request by each key, that which seals now in front: the same on each node,
+    /// and nobody can compute them without the key.
+    pub(crate) fn derive_from_request(
+        &self,
+        parts: &[&str],
+    ) -> impl Iterator<Item = Zeroizing<[u8; 32]>> {
+        let data = associated_data(parts);
+        self.all().map(move |key| hmac(&key.repeated_requests[..], &[b"derived\0", &data]))
     }
 
     fn find(&self, id: &[u8]) -> Option<&SealingKey> {

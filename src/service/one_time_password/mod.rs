@@ -1,4 +1,8 @@
-//! One-time passwords: made, sent, and, in `verify`, counted and compared.
+//! One-time passwords: made, delivered, written, and, in `verify`, counted and compared.
+//!
+//! A code is written once it has been delivered, in the place of the one before. So the code that a session
+//! has is always one that its customer was sent, and whatever fails on the way leaves the one before good.
+//! That a code is being sent is written first, so that of those who ask at once one sends it.
 
 mod verify;
 
@@ -18,24 +22,29 @@ use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
-use crate::token::identifier::SessionId;
 
-/// A code that is to be delivered.
-pub(super) struct NewCode {
-    code: OneTimePassword,
-    expires_at: Timestamp,
+/// When a start may be repeated whose code is being delivered at the moment.
+const RETRY_AFTER_DELIVERY: Duration = Duration::from_secs(1);
+
+/// Who asks for a code, which decides whether it is counted with the others that the customer is sent.
+#[derive(Clone, Copy)]
+pub(super) enum CodeAskedBy {
+    /// As often as the host likes: it knows what it does.
+    Host,
+    Client,
 }
 
 impl TokenService {
     /// Sends a session's one-time password again: a new code, in place of the one before. Wrong
     /// tries that were counted stay counted.
     ///
-    /// Where the code cannot be delivered, the one before is good again, and the session may still
-    /// be sent as many; only the policy's `sessions.one_time_password_cooldown` has to pass first.
+    /// The code before is good until the new one has been delivered. Where that fails, the session may still
+    /// be sent as many; only the policy's `sessions.one_time_password_cooldown` has to pass first. Where the
+    /// store does not say whether it has written a code that was delivered, one of the two is good.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no live session answers to the token, or one of another
+    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another
     /// organization than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time
     /// password; [`ErrorKind::Throttled`] within the cool-down, where the policy's
     /// `sessions.one_time_password_resends` have been sent, and where the customer has been sent too many in
@@ -51,12 +60,8 @@ impl TokenService {
         self.write(attempt, |writer| async move { writer.try_resend(&token, &context).await }).await
     }
 
-    /// What the session remembers of its code, if another may be sent now.
-    fn may_be_sent_again<'a>(
-        &self,
-        session: &'a Session,
-        now: Timestamp,
-    ) -> Result<&'a OneTimePasswordState, Error> {
+    /// Checks that a session may be sent another code now.
+    fn check_resend(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
         let throttled = |message: &'static str, wait: Duration| {
             Error::new(ErrorKind::Throttled, message).with_retry_after(wait)
         };
@@ -75,79 +80,60 @@ impl TokenService {
         let cooldown = self.inner.policy.sessions.one_time_password_cooldown;
         let rest = cooldown.saturating_sub(now.saturating_since(state.sent_at));
         if state.sent_at > now || rest.is_zero() {
-            Ok(state)
+            Ok(())
         } else {
             Err(throttled("a one-time password was sent a moment ago", rest))
         }
     }
 
-    /// A code for a new session, and what the session has to remember of it.
-    pub(super) fn make_one_time_password(
-        &self,
-        session: &SessionId,
-        now: Timestamp,
-    ) -> Result<(NewCode, OneTimePasswordState), Error> {
-        let policy = &self.inner.policy;
-        let (code, stored) = self.make_code(session, now)?;
-        let state = OneTimePasswordState {
-            code: Some(stored),
-            tries_left: policy.sessions.one_time_password_attempts,
-            resends_left: policy.sessions.one_time_password_resends,
+    /// Returns what a new session remembers of its code, which is still to be delivered.
+    pub(super) fn new_code_state(&self, now: Timestamp) -> OneTimePasswordState {
+        let policy = &self.inner.policy.sessions;
+        OneTimePasswordState {
+            code: None,
+            tries_left: policy.one_time_password_attempts,
+            resends_left: policy.one_time_password_resends,
             sent_at: now,
             is_proven: false,
-        };
-        Ok((code, state))
+        }
     }
 
-    fn make_code(
-        &self,
-        session: &SessionId,
-        now: Timestamp,
-    ) -> Result<(NewCode, StoredCode), Error> {
-        let policy = &self.inner.policy;
-        let code = OneTimePassword::generate(policy.sessions.one_time_password_digits)?;
-        let expires_at = now + policy.sessions.one_time_password_lifetime;
-        let digest = self.inner.sealing.digest_code(session.as_str(), code.expose());
-        Ok((NewCode { code, expires_at }, StoredCode { digest, expires_at }))
-    }
-
-    /// Delivers a code, if the customer has not been sent too many.
-    pub(super) async fn deliver_throttled(
+    /// Makes a code for a session and delivers it; returns what is to be written of it.
+    pub(super) async fn deliver_code(
         &self,
         session: &Session,
-        code: &NewCode,
-    ) -> Result<(), Error> {
+        asked_by: CodeAskedBy,
+    ) -> Result<StoredCode, Error> {
+        let CodeAskedBy::Client = asked_by else { return self.deliver_uncounted(session).await };
         let throttle = &self.inner.throttle;
         let keys = throttle.keys_of_sending(&session.subject());
         let permit = throttle.acquire(keys, self.now())?;
-        let delivered = self.deliver(session, code).await;
+        let delivered = self.deliver_uncounted(session).await;
         if delivered.is_err() {
             throttle.give_back(&permit);
         }
         delivered
     }
 
-    pub(super) async fn deliver(&self, session: &Session, code: &NewCode) -> Result<(), Error> {
-        let failed = || {
-            Error::new(ErrorKind::Unavailable, "the one-time password cannot be delivered")
-                .with_reason("not_delivered")
-                .with_retry_after(Duration::from_secs(5))
-        };
+    async fn deliver_uncounted(&self, session: &Session) -> Result<StoredCode, Error> {
+        let policy = &self.inner.policy.sessions;
         let sender = self.inner.sender.as_ref().ok_or_else(no_sender)?;
+        let code = OneTimePassword::generate(policy.one_time_password_digits)?;
+        let expires_at = self.now() + policy.one_time_password_lifetime;
+        let digest = self.inner.sealing.digest_code(session.id.as_str(), code.expose());
         let message = OneTimePasswordMessage {
             customer_id: session.customer_id.clone(),
             username: session.credential.as_ref().map(|id| id.name().to_owned()),
             organization_id: session.organization_id.clone(),
             session_id: session.id.clone(),
-            one_time_password: code.code.clone(),
-            expires_at: code.expires_at,
+            one_time_password: code,
+            expires_at,
         };
-        match tokio::time::timeout(self.inner.policy.sessions.sender_deadline, sender.send(message))
-            .await
-        {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed().with_source(error)),
-            Err(_) => Err(failed().with_source("delivering it took too long")),
+        let retry_after = Duration::from_secs(5);
+        match tokio::time::timeout(policy.sender_deadline, sender.send(message)).await {
+            Ok(Ok(())) => Ok(StoredCode { digest, expires_at }),
+            Ok(Err(error)) => Err(not_delivered(retry_after).with_source(error)),
+            Err(_) => Err(not_delivered(retry_after).with_source("delivering it took too long")),
         }
     }
 }
@@ -159,77 +145,123 @@ impl Writer {
         context: &RequestContext,
     ) -> Result<(), Error> {
         let now = self.now();
-        retry_on_conflict!({
+        let session: Result<Session, Error> = retry_on_conflict!({
             let session = self.find_live_session(token, context).await?;
             self.details.session(&session);
-            let before = self.may_be_sent_again(&session, now)?.clone();
-            let (code, stored) = self.make_code(&session.id, now)?;
-            let version = session.version;
-            let mut renewed = session.next_version(now);
-            renewed.one_time_password = Some(OneTimePasswordState {
-                code: Some(stored),
-                resends_left: before.resends_left - 1,
-                sent_at: now,
-                ..before
-            });
-            let written = self.stores.replace_session(renewed.clone(), version, now).await?;
-            let CompareAndSet::Written(()) = written else { return Ok(written) };
-            let delivered = self.deliver_throttled(&renewed, &code).await;
-            if delivered.is_err() {
-                self.take_resend_back(renewed, before.code, now).await;
-            }
-            delivered.map(CompareAndSet::Written)
-        })
-    }
-
-    /// Makes the code before good again, unless another has been made since. If this fails, the
-    /// session has no code until the next one is sent.
-    async fn take_resend_back(
-        &self,
-        renewed: Session,
-        code_before: Option<StoredCode>,
-        now: Timestamp,
-    ) {
-        let ours = renewed.one_time_password.as_ref().and_then(|state| state.code.clone());
-        let restored = self.edit_one_time_password(renewed, now, |state| {
-            let is_ours = matches!((&state.code, &ours), (Some(a), Some(b)) if a.is(b));
-            if is_ours {
-                state.code.clone_from(&code_before);
-                state.resends_left += 1;
-            }
-            is_ours
+            self.check_resend(&session, now)?;
+            self.note_sending(session, now, |state| state.resends_left -= 1).await
         });
-        if let Err(error) = restored.await {
-            tracing::debug!(%error, "a session waits for its next one-time password");
+        let session = session?;
+        match self.deliver_code(&session, CodeAskedBy::Client).await {
+            Ok(code) => {
+                let written = self.write_delivered_code(session, code, now).await?;
+                written.map(drop).ok_or_else(no_session)
+            }
+            Err(error) => {
+                self.give_resend_back(session, now).await;
+                Err(error)
+            }
         }
     }
 
-    /// Edits what a session remembers of its code, although others write it, for as long as `edit` says
-    /// that there is something to write.
+    /// Sends the code of a session that the request which started it has left without one: because the
+    /// delivery or the store failed, or its node died. An error while that request may be delivering it.
+    pub(super) async fn send_missing_code(
+        &self,
+        session: Session,
+        asked_by: CodeAskedBy,
+    ) -> Result<CompareAndSet<Option<Session>>, Error> {
+        let now = self.now();
+        let deadline = self.inner.policy.sessions.sender_deadline;
+        let sent_at = session.one_time_password.as_ref().map(|state| state.sent_at);
+        if sent_at.is_some_and(|sent_at| now.saturating_since(sent_at) < deadline) {
+            return Err(not_delivered(RETRY_AFTER_DELIVERY));
+        }
+        let CompareAndSet::Written(session) = self.note_sending(session, now, |_| ()).await? else {
+            return Ok(CompareAndSet::Conflict);
+        };
+        let code = self.deliver_code(&session, asked_by).await?;
+        self.write_delivered_code(session, code, now).await.map(CompareAndSet::Written)
+    }
+
+    /// Notes in a session that a code is being sent from `now` on.
+    async fn note_sending(
+        &self,
+        session: Session,
+        now: Timestamp,
+        edit: impl FnOnce(&mut OneTimePasswordState),
+    ) -> Result<CompareAndSet<Session>, Error> {
+        let version = session.version;
+        let mut noted = session.next_version(now);
+        if let Some(state) = &mut noted.one_time_password {
+            state.sent_at = now;
+            edit(state);
+        }
+        let written = self.stores.replace_session(noted.clone(), version, now).await?;
+        Ok(written.map(|()| noted))
+    }
+
+    /// Writes a code that was delivered, in the place of the one before; returns the session, where it is
+    /// there still.
+    pub(super) async fn write_delivered_code(
+        &self,
+        session: Session,
+        code: StoredCode,
+        now: Timestamp,
+    ) -> Result<Option<Session>, Error> {
+        self.edit_one_time_password(session, now, |state| {
+            state.code = Some(code.clone());
+            true
+        })
+        .await
+    }
+
+    /// A code that was not delivered does not count. If this fails, the session may be sent one less.
+    async fn give_resend_back(&self, session: Session, now: Timestamp) {
+        let limit = self.inner.policy.sessions.one_time_password_resends;
+        let given_back = self.edit_one_time_password(session, now, |state| {
+            state.resends_left = limit.min(state.resends_left + 1);
+            true
+        });
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a session may be sent one code less than it should");
+        }
+    }
+
+    /// Edits what a session remembers of its code, although others write it; returns the session as it was
+    /// written. Nothing is written where `edit` says so, or the session has ended.
     async fn edit_one_time_password(
         &self,
         session: Session,
         now: Timestamp,
         edit: impl Fn(&mut OneTimePasswordState) -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Session>, Error> {
         let stores = &self.stores;
+        let (key, id) = (session.key, session.id.clone());
         let mut current = Some(session);
         retry_on_conflict!({
-            let nothing_to_write = Ok(CompareAndSet::Written(()));
+            let nothing_to_write = Ok(CompareAndSet::Written(None));
             let Some(session) = current.take() else { return nothing_to_write };
-            let (key, version) = (session.key, session.version);
+            let version = session.version;
             let mut edited = session.next_version(now);
             let Some(state) = &mut edited.one_time_password else { return nothing_to_write };
             if !edit(state) {
                 return nothing_to_write;
             }
-            let written = stores.replace_session(edited, version, now).await?;
+            let written = stores.replace_session(edited.clone(), version, now).await?;
             if let CompareAndSet::Conflict = written {
-                current = stores.get_session(&key).await?;
+                // By the same token, another may have been started.
+                current = stores.get_session(&key).await?.filter(|current| current.id == id);
             }
-            Ok(written)
+            Ok(written.map(|()| Some(edited)))
         })
     }
+}
+
+fn not_delivered(retry_after: Duration) -> Error {
+    Error::new(ErrorKind::Unavailable, "the one-time password cannot be delivered")
+        .with_reason("not_delivered")
+        .with_retry_after(retry_after)
 }
 
 pub(super) fn no_sender() -> Error {

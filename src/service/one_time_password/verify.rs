@@ -60,7 +60,7 @@ impl Writer {
             self.inner.sealing.check_known(&code.digest)?;
         }
         let now = self.now();
-        // With those of all other sessions of the customer: each stands a few tries, and whoever
+        // With those of all other sessions of the customer: each allows a few tries, and who
         // knows the password starts as many as they like.
         let throttle = &self.inner.throttle;
         let keys = throttle.keys_of_codes(&session.subject());

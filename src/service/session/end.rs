@@ -1,10 +1,12 @@
 use crate::audit::{Attempt, Operation};
 use crate::error::Error;
 use crate::service::model::authentication_token::AuthenticationToken;
+use crate::service::model::session::Session;
 use crate::service::request_context::RequestContext;
 use crate::service::revoke::of_another_issuer;
 use crate::service::session::no_session;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
+use crate::service::take_session::new_ending_id;
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 use crate::token::claims::Validated;
@@ -83,24 +85,39 @@ impl TokenService {
     ) -> Result<(), Error> {
         let attempt = context.attempt(Operation::END_SESSION).to_owned();
         let (token, context) = (token.clone(), context.clone());
-        self.write(attempt, |writer| async move {
-            retry_on_conflict!({
-                let session = writer.find_kept_session(&token, &context).await?;
-                writer.details.session(&session);
-                // Before the session is removed: who has to try again can still find what to revoke.
-                writer.revoke_tokens_of(&session).await?;
-                match writer.take_session(&session).await? {
-                    CompareAndSet::Written(true) => Ok(CompareAndSet::Written(())),
-                    CompareAndSet::Written(false) => Err(no_session()),
-                    CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
-                }
-            })
-        })
+        self.write(
+            attempt,
+            |writer| async move { writer.end_session_of_token(&token, &context).await },
+        )
         .await
     }
 }
 
 impl Writer {
+    /// Ends the session that an authentication token stands for, and revokes what was issued from it.
+    pub(super) async fn end_session_of_token(
+        &self,
+        token: &AuthenticationToken,
+        context: &RequestContext,
+    ) -> Result<(), Error> {
+        retry_on_conflict!({
+            let session = self.find_kept_session(token, context).await?;
+            self.details.session(&session);
+            match self.end_as_read(&session).await? {
+                CompareAndSet::Written(true) => Ok(CompareAndSet::Written(())),
+                CompareAndSet::Written(false) => Err(no_session()),
+                CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
+            }
+        })
+    }
+
+    /// Ends a session as it was read; returns whether it was there.
+    async fn end_as_read(&self, session: &Session) -> Result<CompareAndSet<bool>, Error> {
+        // Before the session is removed: who has to try again can still find what to revoke.
+        self.revoke_tokens_of(session).await?;
+        self.take_session(session).await
+    }
+
     async fn end_session_by_id(&self, id: &SessionId) -> Result<(), Error> {
         let removed = self.stores.remove_session(id).await;
         if let Ok(Some(session)) = &removed {
@@ -120,5 +137,24 @@ impl Writer {
             Ok(())
         };
         removed.and(revoked)
+    }
+
+    /// Keeps a tombstone of a session that was removed, where it needs one.
+    async fn bury(&self, removed: &Session) -> Result<(), Error> {
+        let (stores, now) = (&self.stores, self.now());
+        let Some(tombstone) = removed.tombstone(new_ending_id()?, now) else { return Ok(()) };
+        match CompareAndSet::of(stores.insert_session(tombstone, now).await)? {
+            CompareAndSet::Written(()) => return Ok(()),
+            CompareAndSet::Conflict => {}
+        }
+        // The request was repeated in between, and has started another by the same token.
+        retry_on_conflict!({
+            match stores.get_session(&removed.key).await? {
+                Some(session) if !session.is_used_up() => {
+                    self.end_as_read(&session).await.map(|ended| ended.map(drop))
+                }
+                _ => Ok(CompareAndSet::Written(())),
+            }
+        })
     }
 }

@@ -48,7 +48,7 @@ impl TokenService {
         }
     }
 
-    /// Checks that neither the customer nor whoever starts the session has as many as the policy
+    /// Checks that neither the customer nor the starter of the session has as many as the policy
     /// allows.
     ///
     /// It is no part of the insert: a store over many machines cannot count and insert in one step

@@ -73,7 +73,7 @@ impl TokenService {
     }
 
     /// The session that an authentication token stands for, also where it has ended, and tokens of it
-    /// live on: for whoever ends it.
+    /// live on: to be ended.
     pub(super) async fn find_kept_session(
         &self,
         token: &AuthenticationToken,

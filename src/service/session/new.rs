@@ -9,6 +9,7 @@ use crate::error::{Error, InvalidField};
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::idempotency::IdempotencyKey;
 use crate::service::model::password::Password;
+use crate::service::model::session::Session;
 use crate::service::session::state::SessionState;
 use crate::token::acl::Acl;
 use crate::token::identifier::CustomerId;
@@ -135,6 +136,18 @@ pub struct StartedSession {
     pub token: AuthenticationToken,
     /// The session, which is pending if it requires a one-time password.
     pub session: SessionState,
+    /// When it was returned, from which on the life of a cookie counts.
+    pub(in crate::service) at: Timestamp,
+}
+
+impl StartedSession {
+    pub(in crate::service) fn new(
+        token: AuthenticationToken,
+        session: Session,
+        at: Timestamp,
+    ) -> Self {
+        Self { token, session: SessionState::of(session), at }
+    }
 }
 
 /// A customer's login with name and password; the argument of

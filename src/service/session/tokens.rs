@@ -11,7 +11,7 @@ use crate::service::writer::Writer;
 
 impl TokenService {
     /// Returns what a session's tokens may carry now: its own list, as far as the credential that it was
-    /// started with still holds it, and the audiences of that credential, or of whoever started it.
+    /// started with still holds it, and the audiences of that credential, or of its starter.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Notes in a session that a token of it ends at `expires_at`, before that is answered: whoever
+    /// Notes in a session that a token of it ends at `expires_at`, before the token is returned: what
     /// ends the session has either done so by then, and the write conflicts, or finds how long there
     /// is something to revoke.
     pub(in crate::service) async fn note_token_of(

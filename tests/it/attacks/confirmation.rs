@@ -160,15 +160,25 @@ async fn a_log_out_of_all_that_began_before_the_code_was_typed_ends_the_fresh_se
 }
 
 #[tokio::test]
-async fn what_was_issued_before_the_code_was_confirmed_is_revoked_with_its_session() {
-    let fixture = Fixture::new();
+async fn a_session_that_a_jwt_was_exchanged_from_is_not_confirmed_and_keeps_its_code() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
     let (token, code) = begin(&fixture).await;
     let keep = ExchangeRequest::default().invalidate(false).one_time_password(code);
     let jwt = fixture.tokens.exchange(&token, keep, &context()).await.unwrap().token.access_token;
     fixture.clock.advance(MINUTE);
     fixture.tokens.resend_one_time_password(&token, &context()).await.unwrap();
+    let code = fixture.outbox.last_code();
+    // Also where what would be revoked could not be published.
+    store.fail(StoreVerb::Publish, StoreFault::unavailable("down"));
+    for _ in 0..5 {
+        assert_eq!(confirm(&fixture, &token, &code).await.unwrap_err(), ErrorKind::Conflict);
+    }
+    store.clear_faults();
+    let request = ExchangeRequest::default().one_time_password(code);
+    fixture.tokens.exchange(&token, request, &context()).await.unwrap();
     fixture.tokens.validator().validate(jwt.expose()).unwrap();
-    confirm(&fixture, &token, &fixture.outbox.last_code()).await.unwrap();
+    fixture.tokens.log_out_customer(&token, &context()).await.unwrap();
     let fault = fixture.tokens.validator().validate(jwt.expose()).unwrap_err();
     assert_eq!(fault, TokenFault::Revoked);
 }
@@ -218,17 +228,16 @@ async fn a_confirmation_that_fails_uses_up_nothing_but_tries() {
 async fn a_code_that_has_expired_or_was_exchanged_is_confirmed_no_more() {
     let fixture = Fixture::new();
     let (token, code) = begin(&fixture).await;
-    let keep = ExchangeRequest::default().invalidate(false).one_time_password(&*code);
-    fixture.tokens.exchange(&token, keep, &context()).await.unwrap();
+    let used_up = ExchangeRequest::default().one_time_password(&*code);
+    fixture.tokens.exchange(&token, used_up, &context()).await.unwrap();
     let refused = confirm(&fixture, &token, &code).await.unwrap_err();
-    assert_eq!(refused, ErrorKind::OneTimePasswordInvalid);
-    fixture.clock.advance(MINUTE);
-    fixture.tokens.resend_one_time_password(&token, &context()).await.unwrap();
+    assert_eq!(refused, ErrorKind::NotFound);
+    let (token, _) = begin(&fixture).await;
     fixture.clock.advance(MINUTE * 10);
     let expired = fixture.outbox.last_code();
     let refused = confirm(&fixture, &token, &expired).await.unwrap_err();
     assert_eq!(refused, ErrorKind::OneTimePasswordInvalid);
-    assert_eq!(listed(&fixture).await, (1, 0));
+    assert_eq!(listed(&fixture).await, (0, 1));
 }
 
 /// How many of those are served that present one code at once: to confirm it, to exchange it, and to

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use countersign::store::MemoryStore;
+use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{Acl, Algorithm, Grant, KeyRing, Timestamp, TokenService};
 use http::Method;
 use serde_json::json;
@@ -9,12 +11,12 @@ use serde_json::json;
 use super::{
     MINUTE, NAME, assert_no_content, bearer_of_everything, below, customers_in, fixture, log_in,
     log_out, passwordless_for, register_credential, register_guarded_credential, send_empty,
-    start_session, token_in,
+    serve_everywhere, start_session, token_in,
 };
 use crate::support::problems::{assert_problem, invalid_fields};
 use crate::support::sessions::{SESSIONS, code_path, exchange, present_code, send_again};
 use crate::support::{
-    AUDIENCE, Answer, ISSUER, PASSWORD, START, Server, TestClock, wrong_code_for,
+    AUDIENCE, Answer, Fixture, ISSUER, PASSWORD, START, Server, TestClock, wrong_code_for,
 };
 
 #[track_caller]
@@ -159,6 +161,31 @@ async fn a_code_that_cannot_be_sent_leaves_the_one_before_good_and_costs_no_send
     fixture.clock.advance(MINUTE);
     assert_problem(&send_again(&server, &patient).await, 429, "too-many-requests");
     present_code(&server, &patient, &fixture.outbox.last_code()).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_resend_that_the_store_fails_leaves_the_customer_a_code_that_works() {
+    let unavailable = || StoreFault::unavailable("down");
+    let lost = || StoreFault::lost_reply("reset");
+    // The first write says that a code is being sent, the second is of the code.
+    for (write, fault, sent, is_new) in [
+        (0, unavailable(), 0, false),
+        (0, lost(), 0, false),
+        (1, unavailable(), 1, false),
+        (1, lost(), 1, true),
+    ] {
+        let store = FaultyStore::new(MemoryStore::new());
+        let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
+        let server = serve_everywhere(&fixture).await;
+        let token = fixture.session(|new| new.otp_required(true)).await;
+        let before = fixture.outbox.last_code();
+        fixture.clock.advance(MINUTE);
+        store.fail(Calls::from(StoreVerb::ReplaceSession).skip(write).take(1), fault);
+        assert_problem(&send_again(&server, &token).await, 503, "unavailable");
+        assert_eq!((store.faults_left(), fixture.outbox.count()), (0, 1 + sent));
+        let code = if is_new { fixture.outbox.last_code() } else { before };
+        present_code(&server, &token, &code).await.expect(201);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Starting a session whose fields were checked, or finding the one that the same request has started.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -12,22 +12,16 @@ use crate::service::model::session::Session;
 use crate::service::model::subject::SubjectRef;
 use crate::service::session::new::{CustomerLogin, NewSession, StartedSession};
 use crate::service::session::start::{CheckedSession, ENDED_MEANWHILE, StartedBy};
-use crate::service::session::state::SessionState;
 use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 use crate::token::organization::Organization;
 
-/// How many tokens an idempotency key has. The next one is for who uses a key again once the first request
-/// may be repeated no more, and its session lives on; who has used them all gets a random token.
-const TOKENS_OF_A_KEY: u8 = 8;
-
 /// A request to start a session that may be repeated.
 pub(super) struct RepeatableStart {
     key: IdempotencyKey,
-    /// What was asked for.
-    asked: String,
+    asked: Value,
 }
 
 impl RepeatableStart {
@@ -35,24 +29,24 @@ impl RepeatableStart {
         let asked = || {
             let organization = new.organization.as_ref().map(Organization::id);
             let ends = format!("{:?}", new.ends);
-            json!([new.otp_required, ends, organization, new.acl, new.custom_claims]).to_string()
+            json!([new.otp_required, ends, organization, new.acl, new.custom_claims])
         };
         new.idempotency_key.clone().map(|key| Self { key, asked: asked() })
     }
 
     pub(super) fn of_login(login: &CustomerLogin) -> Option<Self> {
         let ends = login.expires_at.map(|end| end.to_string());
-        let asked = json!([login.otp_required, ends]).to_string();
+        let asked = json!([login.otp_required, ends]);
         login.idempotency_key.clone().map(|key| Self { key, asked })
     }
 }
 
-/// What a request that may be repeated finds.
-enum RepeatedStart {
-    /// The session of the first one.
-    Replayed(Box<StartedSession>),
+/// What a request that may be repeated finds in the store.
+enum Found {
+    /// The session that the same request has started, and its token.
+    Started(AuthenticationToken, Box<Session>),
     /// Nothing; it is to start a session by this token.
-    First(AuthenticationToken),
+    Nothing(AuthenticationToken),
 }
 
 impl Writer {
@@ -60,7 +54,7 @@ impl Writer {
     pub(super) async fn start_checked(
         &self,
         checked: CheckedSession,
-        origin: StartedBy<'_>,
+        started_by: StartedBy<'_>,
         repeatable: Option<RepeatableStart>,
         now: Timestamp,
     ) -> Result<StartedSession, Error> {
@@ -71,27 +65,41 @@ impl Writer {
             organization_id: organization,
             id: customer,
         })?;
-        let Some(RepeatableStart { key, asked }) = repeatable else {
-            let token = checked.session.token.clone();
-            let token = token.map_or_else(AuthenticationToken::generate, Ok)?;
-            let started = self.start_with(token, &checked, origin, None, now).await?;
-            return match started {
-                CompareAndSet::Written(started) => Ok(started),
-                CompareAndSet::Conflict => Err(has_its_session()),
-            };
-        };
-        let owner = origin.owner_of_key(organization, &checked.customer_id);
+        if let Some(repeatable) = repeatable {
+            return self.start_once(checked, started_by, repeatable, now).await;
+        }
+        let token = checked.session.token.clone();
+        let token = token.map_or_else(AuthenticationToken::generate, Ok)?;
+        match self.start_with(token, &checked, started_by, None, now).await? {
+            CompareAndSet::Written(started) => Ok(started),
+            CompareAndSet::Conflict => Err(has_its_session()),
+        }
+    }
+
+    /// Starts a session, where the same request has not started one.
+    async fn start_once(
+        &self,
+        checked: CheckedSession,
+        started_by: StartedBy<'_>,
+        RepeatableStart { key, asked }: RepeatableStart,
+        now: Timestamp,
+    ) -> Result<StartedSession, Error> {
+        let organization = checked.session.organization.as_ref().and_then(Organization::id);
+        let owner = started_by.owner_of_key(organization, &checked.customer_id);
+        let mut key_of_owner = vec![key.expose()];
+        key_of_owner.extend(owner.iter().map(String::as_str));
         let organization = organization.map_or("", OrganizationId::as_str);
-        let owned = [key.expose(), &*owner];
-        let request = [key.expose(), &*owner, organization, customer, &*asked];
+        let asked = json!([asked, started_by.describe_bearer()]).to_string();
+        let mut request = key_of_owner.clone();
+        request.extend([organization, checked.customer_id.as_str(), &*asked]);
         retry_on_conflict!({
-            match self.find_started(&checked, &owned, &request).await? {
-                RepeatedStart::Replayed(started) => Ok(CompareAndSet::Written(*started)),
-                RepeatedStart::First(token) => {
+            match self.find_started(&checked, &key_of_owner, &request).await? {
+                Found::Started(token, session) => self.repeat(token, *session, started_by).await,
+                Found::Nothing(token) => {
                     let digest = self.inner.sealing.digest_request(&request);
                     let start =
                         RememberedStart { request: digest, until: self.now() + REPEATABLE_FOR };
-                    self.start_with(token, &checked, origin, Some(start), now).await
+                    self.start_with(token, &checked, started_by, Some(start), now).await
                 }
             }
         })
@@ -100,46 +108,72 @@ impl Writer {
     /// Finds the session that the same request has started, or the token to start one by.
     ///
     /// The token follows from the key and its owner, so that of the same requests at once one starts a session,
-    /// and nobody has a key's session who does not prove to be its owner.
+    /// and nobody has a key's session who does not prove to be its owner. Each sealing key yields another one:
+    /// a node that seals by another than this one may have started the session.
     async fn find_started(
         &self,
         checked: &CheckedSession,
-        owned: &[&str],
+        key_of_owner: &[&str],
         request: &[&str],
-    ) -> Result<RepeatedStart, Error> {
-        for number in 0..TOKENS_OF_A_KEY {
-            let number = number.to_string();
-            let bits = self.inner.sealing.derive_from_request(&[owned, &[&*number]].concat());
-            let known = checked.session.token.clone();
-            let token = known.unwrap_or_else(|| AuthenticationToken::of_bits(&bits));
-            let Some(session) = self.stores.get_session(&token.key()).await? else {
-                return Ok(RepeatedStart::First(token));
-            };
-            let start = session.start.as_ref().filter(|start| start.until > self.now());
-            if let Some(start) = start {
-                if !self.inner.sealing.verify_request(request, &start.request) {
-                    return Err(other_request());
-                }
-                let session = self.check_live(session).map_err(|_| {
-                    let message =
-                        "the session that was started with this key has ended: use another";
-                    Error::new(ErrorKind::Conflict, message).with_reason("ended")
-                })?;
-                if session.one_time_password.as_ref().is_some_and(|code| code.is_proven) {
-                    // The key proves no second factor.
-                    let message = "the one-time password of the session that was started with this \
-                                   key has been used: use another";
-                    return Err(Error::new(ErrorKind::Conflict, message).with_reason("proven"));
-                }
-                self.details.replayed();
-                let session = SessionState::of(session);
-                let started = Box::new(StartedSession { token, session });
-                return Ok(RepeatedStart::Replayed(started));
+    ) -> Result<Found, Error> {
+        let tokens: Vec<_> = match &checked.session.token {
+            Some(known) => vec![known.clone()],
+            None => {
+                let derived = self.inner.sealing.derive_from_request(key_of_owner);
+                derived.map(|bits| AuthenticationToken::of_bits(&bits)).collect()
+            }
+        };
+        for token in &tokens {
+            if let Some(session) = self.stores.get_session(&token.key()).await? {
+                let session = self.check_repeatable(session, request)?;
+                return Ok(Found::Started(token.clone(), Box::new(session)));
             }
         }
-        match &checked.session.token {
-            Some(_) => Err(has_its_session()),
-            None => AuthenticationToken::generate().map(RepeatedStart::First),
+        tokens.into_iter().next().map(Found::Nothing).ok_or_else(has_its_session)
+    }
+
+    /// Checks that a request may be repeated which has started this session.
+    fn check_repeatable(&self, session: Session, request: &[&str]) -> Result<Session, Error> {
+        let conflict = |reason: &'static str, message: &'static str| {
+            Error::new(ErrorKind::Conflict, message).with_reason(reason)
+        };
+        let start = session.start.as_ref().filter(|start| start.until > self.now());
+        let start = start.ok_or_else(has_its_session)?;
+        if !self.inner.sealing.verify_request(request, &start.request) {
+            return Err(other_request());
+        }
+        let session = self.check_live(session).map_err(|_| {
+            conflict("ended", "the session that was started with this key has ended: use another")
+        })?;
+        if session.one_time_password.as_ref().is_some_and(|state| state.is_proven) {
+            // The key proves no second factor.
+            return Err(conflict(
+                "proven",
+                "the one-time password of the session that was started with this key has been used: \
+                 use another",
+            ));
+        }
+        Ok(session)
+    }
+
+    /// Returns the session that the same request has started, once its customer has a code where one is
+    /// required.
+    async fn repeat(
+        &self,
+        token: AuthenticationToken,
+        session: Session,
+        started_by: StartedBy<'_>,
+    ) -> Result<CompareAndSet<StartedSession>, Error> {
+        if session.one_time_password.as_ref().is_none_or(|state| state.code.is_some()) {
+            self.details.replayed();
+            return Ok(CompareAndSet::Written(self.started(token, session)));
+        }
+        match self.send_missing_code(session, started_by.asks_for_code()).await? {
+            CompareAndSet::Written(Some(session)) => {
+                Ok(CompareAndSet::Written(self.started(token, session)))
+            }
+            CompareAndSet::Written(None) => Err(ended_meanwhile()),
+            CompareAndSet::Conflict => Ok(CompareAndSet::Conflict),
         }
     }
 
@@ -147,7 +181,7 @@ impl Writer {
         &self,
         token: AuthenticationToken,
         checked: &CheckedSession,
-        origin: StartedBy<'_>,
+        started_by: StartedBy<'_>,
         start: Option<RememberedStart>,
         now: Timestamp,
     ) -> Result<CompareAndSet<StartedSession>, Error> {
@@ -158,13 +192,13 @@ impl Writer {
         }
         let id = SessionId::new(uuid::Uuid::new_v4().to_string())?;
         let customer_id = checked.customer_id.clone();
-        let is_repeatable = start.is_some();
         let mut session = Session {
             organization_id: new.organization.as_ref().and_then(Organization::id).cloned(),
-            credential: origin.credential(),
-            starter: origin.starter(&self.inner.audiences),
+            credential: started_by.credential(),
+            starter: started_by.starter(&self.inner.audiences),
             acl: new.acl.clone(),
             custom_claims: new.custom_claims.clone(),
+            one_time_password: new.otp_required.then(|| self.new_code_state(now)),
             start,
             ..Session::new(token.key(), id, customer_id, now, checked.expires_at)
         }
@@ -172,56 +206,74 @@ impl Writer {
         let issued = self.inner.revocations.issue_time(session.subject().borrowed(), now);
         session.after_revocation = issued.after_revocation;
         self.check_session_limits(&session, now).await?;
-        let mut code = None;
-        if new.otp_required {
-            let (made, state) = self.make_one_time_password(&session.id, now)?;
-            session.one_time_password = Some(state);
-            code = Some(made);
+        if session.start.is_some() {
+            let inserted = self.insert_session(session, now).await?;
+            let CompareAndSet::Written(session) = inserted else {
+                return Ok(CompareAndSet::Conflict);
+            };
+            // Not before, so that of the same requests at once one sends a code.
+            let session = self.send_first_code(session, started_by, now).await?;
+            return Ok(CompareAndSet::Written(self.started(token, session)));
         }
-        let deliver = async || match (&code, origin) {
-            (None, _) => Ok(()),
-            // As often as it is asked for: the host knows what it does.
-            (Some(code), StartedBy::Host) => self.deliver(&session, code).await,
-            (Some(code), _) => self.deliver_throttled(&session, code).await,
-        };
-        if !is_repeatable {
-            deliver().await?;
-            return self.insert_session(token, session.clone(), now).await;
+        if session.otp_required() {
+            let code = self.deliver_code(&session, started_by.asks_for_code()).await?;
+            session.one_time_password.as_mut().map(|state| state.code.insert(code));
         }
-        // The other way round, so that of the same requests at once one sends a code.
-        let started = self.insert_session(token, session.clone(), now).await?;
-        if let CompareAndSet::Written(_) = started
-            && let Err(error) = deliver().await
-        {
-            if let Err(error) = self.stores.remove_session(&session.id).await {
-                tracing::debug!(%error, "a session whose code was not delivered is left to expire");
+        let inserted = self.insert_session(session, now).await?;
+        Ok(inserted.map(|session| self.started(token, session)))
+    }
+
+    /// Sends the code of a session that was inserted, where it requires one. Where that fails, there is no
+    /// session.
+    async fn send_first_code(
+        &self,
+        session: Session,
+        started_by: StartedBy<'_>,
+        now: Timestamp,
+    ) -> Result<Session, Error> {
+        if !session.otp_required() {
+            return Ok(session);
+        }
+        let code = match self.deliver_code(&session, started_by.asks_for_code()).await {
+            Ok(code) => code,
+            Err(error) => {
+                // As it was read: the same request may have sent a code since.
+                if let Err(error) = self.stores.take_session(&session.key, session.version).await {
+                    tracing::debug!(%error, "a session without a code is left to expire");
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        Ok(started)
+        };
+        self.write_delivered_code(session, code, now).await?.ok_or_else(ended_meanwhile)
     }
 
     async fn insert_session(
         &self,
-        token: AuthenticationToken,
         session: Session,
         now: Timestamp,
-    ) -> Result<CompareAndSet<StartedSession>, Error> {
+    ) -> Result<CompareAndSet<Session>, Error> {
         let inserted = self.stores.insert_session(session.clone(), now).await;
         let CompareAndSet::Written(()) = CompareAndSet::of(inserted)? else {
             return Ok(CompareAndSet::Conflict);
         };
         if self.was_ended(&session) {
             self.stores.remove_session(&session.id).await?;
-            let message =
-                "the customer or the starter of the session was logged out everywhere meanwhile";
-            return Err(Error::new(ErrorKind::Conflict, message).with_reason(ENDED_MEANWHILE));
+            return Err(ended_meanwhile());
         }
-        let session = SessionState::of(session);
-        Ok(CompareAndSet::Written(StartedSession { token, session }))
+        Ok(CompareAndSet::Written(session))
+    }
+
+    fn started(&self, token: AuthenticationToken, session: Session) -> StartedSession {
+        StartedSession::new(token, session, self.now())
     }
 }
 
 fn has_its_session() -> Error {
-    Error::new(ErrorKind::Conflict, "the token has its session")
+    let message = "the key or the token was used to start a session before: use another";
+    Error::new(ErrorKind::Conflict, message).with_reason("key_used")
+}
+
+fn ended_meanwhile() -> Error {
+    let message = "the customer or the starter of the session was logged out everywhere meanwhile";
+    Error::new(ErrorKind::Conflict, message).with_reason(ENDED_MEANWHILE)
 }

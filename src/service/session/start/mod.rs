@@ -2,18 +2,18 @@ mod checked;
 
 use std::time::Duration;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::actor::Actor;
 use crate::service::model::entity::{Credential, Entity, EntityId};
-use crate::service::model::idempotency::IdempotencyKey;
+use crate::service::model::idempotency::{IdempotencyKey, describe_bearer};
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::session::Starter;
 use crate::service::model::subject::SubjectRef;
-use crate::service::one_time_password::no_sender;
+use crate::service::one_time_password::{CodeAskedBy, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
 use crate::service::policy::expiry_fault;
@@ -47,15 +47,34 @@ enum StartedBy<'a> {
 }
 
 impl StartedBy<'_> {
-    /// Returns whose a key is. A host may pass on keys of its customers.
-    fn owner_of_key(self, organization: Option<&OrganizationId>, customer: &CustomerId) -> String {
+    /// Returns whose an idempotency key is. A host may pass on keys of its customers.
+    fn owner_of_key(
+        self,
+        organization: Option<&OrganizationId>,
+        customer: &CustomerId,
+    ) -> Vec<String> {
         match self {
             Self::Host => {
                 let organization = organization.map_or("", OrganizationId::as_str);
-                format!("host {organization} {customer}")
+                vec!["host".into(), organization.into(), customer.to_string()]
             }
-            Self::Credential(entity) => format!("credential {}", entity.id()),
-            Self::Bearer(bearer) => format!("bearer {}", bearer.principal()),
+            Self::Credential(entity) => vec!["credential".into(), entity.id().to_string()],
+            Self::Bearer(bearer) => vec!["bearer".into(), bearer.principal().to_string()],
+        }
+    }
+
+    /// Returns the bearer as a part of the request, where there is one.
+    fn describe_bearer(self) -> Option<Value> {
+        match self {
+            Self::Bearer(bearer) => Some(describe_bearer(bearer)),
+            Self::Host | Self::Credential(_) => None,
+        }
+    }
+
+    fn asks_for_code(self) -> CodeAskedBy {
+        match self {
+            Self::Host => CodeAskedBy::Host,
+            Self::Credential(_) | Self::Bearer(_) => CodeAskedBy::Client,
         }
     }
 
@@ -85,7 +104,12 @@ impl StartedBy<'_> {
 
 impl TokenService {
     /// Starts a session of a customer without the customer's password: on the word of `actor`. Where a
-    /// one-time password is wanted, it is sent before there is a session; if it cannot be, there is none.
+    /// one-time password is required, it has been sent when the session is returned. Where it cannot be sent,
+    /// no session is left.
+    ///
+    /// With an [idempotency key](NewSession::idempotency_key), the session is written before its code is sent, so
+    /// that of the same requests at once one sends a code. Where the node dies in between or the store fails, that
+    /// session stays without a code; the same request sends it one.
     ///
     /// It belongs to the organization of `context`, or else to the one that `new` names, which may not be
     /// another.
@@ -123,7 +147,8 @@ impl TokenService {
     /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
     /// `sessions.max_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
     /// its session already, the customer was logged out everywhere at that moment, or the session that the
-    /// same idempotency key has started has ended.
+    /// same idempotency key has started has ended, or was started more than 60 seconds ago. While the same
+    /// request is sending its code, it is [`ErrorKind::Unavailable`], too.
     ///
     /// On a bearer's word, [`ErrorKind::InsufficientPermission`] where it may not,
     /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to
@@ -325,8 +350,9 @@ impl Writer {
         new.ends = ends;
         self.check_sender(new.otp_required)?;
         let new = self.check_session(new, proven.at)?;
-        let origin = StartedBy::Credential(&proven.entity);
-        let started = match self.start_checked(new, origin, repeatable, proven.at).await {
+        let is_repeatable = repeatable.is_some();
+        let started_by = StartedBy::Credential(&proven.entity);
+        let started = match self.start_checked(new, started_by, repeatable, proven.at).await {
             Err(error) if error.reason() == ENDED_MEANWHILE => {
                 return Err(invalid_credentials(ENDED_MEANWHILE));
             }
@@ -334,14 +360,21 @@ impl Writer {
         };
         // What ends the sessions of a credential changes it first: it has either done so by now, and
         // is seen here, or will find this session.
-        let current = self.inner.stores.get_entity(proven.entity.id()).await;
-        match current {
+        match self.inner.stores.get_entity(proven.entity.id()).await {
             Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
-            outcome => {
-                let id = &started.session.record().id;
-                let removing = self.stores.remove_session(id).await;
-                outcome.and(removing)?;
-                Err(invalid_credentials("changed_meanwhile"))
+            Ok(_) => {
+                // The same request may have started it earlier, and tokens have been issued from it since.
+                match self.end_session_of_token(&started.token, context).await {
+                    Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                    _ => Err(invalid_credentials("changed_meanwhile")),
+                }
+            }
+            Err(error) => {
+                // Nobody has its token, but for who repeats the request.
+                if !is_repeatable {
+                    self.stores.remove_session(&started.session.record().id).await?;
+                }
+                Err(error)
             }
         }
     }

@@ -34,7 +34,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
     let route = RouteContext::read(tokens, &mut parts).await?;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
     let members = received.members()?;
-    let StartedSession { token, session } = match Mode::read(&members)? {
+    let StartedSession { token, session, .. } = match Mode::read(&members)? {
         Mode::Password => {
             let login = CustomerLogin {
                 idempotency_key: idempotency_key(&parts.headers),
