@@ -193,7 +193,7 @@ impl Model for Sessions {
             }
             Transition::Confirm { session, presented } => {
                 let session = self.live(session)?;
-                if session.guard.is_none() {
+                if session.guard.is_none() || session.tokens_until > 0 {
                     return Err(ErrorKind::Conflict);
                 }
                 session.present(presented, now)?;
