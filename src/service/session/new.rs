@@ -111,7 +111,7 @@ impl NewSession {
 
     /// Sets an idempotency key, 16 to 128 random visible ASCII characters such as a UUID. The same request with the
     /// same actor and key, within 60 seconds, returns the same session and token: for a client that lost the
-    /// response to the first one.
+    /// response to the first one. After that, it is a conflict as long as the session is kept.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(IdempotencyKey::presented(key));
         self
