@@ -1,17 +1,16 @@
 //! Revoking what was issued, before it expires.
 
+mod publish;
 mod sessions;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
-use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::model::revocation::RevocationTarget;
 use crate::service::model::subject::{Subject, SubjectRef};
-use crate::service::store::FeedEvent;
 use crate::service::stores::unavailable;
-use crate::service::telemetry;
-use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::TokenId;
@@ -233,16 +232,6 @@ impl TokenService {
         let entity = self.inner.stores.get_entity(&id).await?;
         Ok(entity.is_some_and(|entity| Subject::each_of(&entity).contains(subject)))
     }
-
-    /// Returns until when validators accept a token that ends at `expires_at`.
-    pub(super) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
-        expires_at + self.inner.policy.tokens.leeway
-    }
-
-    /// Adds how much clocks may differ: another node's may be ahead.
-    fn kept_until(&self, accepted_until: Timestamp) -> Timestamp {
-        accepted_until + self.inner.policy.tokens.rotation_schedule.clock_tolerance
-    }
 }
 
 impl Writer {
@@ -332,77 +321,6 @@ impl Writer {
     fn issued_before(&self, cutoff: Cutoff) -> Timestamp {
         cutoff.before + self.inner.policy.tokens.rotation_schedule.clock_tolerance
     }
-
-    /// Effective on this node at once, also where it cannot be published for all others.
-    async fn remember(&self, target: RevocationTarget, until: Timestamp) -> Result<(), Error> {
-        let revocation = Revocation { target, until: self.kept_until(until) };
-        self.publish(revocation.into()).await
-    }
-
-    /// Tells all nodes that keep a copy of a principal to read it anew.
-    pub(super) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
-        let until = self.accepted_until(self.now() + self.inner.policy.longest_token_lifetime());
-        let until = self.kept_until(until);
-        self.publish(FeedEvent::EntityChanged { id: id.clone(), until }).await
-    }
-
-    /// Applies an event on this node, then publishes it.
-    async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
-        self.inner.apply(&event);
-        self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
-        telemetry::revocations_held(self.inner.revocations.len());
-        if self.inner.stores.are_shared() {
-            self.inner.recent_events.add(event.clone());
-        }
-        self.stores.publish(event).await
-    }
-}
-
-impl TokenServiceInner {
-    /// Applies an event of this node or another.
-    ///
-    /// Copies are invalidated after the revocation is known. In the other order, a copy that is read
-    /// in between would yield a token that is revoked though its owner logged in later.
-    pub(super) fn apply(&self, event: &FeedEvent) {
-        match event {
-            FeedEvent::Revoked(revocation) => {
-                self.revocations.insert(revocation, self.clock.now());
-                if let Some(id) = logged_out(&revocation.target) {
-                    self.stores.invalidate(&id);
-                }
-            }
-            FeedEvent::EntityChanged { id, .. } => self.stores.invalidate(id),
-            FeedEvent::Skipped => {}
-            FeedEvent::Unreadable { position, reason } => {
-                if self.last_heard.lock().is_first_unreadable(position) {
-                    tracing::error!(
-                        %position, %reason,
-                        "revocations: an entry of the feed cannot be read and is passed, what it \
-                         revokes is accepted by this node; run the release that wrote it"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// Returns the machine client whose tokens are all revoked. Its copy is invalidated, too: a token
-/// is as old as the copy that it was issued from.
-fn logged_out(target: &RevocationTarget) -> Option<EntityId> {
-    let name = match target {
-        RevocationTarget::SubjectBefore { subject, .. }
-            if subject.subject_type() == SubjectType::Machine =>
-        {
-            subject.id()
-        }
-        RevocationTarget::SubjectAnywhereBefore {
-            subject_type: SubjectType::Machine,
-            subject,
-            ..
-        } => subject,
-        _ => return None,
-    };
-    EntityId::machine(name).ok()
 }
 
 /// Of a principal that is registered, and named with another organization than its own.
