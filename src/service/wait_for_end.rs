@@ -15,21 +15,24 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 use crate::token::claims::Validated;
+use crate::validate::TokenFault;
 use crate::validate::revocations::Revocations as _;
 
-/// How long the clock is relied on: it may be set, and machines sleep.
+/// The longest time between two checks of a token: clocks may be set, machines sleep, and keys are retired
+/// without a word to those who wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often a session is read again within the time for which an outage is put up with.
+/// How often it is tried again to check a token within the time for which an outage is tolerated.
 const TRIES_IN_OUTAGE: u32 = 6;
 
 /// Why a token has ended; returned by [`TokenService::wait_for_end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEnd {
-    /// The token or its session has expired, or the session could not be read for
+    /// The token or its session has expired, or whether it is still accepted could not be determined for
     /// [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness).
     Expired,
-    /// It was revoked: its holder has logged out, or may do less than before.
+    /// The token was revoked, since its holder has logged out or may do less than before. Or the service does not
+    /// accept it for another reason, such as a key that was retired.
     Revoked,
 }
 
@@ -38,22 +41,30 @@ impl TokenService {
     /// opened and which must not outlive what its caller may do.
     ///
     /// The future completes within milliseconds of a revocation on any node, when the caller's next request would be
-    /// rejected. Waiting for a token costs no read of a store. The future may be dropped, as in a `select!`, and
-    /// borrows nothing, so that a stream can own it, as with `take_until`. It needs a tokio runtime.
+    /// rejected, and within a minute if this node knows another reason: a [retired key](Self::retire_key), or one
+    /// that a trusted issuer no longer publishes. For a token that the service does not accept, it completes at once.
+    /// Waiting for a token costs no read of a store. The future may be dropped, as in a `select!`, and borrows
+    /// nothing, so that a stream can own it, as with `take_until`. It needs a tokio runtime.
+    ///
+    /// # In an outage
+    ///
+    /// A stream outlives a short outage, in which requests are rejected with a 503: other nodes' revocations have not
+    /// been heard for [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness), keys
+    /// cannot be fetched, or the session cannot be read. That is noticed within a minute. If it lasts for
+    /// `max_revocation_staleness` from then on, the future returns [`TokenEnd::Expired`].
     ///
     /// # Behind a session
     ///
     /// For a caller whom an [`ExchangeLayer`](crate::ExchangeLayer) has admitted by an authentication token, this
     /// waits for the end of the session: its log-out, its expiry, or its
-    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout). Waiting does not count as a use: a session
+    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout). A retired key does not end it. Waiting
+    /// does not count as a use: a session
     /// without requests reaches its idle timeout although a stream is open.
     ///
     /// The session is read once per
     /// [`tokens.phantom_lifetime`](crate::policy::Tokens::phantom_lifetime), unless requests have done so
     /// meanwhile. What ends it without a revocation is therefore seen that late: an exchange that uses it up,
     /// and a log-out without [`sessions.revoke_tokens_on_end`](crate::policy::Sessions::revoke_tokens_on_end).
-    /// Where it cannot be read, that is tried again for
-    /// [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness).
     ///
     /// A JWT ends at its own time, though its session goes on; so does the one of a
     /// [`ValidateLayer`](crate::ValidateLayer) behind an `ExchangeLayer`.
@@ -89,39 +100,59 @@ impl TokenService {
     }
 
     async fn watch_for_end(&self, token: &Validated) -> TokenEnd {
+        let session = token.session_key.filter(|_| self.is_own(token)).map(SessionKey::from_bytes);
+        let longest_outage = self.inner.policy.runtime.max_revocation_staleness;
         let mut good_until = token.expires_at();
-        let mut unreadable_since = None;
+        let mut outage: Option<Outage> = None;
         loop {
-            // Before they are looked at: one that is added meanwhile ends the wait.
+            // Before the token is checked: a revocation that is added meanwhile ends the wait.
             let added = self.inner.revocations.next_added();
             tokio::pin!(added);
             added.as_mut().enable();
-            if self.is_own(token) && self.inner.revocations.contains(token) {
-                return TokenEnd::Revoked;
-            }
-            let rest = good_until.saturating_since(self.now());
-            if !rest.is_zero() {
-                let _ = tokio::time::timeout(rest.min(LONGEST_WAIT), added).await;
-                continue;
-            }
-            let key = token.session_key.filter(|_| self.is_own(token)).map(SessionKey::from_bytes);
-            let Some(key) = key else { return TokenEnd::Expired };
-            match self.look_at_session(token, &key).await {
-                Ok(SessionLook::LivesUntil(end)) => {
-                    good_until = end;
-                    unreadable_since = None;
-                }
-                Ok(SessionLook::Ended(end)) => return end,
-                Err(_) => {
-                    let longest = self.inner.policy.runtime.max_revocation_staleness;
-                    let since = *unreadable_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= longest {
-                        return TokenEnd::Expired;
+            let mut is_good = match self.check_waiting(token, session.is_some()) {
+                Ok(()) => true,
+                Err(fault) if fault.is_temporary() => false,
+                Err(TokenFault::Expired) => return TokenEnd::Expired,
+                Err(_) => return TokenEnd::Revoked,
+            };
+            let has_ended = good_until <= self.now();
+            // Revocations end the wait at once, and have nothing tried again before its time.
+            let is_due = outage.is_none_or(|outage| outage.next_try <= Instant::now());
+            match &session {
+                None if has_ended => return TokenEnd::Expired,
+                Some(key) if has_ended && is_good && is_due => {
+                    match self.look_at_session(token, key).await {
+                        Ok(SessionLook::LivesUntil(end)) => good_until = end,
+                        Ok(SessionLook::Ended(end)) => return end,
+                        Err(_) => is_good = false,
                     }
-                    let _ = tokio::time::timeout(longest / TRIES_IN_OUTAGE, added).await;
                 }
+                _ => {}
             }
+            if is_due {
+                let since = outage.map_or_else(Instant::now, |outage| outage.since);
+                if !is_good && since.elapsed() >= longest_outage {
+                    return TokenEnd::Expired;
+                }
+                let next_try = Instant::now() + longest_outage / TRIES_IN_OUTAGE;
+                outage = (!is_good).then_some(Outage { since, next_try });
+            }
+            let rest = good_until.saturating_since(self.now()).min(LONGEST_WAIT);
+            let wake_at = outage.map_or_else(|| Instant::now() + rest, |outage| outage.next_try);
+            let _ = tokio::time::timeout_at(wake_at, added).await;
         }
+    }
+
+    /// Checks what may have changed of a token since it was checked. A session outlives the tokens that are
+    /// made for it, and their keys.
+    fn check_waiting(&self, token: &Validated, is_of_session: bool) -> Result<(), TokenFault> {
+        if !is_of_session {
+            return self.inner.validator_with_trusted_issuers.recheck(token);
+        }
+        if self.inner.revocations.contains(token) {
+            return Err(TokenFault::Revoked);
+        }
+        self.check_revocations_are_known().map_err(|_| TokenFault::RevocationsUnavailable)
     }
 
     /// Returns until when the session of a token is known to live, or how it has ended.
@@ -138,7 +169,6 @@ impl TokenService {
         {
             return Ok(SessionLook::LivesUntil(ready.validated.expires_at()));
         }
-        self.check_revocations_are_known()?;
         retry_on_conflict!({
             let now = self.now();
             let found = self.inner.stores.get_session(key).await?;
@@ -158,6 +188,13 @@ impl TokenService {
             Ok(noted.map(|()| SessionLook::LivesUntil(next)))
         })
     }
+}
+
+/// An outage, in which nobody can tell whether a token is good.
+#[derive(Clone, Copy)]
+struct Outage {
+    since: Instant,
+    next_try: Instant,
 }
 
 /// What a look at a session has found.

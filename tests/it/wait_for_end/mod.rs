@@ -1,5 +1,8 @@
 //! Waiting for the end of a token or of a session, as a WebSocket or a stream of events does.
 
+mod keys;
+mod outages;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use countersign::store::MemoryStore;
-use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
+use countersign::testing::{FaultyStore, StoreVerb};
 use countersign::tokens::TokenEnd;
 use countersign::{
     Acl, AclEntry, Actor, Algorithm, AuthenticationToken, CustomerId, ExchangeRequest, Grant,
@@ -25,18 +28,25 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A stream that waits for its end.
-struct Stream(Pin<Box<dyn Future<Output = TokenEnd> + Send>>);
+struct Stream {
+    waiting: Pin<Box<dyn Future<Output = TokenEnd> + Send>>,
+    ended: Option<TokenEnd>,
+}
 
 impl Stream {
     fn open(fixture: &Fixture, caller: &Arc<Validated>) -> Self {
-        let mut stream = Self(Box::pin(fixture.tokens.wait_for_end(caller)));
+        let waiting = Box::pin(fixture.tokens.wait_for_end(caller));
+        let mut stream = Self { waiting, ended: None };
         assert_eq!(stream.end(), None);
         stream
     }
 
     /// Returns why it has ended, where it has.
     fn end(&mut self) -> Option<TokenEnd> {
-        self.0.as_mut().now_or_never()
+        if self.ended.is_none() {
+            self.ended = self.waiting.as_mut().now_or_never();
+        }
+        self.ended
     }
 
     /// Lets time pass, and returns why it has ended meanwhile, where it has.
@@ -232,35 +242,6 @@ async fn a_stream_reads_its_session_once_per_life_of_a_phantom_token_at_most() {
         assert_eq!(stream.end_after(&fixture, MINUTE).await, None);
     }
     assert_eq!(store.calls(StoreVerb::GetSession) - reads, by_requests);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_outage_ends_a_stream_once_it_has_lasted_for_the_staleness_that_is_put_up_with() {
-    for fault in [StoreFault::unavailable("connection refused"), StoreFault::hang()] {
-        let store = FaultyStore::new(MemoryStore::new());
-        let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
-        let token = session(&fixture, 48 * HOUR).await;
-        let mut stream = Stream::open(&fixture, &by_cookie(&fixture, &token).await);
-        store.fail(Calls::all(), fault.clone());
-        assert_eq!(stream.end_after(&fixture, 5 * MINUTE).await, None);
-        for _ in 0..50 {
-            assert_eq!(stream.end_after(&fixture, SECOND).await, None);
-        }
-        store.clear_faults();
-        for _ in 0..3 * 60 {
-            assert_eq!(stream.end_after(&fixture, SECOND).await, None, "it is over in time");
-        }
-        store.fail(Calls::all(), fault);
-        let mut lasted = Duration::ZERO;
-        let end = loop {
-            lasted += SECOND;
-            if let Some(end) = stream.end_after(&fixture, SECOND).await {
-                break end;
-            }
-        };
-        assert_eq!(end, TokenEnd::Expired);
-        assert!(lasted > MINUTE && lasted < 8 * MINUTE, "{lasted:?}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
