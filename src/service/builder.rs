@@ -3,6 +3,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use http::request::Parts;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
@@ -299,6 +300,7 @@ impl TokenServiceBuilder {
             throttle: Throttle::new(&self.policy),
             exchanges: SingleFlight::new(RandomState::new()),
             phantom_tokens: PhantomTokenCache::new(self.policy.tokens.phantom_lifetime),
+            writes: watch::Sender::new(()),
             policy: self.policy,
             sender: self.sender,
             customer_directory: self.customer_directory,

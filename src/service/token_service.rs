@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::audit::Attempt;
 use crate::clock::{Clock, Timestamp};
@@ -67,6 +67,8 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) recent_events: RecentEvents,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
+    /// Has a receiver for each piece of work under way that writes. Nothing is sent.
+    pub(in crate::service) writes: watch::Sender<()>,
     /// The exchanges under way that may be repeated.
     pub(in crate::service) exchanges: SingleFlight<(SessionKey, [u8; 36]), OnceCell<()>>,
 }

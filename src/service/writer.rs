@@ -1,8 +1,8 @@
 //! The one way by which the service writes.
 //!
 //! Use cases that write are methods of a [`Writer`], which exists on a task of its own alone: a caller that
-//! hangs up leaves nothing half-done, and its audit event is written. What it waits for is bounded by the
-//! deadlines of the stores, of hashing and of the sender of one-time passwords, so that a shutdown is, too.
+//! hangs up leaves nothing half-done, and its audit event is written. A shutdown waits for it; each of its calls
+//! has the deadline of the stores, of hashing or of the sender of one-time passwords.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -66,9 +66,12 @@ impl TokenService {
         T: Send + 'static,
         W: Future<Output = Result<T, Error>> + Send,
     {
-        let tokens = self.clone();
+        let (tokens, under_way) = (self.clone(), self.inner.writes.subscribe());
         run_to_completion(move |detached| {
-            catch_panic(async move { work(Writer::new(tokens, detached)).await })
+            catch_panic(async move {
+                let _under_way = under_way;
+                work(Writer::new(tokens, detached)).await
+            })
         })
         .await
     }

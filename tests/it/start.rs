@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use countersign::builder::KeySource;
 use countersign::faults::TokenFault;
-use countersign::store::{MemoryStore, SessionStore};
+use countersign::store::{Cursor, MemoryStore, SessionStore};
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{Algorithm, Error, ErrorKind, Grant, KeyRing, ManagedKeys, Policy, SealingKey};
+use futures_util::FutureExt as _;
 
 use crate::support::log::Log;
 use crate::support::{Fixture, Server};
@@ -125,6 +126,30 @@ async fn a_shutdown_finishes_the_purge_that_is_under_way_and_ends_what_runs() {
     held.release();
     shutdown.await.unwrap();
     assert_eq!(store.calls(StoreVerb::PurgeExpired), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_what_is_written_though_its_caller_has_hung_up() {
+    let store = durable_store();
+    let fixture = Fixture::with(|builder| {
+        builder.store(store.clone()).sealing_key(SealingKey::from_bytes([1; 32]))
+    });
+    let housekeeping = fixture.tokens.start().await.unwrap();
+    let token = fixture.tokens.issue(Grant::user("ops")).await.unwrap();
+    let held = store.hold(StoreVerb::Publish);
+    let mut revoking = Box::pin(fixture.tokens.revoke_token(&token.token_id));
+    assert!((&mut revoking).now_or_never().is_none());
+    held.wait_for(1).await;
+    drop(revoking);
+    let shutdown = tokio::spawn(housekeeping.shutdown());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!shutdown.is_finished(), "a revocation is being written");
+    held.release();
+    shutdown.await.unwrap();
+    let published = store.inner().read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
+    assert_eq!(published.events.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,7 +104,8 @@ impl TokenService {
             tokio::join!(feed, republishing, keys, purging, watching);
         };
         let store_deadline = self.inner.policy.runtime.store_deadline;
-        Ok(Housekeeping { stop, work: tokio::spawn(work), store_deadline })
+        let writes = self.inner.writes.clone();
+        Ok(Housekeeping { stop, work: tokio::spawn(work), writes, store_deadline })
     }
 
     /// Reads what other nodes revoked and loads the managed keys, once, for a host that runs nothing in
@@ -188,17 +189,23 @@ pub struct Housekeeping {
     /// Dropped, it stops the work.
     stop: watch::Sender<()>,
     work: JoinHandle<()>,
+    /// Has a receiver for each piece of work under way that writes.
+    writes: watch::Sender<()>,
     store_deadline: Duration,
 }
 
 impl Housekeeping {
-    /// Ends the background work, and returns once what is under way is finished: a part of a purge or
-    /// a change of keys. That is within about twice the policy's `runtime.store_deadline`; what takes longer is
-    /// given up.
+    /// Ends the background work, waits for the writes that are under way, and returns.
+    ///
+    /// Of the background work, what takes longer than about twice the policy's `runtime.store_deadline` is given up.
+    /// A write of a request runs to its end though its caller has hung up, as a log-out does, and is waited for: the
+    /// process must not end before it. Each of its calls of a store is given up after the `store_deadline`, so that one
+    /// that hangs keeps nobody for long; to end many sessions of one principal takes as many calls. A host that must
+    /// not wait as long puts a timeout around this.
     ///
     /// Over a shared store, tokens are rejected with a 503 from then on: call it when all requests are served.
     pub async fn shutdown(self) {
-        let Self { stop, mut work, store_deadline } = self;
+        let Self { stop, mut work, writes, store_deadline } = self;
         drop(stop);
         // A change of keys is a read and a write.
         let limit = store_deadline.saturating_mul(2).saturating_add(SHUTDOWN_MARGIN);
@@ -206,6 +213,7 @@ impl Housekeeping {
             tracing::warn!("housekeeping: shutdown took too long, the work under way is aborted");
             work.abort();
         }
+        writes.closed().await;
     }
 }
 
