@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::request::Parts;
 use tokio::sync::watch;
@@ -300,6 +301,7 @@ impl TokenServiceBuilder {
             throttle: Throttle::new(&self.policy),
             exchanges: SingleFlight::new(RandomState::new()),
             phantom_tokens: PhantomTokenCache::new(self.policy.tokens.phantom_lifetime),
+            revoking_failed_at: AtomicU64::default(),
             writes: watch::Sender::new(()),
             policy: self.policy,
             sender: self.sender,

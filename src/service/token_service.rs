@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{OnceCell, watch};
 
@@ -67,6 +68,8 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) recent_events: RecentEvents,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
+    /// When a revocation, or the end of a session, could last not be written, in microseconds.
+    pub(in crate::service) revoking_failed_at: AtomicU64,
     /// Has a receiver for each piece of work under way that writes. Nothing is sent.
     pub(in crate::service) writes: watch::Sender<()>,
     /// The exchanges under way that may be repeated.

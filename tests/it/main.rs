@@ -22,6 +22,7 @@ mod keys;
 mod layers;
 mod lifetimes;
 mod list_entities;
+mod log_out;
 mod managed_keys;
 mod observability;
 mod passwords;

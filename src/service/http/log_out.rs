@@ -1,4 +1,4 @@
-//! Logging out by a cookie, whatever it holds.
+//! Logging out by a cookie, which may hold an authentication token, a JWT or anything else.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -7,15 +7,19 @@ use crate::rejection::Rejection;
 use crate::service::http::cookie::SessionCookie;
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
+use crate::validate::TokenFault;
 
 impl TokenService {
     /// Logs out the browser that sends a request: ends the session that its cookie stands for, or revokes the JWT
     /// in it, and returns the `Set-Cookie` that removes the cookie.
     ///
-    /// Where the session has ended before, and where there is no cookie, that is all there is to do. So the handler
-    /// stands behind a [`SameOriginLayer`](crate::SameOriginLayer), or another site logs visitors out, and not
-    /// behind an [`ExchangeLayer`](crate::ExchangeLayer), which rejects such requests. A session is ended
-    /// whatever the organization of `context`: the request has its token.
+    /// A JWT that this service has signed is revoked and its session ended, also if it is not accepted: it has expired, is
+    /// not valid yet, lives too long or is for another audience. Another node may accept it, or this one later.
+    ///
+    /// If the session has ended before, the cookie holds nothing of this service, or there is none, to remove the cookie
+    /// is all that is to be done. So the handler stands behind a [`SameOriginLayer`](crate::SameOriginLayer), or another
+    /// site logs visitors out, and not behind an [`ExchangeLayer`](crate::ExchangeLayer), which rejects such requests. A
+    /// session of any organization is ended, not of `context`'s alone: the request has its token.
     ///
     /// ```
     /// # #[cfg(feature = "router")] fn example(tokens: countersign::TokenService) -> axum::Router {
@@ -45,8 +49,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 503 where the store is out of reach: the session may live on, so the browser keeps the
-    /// cookie to try again. And that of [`SessionCookie::read`].
+    /// A [`Rejection`] with 503 if the store is out of reach, or the JWT may be signed with one of the
+    /// [`ManagedKeys`](crate::ManagedKeys) that this node has not read yet: the session may live on, so the browser
+    /// keeps the cookie to try again. And that of [`SessionCookie::read`].
     pub async fn log_out_browser(
         &self,
         cookie: &SessionCookie,
@@ -64,7 +69,7 @@ impl TokenService {
 
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is nothing to end.
+    /// [`ErrorKind::NotFound`] if there is nothing to end.
     async fn log_out_holder_of(&self, text: &str, context: &RequestContext) -> Result<(), Error> {
         // An authentication token is base64url, which has no dots.
         if !text.contains('.') {
@@ -72,15 +77,20 @@ impl TokenService {
                 RequestContext { address: context.address, ..RequestContext::without_address() };
             return self.log_out_customer(&AuthenticationToken::from_text(text)?, &anywhere).await;
         }
-        match self.validator().validate(text) {
-            Ok(bearer) => self.log_out(&bearer).await,
-            Err(fault) if fault.is_temporary() => {
-                Err(Error::new(ErrorKind::Unavailable, "the token cannot be checked")
-                    .with_source(fault))
-            }
-            Err(fault) => {
-                Err(Error::new(ErrorKind::NotFound, "the token is not accepted").with_source(fault))
-            }
+        let signed = self.validator().read_signed(text).map_err(|fault| {
+            let keys = self.inner.key_manager.as_ref();
+            let may_be_signed = fault.is_temporary()
+                || fault == TokenFault::UnknownKey
+                    && keys.is_some_and(|keys| keys.may_lack_key_of(text));
+            let (kind, message) = match may_be_signed {
+                true => (ErrorKind::Unavailable, "the token cannot be checked"),
+                false => (ErrorKind::NotFound, "no token of this service"),
+            };
+            Error::new(kind, message).with_source(fault)
+        })?;
+        if self.was_revoked_for_all(&signed) {
+            return Err(Error::new(ErrorKind::NotFound, "the token was revoked before"));
         }
+        self.log_out(&signed).await
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::jitter;
-use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
+use crate::jose::{
+    Algorithm, CompactJws, CryptoProvider, ExpiringKey, JoseHeader, KeyRing, PrivateKey, SigningKey,
+};
 use crate::service::keys::ManagedKeys;
 use crate::service::keys::new_keys::{self, NewKeys};
 use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
@@ -141,6 +143,14 @@ impl KeyManager {
         .await
     }
 
+    /// Returns whether another node may have the key of a token, which is unknown here; none has a retired one.
+    pub(in crate::service) fn may_lack_key_of(&self, token: &str) -> bool {
+        let header = CompactJws::split(token).and_then(|jws| JoseHeader::parse(jws.header));
+        let Ok(JoseHeader { kid, .. }) = header else { return false };
+        // While the shared keys are being read, it may be any.
+        !self.known.try_lock().is_ok_and(|known| known.retired.contains_key(&kid))
+    }
+
     /// Installs what is known as it is at another time: also where the store is out of reach, a key's
     /// time comes.
     pub(in crate::service) async fn apply_known(&self) -> Result<(), Error> {
@@ -206,7 +216,7 @@ impl KeyManager {
             let written = self.save(stores, schedule.clone(), found.as_ref()).await?;
             if let CompareAndSet::Written(()) = written {
                 known.remember_retirements(&schedule);
-                log_new_keys(found.as_ref(), &schedule);
+                new_keys::log(found.as_ref(), &schedule);
             }
             Ok(written.map(|()| (schedule, answer)))
         })
@@ -387,14 +397,4 @@ impl Known {
 /// What a private key is sealed for.
 fn context(kid: &str) -> [&str; 2] {
     ["signing key", kid]
-}
-
-/// Says in the log what was announced.
-fn log_new_keys(before: Option<&KeySchedule>, after: &KeySchedule) {
-    let is_new = |key: &&ScheduledKey| {
-        before.is_none_or(|before| before.keys.iter().all(|known| known.kid != key.kid))
-    };
-    for key in after.keys.iter().filter(is_new) {
-        tracing::info!(kid = key.kid(), signs_from = %key.signs_from, "a signing key is announced");
-    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::jose::{Algorithm, CryptoProvider, PrivateKey, SigningKey};
+use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
 
 /// A key, and what signs with it.
 type NewKey = (PrivateKey, SigningKey);
@@ -48,4 +49,14 @@ pub(super) async fn make(
     making.await.map_err(|error| {
         Error::new(ErrorKind::Internal, "making a signing key failed").with_source(error)
     })?
+}
+
+/// Says in the log what was announced.
+pub(super) fn log(before: Option<&KeySchedule>, after: &KeySchedule) {
+    let is_new = |key: &&ScheduledKey| {
+        before.is_none_or(|before| before.keys.iter().all(|known| known.kid != key.kid))
+    };
+    for key in after.keys.iter().filter(is_new) {
+        tracing::info!(kid = key.kid(), signs_from = %key.signs_from, "a signing key is announced");
+    }
 }

@@ -1,5 +1,7 @@
 //! Publishing what was revoked or changed, and applying what any node has published.
 
+use std::sync::atomic::Ordering;
+
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::entity::EntityId;
@@ -8,9 +10,24 @@ use crate::service::store::FeedEvent;
 use crate::service::telemetry;
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::writer::Writer;
-use crate::token::claims::SubjectType;
+use crate::token::claims::{SubjectType, Validated};
+use crate::validate::revocations::Revocations as _;
 
 impl TokenService {
+    /// Returns whether a token was revoked, and all nodes are told: to revoke it again would change nothing. After a
+    /// failure, that is unknown of each token, for as long as one may live that was issued before.
+    pub(in crate::service) fn was_revoked_for_all(&self, token: &Validated) -> bool {
+        let failed_at = self.inner.revoking_failed_at.load(Ordering::Relaxed);
+        let longest = self.inner.policy.longest_token_lifetime();
+        let until = self.accepted_until(Timestamp::from_micros(failed_at) + longest);
+        self.kept_until(until) < self.now() && self.inner.revocations.contains(token)
+    }
+
+    /// Notes that what was to be revoked or ended may be known to this node alone.
+    pub(in crate::service) fn note_failure_to_revoke(&self) {
+        self.inner.revoking_failed_at.fetch_max(self.now().as_micros(), Ordering::Relaxed);
+    }
+
     /// Returns until when validators accept a token that ends at `expires_at`.
     pub(in crate::service) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
         expires_at + self.inner.policy.tokens.leeway
@@ -48,7 +65,11 @@ impl Writer {
         if self.inner.stores.are_shared() {
             self.inner.recent_events.add(event.clone());
         }
-        self.stores.publish(event).await
+        let published = self.stores.publish(event).await;
+        if published.is_err() {
+            self.note_failure_to_revoke();
+        }
+        published
     }
 }
 

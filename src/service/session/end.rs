@@ -1,4 +1,5 @@
 use crate::audit::{Attempt, Operation};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::session::Session;
@@ -23,8 +24,11 @@ impl TokenService {
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
         let id = id.clone();
-        self.write(attempt.to_owned(), |writer| async move { writer.end_session_by_id(&id).await })
-            .await
+        self.write(
+            attempt.to_owned(),
+            |writer| async move { writer.end_session_by_id(&id, None).await },
+        )
+        .await
     }
 
     /// Logs the holder of an access token out: revokes the token and, where it came of a session, ends
@@ -57,12 +61,12 @@ impl TokenService {
             match session {
                 // Its token is revoked with it.
                 Some(id) if writer.inner.policy.sessions.revoke_tokens_on_end => {
-                    writer.end_session_by_id(&id).await
+                    writer.end_session_by_id(&id, Some(expires_at)).await
                 }
                 Some(id) => {
                     // Where one of the two cannot be done, the other is.
                     let revoked = revoking.await;
-                    writer.end_session_by_id(&id).await.and(revoked)
+                    writer.end_session_by_id(&id, Some(expires_at)).await.and(revoked)
                 }
                 None => revoking.await,
             }
@@ -118,9 +122,20 @@ impl Writer {
         self.take_session(session).await
     }
 
-    async fn end_session_by_id(&self, id: &SessionId) -> Result<(), Error> {
-        let removed = self.stores.remove_session(id).await;
-        if let Ok(Some(session)) = &removed {
+    /// Ends a session, of which a token is known that ends at `expires_at`, where there is one: the record may have
+    /// been put back to before that was issued.
+    async fn end_session_by_id(
+        &self,
+        id: &SessionId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let token_until = expires_at.map(|expires_at| self.accepted_until(expires_at));
+        let mut removed = self.stores.remove_session(id).await;
+        if removed.is_err() {
+            self.note_failure_to_revoke();
+        }
+        if let Ok(Some(session)) = &mut removed {
+            session.tokens_until = session.tokens_until.max(token_until);
             self.inner.phantom_tokens.remove(&session.key).await;
             let buried = self.bury(session).await;
             // A tombstone does not know what is still to be revoked, where that has failed before.
@@ -132,7 +147,8 @@ impl Writer {
         // Also where the store is out of reach: on this node at least, they are revoked.
         let revoked = if self.inner.policy.sessions.revoke_tokens_on_end {
             let longest = self.now() + self.inner.policy.longest_token_lifetime();
-            self.revoke_session(id, self.accepted_until(longest)).await
+            let longest = self.accepted_until(longest);
+            self.revoke_session(id, token_until.unwrap_or(longest).max(longest)).await
         } else {
             Ok(())
         };

@@ -4,11 +4,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use countersign::cookies::{SameSite, SessionCookie};
-use countersign::faults::TokenFault;
-use countersign::store::MemoryStore;
-use countersign::testing::{Calls, FaultyStore, StoreFault};
 use countersign::{
-    Actor, Bearer, CustomerId, ExchangeLayer, NewSession, RequestContext, SubjectType, TokenService,
+    Actor, AuthenticationToken, Bearer, CustomerId, ExchangeLayer, NewSession, RequestContext,
+    SubjectType, TokenService,
 };
 use http::Request;
 use http::header::{COOKIE, SET_COOKIE};
@@ -103,6 +101,33 @@ async fn a_stale_cookie_is_anonymous_and_forgotten_where_the_layer_says_so() {
 }
 
 #[tokio::test]
+async fn a_stale_cookie_is_removed_by_the_response_to_a_navigation_alone() {
+    let fixture = Fixture::new();
+    let cookie = format!("__Host-session={}", AuthenticationToken::generate().unwrap().expose());
+    let layer = || fixture.tokens.exchange_layer().stale_cookies_are_anonymous();
+    let (open, closed) = (serve(layer().optional()).await, serve(layer()).await);
+    let fetch_mode = |mode| ("sec-fetch-mode".parse().unwrap(), mode);
+    for (mode, is_removed) in [
+        (None, true),
+        (Some("navigate"), true),
+        // The response may come after a login that another request has made meanwhile.
+        (Some("no-cors"), false),
+        (Some("cors"), false),
+        (Some("same-origin"), false),
+        (Some("websocket"), false),
+    ] {
+        let headers = [Some((COOKIE, &*cookie)), mode.map(fetch_mode)];
+        let headers: Vec<_> = headers.into_iter().flatten().collect();
+        let answer = ask(&open, "/", &headers).await.expect(200);
+        assert_eq!(answer.text(), "anonymous", "{mode:?}");
+        assert_eq!(answer.headers().contains_key(SET_COOKIE), is_removed, "{mode:?}");
+        let answer = ask(&closed, "/", &headers).await.expect(401);
+        assert_eq!(answer.json()["code"], "missing-token", "{mode:?}");
+        assert_eq!(answer.headers().contains_key(SET_COOKIE), is_removed, "{mode:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_has_the_cookie_of_a_kind_that_is_not_admitted_can_log_in() {
     let fixture = Fixture::new();
     let jwt = user_token(&fixture);
@@ -179,70 +204,6 @@ async fn a_handler_sets_the_cookie_of_a_session_and_reads_it() {
     let two = "__Host-session=a; __Host-session=b";
     let answer = ask(&server, "/read", &[(COOKIE, two)]).await.expect(400);
     assert!(answer.text().contains("several session cookies"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn a_browser_is_logged_out_whatever_its_cookie_holds() {
-    let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
-    let tokens = &fixture.tokens;
-    let log_out = async |State(tokens): State<TokenService>,
-                         context: RequestContext,
-                         headers: http::HeaderMap| {
-        let removal = tokens.log_out_browser(&SessionCookie::default(), &headers, &context).await?;
-        Ok::<_, countersign::Rejection>([(SET_COOKIE, removal)])
-    };
-    let app = Router::new().route("/logout", axum::routing::post(log_out));
-    let app = app.layer(tokens.same_origin_layer()).with_state(tokens.clone());
-    let server = Server::start(Router::new().nest("/organizations/{organizationId}", app)).await;
-    let log_out = async |site: &str, cookie: Option<&str>| {
-        let request = Request::post("/organizations/org_2/logout").header("sec-fetch-site", site);
-        let request = match cookie {
-            Some(cookie) => request.header(COOKIE, cookie),
-            None => request,
-        };
-        server.send(request.body("").unwrap()).await
-    };
-    let here = "same-origin";
-    let removal = SessionCookie::default().removal();
-    let organization = countersign::OrganizationId::new("org_1").unwrap();
-    let text = fixture.session(|new| new.organization(organization)).await;
-    let token = countersign::AuthenticationToken::from_text(&*text).unwrap();
-    let session = format!("__Host-session={text}");
-    let is_live =
-        async || tokens.find_session(&token, &RequestContext::without_address()).await.is_ok();
-    // Another site does not log out, and an outage is not told as a log-out.
-    log_out("cross-site", Some(&session)).await.expect(403);
-    store.fail(Calls::all(), StoreFault::unavailable("connection refused"));
-    let answer = log_out(here, Some(&session)).await.expect(503);
-    assert!(answer.headers().get(SET_COOKIE).is_none(), "{answer:?}");
-    store.clear_faults();
-    assert!(is_live().await);
-    let two = format!("{session}; __Host-session=x");
-    log_out(here, Some(&two)).await.expect(400);
-
-    let jwt = user_token(&fixture);
-    let user = tokens.validator().validate(&jwt).unwrap();
-    let jwt = format!("__Host-session={jwt}");
-    for cookie in [Some(&*session), Some(&*jwt)] {
-        // The second time, there is nothing left to end.
-        for _ in 0..2 {
-            let answer = log_out(here, cookie).await.expect(200);
-            assert_eq!(answer.headers()[SET_COOKIE], removal);
-        }
-    }
-    assert!(!is_live().await);
-    assert_eq!(tokens.validator().recheck(&user), Err(TokenFault::Revoked));
-    for cookie in [
-        None,
-        Some("a=1"),
-        Some("__Host-session="),
-        Some("__Host-session=a b"),
-        Some("__Host-session=a.b.c"),
-    ] {
-        let answer = log_out(here, cookie).await.expect(200);
-        assert_eq!(answer.headers()[SET_COOKIE], removal, "{cookie:?}");
-    }
 }
 
 #[test]

@@ -68,10 +68,13 @@ impl ExchangeLayer {
         self
     }
 
-    /// Takes a cookie of which there is no live session for none, and removes it from the browser: a visitor
-    /// whose session has expired is anonymous then, and not rejected. So it does with a JWT that is not accepted,
-    /// or is of a kind that the layer does not admit: two layers that admit different kinds read cookies of
+    /// Treats a cookie of which there is no live session as none, and removes it from the browser: a visitor
+    /// whose session has expired is anonymous then, and not rejected. It treats a JWT that is not accepted,
+    /// or is of a kind that the layer does not admit, in the same way: two layers that admit different kinds read cookies of
     /// different names. A bearer token that is not accepted is rejected still.
+    ///
+    /// The response to a navigation alone removes the cookie (`Sec-Fetch-Mode: navigate`, or no such header). That to
+    /// an image or a script of a page may come late, and would remove the cookie of a login that was made meanwhile.
     pub fn stale_cookies_are_anonymous(mut self) -> Self {
         self.stale_cookies_are_anonymous = true;
         self

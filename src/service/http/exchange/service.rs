@@ -137,14 +137,18 @@ impl<S> Exchange<S> {
 
 /// Returns whether a browser opens a page by a request, and no script or form sends it.
 fn opens_a_page<B>(request: &Request<B>) -> bool {
-    let says = |name: &str, part: &[u8]| {
-        let value = request.headers().get(name).map(HeaderValue::as_bytes);
-        value.map(|value| value.windows(part.len()).any(|window| window == part))
-    };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    // Older browsers do not say what they fetch.
-    let navigates = says("sec-fetch-mode", b"navigate").or_else(|| says("accept", b"text/html"));
-    is_read && navigates.unwrap_or_default()
+    is_read && navigates(request).or_else(|| says(request, "accept", b"text/html")).unwrap_or(false)
+}
+
+/// Returns whether a browser navigates by a request; older browsers do not say.
+fn navigates<B>(request: &Request<B>) -> Option<bool> {
+    says(request, "sec-fetch-mode", b"navigate")
+}
+
+fn says<B>(request: &Request<B>, name: &str, part: &[u8]) -> Option<bool> {
+    let value = request.headers().get(name).map(HeaderValue::as_bytes);
+    value.map(|value| value.windows(part.len()).any(|window| window == part))
 }
 
 /// Returns the URI as the client has sent it, also below a router that is nested.
@@ -250,7 +254,10 @@ where
         let admission = self.admission.clone();
         let (caching, required) = (self.caching, self.required);
         let stripped = self.strips_cookie.then(|| self.cookie.clone());
-        let stale = self.stale_cookies_are_anonymous.then(|| self.cookie.clone());
+        let stale_is_anonymous = self.stale_cookies_are_anonymous;
+        // A response to anything else may come late, and remove the cookie of a login that was made meanwhile.
+        let removes_stale = stale_is_anonymous && navigates(&request).unwrap_or(true);
+        let removable = removes_stale.then(|| self.cookie.clone());
         let login = self.login_address(&request);
         Box::pin(async move {
             let realm = authenticator.tokens.issuer();
@@ -267,22 +274,21 @@ where
                 caller.map_or(Ok(()), |caller| admission.kinds.check(caller))?;
                 Ok(authenticated)
             });
-            let mut removal = None;
             let missing = || Rejection::new(LogReason::MissingCredentials, realm);
-            let outcome = match (outcome, stale) {
-                (Err(rejection), stale) if is_cookie && is_stale(rejection.log_reason()) => {
+            let (outcome, removal) = match outcome {
+                Err(rejection) if is_cookie && is_stale(rejection.log_reason()) => {
                     if rejection.log_reason() == LogReason::KindNotAdmitted {
                         warn_of_kind();
                     }
-                    removal = stale.map(|cookie| cookie.removal());
-                    match removal {
-                        Some(_) if !required => Ok(None),
-                        None if login.is_none() => Err(rejection),
+                    let outcome = match stale_is_anonymous {
+                        true if !required => Ok(None),
+                        false if login.is_none() => Err(rejection),
                         // Who opens a page logs in, whatever the cookie holds.
                         _ => Err(missing()),
-                    }
+                    };
+                    (outcome, removable.map(|cookie| cookie.removal()))
                 }
-                (outcome, _) => outcome,
+                outcome => (outcome, None),
             };
             let outcome = outcome.and_then(|authenticated| {
                 let caller = authenticated.as_ref().map(|found| &*found.validated);
