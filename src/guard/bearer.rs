@@ -14,7 +14,8 @@ pub(crate) enum Credentials<'a> {
     Malformed,
 }
 
-/// Reads the header. The scheme has no case; between it and the token there are blanks, no tabs.
+/// Reads the header. The scheme has no case, and goes as far as a token of HTTP does: `Bearer_x` is another one.
+/// Between it and the token there are blanks, no tabs.
 pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Credentials::Absent };
@@ -22,9 +23,9 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
         return Credentials::Malformed;
     }
     let bytes = value.as_bytes();
-    let end = bytes.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(bytes.len());
+    let end = bytes.iter().position(|byte| !is_token_character(*byte)).unwrap_or(bytes.len());
     let (scheme, rest) = bytes.split_at(end);
-    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first() == Some(&b'-') {
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Credentials::Absent;
     }
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
@@ -32,6 +33,12 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
         return Credentials::Malformed;
     }
     Credentials::Bearer(rest.get(blanks..).unwrap_or_default())
+}
+
+/// Returns whether a token of HTTP may have the character (RFC 9110 §5.6.2), such as a scheme, or the name of a
+/// cookie.
+pub(crate) fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Keeps what a caller proves itself by out of the `Debug` of a request, which spans and logs of handlers
@@ -97,8 +104,17 @@ mod tests {
 
     #[test]
     fn another_scheme_counts_as_none() {
-        for other in [&b"Basic YTpi"[..], b"Bearer-Token x", b"DPoP x", b"Bearerx y", b"", b"\xff"]
-        {
+        for other in [
+            &b"Basic YTpi"[..],
+            b"Bearer-Token x",
+            b"Bearer_x y",
+            b"Bearer.x y",
+            b"Bearer~",
+            b"DPoP x",
+            b"Bearerx y",
+            b"",
+            b"\xff",
+        ] {
             assert_eq!(read(&[other]), "Absent", "{other:?}");
         }
         assert_eq!(read(&[]), "Absent");
@@ -116,6 +132,8 @@ mod tests {
             b"Bearer a=b",
             b"Bearer \xc3\xa9",
             b"Bearer,a",
+            b"Bearer/a b",
+            b"Bearer=a",
         ] {
             assert_eq!(read(&[bad]), "Malformed", "{bad:?}");
         }

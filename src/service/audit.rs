@@ -42,6 +42,7 @@ impl Operation {
     pub(in crate::service) const REVOKE_SUBJECT: Self = Self("revoke_subject");
     pub(in crate::service) const REVOKE_TOKEN: Self = Self("revoke_token");
     pub(in crate::service) const ROTATE_KEYS: Self = Self("rotate_keys");
+    pub(in crate::service) const SAME_ORIGIN: Self = Self("same_origin");
     pub(in crate::service) const SEND_ONE_TIME_PASSWORD: Self = Self("send_one_time_password");
     pub(in crate::service) const UPDATE_ENTITY: Self = Self("update_entity");
     pub(in crate::service) const SET_PASSWORD: Self = Self("set_password");

@@ -7,6 +7,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::Error;
+use crate::guard::bearer::is_token_character;
 use crate::rejection::{LogReason, Rejection};
 use crate::service::StartedSession;
 use crate::service::issue::IssuedToken;
@@ -68,9 +69,7 @@ impl SessionCookie {
     /// §4.1.1).
     pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if name.is_empty() || !name.bytes().all(is_token_character) {
             let problem = format!("the name of the cookie, {name:?}, is no token (RFC 6265)");
             return Err(Error::configuration(problem));
         }

@@ -56,7 +56,7 @@ where
         }
         let (headers, extensions) = (request.headers(), request.extensions());
         let reason = Authenticator { validator, headers, extensions }
-            .audit_rejection_of(Operation::ISSUE_TOKEN, LogReason::CrossOrigin);
+            .audit_rejection_of(Operation::SAME_ORIGIN, LogReason::CrossOrigin);
         let rejection = Rejection::new(reason, self.tokens.issuer());
         SameOriginFuture::rejected(shaping.reject(rejection))
     }
