@@ -29,7 +29,7 @@ impl Operation {
 pub(crate) struct Attempt<'a> {
     pub(crate) operation: Operation,
     pub(crate) subject: Option<(SubjectType, &'a str)>,
-    /// On whose word it is done, where that is somebody else's.
+    /// On whose word it is done, if that is somebody else's.
     pub(crate) actor: Option<(SubjectType, &'a str)>,
     pub(crate) organization: Option<&'a OrganizationId>,
     pub(crate) address: Option<IpAddr>,

@@ -5,10 +5,23 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-/// What went wrong, in one of few kinds; its cause, where there is one, is the
-/// [`source`](StdError::source).
+/// The error type of the crate: one of few [kinds](ErrorKind), a message that may be shown, and a cause, if there is
+/// one, as its [`source`](StdError::source).
 ///
 /// Neither its text nor its source ever holds a password, secret, code or token.
+///
+/// ```
+/// use countersign::{Error, ErrorKind, KeyRing};
+///
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+/// let error = KeyRing::from_jwks(b"no JWK Set").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidKey);
+/// # }
+/// // A host returns its own failures in the same way.
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let error = Error::new(ErrorKind::Unavailable, "the directory is out of reach").with_source(refused);
+/// assert_eq!(error.to_string(), "the directory is out of reach");
+/// ```
 pub struct Error {
     pub(crate) details: Box<Details>,
 }
@@ -23,6 +36,29 @@ pub(crate) struct Details {
 }
 
 /// The kinds of [`Error`], by what the caller can do about them.
+///
+/// A handler that returns an [`Error`] responds with the status of its kind. One that shows a page matches on the kind:
+///
+/// ```
+/// use countersign::{Error, ErrorKind};
+///
+/// /// Returns the text of a login form after a login that failed.
+/// fn notice(error: &Error) -> String {
+///     match error.kind() {
+///         ErrorKind::InvalidCredentials => "Unknown name or wrong password.".to_owned(),
+///         ErrorKind::Disabled => "This account is disabled.".to_owned(),
+///         ErrorKind::Throttled => {
+///             let seconds = error.retry_after().map_or(1, |delay| delay.as_secs());
+///             format!("Too many attempts: try again in {seconds} seconds.")
+///         }
+///         // An outage, or a fault that the log tells of.
+///         _ => "Please try again later.".to_owned(),
+///     }
+/// }
+///
+/// let error = Error::new(ErrorKind::Unavailable, "the store is out of reach");
+/// assert_eq!(notice(&error), "Please try again later.");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -41,9 +77,9 @@ pub enum ErrorKind {
     InvalidCredentials,
     /// A machine client that does not exist, or that the caller may not manage.
     InvalidEntity,
-    /// There is no such thing, or it is no more.
+    /// What was asked for does not exist, or no longer.
     NotFound,
-    /// It is there already, or somebody else was faster.
+    /// It exists already, or another writer was faster.
     Conflict,
     /// The session asks for a one-time password, and none came.
     OneTimePasswordRequired,
@@ -64,14 +100,14 @@ pub enum ErrorKind {
     Throttled,
     /// Too much is asked at once; see [`Error::retry_after`].
     Overloaded,
-    /// A store, or whoever delivers one-time passwords, is out of reach.
+    /// A store, or the sender of one-time passwords, is out of reach.
     Unavailable,
     /// A fault of this crate or of the host's wiring.
     Internal,
 }
 
 impl ErrorKind {
-    /// A short name for metrics and logs.
+    /// Returns a short name for metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -102,7 +138,7 @@ impl ErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidField {
-    /// Where it stands, in dot notation: `acl.0.permissions`.
+    /// The path of the field, in dot notation: `acl.0.permissions`.
     pub field: String,
     /// What it must be.
     pub message: String,
@@ -130,7 +166,7 @@ impl Error {
         }
     }
 
-    /// With its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.details.source = Some(source.into());
@@ -147,26 +183,26 @@ impl Error {
         error
     }
 
-    /// Which kind it is.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.details.kind
     }
 
-    /// What to tell the caller, without the cause.
+    /// Returns the message for the caller, without the cause.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.details.message
     }
 
-    /// All the fields that are wrong, and of what is wrong in a list the first 32; empty but for
+    /// Returns all invalid fields, and of an invalid list the first 32 faults; empty for all kinds but
     /// [`ErrorKind::InvalidFields`].
     #[must_use]
     pub fn invalid_fields(&self) -> &[InvalidField] {
         &self.details.invalid_fields
     }
 
-    /// When to try again, where that is known.
+    /// Returns when to try again, if that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.retry_after

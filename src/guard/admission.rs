@@ -1,4 +1,4 @@
-//! Who is let through by what: the finding of a layer that validates, and whom a layer or a handler
+//! Which callers are let through: what a layer that validates has found, and which of them a layer or a handler
 //! admits.
 
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::token::acl::ORGANIZATION;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 
-/// Returns what a layer has found; none where it let the request through without credentials.
+/// Returns what a layer has found; `None` if it let the request through without credentials.
 ///
 /// # Errors
 ///
-/// A 500 where no layer has seen the request.
+/// A 500 if no layer has seen the request.
 pub(crate) fn found<'a>(
     extensions: &'a Extensions,
     needed_by: &'static str,
@@ -87,7 +87,7 @@ impl Kinds {
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     pub(crate) kinds: Kinds,
-    /// The path parameter that names the organization of whatever is behind the layer.
+    /// The path parameter that names the organization of all that is behind the layer.
     pub(crate) organization: Option<Arc<str>>,
 }
 

@@ -102,7 +102,7 @@ impl From<TokenFault> for Rejection {
     }
 }
 
-/// The fetch that a request has to wait for before its token can be checked, where there is one.
+/// The fetch that a request has to wait for before its token can be checked, if there is one.
 pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Option<KeyFetch> {
     if !validator.may_wait() {
         return None;

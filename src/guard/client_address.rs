@@ -12,7 +12,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// it into the request's extensions in front of the routes and layers, and it is taken as it is.
 ///
 /// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides by
-/// `into_make_service_with_connect_info`; and where that is one of the policy's
+/// `into_make_service_with_connect_info`; and if that is one of the policy's
 /// `trusted_proxies`, the right-most address in `X-Forwarded-For` that is not. Without either,
 /// names are throttled alone.
 ///

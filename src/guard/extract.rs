@@ -14,7 +14,7 @@ use crate::token::claims::Validated;
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
 ///
 /// As an argument of a handler it requires a token. `Option<Bearer<C>>` takes requests without one,
-/// too, where the layer lets them pass; an invalid token is rejected either way.
+/// too, if the layer lets them pass; an invalid token is rejected either way.
 ///
 /// ```
 /// use countersign::Bearer;
@@ -36,7 +36,7 @@ use crate::token::claims::Validated;
 ///
 /// # Rejections
 ///
-/// A [`Rejection`]: 401 without a token, 401 where the custom claims do not read as `C`, 500 where
+/// A [`Rejection`]: 401 without a token, 401 if the custom claims do not read as `C`, 500 if
 /// no layer has validated the request, with a line in the log that names the layer.
 #[derive(Clone, Debug)]
 pub struct Bearer<C = IgnoredAny>(pub BearerClaims<C>);
@@ -51,7 +51,7 @@ pub struct BearerClaims<C = IgnoredAny> {
 }
 
 impl<C> BearerClaims<C> {
-    /// The validated token, to keep.
+    /// Returns the validated token, to keep.
     #[must_use]
     pub fn validated(&self) -> &Arc<Validated> {
         &self.validated

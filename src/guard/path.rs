@@ -7,8 +7,8 @@ use http::Extensions;
 pub(crate) struct PathFault {
     /// Whether the path has no parameter of that name.
     pub(crate) is_absent: bool,
-    /// What the host has set up wrong. Nothing, where no route was found, so that a fallback responds,
-    /// and where a value is no UTF-8.
+    /// What the host has set up wrong. Nothing if no route was found, so that a fallback responds,
+    /// or a value is no UTF-8.
     pub(crate) problem: Option<&'static str>,
 }
 
@@ -50,7 +50,7 @@ mod with_axum {
 
     use crate::guard::path::PathFault;
 
-    /// Returns the parameters of all routes that led here; none where no router has found one.
+    /// Returns the parameters of all routes that led here; `None` if no router has found one.
     pub(crate) fn path_parameters(
         extensions: &mut Extensions,
     ) -> Result<Option<RawPathParams>, PathFault> {

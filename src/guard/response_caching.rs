@@ -72,7 +72,7 @@ impl ResponseCaching {
     }
 }
 
-/// Has no shared cache store a response (RFC 9111 §3), where one could.
+/// Has no shared cache store a response (RFC 9111 §3), if one could.
 pub(crate) fn make_private(headers: &mut HeaderMap) {
     remove_what_shared_caches_obey(headers);
     let mut values = headers.get_all(CACHE_CONTROL).iter();
@@ -102,7 +102,7 @@ fn is_for_shared_caches(name: &HeaderName) -> bool {
         || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
 }
 
-/// The value of a list, which several headers are, too (RFC 9110 §5.3); nothing, where it is no text.
+/// The value of a list, which several headers are, too (RFC 9110 §5.3); nothing if it is no text.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values = headers.get_all(name).iter().map(HeaderValue::to_str);
     Some(values.collect::<Result<Vec<_>, _>>().ok()?.join(", "))
@@ -139,7 +139,7 @@ fn keeps_shared_caches_away(text: &str) -> bool {
         && !directives(text).any(|one| is_one_of(one, &UNDONE))
 }
 
-/// The same for browsers, and nothing for shared caches; nothing, where the quotes do not match.
+/// The same for browsers, and nothing for shared caches; nothing if the quotes do not match.
 fn private_form(text: &str) -> Option<HeaderValue> {
     let mut private = String::from("private");
     for directive in directives(text) {

@@ -81,7 +81,7 @@ impl Shaping {
         }
     }
 
-    /// Shapes the rejection that a response is made of, where it is. What layers in between have added to
+    /// Shapes the rejection that a response is made of, if it is. What layers in between have added to
     /// its headers stays.
     pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
         let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
@@ -165,8 +165,8 @@ pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Res
     response
 }
 
-/// gRPC has POST alone. To all others, whatever media type they name, a status of gRPC would be a success: to a proxy
-/// that asks by a GET whether a request may go on, too.
+/// gRPC has POST alone. To a client of another method that names the media type, a status of gRPC would be a success:
+/// also to a proxy that asks by a GET whether a request may go on.
 fn is_grpc<B>(request: &Request<B>) -> bool {
     if *request.method() != Method::POST {
         return false;

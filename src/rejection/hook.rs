@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 
 type Hook = dyn Fn(&Rejection, &Parts) -> Response<Body> + Send + Sync;
 
-/// What makes the response of a rejection, where the host has something to say about that.
+/// The host's hook that makes the response of a rejection, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct RejectionHook(Option<Arc<Hook>>);
 
@@ -25,7 +25,7 @@ impl RejectionHook {
         self.0.is_some()
     }
 
-    /// Returns the host's response to a rejection, where there is a hook.
+    /// Returns the host's response to a rejection, if there is a hook.
     pub(crate) fn shape(&self, rejection: &Rejection, request: &Parts) -> Option<Response<Body>> {
         self.0.as_ref().map(|hook| hook(rejection, request))
     }

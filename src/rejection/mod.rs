@@ -1,4 +1,4 @@
-//! What a request is told that is rejected, by whatever part of the crate.
+//! What a rejected request receives, whichever part of the crate rejects it.
 
 mod hook;
 pub(crate) mod problem;
@@ -74,7 +74,7 @@ pub(crate) struct Details {
     pub(crate) realm: Arc<str>,
     permission: Option<Arc<str>>,
     pub(crate) retry_after: Option<Duration>,
-    /// The methods that the path has, where that is why.
+    /// The methods that the path has, if the request's is none of them.
     pub(crate) allow: Option<&'static str>,
 }
 
@@ -169,7 +169,7 @@ impl Rejection {
         &self.details.invalid_fields
     }
 
-    /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), where there is one. A layer in front of a handler adds
+    /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), if there is one. A layer in front of a handler adds
     /// the realm to what that rejects. Without such a layer, only what is wrong with a bearer token is a
     /// challenge: a login that fails asks for no token.
     #[must_use]
@@ -221,7 +221,7 @@ impl Rejection {
         }
     }
 
-    /// Returns the headers of the response, whatever its body: `Cache-Control: no-store`, the challenge, `Retry-After`
+    /// Returns the headers of the response, which go with any body: `Cache-Control: no-store`, the challenge, `Retry-After`
     /// on a 429 or 503, and `Allow` on a 405.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {

@@ -13,7 +13,7 @@ pub(crate) struct RejectionType {
     pub(crate) code: &'static str,
     /// The title of a problem of that type.
     pub(crate) title: &'static str,
-    /// The error code of the challenge (RFC 6750 §3.1), where a bearer token is at fault.
+    /// The error code of the challenge (RFC 6750 §3.1), if a bearer token is at fault.
     pub(crate) bearer_error: Option<&'static str>,
 }
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use crate::token::identifier::OrganizationId;
 
-/// Where a call comes from, as far as the host knows: what it is throttled and audited by, and the
-/// organization that it is confined to. The routes fill it in; a host that calls the service
-/// itself says what it knows.
+/// The origin of a call, as far as the host knows it: the client's address, by which calls are throttled and audited, and
+/// the organization that the call is confined to. The routes fill it in; a host that calls the service itself says what
+/// it knows.
 ///
 /// A handler of the host's own takes it as an argument, which is an extractor, or gets it from
 /// [`TokenService::request_context`](crate::TokenService::request_context).
@@ -14,9 +14,11 @@ use crate::token::identifier::OrganizationId;
 /// ```
 /// use std::net::IpAddr;
 ///
-/// use countersign::RequestContext;
+/// use countersign::{OrganizationId, RequestContext};
 ///
-/// let context = RequestContext::from_address(IpAddr::from([192, 0, 2, 1]));
+/// let context = RequestContext::from_address(IpAddr::from([192, 0, 2, 1]))
+///     .organization(OrganizationId::new("org_1")?);
+/// # Ok::<(), countersign::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -27,7 +29,7 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Creates a context with the client's address. What is guessed from there is throttled.
+    /// Creates a context with the client's address, by which guesses from there are throttled.
     pub fn from_address(address: IpAddr) -> Self {
         Self { address: Some(address.to_canonical()), ..Self::without_address() }
     }
@@ -37,8 +39,8 @@ impl RequestContext {
         Self { organization: None, address: None, organization_is_invalid: false }
     }
 
-    /// The organization that the call is confined to: what belongs to another one, or to none, is
-    /// not found. Without one, everything is.
+    /// Confines the call to an organization: what belongs to another one, or to none, is not found. Without one,
+    /// everything is.
     pub fn organization(mut self, organization: OrganizationId) -> Self {
         self.organization = Some(organization);
         self

@@ -86,8 +86,8 @@ pub trait Requirement: Send + Sync + 'static {
 ///
 /// # Rejections
 ///
-/// A [`Rejection`]: 401 without a token; 403 where the token does not grant the permission there, or is
-/// of a kind that is not admitted; 500, with a line in the log, where no layer has validated the
+/// A [`Rejection`]: 401 without a token; 403 if the token does not grant the permission there, or is
+/// of a kind that is not admitted; 500, with a line in the log, if no layer has validated the
 /// request, or the route has no parameter of a key.
 pub struct Caller<D> {
     validated: Arc<Validated>,

@@ -18,8 +18,8 @@ pub(super) type Scope = Vec<(Arc<str>, Arc<str>)>;
 ///
 /// # Errors
 ///
-/// A 500 where the route has no such parameter, or two: dropping the key would ask for less than the
-/// host wrote. A 403 where no route was found, or the value is no text: that is inside no scope.
+/// A 500 if the route has no such parameter, or two: dropping the key would ask for less than the
+/// host wrote. A 403 if no route was found, or the value is no text: that is inside no scope.
 pub(super) fn read_path(
     parts: &mut Parts,
     key: &str,
@@ -31,7 +31,7 @@ pub(super) fn read_path(
     })
 }
 
-/// Adds the caller's own organization to a scope, where they are bound to one.
+/// Adds the caller's own organization to a scope, if they are bound to one.
 pub(super) fn own_organization(validated: &Validated) -> Option<(Arc<str>, Arc<str>)> {
     validated.organization_id().map(|id| (ORGANIZATION.into(), id.as_str().into()))
 }
@@ -105,7 +105,7 @@ impl Validated {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 403, after an event in the audit log, where [`allows`](Self::allows) is false.
+    /// A [`Rejection`] with 403, after an event in the audit log, if [`allows`](Self::allows) is false.
     pub fn require(&self, permission: &str, scope: &[(&str, &str)]) -> Result<(), Rejection> {
         if self.allows(permission, scope) {
             Ok(())
@@ -118,7 +118,7 @@ impl Validated {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 403 where it grants none of them. Its challenge names the first.
+    /// A [`Rejection`] with 403 if it grants none of them. Its challenge names the first.
     pub fn require_any(
         &self,
         permissions: &[&str],

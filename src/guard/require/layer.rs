@@ -57,17 +57,17 @@ pub(super) enum ScopeSource {
 pub(super) type ReadScope = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl RequireLayer {
-    /// Creates a layer that asks for `permission`.
+    /// Creates a layer that requires `permission`.
     pub fn new(permission: impl Into<Arc<str>>) -> Self {
         Self::of(Asked::All(vec![permission.into()]))
     }
 
-    /// Creates a layer that asks for all of these permissions.
+    /// Creates a layer that requires all of these permissions.
     pub fn all_of<P: Into<Arc<str>>>(permissions: impl IntoIterator<Item = P>) -> Self {
         Self::of(Asked::All(permissions.into_iter().map(Into::into).collect()))
     }
 
-    /// Creates a layer that asks for any of these permissions.
+    /// Creates a layer that requires one of these permissions.
     pub fn any_of<P: Into<Arc<str>>>(permissions: impl IntoIterator<Item = P>) -> Self {
         Self::of(Asked::Any(permissions.into_iter().map(Into::into).collect()))
     }
@@ -145,7 +145,7 @@ impl RequireLayer {
         self.scope_from(key.into(), ScopeSource::Request(Arc::new(read)))
     }
 
-    /// Asks for the permission in the caller's own organization, for a handler that acts in
+    /// Requires the permission in the caller's own organization, for a handler that acts in
     /// `principal().organization()` and in no other. For a caller who is bound to none, nothing is
     /// added to the scope.
     ///

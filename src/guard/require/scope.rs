@@ -25,7 +25,7 @@ use crate::rejection::Rejection;
 ///
 /// # Rejections
 ///
-/// As an extractor: a [`Rejection`] with 500 where no layer has checked a scope, and a line in the log.
+/// As an extractor: a [`Rejection`] with 500 if no layer has checked a scope, and a line in the log.
 /// `Option<CheckedScope>` is `None` then.
 #[derive(Clone, Debug, Default)]
 pub struct CheckedScope {
@@ -33,7 +33,7 @@ pub struct CheckedScope {
 }
 
 impl CheckedScope {
-    /// Returns the value that was checked under `key`, where a layer checked that key. A request for which two
+    /// Returns the value that was checked under `key`, if a layer checked that key. A request for which two
     /// layers find different values is rejected.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -41,7 +41,7 @@ impl CheckedScope {
     }
 
     /// Adds what was checked to what layers in front have checked; returns the key that one of them has
-    /// checked another value of, where there is one.
+    /// checked another value of, if there is one.
     pub(crate) fn leave(
         extensions: &mut Extensions,
         checked: Vec<(Arc<str>, Arc<str>)>,

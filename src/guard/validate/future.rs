@@ -9,7 +9,7 @@ use crate::guard::future::{GuardFuture, Waiting};
 use crate::guard::validate::Validate;
 use crate::validate::issuers::KeyFetch;
 
-/// The response of a [`Validate`]: that of the service behind it, or a rejection. Where the keys of a
+/// The response of a [`Validate`]: that of the service behind it, or a rejection. If the keys of a
 /// trusted issuer have to be fetched first, it waits for them.
 pub type ValidateFuture<S, ReqBody> =
     GuardFuture<<S as Service<Request<ReqBody>>>::Future, WaitingForKeys<S, ReqBody>>;

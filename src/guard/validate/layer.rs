@@ -30,7 +30,7 @@ impl ValidateLayer {
         }
     }
 
-    /// Lets requests without credentials pass as anonymous. Bad credentials are rejected still.
+    /// Lets requests without credentials pass as anonymous. Invalid credentials are rejected still.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self

@@ -1,6 +1,6 @@
 //! `ValidateLayer`: rejects requests without a valid token.
 //!
-//! 1. No credentials: 401, or, where the layer is [`optional`](ValidateLayer::optional), the
+//! 1. No credentials: 401, or, if the layer is [`optional`](ValidateLayer::optional), the
 //!    request passes as anonymous.
 //! 2. Invalid credentials are always rejected, optional or not: a caller who tries to be somebody must not be
 //!    served as anonymous.
@@ -11,8 +11,8 @@
 //! What a handler returns to a caller who was validated is that caller's own, and no cache serves it to
 //! another (RFC 9111 §3):
 //!
-//! - Where the handler sets no `Cache-Control`, the layer adds `private, no-store`.
-//! - Where it sets one by which a shared cache may store the response, `public` and `s-maxage` go and
+//! - If the handler sets no `Cache-Control`, the layer adds `private, no-store`.
+//! - If it sets one by which a shared cache may store the response, `public` and `s-maxage` go and
 //!   `private` comes to the front; fields that shared caches alone obey go as well (`CDN-Cache-Control`
 //!   and its like, RFC 9213; `Surrogate-Control`; `X-Accel-Expires`).
 //!   [`allow_public`](ValidateLayer::allow_public) leaves both as they are.

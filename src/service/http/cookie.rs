@@ -13,9 +13,8 @@ use crate::service::StartedSession;
 use crate::service::issue::IssuedToken;
 use crate::service::model::authentication_token::AuthenticationToken;
 
-/// The cookie that an authentication token or a JWT travels in: `__Host-session` with
-/// Default attributes: `Path=/; HttpOnly; Secure; SameSite=Lax`. Scripts do not read it, and plain HTTP
-/// does not carry it.
+/// The cookie that holds an authentication token or a JWT: `__Host-session` by default, with the attributes
+/// `Path=/; HttpOnly; Secure; SameSite=Lax`. Scripts do not read it, and plain HTTP does not carry it.
 ///
 /// ```
 /// use countersign::cookies::{SameSite, SessionCookie};
@@ -43,12 +42,12 @@ impl Default for SessionCookie {
 }
 
 impl SessionCookie {
-    /// Creates a cookie of another name, which begins with `__Host-`: so no subdomain can set one of that
-    /// name for this host.
+    /// Creates a cookie of another name, which begins with `__Host-`: no subdomain can set one of that name for this
+    /// host.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name has no such prefix,
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name has no such prefix,
     /// or is no token (RFC 6265 §4.1.1).
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
@@ -65,7 +64,7 @@ impl SessionCookie {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is no token (RFC 6265
     /// §4.1.1).
     pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
@@ -76,12 +75,12 @@ impl SessionCookie {
         Ok(Self::named(name))
     }
 
-    /// Creates a cookie that plain HTTP carries too, for development where a browser takes `http://localhost`
-    /// for insecure. Anybody on the way reads it. Its name cannot begin with `__Host-` or `__Secure-`.
+    /// Creates a cookie that plain HTTP carries too, for development with a browser that treats `http://localhost`
+    /// as insecure. Anybody on the way reads it. Its name cannot begin with `__Host-` or `__Secure-`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name is no token (RFC 6265
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is no token (RFC 6265
     /// §4.1.1), or has such a prefix.
     pub fn insecure_over_http(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
@@ -102,7 +101,7 @@ impl SessionCookie {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the name begins with `__Host-`,
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name begins with `__Host-`,
     /// which has no domain, or the domain is no host name.
     pub fn domain(self, domain: impl Into<String>) -> Result<Self, Error> {
         let domain = domain.into();
@@ -119,7 +118,7 @@ impl SessionCookie {
         Ok(Self { domain: Some(domain.into()), ..self })
     }
 
-    /// Which requests of other sites carry it; see [`SameSite`].
+    /// Sets which requests of other sites carry it; see [`SameSite`]. Default: `Lax`.
     #[must_use]
     pub fn same_site(self, same_site: SameSite) -> Self {
         Self { same_site, ..self }
@@ -133,12 +132,12 @@ impl SessionCookie {
         self.set("", Duration::ZERO).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// Reads what a request's cookie of this name holds; `None` where there is none, or an empty one.
+    /// Reads what a request's cookie of this name holds; `None` if there is none, or an empty one.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 400 where there are several of this name with different values, or one that is no
-    /// text: which of them counts, nobody can tell.
+    /// A [`Rejection`] with 400 if there are several of this name with different values, or one that is no text:
+    /// it cannot be told which of them counts.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, Rejection> {
         match self.find(headers) {
             Cookie::Absent => Ok(None),
@@ -152,7 +151,7 @@ impl SessionCookie {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 401 where there is none, or what is no token; and that of [`read`](Self::read).
+    /// A [`Rejection`] with 401 if there is none, or it is no token; and that of [`read`](Self::read).
     pub fn token(&self, headers: &HeaderMap) -> Result<AuthenticationToken, Rejection> {
         let rejection = |reason| Rejection::new(reason, "");
         let value = self.read(headers)?;
@@ -160,7 +159,7 @@ impl SessionCookie {
         AuthenticationToken::from_text(text).map_err(|_| rejection(LogReason::UnknownSession))
     }
 
-    /// Returns the `Set-Cookie` that sets it; nothing, where the value does not fit into a header.
+    /// Returns the `Set-Cookie` that sets it; `None` if the value does not fit into a header.
     pub(super) fn set(&self, value: &str, max_age: Duration) -> Option<HeaderValue> {
         let Self { name, same_site, domain, is_secure } = self;
         let domain = domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();

@@ -17,42 +17,43 @@ use crate::service::{RequestContext, TokenService};
 static NO_ADDRESS: Once = Once::new();
 
 impl TokenService {
-    /// A [`ValidateLayer`] for the tokens of this service alone.
+    /// Returns a [`ValidateLayer`] for the tokens of this service alone.
     pub fn validate_layer(&self) -> ValidateLayer {
         ValidateLayer::new(self.validator().clone())
     }
 
-    /// A [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts. Handlers
-    /// behind it meet principals of other issuers: what they keep of a caller has to be by the whole
+    /// Returns a [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts. Handlers
+    /// behind it meet principals of other issuers: what they keep of a caller has to be keyed by the whole
     /// [`Principal`](crate::claims::Principal).
     pub fn validate_layer_with_trusted_issuers(&self) -> ValidateLayer {
         ValidateLayer::new(self.validator_with_trusted_issuers().clone())
     }
 
-    /// A [`RequireLayer`] for a permission, to stand behind a layer that validates.
+    /// Returns a [`RequireLayer`] for a permission, to stand behind a layer that validates.
     pub fn require_layer(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
         RequireLayer::new(permission)
     }
 
-    /// An [`IssueLayer`] that signs what handlers grant.
+    /// Returns an [`IssueLayer`] that signs what handlers grant.
     pub fn issue_layer(&self) -> IssueLayer {
         IssueLayer::new(self.clone())
     }
 
-    /// An [`ExchangeLayer`] for the sessions of this service.
+    /// Returns an [`ExchangeLayer`] for the sessions of this service.
     pub fn exchange_layer(&self) -> ExchangeLayer {
         ExchangeLayer::new(self.clone())
     }
 
-    /// A [`SameOriginLayer`] for handlers that log somebody in and set the cookie themselves.
+    /// Returns a [`SameOriginLayer`] for handlers that log somebody in and set the cookie themselves.
     pub fn same_origin_layer(&self) -> SameOriginLayer {
         SameOriginLayer::new(self.clone())
     }
 
     /// Returns where a request comes from, as the routes find it: its client's address (see
     /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
-    /// `http.organization_parameter`. Where the policy says `principals.organization_required`, a route that has
-    /// parameters, and not that one, finds nothing and logs an error: it may mean a tenant. An axum handler that logs somebody in takes it as an argument:
+    /// `http.organization_parameter`. If the policy says `principals.organization_required`, a route that has
+    /// parameters, and not that one, finds nothing and logs an error: it may mean a tenant. An axum handler that logs
+    /// somebody in takes it as an argument:
     ///
     /// ```
     /// use axum::extract::{Json, State};

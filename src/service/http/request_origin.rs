@@ -44,7 +44,7 @@ impl OriginRule {
     }
 
     /// Browsers write both headers themselves, and no script of a page can change them. A subdomain
-    /// (`same-site`) is another origin: whoever has it must not act for users of this one.
+    /// (`same-site`) is another origin, whose owner must not act for users of this one.
     fn is_from_own_pages(&self, headers: &HeaderMap) -> bool {
         let site = only(headers, &SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         let is_own = matches!(site, Some(b"same-origin" | b"none"));

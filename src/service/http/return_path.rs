@@ -39,7 +39,7 @@ pub struct ReturnPath(String);
 const MAX_LEN: usize = 2_048;
 
 impl ReturnPath {
-    /// Creates one from what a request says; `/` where that is no path of this site.
+    /// Creates one from what a request says; `/` if that is no path of this site.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut bytes = text.bytes();
@@ -58,7 +58,7 @@ impl ReturnPath {
         }))
     }
 
-    /// Returns the path, and the query where there is one.
+    /// Returns the path, and the query if there is one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

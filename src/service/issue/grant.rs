@@ -13,7 +13,25 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::SessionId;
 use crate::token::organization::Organization;
 
-/// What a token is to say, for hosts that have found out by their own means who somebody is.
+/// The claims of a token to be issued, for hosts that know by their own means who its holder is: for
+/// [`issue`](crate::TokenService::issue), or a handler behind an [`IssueLayer`](crate::IssueLayer).
+///
+/// ```
+/// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
+/// use std::time::Duration;
+///
+/// use countersign::{Acl, AclEntry, Grant, OrganizationId};
+///
+/// let orders = AclEntry::new([("organizationId", ["org_1"])], ["GetOrders"])?;
+/// let grant = Grant::customer("cus_1")
+///     .organization(OrganizationId::new("org_1")?)
+///     .acl(Acl::new([orders]))
+///     .lifetime(Duration::from_secs(900));
+/// let issued = tokens.issue(grant).await?;
+/// assert_eq!(issued.expires_in(), Duration::from_secs(900));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Grant {
@@ -42,48 +60,48 @@ impl Grant {
         }
     }
 
-    /// A token for a user. Its `sub` is `name` as it is, also where the policy has
+    /// Creates a grant for a user. Its `sub` is `name` as it is, also if the policy has
     /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects): for a registered user,
     /// use [`issue_for`](crate::TokenService::issue_for).
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)
     }
 
-    /// A token for a customer.
+    /// Creates a grant for a customer.
     pub fn customer(id: impl Into<String>) -> Self {
         Self::new(SubjectType::Customer, id)
     }
 
-    /// What it allows.
+    /// Sets the ACL.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
-    /// What it carries under `customClaims`.
+    /// Sets the `customClaims`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if they are no JSON object.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)
     }
 
-    /// One of the service's audiences that it is for; called again, one more. Unless it is called, it is for
-    /// all of them, or for those of the principal that is registered by this name.
+    /// Adds one of the service's audiences. By default, the token is for all of them, or for those of the principal
+    /// that is registered by this name.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.get_or_insert_default().push(audience.into());
         self
     }
 
-    /// The organization that it is bound to, or [`Organization::All`].
+    /// Binds the token to an organization, or to none by [`Organization::All`].
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
         self
     }
 
-    /// How long it lives; by default as the policy says. Whole seconds count.
+    /// Sets the lifetime, in whole seconds. Default: that of the policy.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self

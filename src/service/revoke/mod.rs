@@ -52,7 +52,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is out of reach.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
         let id = id.clone();
@@ -63,8 +63,8 @@ impl TokenService {
         .await
     }
 
-    /// Returns a principal of this service, for a host that has no token of it at hand: of a customer,
-    /// `id` is the customer's id.
+    /// Returns a principal of this service, for a host that has no token of it at hand. The `id` is a user's name, or
+    /// the id of a machine client or customer.
     #[must_use]
     pub fn principal(
         &self,
@@ -103,7 +103,7 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens it does
-    /// not issue, [`InvalidFields`](crate::ErrorKind::InvalidFields) where a user or machine client of this
+    /// not issue, [`InvalidFields`](crate::ErrorKind::InvalidFields) if a user or machine client of this
     /// name is registered in another organization, and those of [`revoke_token`](Self::revoke_token). It
     /// may be called again.
     pub async fn revoke_subject(
@@ -171,8 +171,8 @@ impl TokenService {
 
     /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
     /// session by any way: by its own login, by [`issue`](Self::issue), or by
-    /// [`start_session`](Self::start_session), whoever asks for it. For whom no registration can be
-    /// [disabled](Self::disable_entity): a customer that the host knows by its id.
+    /// [`start_session`](Self::start_session) of the host or a bearer. For principals that have no registration to be
+    /// [disabled](Self::disable_entity): customers that the host knows by their ids.
     ///
     /// A block ends at its time, and not before. It may be called again for a later one.
     ///
@@ -243,7 +243,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let until = self.accepted_until(expires_at);
         if self.kept_until(until) <= self.inner.stores.clock().earliest_now() {
-            // Nobody accepts it any more, by whatever clock.
+            // No node accepts it any more, by any clock.
             return Ok(());
         }
         self.remember(RevocationTarget::Token(id.clone()), until).await

@@ -40,7 +40,7 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Effective on this node at once, also where it cannot be published for all others.
+    /// Revokes on this node at once, also if it cannot be published for all others.
     pub(super) async fn remember(
         &self,
         target: RevocationTarget,

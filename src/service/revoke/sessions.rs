@@ -73,7 +73,7 @@ impl Writer {
         Ok(matches!(self.take_session(session).await?, CompareAndSet::Written(true)))
     }
 
-    /// Revokes, where the policy says so, what was issued from a session, for as long as it may live.
+    /// Revokes, if the policy says so, what was issued from a session, for as long as it may live.
     pub(in crate::service) async fn revoke_tokens_of(
         &self,
         session: &Session,

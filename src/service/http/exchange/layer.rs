@@ -69,8 +69,8 @@ impl ExchangeLayer {
     }
 
     /// Treats a cookie of which there is no live session as none, and removes it from the browser: a visitor
-    /// whose session has expired is anonymous then, and not rejected. It treats a JWT that is not accepted,
-    /// or is of a kind that the layer does not admit, in the same way: two layers that admit different kinds read cookies of
+    /// whose session has expired is anonymous then, and not rejected. It treats a JWT that is not accepted, or is of a
+    /// kind that the layer does not admit, in the same way: two layers that admit different kinds read cookies of
     /// different names. A bearer token that is not accepted is rejected still.
     ///
     /// The response to a navigation alone removes the cookie (`Sec-Fetch-Mode: navigate`, or no such header). That to
@@ -100,21 +100,21 @@ impl ExchangeLayer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
-    /// write it: a scheme, a host in small letters, and a port where it is not the scheme's own.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
+    /// write it: a scheme, a host in small letters, and a port unless it is the scheme's own.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
         Ok(self)
     }
 
-    /// Has cookies count for requests of whatever site. Any page that a user visits can then act in
-    /// their name, and read what comes over a WebSocket, unless the host tells such requests itself.
+    /// Has cookies count for requests of all sites. Any page that a user visits can then act in
+    /// their name, and read what comes over a WebSocket, unless the host recognizes such requests itself.
     pub fn dangerous_accept_any_origin(mut self) -> Self {
         self.origins = self.origins.accept_any();
         self
     }
 
-    /// Lets requests without credentials pass as anonymous. Bad credentials are rejected still.
+    /// Lets requests without credentials pass as anonymous. Invalid credentials are rejected still.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self

@@ -6,10 +6,10 @@
 //! until shortly before it ends, or until its session does; the session itself stays.
 //!
 //! 1. A bearer token goes before a cookie. One that is a JWT is validated as it is. Customers' tokens
-//!    are admitted, and others where the layer says so: [`only`](ExchangeLayer::only).
-//! 2. No credentials: 401, or, where the layer is [`optional`](ExchangeLayer::optional), the
+//!    are admitted, and others if the layer says so: [`only`](ExchangeLayer::only).
+//! 2. No credentials: 401, or, if the layer is [`optional`](ExchangeLayer::optional), the
 //!    request passes as anonymous. Bad ones are rejected, optional or not.
-//! 3. A session that asks for a one-time password is rejected, also where a code of it was right once: each
+//! 3. A session that asks for a one-time password is rejected, also if a code of it was right once: each
 //!    exchange of it takes a code of its own.
 //!    [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) makes it a fresh one
 //!    that asks for none; its token is what the browser holds from then on.
@@ -30,7 +30,7 @@
 //! - with an `Origin` that the layer [allows](ExchangeLayer::allow_origin).
 //!
 //! Otherwise the request is a 403 with the code `cross-origin`, or anonymous
-//! where the layer is optional. A bearer token counts in any case, since no browser adds one by itself.
+//! if the layer is optional. A bearer token counts in any case, since no browser adds one by itself.
 //! What is not a browser says `Sec-Fetch-Site: same-origin`, or sends a bearer token. GET must change
 //! nothing.
 //!

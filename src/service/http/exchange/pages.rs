@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::guard::shaping::{Shaping, finish, replace};
 use crate::rejection::Rejection;
 
-/// How rejections of one request are answered, with the address of the login page where it opens a page.
+/// How rejections of one request are answered, with the address of the login page if it opens a page.
 pub(super) struct PageShaping {
     pub(super) shaping: Shaping,
     pub(super) login: Option<HeaderValue>,
@@ -21,7 +21,7 @@ impl PageShaping {
         }
     }
 
-    /// Shapes the rejection that a response is made of, where it is.
+    /// Shapes the rejection that a response is made of, if it is.
     pub(super) fn apply(&self, response: Response<Body>) -> Response<Body> {
         let rejection = response.extensions().get::<Rejection>();
         match rejection.and_then(|rejection| self.to_login(rejection)) {

@@ -283,7 +283,7 @@ where
                     let outcome = match stale_is_anonymous {
                         true if !required => Ok(None),
                         false if login.is_none() => Err(rejection),
-                        // Who opens a page logs in, whatever the cookie holds.
+                        // A visitor who opens a page is to log in.
                         _ => Err(missing()),
                     };
                     (outcome, removable.map(|cookie| cookie.removal()))

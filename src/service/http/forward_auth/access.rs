@@ -41,8 +41,8 @@ impl Access {
         Self { demand: Demand::Permission { permission, scope, in_own_organization: false } }
     }
 
-    /// Asks for the permission where the scope's `key` has this value. Without a permission there is no question
-    /// to ask within a scope: nobody may then.
+    /// Requires the permission within the scope in which `key` has this value. Without a permission, which could be
+    /// scoped, every caller is denied.
     pub fn scope(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         match &mut self.demand {
             Demand::Permission { scope, .. } => scope.push((key.into(), value.into())),
@@ -51,9 +51,9 @@ impl Access {
         self
     }
 
-    /// Asks for the permission in the caller's own organization, for an upstream that acts in that one alone; see
+    /// Requires the permission in the caller's own organization, for an upstream that acts in that one alone; see
     /// [`RequireLayer::in_own_organization`](crate::RequireLayer::in_own_organization). Without a permission,
-    /// nobody may.
+    /// every caller is denied.
     pub fn in_own_organization(mut self) -> Self {
         match &mut self.demand {
             Demand::Permission { in_own_organization, .. } => *in_own_organization = true,

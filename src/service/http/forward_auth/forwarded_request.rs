@@ -45,7 +45,7 @@ pub(super) struct Original(pub(super) Result<ForwardedRequest, OriginalFault>);
 #[derive(Clone, Debug)]
 pub(super) struct OriginalFault {
     name: &'static str,
-    /// The method, where that is known all the same.
+    /// The method, if that is known all the same.
     method: Option<Method>,
 }
 
@@ -83,14 +83,14 @@ impl Original {
     }
 }
 
-/// Returns the value that all headers of these names have, where there is one.
+/// Returns the value that all headers of these names have, if there is one.
 fn agreed<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Option<&'a [u8]> {
     let mut all = names.into_iter().flat_map(|name| headers.get_all(name));
     let first = all.next()?;
     all.all(|other| other == first).then_some(first.as_bytes())
 }
 
-/// Returns the segments of a path, where all who read it find the same.
+/// Returns the segments of a path, if all readers find the same.
 fn segments(path: &str) -> Option<Vec<String>> {
     let segments: Vec<_> =
         path.strip_prefix('/')?.split('/').map(decoded).collect::<Option<_>>()?;

@@ -140,14 +140,14 @@ impl ForwardAuth {
         self
     }
 
-    /// The header for the whole [`Principal`](crate::claims::Principal), as it is written to a database's key:
+    /// Sets the header for the whole [`Principal`](crate::claims::Principal), as it is written to a database's key:
     /// `issuer|organization|kind|id`. Default: `X-Auth-Principal`.
     pub fn principal_header(mut self, name: HeaderName) -> Self {
         self.identity.principal = name;
         self
     }
 
-    /// The header for the user's name, the machine client's id or the customer's id. Default: `X-Auth-Id`.
+    /// Sets the header for the user's name, the machine client's id or the customer's id. Default: `X-Auth-Id`.
     ///
     /// In this one and all others, what is not visible ASCII is percent-encoded, and so is `%`.
     pub fn id_header(mut self, name: HeaderName) -> Self {
@@ -155,20 +155,20 @@ impl ForwardAuth {
         self
     }
 
-    /// The header for the kind of principal: `user`, `entity` or `customer`. Default: `X-Auth-Kind`.
+    /// Sets the header for the kind of principal: `user`, `entity` or `customer`. Default: `X-Auth-Kind`.
     pub fn kind_header(mut self, name: HeaderName) -> Self {
         self.identity.kind = name;
         self
     }
 
-    /// The header for the organization, which a caller who is bound to none does not get.
+    /// Sets the header for the organization, which a caller who is bound to none does not get.
     /// Default: `X-Auth-Organization`.
     pub fn organization_header(mut self, name: HeaderName) -> Self {
         self.identity.organization = name;
         self
     }
 
-    /// Sends the JWT, too, in `Authorization`: that of the request, or the short-lived one of its session. For
+    /// Sends the JWT in `Authorization`, too: that of the request, or the short-lived one of its session. For
     /// an upstream that checks it, as behind a [`ValidateLayer`](crate::ValidateLayer).
     ///
     /// Proxies must not forward clients' requests to this route: a script in a page could call it and read the
@@ -195,16 +195,15 @@ impl ForwardAuth {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
     /// write it.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.exchange = self.exchange.allow_origin(origin)?;
         Ok(self)
     }
 
-    /// Returns a router with the one route `/forward-auth`, for whatever method a proxy asks by. It has to
-    /// be served with the addresses of connections (`into_make_service_with_connect_info::<SocketAddr>()`), by
-    /// which trusted proxies are known.
+    /// Returns a router with the one route `/forward-auth`, for all methods. It has to be served with the addresses of
+    /// connections (`into_make_service_with_connect_info::<SocketAddr>()`), by which trusted proxies are known.
     ///
     /// A hook that is set by `reject_with` shapes what Traefik and Caddy pass on to clients. nginx takes a
     /// redirect for a fault: there, `error_page 401` leads to a login.
@@ -242,7 +241,7 @@ impl ForwardAuth {
 }
 
 /// Makes of a proxy's question what a layer reads: the method of the original request, or that of one that
-/// changes something, where it is not known.
+/// changes something, if it is not known.
 fn restore(tokens: &TokenService, mut request: Request) -> Request {
     let peer = peer_address(request.extensions());
     let is_trusted = peer.is_some_and(|peer| tokens.validator().trusted_proxies().trusts(peer));
@@ -315,7 +314,7 @@ impl IdentityHeaders {
     }
 }
 
-/// Two values have the same text only where they are equal.
+/// Two values have the same text only if they are equal.
 fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {

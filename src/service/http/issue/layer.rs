@@ -38,7 +38,7 @@ pub(super) enum Delivery {
 }
 
 impl IssueLayer {
-    /// Returns a layer that sends tokens as JSON:
+    /// Creates a layer that sends tokens as JSON:
     /// `{"accessToken", "expiresIn", "tokenType": "Bearer"}`.
     pub fn new(tokens: TokenService) -> Self {
         let (delivery, origins) = (Delivery::Json, OriginRule::default());
@@ -60,25 +60,26 @@ impl IssueLayer {
         self.as_session_cookie(SessionCookie::default())
     }
 
-    /// [`as_cookie`](Self::as_cookie) of another name and reach.
+    /// Sends tokens as a cookie of another name or reach, like [`as_cookie`](Self::as_cookie).
     pub fn as_session_cookie(mut self, cookie: SessionCookie) -> Self {
         self.delivery = Delivery::Cookie(cookie);
         self
     }
 
-    /// Accepts logins from pages of this origin, whatever site the browser names. See [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
+    /// Accepts logins from pages of this origin, too. See
+    /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
     /// write it.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
         Ok(self)
     }
 
-    /// Sends cookies to requests of whatever site. Any page that a user visits can then log them in as
-    /// somebody else, unless the host tells such requests itself: as by the `InResponseTo` of a SAML
+    /// Sends cookies to requests of all sites. Any page that a user visits can then log them in as
+    /// somebody else, unless the host recognizes such requests itself, as by the `InResponseTo` of a SAML
     /// response, which another site posts.
     pub fn dangerous_accept_any_origin(mut self) -> Self {
         self.origins = self.origins.accept_any();

@@ -57,7 +57,7 @@ impl SameOriginLayer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no origin as browsers
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
     /// write it.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
