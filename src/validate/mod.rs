@@ -234,16 +234,6 @@ impl Validator {
         rules.check_revocations(validated)
     }
 
-    /// Returns the claims of a token that its issuer has signed, whatever else is wrong with it: enough to revoke
-    /// it, and for nothing else.
-    ///
-    /// # Errors
-    ///
-    /// The [`TokenFault`] of a token that no known key of this issuer has signed.
-    pub(crate) fn read_signed(&self, token: &str) -> Result<Validated, TokenFault> {
-        self.rules.read_signed(token)
-    }
-
     /// Whose tokens it accepts: their `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {

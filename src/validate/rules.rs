@@ -96,26 +96,6 @@ impl Rules {
         Ok(Candidate { token, jws, payload, signature, signed_by })
     }
 
-    /// Returns the claims of a token of this issuer, by its signature alone.
-    pub(super) fn read_signed(&self, token: &str) -> Result<Validated, TokenFault> {
-        if token.len() > self.max_token_len {
-            return Err(TokenFault::TooLong);
-        }
-        let candidate = self.examine(token).map_err(|not_accepted| not_accepted.fault)?;
-        let SignedBy::Own { found, .. } = &candidate.signed_by else {
-            return Err(TokenFault::Issuer);
-        };
-        if !found.key.verify(candidate.jws.signing_input.as_bytes(), &candidate.signature) {
-            return Err(TokenFault::Signature);
-        }
-        let claims: Claims =
-            json::from_slice(&candidate.payload).map_err(|_| TokenFault::Claims)?;
-        if claims.iss != self.issuer {
-            return Err(TokenFault::Issuer);
-        }
-        Ok(Validated::new(claims, found.key.identity(), false))
-    }
-
     pub(super) fn verify(&self, candidate: &Candidate<'_>) -> Result<Checked, TokenFault> {
         let now = self.clock.now();
         let Candidate { token, jws, payload, signature, signed_by } = candidate;

@@ -7,7 +7,6 @@ use crate::rejection::Rejection;
 use crate::service::http::cookie::SessionCookie;
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
-use crate::validate::TokenFault;
 
 impl TokenService {
     /// Logs out the browser that sends a request: ends the session that its cookie stands for, or revokes the JWT
@@ -77,17 +76,7 @@ impl TokenService {
                 RequestContext { address: context.address, ..RequestContext::without_address() };
             return self.log_out_customer(&AuthenticationToken::from_text(text)?, &anywhere).await;
         }
-        let signed = self.validator().read_signed(text).map_err(|fault| {
-            let keys = self.inner.key_manager.as_ref();
-            let may_be_signed = fault.is_temporary()
-                || fault == TokenFault::UnknownKey
-                    && keys.is_some_and(|keys| keys.may_lack_key_of(text));
-            let (kind, message) = match may_be_signed {
-                true => (ErrorKind::Unavailable, "the token cannot be checked"),
-                false => (ErrorKind::NotFound, "no token of this service"),
-            };
-            Error::new(kind, message).with_source(fault)
-        })?;
+        let signed = self.read_signed(text)?;
         if self.was_revoked_for_all(&signed) {
             return Err(Error::new(ErrorKind::NotFound, "the token was revoked before"));
         }

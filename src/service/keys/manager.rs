@@ -7,9 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::jitter;
-use crate::jose::{
-    Algorithm, CompactJws, CryptoProvider, ExpiringKey, JoseHeader, KeyRing, PrivateKey, SigningKey,
-};
+use crate::jose::{Algorithm, CryptoProvider, ExpiringKey, KeyRing, PrivateKey, SigningKey};
 use crate::service::keys::ManagedKeys;
 use crate::service::keys::new_keys::{self, NewKeys};
 use crate::service::model::key_schedule::{KeySchedule, ScheduledKey};
@@ -143,12 +141,10 @@ impl KeyManager {
         .await
     }
 
-    /// Returns whether another node may have the key of a token, which is unknown here; none has a retired one.
-    pub(in crate::service) fn may_lack_key_of(&self, token: &str) -> bool {
-        let header = CompactJws::split(token).and_then(|jws| JoseHeader::parse(jws.header));
-        let Ok(JoseHeader { kid, .. }) = header else { return false };
+    /// Returns whether another node may have a key that is unknown here; none has a retired one.
+    pub(in crate::service) fn may_lack(&self, kid: &str) -> bool {
         // While the shared keys are being read, it may be any.
-        !self.known.try_lock().is_ok_and(|known| known.retired.contains_key(&kid))
+        !self.known.try_lock().is_ok_and(|known| known.retired.contains_key(kid))
     }
 
     /// Installs what is known as it is at another time: also where the store is out of reach, a key's

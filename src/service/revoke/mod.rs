@@ -2,6 +2,7 @@
 
 mod publish;
 mod sessions;
+mod signed;
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
