@@ -270,16 +270,19 @@ impl SessionStore for TableStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         let is_live = |session: &Session| session.expires_at() > now;
         let mut sessions =
             self.tables()?.sessions(|session| is_live(session) && filter.matches(session))?;
-        // By the key, too: a page must not change places with the next.
-        sessions.sort_by_key(|session| (session.created_at(), session.key()));
+        // By the id, too: a page must not change places with the next.
+        sessions.sort_by_key(Session::position);
         let total = sessions.len();
-        let sessions = sessions.into_iter().skip(page.offset).take(page.limit).collect();
+        let is_before =
+            |session: &Session| page.after.as_ref().is_some_and(|at| session.position() <= *at);
+        let rest = sessions.into_iter().skip_while(is_before);
+        let sessions = rest.skip(page.offset).take(page.limit).collect();
         Ok(SessionPage { sessions, total })
     }
 

@@ -244,7 +244,7 @@ impl SessionStore for MadeUpFeed {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         SessionStore::list(&self.rest, filter, page, now).await

@@ -197,7 +197,7 @@ impl Stores {
     pub(super) async fn list_sessions(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, Error> {
         self.call("list_sessions", self.sessions.list(filter, page, now)).await

@@ -390,6 +390,7 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
          ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name, \
              DROP COLUMN organization_id;
          DROP INDEX {schema}.countersign_entities_by_name;
+         DROP INDEX {schema}.countersign_sessions_by_customer_of_organization;
          DROP TABLE {schema}.countersign_sealing_check;
          DROP TABLE {schema}.countersign_feed_history;
          CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);

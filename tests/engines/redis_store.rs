@@ -319,8 +319,8 @@ async fn what_is_in_an_index_and_names_no_session_stands_in_nobodys_way() {
     }
     while store.purge_expired(now).await.unwrap() > 0 {}
     assert!(SessionStore::get(&store, &ended.key()).await.unwrap().is_none());
-    let page = PageRequest { offset: 0, limit: 10 };
-    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
+    let page = PageRequest::first(10);
+    let listed = SessionStore::list(&store, &SessionFilter::all(), &page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     let theirs = store.of_subject(&live.subject(), Timestamp::MAX, 10).await.unwrap();
     assert_eq!(theirs.len(), 1);
@@ -616,14 +616,14 @@ async fn a_session_that_has_ended_or_was_taken_leaves_nothing_behind() {
                 .unwrap();
         }
     }
-    let everything = PageRequest { offset: 0, limit: 100 };
+    let everything = PageRequest::first(100);
     let all = SessionFilter::all();
-    let listed = SessionStore::list(&store, &all, everything, now).await.unwrap();
+    let listed = SessionStore::list(&store, &all, &everything, now).await.unwrap();
     assert_eq!(listed.total, 20);
     for session in &listed.sessions[..10] {
         assert!(store.take(&session.key(), session.version()).await.unwrap().is_some());
     }
-    assert_eq!(SessionStore::list(&store, &all, everything, now).await.unwrap().total, 10);
+    assert_eq!(SessionStore::list(&store, &all, &everything, now).await.unwrap().total, 10);
     while store.purge_expired(SystemClock.now()).await.unwrap() > 0 {}
     // Index entries of what was taken are cleaned in the background, or else by the purge.
     assert_eq!(left_over(&server).await, Vec::<String>::new());
@@ -646,8 +646,8 @@ async fn index_entries_that_lead_to_nothing_are_passed_over_and_purged() {
             let _: i64 = server.redis_command(&["DEL", &key]).await;
         }
     }
-    let page = PageRequest { offset: 0, limit: 10 };
-    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
+    let page = PageRequest::first(10);
+    let listed = SessionStore::list(&store, &SessionFilter::all(), &page, now).await.unwrap();
     assert_eq!((listed.total, listed.sessions.len()), (1, 1));
     assert_eq!(listed.sessions[0].id(), kept.id());
     assert!(SessionStore::remove(&store, lost.id()).await.unwrap().is_none());
@@ -804,8 +804,8 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
     );
     let rejected = SessionStore::insert(&store, again.clone(), now).await;
     assert!(matches!(rejected, Err(StoreError::Conflict)));
-    let page = PageRequest { offset: 0, limit: 10 };
-    let listed = SessionStore::list(&store, &SessionFilter::all(), page, now).await.unwrap();
+    let page = PageRequest::first(10);
+    let listed = SessionStore::list(&store, &SessionFilter::all(), &page, now).await.unwrap();
     assert_eq!(listed.total, 1);
     assert!(
         SessionStore::remove(&store, again.id()).await.unwrap().is_none(),

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::Fixture;
 use crate::support::log::Log;
 
-const PAGE: PageRequest = PageRequest { offset: 0, limit: 10 };
+const PAGE: PageRequest = PageRequest::first(10);
 
 fn context() -> RequestContext {
     RequestContext::without_address()

@@ -458,8 +458,8 @@ async fn no_secret_is_in_any_log_span_metric_error_or_dump_whatever_route_is_dri
 /// All that the store answers, down to the bytes that it keeps.
 async fn dump(store: &MemoryStore, fixture: &Fixture) -> String {
     let mut dump = format!("{store:?}");
-    let page = PageRequest { offset: 0, limit: 100 };
-    let listed = store.list(&SessionFilter::all(), page, fixture.tokens.now()).await.unwrap();
+    let page = PageRequest::first(100);
+    let listed = store.list(&SessionFilter::all(), &page, fixture.tokens.now()).await.unwrap();
     dump += &format!("{listed:?}");
     for session in &listed.sessions {
         dump += &String::from_utf8_lossy(session.key().as_bytes());

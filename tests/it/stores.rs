@@ -39,9 +39,9 @@ async fn the_memory_store_drops_nothing_that_is_live_and_its_clones_share_it() {
     for key in &keys {
         assert!(SessionStore::get(&clone, key).await.unwrap().is_some());
     }
-    let page = PageRequest { offset: 0, limit: 1 };
+    let page = PageRequest::first(1);
     assert_eq!(
-        SessionStore::list(&clone, &SessionFilter::all(), page, now).await.unwrap().total,
+        SessionStore::list(&clone, &SessionFilter::all(), &page, now).await.unwrap().total,
         10_000
     );
 }

@@ -276,8 +276,7 @@ impl Nodes {
             }
             match case.asked {
                 Asked::Start => {
-                    let (customer, page) =
-                        (Some(&case.customer), PageRequest { limit: 10, offset: 0 });
+                    let (customer, page) = (Some(&case.customer), PageRequest::first(10));
                     let context = anywhere();
                     let listed = tokens.list_sessions(Actor::Host, customer, page, &context);
                     signs.push(listed.await.unwrap().total == 1);

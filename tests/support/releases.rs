@@ -162,9 +162,9 @@ pub async fn a_record_of_a_later_form_is_an_error_for_its_own_use<S>(
         }
     }
     assert_eq!(names, ["ann", "cat", "dan"], "the others are listed, page by page");
-    let page = PageRequest { offset: 0, limit: 10 };
+    let page = PageRequest::first(10);
     let store = node().await;
-    let listed = SessionStore::list(&store, &SessionFilter::all(), page, tokens.now()).await;
+    let listed = SessionStore::list(&store, &SessionFilter::all(), &page, tokens.now()).await;
     assert_eq!(listed.unwrap().sessions.len(), 2);
     let customer = tokens.principal(
         countersign::SubjectType::Customer,

@@ -79,8 +79,7 @@ impl Nodes {
     }
 
     async fn live_sessions(&self, customer: &CustomerId) -> usize {
-        let (page, context) =
-            (PageRequest { limit: 100, offset: 0 }, RequestContext::without_address());
+        let (page, context) = (PageRequest::first(100), RequestContext::without_address());
         let tokens = &self.fixtures[1].tokens;
         let listed = tokens.list_sessions(Actor::Host, Some(customer), page, &context);
         listed.await.unwrap().total

@@ -15,4 +15,5 @@ pub(crate) mod revocation;
 pub(crate) mod sealing;
 pub(crate) mod secret;
 pub(crate) mod session;
+pub(crate) mod session_position;
 pub(crate) mod subject;

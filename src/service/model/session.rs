@@ -10,6 +10,7 @@ use crate::service::model::entity::EntityId;
 use crate::service::model::idempotency::{RememberedExchanges, RememberedStart};
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::one_time_password::OneTimePasswordState;
+use crate::service::model::session_position::SessionPosition;
 use crate::service::model::subject::Subject;
 use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
@@ -167,6 +168,12 @@ impl Session {
 
     pub(crate) fn is_tombstone(&self) -> bool {
         self.created_at == TOMBSTONES_CREATED_AT
+    }
+
+    /// Returns where it stands in a list of sessions; a page of a list may begin behind it.
+    #[must_use]
+    pub fn position(&self) -> SessionPosition {
+        SessionPosition::new(self.created_at, self.id.clone())
     }
 
     /// When it was started.

@@ -30,6 +30,9 @@ settings! {
         /// rejected, so that a bearer in wrong hands cannot fill the store. A session that was used up
         /// does not count, and takes less than half.
         max_per_starter: usize = 100_000,
+        /// How many sessions a page of a list may skip: 10,000. A store reads what it skips, so that a page far behind
+        /// costs much; [`PageRequest::after`](crate::store::PageRequest::after) costs nothing.
+        max_list_offset: usize = 10_000,
         /// Whether ending a session revokes the tokens exchanged from it. On: who logs out means it.
         revoke_tokens_on_end: bool = true,
         /// How many digits a one-time password has: 6. From 6 to 10.

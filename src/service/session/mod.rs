@@ -94,8 +94,10 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InsufficientPermission`] where the bearer may not, [`ErrorKind::Unavailable`]
-    /// where the store is out of reach.
+    /// [`ErrorKind::InvalidFields`] if the offset exceeds the policy's
+    /// [`sessions.max_list_offset`](crate::policy::Sessions::max_list_offset),
+    /// [`ErrorKind::InsufficientPermission`] if the bearer may not, [`ErrorKind::Unavailable`]
+    /// if the store is out of reach.
     pub async fn list_sessions(
         &self,
         actor: impl Into<Actor<'_>>,
@@ -105,6 +107,7 @@ impl TokenService {
     ) -> Result<SessionList, Error> {
         let actor = actor.into();
         let listing = async {
+            self.check_offset(page.offset)?;
             let organization_id = match actor {
                 Actor::Host => organization_of(context, None)?,
                 Actor::Bearer(bearer) => {
@@ -114,7 +117,7 @@ impl TokenService {
                 }
             };
             let filter = SessionFilter { customer_id: customer_id.cloned(), organization_id };
-            let listed = self.inner.stores.list_sessions(&filter, page, self.now()).await?;
+            let listed = self.inner.stores.list_sessions(&filter, &page, self.now()).await?;
             let sessions = listed.sessions.into_iter().map(SessionState::of).collect();
             Ok(SessionList { sessions, total: listed.total })
         };
@@ -123,6 +126,15 @@ impl TokenService {
 }
 
 impl TokenService {
+    fn check_offset(&self, offset: usize) -> Result<(), Error> {
+        let most = self.inner.policy.sessions.max_list_offset;
+        if offset <= most {
+            return Ok(());
+        }
+        let fault = InvalidField::new("offset", format!("must be an integer from 0 to {most}"));
+        Err(Error::from_invalid_fields(vec![fault]))
+    }
+
     /// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's
     /// own. An error where `bearer` is of another one, or may not do there what is asked for.
     fn organization_for(

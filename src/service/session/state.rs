@@ -1,6 +1,7 @@
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::session::Session;
+use crate::service::model::session_position::SessionPosition;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
 /// A live session, by what its authentication token proves.
@@ -48,7 +49,7 @@ pub struct PendingSession(Session);
 pub struct SessionList {
     /// The sessions, the oldest first.
     pub sessions: Vec<SessionState>,
-    /// How many there are on all pages.
+    /// How many there are on all pages. Up to 10,000 behind this page are counted exactly.
     pub total: usize,
 }
 
@@ -71,6 +72,12 @@ impl SessionState {
             Self::Proven(session) => Ok(session),
             Self::OneTimePasswordPending(_) => Err(code_required()),
         }
+    }
+
+    /// Returns where the session stands in a list; the next page may begin behind it.
+    #[must_use]
+    pub fn position(&self) -> SessionPosition {
+        self.record().position()
     }
 
     /// The session as it is stored, whatever its token proves.

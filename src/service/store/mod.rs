@@ -96,6 +96,7 @@ pub use self::sqlite::SqliteStore;
 pub use crate::service::model::authentication_token::SessionKey;
 pub use crate::service::model::key_schedule::{KeySchedule, RetiredKey, ScheduledKey};
 pub use crate::service::model::revocation::{Revocation, RevocationTarget};
+pub use crate::service::model::session_position::SessionPosition;
 pub use crate::service::model::subject::Subject;
 
 /// Returns where principals are kept unless the host says otherwise.
@@ -270,7 +271,11 @@ pub trait SessionStore: Store {
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Sessions that have not expired, the oldest first, and how many there are in all.
+    /// Returns sessions that have not expired and were not used up, in the order of their
+    /// [positions](SessionPosition), and how many there are.
+    ///
+    /// A page costs what it returns and skips, however many sessions there are. Only sessions that end while it is
+    /// read may be missing from it.
     ///
     /// # Errors
     ///
@@ -278,7 +283,7 @@ pub trait SessionStore: Store {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 

@@ -6,10 +6,11 @@ use crate::clock::Timestamp;
 use crate::service::model::entity::EntityId;
 use crate::service::model::revocation::Revocation;
 use crate::service::model::session::Session;
+use crate::service::model::session_position::SessionPosition;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
 /// Which sessions to list; what is not set does not restrict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionFilter {
     /// Those of one customer.
@@ -39,6 +40,19 @@ impl SessionFilter {
         self
     }
 
+    /// Returns the filters that match a session of these: each has a list of its own.
+    pub(super) fn matching(
+        customer_id: &CustomerId,
+        organization_id: Option<&OrganizationId>,
+    ) -> impl Iterator<Item = Self> + use<> {
+        let all = Self::all();
+        let of_customer = all.clone().of_customer(customer_id.clone());
+        let of_organization = organization_id.map(|id| {
+            [all.clone(), of_customer.clone()].map(|filter| filter.of_organization(id.clone()))
+        });
+        [all, of_customer].into_iter().chain(of_organization.into_iter().flatten())
+    }
+
     /// Returns whether `session` is one of them.
     #[must_use]
     pub fn matches(&self, session: &Session) -> bool {
@@ -47,13 +61,66 @@ impl SessionFilter {
     }
 }
 
-/// Which part of a list to return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which part of a list of sessions to return.
+///
+/// A page behind a position costs the same wherever it begins; one with an offset also costs what it skips.
+///
+/// ```
+/// use countersign::store::PageRequest;
+/// # use countersign::{Actor, Error, RequestContext, TokenService};
+/// # async fn use_it(tokens: TokenService, context: RequestContext) -> Result<(), Error> {
+/// // All sessions, a hundred at a time, each once:
+/// let mut page = PageRequest::first(100);
+/// loop {
+///     let listed = tokens.list_sessions(Actor::Host, None, page, &context).await?;
+///     for session in &listed.sessions {
+///         println!("{}", session.position().id);
+///     }
+///     let Some(last) = listed.sessions.last() else { break };
+///     page = PageRequest::first(100).after(last.position());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageRequest {
-    /// How many to skip.
+    /// The position behind which the page begins; the start of the list if there is none.
+    pub after: Option<SessionPosition>,
+    /// How many sessions to skip from there.
     pub offset: usize,
-    /// How many to return at most.
+    /// How many sessions to return at most.
     pub limit: usize,
+}
+
+impl PageRequest {
+    /// How many sessions behind a page are counted.
+    const COUNTED_BEHIND: usize = 10_000;
+
+    /// Creates a request for the first page.
+    #[must_use]
+    pub const fn first(limit: usize) -> Self {
+        Self { after: None, offset: 0, limit }
+    }
+
+    /// Skips `offset` sessions.
+    #[must_use]
+    pub fn offset(self, offset: usize) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Begins behind a session of an earlier page, whether or not that still lives.
+    #[must_use]
+    pub fn after(self, position: SessionPosition) -> Self {
+        Self { after: Some(position), ..self }
+    }
+
+    /// Returns how far [`SessionPage::total`] is exact: up to 10,000 sessions behind the page, if the page begins
+    /// at the start of the list.
+    #[must_use]
+    pub fn count_up_to(&self) -> usize {
+        self.offset.saturating_add(self.limit).saturating_add(Self::COUNTED_BEHIND)
+    }
 }
 
 /// A part of a list of sessions.
@@ -61,7 +128,8 @@ pub struct PageRequest {
 pub struct SessionPage {
     /// The sessions of this part.
     pub sessions: Vec<Session>,
-    /// How many there are in all.
+    /// How many sessions the filter matches, on whatever page: exact up to
+    /// [`PageRequest::count_up_to`], and beyond that no less.
     pub total: usize,
 }
 

@@ -102,7 +102,7 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         (**self).list(filter, page, now).await

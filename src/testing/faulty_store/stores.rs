@@ -101,7 +101,7 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         self.script.run(StoreVerb::ListSessions, self.inner().list(filter, page, now)).await

@@ -275,10 +275,8 @@ async fn another_site_reaches_no_handler_behind_a_layer_of_the_same_origin() {
         }
     }
     let context = RequestContext::without_address();
-    let sessions = fixture
-        .tokens
-        .list_sessions(Actor::Host, None, PageRequest { offset: 0, limit: 1 }, &context)
-        .await;
+    let sessions =
+        fixture.tokens.list_sessions(Actor::Host, None, PageRequest::first(1), &context).await;
     assert_eq!(sessions.unwrap().total, 0, "nobody was logged in");
     let events = log.audit();
     let mut rejected = events.iter().filter(|event| event["operation"] != "list_sessions");

@@ -50,7 +50,7 @@ async fn find(fixture: &Fixture, token: &AuthenticationToken) -> Result<SessionS
 
 /// The live sessions that are listed: those that are proven, and those that are not.
 async fn listed(fixture: &Fixture) -> (usize, usize) {
-    let page = PageRequest { offset: 0, limit: 100 };
+    let page = PageRequest::first(100);
     let listed = fixture.tokens.list_sessions(Actor::Host, None, page, &context()).await.unwrap();
     let (proven, pending): (Vec<_>, Vec<_>) =
         listed.sessions.into_iter().partition(|session| matches!(session, SessionState::Proven(_)));

@@ -82,7 +82,7 @@ async fn a_customer_lists_no_sessions_by_the_jwt_of_a_session_that_grants_everyt
         assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\""));
     }
     let validated = fixture.tokens.validator().validate(&jwt).unwrap();
-    let (page, context) = (PageRequest { offset: 0, limit: 1 }, RequestContext::without_address());
+    let (page, context) = (PageRequest::first(1), RequestContext::without_address());
     let listed = fixture.tokens.list_sessions(&validated, None, page, &context).await;
     assert_eq!(listed.unwrap_err().kind(), ErrorKind::InsufficientPermission);
 }

@@ -149,7 +149,7 @@ async fn a_list_tells_sessions_whose_code_is_wanted_from_the_others() {
     let bearer = fixture.tokens.issue(Grant::user("ops").acl(Acl::everything())).await.unwrap();
     let bearer = bearer.access_token.expose();
     let validated = fixture.tokens.validator().validate(bearer).unwrap();
-    let (page, context) = (PageRequest { offset: 0, limit: 9 }, RequestContext::without_address());
+    let (page, context) = (PageRequest::first(9), RequestContext::without_address());
     let listed = fixture.tokens.list_sessions(&validated, None, page, &context).await.unwrap();
     let proven = listed.sessions.into_iter().map(|session| session.proven().is_ok());
     assert_eq!(proven.collect::<Vec<_>>(), [false, true]);

@@ -363,12 +363,7 @@ async fn a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted
                 .await
                 .map(drop),
             tokens
-                .list_sessions(
-                    &kept,
-                    None,
-                    countersign::store::PageRequest { offset: 0, limit: 10 },
-                    &context(),
-                )
+                .list_sessions(&kept, None, countersign::store::PageRequest::first(10), &context())
                 .await
                 .map(drop),
             tokens

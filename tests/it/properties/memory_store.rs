@@ -179,11 +179,18 @@ async fn compare(store: &MemoryStore, model: &Model, now: Timestamp) {
     ] {
         let mut expected: Vec<_> =
             model.values().filter(live).filter(|session| filter.matches(session)).collect();
-        expected.sort_by_key(|session| (session.created_at(), session.key()));
-        let page = store.list(&filter, PageRequest { offset: 1, limit: 2 }, now).await.unwrap();
+        expected.sort_by_key(|session| session.position());
+        let page = store.list(&filter, &PageRequest::first(2).offset(1), now).await.unwrap();
         assert_eq!(page.total, expected.len());
+        let all: Vec<_> = expected.iter().map(|session| session.position()).collect();
         let expected: Vec<_> = expected.iter().skip(1).take(2).map(|s| s.id()).collect();
         assert_eq!(page.sessions.iter().map(Session::id).collect::<Vec<_>>(), expected);
+        if let Some(first) = all.first() {
+            let behind = PageRequest::first(9).after(first.clone());
+            let page = store.list(&filter, &behind, now).await.unwrap();
+            let found: Vec<_> = page.sessions.iter().map(Session::position).collect();
+            assert_eq!(found, all[1..]);
+        }
     }
     for subject in customers().chain((1..4).filter_map(starter)) {
         let theirs = |session: &&Session| {

@@ -59,7 +59,7 @@ async fn use_it(fixture: &Fixture, token: &AuthenticationToken) -> Result<(), Er
 }
 
 async fn count(fixture: &Fixture) -> usize {
-    let page = PageRequest { offset: 0, limit: 10 };
+    let page = PageRequest::first(10);
     fixture.tokens.list_sessions(Actor::Host, None, page, &context()).await.unwrap().total
 }
 

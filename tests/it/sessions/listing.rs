@@ -58,7 +58,7 @@ async fn a_page_is_as_large_and_as_far_on_as_asked_for() {
         ("offset=4&limit=1000", "1000", "4", &["cus_4"]),
         ("offset=5", "100", "5", &[]),
         ("limit=0", "0", "0", &[]),
-        ("offset=2147483647", "100", "2147483647", &[]),
+        ("offset=10000", "100", "10000", &[]),
         ("limit=1&somethingElse=1&somethingElse=2", "1", "0", &["cus_0"]),
     ] {
         let answer = server.get(&format!("{SESSIONS}?{query}"), Some(&bearer)).await;
@@ -82,7 +82,7 @@ async fn what_is_no_page_is_a_422_that_names_every_fault() {
         ("limit=1001", &["limit"]),
         ("limit=99999999999999999999999", &["limit"]),
         ("limit=1&limit=1", &["limit"]),
-        ("offset=2147483648", &["offset"]),
+        ("offset=10001", &["offset"]),
         ("offset=-0", &["offset"]),
         ("offset=1&offset=2", &["offset"]),
         ("customerId=", &["customerId"]),

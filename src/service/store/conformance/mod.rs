@@ -46,7 +46,7 @@ const RACERS: usize = 64;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-const ALL: PageRequest = PageRequest { offset: 0, limit: 1_000 };
+const ALL: PageRequest = PageRequest::first(1_000);
 
 /// Checks an [`EntityStore`].
 ///
@@ -88,6 +88,8 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::what_was_taken_stays_gone(&*store).await;
     sessions::a_take_that_is_dropped_halfway_takes_or_leaves(&*store).await;
     session_lists::lists_are_of_live_sessions_in_order_filtered_and_paged(&*store).await;
+    session_lists::a_list_is_walked_page_by_page_whatever_ends_meanwhile(&*store).await;
+    session_lists::what_is_listed_has_not_expired_also_before_it_is_purged(&*store).await;
     sessions::a_session_is_removed_by_its_id_once(&store).await;
     session_lists::a_customers_sessions_are_found_and_those_of_a_namesake_are_not(&*store).await;
     session_lists::what_a_subject_has_started_is_found_by_it(&*store).await;

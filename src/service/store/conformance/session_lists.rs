@@ -34,16 +34,77 @@ pub(super) async fn lists_are_of_live_sessions_in_order_filtered_and_paged(
         |sessions: &[Session]| sessions.iter().map(Session::key).collect::<Vec<SessionKey>>();
 
     let theirs = SessionFilter::all().of_customer(customer);
-    let all = store.list(&theirs, ALL, now()).await.unwrap();
+    let all = store.list(&theirs, &ALL, now()).await.unwrap();
     assert_eq!(all.total, 4, "a list has what is live, and all of it");
     assert_eq!(keys(&all.sessions), keys(&written), "a list begins with the oldest");
-    let middle = store.list(&theirs, PageRequest { offset: 1, limit: 2 }, now()).await.unwrap();
+    let middle = store.list(&theirs, &PageRequest::first(2).offset(1), now()).await.unwrap();
     assert_eq!(middle.total, 4, "the total is that of the list, not of the page");
     assert_eq!(keys(&middle.sessions), keys(&written[1..3]));
-    let beyond = store.list(&theirs, PageRequest { offset: 9, limit: 2 }, now()).await.unwrap();
+    let beyond = store.list(&theirs, &PageRequest::first(2).offset(9), now()).await.unwrap();
     assert!(beyond.sessions.is_empty() && beyond.total == 4);
-    let both = store.list(&theirs.of_organization(organization), ALL, now()).await.unwrap();
+    let both = store.list(&theirs.of_organization(organization), &ALL, now()).await.unwrap();
     assert_eq!(both.total, 1, "filters have to hold together");
+}
+
+pub(super) async fn a_list_is_walked_page_by_page_whatever_ends_meanwhile(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let organization = OrganizationId::new(unique()).unwrap();
+    // Three of one instant, which the ids tell apart, and one before and one after them.
+    let mut written = Vec::new();
+    for age in [1_u32, 2, 2, 2, 3] {
+        let mut session = session_of(&customer, now() - Duration::from_secs(60) * age);
+        session.organization_id = Some(organization.clone());
+        store.insert(session.clone(), now()).await.unwrap();
+        written.push(session);
+    }
+    written.sort_by_key(Session::position);
+    let of_customer = SessionFilter::all().of_customer(customer);
+    let of_organization = SessionFilter::all().of_organization(organization.clone());
+    let of_both = of_customer.clone().of_organization(organization);
+    for filter in [&of_customer, &of_organization, &of_both] {
+        let (mut page, mut walked) = (PageRequest::first(2), Vec::new());
+        loop {
+            let listed = store.list(filter, &page, now()).await.unwrap();
+            assert_eq!(listed.total, 5, "the total is that of the list, wherever a page begins");
+            let Some(last) = listed.sessions.last() else { break };
+            page = PageRequest::first(2).after(last.position());
+            walked.extend(listed.sessions.iter().map(Session::position));
+        }
+        assert_eq!(walked, written.iter().map(Session::position).collect::<Vec<_>>());
+    }
+    let third = written[2].clone();
+    assert!(store.take(&third.key, third.version).await.unwrap().is_some());
+    let behind = PageRequest::first(9).after(third.position());
+    let listed = store.list(&of_both, &behind, now()).await.unwrap();
+    let positions: Vec<_> = listed.sessions.iter().map(Session::position).collect();
+    assert_eq!(positions, [written[3].position(), written[4].position()]);
+    let listed = store.list(&of_both, &behind.offset(1), now()).await.unwrap();
+    let positions: Vec<_> = listed.sessions.iter().map(Session::position).collect();
+    assert_eq!(positions, [written[4].position()]);
+}
+
+pub(super) async fn what_is_listed_has_not_expired_also_before_it_is_purged(
+    store: &dyn SessionStore,
+) {
+    let customer = CustomerId::new(unique()).unwrap();
+    let mut written = Vec::new();
+    for age in 0..4_u32 {
+        let mut session = session_of(&customer, now() - Duration::from_secs(60) * (age + 1));
+        // Tokens of it outlive it.
+        session.tokens_until = Some(now() + HOUR);
+        if age % 2 == 0 {
+            session.expires_at = now() - Duration::from_secs(1);
+        }
+        store.insert(session.clone(), session.created_at).await.unwrap();
+        written.push(session);
+    }
+    let theirs = SessionFilter::all().of_customer(customer);
+    let listed = store.list(&theirs, &PageRequest::first(1), now()).await.unwrap();
+    assert_eq!((listed.total, listed.sessions.len()), (2, 1));
+    assert_eq!(listed.sessions[0].id, written[3].id);
+    assert!(store.get(&written[0].key).await.unwrap().is_some(), "tokens of it are to be revoked");
 }
 
 pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_not(

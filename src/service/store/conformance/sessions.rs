@@ -189,7 +189,7 @@ pub(super) async fn what_was_used_up_is_in_no_list_and_kept_while_its_tokens_liv
     store.insert(written.clone(), now()).await.unwrap();
     let used = used_up(&written, now() + HOUR * 2);
     store.replace(used.clone(), written.version(), now()).await.unwrap();
-    let listed = store.list(&theirs, ALL, now()).await.unwrap();
+    let listed = store.list(&theirs, &ALL, now()).await.unwrap();
     assert!(listed.sessions.is_empty() && listed.total == 0, "a list has what is live alone");
     while store.purge_expired(now()).await.unwrap() > 0 {}
     let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
@@ -221,7 +221,7 @@ pub(super) async fn a_session_whose_end_has_moved_is_listed_and_counted_by_it(
     store.insert(first.clone(), began).await.unwrap();
     let theirs = SessionFilter::all().of_customer(customer);
     let live = async |at: Timestamp| {
-        let listed = store.list(&theirs, ALL, at).await.unwrap().total;
+        let listed = store.list(&theirs, &ALL, at).await.unwrap().total;
         assert_eq!(store.count(&first.subject(), at, 10).await.unwrap(), listed);
         listed
     };

@@ -3,8 +3,9 @@
 mod entity_table;
 mod session_table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::service::model::key_schedule::KeySchedule;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::memory::entity_table::EntityTable;
-use crate::service::store::memory::session_table::SessionTable;
+use crate::service::store::memory::session_table::{PURGE_LIMIT, SessionTable};
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
     SessionStore, Store, StoreError,
@@ -182,7 +183,7 @@ impl SessionStore for MemoryStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
         let listed = self.sessions().list(filter, page, now);
@@ -231,9 +232,15 @@ impl SessionStore for MemoryStore {
 
 /// What was revoked, in order, each with its number.
 struct Feed {
-    log: Mutex<VecDeque<(u64, FeedEvent)>>,
+    log: Mutex<FeedLog>,
     /// The last number given out: who waits for more watches it.
     last: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct FeedLog {
+    events: BTreeMap<u64, FeedEvent>,
+    by_end: BTreeSet<(Timestamp, u64)>,
 }
 
 impl Feed {
@@ -245,7 +252,8 @@ impl Feed {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         self.last.send_modify(|last| {
             *last += 1;
-            log.push_back((*last, event));
+            log.by_end.insert((event.until(), *last));
+            log.events.insert(*last, event);
         });
     }
 
@@ -270,16 +278,20 @@ impl Feed {
     fn after(&self, after: u64) -> (Vec<FeedEvent>, u64) {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever follows is woken by each of them: what is long known is not gone through again.
-        let newer = log.partition_point(|(number, _)| *number <= after);
-        let events = log.range(newer..).map(|(_, event)| event.clone()).collect();
+        let newer = (Bound::Excluded(after), Bound::Unbounded);
+        let events = log.events.range(newer).map(|(_, event)| event.clone()).collect();
         (events, after.max(*self.last.borrow()))
     }
 
     fn purge(&self, now: Timestamp) -> u64 {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = log.len();
-        log.retain(|(_, event)| event.until() > now);
-        (before - log.len()) as u64
+        let ended = log.by_end.iter().take_while(|(end, _)| *end <= now).take(PURGE_LIMIT);
+        let ended: Vec<(Timestamp, u64)> = ended.copied().collect();
+        for entry in &ended {
+            log.by_end.remove(entry);
+            log.events.remove(&entry.1);
+        }
+        ended.len() as u64
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sessions in memory, and what they are found by. All of it is behind one lock, and no step looks at
-//! more than it returns or removes; but for a list, which counts what it is of.
+//! more than it returns, skips or removes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::clock::Timestamp;
 use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
-use crate::service::store::{PageRequest, SessionFilter, SessionPage, StoreError};
-use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
+use crate::service::store::{PageRequest, SessionFilter, SessionPage, SessionPosition, StoreError};
+use crate::token::identifier::SessionId;
 
 /// How many sessions one call purges, so that others need not wait for long.
-const PURGE_LIMIT: usize = 1_000;
+pub(super) const PURGE_LIMIT: usize = 1_000;
 /// How many an insert purges, for a host that does no housekeeping: more than it adds.
 const PURGED_BY_INSERT: usize = 2;
 /// Clocks of those who share a store may differ: what another takes for ended may be live here.
@@ -27,10 +27,10 @@ type Ordered = BTreeSet<(Timestamp, SessionKey)>;
 pub(super) struct SessionTable {
     sessions: HashMap<SessionKey, Arc<Session>>,
     ids: HashMap<SessionId, SessionKey>,
-    /// By when they were started, those that were used up not among them.
-    by_age: Ordered,
-    customers: HashMap<CustomerId, Ordered>,
-    organizations: HashMap<OrganizationId, Ordered>,
+    /// What each filter lists: sessions that were neither used up nor found to have expired.
+    lists: HashMap<SessionFilter, BTreeSet<SessionPosition>>,
+    /// The sessions that are listed, by when they expire.
+    by_expiry: Ordered,
     /// By when they are to be dropped.
     by_end: Ordered,
     subjects: HashMap<Subject, SubjectSessions>,
@@ -105,25 +105,29 @@ impl SessionTable {
         self.remove(&key)
     }
 
-    pub(super) fn list(&self, filter: &SessionFilter, page: PageRequest, now: Timestamp) -> Listed {
-        let nobodys = Ordered::new();
-        let listed = match (&filter.customer_id, &filter.organization_id) {
-            (Some(customer), _) => self.customers.get(customer).unwrap_or(&nobodys),
-            (None, Some(organization)) => self.organizations.get(organization).unwrap_or(&nobodys),
-            (None, None) => &self.by_age,
-        };
-        let live = listed
-            .iter()
-            .filter_map(|(_, key)| self.sessions.get(key))
-            .filter(|session| session.expires_at > now && filter.matches(session));
-        let (mut sessions, mut total) = (Vec::new(), 0);
-        for session in live {
-            if total >= page.offset && sessions.len() < page.limit {
-                sessions.push(Arc::clone(session));
+    pub(super) fn list(
+        &mut self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+        now: Timestamp,
+    ) -> Listed {
+        self.unlist_expired(now);
+        let Some(listed) = self.lists.get(filter) else { return Listed::default() };
+        let begin = page.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let positions = listed.range((begin, Bound::Unbounded)).skip(page.offset).take(page.limit);
+        let keys = positions.filter_map(|position| self.ids.get(&position.id));
+        let sessions = keys.filter_map(|key| self.sessions.get(key)).cloned().collect();
+        Listed { sessions, total: listed.len() }
+    }
+
+    /// Takes those that have expired out of the lists, each of them once.
+    fn unlist_expired(&mut self, now: Timestamp) {
+        while let Some((_, key)) = self.by_expiry.first().filter(|(end, _)| *end <= now).copied() {
+            match self.sessions.get(&key).cloned() {
+                Some(session) => self.unlist(&session),
+                None => drop(self.by_expiry.pop_first()),
             }
-            total += 1;
         }
-        Listed { sessions, total }
     }
 
     pub(super) fn count(&mut self, subject: &Subject, now: Timestamp, up_to: usize) -> usize {
@@ -166,14 +170,13 @@ impl SessionTable {
     }
 
     fn add(&mut self, session: Session) {
-        let (key, by_age) = (session.key, (session.created_at, session.key));
+        let key = session.key;
         self.ids.insert(session.id.clone(), key);
         self.by_end.insert((session.kept_until(), key));
         if !session.is_used_up() {
-            self.by_age.insert(by_age);
-            self.customers.entry(session.customer_id.clone()).or_default().insert(by_age);
-            if let Some(organization_id) = &session.organization_id {
-                self.organizations.entry(organization_id.clone()).or_default().insert(by_age);
+            self.by_expiry.insert((session.expires_at, key));
+            for filter in filters_of(&session) {
+                self.lists.entry(filter).or_default().insert(session.position());
             }
         }
         for subject in subjects_of(&session) {
@@ -187,19 +190,28 @@ impl SessionTable {
         self.sessions.insert(key, Arc::new(session));
     }
 
+    fn unlist(&mut self, session: &Session) {
+        if !self.by_expiry.remove(&(session.expires_at, session.key)) {
+            return;
+        }
+        for filter in filters_of(session) {
+            if let Some(listed) = self.lists.get_mut(&filter) {
+                listed.remove(&session.position());
+                if listed.is_empty() {
+                    self.lists.remove(&filter);
+                }
+            }
+        }
+    }
+
     fn remove(&mut self, key: &SessionKey) -> Option<Arc<Session>> {
         let session = self.sessions.remove(key)?;
-        let by_age = (session.created_at, session.key);
+        self.unlist(&session);
         // The id may be that of another session by now.
         if self.ids.get(&session.id) == Some(key) {
             self.ids.remove(&session.id);
         }
         self.by_end.remove(&(session.kept_until(), *key));
-        self.by_age.remove(&by_age);
-        remove_from(&mut self.customers, &session.customer_id, by_age);
-        if let Some(organization_id) = &session.organization_id {
-            remove_from(&mut self.organizations, organization_id, by_age);
-        }
         for subject in subjects_of(&session) {
             if let Some(theirs) = self.subjects.get_mut(&subject) {
                 theirs.live.remove(&(session.expires_at, *key));
@@ -214,6 +226,7 @@ impl SessionTable {
 }
 
 /// A part of a list, before its sessions are copied.
+#[derive(Default)]
 pub(super) struct Listed {
     sessions: Vec<Arc<Session>>,
     total: usize,
@@ -230,6 +243,10 @@ fn subjects_of(session: &Session) -> impl Iterator<Item = Subject> {
     std::iter::once(session.subject()).chain(session.started_by().cloned())
 }
 
+fn filters_of(session: &Session) -> impl Iterator<Item = SessionFilter> + use<> {
+    SessionFilter::matching(&session.customer_id, session.organization_id.as_ref())
+}
+
 /// Returns whether two writings of a session are found by the same.
 fn is_found_alike(a: &Session, b: &Session) -> bool {
     a.id == b.id
@@ -240,17 +257,4 @@ fn is_found_alike(a: &Session, b: &Session) -> bool {
         && a.organization_id == b.organization_id
         && a.customer_id == b.customer_id
         && a.started_by() == b.started_by()
-}
-
-fn remove_from<K: Hash + Eq>(
-    index: &mut HashMap<K, Ordered>,
-    key: &K,
-    entry: (Timestamp, SessionKey),
-) {
-    if let Some(entries) = index.get_mut(key) {
-        entries.remove(&entry);
-        if entries.is_empty() {
-            index.remove(key);
-        }
-    }
 }

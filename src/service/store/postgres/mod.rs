@@ -48,7 +48,7 @@ use crate::token::identifier::{OrganizationId, SessionId};
 pub use sqlx::PgPool;
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -58,6 +58,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
     include_str!("schema_9.sql"),
+    include_str!("schema_10.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 const DIALECT: Dialect = Dialect {

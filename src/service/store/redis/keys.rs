@@ -5,7 +5,7 @@ use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::entity::EntityId;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
-use crate::service::store::StoreError;
+use crate::service::store::{SessionFilter, StoreError};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
@@ -65,9 +65,20 @@ impl RedisKeys {
         format!("{}session-id:{}", self.prefix, id.as_str())
     }
 
-    /// The sessions of a customer, by age.
-    pub(super) fn customer(&self, id: &CustomerId) -> String {
-        format!("{}customer:{}", self.prefix, id.as_str())
+    /// The live sessions that a filter matches, by age.
+    pub(super) fn list(&self, filter: &SessionFilter) -> String {
+        let customer = filter.customer_id.as_ref().map(|id| id.as_str());
+        let organization = filter.organization_id.as_ref().map(|id| id.as_str());
+        let list = match (customer, organization) {
+            (None, None) => "live-sessions".to_owned(),
+            (Some(customer), None) => format!("live-sessions-of-customer:{customer}"),
+            (None, Some(organization)) => format!("live-sessions-of-organization:{organization}"),
+            // An id holds no control character.
+            (Some(customer), Some(organization)) => {
+                format!("live-sessions-of-both:{organization}\0{customer}")
+            }
+        };
+        format!("{}{list}", self.prefix)
     }
 
     /// The sessions of a subject, by when they end: of a customer their own, of others those that they
@@ -76,17 +87,7 @@ impl RedisKeys {
         format!("{}subject:{}", self.prefix, subject.to_index_text())
     }
 
-    /// The sessions of an organization, by age.
-    pub(super) fn organization(&self, id: &OrganizationId) -> String {
-        format!("{}organization:{}", self.prefix, id.as_str())
-    }
-
-    /// All sessions, by age.
-    pub(super) fn sessions(&self) -> String {
-        format!("{}sessions", self.prefix)
-    }
-
-    /// All sessions, by when they end.
+    /// All sessions, by what is next to be done about them: taken out of the lists at their expiry, purged at their end.
     pub(super) fn ends(&self) -> String {
         format!("{}session-ends", self.prefix)
     }
@@ -125,14 +126,14 @@ pub(super) fn text_of(key: &SessionKey) -> String {
 /// Length of 32 bytes in base64.
 const KEY_LEN: usize = 43;
 
-/// A session as the indexes by age have it: its key, and its public id.
+/// A session as the indexes by subject have it: its key, and its public id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AgeIndexEntry {
+pub(super) struct SubjectIndexEntry {
     pub(super) key: String,
     pub(super) id: String,
 }
 
-impl AgeIndexEntry {
+impl SubjectIndexEntry {
     pub(super) fn parse(member: &str) -> Option<Self> {
         let (key, id) = member.split_at_checked(KEY_LEN)?;
         Some(Self { key: key.to_owned(), id: id.to_owned() })
@@ -140,6 +141,25 @@ impl AgeIndexEntry {
 
     pub(super) fn to_member(&self) -> String {
         format!("{}{}", self.key, self.id)
+    }
+}
+
+/// A session as the lists have it. Of one instant, the server orders them by this text: by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListEntry {
+    pub(super) id: String,
+    pub(super) key: String,
+}
+
+impl ListEntry {
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (id, key) = member.split_once('\0')?;
+        Some(Self { id: id.to_owned(), key: key.to_owned() })
+    }
+
+    /// No id holds a control character.
+    pub(super) fn to_member(&self) -> String {
+        format!("{}\0{}", self.id, self.key)
     }
 }
 
@@ -189,9 +209,19 @@ impl EndIndexEntry {
             .organization(self.organization_id.clone())
     }
 
-    /// The same session, as the indexes by age have it.
-    pub(super) fn listed(&self) -> AgeIndexEntry {
-        AgeIndexEntry { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
+    /// The same session, as the indexes by subject have it.
+    pub(super) fn of_subject(&self) -> SubjectIndexEntry {
+        SubjectIndexEntry { key: self.key.clone(), id: self.session_id.as_str().to_owned() }
+    }
+
+    /// The same session, as the lists have it.
+    pub(super) fn listed(&self) -> ListEntry {
+        ListEntry { id: self.session_id.as_str().to_owned(), key: self.key.clone() }
+    }
+
+    /// The filters whose lists it is in.
+    pub(super) fn filters(&self) -> impl Iterator<Item = SessionFilter> + use<> {
+        SessionFilter::matching(&self.customer_id, self.organization_id.as_ref())
     }
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {

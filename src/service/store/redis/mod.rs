@@ -8,6 +8,7 @@ mod feed;
 mod keys;
 mod names;
 mod records;
+mod session_lists;
 mod sessions;
 mod signing_keys;
 
@@ -31,7 +32,7 @@ use crate::service::store::schema::is_incompatible;
 use crate::service::store::{Store, StoreError};
 
 /// The version of the keys and of what is under them.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const MAX_PREFIX_LEN: usize = 64;
 /// How long replicas may be waited for: all writes share a connection, and wait with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -264,10 +265,10 @@ impl RedisStore {
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
         let found: u32 = client.query(&Cmd::get(keys.version())).await?;
         if found < VERSION {
-            if found < 2 {
-                self.index_by_subject().await?;
+            self.index_again().await?;
+            if found < 3 {
+                self.index_entities().await?;
             }
-            self.index_entities().await?;
             client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
         }
         Ok(found)

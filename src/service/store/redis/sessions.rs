@@ -17,9 +17,9 @@ use crate::clock::Timestamp;
 use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
-use crate::service::store::redis::keys::{AgeIndexEntry, EndIndexEntry, text_of};
+use crate::service::store::redis::RedisStore;
+use crate::service::store::redis::keys::{EndIndexEntry, SubjectIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
-use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{
     Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SessionStore, Store,
     StoreError, record,
@@ -30,8 +30,6 @@ use crate::token::identifier::SessionId;
 const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 /// How many records are asked for at once.
 pub(super) const AT_ONCE: usize = 64;
-/// How many sessions one call purges.
-const PURGE_LIMIT: isize = 1_000;
 /// How long the index entries of a session that was used up are left.
 const INDEXING_PAUSE: Duration = Duration::from_millis(20);
 
@@ -92,29 +90,10 @@ impl SessionStore for RedisStore {
     async fn list(
         &self,
         filter: &SessionFilter,
-        page: PageRequest,
+        page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
-        let keys = &self.inner.keys;
-        let index = match (&filter.customer_id, &filter.organization_id) {
-            (Some(customer_id), _) => keys.customer(customer_id),
-            (None, Some(organization_id)) => keys.organization(organization_id),
-            (None, None) => keys.sessions(),
-        };
-        let members: Vec<String> = self.inner.client.query(&Cmd::zrange(index, 0, -1)).await?;
-        let mut listed = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
-        let (mut sessions, mut total) = (Vec::new(), 0);
-        while let Some(session) = listed.try_next().await? {
-            let Some(session) = session else { continue };
-            if session.expires_at <= now || !filter.matches(&session) {
-                continue;
-            }
-            if total >= page.offset && sessions.len() < page.limit {
-                sessions.push(session);
-            }
-            total += 1;
-        }
-        Ok(SessionPage { sessions, total })
+        self.read_list(filter, page, now).await
     }
 
     async fn count(
@@ -146,7 +125,9 @@ impl SessionStore for RedisStore {
             if members.is_empty() {
                 break;
             }
-            let read = stream::iter(members).map(|member| self.listed(member)).buffered(AT_ONCE);
+            let read = stream::iter(members)
+                .map(|member| self.session_of_subject(member))
+                .buffered(AT_ONCE);
             let read: Vec<Option<Session>> = read.try_collect().await?;
             found.extend(read.into_iter().flatten().filter(|s| s.created_at < before));
             first = last + 1;
@@ -166,22 +147,10 @@ impl SessionStore for RedisStore {
     }
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let now = self.time().await?.map_or(now, |time| time.min(now));
-        let ended = Cmd::zrangebyscore_limit(
-            self.inner.keys.ends(),
-            "-inf",
-            now.as_micros(),
-            0,
-            PURGE_LIMIT,
-        );
-        let ended: Vec<String> = self.inner.client.query(&ended).await?;
-        let found = u64::try_from(ended.len()).unwrap_or(u64::MAX);
-        let purging = stream::iter(ended).map(|member| self.purge(member, now));
-        let purged: Vec<Result<(), StoreError>> = purging.buffer_unordered(AT_ONCE).collect().await;
+        let now = self.no_later_than_the_server(now).await?;
+        let found = self.end_due(now).await;
         let trimmed = self.trim_feed(now).await?;
-        // All that can be purged is, although one of them cannot.
-        purged.into_iter().collect::<Result<(), _>>()?;
-        Ok(found + trimmed)
+        Ok(found? + trimmed)
     }
 }
 
@@ -207,20 +176,13 @@ impl RedisStore {
     async fn index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
-        let (member, created_at) = (indexed.listed().to_member(), session.created_at.as_micros());
-        let end = session.expires_at.as_micros();
-        let mut commands = vec![
-            Cmd::zadd(keys.customer(&session.customer_id), &member, created_at),
-            Cmd::zadd(keys.sessions(), &member, created_at),
-            Cmd::zadd(keys.subject(&indexed.subject()), &member, end),
-            Cmd::zadd(keys.ends(), indexed.to_member()?, session.kept_until().as_micros()),
-        ];
-        if let Some(starter) = &indexed.starter {
-            commands.push(Cmd::zadd(keys.subject(starter), &member, end));
-        }
-        if let Some(organization_id) = &session.organization_id {
-            commands.push(Cmd::zadd(keys.organization(organization_id), &member, created_at));
-        }
+        let (member, end) = (indexed.of_subject().to_member(), session.expires_at.as_micros());
+        let due = Cmd::zadd(keys.ends(), indexed.to_member()?, due(session).as_micros());
+        let subjects = std::iter::once(indexed.subject()).chain(indexed.starter.clone());
+        let mut commands: Vec<Cmd> =
+            subjects.map(|subject| Cmd::zadd(keys.subject(&subject), &member, end)).collect();
+        commands.push(due);
+        commands.extend(self.listing(&indexed, session.created_at));
         let keeping = self.keep_id(session, &indexed.key, now);
         try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
     }
@@ -243,67 +205,39 @@ impl RedisStore {
     async fn update_index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
-        let member = indexed.listed().to_member();
+        let member = indexed.of_subject().to_member();
         let update = |index: String, score: Timestamp, member: &str| {
             let mut command = redis::cmd("ZADD");
             command.arg(index).arg("XX").arg(score.as_micros()).arg(member);
             command
         };
         let mut commands = vec![
-            update(keys.ends(), session.kept_until(), &indexed.to_member()?),
+            update(keys.ends(), due(session), &indexed.to_member()?),
             update(keys.subject(&indexed.subject()), session.expires_at, &member),
         ];
         if let Some(starter) = &indexed.starter {
             commands.push(update(keys.subject(starter), session.expires_at, &member));
         }
         if session.is_used_up() {
-            commands.push(Cmd::zrem(keys.customer(&session.customer_id), &member));
-            commands.push(Cmd::zrem(keys.sessions(), &member));
-            let organization = session.organization_id.as_ref();
-            commands.extend(organization.map(|id| Cmd::zrem(keys.organization(id), &member)));
+            commands.extend(self.unlisting(&indexed));
         }
         let keeping = self.keep_id(session, "", now);
         try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
     }
 
-    /// Indexes the sessions of version 1, which were found by customers' ids alone.
-    pub(super) async fn index_by_subject(&self) -> Result<(), StoreError> {
-        let Inner { keys, client, .. } = &*self.inner;
-        let mut first = 0;
-        loop {
-            let last = first + AT_ONCE.cast_signed() - 1;
-            let part: Vec<String> =
-                client.query(&Cmd::zrange(keys.sessions(), first, last)).await?;
-            if part.is_empty() {
-                return Ok(());
-            }
-            for member in part {
-                if let Some(session) = self.listed(member.clone()).await? {
-                    let (index, end) = (keys.subject(&session.subject()), session.expires_at);
-                    client.query::<()>(&Cmd::zadd(index, member, end.as_micros())).await?;
-                }
-            }
-            first = last + 1;
-        }
-    }
-
     /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,
     /// purging finds the rest.
-    async fn clean(&self, indexed: &EndIndexEntry) -> Result<(), StoreError> {
+    pub(super) async fn clean(&self, indexed: &EndIndexEntry) -> Result<(), StoreError> {
         let (keys, client) = (&self.inner.keys, &self.inner.client);
-        let member = indexed.listed().to_member();
+        let member = indexed.of_subject().to_member();
         let mut commands = vec![
             Cmd::del(keys.session_id(&indexed.session_id)),
-            Cmd::zrem(keys.customer(&indexed.customer_id), &member),
-            Cmd::zrem(keys.sessions(), &member),
             Cmd::zrem(keys.subject(&indexed.subject()), &member),
         ];
         if let Some(starter) = &indexed.starter {
             commands.push(Cmd::zrem(keys.subject(starter), &member));
         }
-        if let Some(organization_id) = &indexed.organization_id {
-            commands.push(Cmd::zrem(keys.organization(organization_id), &member));
-        }
+        commands.extend(self.unlisting(indexed));
         client.query_all(&commands).await?;
         client.query(&Cmd::zrem(keys.ends(), indexed.to_member()?)).await
     }
@@ -372,46 +306,30 @@ impl RedisStore {
         }
     }
 
-    /// Returns the session that an index entry leads to.
-    async fn listed(&self, member: String) -> Result<Option<Session>, StoreError> {
-        let Some(listed) = AgeIndexEntry::parse(&member) else { return Ok(None) };
-        let record = self.inner.records.get(&self.inner.keys.session(&listed.key)).await?;
-        let session =
-            record.and_then(|text| record::readable("session", &text, record::read_session));
-        Ok(session.filter(|session| session.id.as_str() == listed.id))
+    async fn session_of_subject(&self, member: String) -> Result<Option<Session>, StoreError> {
+        let Some(entry) = SubjectIndexEntry::parse(&member) else { return Ok(None) };
+        self.indexed_session(&entry.key, &entry.id).await
     }
 
-    /// Removes a session that has ended, and its index entries.
-    async fn purge(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
-        let Inner { keys, client, purge, .. } = &*self.inner;
-        let later = match EndIndexEntry::parse(&member) {
-            Some(indexed) => {
-                let key = keys.session(&indexed.key);
-                let arguments =
-                    [indexed.session_id.as_str().to_owned(), now.as_micros().to_string()];
-                let later: Option<String> = client.run(purge, &[&key], &arguments).await?;
-                if later.is_none() {
-                    self.clean(&indexed).await?;
-                }
-                later
-            }
-            None => {
-                tracing::warn!(
-                    "redis store: an entry of the expiry index names no session, it is removed"
-                );
-                None
-            }
-        };
-        match later {
-            // It was given more time, and whoever did so died before the index knew.
-            Some(end) => client.query(&Cmd::zadd(keys.ends(), member, end)).await,
-            // As it was found, whoever wrote it.
-            None => client.query(&Cmd::zrem(keys.ends(), member)).await,
-        }
+    /// Returns the session that an index entry leads to.
+    pub(super) async fn indexed_session(
+        &self,
+        key: &str,
+        id: &str,
+    ) -> Result<Option<Session>, StoreError> {
+        let record = self.inner.records.get(&self.inner.keys.session(key)).await?;
+        let session =
+            record.and_then(|text| record::readable("session", &text, record::read_session));
+        Ok(session.filter(|session| session.id.as_str() == id))
     }
 }
 
 /// Until when the server is to keep a session.
 fn server_keeps_until(session: &Session) -> Timestamp {
     session.kept_until() + RETENTION_AFTER_EXPIRY
+}
+
+/// Returns when something is next to be done about a session: at its expiry it leaves the lists, at its end the store.
+pub(super) fn due(session: &Session) -> Timestamp {
+    if session.is_used_up() { session.kept_until() } else { session.expires_at }
 }

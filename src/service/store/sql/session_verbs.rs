@@ -95,15 +95,21 @@ macro_rules! implement_session_store {
             async fn list(
                 &self,
                 filter: &SessionFilter,
-                page: PageRequest,
+                page: &PageRequest,
                 now: Timestamp,
             ) -> Result<SessionPage, StoreError> {
                 let (statement, filters) = self.inner.statements.list(filter);
+                let after = page.after.as_ref();
+                let (created_at, id) =
+                    after.map_or((i64::MIN, ""), |at| (micros(at.created_at), at.id.as_str()));
                 let listing = self.retry(|| {
                     let query = sqlx::query_as::<_, (i64, Option<String>)>(statement.clone())
                         .bind(micros(now))
                         .bind(rows(page.limit))
-                        .bind(rows(page.offset));
+                        .bind(rows(page.offset))
+                        .bind(rows(page.count_up_to()))
+                        .bind(created_at)
+                        .bind(id);
                     let query = filters.iter().fold(query, |query, filter| query.bind(*filter));
                     query.fetch_all(self.reader())
                 });

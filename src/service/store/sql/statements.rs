@@ -145,12 +145,13 @@ impl Statements {
                  WHERE until <= {earlier}($1, {time}) AND {is_past} LIMIT $2 {skip_locked})"
             )),
             lists: [
-                list(&sessions, if_primary),
-                list(&sessions, &format!("customer_id = $4 AND {if_primary}")),
-                list(&sessions, &format!("organization_id = $4 AND {if_primary}")),
+                list(&sessions, by_bytes, if_primary),
+                list(&sessions, by_bytes, &format!("customer_id = $7 AND {if_primary}")),
+                list(&sessions, by_bytes, &format!("organization_id = $7 AND {if_primary}")),
                 list(
                     &sessions,
-                    &format!("customer_id = $4 AND organization_id = $5 AND {if_primary}"),
+                    by_bytes,
+                    &format!("customer_id = $7 AND organization_id = $8 AND {if_primary}"),
                 ),
             ],
         }
@@ -164,8 +165,8 @@ impl Statements {
         }
     }
 
-    /// The list that a filter asks for, and what to bind behind time, limit and offset. One
-    /// statement a filter, so that each is answered from an index of its own.
+    /// Returns the list that a filter asks for, and what to bind behind time, limit, offset, the greatest count and
+    /// the position. One statement a filter, so that each reads an index of its own.
     pub(in crate::service::store) fn list<'a>(
         &self,
         filter: &'a SessionFilter,
@@ -213,15 +214,18 @@ fn list_entities(entities: &str, by_bytes: &str, restriction: &str) -> SqlStr {
     ))
 }
 
-/// The total and the page in one statement, hence of one moment. It has a row where the page has
-/// none.
-fn list(sessions: &str, restriction: &str) -> SqlStr {
-    let live = format!("FROM {sessions} WHERE expires_at > $1 AND {restriction}");
+/// The total and the page in one statement, hence of one moment. It has a row if the page has none.
+///
+/// A session that was used up has an expiry before 1970, and is in none of the indexes.
+fn list(sessions: &str, by_bytes: &str, restriction: &str) -> SqlStr {
+    let live =
+        format!("FROM {sessions} WHERE expires_at > 0 AND expires_at > $1 AND {restriction}");
     statement(format!(
-        "SELECT counted.total, page.record FROM (SELECT count(*) AS total {live}) AS counted \
-         LEFT JOIN (SELECT created_at, key, record {live} \
-         ORDER BY created_at, key LIMIT $2 OFFSET $3) AS page ON true \
-         ORDER BY page.created_at, page.key"
+        "SELECT counted.total, page.record \
+         FROM (SELECT count(*) AS total FROM (SELECT 1 {live} LIMIT $4) AS live) AS counted \
+         LEFT JOIN (SELECT created_at, id, record {live} AND (created_at, id {by_bytes}) > ($5, $6) \
+         ORDER BY created_at, id {by_bytes} LIMIT $2 OFFSET $3) AS page ON true \
+         ORDER BY page.created_at, page.id {by_bytes}"
     ))
 }
 

@@ -37,7 +37,7 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -46,6 +46,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 const DIALECT: Dialect = Dialect {

@@ -20,8 +20,6 @@ use crate::token::text;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
-/// Nobody pages this far; and databases count in signed integers.
-const MAX_OFFSET: usize = i32::MAX as usize;
 
 /// A page of the live sessions, the oldest first, without their tokens.
 pub(in crate::service::http::routes) async fn list(
@@ -36,15 +34,18 @@ async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, R
     check_announced_len(&parts.headers, tokens.policy())?;
     let route = RouteContext::read(tokens, &mut parts).await?;
     let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
-    let Query { customer_id, page } = Query::read(parts.uri.query().unwrap_or_default())?;
-    let listed = tokens.list_sessions(&bearer, customer_id.as_ref(), page, &route.request).await?;
+    let most = tokens.policy().sessions.max_list_offset;
+    let query = Query::read(parts.uri.query().unwrap_or_default(), most)?;
+    let page = PageRequest::first(query.limit).offset(query.offset);
+    let listed =
+        tokens.list_sessions(&bearer, query.customer_id.as_ref(), page, &route.request).await?;
     let sessions = listed.sessions.iter();
     let body = sessions.map(|session| body_of(tokens, session.record(), None)).collect();
     let mut response = response::json(StatusCode::OK, &Value::Array(body));
     for (name, number) in [
         ("pagination-total", listed.total),
-        ("pagination-limit", page.limit),
-        ("pagination-offset", page.offset),
+        ("pagination-limit", query.limit),
+        ("pagination-offset", query.offset),
     ] {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
     }
@@ -53,12 +54,13 @@ async fn try_list(tokens: &TokenService, request: Request) -> Result<Response, R
 
 struct Query {
     customer_id: Option<CustomerId>,
-    page: PageRequest,
+    limit: usize,
+    offset: usize,
 }
 
 impl Query {
     /// Reads the parameters that are known here, each of them once.
-    fn read(query: &str) -> Result<Self, Vec<InvalidField>> {
+    fn read(query: &str, max_offset: usize) -> Result<Self, Vec<InvalidField>> {
         let mut invalid = Vec::new();
         let mut once = |name: &str| {
             let mut values = form_urlencoded::parse(query.as_bytes())
@@ -73,7 +75,7 @@ impl Query {
         let (limit, offset) = (once("limit"), once("offset"));
         let customer_id = once("customerId");
         let limit = number("limit", limit, DEFAULT_LIMIT, MAX_LIMIT, &mut invalid);
-        let offset = number("offset", offset, 0, MAX_OFFSET, &mut invalid);
+        let offset = number("offset", offset, 0, max_offset, &mut invalid);
         let customer_id = customer_id.and_then(|id| {
             // Decoding puts a replacement character where bytes are no UTF-8.
             let is_text = !id.contains(char::REPLACEMENT_CHARACTER);
@@ -83,11 +85,7 @@ impl Query {
             }
             id
         });
-        if invalid.is_empty() {
-            Ok(Self { customer_id, page: PageRequest { offset, limit } })
-        } else {
-            Err(invalid)
-        }
+        if invalid.is_empty() { Ok(Self { customer_id, limit, offset }) } else { Err(invalid) }
     }
 }
 

@@ -1,0 +1,211 @@
+//! The lists of live sessions, each a sorted set by age, and what keeps them right as sessions end.
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use redis::Cmd;
+
+use crate::clock::Timestamp;
+use crate::service::model::session::Session;
+use crate::service::store::redis::keys::{EndIndexEntry, ListEntry};
+use crate::service::store::redis::sessions::{AT_ONCE, due};
+use crate::service::store::redis::{Inner, RedisStore};
+use crate::service::store::{PageRequest, SessionFilter, SessionPage, Store as _, StoreError};
+
+/// How many sessions one call ends.
+const ENDED_AT_ONCE: isize = 1_000;
+
+/// The members of a list, each with when its session was created, in microseconds.
+type Members = Vec<(String, u64)>;
+
+impl RedisStore {
+    /// Reads a page of a list, past the entries that lead to no live session.
+    pub(super) async fn read_list(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+        now: Timestamp,
+    ) -> Result<SessionPage, StoreError> {
+        self.end_due(self.no_later_than_the_server(now).await?).await?;
+        let list = self.inner.keys.list(filter);
+        let mut members = match &page.after {
+            None => self.members_at(&list, page.offset, page.limit).await?,
+            Some(after) => {
+                let (created_at, id) = (after.created_at.as_micros(), after.id.as_str());
+                let most = page.offset.saturating_add(page.limit);
+                let found = self.members_behind(&list, created_at, id, most).await?;
+                found.into_iter().skip(page.offset).collect()
+            }
+        };
+        let (mut sessions, mut dead) = (Vec::new(), 0);
+        while let Some((last, created_at)) = members.last().cloned() {
+            let reading = members.into_iter().map(|(member, _)| self.listed_session(member));
+            let mut read = stream::iter(reading).buffered(AT_ONCE);
+            while let Some(session) = read.try_next().await? {
+                match session.filter(|session| is_live(session, now)) {
+                    Some(session) => sessions.push(session),
+                    None => dead += 1,
+                }
+            }
+            let missing = page.limit - sessions.len();
+            let id = ListEntry::parse(&last).map_or(last, |entry| entry.id);
+            members = self.members_behind(&list, created_at, &id, missing).await?;
+        }
+        let listed: usize = self.inner.client.query(&Cmd::zcard(&list)).await?;
+        Ok(SessionPage { sessions, total: listed.saturating_sub(dead) })
+    }
+
+    /// Returns the earlier of a caller's time and the server's: a caller whose clock is ahead ends nothing.
+    pub(super) async fn no_later_than_the_server(
+        &self,
+        now: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        Ok(self.time().await?.map_or(now, |time| time.min(now)))
+    }
+
+    async fn members_at(
+        &self,
+        list: &str,
+        first: usize,
+        most: usize,
+    ) -> Result<Members, StoreError> {
+        if most == 0 {
+            return Ok(Members::new());
+        }
+        let last = first.saturating_add(most) - 1;
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(list).arg(first).arg(last).arg("WITHSCORES");
+        self.inner.client.query(&command).await
+    }
+
+    /// Returns the next members behind a position.
+    async fn members_behind(
+        &self,
+        list: &str,
+        created_at: u64,
+        id: &str,
+        most: usize,
+    ) -> Result<Members, StoreError> {
+        if most == 0 {
+            return Ok(Members::new());
+        }
+        let client = &self.inner.client;
+        let of_that_instant = Cmd::zrangebyscore_withscores(list, created_at, created_at);
+        let mut members: Members = client.query(&of_that_instant).await?;
+        members.retain(|(member, _)| {
+            ListEntry::parse(member).is_none_or(|entry| entry.id.as_str() > id)
+        });
+        let later = format!("({created_at}");
+        let later = Cmd::zrangebyscore_limit_withscores(
+            list,
+            later,
+            "+inf",
+            0,
+            most.saturating_sub(members.len()).cast_signed(),
+        );
+        let later: Members = client.query(&later).await?;
+        members.extend(later);
+        members.truncate(most);
+        Ok(members)
+    }
+
+    async fn listed_session(&self, member: String) -> Result<Option<Session>, StoreError> {
+        match ListEntry::parse(&member) {
+            Some(entry) => self.indexed_session(&entry.key, &entry.id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the commands that put a session into its lists.
+    pub(super) fn listing(
+        &self,
+        indexed: &EndIndexEntry,
+        created_at: Timestamp,
+    ) -> impl Iterator<Item = Cmd> {
+        let member = indexed.listed().to_member();
+        let lists = indexed.filters().map(|filter| self.inner.keys.list(&filter));
+        lists.map(move |list| Cmd::zadd(list, &member, created_at.as_micros()))
+    }
+
+    /// Returns the commands that take a session out of its lists.
+    pub(super) fn unlisting(&self, indexed: &EndIndexEntry) -> impl Iterator<Item = Cmd> {
+        let member = indexed.listed().to_member();
+        let lists = indexed.filters().map(|filter| self.inner.keys.list(&filter));
+        lists.map(move |list| Cmd::zrem(list, &member))
+    }
+
+    /// Takes sessions that have expired out of the lists, and removes those that are to be kept no longer: a part
+    /// of them. Returns how many.
+    pub(super) async fn end_due(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let due = Cmd::zrangebyscore_limit(
+            self.inner.keys.ends(),
+            "-inf",
+            now.as_micros(),
+            0,
+            ENDED_AT_ONCE,
+        );
+        let due: Vec<String> = self.inner.client.query(&due).await?;
+        let found = u64::try_from(due.len()).unwrap_or(u64::MAX);
+        let ending = stream::iter(due).map(|member| self.end(member, now));
+        let ended: Vec<Result<(), StoreError>> = ending.buffer_unordered(AT_ONCE).collect().await;
+        // All that can be ended is, although one of them cannot.
+        ended.into_iter().collect::<Result<(), _>>()?;
+        Ok(found)
+    }
+
+    /// Removes a session and its index entries if it has ended, and takes it out of the lists if it has expired.
+    async fn end(&self, member: String, now: Timestamp) -> Result<(), StoreError> {
+        let Inner { keys, client, purge, .. } = &*self.inner;
+        let Some(indexed) = EndIndexEntry::parse(&member) else {
+            tracing::warn!(
+                "redis store: an entry of the expiry index names no session, it is removed"
+            );
+            return client.query(&Cmd::zrem(keys.ends(), member)).await;
+        };
+        let (key, id) = (keys.session(&indexed.key), indexed.session_id.as_str());
+        let arguments = [id.to_owned(), now.as_micros().to_string()];
+        let later: Option<u64> = client.run(purge, &[&key], &arguments).await?;
+        let Some(later) = later else {
+            self.clean(&indexed).await?;
+            // As it was found, by whichever release it was written.
+            return client.query(&Cmd::zrem(keys.ends(), member)).await;
+        };
+        let session = self.indexed_session(&indexed.key, id).await?;
+        let next = match &session {
+            // It was given more time, and the index was not told.
+            Some(session) if due(session) > now => due(session).as_micros(),
+            _ => {
+                client.query_all(&self.unlisting(&indexed).collect::<Vec<_>>()).await?;
+                later
+            }
+        };
+        client.query(&Cmd::zadd(keys.ends(), member, next)).await
+    }
+
+    /// Makes the lists of what an earlier release has indexed otherwise.
+    pub(super) async fn index_again(&self) -> Result<(), StoreError> {
+        let Inner { keys, client, .. } = &*self.inner;
+        let mut first = 0;
+        loop {
+            let last = first + AT_ONCE.cast_signed() - 1;
+            let part: Vec<String> = client.query(&Cmd::zrange(keys.ends(), first, last)).await?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            for indexed in part.iter().filter_map(|member| EndIndexEntry::parse(member)) {
+                let id = indexed.session_id.as_str();
+                let Some(session) = self.indexed_session(&indexed.key, id).await? else { continue };
+                let member = indexed.of_subject().to_member();
+                let end = session.expires_at.as_micros();
+                let subject = Cmd::zadd(keys.subject(&session.subject()), member, end);
+                let listing = self.listing(&indexed, session.created_at);
+                let listing = listing.filter(|_| !session.is_used_up());
+                let commands: Vec<Cmd> = listing.chain([subject]).collect();
+                client.query_all(&commands).await?;
+            }
+            first = last + 1;
+        }
+    }
+}
+
+fn is_live(session: &Session, now: Timestamp) -> bool {
+    !session.is_used_up() && session.expires_at > now
+}
