@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::guard::bearer::is_token_character;
 use crate::rejection::{LogReason, Rejection};
 use crate::service::StartedSession;
@@ -32,6 +32,8 @@ pub struct SessionCookie {
     is_secure: bool,
 }
 
+/// A browser ignores a cookie whose name and value are longer, in bytes (RFC 6265bis §5.6).
+const MAX_COOKIE_LEN: usize = 4_096;
 /// With it, browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
 const HOST_PREFIX: &str = "__Host-";
 
@@ -243,12 +245,24 @@ impl StartedSession {
 impl IssuedToken {
     /// Returns the `Set-Cookie` by which a browser keeps the JWT until it expires; see
     /// [`StartedSession::cookie`].
-    #[must_use]
-    pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] if its name and the token are longer than the 4,096 bytes that a browser keeps
+    /// (RFC 6265bis §5.6): it would drop the cookie, and its user would log in again and again. A session's
+    /// authentication token is short, however much the session may do.
+    pub fn cookie(&self, cookie: &SessionCookie) -> Result<HeaderValue, Error> {
+        let token = self.access_token.expose();
+        let len = cookie.name.len() + token.len();
+        if len > MAX_COOKIE_LEN {
+            let problem = format!(
+                "the token and the name of its cookie are {len} bytes long, and browsers ignore a cookie of more \
+                 than {MAX_COOKIE_LEN}: grant fewer permissions, or start a session, whose token is short"
+            );
+            return Err(Error::new(ErrorKind::Internal, problem));
+        }
         // A JWT is base64url and dots, which fits.
-        cookie
-            .set(self.access_token.expose(), self.expires_in())
-            .unwrap_or_else(|| cookie.removal())
+        Ok(cookie.set(token, self.expires_in()).unwrap_or_else(|| cookie.removal()))
     }
 }
 

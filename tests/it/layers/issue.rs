@@ -4,7 +4,9 @@ use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::post;
 use countersign::cookies::{SameSite, SessionCookie};
-use countersign::{Acl, Algorithm, Grant, Issue, ManagedKeys, Policy, SubjectType, TokenService};
+use countersign::{
+    Acl, AclEntry, Algorithm, Grant, Issue, ManagedKeys, Policy, SubjectType, TokenService,
+};
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -141,6 +143,29 @@ async fn a_grant_that_cannot_be_signed_is_a_500_and_the_log_says_why() {
     let errors = log.errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("subject must not be blank"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_browsers_would_not_keep_is_a_500_and_the_log_says_why() {
+    let fixture = Fixture::new();
+    let log = Log::default();
+    let _guard = log.listen();
+    let login = |permissions: usize| {
+        let permissions = (0..permissions).map(|n| format!("PostOrganizationsOrdersArchive{n}"));
+        let acl = Acl::new([AclEntry::anywhere(permissions).unwrap()]);
+        async move || Issue::grant(Grant::user("ops@example.com").acl(acl.clone()))
+    };
+    let app = Router::new().route("/few", post(login(40))).route("/many", post(login(80)));
+    let server = Server::start(app.layer(fixture.tokens.issue_layer().as_cookie())).await;
+    let answer = post_to(&server, "/few").await.expect(204);
+    let cookie = answer.header("set-cookie").to_owned();
+    assert!(cookie.split(';').next().unwrap().len() <= 4_097, "with its equals sign");
+    let answer = post_to(&server, "/many").await;
+    assert_rejected(&answer, 500, "Internal server error", None);
+    assert!(!answer.headers().contains_key("set-cookie"));
+    let errors = log.errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("browsers ignore a cookie"), "{errors:?}");
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ fn answer(
             headers.insert(name, value);
         }
         Delivery::Cookie(cookie) => {
-            headers.append(SET_COOKIE, token.cookie(cookie));
+            headers.append(SET_COOKIE, token.cookie(cookie)?);
         }
     }
     if let Some(location) = location {

@@ -55,7 +55,8 @@ impl IssueLayer {
     /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     ///
     /// A request that another origin had the browser send gets none, but a 403: another site must not
-    /// log a user in as somebody else.
+    /// log a user in as somebody else. A token that is too long for a cookie is a 500; see
+    /// [`IssuedToken::cookie`](crate::tokens::IssuedToken::cookie).
     pub fn as_cookie(self) -> Self {
         self.as_session_cookie(SessionCookie::default())
     }

@@ -21,8 +21,8 @@ use crate::service::store::redis::RedisStore;
 use crate::service::store::redis::keys::{EndIndexEntry, SubjectIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::{
-    Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SessionStore, Store,
-    StoreError, record,
+    Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SessionStore, StoreError,
+    record,
 };
 use crate::token::identifier::SessionId;
 
