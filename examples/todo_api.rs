@@ -82,8 +82,8 @@ fn app(tokens: &TokenService) -> Router {
     let login = Router::new()
         .route("/login", post(log_in))
         .with_state(tokens.clone())
-        // A login has no token yet.
-        .layer(tokens.validate_layer().optional());
+        // It checks no token: a login has none yet, or one that has expired.
+        .layer(tokens.issue_layer());
     todos.merge(account).layer(tokens.validate_layer()).merge(login)
 }
 

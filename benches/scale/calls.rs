@@ -9,9 +9,9 @@ use countersign::entities::PasswordChange;
 use countersign::jose::{CryptoProvider as _, DefaultProvider, SigningKey};
 use countersign::store::PageRequest;
 use countersign::{
-    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest, KeyRing,
-    NewSession, Organization, Password, Policy, RequestContext, SealingKey, SessionId,
-    StartedSession, SubjectType, TokenService,
+    Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ExchangeRequest,
+    Housekeeping, KeyRing, NewSession, Organization, Password, Policy, RequestContext, SealingKey,
+    SessionId, StartedSession, SubjectType, TokenService,
 };
 
 use crate::engine::{Engine, acl};
@@ -31,6 +31,8 @@ const OTHER_PASSWORD: &str = "battery-horse-correct";
 pub(crate) struct Calls {
     tokens: TokenService,
     context: RequestContext,
+    /// Hears the feed while an engine is filled.
+    housekeeping: Housekeeping,
 }
 
 impl Calls {
@@ -47,11 +49,15 @@ impl Calls {
             .policy(policy)
             .build()
             .unwrap();
-        tokens.catch_up().await.unwrap();
+        let housekeeping = tokens.start().await.unwrap();
         tokens.register(Entity::machine(MACHINE).unwrap().acl(acl())).await.unwrap();
         let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
         tokens.register(Entity::user(USER, hash).unwrap()).await.unwrap();
-        Self { tokens, context: RequestContext::without_address() }
+        Self { tokens, context: RequestContext::without_address(), housekeeping }
+    }
+
+    pub(crate) async fn shut_down(self) {
+        self.housekeeping.shutdown().await;
     }
 
     async fn start(&self, customer: &str) -> StartedSession {
@@ -191,10 +197,11 @@ impl Calls {
         for _ in 0..MANY_DEVICES {
             let _started = self.start("cus_with_many").await;
         }
-        let others = Self { tokens: self.tokens.clone(), context: self.context.clone() };
+        let (others, context) = (self.tokens.clone(), self.context.clone());
         let lister = tokio::spawn(async move {
             loop {
-                others.list(None, PageRequest::first(100)).await;
+                let page = PageRequest::first(100);
+                others.list_sessions(Actor::Host, None, page, &context).await.unwrap();
             }
         });
         let others = self.tokens.clone();

@@ -70,4 +70,5 @@ async fn measure(engine: &Engine, sizes: &[usize]) {
     let [quiet, busy] = calls.starts_beside_others().await;
     println!("\nStarting a session, 99th percentile: {quiet:.0} us quiet, {busy:.0} us busy.");
     println!("A stored session takes {session_bytes} bytes.");
+    calls.shut_down().await;
 }

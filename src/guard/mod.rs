@@ -7,6 +7,7 @@ pub(crate) mod bearer;
 pub(crate) mod client_address;
 pub(crate) mod extract;
 mod future;
+pub(crate) mod original_uri;
 pub(crate) mod path;
 pub mod require;
 pub(crate) mod response_caching;

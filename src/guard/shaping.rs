@@ -13,6 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::guard::original_uri::original_uri;
 use crate::guard::response_caching::make_private;
 use crate::rejection::{Rejection, RejectionHook};
 use crate::validate::Validator;
@@ -126,7 +127,7 @@ pub(crate) fn replace(response: Response<Body>, shaped: Response<Body>) -> Respo
 fn head_of<B>(request: &Request<B>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();
-    parts.uri = request.uri().clone();
+    parts.uri = original_uri(request).clone();
     parts.version = request.version();
     parts.headers = request.headers().clone();
     parts.extensions = request.extensions().clone();

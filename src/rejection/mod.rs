@@ -114,7 +114,7 @@ impl Rejection {
         tracing::error!(
             key,
             "caller: a handler read a scope key that was not checked, the request is rejected with a 500; add the \
-             key to the requirement's SCOPE_FROM_PATH"
+             key to the requirement's SCOPE_FROM_PATH, or read organization_id() with IN_OWN_ORGANIZATION"
         );
         Self::new(LogReason::Internal, "")
     }

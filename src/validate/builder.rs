@@ -163,7 +163,8 @@ impl ValidatorBuilder {
     /// }
     /// ```
     ///
-    /// The hook gets the rejection and the request's head, and returns anything a handler may return. The
+    /// The hook gets the rejection and the request's head, whose URI is the one that the client has sent, also where
+    /// axum's routers are nested. It returns anything a handler may return. The
     /// rejection's [`headers`](Rejection::headers) that the response lacks, such as the challenge and
     /// `Cache-Control`, are added; a redirect gets no challenge. A 1xx, 2xx or 304 is replaced by the rejection's
     /// own status, and an error is logged, so that no hook turns a rejection into a success. With a hook, each

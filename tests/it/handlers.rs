@@ -220,6 +220,33 @@ async fn a_hook_sees_the_errors_of_handlers_and_of_axums_extractors_those_that_a
     assert_eq!(answer.text(), "not-found: There is no jane");
 }
 
+#[tokio::test]
+async fn a_hook_sees_the_uri_that_the_client_has_sent_also_in_a_nested_router() {
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(|rejection, request| (rejection.status(), request.uri.to_string()))
+    });
+    let inner =
+        Router::new().route("/me", get(async || "me")).layer(fixture.tokens.validate_layer());
+    let server = Server::start(Router::new().nest("/api", inner)).await;
+    let answer = server.get("/api/me?of=jane", None).await.expect(401);
+    assert_eq!(answer.text(), "/api/me?of=jane");
+}
+
+#[tokio::test]
+async fn a_layer_that_issues_shapes_the_errors_of_a_login_and_checks_no_token_that_comes_along() {
+    let fixture = Fixture::with(|builder| {
+        builder.reject_with(|rejection, _| (rejection.status(), rejection.code()))
+    });
+    let app = Router::new().route("/login", post(log_in)).with_state(fixture.tokens.clone());
+    let server = Server::start(app.layer(fixture.tokens.issue_layer())).await;
+    fixture.user("jane", json!([])).await;
+    let right = json!({"name": "jane", "password": PASSWORD});
+    server.post("/login", Some("a.stale.token"), &right).await.expect(200);
+    let wrong = json!({"name": "jane", "password": "wrong"});
+    let answer = server.post("/login", Some("a.stale.token"), &wrong).await.expect(401);
+    assert_eq!(answer.text(), "invalid-credentials");
+}
+
 /// Handlers that reject a request themselves, and the challenge of each behind a layer.
 fn rejecting() -> (Router, [(&'static str, String); 5]) {
     let error = |kind| get(async move || Err::<(), _>(Error::new(kind, "no \"quotes\"")));

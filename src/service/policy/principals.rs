@@ -29,7 +29,8 @@ settings! {
         /// neither out twice.
         ///
         /// It can be turned on and off: whatever ends a registered user's tokens ends those that name it either
-        /// way. `revoke_subject` does, too, where it is given the name; the id in a `sub` leads to no name. A
+        /// way. `revoke_subject` does, too, where it is given the name; the id in a `sub` leads to no name, so that
+        /// a handler that changes a password asks for the name as well. A
         /// [`Grant`](crate::Grant) carries what the host gives it, and the audit log shows the name where a
         /// user logs in, and the `sub` where a token is presented, with one `jti`.
         opaque_subjects: bool = false,

@@ -8,7 +8,7 @@ use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, SET_COOKIE};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response};
 use tower_layer::Layer as _;
 use tower_service::Service;
 
@@ -18,6 +18,7 @@ use crate::guard::admission::Admission;
 use crate::guard::authenticate::Authenticator;
 use crate::guard::bearer::{Credentials, credentials, hide_credentials, token};
 use crate::guard::client_address::client_address;
+use crate::guard::original_uri::original_uri;
 use crate::guard::response_caching::ResponseCaching;
 use crate::guard::shaping::Shaping;
 use crate::guard::validate::Anonymous;
@@ -149,18 +150,6 @@ fn navigates<B>(request: &Request<B>) -> Option<bool> {
 fn says<B>(request: &Request<B>, name: &str, part: &[u8]) -> Option<bool> {
     let value = request.headers().get(name).map(HeaderValue::as_bytes);
     value.map(|value| value.windows(part.len()).any(|window| window == part))
-}
-
-/// Returns the URI as the client has sent it, also below a router that is nested.
-#[cfg(feature = "router")]
-fn original_uri<B>(request: &Request<B>) -> &Uri {
-    let original = request.extensions().get::<axum::extract::OriginalUri>();
-    original.map_or(request.uri(), |original| &original.0)
-}
-
-#[cfg(not(feature = "router"))]
-fn original_uri<B>(request: &Request<B>) -> &Uri {
-    request.uri()
 }
 
 /// Returns whether a cookie is of no use here, for this reason.
