@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// When it was heard last what other nodes revoke.
+use crate::service::store::Cursor;
+
+/// How far the feed was read, and when it was read last.
 #[derive(Debug, Default)]
 pub(super) struct LastHeard {
     heard: Mutex<Heard>,
@@ -14,6 +16,10 @@ pub(super) struct LastHeard {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
+    /// Up to here, this process has applied the feed. Whoever reads goes on from here, also after a panic: a
+    /// reader that began at the start would not be told that the history has changed.
+    pub(super) cursor: Cursor,
+    /// When it was last read to its end.
     pub(super) last_read_at: Option<Instant>,
     /// Whether a task watches that it is not relied on for too long.
     pub(super) is_watched: bool,

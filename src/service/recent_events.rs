@@ -1,4 +1,4 @@
-//! What this node published lately, to be published again where a store loses it.
+//! What this node published and ended lately, to be done again where a store loses it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,47 +9,65 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::service::store::FeedEvent;
+use crate::token::identifier::SessionId;
 
 /// How far a standby that takes over may be behind.
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
 /// The oldest are forgotten first.
 const MOST_KEPT: usize = 10_000;
 
-/// The events that this node published in the last ten minutes.
+/// The events that this node published and the sessions that it ended in the last ten minutes.
 #[derive(Debug)]
 pub(super) struct RecentEvents {
-    events: Mutex<VecDeque<(Instant, FeedEvent)>>,
+    recent: Mutex<Recent>,
     /// How often a store has lost what it held.
     losses: watch::Sender<u64>,
 }
 
+#[derive(Debug, Default)]
+struct Recent {
+    published: Log<FeedEvent>,
+    /// Also those of which no token was issued, so that nothing was published of them. Apart from the events,
+    /// for the end of many sessions at once must push out no revocation.
+    ended_sessions: Log<SessionId>,
+}
+
 impl RecentEvents {
     pub(super) fn new() -> Self {
-        Self { events: Mutex::default(), losses: watch::Sender::new(0) }
+        Self { recent: Mutex::default(), losses: watch::Sender::new(0) }
     }
 
     pub(super) fn add(&self, event: FeedEvent) {
-        let mut events = self.lock();
-        events.push_back((Instant::now(), event));
-        if events.len() > MOST_KEPT {
-            events.pop_front();
-        }
+        self.lock().published.add(event);
     }
 
-    /// Returns those that still matter.
-    pub(super) fn get(&self, now: Timestamp) -> Vec<FeedEvent> {
-        self.get_at(now, Instant::now())
+    pub(super) fn add_ended_session(&self, id: SessionId) {
+        self.lock().ended_sessions.add(id);
     }
 
-    fn get_at(&self, now: Timestamp, instant: Instant) -> Vec<FeedEvent> {
-        let mut events = self.lock();
-        let is_recent = |added: Instant| instant.saturating_duration_since(added) < KEPT_FOR;
-        events.retain(|(added, event)| is_recent(*added) && event.until() > now);
-        events.iter().map(|(_, event)| event.clone()).collect()
+    /// Returns the events that still matter.
+    pub(super) fn published(&self, now: Timestamp) -> Vec<FeedEvent> {
+        let mut recent = self.lock();
+        recent.published.0.retain(|(_, event)| event.until() > now);
+        recent.published.values()
     }
 
-    /// Says that a store may have lost them.
-    pub(super) fn report_loss(&self) {
+    pub(super) fn ended_sessions(&self) -> Vec<SessionId> {
+        self.lock().ended_sessions.values()
+    }
+
+    /// Says that a store may have lost what was written in the ten minutes before `heard_at`, when its feed was
+    /// last read to its end, and since. An outage between the two may have taken longer.
+    pub(super) fn report_loss(&self, heard_at: Option<Instant>) {
+        self.report_loss_at(heard_at, Instant::now());
+    }
+
+    fn report_loss_at(&self, heard_at: Option<Instant>, now: Instant) {
+        let heard_at = heard_at.unwrap_or(now);
+        let mut recent = self.lock();
+        recent.published.renew(heard_at, now);
+        recent.ended_sessions.renew(heard_at, now);
+        drop(recent);
         self.losses.send_modify(|losses| *losses += 1);
     }
 
@@ -58,8 +76,39 @@ impl RecentEvents {
         self.losses.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, FeedEvent)>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was written, each with when it was, the oldest first.
+#[derive(Debug)]
+struct Log<T>(VecDeque<(Instant, T)>);
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: Clone> Log<T> {
+    fn add(&mut self, value: T) {
+        self.0.push_back((Instant::now(), value));
+        if self.0.len() > MOST_KEPT {
+            self.0.pop_front();
+        }
+    }
+
+    fn values(&self) -> Vec<T> {
+        self.0.iter().map(|(_, value)| value.clone()).collect()
+    }
+
+    /// Forgets what the store has kept for sure. The rest is written again now.
+    fn renew(&mut self, heard_at: Instant, now: Instant) {
+        self.0.retain(|(at, _)| heard_at.saturating_duration_since(*at) < KEPT_FOR);
+        for (at, _) in &mut self.0 {
+            *at = now;
+        }
     }
 }
 
@@ -74,16 +123,34 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_or_is_old_is_forgotten_and_the_oldest_first() {
+    fn what_has_ended_is_forgotten_and_the_oldest_first() {
         let recent = RecentEvents::new();
         recent.add(event(10));
         recent.add(event(100));
-        assert_eq!(recent.get(Timestamp::from_secs(10)), [event(100)]);
-        assert_eq!(recent.get_at(Timestamp::MIN, Instant::now() + KEPT_FOR), []);
+        assert_eq!(recent.published(Timestamp::from_secs(10)), [event(100)]);
         for until in 0..=MOST_KEPT as u64 {
             recent.add(event(until + 1));
         }
-        let kept = recent.get(Timestamp::MIN);
+        let kept = recent.published(Timestamp::MIN);
         assert_eq!((kept.len(), kept[0].clone()), (MOST_KEPT, event(2)));
+    }
+
+    #[test]
+    fn however_late_a_loss_is_found_what_was_written_before_the_feed_was_read_last_is_kept() {
+        let recent = RecentEvents::new();
+        let id = SessionId::new("sid-1").unwrap();
+        let written_at = Instant::now();
+        recent.add(event(10));
+        recent.add_ended_session(id.clone());
+        let both_are_there = |heard_after: Duration, found_after: Duration| {
+            recent.report_loss_at(Some(written_at + heard_after), written_at + found_after);
+            let ended = recent.ended_sessions();
+            assert_eq!(ended.is_empty(), recent.published(Timestamp::MIN).is_empty());
+            ended == std::slice::from_ref(&id)
+        };
+        assert!(both_are_there(KEPT_FOR / 2, KEPT_FOR * 10));
+        // It was written again then, and may be lost again.
+        assert!(both_are_there(KEPT_FOR * 10, KEPT_FOR * 11));
+        assert!(!both_are_there(KEPT_FOR * 13, KEPT_FOR * 13));
     }
 }

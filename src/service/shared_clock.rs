@@ -18,11 +18,12 @@ use crate::service::telemetry;
 /// How often a difference is an error in the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The clock of a node, and how far it was ahead of its engine's when they were compared last.
+/// The clock of a node, and how far it was ahead of or behind its engine's when they were compared last.
 pub(super) struct SharedClock {
     clock: Arc<dyn Clock>,
     tolerance: Duration,
-    lead_micros: AtomicU64,
+    ahead_micros: AtomicU64,
+    behind_micros: AtomicU64,
     logged_at: Mutex<Option<Instant>>,
 }
 
@@ -56,7 +57,13 @@ impl SharedClock {
     pub(super) fn new(clock: Arc<dyn Clock>, tolerance: Duration) -> Self {
         // A clock may count what has passed from when it is first asked.
         clock.earliest_now();
-        Self { clock, tolerance, lead_micros: AtomicU64::new(0), logged_at: Mutex::default() }
+        Self {
+            clock,
+            tolerance,
+            ahead_micros: AtomicU64::new(0),
+            behind_micros: AtomicU64::new(0),
+            logged_at: Mutex::default(),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -65,8 +72,13 @@ impl SharedClock {
 
     /// The present by the clock that is furthest behind, for what is forgotten in memory.
     pub(super) fn earliest_now(&self) -> Timestamp {
-        let lead = Duration::from_micros(self.lead_micros.load(Ordering::Relaxed));
-        self.clock.earliest_now().min(self.clock.now() - lead)
+        let ahead = Duration::from_micros(self.ahead_micros.load(Ordering::Relaxed));
+        self.clock.earliest_now().min(self.clock.now() - ahead)
+    }
+
+    /// The present by the clock that is furthest ahead, for how long a revocation is kept.
+    pub(super) fn latest_now(&self) -> Timestamp {
+        self.clock.now() + Duration::from_micros(self.behind_micros.load(Ordering::Relaxed))
     }
 
     /// Returns how far the clock is ahead of what has passed since the process began.
@@ -82,8 +94,10 @@ impl SharedClock {
             return SharedTime { earlier: self.earliest_now(), later: now, is_agreed: true };
         };
         let (ahead, behind) = (before.saturating_since(engine), engine.saturating_since(now));
-        self.lead_micros
-            .store(u64::try_from(ahead.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for (difference, kept) in [(ahead, &self.ahead_micros), (behind, &self.behind_micros)] {
+            let micros = u64::try_from(difference.as_micros()).unwrap_or(u64::MAX);
+            kept.store(micros, Ordering::Relaxed);
+        }
         telemetry::clock_difference(ahead, behind);
         if ahead.max(behind) > self.tolerance {
             self.log_difference(ahead, behind);

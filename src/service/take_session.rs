@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::service::model::session::Session;
 use crate::service::stores::CompareAndSet;
 use crate::service::writer::Writer;
-use crate::token::identifier::TokenId;
+use crate::token::identifier::{SessionId, TokenId};
 
 impl Writer {
     /// Takes a session out of the store as it was read; returns whether it was there. While the request that
@@ -27,7 +27,17 @@ impl Writer {
         };
         // The store may have taken it although its response came too late.
         self.inner.phantom_tokens.remove(&session.key).await;
+        if !matches!(taken, Ok(CompareAndSet::Conflict)) {
+            self.remember_end(&session.id);
+        }
         taken
+    }
+
+    /// Remembers that a session was ended, for where the store loses that.
+    pub(super) fn remember_end(&self, id: &SessionId) {
+        if self.inner.stores.are_shared() {
+            self.inner.recent_events.add_ended_session(id.clone());
+        }
     }
 }
 

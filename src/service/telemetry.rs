@@ -27,7 +27,7 @@ pub(super) enum Work {
     Republish,
     Keys,
     Purge,
-    SuspensionWatch,
+    StalenessWatch,
 }
 
 impl Work {
@@ -37,7 +37,7 @@ impl Work {
             Self::Republish => "republish",
             Self::Keys => "keys",
             Self::Purge => "purge",
-            Self::SuspensionWatch => "suspension_watch",
+            Self::StalenessWatch => "staleness_watch",
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use countersign::store::PgPool;
 use countersign::store::PostgresStore;
-use countersign::store::postgres::PgPool;
 use sqlx::AssertSqlSafe;
 use tokio::time::{sleep, timeout};
 

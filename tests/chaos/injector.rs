@@ -141,7 +141,7 @@ impl Injector {
         node.step_clock(seconds)?;
         sleep(lasts).await;
         node.step_clock(0)?;
-        self.note(text, Effect::ClockOff { node: node.index }, start);
+        self.note(text, Effect::ClockOff { node: node.index, seconds }, start);
         Ok(())
     }
 

@@ -407,3 +407,38 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
     let found = store.of_subject(&kept.subject(), now + MINUTE, 10).await.unwrap();
     assert_eq!(found.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_waits_for_a_long_reader_keeps_nobody_waiting_with_it() {
+    let database = Postgres::new().await;
+    let (store, pool) = (database.node().await, Postgres::pool().await);
+    let schema = &database.schema;
+    let earlier = format!(
+        "ALTER TABLE {schema}.countersign_entities DROP COLUMN organization_id;
+         DROP INDEX {schema}.countersign_entities_by_name;
+         DROP TABLE {schema}.countersign_feed_history;
+         DROP INDEX IF EXISTS {schema}.countersign_sessions_by_customer_of_organization;
+         DELETE FROM {schema}.countersign_migrations WHERE version > 7;"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(earlier)).execute(&pool).await.unwrap();
+    let read = format!("SELECT count(*) FROM {schema}.countersign_entities");
+    let read = || sqlx::query(sqlx::AssertSqlSafe(read.clone()));
+    let mut reader = pool.begin().await.unwrap();
+    read().execute(&mut *reader).await.unwrap();
+
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    let is_waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted \
+                      AND mode = 'AccessExclusiveLock' \
+                      AND relation = to_regclass($1 || '.countersign_entities'))";
+    while !sqlx::query_scalar::<_, bool>(is_waiting).bind(schema).fetch_one(&pool).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let mut other = pool.begin().await.unwrap();
+    sqlx::raw_sql("SET LOCAL lock_timeout = '10s'").execute(&mut *other).await.unwrap();
+    read().execute(&mut *other).await.expect("it waits for a little while");
+    other.rollback().await.unwrap();
+    assert!(!migrating.is_finished());
+    reader.rollback().await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert!(database.node().await.is_current().await.unwrap());
+}

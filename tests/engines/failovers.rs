@@ -1,11 +1,13 @@
 //! What becomes of revocations where Postgres crashes, fails over to a standby that lacks the last ones,
 //! is restored from a dump, or is for a while no primary. Redis has more of its own in `redis_store`.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use countersign::store::{
-    Cursor, EntityStore, FeedEvent, KeyStore, PgPool, PostgresStore, SessionStore, TableNames,
+    Cursor, EntityStore, FeedEvent, KeyStore, PgPool, PostgresStore, SessionStore, Store as _,
+    StoreError, TableNames,
 };
 use countersign::{
     Actor, Algorithm, AuthenticationToken, CustomerId, EntityId, ErrorKind, ExchangeRequest, Grant,
@@ -325,8 +327,19 @@ async fn what_is_lost_is_published_again<S, F: AsyncFn()>(
     let _housekeeping = node.tokens.start().await.unwrap();
     let kept = node.tokens.issue(Grant::user("ops")).await.unwrap();
     let revoked = node.tokens.issue(Grant::user("ops")).await.unwrap();
+    // Of none of them a token was issued, so that their ends are in no feed.
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(AuthenticationToken::from_text(node.session(|new| new).await).unwrap());
+    }
+    let context = RequestContext::without_address();
+    let [live, logged_out, ended] = &sessions[..] else { unreachable!() };
+    let id = node.tokens.find_session(ended, &context).await.unwrap();
+    let id = id.proven().unwrap().id().clone();
     let fail_over = cut_off().await;
     node.tokens.revoke_token(&revoked.token_id).await.unwrap();
+    node.tokens.log_out_customer(logged_out, &context).await.unwrap();
+    node.tokens.end_session(&id).await.unwrap();
     fail_over().await;
     // A node that has not heard it before.
     let other = nodes.node(new_store());
@@ -336,6 +349,84 @@ async fn what_is_lost_is_published_again<S, F: AsyncFn()>(
     })
     .await;
     assert!(is_accepted(&other.tokens, kept.access_token.expose()));
+    for session in [logged_out, ended] {
+        until("who was logged out is again", async || {
+            other.tokens.find_session(session, &context).await.is_err()
+        })
+        .await;
+    }
+    let found = other.tokens.find_session(live, &context).await;
+    assert!(found.is_ok(), "nobody logged it out");
+}
+
+/// The former primary goes on, and the connections that lead to it do not end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_again_goes_to_the_server_that_has_lost_it() {
+    let primary = EngineServer::postgres();
+    let line = Proxy::to(primary.address).await;
+    let store = migrated(&line.url_of(&primary)).await;
+    let standby = primary.standby();
+    let nodes = Nodes::new();
+    let node = nodes.node(store);
+    let _housekeeping = node.tokens.start().await.unwrap();
+    let revoked = node.tokens.issue(Grant::user("ops")).await.unwrap();
+    standby.cut_off().await;
+    let mut revoking = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (tokens, id) = (node.tokens.clone(), revoked.token_id.clone());
+        revoking.spawn(async move { tokens.revoke_token(&id).await.unwrap() });
+    }
+    revoking.join_all().await;
+    standby.promote().await;
+    line.turn_to(standby.address);
+    // What reads the feed connects anew, and finds another history.
+    let readers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE query LIKE '%feed_history%' AND pid <> pg_backend_pid()";
+    primary.sql(readers).await;
+    let other = nodes.node(PostgresStore::connect(&standby.url()).unwrap());
+    let _other_housekeeping = other.tokens.start().await.unwrap();
+    until("what was lost is heard", async || {
+        !is_accepted(&other.tokens, revoked.access_token.expose())
+    })
+    .await;
+}
+
+/// A copy of a server that was shut down has all that its file system had, what is not logged included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_copy_of_a_server_that_was_shut_down_is_put_back_no_revocation_is_skipped() {
+    let server = EngineServer::postgres();
+    let store = migrated(&server.url()).await;
+    publish(&store, 1).await;
+    end_of_feed(&store).await;
+    server.shut_down();
+    let copy = server.folder.with_extension("copy");
+    copy_folder(&server.folder, &copy);
+    server.start();
+    publish(&store, 1).await;
+    let cursor = end_of_feed(&store).await;
+    server.shut_down();
+    std::fs::remove_dir_all(&server.folder).unwrap();
+    copy_folder(&copy, &server.folder);
+    server.start();
+    let published = publish(&migrated(&server.url()).await, PUBLISHED).await;
+    // By now its numbers are higher than those that the reader knows.
+    server.sql(&burn(NUMBERS_LOST * 20)).await;
+    assert!(hears_all(&store, cursor, &published).await, "the page says so");
+}
+
+#[track_caller]
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--archive").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_standby_has_no_tables_is_not_believed() {
+    let primary = EngineServer::postgres();
+    let standby = primary.standby();
+    let pool = PgPool::connect(&standby.url()).await.unwrap();
+    let store = PostgresStore::new(pool, &TableNames::default()).unwrap();
+    assert!(matches!(store.is_current().await, Err(StoreError::Unavailable(_))));
 }
 
 /// The connections that a store has at most, but for those of its feed.

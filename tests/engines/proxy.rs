@@ -5,15 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::store::RedisStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-
-use crate::servers::EngineServer;
 
 /// Longer than any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);
@@ -51,16 +48,6 @@ impl Proxy {
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, Arc::clone(&settings)));
         Self { address, settings, _connections: connections }
-    }
-
-    /// A store in the Redis server that this leads to.
-    pub fn redis_node(&self) -> RedisStore {
-        RedisStore::connect(&format!("redis://{}", self.address)).unwrap()
-    }
-
-    /// The URL of what this leads to, by way of it.
-    pub fn url_of(&self, server: &EngineServer) -> String {
-        server.url().replace(&server.address.to_string(), &self.address.to_string())
     }
 
     /// From now on, who connects gets to another server.

@@ -8,11 +8,11 @@ use countersign::clock::{Clock as _, SystemClock};
 use countersign::sessions::Session;
 use countersign::store::{
     Cursor, EntityStore, PageRequest, RedisOptions, RedisStore, SessionFilter, SessionStore,
-    Store as _, StoreError, conformance,
+    Store as _, StoreError, Subject, conformance,
 };
 use countersign::{
-    Algorithm, AuthenticationToken, Entity, EntityId, ErrorKind, ExchangeRequest, Grant,
-    ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, SessionId, SubjectType,
+    Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, ExchangeRequest,
+    Grant, ManagedKeys, OrganizationId, RequestContext, SealingKey, Secret, SessionId, SubjectType,
     Timestamp,
 };
 
@@ -496,6 +496,8 @@ async fn nothing_that_a_replica_says_is_believed() {
     let kept = session(now);
     SessionStore::insert(&store, kept.clone(), now).await.unwrap();
     store.publish(revocation()).await.unwrap();
+    store.migrate().await.unwrap();
+    store.write_sealing_check("sealed").await.unwrap();
     // A server has another name once it is replicated.
     let replica = replica_of(&primary).await;
     let cursor = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap().next;
@@ -506,6 +508,27 @@ async fn nothing_that_a_replica_says_is_believed() {
         assert!(matches!(read, StoreError::Unavailable(_)), "{read:?}");
         let read = store.read_feed(&cursor, Duration::ZERO).await.unwrap_err();
         assert!(matches!(read, StoreError::Unavailable(_)), "{read:?}");
+        // Nor is it where it says that there is nothing.
+        let (all, page) = (SessionFilter::all(), PageRequest::first(10));
+        let unknown = SessionFilter::all().of_customer(CustomerId::new("cus_9").unwrap());
+        let subject = Subject::new(SubjectType::Customer, "cus_9");
+        let of_subject = store.of_subject(&subject, now, 10).await;
+        let reads = [
+            ("list", SessionStore::list(&store, &all, &page, now).await.err()),
+            ("empty list", SessionStore::list(&store, &unknown, &page, now).await.err()),
+            ("count", store.count(&kept.subject(), now, 10).await.err()),
+            ("sessions of a subject", of_subject.err()),
+            (
+                "removal",
+                SessionStore::remove(&store, &SessionId::new("sid-0").unwrap()).await.err(),
+            ),
+            ("entities", EntityStore::list(&store, SubjectType::User, None, None, 10).await.err()),
+            ("version", store.is_current().await.err()),
+            ("sealing check", store.read_sealing_check().await.err()),
+        ];
+        for (read, error) in reads {
+            assert!(matches!(error, Some(StoreError::Unavailable(_))), "{read}: {error:?}");
+        }
     }
     // Connections that were made meanwhile lead to the replica, and stay.
     line.turn_to(primary.address);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign::store::{PgPool, PostgresStore, RedisOptions, RedisStore, TableNames};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use crate::proxy::Proxy;
 use crate::support::durable::MINUTE;
 use crate::support::programs::free_address;
 use crate::support::unique;
@@ -145,6 +146,12 @@ impl EngineServer {
         assert!(self.script("stop").status().unwrap().success());
     }
 
+    /// Shuts this Postgres server down, as an administrator would. Returns when it is gone.
+    #[track_caller]
+    pub fn shut_down(&self) {
+        assert!(self.script("shut-down").status().unwrap().success());
+    }
+
     fn script(&self, verb: &str) -> Command {
         let kind = match self.kind {
             EngineKind::Postgres => "postgres",
@@ -211,6 +218,18 @@ impl EngineServer {
         let mut connection = connecting.await.unwrap();
         let mut line = redis::cmd(command[0]);
         line.arg(&command[1..]).query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl Proxy {
+    /// A store in the Redis server that this leads to.
+    pub fn redis_node(&self) -> RedisStore {
+        RedisStore::connect(&format!("redis://{}", self.address)).unwrap()
+    }
+
+    /// The URL of what this leads to, by way of it.
+    pub fn url_of(&self, server: &EngineServer) -> String {
+        server.url().replace(&server.address.to_string(), &self.address.to_string())
     }
 }
 

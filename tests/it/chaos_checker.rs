@@ -153,10 +153,14 @@ fn a_revoked_token_that_is_accepted_is_named() {
             history.violates(Rule::RevokedTokensAreRejected);
         }
     }
-    for end in [Call::RevokeMachine { machine: 1 }, Call::Disable { machine: 1 }] {
+    let by_token = Call::LogOutByToken { jwt: 1 };
+    for end in [Call::RevokeMachine { machine: 1 }, Call::Disable { machine: 1 }, by_token] {
         let mut history = History::with_machine();
-        history.yes(10, 0, end).yes(LATER, 2, USE);
+        history.yes(10, 0, end.clone()).yes(LATER, 2, USE);
         history.violates(Rule::RevokedTokensAreRejected);
+        let mut history = History::with_machine();
+        history.yes(10, 0, end).no(LATER, 2, USE);
+        history.is_good();
     }
 }
 
@@ -194,13 +198,35 @@ fn a_lost_revocation_is_named_unless_who_answered_it_has_died() {
 fn a_subject_that_was_revoked_by_another_clock_is_held_against_nobody() {
     let mut history = History::with_session_and_token();
     history.yes(10, 0, Call::RevokeCustomer { customer: 1 }).yes(LATER, 1, USE);
-    history.fault(9, 12, Effect::ClockOff { node: 0 });
+    history.fault(9, 12, Effect::ClockOff { node: 0, seconds: 20 });
     history.is_good();
     // A log-out holds whatever the clocks say.
     let mut history = History::with_session_and_token();
     history.yes(10, 0, LOG_OUT).yes(LATER, 1, USE);
-    history.fault(9, 12, Effect::ClockOff { node: 0 });
+    history.fault(9, 12, Effect::ClockOff { node: 0, seconds: 20 });
     history.violates(Rule::RevokedTokensAreRejected);
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_no_more_than_nodes_bear_excuses_nothing() {
+    let apart = |seconds| Effect::ClockOff { node: 0, seconds };
+    for seconds in [-2, 2] {
+        let mut history = History::with_session_and_token();
+        history.yes(10, 0, Call::RevokeCustomer { customer: 1 }).yes(LATER, 1, USE);
+        history.fault(9, 12, apart(seconds)).violates(Rule::RevokedTokensAreRejected);
+        let mut history = History::with_session_and_token();
+        history.no(10, 0, USE).fault(9, 12, apart(seconds)).violates(Rule::WhatNobodyEndedLives);
+    }
+    // But two that are may be further from each other.
+    let mut history = History::with_session_and_token();
+    history.yes(10, 1, Call::RevokeCustomer { customer: 1 }).yes(LATER, 2, USE);
+    history.fault(9, 12, Effect::ClockOff { node: 1, seconds: -2 }).fault(1, 3, apart(2));
+    history.is_good();
+    // And what a node issues whose clock was set back may be of before what it has heard.
+    let mut history = History::default();
+    history.yes(1, 0, Call::RevokeCustomer { customer: 1 });
+    history.yes(3, 0, Call::Start { session: 1, customer: 1 }).no(LATER, 1, VERIFY);
+    history.fault(1, 2, apart(2)).is_good();
 }
 
 #[test]
@@ -216,15 +242,18 @@ fn a_session_that_comes_back_is_named() {
 }
 
 #[test]
-fn a_lost_log_out_is_named_where_tokens_had_been_issued() {
+fn a_lost_log_out_is_named_whether_or_not_tokens_had_been_issued() {
     let mut history = History::with_session_and_token();
     history.yes(10, 0, LOG_OUT).yes(LATER, 1, VERIFY).fault(9, 12, Effect::WritesLost);
     history.violates(Rule::EndedSessionsStayEnded);
     let mut history = History::default();
     history.yes(1, 0, Call::Start { session: 1, customer: 1 });
     history.yes(10, 0, LOG_OUT).yes(LATER, 1, VERIFY).fault(9, 12, Effect::WritesLost);
-    history.issue(LATER, 1, Call::Exchange { session: 1, uses_up: false }, 1, "k");
-    history.yes(LATER + 20, 1, USE);
+    history.violates(Rule::EndedSessionsStayEnded);
+    // Until its node has ended it again, it is back there, too.
+    let mut history = History::default();
+    history.yes(1, 0, Call::Start { session: 1, customer: 1 });
+    history.yes(10, 0, LOG_OUT).yes(13, 0, VERIFY).fault(9, 12, Effect::WritesLost);
     history.is_good();
 }
 
@@ -305,7 +334,7 @@ fn what_is_gone_is_good_where_it_may_have_been_lost_or_a_clock_was_wrong() {
     history.no(LATER, 1, VERIFY).fault(0, 3, Effect::WritesLost);
     history.is_good();
     let mut history = History::with_session_and_token();
-    history.no(LATER, 1, USE).fault(99, 101, Effect::ClockOff { node: 1 });
+    history.no(LATER, 1, USE).fault(99, 101, Effect::ClockOff { node: 1, seconds: -20 });
     history.is_good();
 }
 

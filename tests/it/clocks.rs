@@ -256,3 +256,37 @@ fn the_systems_clock_is_no_earlier_than_what_has_passed() {
     assert!(first <= SystemClock.now());
     assert!(SystemClock.earliest_now() >= first);
 }
+
+#[tokio::test]
+async fn what_a_node_revokes_whose_clock_is_behind_is_kept_as_long_as_the_tokens_live() {
+    for behind in [4 * MINUTE, DAY] {
+        let (store, clock) = engine();
+        let keys = KeyRing::generate(countersign::Algorithm::EdDSA).unwrap();
+        let over_the_store = |time: Timestamp| {
+            let fixture = Fixture::with_keys(keys.clone(), |builder| {
+                builder.store(store.clone()).sealing_key(SealingKey::from_bytes([7; 32]))
+            });
+            fixture.clock.set(time);
+            fixture
+        };
+        let (right, wrong) = (over_the_store(clock.now()), over_the_store(clock.now() - behind));
+        right.tokens.catch_up().await.unwrap();
+        wrong.tokens.catch_up().await.unwrap();
+        // It compares its clock with the engine's.
+        let _ = wrong.tokens.purge_expired().await;
+        let issued = issue_now(&right.tokens, Grant::customer("cus_1")).unwrap();
+        wrong.tokens.revoke_token(&issued.token_id).await.unwrap();
+        let validated = right.tokens.validator().validate(issued.access_token.expose()).unwrap();
+        let left = validated.expires_at().saturating_since(right.tokens.now());
+        for clock in [&clock, &right.clock] {
+            clock.advance(left - Duration::from_secs(1));
+        }
+        right.tokens.purge_expired().await.unwrap();
+        right.tokens.catch_up().await.unwrap();
+        let other = over_the_store(right.tokens.now());
+        other.tokens.catch_up().await.unwrap();
+        for node in [&right, &other] {
+            assert_eq!(fault(&node.tokens, issued.access_token.expose()), TokenFault::Revoked);
+        }
+    }
+}

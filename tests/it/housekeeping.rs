@@ -296,3 +296,17 @@ async fn where_reading_the_feed_panics_for_too_long_tokens_are_rejected_until_it
     };
     tokio::time::timeout(minutes, accepted).await.expect("it is read again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_judged_also_while_who_reads_the_feed_waits_to_be_started_again() {
+    let store = durable_store();
+    let (fixture, token) = shared(&store, Policy::default());
+    let read_at = tokio::time::Instant::now();
+    let _housekeeping = fixture.tokens.start().await.unwrap();
+    store.fail(StoreVerb::ReadFeed, StoreFault::panic("a fault of the store"));
+    while fixture.tokens.validator().validate(token.expose()).is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let relied_on = read_at.elapsed();
+    assert!(relied_on <= Duration::from_secs(62), "{relied_on:?}");
+}

@@ -503,3 +503,27 @@ async fn keys_are_made_on_no_thread_that_serves_requests() {
     assert_eq!(threads.len(), 3, "the first, the next, and one in the place of what was retired");
     assert!(threads.iter().all(|thread| *thread != std::thread::current().id()));
 }
+
+#[tokio::test]
+async fn a_key_is_put_back_that_a_restore_took_away_although_the_record_was_written_since() {
+    let (clock, store) = (TestClock::new(), FaultyStore::new(MemoryStore::new()));
+    let tokens = node(store.clone(), clock.clone());
+    tokens.catch_up().await.unwrap();
+    let before = store.get().await.unwrap().unwrap();
+    tokens.rotate_keys().await.unwrap();
+    let known = kids(&tokens);
+    let restored = MemoryStore::new();
+    KeyStore::insert(&restored, before).await.unwrap();
+    store.set_inner(restored);
+    // A node that has known nothing of it writes the version that the other one knows.
+    let other = node(store.clone(), clock.clone());
+    other.catch_up().await.unwrap();
+    other.rotate_keys().await.unwrap();
+    tokens.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    for node in [&tokens, &other] {
+        let published = kids(node);
+        assert!(known.iter().all(|kid| published.contains(kid)), "{known:?} in {published:?}");
+        assert_eq!(published.len(), 3);
+    }
+}

@@ -569,3 +569,19 @@ async fn what_had_no_token_ends_without_a_word_and_what_had_one_by_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_bearer_who_logs_out_is_rejected_also_where_the_store_has_lost_the_exchange() {
+    let store = MemoryStore::new();
+    let fixture = Fixture::with(|builder| builder.session_store(store.clone()));
+    let (tokens, context) = (&fixture.tokens, RequestContext::without_address());
+    let token = AuthenticationToken::from_text(fixture.session(|new| new).await).unwrap();
+    let before = store.get(&token.key()).await.unwrap().unwrap();
+    let request = ExchangeRequest::default().invalidate(false);
+    let exchanged = tokens.exchange(&token, request, &context).await.unwrap();
+    let jwt = tokens.validator().validate(exchanged.token.access_token.expose()).unwrap();
+    store.remove(before.id()).await.unwrap();
+    store.insert(before, tokens.now()).await.unwrap();
+    tokens.log_out(&jwt).await.unwrap();
+    assert_eq!(tokens.validator().recheck(&jwt), Err(TokenFault::Revoked));
+}

@@ -7,9 +7,10 @@ use countersign::clock::{Clock as _, SystemClock};
 use countersign::store::{
     Cursor, FeedEvent, SessionStore, SqliteStore, Store as _, TableNames, conformance,
 };
+use countersign::testing::{FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, ManagedKeys, Password,
-    RequestContext, SealingKey, Secret, TokenService,
+    Algorithm, AuthenticationToken, ErrorKind, ExchangeRequest, Grant, KeyRing, ManagedKeys,
+    Password, RequestContext, SealingKey, Secret, TokenService,
 };
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
@@ -226,33 +227,52 @@ async fn a_cursor_of_a_file_before_a_restore_reads_all_again() {
     }
 }
 
-/// As `sqlite3 tokens.sqlite '.restore backup.sqlite'` does under the processes that run.
+/// What a file holds, and puts back as `sqlite3 tokens.sqlite '.restore backup.sqlite'` does under the processes
+/// that run.
+struct Backup {
+    pool: sqlx::SqlitePool,
+    path: std::path::PathBuf,
+}
+
+impl Backup {
+    async fn of(file: &File) -> Self {
+        let backup = Self { pool: sqlite(file).await, path: file.0.join("backup.sqlite") };
+        let copy = format!("VACUUM INTO '{}'", backup.path.display());
+        sqlx::query(sqlx::AssertSqlSafe(copy)).execute(&backup.pool).await.unwrap();
+        backup
+    }
+
+    async fn restore(&self) {
+        let mut connection = self.pool.acquire().await.unwrap();
+        let attach = format!("ATTACH '{}' AS backup", self.path.display());
+        sqlx::query(sqlx::AssertSqlSafe(attach)).execute(&mut *connection).await.unwrap();
+        let restore = ["revocations", "sessions"].map(|table| {
+            format!(
+                "DELETE FROM main.countersign_{table}; \
+                 INSERT INTO main.countersign_{table} SELECT * FROM backup.countersign_{table};"
+            )
+        });
+        let restore = format!(
+            "BEGIN IMMEDIATE; {} \
+             UPDATE main.sqlite_sequence SET seq = 1 WHERE name = 'countersign_revocations'; COMMIT",
+            restore.join("")
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn in_a_file_that_was_put_back_under_a_running_process_nothing_is_skipped() {
     let file = File::new();
     let (reader, writer) = (file.node().await, file.node().await);
-    let pool = sqlite(&file).await;
     writer.publish(revocation()).await.unwrap();
-    let backup = file.0.join("backup.sqlite");
-    let [copy, attach] = [
-        format!("VACUUM INTO '{}'", backup.display()),
-        format!("ATTACH '{}' AS backup", backup.display()),
-    ];
-    sqlx::query(sqlx::AssertSqlSafe(copy)).execute(&pool).await.unwrap();
+    let backup = Backup::of(&file).await;
     for _ in 0..2 {
         writer.publish(revocation()).await.unwrap();
     }
     let read = reader.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
     assert_eq!(read.events.len(), 3);
-
-    let mut connection = pool.acquire().await.unwrap();
-    let restore = "BEGIN IMMEDIATE; DELETE FROM main.countersign_revocations; \
-                   INSERT INTO main.countersign_revocations \
-                   SELECT * FROM backup.countersign_revocations; \
-                   UPDATE main.sqlite_sequence SET seq = 1 WHERE name = 'countersign_revocations'; \
-                   COMMIT";
-    sqlx::query(sqlx::AssertSqlSafe(attach)).execute(&mut *connection).await.unwrap();
-    sqlx::raw_sql(restore).execute(&mut *connection).await.unwrap();
+    backup.restore().await;
     let published: Vec<_> = (0..3).map(|_| revocation()).collect();
     for event in &published {
         writer.publish(event.clone()).await.unwrap();
@@ -260,6 +280,48 @@ async fn in_a_file_that_was_put_back_under_a_running_process_nothing_is_skipped(
     let again = reader.read_feed(&read.next, Duration::ZERO).await.unwrap();
     assert!(published.iter().all(|event| again.events.contains(event)));
     assert!(again.history_changed);
+}
+
+#[tokio::test]
+async fn what_a_restore_has_undone_is_done_again_also_where_a_panic_came_before_it_was_noticed() {
+    let file = File::new();
+    let store = FaultyStore::new(file.node().await);
+    let ring = KeyRing::generate(Algorithm::EdDSA).unwrap();
+    let node = Fixture::with_keys(ring.clone(), |builder| {
+        builder.store(store.clone()).sealing_key(SealingKey::from_bytes([7; 32]))
+    });
+    let _housekeeping = node.tokens.start().await.unwrap();
+    let issued = node.tokens.issue(Grant::user("ops")).await.unwrap();
+    let session = AuthenticationToken::from_text(node.session(|new| new).await).unwrap();
+    let first = node.tokens.issue(Grant::user("ops")).await.unwrap();
+    node.tokens.revoke_token(&first.token_id).await.unwrap();
+    let backup = Backup::of(&file).await;
+    let context = RequestContext::without_address();
+    node.tokens.log_out_customer(&session, &context).await.unwrap();
+    node.tokens.revoke_token(&issued.token_id).await.unwrap();
+    node.tokens.catch_up().await.unwrap();
+    // The reader that waits is woken, and its next call is a panic.
+    store.fail(StoreVerb::ReadFeed, StoreFault::panic("a fault of the store"));
+    let calls = store.calls(StoreVerb::ReadFeed);
+    node.tokens.revoke_token(&first.token_id).await.unwrap();
+    store.wait_for_calls(StoreVerb::ReadFeed, calls + 1).await;
+    backup.restore().await;
+    let other = Fixture::with_keys(ring, |builder| {
+        builder.store(store.inner()).sealing_key(SealingKey::from_bytes([7; 32]))
+    });
+    let is_back = async || {
+        other.tokens.catch_up().await.unwrap();
+        let is_accepted = other.tokens.validator().validate(issued.access_token.expose()).is_ok();
+        is_accepted || other.tokens.find_session(&session, &context).await.is_ok()
+    };
+    assert!(is_back().await);
+    store.clear_faults();
+    let ending = async {
+        while is_back().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, ending).await.expect("both are ended again");
 }
 
 #[tokio::test]

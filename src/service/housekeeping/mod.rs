@@ -2,6 +2,7 @@
 
 mod feed;
 mod republish;
+mod staleness;
 mod store_checks;
 mod supervisor;
 mod suspension;
@@ -18,7 +19,6 @@ use crate::jitter;
 use crate::service::backoff::Backoff;
 use crate::service::detached::resume_panic;
 use crate::service::housekeeping::supervisor::supervise;
-use crate::service::store::Cursor;
 use crate::service::telemetry::{self, Work};
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::writer::Writer;
@@ -52,9 +52,9 @@ impl TokenService {
     /// # Ok(()) }
     /// ```
     ///
-    /// The background work follows the feed of revocations, publishes again what this node published in the
-    /// last ten minutes where a store has lost it, as in a failover, rotates managed keys by their schedule,
-    /// and purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
+    /// The background work follows the feed of revocations, publishes and ends again what this node published
+    /// and ended in the last ten minutes where a store has lost it, as in a failover, rotates managed keys by
+    /// their schedule, and purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
     /// the service. A store that fails later is a warning in the log and is tried again.
     ///
     /// A host that cannot run anything in the background, as a serverless one, calls
@@ -76,18 +76,16 @@ impl TokenService {
         self.check_sealing_keys().await?;
         let losses = self.inner.recent_events.watch_losses();
         // Last: where something fails after it, nobody would follow the feed.
-        let cursor = feed::read_to_end(&self.inner).await?;
+        feed::read_to_end(&self.inner).await?;
         let (stop, stopped) = watch::channel(());
         let stopped = StopSignal(stopped);
         let inner = Arc::downgrade(&self.inner);
         // Made here: what was heard just now is relied on from now on.
-        let staleness = Arc::new(feed::StalenessGuard::new(&self.inner));
+        let follower = staleness::FollowerGuard::new(&self.inner);
         let work = async move {
-            // A reading that has panicked may have lost what it read: all is read again.
-            let mut cursor = Some(cursor);
+            let _follower = follower;
             let feed = supervise(Work::Feed, stopped.clone(), || {
-                let cursor = cursor.take().unwrap_or(Cursor::START);
-                feed::follow(inner.clone(), cursor, Arc::clone(&staleness), stopped.clone())
+                feed::follow(inner.clone(), stopped.clone())
             });
             let republishing = supervise(Work::Republish, stopped.clone(), || {
                 republish::after_losses(inner.clone(), losses.clone(), stopped.clone())
@@ -98,8 +96,8 @@ impl TokenService {
             let purging = supervise(Work::Purge, stopped.clone(), || {
                 purge_periodically(inner.clone(), stopped.clone())
             });
-            let watching = supervise(Work::SuspensionWatch, stopped.clone(), || {
-                suspension::watch(inner.clone(), Arc::clone(&staleness), stopped.clone())
+            let watching = supervise(Work::StalenessWatch, stopped.clone(), || {
+                staleness::watch(inner.clone(), stopped.clone())
             });
             tokio::join!(feed, republishing, keys, purging, watching);
         };
@@ -123,7 +121,7 @@ impl TokenService {
         self.inner.revocations.set_start_missing(false);
         self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
         feed::read_to_end(&self.inner).await?;
-        feed::watch_staleness(&self.inner);
+        staleness::watch_last_read(&self.inner);
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Publishing again what a store has lost: a failover to a standby that was behind, a crash or a restore
-//! takes away what was answered last.
+//! Doing again what a store has lost: a failover to a standby that was behind, a crash or a restore takes away
+//! what was answered last.
 
 use std::sync::Weak;
 
@@ -10,8 +10,22 @@ use crate::service::backoff::Backoff;
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
 use crate::service::store::FeedEvent;
 use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::token::identifier::SessionId;
 
-/// Publishes again what this node published lately, after each loss.
+/// What is still to be done again.
+struct Lost {
+    published: Vec<FeedEvent>,
+    /// A log-out was answered, and the session is back.
+    ended_sessions: Vec<SessionId>,
+}
+
+impl Lost {
+    fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.ended_sessions.is_empty()
+    }
+}
+
+/// Publishes and ends again what this node published and ended lately, after each loss.
 pub(super) async fn after_losses(
     inner: Weak<TokenServiceInner>,
     mut losses: watch::Receiver<u64>,
@@ -23,24 +37,28 @@ pub(super) async fn after_losses(
             () = stop.wait() => return,
         }
         let Some(alive) = inner.upgrade() else { return };
-        let mut events = alive.recent_events.get(alive.stores.clock().earliest_now());
+        let mut lost = Lost {
+            published: alive.recent_events.published(alive.stores.clock().earliest_now()),
+            ended_sessions: alive.recent_events.ended_sessions(),
+        };
         drop(alive);
-        if events.is_empty() {
+        if lost.is_empty() {
             continue;
         }
         tracing::warn!(
-            events = events.len(),
+            events = lost.published.len(),
+            sessions = lost.ended_sessions.len(),
             "revocations: the store has lost its last writes, as in a crash, a failover or a restore; \
-             publishing again what this node published in the last 10 minutes"
+             publishing and ending again what this node published and ended in the last 10 minutes"
         );
         // Also before the first one, for all nodes find a loss at once.
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        while !events.is_empty() {
+        while !lost.is_empty() {
             stop.sleep(backoff.failed()).await;
-            if stop.is_set() {
+            if stop.is_set() || inner.strong_count() == 0 {
                 return;
             }
-            if let Err(error) = publish(&inner, &mut events).await {
+            if let Err(error) = redo(&inner, &mut lost).await {
                 tracing::warn!(
                     error = ?error,
                     "revocations: publishing again failed, trying again"
@@ -50,19 +68,19 @@ pub(super) async fn after_losses(
     }
 }
 
-/// Publishes events, the last first, and removes each that is published.
-async fn publish(
-    inner: &Weak<TokenServiceInner>,
-    events: &mut Vec<FeedEvent>,
-) -> Result<(), Error> {
-    while let Some(event) = events.last() {
-        let Some(alive) = inner.upgrade() else {
-            events.clear();
-            break;
-        };
+/// Does all of it, the last first, and removes each that is done.
+async fn redo(inner: &Weak<TokenServiceInner>, lost: &mut Lost) -> Result<(), Error> {
+    while let Some(event) = lost.published.last() {
+        let Some(alive) = inner.upgrade() else { return Ok(()) };
         let (tokens, event) = (TokenService { inner: alive }, event.clone());
         tokens.write_unaudited(|writer| async move { writer.stores.publish(event).await }).await?;
-        events.pop();
+        lost.published.pop();
+    }
+    while let Some(id) = lost.ended_sessions.last() {
+        let Some(alive) = inner.upgrade() else { return Ok(()) };
+        let (tokens, id) = (TokenService { inner: alive }, id.clone());
+        tokens.write_unaudited(|writer| async move { writer.end_again(&id).await }).await?;
+        lost.ended_sessions.pop();
     }
     Ok(())
 }

@@ -266,16 +266,16 @@ impl KeyManager {
     ) -> KeySchedule {
         known.remember_retirements(found);
         let mut present = found.clone();
-        if let Some(newer) =
-            known.schedule.as_ref().filter(|newer| newer.version() > found.version())
-        {
+        let is_retired = |kid: &str| known.retired.contains_key(kid);
+        let newer = known.schedule.as_ref().filter(|newer| newer.is_lost_in(found, is_retired));
+        if let Some(newer) = newer {
             tracing::error!(
                 "signing keys: the store was restored to an earlier state, this node writes back the keys that are \
                  missing; retired keys stay retired"
             );
             // What could not be opened may have had less.
             if !known.has_missed_newer {
-                present.merge_newer(newer, |kid| known.retired.contains_key(kid));
+                present.merge_newer(newer, is_retired);
             }
         }
         let retirements = known.retired.iter().map(|(kid, retired_at)| (&**kid, *retired_at));

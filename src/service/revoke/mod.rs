@@ -58,8 +58,7 @@ impl TokenService {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
         let id = id.clone();
         self.write(attempt.to_owned(), |writer| async move {
-            let longest = writer.now() + writer.inner.policy.longest_token_lifetime();
-            writer.revoke_token_until(&id, longest).await
+            writer.revoke_token_until(&id, writer.latest_end_of_tokens()).await
         })
         .await
     }
@@ -309,7 +308,8 @@ impl Writer {
             SubjectType::User | SubjectType::Machine => policy.sessions.max_delegated_lifetime,
         };
         let longest = policy.longest_token_lifetime().max(sessions);
-        let until = self.accepted_until(now.max(issued_before) + longest);
+        let latest_now = self.inner.stores.clock().latest_now();
+        let until = self.accepted_until(latest_now.max(issued_before) + longest);
         let blocked_until = cutoff.blocks.then_some(cutoff.before);
         let subject = subject.clone();
         let target =

@@ -28,6 +28,11 @@ impl TokenService {
         self.inner.revoking_failed_at.fetch_max(self.now().as_micros(), Ordering::Relaxed);
     }
 
+    /// Returns when the last token ends that any node has issued up to now. The clock of this one may be behind.
+    pub(in crate::service) fn latest_end_of_tokens(&self) -> Timestamp {
+        self.inner.stores.clock().latest_now() + self.inner.policy.longest_token_lifetime()
+    }
+
     /// Returns until when validators accept a token that ends at `expires_at`.
     pub(in crate::service) fn accepted_until(&self, expires_at: Timestamp) -> Timestamp {
         expires_at + self.inner.policy.tokens.leeway
@@ -52,8 +57,7 @@ impl Writer {
 
     /// Tells all nodes that keep a copy of a principal to read it anew.
     pub(in crate::service) async fn publish_change(&self, id: &EntityId) -> Result<(), Error> {
-        let until = self.accepted_until(self.now() + self.inner.policy.longest_token_lifetime());
-        let until = self.kept_until(until);
+        let until = self.kept_until(self.accepted_until(self.latest_end_of_tokens()));
         self.publish(FeedEvent::EntityChanged { id: id.clone(), until }).await
     }
 

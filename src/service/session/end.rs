@@ -134,6 +134,7 @@ impl Writer {
         if removed.is_err() {
             self.note_failure_to_revoke();
         }
+        self.remember_end(id);
         if let Ok(Some(session)) = &mut removed {
             session.tokens_until = session.tokens_until.max(token_until);
             self.inner.phantom_tokens.remove(&session.key).await;
@@ -146,8 +147,7 @@ impl Writer {
         }
         // Also where the store is out of reach: on this node at least, they are revoked.
         let revoked = if self.inner.policy.sessions.revoke_tokens_on_end {
-            let longest = self.now() + self.inner.policy.longest_token_lifetime();
-            let longest = self.accepted_until(longest);
+            let longest = self.accepted_until(self.latest_end_of_tokens());
             self.revoke_session(id, token_until.unwrap_or(longest).max(longest)).await
         } else {
             Ok(())
@@ -172,5 +172,17 @@ impl Writer {
                 _ => Ok(CompareAndSet::Written(())),
             }
         })
+    }
+
+    /// Ends a session that was ended before, where it is there: the store may have lost that.
+    pub(in crate::service) async fn end_again(&self, id: &SessionId) -> Result<(), Error> {
+        let Some(session) = self.stores.remove_session(id).await? else { return Ok(()) };
+        self.inner.phantom_tokens.remove(&session.key).await;
+        let buried = self.bury(&session).await;
+        if session.is_tombstone() {
+            return buried;
+        }
+        // What it was exchanged for while it was back.
+        self.revoke_tokens_of(&session).await.and(buried)
     }
 }

@@ -1,7 +1,8 @@
 //! Which versions of tables and keys a release works with.
 
-/// Versions of one thousand differ by what the release before can work with: by tables, columns with a
-/// default, indexes. What it cannot work with is the first version of the next thousand.
+/// Within one thousand, every release that knows a version of it may write to the tables of any other: a later
+/// version only adds what is right without having been written, as `guide::upgrade` says. Anything else is the
+/// first version of the next thousand.
 const COMPATIBLE_VERSIONS: u64 = 1_000;
 
 /// Returns whether what is found in a store is of a release that this one cannot work beside.

@@ -13,11 +13,9 @@ impl<'a> Facts<'a> {
         let revocations = self.revocations_of(session.customer).iter().copied();
         let revocations = revocations.filter(|revoked| revoked.start > session.start.end);
         // Goes by the clocks of two nodes.
-        let revocations = revocations.filter(|revoked| {
-            !self.has_wrong_clock(revoked) && !self.has_wrong_clock(session.start)
-        });
-        let ends = log_outs.chain(revocations).filter(|request| request.is_yes());
-        ends.filter(|end| self.is_remembered(session, end)).collect()
+        let revocations =
+            revocations.filter(|revoked| !self.have_clocks_apart(revoked, session.start));
+        log_outs.chain(revocations).filter(|request| request.is_yes()).collect()
     }
 
     /// The answered requests after which a token is revoked for sure.
@@ -29,7 +27,7 @@ impl<'a> Facts<'a> {
                 ends.retain(|end| self.reaches(session, end, jwt));
                 ends.retain(|end| match end.call {
                     Call::RevokeCustomer { .. } => {
-                        end.start > jwt.issued.end && !self.has_wrong_clock(jwt.issued)
+                        end.start > jwt.issued.end && !self.have_clocks_apart(end, jwt.issued)
                     }
                     _ => true,
                 });
@@ -42,7 +40,8 @@ impl<'a> Facts<'a> {
                         matches!(end.call, Call::RevokeMachine { .. } | Call::Disable { .. })
                     })
                     .filter(|end| end.is_yes() && end.start > jwt.issued.end)
-                    .filter(|end| !self.has_wrong_clock(end) && !self.has_wrong_clock(jwt.issued))
+                    .filter(|end| !self.have_clocks_apart(end, jwt.issued))
+                    .chain(jwt.log_outs.iter().copied().filter(|end| end.is_yes()))
                     .collect()
             }
         }
@@ -72,7 +71,7 @@ impl<'a> Facts<'a> {
     ) -> bool {
         revocations.iter().any(|revoked| {
             let is_later = last_effect(revoked) >= begun.start;
-            let by_clocks = self.has_wrong_clock(revoked) || self.has_wrong_clock(begun);
+            let by_clocks = self.have_clocks_apart(revoked, begun) || self.may_be_set_back(begun);
             revoked.may_be_done() && revoked.start <= until && (is_later || by_clocks)
         })
     }

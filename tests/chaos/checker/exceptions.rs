@@ -1,7 +1,9 @@
 //! Where a rule does not hold. Each exception says so in plain words, and quotes the sentence of SECURITY.md
 //! that it comes from.
 
-use super::bounds::{RECOVERY, SLACK, STALENESS};
+use std::time::Duration;
+
+use super::bounds::{CLOCK_TOLERANCE, RECOVERY, SLACK, STALENESS};
 use super::facts::{Facts, JwtFacts, SessionFacts};
 use super::history::{Call, Effect, Happened, Moment, Request};
 
@@ -28,21 +30,10 @@ impl<'a> Facts<'a> {
         self.losses_of(write).next().is_some()
     }
 
-    /// Whether what has ended a session is in the store, or is known to those who can publish it again.
-    ///
-    /// Where the engine has lost a log-out before which nothing was issued, the session is back: "Sessions that
-    /// yield no token leave nothing behind: however often somebody logs in and out, no node has to remember it."
-    pub fn is_remembered(&self, session: &SessionFacts<'a>, end: &Request) -> bool {
-        let is_published = match end.call {
-            Call::LogOut { .. } | Call::LogOutByToken { .. } => self.knows_of_tokens(session, end),
-            _ => true,
-        };
-        is_published || !self.may_be_lost(end)
-    }
-
     /// Whether what has ended a session ends a token of it.
     ///
-    /// "where the exchange is lost, a log-out does not end the tokens of it; `revoke_subject` does."
+    /// "where the exchange is lost, a log-out by the authentication token does not end the tokens of it;
+    /// `revoke_subject` does."
     pub fn reaches(&self, session: &SessionFacts<'a>, end: &Request, jwt: &JwtFacts<'a>) -> bool {
         let is_of_token = matches!(end.call, Call::LogOutByToken { jwt: of } if of == jwt.number);
         is_of_token
@@ -70,7 +61,28 @@ impl<'a> Facts<'a> {
     /// it has died meanwhile: "nodes that had read them go on rejecting the tokens, and others accept
     /// them."
     pub fn known_from(&self, published: &Request, node: usize) -> Option<Moment> {
-        let is_own = published.node == node;
+        self.done_from(published, node, published.node == node)
+    }
+
+    /// The instant from which a node has to know of the end of a session.
+    ///
+    /// Of one from which nothing was issued nobody has heard, and its node ends it again where the engine has lost
+    /// that: "Until it is done again, which takes a second or so after the engine is back, a node that had not read
+    /// a revocation accepts the tokens, and each node the sessions."
+    pub fn ended_from(
+        &self,
+        session: &SessionFacts<'a>,
+        end: &Request,
+        node: usize,
+    ) -> Option<Moment> {
+        let is_published =
+            !matches!(end.call, Call::LogOut { .. }) || self.knows_of_tokens(session, end);
+        let is_lost_unheard = !is_published && self.may_be_lost(end);
+        self.done_from(end, node, end.node == node && !is_lost_unheard)
+    }
+
+    /// `knows` says whether the node has it in its memory.
+    fn done_from(&self, published: &Request, node: usize, knows: bool) -> Option<Moment> {
         let mut from = published.end;
         for loss in self.losses_of(published) {
             let settled = self.quiet_from(published.node, loss.end) + RECOVERY;
@@ -79,11 +91,11 @@ impl<'a> Facts<'a> {
             }
             from = from.max(settled);
         }
-        if is_own && !self.is_killed_within(node, published.start, Moment::MAX) {
+        if knows && !self.is_killed_within(node, published.start, Moment::MAX) {
             return Some(published.end);
         }
         // Who was started since has read everything, and everything else has heard or is silent.
-        Some(if is_own { from } else { from + STALENESS + SLACK })
+        Some(if knows { from } else { from + STALENESS + SLACK })
     }
 
     /// The instant from which a node goes by the keys that are in the store.
@@ -115,33 +127,59 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether a fault that concerns a node was going on, or had ended just before.
-    pub fn is_disturbed(&self, node: usize, at: Moment) -> bool {
-        self.faults(|effect| concerns(effect, node))
-            .any(|fault| fault.start <= at && fault.end + RECOVERY >= at)
-    }
-
     pub fn is_killed_within(&self, node: usize, from: Moment, to: Moment) -> bool {
         self.faults(|effect| *effect == Effect::NodeKilled { node })
             .any(|kill| kill.start >= from && kill.start <= to)
     }
 
-    /// Whether the clock of a request's node was wrong.
+    /// Whether the clock of a request's node was wrong by more than nodes bear.
     ///
-    /// Then it takes good tokens for expired ones and issues tokens that others take for such, and what
-    /// revokes all tokens of a principal up to now does not reach those of a clock that is far ahead: "a token
-    /// from further ahead is reached by `revoke_token`, `end_session` and `block_subject`."
+    /// Then it takes good tokens for expired ones and issues tokens that others take for such.
     pub fn has_wrong_clock(&self, request: &Request) -> bool {
-        let node = request.node;
-        self.faults(|effect| *effect == Effect::ClockOff { node })
-            .any(|fault| request.end >= fault.start && request.start <= fault.end + CLOCK_SETTLES)
+        self.clock_offsets(request).any(is_beyond_tolerance)
     }
+
+    /// Whether the clocks of two requests' nodes may have differed by more than nodes bear.
+    ///
+    /// Then what revokes all tokens of a principal up to now does not reach those of a clock that is ahead: "a
+    /// token from further ahead is reached by `revoke_token`, `end_session` and `block_subject`."
+    pub fn have_clocks_apart(&self, one: &Request, other: &Request) -> bool {
+        let others: Vec<i64> = self.clock_offsets(other).chain([0]).collect();
+        self.clock_offsets(one)
+            .chain([0])
+            .any(|one| others.iter().any(|other| is_beyond_tolerance(one - other)))
+    }
+
+    /// Whether the clock of a request's node may have been set back just before.
+    ///
+    /// "After a node's clock was set back, a revocation that the node heard before counts as unknown to what it
+    /// issues until that time has come again: such tokens are rejected."
+    pub fn may_be_set_back(&self, request: &Request) -> bool {
+        self.clock_offsets(request).next().is_some()
+    }
+
+    /// By how much the clock of a request's node may have been wrong.
+    fn clock_offsets(&self, request: &Request) -> impl Iterator<Item = i64> {
+        let (of, start, end) = (request.node, request.start, request.end);
+        self.faults(|_| true).filter_map(move |fault| match fault.effect {
+            Effect::ClockOff { node, seconds }
+                if node == of && end >= fault.start && start <= fault.end + CLOCK_SETTLES =>
+            {
+                Some(seconds)
+            }
+            _ => None,
+        })
+    }
+}
+
+fn is_beyond_tolerance(seconds: i64) -> bool {
+    Duration::from_secs(seconds.unsigned_abs()) > CLOCK_TOLERANCE
 }
 
 fn concerns(effect: &Effect, node: usize) -> bool {
     match *effect {
         Effect::NodeKilled { node: other }
-        | Effect::ClockOff { node: other }
+        | Effect::ClockOff { node: other, .. }
         | Effect::NodeApart { node: other } => other == node,
         Effect::EngineApart | Effect::WritesLost => true,
     }

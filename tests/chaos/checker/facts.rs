@@ -29,6 +29,8 @@ pub struct JwtFacts<'a> {
     pub source: Source,
     pub kid: &'a str,
     pub uses: Vec<&'a Request>,
+    /// The log-outs by this token.
+    pub log_outs: Vec<&'a Request>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +76,8 @@ impl<'a> Facts<'a> {
             _ => return,
         };
         if let (Some(jwt), Some(kid)) = (given.jwt, &given.kid) {
-            let facts = JwtFacts { number: jwt, issued: request, source, kid, uses: Vec::new() };
+            let (uses, log_outs) = (Vec::new(), Vec::new());
+            let facts = JwtFacts { number: jwt, issued: request, source, kid, uses, log_outs };
             self.jwts.insert(jwt, facts);
         }
     }
@@ -86,7 +89,9 @@ impl<'a> Facts<'a> {
             | Call::Page { session }
             | Call::LogOut { session } => self.add_to_session(*session, request),
             Call::LogOutByToken { jwt } => {
-                if let Some(Source::Session(session)) = self.jwts.get(jwt).map(|jwt| jwt.source) {
+                let Some(jwt) = self.jwts.get_mut(jwt) else { return };
+                jwt.log_outs.push(request);
+                if let Source::Session(session) = jwt.source {
                     self.add_to_session(session, request);
                 }
             }

@@ -112,16 +112,11 @@ pub struct Happened {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Its memory is lost.
-    NodeKilled {
-        node: usize,
-    },
-    ClockOff {
-        node: usize,
-    },
+    NodeKilled { node: usize },
+    /// Its clock was that far ahead, or behind.
+    ClockOff { node: usize, seconds: i64 },
     /// It did not reach the primary, or not for sure.
-    NodeApart {
-        node: usize,
-    },
+    NodeApart { node: usize },
     /// Nobody reached the primary, or not for sure.
     EngineApart,
     /// What was written between the start and the end of this may be lost.

@@ -64,6 +64,10 @@ fn check_tokens(facts: &Facts<'_>) -> Vec<Violation> {
 }
 
 fn may_be_revoked(facts: &Facts<'_>, jwt: &JwtFacts<'_>, until: Moment) -> bool {
+    let is_logged_out = |request: &&Request| request.may_be_done() && request.start <= until;
+    if jwt.log_outs.iter().any(is_logged_out) {
+        return true;
+    }
     match jwt.source {
         Source::Session(session) => facts.sessions.get(&session).is_none_or(|session| {
             let logged_out = session.requests.iter().any(|request| {

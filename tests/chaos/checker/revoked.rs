@@ -1,7 +1,7 @@
 //! What was revoked or ended is not accepted any more.
 
 use super::bounds::{PHANTOM_LIFETIME, SLACK};
-use super::facts::Facts;
+use super::facts::{Facts, SessionFacts, Source};
 use super::history::{Call, Moment, Request};
 use super::{Rule, Violation};
 
@@ -13,8 +13,15 @@ pub fn check_tokens(facts: &Facts<'_>) -> Vec<Violation> {
             continue;
         }
         for end in facts.sure_ends_of_jwt(jwt) {
-            let late = accepted.iter().find(|used| {
-                facts.known_from(end, used.node).is_some_and(|known| used.start > known)
+            let late = accepted.iter().find_map(|used| {
+                let known = match jwt.source {
+                    Source::Session(session) => {
+                        let session = facts.sessions.get(&session)?;
+                        facts.ended_from(session, end, used.node)
+                    }
+                    Source::Machine(_) => facts.known_from(end, used.node),
+                };
+                known.filter(|known| used.start > *known).map(|_| used)
             });
             if let Some(late) = late {
                 let why = "a revoked token was accepted";
@@ -32,7 +39,8 @@ pub fn check_sessions(facts: &Facts<'_>) -> Vec<Violation> {
         for end in facts.sure_ends_of_session(session) {
             let late = session.requests.iter().find(|later| {
                 later.is_yes()
-                    && found_from(facts, end, later).is_some_and(|ended| later.start > ended)
+                    && found_from(facts, session, end, later)
+                        .is_some_and(|ended| later.start > ended)
             });
             if let Some(late) = late {
                 let why = "a session that was ended was found";
@@ -45,8 +53,16 @@ pub fn check_sessions(facts: &Facts<'_>) -> Vec<Violation> {
 }
 
 /// The instant from which a request that succeeds shows that the session was not ended; none, where it may.
-fn found_from(facts: &Facts<'_>, end: &Request, later: &Request) -> Option<Moment> {
-    let ended = if facts.may_be_lost(end) { facts.known_from(end, later.node)? } else { end.end };
+fn found_from(
+    facts: &Facts<'_>,
+    session: &SessionFacts<'_>,
+    end: &Request,
+    later: &Request,
+) -> Option<Moment> {
+    let ended = match facts.may_be_lost(end) {
+        true => facts.ended_from(session, end, later.node)?,
+        false => end.end,
+    };
     match later.call {
         // They read the store.
         Call::Verify { .. } | Call::Exchange { .. } => Some(ended),

@@ -8,7 +8,8 @@
 //!
 //! A server that has lost its last transactions, in a crash or as a standby that was behind, gives their
 //! numbers out again. So a cursor names the history that its numbers belong to, and in another one all is
-//! read again from the start.
+//! read again from the start. The name has the start of the server in it, since the table of a copy that was made
+//! of a server after its shutdown is the same one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -144,11 +145,11 @@ pub(super) struct ReadStatements {
 
 impl ReadStatements {
     pub(super) fn new(tables: &Tables) -> Self {
-        let server = "(SELECT system_identifier FROM pg_control_system())::text";
+        let server = "(SELECT system_identifier FROM pg_control_system())::text || '.'";
         let history = tables.table("feed_history");
         Self {
             read: read_statement(tables, server),
-            read_without_server: read_statement(tables, "''"),
+            read_without_server: read_statement(tables, "'.'"),
             is_server_denied: AtomicBool::new(false),
             name_history: statement(format!(
                 "INSERT INTO {history} (id, name) VALUES (1, gen_random_uuid()) \
@@ -167,9 +168,10 @@ fn read_statement(tables: &Tables, server: &str) -> SqlStr {
     let bound = format!("coalesce($7::text::pg_snapshot, {now})");
     let is_visible = format!("pg_visible_in_snapshot(xid, {bound})");
     let part = format!("SELECT xid, id, record FROM {revocations}");
+    let started_at = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text";
     statement(format!(
-        "SELECT (SELECT {server} || '.' || tableoid::text || '.' || name::text FROM {history}), \
-         {now}::text, NULL::text, NULL::bigint, NULL::text \
+        "SELECT (SELECT {server} || {started_at} || '.' || tableoid::text || '.' || name::text \
+         FROM {history}), {now}::text, NULL::text, NULL::bigint, NULL::text \
          UNION ALL \
          SELECT NULL, NULL, xid::text, id, record FROM (\
          ({part} WHERE xid = ANY ($1::text[]::xid8[]) AND (xid, id) > ($2::text::xid8, $3) \
@@ -204,6 +206,9 @@ impl PostgresStore {
         if is_known {
             return part.into_page(position);
         }
+        // Other connections may lead to the server that has been replaced.
+        self.inner.connections.outdate();
+        self.release_idle();
         let start = SnapshotPosition::default();
         let page = self.read_part(&start).await?.into_page(start)?;
         Ok(FeedPage { history_changed: true, ..page })

@@ -28,7 +28,8 @@ use crate::service::store::postgres::announcements::{Announcer, announce};
 use crate::service::store::postgres::feed::ReadStatements;
 use crate::service::store::postgres::notifications::forward_notifications;
 use crate::service::store::postgres::pool::{
-    IF_PRIMARY, feed_pool, is_transaction_conflict, is_useless, own_pool, release_idle,
+    ConnectionAge, IF_PRIMARY, feed_pool, is_locked_out, is_transaction_conflict, is_useless,
+    own_pool, release_idle,
 };
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
@@ -73,6 +74,12 @@ const DIALECT: Dialect = Dialect {
 };
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
+/// How long a migration waits for a table that somebody else uses: whoever wants that table then waits behind it,
+/// for less than a call may take. So it gives up, and tries again.
+const MIGRATION_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
+/// Some three minutes.
+const MIGRATION_TRIES: u32 = 60;
 /// How often the feed is looked at where no notification comes: one may get lost with its
 /// connection, and a pooler in front of the database may pass on none.
 const POLL: Duration = Duration::from_secs(1);
@@ -116,6 +123,8 @@ pub struct PostgresStore {
 
 struct Inner {
     pool: PgPool,
+    /// Of a pool of its own.
+    connections: Arc<ConnectionAge>,
     tables: Tables,
     statements: Statements,
     publish: SqlStr,
@@ -162,25 +171,35 @@ impl PostgresStore {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(invalid());
         }
-        let pool = own_pool().connect_lazy(url).map_err(|_| invalid())?;
-        Self::new(pool, names)
+        let connections = Arc::default();
+        let pool = own_pool(&connections).connect_lazy(url).map_err(|_| invalid())?;
+        Self::over(pool, connections, names)
     }
 
     /// A store over the host's pool. Beside it, two connections that are made by the same options read the
     /// feed, and one listens to what other nodes publish. The pool's `acquire_timeout` should be less than
     /// the policy's `runtime.store_deadline`, and so should the `statement_timeout` of its role, as by
     /// `ALTER ROLE app SET statement_timeout = '4s'`. Where a connection is found to have ended, or to lead
-    /// to a server that is no primary, the pool's idle ones are let go. Giving up connections on which
+    /// to a server that is no primary, or another server has taken over, the pool's idle ones are let go. Giving up connections on which
     /// nothing comes any more is up to the pool: that of [`connect`](Self::connect) does it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
     pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
+        Self::over(pool, Arc::default(), names)
+    }
+
+    fn over(
+        pool: PgPool,
+        connections: Arc<ConnectionAge>,
+        names: &TableNames,
+    ) -> Result<Self, Error> {
         let tables = names.check()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
+                connections,
                 statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "INSERT INTO {} (until, record) VALUES ($1, $2)",
@@ -206,51 +225,69 @@ impl PostgresStore {
     }
 
     /// Makes the schema and the tables, or brings them up to this release. It writes nothing where
-    /// they are, and is harmless when several nodes do it at once.
+    /// they are, and is harmless when several nodes do it at once. Where a long transaction uses a table that is
+    /// to be changed, it tries again for some three minutes, and keeps nobody else waiting for more than a second
+    /// at a time.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach
-    /// or does not allow it, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach,
+    /// does not allow it, or a table is in use for that long; [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
     /// its tables are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         if self.is_current().await.map_err(not_migrated)? {
             return Ok(());
         }
-        let mut known = 0;
-        let migration = async {
-            let tables = &self.inner.tables;
-            let mut transaction = self.writer().begin().await?;
-            // Another node may be at it, and much may have to be indexed.
-            let unlimited = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
-            sqlx::raw_sql(unlimited).execute(&mut *transaction).await?;
-            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
-            lock.execute(&mut *transaction).await?;
-            if let Some(schema) = &tables.schema {
-                // `IF NOT EXISTS` asks for the right to make one, also where it is there.
-                let is_there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL");
-                if !is_there.bind(schema).fetch_one(&mut *transaction).await? {
-                    let create = statement(format!("CREATE SCHEMA \"{schema}\""));
-                    sqlx::query(create).execute(&mut *transaction).await?;
+        let mut tries = 1;
+        let known = loop {
+            match self.try_to_migrate().await {
+                Err(error) if is_locked_out(&error) && tries < MIGRATION_TRIES => {
+                    tracing::warn!(
+                        "postgres store: another transaction uses the tables, they cannot be migrated \
+                         meanwhile; trying again"
+                    );
+                    tries += 1;
+                    tokio::time::sleep(MIGRATION_PAUSE).await;
                 }
+                migrated => break migrated.map_err(not_migrated)?,
             }
-            let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
-                          (version bigint NOT NULL PRIMARY KEY)";
-            sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
-            let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
-            let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
-            known = latest.fetch_one(&mut *transaction).await?;
-            for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
-                let script = statement(tables.fill_in(script));
-                sqlx::raw_sql(script).execute(&mut *transaction).await?;
-                let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
-                let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
-                done.execute(&mut *transaction).await?;
-            }
-            transaction.commit().await
         };
-        migration.await.map_err(not_migrated)?;
         reject_later_schema(known, MIGRATIONS.len())
+    }
+
+    /// Returns the version that was found.
+    async fn try_to_migrate(&self) -> Result<i64, sqlx::Error> {
+        let tables = &self.inner.tables;
+        let mut transaction = self.writer().begin().await?;
+        // Another node may be at it, and much may have to be indexed.
+        let unlimited = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
+        sqlx::raw_sql(unlimited).execute(&mut *transaction).await?;
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
+        lock.execute(&mut *transaction).await?;
+        sqlx::raw_sql(MIGRATION_LOCK_TIMEOUT).execute(&mut *transaction).await?;
+        if let Some(schema) = &tables.schema {
+            // `IF NOT EXISTS` asks for the right to make one, also where it is there.
+            let is_there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL");
+            if !is_there.bind(schema).fetch_one(&mut *transaction).await? {
+                let create = statement(format!("CREATE SCHEMA \"{schema}\""));
+                sqlx::query(create).execute(&mut *transaction).await?;
+            }
+        }
+        let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
+                      (version bigint NOT NULL PRIMARY KEY)";
+        sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
+        let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
+        let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
+        let known = latest.fetch_one(&mut *transaction).await?;
+        for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
+            let script = statement(tables.fill_in(script));
+            sqlx::raw_sql(script).execute(&mut *transaction).await?;
+            let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
+            let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
+            done.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(known)
     }
 
     fn reader(&self) -> &PgPool {

@@ -1,10 +1,12 @@
 //! The connections: how they are made, what they are asked before they are used, and when they are let
 //! go.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use tokio::time::Instant;
 
 use crate::service::store::sql::statement;
 
@@ -39,14 +41,21 @@ pub(super) const IF_PRIMARY: &str = "(SELECT CASE WHEN pg_is_in_recovery() \
 /// A connection that died is found out by the call that meets it, which is then made again: asking each
 /// before its use would cost a round trip a call. One on which nothing comes any more is not found out
 /// that way, for the driver would wait for as long as the kernel.
-pub(super) fn own_pool() -> PgPoolOptions {
+///
+/// One that was made before the server was replaced is not used again.
+pub(super) fn own_pool(age: &Arc<ConnectionAge>) -> PgPoolOptions {
+    let age = Arc::clone(age);
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .after_connect(|connection, _| Box::pin(prepare(connection)))
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let is_outdated = age.is_outdated(meta.age);
             Box::pin(async move {
+                if is_outdated {
+                    return Ok(false);
+                }
                 if meta.idle_for >= UNUSED {
                     answers_within(ANSWER_TIMEOUT, connection).await?;
                 }
@@ -59,6 +68,24 @@ pub(super) fn own_pool() -> PgPoolOptions {
                 Ok(true)
             })
         })
+}
+
+/// How old connections may be that are still used.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionAge {
+    outdated_at: Mutex<Option<Instant>>,
+}
+
+impl ConnectionAge {
+    /// Has no connection be used again that is there now, those included that are in use.
+    pub(super) fn outdate(&self) {
+        *self.outdated_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_outdated(&self, age: Duration) -> bool {
+        let outdated_at = *self.outdated_at.lock().unwrap_or_else(PoisonError::into_inner);
+        outdated_at.is_some_and(|at| at.elapsed() <= age)
+    }
 }
 
 /// A pool like another one, for the feed alone: requests that wait for a lock must not keep a node from
@@ -117,6 +144,11 @@ pub(super) fn is_useless(error: &sqlx::Error) -> bool {
 /// Returns whether transactions were in each other's way, so that the server undid this one.
 pub(super) fn is_transaction_conflict(error: &sqlx::Error) -> bool {
     has_code(error, &["40001", "40P01"])
+}
+
+/// Returns whether a lock was waited for in vain.
+pub(super) fn is_locked_out(error: &sqlx::Error) -> bool {
+    has_code(error, &["55P03"])
 }
 
 /// Returns whether the role may not do what it was told to.

@@ -27,7 +27,6 @@ struct KeyForm<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RetiredForm<'a> {
     kid: Cow<'a, str>,
     retired_at: u64,

@@ -252,7 +252,12 @@ mod base64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::service::model::authentication_token::SessionKey;
+    use crate::token::identifier::{CustomerId, SessionId};
 
     /// What is said of a text that is no record.
     fn rejection(text: &str) -> String {
@@ -328,5 +333,25 @@ mod tests {
             assert!(&*position == "7" && !reason.contains("canary"), "{damaged}: {reason}");
         }
         assert!(matches!(read_event([0xff], "7"), FeedEvent::Unreadable { .. }));
+    }
+
+    #[test]
+    fn members_that_a_later_release_adds_are_ignored_at_every_depth() {
+        let retired = r#"{"kid":"k","retired_at":1,"more":1}"#;
+        let keys = format!(r#"{{"form":1,"keys":[],"retired":[{retired}],"version":1}}"#);
+        assert_eq!(read_keys(&keys).unwrap().retired()[0].kid(), "k");
+        let session = Session::new(
+            SessionKey::from_bytes([7; 32]),
+            SessionId::new("sid-1").unwrap(),
+            CustomerId::new("cus_1").unwrap(),
+            Timestamp::MIN,
+            Timestamp::MAX,
+        );
+        let mut text: Value = serde_json::from_str(&write_session(&session).unwrap()).unwrap();
+        let digest = "A".repeat(48);
+        text["start"] = json!({"request": digest, "until": 9, "more": 1});
+        text["exchanges"] =
+            json!([{"key": digest, "request": digest, "answer": "AA", "until": 9, "more": 1}]);
+        assert_eq!(read_session(&text.to_string()).unwrap().id().as_str(), "sid-1");
     }
 }

@@ -88,7 +88,6 @@ struct CodeForm {
 
 /// The request that started a session.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RememberedStartForm {
     #[serde(with = "base64")]
     request: Vec<u8>,
@@ -96,7 +95,6 @@ struct RememberedStartForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RememberedExchangeForm {
     #[serde(with = "base64")]
     key: Vec<u8>,

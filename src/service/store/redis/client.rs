@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    Arg, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
 };
 
 use crate::service::store::StoreError;
@@ -56,6 +56,7 @@ fn evaluation(verb: &str, script: &str, keys: &[&str], arguments: &[String]) -> 
 
 pub(super) struct RedisClient {
     servers: Servers,
+    read: Script,
     connection: SharedConnection,
     /// For writes that wait for replicas: whatever is sent over the same connection waits with
     /// them.
@@ -82,7 +83,8 @@ impl RedisClient {
             SharedConnection::new(&servers).map(|connection| (connection, acknowledgement))
         };
         let waiting_connection = acknowledgement.map(waiting).transpose()?;
-        Ok(Self { servers, connection, waiting_connection })
+        let read = Script::new(include_str!("scripts/read.lua"));
+        Ok(Self { servers, read, connection, waiting_connection })
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -94,6 +96,28 @@ impl RedisClient {
             command.query_async(&mut connection).await
         });
         Ok(calling.await?.value)
+    }
+
+    /// Reads by a command of one key, of a primary alone.
+    pub(super) async fn read<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let words = command.args_iter().filter_map(|word| match word {
+            Arg::Simple(word) => Some(String::from_utf8_lossy(word).into_owned()),
+            _ => None,
+        });
+        let mut words = words.collect::<Vec<_>>();
+        if words.len() < 2 {
+            return Err(StoreError::corrupt("a command without a key"));
+        }
+        let key = words.remove(1);
+        self.run(&self.read, &[&key], &words).await
+    }
+
+    /// Has writes that wait for replicas go over a new connection: the present one may lead to a server that has
+    /// been replaced.
+    pub(super) fn renew_waiting_connection(&self) -> Result<(), StoreError> {
+        let Some((connection, _)) = &self.waiting_connection else { return Ok(()) };
+        let generation = connection.current().generation;
+        connection.replace(generation, &self.servers).map_err(StoreError::unavailable)
     }
 
     /// Returns the servers that have a part of the keys, each by a slot of its own; none is a server that

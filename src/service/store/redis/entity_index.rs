@@ -120,7 +120,7 @@ impl RedisStore {
             let (first, end) =
                 (format!("[{}{SEPARATOR}", id.name()), format!("({}{BEHIND}", id.name()));
             let members: Vec<String> =
-                self.inner.client.query(&Cmd::zrangebylex(&index, first, end)).await?;
+                self.inner.client.read(&Cmd::zrangebylex(&index, first, end)).await?;
             let entries = members.into_iter();
             found.extend(entries.map(|member| IndexEntry { index: index.clone(), member }));
         }
@@ -149,7 +149,7 @@ impl RedisStore {
             let wanted = limit - found.entities.len();
             let part = isize::try_from(wanted).unwrap_or(isize::MAX);
             let reading = Cmd::zrangebylex_limit(&index, &from, "+", 0, part);
-            let members: Vec<String> = self.inner.client.query(&reading).await?;
+            let members: Vec<String> = self.inner.client.read(&reading).await?;
             let is_last = members.len() < wanted;
             if let Some(last) = members.last() {
                 from = format!("({last}");

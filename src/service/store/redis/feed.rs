@@ -99,6 +99,9 @@ impl RedisStore {
         let first = position.unwrap_or_else(StreamPosition::start);
         let mut batch = self.read_batch(&first).await?;
         let history_changed = after != Cursor::START && !batch.is_known;
+        if history_changed {
+            self.inner.client.renew_waiting_connection()?;
+        }
         let mut events = Vec::with_capacity(batch.records.len());
         loop {
             for (id, record) in &batch.records {

@@ -263,7 +263,7 @@ impl RedisStore {
             return Ok(found);
         }
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        let found: u32 = client.query(&Cmd::get(keys.version())).await?;
+        let found: u32 = client.read(&Cmd::get(keys.version())).await?;
         if found < VERSION {
             self.index_again().await?;
             if found < 3 {
@@ -276,7 +276,7 @@ impl RedisStore {
 
     /// Returns the version of what is under the prefix; none where it was not marked.
     async fn find_version(&self) -> Result<Option<u32>, StoreError> {
-        self.inner.client.query(&Cmd::get(self.inner.keys.version())).await
+        self.inner.client.read(&Cmd::get(self.inner.keys.version())).await
     }
 
     async fn warn_of_eviction(&self) {
@@ -317,7 +317,7 @@ impl Store for RedisStore {
     }
 
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
-        self.inner.client.query(&Cmd::get(self.inner.keys.sealing_check())).await
+        self.inner.client.read(&Cmd::get(self.inner.keys.sealing_check())).await
     }
 
     async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {

@@ -81,7 +81,7 @@ impl RedisStore {
     }
 
     async fn is_registered(&self, key: &str) -> Result<bool, StoreError> {
-        self.inner.client.query(&Cmd::hexists(key, "version")).await
+        self.inner.client.read(&Cmd::hexists(key, "version")).await
     }
 
     /// Frees the name of an entity that was removed, whose record had that claim. One that cannot be

@@ -49,7 +49,7 @@ impl RedisStore {
             let id = ListEntry::parse(&last).map_or(last, |entry| entry.id);
             members = self.members_behind(&list, created_at, &id, missing).await?;
         }
-        let listed: usize = self.inner.client.query(&Cmd::zcard(&list)).await?;
+        let listed: usize = self.inner.client.read(&Cmd::zcard(&list)).await?;
         Ok(SessionPage { sessions, total: listed.saturating_sub(dead) })
     }
 
@@ -73,7 +73,7 @@ impl RedisStore {
         let last = first.saturating_add(most) - 1;
         let mut command = redis::cmd("ZRANGE");
         command.arg(list).arg(first).arg(last).arg("WITHSCORES");
-        self.inner.client.query(&command).await
+        self.inner.client.read(&command).await
     }
 
     /// Returns the next members behind a position.
@@ -89,7 +89,7 @@ impl RedisStore {
         }
         let client = &self.inner.client;
         let of_that_instant = Cmd::zrangebyscore_withscores(list, created_at, created_at);
-        let mut members: Members = client.query(&of_that_instant).await?;
+        let mut members: Members = client.read(&of_that_instant).await?;
         members.retain(|(member, _)| {
             ListEntry::parse(member).is_none_or(|entry| entry.id.as_str() > id)
         });
@@ -101,7 +101,7 @@ impl RedisStore {
             0,
             most.saturating_sub(members.len()).cast_signed(),
         );
-        let later: Members = client.query(&later).await?;
+        let later: Members = client.read(&later).await?;
         members.extend(later);
         members.truncate(most);
         Ok(members)
@@ -142,7 +142,7 @@ impl RedisStore {
             0,
             ENDED_AT_ONCE,
         );
-        let due: Vec<String> = self.inner.client.query(&due).await?;
+        let due: Vec<String> = self.inner.client.read(&due).await?;
         let found = u64::try_from(due.len()).unwrap_or(u64::MAX);
         let ending = stream::iter(due).map(|member| self.end(member, now));
         let ended: Vec<Result<(), StoreError>> = ending.buffer_unordered(AT_ONCE).collect().await;
@@ -186,7 +186,7 @@ impl RedisStore {
         let mut first = 0;
         loop {
             let last = first + AT_ONCE.cast_signed() - 1;
-            let part: Vec<String> = client.query(&Cmd::zrange(keys.ends(), first, last)).await?;
+            let part: Vec<String> = client.read(&Cmd::zrange(keys.ends(), first, last)).await?;
             if part.is_empty() {
                 return Ok(());
             }

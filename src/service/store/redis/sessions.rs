@@ -82,7 +82,7 @@ impl SessionStore for RedisStore {
 
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let key: Option<String> =
-            self.inner.client.query(&Cmd::get(self.inner.keys.session_id(id))).await?;
+            self.inner.client.read(&Cmd::get(self.inner.keys.session_id(id))).await?;
         let Some(key) = key else { return Ok(None) };
         self.take_and_clean(&self.inner.keys.session(&key), None, Some(id.as_str())).await
     }
@@ -104,7 +104,7 @@ impl SessionStore for RedisStore {
     ) -> Result<usize, StoreError> {
         let live = format!("({}", now.as_micros());
         let counting = Cmd::zcount(self.inner.keys.subject(subject), live, "+inf");
-        let live: usize = self.inner.client.query(&counting).await?;
+        let live: usize = self.inner.client.read(&counting).await?;
         Ok(live.min(up_to))
     }
 
@@ -121,7 +121,7 @@ impl SessionStore for RedisStore {
         while found.len() < limit {
             let last = first + AT_ONCE.cast_signed() - 1;
             let members: Vec<String> =
-                self.inner.client.query(&Cmd::zrange(&index, first, last)).await?;
+                self.inner.client.read(&Cmd::zrange(&index, first, last)).await?;
             if members.is_empty() {
                 break;
             }

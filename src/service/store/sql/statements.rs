@@ -73,7 +73,10 @@ impl Statements {
         let revocations = tables.table("revocations");
         let keys = tables.table("signing_keys");
         Self {
-            has_migrations: statement(tables.fill_in(has_migrations)),
+            has_migrations: statement(format!(
+                "{} WHERE {if_primary}",
+                tables.fill_in(has_migrations)
+            )),
             get_version: statement(format!(
                 "SELECT coalesce(max(version), 0) FROM {migrations} WHERE {if_primary}"
             )),
