@@ -1,7 +1,5 @@
 //! Ending the sessions of a subject, and revoking what was issued from them.
 
-use futures_util::stream::{self, StreamExt as _};
-
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::issue_time::IssueTime;
@@ -17,8 +15,6 @@ use crate::token::identifier::SessionId;
 
 /// How many sessions are read at a time to be ended.
 const SESSIONS_AT_ONCE: usize = 100;
-/// How many of them are ended at the same time, so that other callers get connections, too.
-const TAKEN_AT_ONCE: usize = 4;
 
 impl Writer {
     /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
@@ -48,15 +44,11 @@ impl Writer {
             }
             // All that can be ended is, although one of them cannot.
             let (mut taken, mut failed) = (false, Ok(()));
-            let taking = stream::iter(part).map(async |session| {
-                (self.take_session_of(subject, &session).await, session.expires_at)
-            });
-            let outcomes: Vec<_> = taking.buffer_unordered(TAKEN_AT_ONCE).collect().await;
-            for (outcome, expires_at) in outcomes {
-                match outcome {
+            for session in part {
+                match self.take_session_of(subject, &session).await {
                     Ok(is_taken) => {
                         taken |= is_taken;
-                        ended += usize::from(is_taken && expires_at > self.now());
+                        ended += usize::from(is_taken && session.expires_at > self.now());
                     }
                     Err(error) => failed = Err(error),
                 }
