@@ -384,13 +384,14 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
         .await
         .unwrap();
     let schema = &database.schema;
+    let lists = lists_of_before(schema);
     let earlier = format!(
         "ALTER TABLE {schema}.countersign_sessions DROP COLUMN subject, DROP COLUMN started_by, \
              DROP COLUMN kept_until;
          ALTER TABLE {schema}.countersign_entities DROP COLUMN distinct_name, \
              DROP COLUMN organization_id;
          DROP INDEX {schema}.countersign_entities_by_name;
-         DROP INDEX {schema}.countersign_sessions_by_customer_of_organization;
+         {lists}
          DROP TABLE {schema}.countersign_sealing_check;
          DROP TABLE {schema}.countersign_feed_history;
          CREATE INDEX countersign_sessions_by_end ON {schema}.countersign_sessions (expires_at);
@@ -408,16 +409,29 @@ async fn sessions_of_an_earlier_schema_are_found_by_whose_they_are() {
     assert_eq!(found.len(), 1);
 }
 
+/// Returns what puts the indexes of lists back to those of before.
+fn lists_of_before(schema: &str) -> String {
+    let dropped = ["", "_by_customer", "_by_organization", "_by_both"];
+    let dropped = dropped.map(|list| format!("{schema}.countersign_sessions_listed{list}"));
+    let made = ["age", "customer", "organization"].map(|by| {
+        format!(
+            "CREATE INDEX countersign_sessions_by_{by} ON {schema}.countersign_sessions (created_at);"
+        )
+    });
+    format!("DROP INDEX {}; {}", dropped.join(", "), made.join(" "))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_waits_for_a_long_reader_keeps_nobody_waiting_with_it() {
     let database = Postgres::new().await;
     let (store, pool) = (database.node().await, Postgres::pool().await);
     let schema = &database.schema;
+    let lists = lists_of_before(schema);
     let earlier = format!(
         "ALTER TABLE {schema}.countersign_entities DROP COLUMN organization_id;
          DROP INDEX {schema}.countersign_entities_by_name;
          DROP TABLE {schema}.countersign_feed_history;
-         DROP INDEX IF EXISTS {schema}.countersign_sessions_by_customer_of_organization;
+         {lists}
          DELETE FROM {schema}.countersign_migrations WHERE version > 7;"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(earlier)).execute(&pool).await.unwrap();

@@ -227,7 +227,7 @@ impl PostgresStore {
     /// Makes the schema and the tables, or brings them up to this release. It writes nothing where
     /// they are, and is harmless when several nodes do it at once. Where a long transaction uses a table that is
     /// to be changed, it tries again for some three minutes, and keeps nobody else waiting for more than a second
-    /// at a time.
+    /// at a time. While it makes an index, writes to that table wait: of a table of millions of rows, for minutes.
     ///
     /// # Errors
     ///

@@ -12,9 +12,11 @@ use crate::service::store::{PageRequest, SessionFilter, SessionPage, Store as _,
 
 /// How many sessions one call ends.
 const ENDED_AT_ONCE: isize = 1_000;
+/// How often a list has that done.
+const MOST_PARTS: usize = 5;
 
-/// The members of a list, each with when its session was created, in microseconds.
-type Members = Vec<(String, u64)>;
+/// The members of a list, each with its score as the server writes it: when its session was created, in microseconds.
+type Members = Vec<(String, String)>;
 
 impl RedisStore {
     /// Reads a page of a list, past the entries that lead to no live session.
@@ -24,14 +26,15 @@ impl RedisStore {
         page: &PageRequest,
         now: Timestamp,
     ) -> Result<SessionPage, StoreError> {
-        self.end_due(self.no_later_than_the_server(now).await?).await?;
+        self.end_all_due(now).await?;
         let list = self.inner.keys.list(filter);
         let mut members = match &page.after {
             None => self.members_at(&list, page.offset, page.limit).await?,
             Some(after) => {
-                let (created_at, id) = (after.created_at.as_micros(), after.id.as_str());
+                let (created_at, id) =
+                    (after.created_at.as_micros().to_string(), after.id.as_str());
                 let most = page.offset.saturating_add(page.limit);
-                let found = self.members_behind(&list, created_at, id, most).await?;
+                let found = self.members_behind(&list, &created_at, id, most).await?;
                 found.into_iter().skip(page.offset).collect()
             }
         };
@@ -47,10 +50,27 @@ impl RedisStore {
             }
             let missing = page.limit - sessions.len();
             let id = ListEntry::parse(&last).map_or(last, |entry| entry.id);
-            members = self.members_behind(&list, created_at, &id, missing).await?;
+            members = self.members_behind(&list, &created_at, &id, missing).await?;
         }
         let listed: usize = self.inner.client.read(&Cmd::zcard(&list)).await?;
         Ok(SessionPage { sessions, total: listed.saturating_sub(dead) })
+    }
+
+    /// Takes what has expired out of the lists, so that their sizes are right; not more than a few thousand sessions,
+    /// which purging leaves behind if it comes seldom. One that cannot be taken out is counted.
+    async fn end_all_due(&self, now: Timestamp) -> Result<(), StoreError> {
+        let now = self.no_later_than_the_server(now).await?;
+        for _ in 0..MOST_PARTS {
+            match self.end_due(now).await {
+                Ok(ended) if ended == ENDED_AT_ONCE.unsigned_abs() as u64 => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "redis store: an expired session is left for purging");
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns the earlier of a caller's time and the server's: a caller whose clock is ahead ends nothing.
@@ -80,7 +100,7 @@ impl RedisStore {
     async fn members_behind(
         &self,
         list: &str,
-        created_at: u64,
+        created_at: &str,
         id: &str,
         most: usize,
     ) -> Result<Members, StoreError> {
@@ -170,8 +190,12 @@ impl RedisStore {
         };
         let session = self.indexed_session(&indexed.key, id).await?;
         let next = match &session {
-            // It was given more time, and the index was not told.
-            Some(session) if due(session) > now => due(session).as_micros(),
+            // It was given more time, and the index was not told, or by a node whose clock is behind.
+            Some(session) if !session.is_used_up() && due(session) > now => {
+                let listing: Vec<Cmd> = self.listing(&indexed, session.created_at).collect();
+                client.query_all(&listing).await?;
+                due(session).as_micros()
+            }
             _ => {
                 client.query_all(&self.unlisting(&indexed).collect::<Vec<_>>()).await?;
                 later

@@ -46,7 +46,11 @@ impl SessionStore for RedisStore {
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
         let record = self.session_record(&session, now)?;
         self.index(&session, now).await?;
-        self.inner.records.insert(&record).await
+        let inserted = self.inner.records.insert(&record).await;
+        if matches!(inserted, Err(StoreError::Conflict)) {
+            self.unindex_loser(&session).await;
+        }
+        inserted
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
@@ -173,6 +177,15 @@ impl RedisStore {
         })
     }
 
+    /// Removes the index entries of a session whose key another one has, unless that is the same session.
+    async fn unindex_loser(&self, session: &Session) {
+        let indexed = EndIndexEntry::of(session);
+        let same = self.indexed_session(&indexed.key, session.id.as_str()).await;
+        if matches!(same, Ok(None)) {
+            self.clean_or_leave(&indexed).await;
+        }
+    }
+
     async fn index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
@@ -181,8 +194,10 @@ impl RedisStore {
         let subjects = std::iter::once(indexed.subject()).chain(indexed.starter.clone());
         let mut commands: Vec<Cmd> =
             subjects.map(|subject| Cmd::zadd(keys.subject(&subject), &member, end)).collect();
-        commands.push(due);
-        commands.extend(self.listing(&indexed, session.created_at));
+        commands
+            .extend(self.listing(&indexed, session.created_at).filter(|_| !session.is_used_up()));
+        // First what purging finds the others by.
+        self.inner.client.query::<()>(&due).await?;
         let keeping = self.keep_id(session, &indexed.key, now);
         try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
     }
