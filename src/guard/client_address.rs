@@ -8,13 +8,12 @@ use crate::validate::proxies::TrustedProxies;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client's address, for a host that knows it by its own means, as by the PROXY protocol: put
-/// it into the request's extensions in front of the routes and layers, and it is taken as it is.
+/// The client's address, for a host that knows it from another source, such as the PROXY protocol. Insert it into the
+/// request's extensions before the routes and layers run; it is used without further checks.
 ///
-/// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides by
-/// `into_make_service_with_connect_info`; and if that is one of the policy's
-/// `trusted_proxies`, the right-most address in `X-Forwarded-For` that is not. Without either,
-/// names are throttled alone.
+/// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides with
+/// `into_make_service_with_connect_info`. If that one belongs to the policy's `trusted_proxies`, it is the right-most
+/// address in `X-Forwarded-For` that does not. If neither is available, attempts are throttled by name only.
 ///
 /// ```
 /// use countersign::ClientAddress;

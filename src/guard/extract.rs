@@ -13,8 +13,8 @@ use crate::token::claims::Validated;
 
 /// The validated bearer token of a request, with the host's own custom claims read as `C`.
 ///
-/// As an argument of a handler it requires a token. `Option<Bearer<C>>` takes requests without one,
-/// too, if the layer lets them pass; an invalid token is rejected either way.
+/// As a handler's argument, it requires a token. `Option<Bearer<C>>` also accepts requests without one, if the layer
+/// lets them pass; an invalid token is rejected in both cases.
 ///
 /// ```
 /// use countersign::Bearer;
@@ -36,22 +36,21 @@ use crate::token::claims::Validated;
 ///
 /// # Rejections
 ///
-/// A [`Rejection`]: 401 without a token, 401 if the custom claims do not read as `C`, 500 if
-/// no layer has validated the request, with a line in the log that names the layer.
+/// A [`Rejection`]: 401 without a token, 401 if the custom claims cannot be read as `C`, 500 with an error in the log
+/// if no layer has validated the request.
 #[derive(Clone, Debug)]
 pub struct Bearer<C = IgnoredAny>(pub BearerClaims<C>);
 
-/// The claims of a [`Bearer`] token: those of a [`Validated`], to which it dereferences, and the
-/// host's own.
+/// The claims of a [`Bearer`] token. It dereferences to [`Validated`] and adds the host's custom claims.
 #[derive(Clone, Debug)]
 pub struct BearerClaims<C = IgnoredAny> {
     validated: Arc<Validated>,
-    /// `customClaims`, as the host's own type.
+    /// The `customClaims`, read as the host's type.
     pub custom: C,
 }
 
 impl<C> BearerClaims<C> {
-    /// Returns the validated token, to keep.
+    /// Returns the validated token, for use beyond the request.
     #[must_use]
     pub fn validated(&self) -> &Arc<Validated> {
         &self.validated

@@ -25,9 +25,9 @@ use crate::token::claims::Validated;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
-    /// The host, on its own authority.
+    /// The host, with all permissions.
     Host,
-    /// The bearer of a token, whose ACL must grant the operation.
+    /// The bearer of a token. Its ACL must grant the operation.
     Bearer(&'a Validated),
 }
 

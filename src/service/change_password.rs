@@ -21,7 +21,7 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 
-/// A change of a password, asked for by its owner.
+/// A change of a password by its owner; the argument of [`TokenService::change_password`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PasswordChange {
@@ -39,14 +39,13 @@ struct PresentedCode {
 }
 
 impl PasswordChange {
-    /// Creates a change from the old password, which proves the identity, to a new one.
+    /// Creates a change from the old password, which authenticates the owner, to a new one.
     pub fn new(id: EntityId, old: Password, new: Password) -> Self {
         Self { id, old, new, presented: None }
     }
 
-    /// The code that the customer was sent for a session, and that session's authentication token. The
-    /// session has to be one that was started with this credential by
-    /// [`log_in_customer`](TokenService::log_in_customer).
+    /// Sets the one-time password that the customer was sent for a session, and that session's authentication token.
+    /// The session must have been started with this credential by [`log_in_customer`](TokenService::log_in_customer).
     pub fn one_time_password(
         mut self,
         token: AuthenticationToken,
@@ -66,16 +65,16 @@ struct ProvenChange {
 }
 
 impl TokenService {
-    /// Changes a password on behalf of its owner, who proves it by the old one and, where a customer's
-    /// credential is registered with `otp_required`, by the code of a session that was started with this
-    /// credential. A code is good for one change or one exchange.
+    /// Changes a password on behalf of its owner, who authenticates with the old one. A customer whose credential is
+    /// registered with `otp_required` also presents the one-time password of a session that was started with this
+    /// credential. A one-time password is valid for one change or one exchange.
     ///
-    /// An expired password will do as the old one, so that it can be changed. It starts no session,
-    /// though: a customer who is asked for a code and has no live session left needs the host's
+    /// An expired password is accepted as the old one, so that it can be changed. It does not start a session,
+    /// though: a customer who needs a one-time password and has no live session left needs the host's
     /// [`set_password`](Self::set_password).
     ///
-    /// It counts as a login: it is throttled with all others of that name, and ends sessions and
-    /// tokens as [`set_password`](Self::set_password) does.
+    /// The call counts as a login: it is throttled together with other attempts for that name. It ends sessions and
+    /// revokes tokens as [`set_password`](Self::set_password) does.
     ///
     /// ```
     /// # use countersign::entities::PasswordChange;
@@ -95,16 +94,15 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`InvalidCredentials`](crate::ErrorKind::InvalidCredentials) and all others of
-    /// [`issue_user_token`](Self::issue_user_token);
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the policy rejects the new password, it is
-    /// the old one, or the code is malformed;
-    /// [`OneTimePasswordRequired`](crate::ErrorKind::OneTimePasswordRequired) where a code is asked for
-    /// and none was presented; [`OneTimePasswordInvalid`](crate::ErrorKind::OneTimePasswordInvalid) where
-    /// it is wrong, was used or has expired, which counts as at an [`exchange`](Self::exchange);
-    /// [`NotFound`](crate::ErrorKind::NotFound) where the token is of no live session of this credential.
-    /// None of them uses the code up, but for the last wrong one, which ends the session. Where it is
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), the new password may have been set already.
+    /// [`InvalidCredentials`](crate::ErrorKind::InvalidCredentials) and the other errors of
+    /// [`issue_user_token`](Self::issue_user_token); [`InvalidFields`](crate::ErrorKind::InvalidFields) if the policy
+    /// rejects the new password, it equals the old one, or the code is malformed;
+    /// [`OneTimePasswordRequired`](crate::ErrorKind::OneTimePasswordRequired) if a code is required and none was
+    /// presented; [`OneTimePasswordInvalid`](crate::ErrorKind::OneTimePasswordInvalid) if it is wrong, used or
+    /// expired, which counts as a failure as in an [`exchange`](Self::exchange);
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the token belongs to no live session of this credential. After
+    /// these errors, the code is still valid, except that the last allowed wrong code ends the session. After
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), the new password may already be set.
     pub async fn change_password(
         &self,
         change: PasswordChange,

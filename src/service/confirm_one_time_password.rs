@@ -37,13 +37,13 @@ use crate::service::writer::Writer;
 use crate::token::identifier::SessionId;
 
 impl TokenService {
-    /// Ends a session whose one-time password is wanted, and returns a fresh one that wants none: the
-    /// customer is logged in. The fresh one has a token and an id of its own; customer, organization, list,
-    /// custom claims, end, and what it was started by are those of the session that it came of.
+    /// Ends a session that requires a one-time password, and returns a fresh session that does not: the customer is
+    /// logged in. The fresh session has its own token and id. Its customer, organization, ACL, custom claims, expiry
+    /// and starter are those of the old session.
     ///
-    /// This is how a browser is logged in: its cookie holds the fresh session's token from then on, which
-    /// an [`ExchangeLayer`](crate::ExchangeLayer) takes. Where a JWT is wanted instead,
-    /// [`exchange`](Self::exchange) takes the code itself.
+    /// Use it to log a browser in: from then on, its cookie holds the fresh session's token, which an
+    /// [`ExchangeLayer`](crate::ExchangeLayer) accepts. To get a JWT instead, pass the code to
+    /// [`exchange`](Self::exchange).
     ///
     /// ```
     /// # use countersign::{AuthenticationToken, Error, RequestContext, TokenService};
@@ -59,14 +59,13 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another organization
-    /// than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time password,
-    /// or a JWT was exchanged from it, which would outlive it;
-    /// [`ErrorKind::InvalidFields`] where the code is malformed; [`ErrorKind::OneTimePasswordInvalid`] where
-    /// it is wrong, was used or has expired; [`ErrorKind::Throttled`] where the customer's sessions have had
-    /// too many wrong ones; [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the
-    /// code up, but for two: the last wrong one ends the session, and a store that replies too late may
-    /// have done its work.
+    /// [`ErrorKind::NotFound`] if the token has no live session, or its session belongs to another organization than
+    /// `context`'s; [`ErrorKind::Conflict`] if the session needs no one-time password, or a JWT was exchanged from
+    /// it, which would outlive it; [`ErrorKind::InvalidFields`] if the code is malformed;
+    /// [`ErrorKind::OneTimePasswordInvalid`] if it is wrong, used or expired; [`ErrorKind::Throttled`] after too many
+    /// wrong codes in the customer's sessions; [`ErrorKind::Unavailable`] if the store is unreachable. After these
+    /// errors, the code is still valid, with two exceptions: the last allowed wrong code ends the session, and a
+    /// store that replies too late may have completed the operation.
     pub async fn confirm_one_time_password(
         &self,
         token: &AuthenticationToken,

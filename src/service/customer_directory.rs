@@ -6,11 +6,11 @@ use crate::error::Error;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
-/// Knows which customers belong to an organization, so that a bearer starts no session of another's.
+/// Decides which customers a bearer may start sessions for.
 ///
-/// It is asked where a session is started on a bearer's word and the bearer's list does not name the
-/// customer by a `customerId` scope. Without one, a bearer that is bound to an organization may name no
-/// customer but those, and one that is bound to none may name anybody.
+/// It is called when a bearer starts a session and no `customerId` scope of its ACL names the customer. Without a
+/// directory, a bearer that is bound to an organization may start sessions only for the customers named in its ACL,
+/// and a bearer that is bound to none may do so for any customer.
 ///
 /// ```
 /// use countersign::sessions::CustomerDirectory;
@@ -40,14 +40,13 @@ use crate::token::identifier::{CustomerId, OrganizationId};
 )]
 #[async_trait]
 pub trait CustomerDirectory: fmt::Debug + Send + Sync + 'static {
-    /// Returns whether `bearer`, whose list grants `PostAuthenticationToken`, may start a session of
-    /// `customer`, which will belong to `organization`. It may take as long as the policy's
-    /// `runtime.store_deadline`.
+    /// Returns whether `bearer`, whose ACL grants `PostAuthenticationToken`, may start a session of `customer` in
+    /// `organization`. The deadline is the policy's `runtime.store_deadline`.
     ///
     /// # Errors
     ///
-    /// Whatever kept it from being known; the session is not started then. Callers are told the kind and
-    /// the message: [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for an outage.
+    /// Any error that prevents a decision; the session is then not started. The client is sent its kind and message.
+    /// Use [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for an outage.
     async fn may_start(
         &self,
         bearer: &Validated,

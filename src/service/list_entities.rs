@@ -10,31 +10,31 @@ use crate::token::identifier::OrganizationId;
 /// The kinds of principals, in the order of [`EntityId`]s.
 const KINDS: [SubjectType; 3] = [SubjectType::User, SubjectType::Machine, SubjectType::Customer];
 
-/// Which registered principals to list; what is not set does not restrict.
+/// A filter of registered principals. Fields that are not set do not restrict the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntityFilter {
-    /// Only those of this kind.
+    /// Only principals of this kind.
     pub subject_type: Option<SubjectType>,
-    /// Those of one organization.
+    /// Only principals of this organization.
     pub organization_id: Option<OrganizationId>,
 }
 
 impl EntityFilter {
-    /// All that are registered.
+    /// Creates a filter that matches all registered principals.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Restricts to principals of this kind.
+    /// Matches only principals of this kind.
     #[must_use]
     pub fn of_subject_type(mut self, subject_type: SubjectType) -> Self {
         self.subject_type = Some(subject_type);
         self
     }
 
-    /// Restricts to those of one organization.
+    /// Matches only principals of this organization.
     #[must_use]
     pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
         self.organization_id = Some(organization_id);
@@ -48,21 +48,22 @@ impl EntityFilter {
 pub struct EntityList {
     /// The principals, in the order of their ids.
     pub entities: Vec<Entity>,
-    /// Where the next page begins: the last one of this page. None where this was all.
+    /// The id to pass as `after` for the next page: that of this page's last principal. `None` if this is the last
+    /// page.
     pub next: Option<EntityId>,
 }
 
 impl EntityList {
-    /// The most that a page holds: what a store returns well within a deadline, at up to 10 KiB each.
+    /// The maximum number of principals on a page. At up to 10 KiB each, a store returns them well within a deadline.
     pub const MAX_LEN: usize = 1_000;
 }
 
 impl TokenService {
-    /// Lists registered principals, disabled ones included, in the order of their [`EntityId`]s: users,
-    /// machine clients, then customers' credentials, each by the bytes of the name. A page begins behind
-    /// `after`, which need not be registered any more.
+    /// Lists registered principals, including disabled ones, in the order of their [`EntityId`]s: users, machine
+    /// clients, then customers' credentials, each by the bytes of the name. A page begins after the id `after`, which
+    /// need not be registered any more.
     ///
-    /// Reading page by page finds each principal once that is registered all the while.
+    /// Reading all pages returns each principal exactly once that is registered throughout.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -87,9 +88,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where `limit` is not 1 to
-    /// [`EntityList::MAX_LEN`]; [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of
-    /// reach.
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) if `limit` is not between 1 and [`EntityList::MAX_LEN`];
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable.
     pub async fn list_entities(
         &self,
         filter: &EntityFilter,

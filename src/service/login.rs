@@ -19,11 +19,10 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, a
-    /// disabled user or one of another organization than `context`'s: which of them cannot be told,
-    /// by the time taken neither. [`ErrorKind::Throttled`] where too many such came before,
-    /// [`ErrorKind::Overloaded`] where too many log in at once, [`ErrorKind::Unavailable`] where
-    /// the store is out of reach.
+    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, and a user who is disabled
+    /// or belongs to another organization than `context`'s; neither the error nor the response time tells which.
+    /// [`ErrorKind::Throttled`] after too many failures, [`ErrorKind::Overloaded`] if too many users log in at once,
+    /// [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn issue_user_token(
         &self,
         name: &str,
@@ -45,12 +44,12 @@ impl TokenService {
 
     /// Logs a machine client in by id and secret.
     ///
-    /// Over a [`Cached`](crate::store::Cached) store, the token's life is counted from when the
-    /// copy of the client was read.
+    /// Over a [`Cached`](crate::store::Cached) store, the token's lifetime starts when the cached copy of the client
+    /// was read.
     ///
     /// # Errors
     ///
-    /// Those of [`issue_user_token`](Self::issue_user_token) but [`ErrorKind::Overloaded`].
+    /// Those of [`issue_user_token`](Self::issue_user_token) except [`ErrorKind::Overloaded`].
     pub async fn issue_machine_token(
         &self,
         id: &str,

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
-/// Delivers one-time passwords to customers: by e-mail, text message, or whatever the host has.
+/// Delivers one-time passwords to customers, such as by e-mail or text message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not deliver one-time passwords",
     label = "has to be a `OneTimePasswordSender`",
@@ -15,33 +15,33 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 )]
 #[async_trait]
 pub trait OneTimePasswordSender: fmt::Debug + Send + Sync + 'static {
-    /// Delivers a code. It may take as long as the policy's `sessions.sender_deadline`; a session whose
-    /// code cannot be delivered is not started. It is called on a task of the service's, in the span of the
-    /// request, and goes on where the client hangs up.
+    /// Delivers a one-time password. The deadline is the policy's `sessions.sender_deadline`. If the delivery fails,
+    /// the session is not started. The call runs on a task of the service, in the span of the request, and continues
+    /// if the client disconnects.
     ///
     /// # Errors
     ///
-    /// Whatever kept it from being delivered. Callers are told 503, and nothing of this.
+    /// Any error that prevents the delivery. The client is sent a 503 without the details.
     async fn send(
         &self,
         message: OneTimePasswordMessage,
     ) -> Result<(), Box<dyn StdError + Send + Sync>>;
 }
 
-/// A code, and whom it is for.
+/// A one-time password and its recipient.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OneTimePasswordMessage {
-    /// Whose session it is.
+    /// The customer who owns the session.
     pub customer_id: CustomerId,
-    /// The name that the customer logged in with, where it was by name and password.
+    /// The name that the customer logged in with, if the session was started with name and password.
     pub username: Option<String>,
     /// The organization that the session belongs to.
     pub organization_id: Option<OrganizationId>,
     /// The session's public id.
     pub session_id: SessionId,
-    /// The code.
+    /// The one-time password.
     pub one_time_password: OneTimePassword,
-    /// Until when it is good.
+    /// When the one-time password expires.
     pub expires_at: Timestamp,
 }

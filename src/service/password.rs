@@ -23,31 +23,29 @@ pub(super) struct ProvenIdentity {
 }
 
 impl TokenService {
-    /// Hashes a password at the policy's cost, off the executor's threads, to register somebody
-    /// with.
+    /// Hashes a password at the policy's cost, outside the executor's threads, to register a principal with it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] where it is shorter than the policy's `passwords.min_len`, or
-    /// the policy's `passwords.rule` rejects it; [`ErrorKind::Overloaded`] where too many are hashed
-    /// at once.
+    /// [`ErrorKind::InvalidFields`] if it is shorter than the policy's `passwords.min_len`, or the policy's
+    /// `passwords.rule` rejects it; [`ErrorKind::Overloaded`] if too many passwords are hashed at once.
     pub async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
         self.check_choice(&password, "password")?;
         self.inner.hashing.create(password).await
     }
 
-    /// Gives a user or a customer's credential another password. For the host's own use, as behind
-    /// a link that was mailed: nobody is asked for the old one, nor for a one-time password.
+    /// Sets the password of a user or of a customer's credential. For the host's own use, such as behind a link in an
+    /// e-mail: it requires neither the old password nor a one-time password.
     ///
-    /// The sessions and tokens that the old one yielded end, unless the policy's
-    /// `passwords.end_sessions_on_change` says otherwise.
+    /// It ends the sessions and revokes the tokens that were issued for the old password, unless the policy's
+    /// `passwords.end_sessions_on_change` is off.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::InvalidFields`]
-    /// where the policy rejects the password, [`ErrorKind::InvalidRequest`] for a machine client,
-    /// which has secrets and no password; [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`].
-    /// Where it is unavailable, the new password may have been set already: set it again.
+    /// [`ErrorKind::NotFound`] if no principal with that id is registered; [`ErrorKind::InvalidFields`] if the policy
+    /// rejects the password; [`ErrorKind::InvalidRequest`] for a machine client, which has secrets and no password;
+    /// [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. After `Unavailable`, the new password may already be
+    /// set: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
         let attempt = Attempt::new(Operation::SET_PASSWORD).of_entity(id).to_owned();
         let id = id.clone();

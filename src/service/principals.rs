@@ -16,14 +16,13 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Conflict`] where its id is registered already, or, under the policy's
-    /// `principals.distinct_names`, a name that looks like it: [`find_entity`](Self::find_entity) and the message
-    /// tell which of the two. [`ErrorKind::InvalidRequest`]
-    /// where a machine client takes the first-party client id, a user's name has the form of a
-    /// [`subject_id`](Entity::subject_id), an audience is none of the service's, the list uses wildcards that the
-    /// policy does not allow, or its custom claims are longer than the policy's
-    /// `tokens.max_custom_claims_len`; [`ErrorKind::InvalidFields`] where it names no organization and the policy
-    /// has `principals.organization_required`; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::Conflict`] if its id is already registered, or, under the policy's `principals.distinct_names`, a
+    /// name that looks like it: [`find_entity`](Self::find_entity) and the message tell which of the two;
+    /// [`ErrorKind::InvalidRequest`] if a machine client has the first-party client id, a user's name has the form of
+    /// a [`subject_id`](Entity::subject_id), the service does not have one of the audiences, the ACL uses wildcards
+    /// that the policy does not allow, or the custom claims are longer than the policy's
+    /// `tokens.max_custom_claims_len`; [`ErrorKind::InvalidFields`] if it names no organization and the policy has
+    /// `principals.organization_required`; [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
         self.check_entity(&entity)?;
         if entity.password().is_some() && entity.password_set_at.is_none() {
@@ -49,7 +48,7 @@ impl TokenService {
         .await
     }
 
-    /// Returns the registered principal of that id.
+    /// Returns the registered principal with that id, if there is one.
     ///
     /// # Errors
     ///
@@ -58,14 +57,14 @@ impl TokenService {
         self.inner.stores.get_entity(id).await
     }
 
-    /// Changes what a registered principal holds: its list, custom claims, audiences, organization, whether it is
-    /// disabled, or whether a customer's sessions need a one-time password. Its id and its credential stay.
-    /// Returns it as it was written.
+    /// Changes a registered principal: its ACL, custom claims, audiences, organization, whether it is disabled, or
+    /// whether a customer's sessions require a one-time password. The id and the credential cannot be changed.
+    /// Returns the principal as written.
     ///
-    /// Where it holds less than before, what it was issued is revoked, and its sessions end: a user logs in
-    /// again for a token with the new list. So a permission that is taken away is gone with the next
-    /// request. What is added revokes nothing: a claim `suspended` leaves tokens valid. `change` may be called more
-    /// than once, where others change the principal meanwhile.
+    /// If the change removes anything, such as a permission, the principal's tokens are revoked and its sessions end,
+    /// so that the permission is gone with the next request; a user logs in again for a token with the new ACL.
+    /// Additions revoke nothing: after adding a claim `suspended`, earlier tokens stay valid. `change` may be called
+    /// more than once, if the principal is changed concurrently.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -88,9 +87,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::InvalidRequest`] where
-    /// `change` returns another principal or another credential, those of [`register`](Self::register) for
-    /// what it sets, and [`ErrorKind::Unavailable`] where a store is out of reach. It may be called again.
+    /// [`ErrorKind::NotFound`] if no principal with that id is registered; [`ErrorKind::InvalidRequest`] if `change`
+    /// returns another principal or another credential; those of [`register`](Self::register) for the new values;
+    /// [`ErrorKind::Unavailable`] if a store is unreachable. The call may be repeated.
     pub async fn update_entity(
         &self,
         id: &EntityId,
@@ -132,14 +131,14 @@ impl TokenService {
         .await
     }
 
-    /// Disables a registered principal, revokes its tokens, and ends its sessions: a customer's own, or
-    /// those that a user or machine client has started. Logins reject it like an unknown one;
+    /// Disables a registered principal, revokes its tokens, and ends its sessions: a customer's own, or those that a
+    /// user or machine client has started. Its logins are rejected like those of an unknown principal;
     /// [`issue`](Self::issue) and [`issue_for`](Self::issue_for) return [`ErrorKind::Disabled`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no principal with that id is registered, [`ErrorKind::Unavailable`]
-    /// where a store is out of reach. It may be called again.
+    /// [`ErrorKind::NotFound`] if no principal with that id is registered, [`ErrorKind::Unavailable`] if a store is
+    /// unreachable. The call may be repeated.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
         let attempt = Attempt::new(Operation::DISABLE_ENTITY).of_entity(id).to_owned();
         let id = id.clone();
@@ -151,7 +150,7 @@ impl TokenService {
         .await
     }
 
-    /// Enables a principal that was [disabled](Self::disable_entity). What was revoked stays so.
+    /// Enables a principal that was [disabled](Self::disable_entity). Revoked tokens stay revoked.
     ///
     /// # Errors
     ///
@@ -166,14 +165,14 @@ impl TokenService {
         .await
     }
 
-    /// Removes a registered principal, and ends what it holds as
-    /// [`disable_entity`](Self::disable_entity) does. Whoever is registered by its name after that is
-    /// somebody else: what was issued to the one before stays revoked.
+    /// Removes a registered principal, revokes its tokens and ends its sessions as
+    /// [`disable_entity`](Self::disable_entity) does. They stay revoked if another principal is registered under the
+    /// same name.
     ///
     /// # Errors
     ///
-    /// Those of [`disable_entity`](Self::disable_entity). It may be called again: until it succeeds, the
-    /// principal is there, and disabled.
+    /// Those of [`disable_entity`](Self::disable_entity). The call may be repeated; until it succeeds, the principal
+    /// stays registered and disabled.
     pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
         let attempt = Attempt::new(Operation::REMOVE_ENTITY).of_entity(id).to_owned();
         let id = id.clone();
@@ -187,9 +186,9 @@ impl TokenService {
         .await
     }
 
-    /// Returns the id by which clients of the routes know a credential (`credentialId`), of 48 characters: the
-    /// same at each login, on each node and after a restart, as long as the sealing key is the same. It says
-    /// nothing of the name.
+    /// Returns the id by which the routes' clients know a credential (`credentialId`), of 48 characters. It depends
+    /// only on the credential and the sealing key, so it is the same at each login, on each node and after a restart.
+    /// It does not reveal the name.
     #[must_use]
     pub fn credential_id(&self, credential: &EntityId) -> String {
         let digest = self.inner.sealing.digest_credential(&credential.to_string());

@@ -1,7 +1,7 @@
 //! The modules in which the crate has the names of the token service that hosts write seldom.
 
 pub mod cookies {
-    //! Cookies: the one that a session's token travels in, and where a login leads.
+    //! Cookies: the one that holds a session's token, and the path to return to after a login.
     //!
     //! A login handler sets a [`SessionCookie`] and redirects to a [`ReturnPath`]; an
     //! [`ExchangeLayer`](crate::ExchangeLayer) reads the cookie of the same name.
@@ -49,7 +49,7 @@ pub mod policy {
 }
 
 pub mod sessions {
-    //! Sessions of customers, and the one-time passwords that they may ask for.
+    //! Sessions of customers, and their one-time passwords.
     //!
     //! A [`CustomerLogin`] or a [`NewSession`](crate::NewSession) starts a session. Found by its token, it is in one
     //! [`SessionState`]: a [`Session`], or a [`PendingSession`] whose [`OneTimePassword`] is still wanted. A

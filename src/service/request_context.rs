@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 use crate::token::identifier::OrganizationId;
 
-/// The origin of a call, as far as the host knows it: the client's address, by which calls are throttled and audited, and
-/// the organization that the call is confined to. The routes fill it in; a host that calls the service itself says what
-/// it knows.
+/// The origin of a call: the client's address, by which calls are throttled and audited, and the organization that
+/// the call is confined to. The routes set both; a host that calls the service itself sets those that it knows.
 ///
-/// A handler of the host's own takes it as an argument, which is an extractor, or gets it from
+/// A handler of the host takes it as an argument, since it is an extractor, or gets it from
 /// [`TokenService::request_context`](crate::TokenService::request_context).
 ///
 /// ```
@@ -29,18 +28,18 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Creates a context with the client's address, by which guesses from there are throttled.
+    /// Creates a context with the client's address, by which failed attempts are throttled.
     pub fn from_address(address: IpAddr) -> Self {
         Self { address: Some(address.to_canonical()), ..Self::without_address() }
     }
 
-    /// Creates a context of a client whose address is not known: only names are throttled.
+    /// Creates a context without the client's address: attempts are throttled by name only.
     pub fn without_address() -> Self {
         Self { organization: None, address: None, organization_is_invalid: false }
     }
 
-    /// Confines the call to an organization: what belongs to another one, or to none, is not found. Without one,
-    /// everything is.
+    /// Confines the call to an organization: records of other organizations, or of none, are not found. Default: not
+    /// confined.
     pub fn organization(mut self, organization: OrganizationId) -> Self {
         self.organization = Some(organization);
         self

@@ -7,18 +7,18 @@ use crate::service::keys::KeyManager;
 use crate::service::token_service::TokenService;
 
 impl TokenService {
-    /// Has the next of the [`ManagedKeys`](crate::ManagedKeys) sign as soon as all who validate have it, ahead of the
-    /// schedule, and returns when that is. Until then the present one signs, and what it signed is
-    /// accepted to its end.
+    /// Rotates the [`ManagedKeys`](crate::ManagedKeys) ahead of the schedule: the next key signs as soon as all
+    /// validators can have it. Returns that instant. Until then, the current key signs, and its tokens are accepted
+    /// until they expire.
     ///
-    /// A next key that was announced for long enough signs at once. Otherwise one is made, and is
-    /// published for as long as nodes and others may go without looking.
+    /// A next key that has been announced for long enough signs at once. Otherwise, one is generated and published
+    /// for the time that nodes and other validators may take to read it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
-    /// rotate their [`KeyRing`](crate::KeyRing) instead.
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the keys are not managed: rotate the
+    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is
+    /// unreachable.
     pub async fn rotate_keys(&self) -> Result<Timestamp, Error> {
         self.write(Attempt::new(Operation::ROTATE_KEYS).to_owned(), |writer| async move {
             writer.key_manager()?.rotate_early(&writer.stores).await
@@ -26,17 +26,16 @@ impl TokenService {
         .await
     }
 
-    /// Ends one of the [`ManagedKeys`](crate::ManagedKeys) now, as for one that got into wrong hands: what it signed is
-    /// rejected from here on, by this node at once and by others once they look, within the
-    /// `refresh_interval` of the [`RotationSchedule`](crate::policy::RotationSchedule). Where it is the one that signs, another
-    /// takes its place at once, and others reject what that signs until they have looked.
+    /// Retires one of the [`ManagedKeys`](crate::ManagedKeys) now, such as after a leak. This node rejects its tokens
+    /// at once, and other nodes within the `refresh_interval` of the
+    /// [`RotationSchedule`](crate::policy::RotationSchedule). If it is the current signing key, another one replaces
+    /// it at once; other nodes reject tokens of that one until they have read it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for keys that are not managed:
-    /// retire one of their [`KeyRing`](crate::KeyRing) instead.
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where no key has that `kid`.
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the keys are not managed: retire a key of the
+    /// [`KeyRing`](crate::KeyRing) instead. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if no key has that
+    /// `kid`. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable.
     pub async fn retire_key(&self, kid: &str) -> Result<(), Error> {
         let kid = kid.to_owned();
         self.write(Attempt::new(Operation::RETIRE_KEY).to_owned(), |writer| async move {

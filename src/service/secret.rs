@@ -35,15 +35,15 @@ pub(super) struct SecretAccess<'a> {
     pub(super) context: &'a RequestContext,
 }
 
-/// A secret and when it expires.
+/// A machine client's secret, with its expiry.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IssuedSecret {
     /// The secret.
     pub secret: Secret,
-    /// When it expires.
+    /// When the secret expires.
     pub expires_at: Timestamp,
-    /// What its owner should be told, as that it expires sooner than was asked for.
+    /// A message for the secret's owner, such as that it expires sooner than requested.
     pub message: Option<String>,
 }
 
@@ -59,21 +59,19 @@ impl<'a> SecretAccess<'a> {
 }
 
 impl TokenService {
-    /// Returns the current secret of a machine client, as often as asked. A machine client that never
-    /// had one gets its first; `expiry_days` is for that alone.
+    /// Returns the current secret of a machine client; it can be read any number of times. If the client has never
+    /// had a secret, the first one is generated; `expiry_days` applies only then.
     ///
-    /// `actor` is the host, or a user whose list grants `ReadEntitySecret` for this `entityId`, and, for
-    /// the first one, `ResetEntitySecret` too.
+    /// `actor` is the host, or a user whose ACL grants `ReadEntitySecret` for this `entityId` and, for the first
+    /// secret, also `ResetEntitySecret`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] for an unknown machine client, one that is disabled or of another
-    /// organization than `context`'s, and one that the bearer may not manage, by its list or the
-    /// policy's rule: which of them cannot be told.
-    /// [`ErrorKind::InvalidToken`] where the token is older than the policy's
-    /// `secrets.max_token_age`, [`ErrorKind::Throttled`] where the bearer has asked too often,
-    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is out
-    /// of reach.
+    /// [`ErrorKind::InvalidEntity`] for a machine client that is unknown, disabled or of another organization than
+    /// `context`'s, and for one that the bearer's ACL or the policy's rule does not allow it to manage; the error
+    /// does not tell which. [`ErrorKind::InvalidToken`] if the token is older than the policy's
+    /// `secrets.max_token_age`, [`ErrorKind::Throttled`] after too many requests of the bearer,
+    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn read_secret(
         &self,
         actor: impl Into<Actor<'_>>,
@@ -85,12 +83,12 @@ impl TokenService {
         self.access_secret(SecretOperation::Read, access).await
     }
 
-    /// Makes a new secret for a machine client. The old one ends at once, or after the policy's
-    /// overlap.
+    /// Generates a new secret for a machine client. The old one expires at once, or after the policy's
+    /// `secrets.overlap`.
     ///
-    /// `actor` is the host, or a user whose list grants `ResetEntitySecret` for this `entityId`.
+    /// `actor` is the host, or a user whose ACL grants `ResetEntitySecret` for this `entityId`.
     ///
-    /// Of resets at the same time one wins, and all of them return its secret.
+    /// Of concurrent resets, one generates a secret, and all of them return it.
     ///
     /// # Errors
     ///
@@ -129,15 +127,13 @@ impl TokenService {
         .await
     }
 
-    /// Gives a machine client a secret that another system made, in place of all that it has: they end at
-    /// once, whatever the policy's `secrets.overlap`.
-    /// For the host's own use: nobody's permission is checked.
+    /// Sets a machine client's secret to one of another system, in place of all that it has; these expire at once,
+    /// whatever the policy's `secrets.overlap`. For the host's own use: no permission is checked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEntity`] where there is no such machine client,
-    /// [`ErrorKind::InvalidFields`] for zero days, [`ErrorKind::Unavailable`] where the store is
-    /// out of reach.
+    /// [`ErrorKind::InvalidEntity`] if there is no such machine client, [`ErrorKind::InvalidFields`] for zero days,
+    /// [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn import_secret(
         &self,
         id: &EntityId,

@@ -362,7 +362,7 @@ pub(super) fn unavailable(problem: &'static str) -> Error {
 fn from_store(error: StoreError) -> Error {
     match error {
         StoreError::Conflict => {
-            Error::new(ErrorKind::Conflict, "the record has changed or is there")
+            Error::new(ErrorKind::Conflict, "the record has changed or already exists")
         }
         StoreError::Unavailable(_) => out_of_reach().with_source(error),
         StoreError::Corrupt(_) => {

@@ -27,7 +27,7 @@ use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 use crate::validate::Validator;
 
-/// Issues, validates and exchanges tokens. Cheap to clone: all clones are one service.
+/// Issues, validates, exchanges and revokes tokens. Cheap to clone: all clones are one service.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -94,7 +94,7 @@ impl TokenService {
         &self.inner.validator
     }
 
-    /// Returns a validator that accepts the tokens of the issuers that this service trusts, too.
+    /// Returns a validator that accepts the tokens of this service and of the issuers that it trusts.
     #[must_use]
     pub fn validator_with_trusted_issuers(&self) -> &Validator {
         &self.inner.validator_with_trusted_issuers

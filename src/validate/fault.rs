@@ -3,57 +3,54 @@ use std::fmt;
 use crate::jose::JwsFault;
 use crate::validate::issuers::KeyFetch;
 
-/// Why a token is rejected. For logs and metrics: a caller is told only whether it has expired.
+/// The reason for rejecting a token, for logs and metrics. The client is told only whether the token has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFault {
-    /// It is longer than the policy allows.
+    /// The token is longer than the policy allows.
     TooLong,
-    /// It is no compact JWS, or its header is no strict JSON object.
+    /// The token is not a compact JWS, or its header is not a strict JSON object.
     Malformed,
-    /// Its `typ` is not that of an access token.
+    /// The `typ` is not that of an access token.
     Type,
-    /// Its header asks for something that is not supported.
+    /// The header requires an extension that is not supported.
     UnsupportedHeader,
-    /// Its algorithm is unknown or not allowed.
+    /// The algorithm is unknown or not allowed.
     Algorithm,
-    /// The ring has no key with its `kid` and algorithm, or that key has retired.
+    /// The key ring has no key with this `kid` and algorithm, or the key has been retired.
     UnknownKey,
-    /// The signature is not good.
+    /// The signature is invalid.
     Signature,
-    /// Its claims are no strict JSON object, or one is missing or of a wrong form.
+    /// The claims are not a strict JSON object, or a claim is missing or malformed.
     Claims,
-    /// It is from another issuer.
+    /// The token is from another issuer.
     Issuer,
-    /// It is for another audience.
+    /// The token is for another audience.
     Audience,
-    /// It is not valid yet, or claims to have been issued in the future.
+    /// The token is not valid yet, or its `iat` is in the future.
     NotYetValid,
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// It lives longer than the validator allows, or the policy of its service: a revocation would
-    /// be forgotten before its end.
+    /// The token's lifetime exceeds the limit of the validator or of the service's policy. A revocation of it could
+    /// be forgotten before it expires.
     LifetimeTooLong,
-    /// It has been revoked.
+    /// The token has been revoked.
     Revoked,
-    /// Nothing is wrong with it, but whether it has been revoked elsewhere cannot be told: the
-    /// store has been out of reach for longer than the policy's `max_revocation_staleness`. No
-    /// fault of the caller's, who is told to try again.
+    /// The token is valid as far as this node knows, but revocations of other nodes are unknown: the store has been
+    /// unreachable for longer than the policy's `max_revocation_staleness`. The client is told to retry.
     RevocationsUnavailable,
-    /// Whether anything is wrong with it cannot be told: the keys that it would be checked with have
-    /// not come yet. No fault of the caller's, who is told to try again.
+    /// The token could not be checked, since the keys have not been fetched yet. The client is told to retry.
     KeysUnavailable,
 }
 
 impl TokenFault {
-    /// Returns whether nothing may be wrong with the token, and the same one may be accepted later:
-    /// a 503, and not a 401.
+    /// Returns whether the same token may be accepted later: the request is then rejected with a 503, not a 401.
     #[must_use]
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::KeysUnavailable | Self::RevocationsUnavailable)
     }
 
-    /// A short name for metrics and logs.
+    /// Returns a short name for metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -47,9 +47,9 @@ pub use self::fault::TokenFault;
 /// A token whose `iss` is that of a `TrustedIssuer` (feature `remote-jwks`) is checked by that issuer's keys, types
 /// and audiences instead. The host maps its claims. Revocations of this service do not reach it.
 ///
-/// A host that issues tokens gets its validator from its `TokenService`; one that only checks
-/// them builds it, with the keys or, by `jwks_url` in the place of `keys` (feature `remote-jwks`), with
-/// the URL where the service publishes them:
+/// A host that issues tokens gets its validator from its `TokenService`. A service that only checks tokens builds
+/// one, with the keys, or with the URL where the issuer publishes them (`jwks_url` in place of `keys`, feature
+/// `remote-jwks`):
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -72,18 +72,18 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Begins one: with its issuer, then its audience, then its keys. See
+    /// Returns the first stage of the builder, which takes the issuer, then the audience, then the keys. See
     /// [`builder`](crate::builder).
     pub fn builder() -> NeedsIssuer<Self> {
         NeedsIssuer::new()
     }
 
-    /// Checks a token, without waiting for anything. Where keys have to be fetched first, it has that begun, within a tokio runtime, and returns
-    /// [`TokenFault::KeysUnavailable`] until they have come.
+    /// Checks a token without waiting. If keys have to be fetched first, this starts the fetch, within a tokio
+    /// runtime, and returns [`TokenFault::KeysUnavailable`] until they have been fetched.
     ///
     /// # Errors
     ///
-    /// A [`TokenFault`] that says what is wrong with it.
+    /// A [`TokenFault`] with the reason.
     pub fn validate(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
         if let Some(outcome) = self.recall(token.as_bytes()) {
             return outcome;
@@ -98,8 +98,8 @@ impl Validator {
         outcome
     }
 
-    /// [`validate`](Self::validate), which waits where keys have to be fetched first, for as long as that
-    /// may take.
+    /// Checks a token like [`validate`](Self::validate), but waits if keys have to be fetched first, for at most the
+    /// timeout of the fetch.
     ///
     /// # Errors
     ///
@@ -111,13 +111,13 @@ impl Validator {
         self.validate(token)
     }
 
-    /// Fetches the keys that are not known yet, those of its own issuer where they are at a URL and those
-    /// of all trusted issuers, so that the first requests need not wait. Keys that cannot be fetched now
-    /// are fetched when a token needs them.
+    /// Fetches the keys that are not known yet, so that the first requests need not wait: those at the validator's
+    /// `jwks_url` and those of all trusted issuers. Keys that cannot be fetched now are fetched when a token needs
+    /// them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the keys of one cannot be fetched now.
+    /// [`ErrorKind::Unavailable`] if the keys of an issuer cannot be fetched now.
     pub async fn fetch_keys(&self) -> Result<(), Error> {
         let rules = &*self.rules;
         let now = || rules.clock.now();
@@ -200,8 +200,7 @@ impl Validator {
         Some(outcome)
     }
 
-    /// Checks whether a token that was checked before, by whatever validator, would still be
-    /// accepted by this one.
+    /// Checks whether this validator would still accept a token that this or another validator has checked before.
     ///
     /// # Errors
     ///
@@ -234,7 +233,7 @@ impl Validator {
         rules.check_revocations(validated)
     }
 
-    /// Whose tokens it accepts: their `iss`.
+    /// Returns the accepted issuer: the `iss` of the tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.rules.issuer

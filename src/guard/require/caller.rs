@@ -39,30 +39,30 @@ use crate::token::claims::{SubjectType, Validated};
     note = "a handler that requires no more than a token takes a `Bearer`"
 )]
 pub trait Requirement: Send + Sync + 'static {
-    /// The permission that the caller's token has to grant. Default: none.
+    /// The permission that the caller's token must grant. Default: none.
     const PERMISSION: Option<&'static str> = None;
 
     /// The kinds of principals that are admitted. Default: all.
     const KINDS: &'static [SubjectType] =
         &[SubjectType::User, SubjectType::Machine, SubjectType::Customer];
 
-    /// The scope's keys whose values are axum's path parameters of the same names. Default: none.
-    /// See [`RequireLayer::scope_from_path`](crate::RequireLayer::scope_from_path).
+    /// The scope keys whose values are axum's path parameters of the same names. Default: none. See
+    /// [`RequireLayer::scope_from_path`](crate::RequireLayer::scope_from_path).
     const SCOPE_FROM_PATH: &'static [&'static str] = &[];
 
-    /// Whether the permission is asked for in the caller's own organization. See
+    /// Whether the permission is required in the caller's own organization. Default: no. See
     /// [`RequireLayer::in_own_organization`](crate::RequireLayer::in_own_organization).
     const IN_OWN_ORGANIZATION: bool = false;
 }
 
 /// The caller of a handler, whose token was validated and meets the [`Requirement`] `D`.
 ///
-/// The requirement stands in the handler's signature. So it holds for each route and method that the handler
-/// is mounted at, while a `route_layer` guards only the methods that were there before it: in
+/// The requirement is part of the handler's signature, so it applies to every route and method that the handler is
+/// mounted at. A `route_layer` guards only the methods that were added before it: in
 /// `get(list).route_layer(permission).post(create)`, `create` is open.
 ///
-/// It dereferences to the [`Validated`] token: `caller.principal()` is who calls, `caller.organization_id()` the
-/// organization that the token is bound to, and `caller.require(…)` asks for more.
+/// It dereferences to the [`Validated`] token: `caller.principal()` is the caller, `caller.organization_id()` the
+/// organization that the token is bound to, and `caller.require(…)` checks further permissions.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -86,9 +86,9 @@ pub trait Requirement: Send + Sync + 'static {
 ///
 /// # Rejections
 ///
-/// A [`Rejection`]: 401 without a token; 403 if the token does not grant the permission there, or is
-/// of a kind that is not admitted; 500, with a line in the log, if no layer has validated the
-/// request, or the route has no parameter of a key.
+/// Returns a [`Rejection`]: 401 without a token; 403 if the token does not grant the permission in this scope, or the
+/// kind of principal is not admitted; 500, with an error in the log, if no layer has validated the request, or the
+/// route lacks a path parameter that the scope needs.
 pub struct Caller<D> {
     validated: Arc<Validated>,
     scope: CheckedScope,
@@ -96,14 +96,13 @@ pub struct Caller<D> {
 }
 
 impl<D> Caller<D> {
-    /// Returns the validated token, to keep.
+    /// Returns the validated token, for use beyond the request.
     #[must_use]
     pub fn validated(&self) -> &Arc<Validated> {
         &self.validated
     }
 
-    /// Returns the value that the caller's token was checked for under a scope's key, here or by a
-    /// layer.
+    /// Returns the value of a scope key for which the caller's token was checked, by this extractor or by a layer.
     ///
     /// # Errors
     ///

@@ -86,9 +86,9 @@ fn not_granted(validated: &Validated, permission: &str, scope: &[(&str, &str)]) 
 }
 
 impl Validated {
-    /// Checks that the token grants a permission in a scope, as a [`RequireLayer`](crate::RequireLayer) does
-    /// in front of a handler: for what is known only within it. To ask for several, call it for each; for any of
-    /// several, use [`require_any`](Self::require_any).
+    /// Checks that the token grants `permission` in `scope`, as a [`RequireLayer`](crate::RequireLayer) does, for
+    /// scopes that only the handler knows. To require several permissions, call it for each; to require one of
+    /// several, call [`require_any`](Self::require_any).
     ///
     /// ```
     /// use axum::extract::Path;
@@ -114,7 +114,7 @@ impl Validated {
         }
     }
 
-    /// Checks that the token grants one of some permissions in a scope; see [`require`](Self::require).
+    /// Checks that the token grants at least one of the permissions in a scope; see [`require`](Self::require).
     ///
     /// # Errors
     ///

@@ -72,9 +72,9 @@ impl RequireLayer {
         Self::of(Asked::Any(permissions.into_iter().map(Into::into).collect()))
     }
 
-    /// Creates a layer that calls an async closure, which may use what it has captured, such as a database or
-    /// another service. `false` is a 403, with an event in the audit log; an error has the status of its
-    /// kind.
+    /// Creates a layer that calls an async closure, which may use captured values such as a database or another
+    /// service. If it returns `false`, the request is rejected with a 403 and an event in the audit log; an error is
+    /// returned with the status of its kind.
     ///
     /// ```
     /// # #[derive(Clone)] struct Todos;
@@ -105,9 +105,9 @@ impl RequireLayer {
     /// Requires the permission for the value of axum's path parameter named `key`, and passes that value on to the
     /// handler: see [`CheckedScope`].
     ///
-    /// Mount the layer with `route_layer`, or on a router that is nested below the parameter: before a
-    /// route is found, there are no parameters. A route that has no such parameter, or two of them, is
-    /// a 500, with a line in the log that names it. It takes the feature `axum`.
+    /// Mount the layer with `route_layer`, or on a router that is nested below the parameter: path parameters exist
+    /// only after routing. A route that lacks the parameter, or has it twice, responds with a 500, and an error in
+    /// the log names the parameter. Requires the feature `axum`.
     ///
     /// [`CheckedScope`]: crate::layers::require::CheckedScope
     pub fn scope_from_path(self, key: impl Into<Arc<str>>) -> Self {
@@ -118,8 +118,8 @@ impl RequireLayer {
     /// see [`CheckedScope`]. If `read` returns `None`, the permission is required without this key, which an ACL that
     /// is not scoped by it satisfies.
     ///
-    /// The handler has to act on the value that was checked. One that reads the request by itself may
-    /// find another one: of two headers or query parameters of one name, each reader picks its own.
+    /// The handler must act on the value that was checked. If it reads the request itself, it may find another value:
+    /// of two headers or query parameters of one name, each reader may pick a different one.
     ///
     /// ```
     /// use countersign::RequireLayer;
@@ -145,18 +145,17 @@ impl RequireLayer {
         self.scope_from(key.into(), ScopeSource::Request(Arc::new(read)))
     }
 
-    /// Requires the permission in the caller's own organization, for a handler that acts in
-    /// `principal().organization()` and in no other. For a caller who is bound to none, nothing is
-    /// added to the scope.
+    /// Requires the permission in the caller's own organization, for a handler that acts only in
+    /// `principal().organization()`. For a caller that is bound to no organization, nothing is added to the scope.
     ///
-    /// Without this or a scope that has the key `organizationId`, a caller who is bound to an
-    /// organization is rejected: see [`Validated::allows`](crate::Validated::allows).
+    /// Without this, or a scope with the key `organizationId`, a caller that is bound to an organization is rejected:
+    /// see [`Validated::allows`](crate::Validated::allows).
     pub fn in_own_organization(mut self) -> Self {
         Arc::make_mut(&mut self.rule).in_own_organization = true;
         self
     }
 
-    /// Admits these kinds of principals alone. Default: all.
+    /// Admits only these kinds of principals. Default: all.
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         Arc::make_mut(&mut self.rule).kinds = Kinds::of(kinds);
         self

@@ -6,8 +6,8 @@ use http::request::Parts;
 
 use crate::rejection::Rejection;
 
-/// The scope that the layers in front of a handler checked the caller's token for, left for the
-/// handler, which need not read the request a second time and find something else.
+/// The scope for which the layers in front of a handler checked the caller's token. The handler reads the values here
+/// instead of from the request, where it might find other ones.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -25,16 +25,16 @@ use crate::rejection::Rejection;
 ///
 /// # Rejections
 ///
-/// As an extractor: a [`Rejection`] with 500 if no layer has checked a scope, and a line in the log.
-/// `Option<CheckedScope>` is `None` then.
+/// As an extractor: a [`Rejection`] with 500, and an error in the log, if no layer has checked a scope.
+/// `Option<CheckedScope>` is then `None`.
 #[derive(Clone, Debug, Default)]
 pub struct CheckedScope {
     values: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl CheckedScope {
-    /// Returns the value that was checked under `key`, if a layer checked that key. A request for which two
-    /// layers find different values is rejected.
+    /// Returns the value that was checked for `key`, if a layer checked that key. A request for which two layers find
+    /// different values is rejected.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| **known == *key).map(|(_, value)| &**value)

@@ -28,7 +28,7 @@ pub struct Require<S> {
 }
 
 impl<S> Require<S> {
-    /// Wraps a service, as [`RequireLayer::new`] does; the layer has settings.
+    /// Wraps a service in the middleware that [`RequireLayer::new`] applies; use the layer for further settings.
     pub fn new(inner: S, permission: impl Into<Arc<str>>) -> Self {
         RequireLayer::new(permission).layer(inner)
     }

@@ -30,13 +30,13 @@ impl ValidateLayer {
         }
     }
 
-    /// Lets requests without credentials pass as anonymous. Invalid credentials are rejected still.
+    /// Lets requests without credentials pass as anonymous. Invalid credentials are still rejected.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self
     }
 
-    /// Admits these kinds of principals alone; another one is a 403. Default: all.
+    /// Admits only these kinds of principals; others are rejected with a 403. Default: all.
     ///
     /// ```
     /// # fn app(validator: countersign::Validator) {
@@ -50,12 +50,12 @@ impl ValidateLayer {
         self
     }
 
-    /// Rejects tokens that are bound to another organization than axum's path parameter of that name
-    /// says, on all routes behind the layer: a 403. The organization that was checked is left for
-    /// handlers, as `organizationId` of a [`CheckedScope`](crate::layers::require::CheckedScope).
+    /// Rejects, with a 403, tokens that are bound to another organization than the one in axum's path parameter
+    /// `parameter`, on all routes behind the layer. Handlers get the checked organization as `organizationId` of a
+    /// [`CheckedScope`](crate::layers::require::CheckedScope).
     ///
-    /// A route that has no such parameter, or two, is a 500, with a line in the log that names it. So
-    /// the layer belongs on the router whose routes have it: `Router::layer`, or below the parameter.
+    /// A route that lacks the parameter, or has it twice, responds with a 500 and an error in the log. Mount the
+    /// layer on a router whose routes all have the parameter: with `Router::layer`, or nested below the parameter.
     ///
     /// ```
     /// # fn app(validator: countersign::Validator) -> axum::Router {
@@ -72,9 +72,8 @@ impl ValidateLayer {
         self
     }
 
-    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
-    /// `public`. For pages that are the same for everybody who may see them; see the
-    /// [module docs](crate::layers::validate#caches).
+    /// Leaves the handlers' `Cache-Control` unchanged, so that shared caches may store responses marked `public`. For
+    /// pages that are the same for every permitted caller; see the [module docs](crate::layers::validate#caches).
     pub fn allow_public(mut self) -> Self {
         self.caching = self.caching.allow_public();
         self

@@ -38,7 +38,7 @@ pub(crate) struct Anonymous {
 }
 
 impl<S> Validate<S> {
-    /// Wraps a service, as [`ValidateLayer::new`] does; the layer has settings.
+    /// Wraps a service in the middleware that [`ValidateLayer::new`] applies; use the layer for further settings.
     pub fn new(inner: S, validator: Validator) -> Self {
         ValidateLayer::new(validator).layer(inner)
     }

@@ -33,21 +33,21 @@ use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
-/// A JWT that was exchanged for an authentication token.
+/// The JWT that an authentication token was exchanged for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ExchangedToken {
     /// The JWT.
     pub token: IssuedToken,
-    /// The customer it was issued to.
+    /// The customer that the JWT was issued to.
     pub customer_id: CustomerId,
     /// The organization of the session, which the JWT is bound to.
     pub organization_id: Option<OrganizationId>,
-    /// Its ACL.
+    /// The JWT's ACL.
     pub acl: Acl,
-    /// Its `customClaims`.
+    /// The JWT's `customClaims`.
     pub custom_claims: Map<String, Value>,
-    /// When it was exchanged.
+    /// The time of the exchange.
     pub created_at: Timestamp,
 }
 
@@ -69,17 +69,15 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another
-    /// organization; [`ErrorKind::OneTimePasswordRequired`] and
-    /// [`ErrorKind::OneTimePasswordInvalid`]; [`ErrorKind::AclExceedsGrant`] and
-    /// [`ErrorKind::CustomClaimsNotAllowed`] where more is asked for than is held;
-    /// [`ErrorKind::InvalidFields`] for an expiry or claims out of bounds; [`ErrorKind::Throttled`]
-    /// where the customer's sessions have had too many wrong one-time passwords, or the session remembers
-    /// as many repeatable exchanges as it can;
-    /// [`ErrorKind::Unavailable`] where the store is out of reach. None of them uses the token up, with two
-    /// exceptions: the last wrong one-time password that the policy allows ends the session, and after
-    /// `Unavailable` the store may have made the write all the same. Repeat such an exchange with an
-    /// [`idempotency_key`](ExchangeRequest::idempotency_key).
+    /// [`ErrorKind::NotFound`] if the token has no live session, or its session belongs to another organization;
+    /// [`ErrorKind::OneTimePasswordRequired`] and [`ErrorKind::OneTimePasswordInvalid`];
+    /// [`ErrorKind::AclExceedsGrant`] and [`ErrorKind::CustomClaimsNotAllowed`] if the request exceeds what the
+    /// session and the bearer may grant; [`ErrorKind::InvalidFields`] if the expiry or the claims exceed their
+    /// limits; [`ErrorKind::Throttled`] after too many wrong one-time passwords in the customer's sessions, or if the
+    /// session cannot remember another repeatable exchange; [`ErrorKind::Unavailable`] if the store is unreachable.
+    /// After these errors, the token is still valid, with two exceptions: the last wrong one-time password that the
+    /// policy allows ends the session, and after `Unavailable` the store may have completed the write. Repeat such an
+    /// exchange with an [`idempotency_key`](ExchangeRequest::idempotency_key).
     pub async fn exchange(
         &self,
         token: &AuthenticationToken,

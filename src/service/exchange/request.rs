@@ -45,7 +45,7 @@ impl Default for ExchangeRequest {
 }
 
 impl ExchangeRequest {
-    /// Sets whether the exchange uses the authentication token up. Default: yes.
+    /// Sets whether the exchange invalidates the authentication token. Default: yes.
     pub fn invalidate(mut self, invalidate: bool) -> Self {
         self.invalidate = invalidate;
         self
@@ -57,9 +57,9 @@ impl ExchangeRequest {
         self
     }
 
-    /// Adds custom claims: those that the policy's
-    /// [`tokens.open_custom_claims`](crate::policy::Tokens::open_custom_claims) names, and those that the bearer may
-    /// pass on. The session's own claims cannot be changed.
+    /// Adds custom claims: those named in the policy's
+    /// [`tokens.open_custom_claims`](crate::policy::Tokens::open_custom_claims), and those that the bearer may pass
+    /// on. The session's own claims cannot be changed.
     ///
     /// # Errors
     ///
@@ -75,13 +75,13 @@ impl ExchangeRequest {
         self
     }
 
-    /// Sets the ACL of the JWT, which must lie within the session's or the bearer's.
+    /// Sets the ACL of the JWT, which must not exceed that of the session or of the bearer.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = Some(acl);
         self
     }
 
-    /// Sets the bearer: a caller with a token of their own, whose ACL may widen the exchange.
+    /// Sets the bearer: a caller with its own token, whose ACL may widen the exchange.
     pub fn bearer(mut self, bearer: Arc<Validated>) -> Self {
         self.bearer = Some(bearer);
         self

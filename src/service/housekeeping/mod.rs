@@ -37,9 +37,9 @@ const JITTER_SHARE: u32 = 10;
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
 impl TokenService {
-    /// Starts the service: checks its stores, reads what other nodes revoked, loads
-    /// [`ManagedKeys`](crate::ManagedKeys), and starts the background work. To be called once, before
-    /// the first request is served.
+    /// Starts the service: checks its stores, reads the revocations of other nodes, loads
+    /// [`ManagedKeys`](crate::ManagedKeys), and starts the background work. Call it once, before serving the first
+    /// request.
     ///
     /// ```no_run
     /// # async fn example(
@@ -52,23 +52,22 @@ impl TokenService {
     /// # Ok(()) }
     /// ```
     ///
-    /// The background work follows the feed of revocations, publishes and ends again what this node published
-    /// and ended in the last ten minutes where a store has lost it, as in a failover, rotates managed keys by
-    /// their schedule, and purges what has expired. It ends with the returned [`Housekeeping`], and with the last clone of
-    /// the service. A store that fails later is a warning in the log and is tried again.
+    /// The background work follows the revocation feed, rotates managed keys by their schedule, and purges expired
+    /// records. If a store has lost writes, as in a failover, it repeats the revocations and session ends of this
+    /// node's last ten minutes. It stops when the returned [`Housekeeping`] or the last clone of the service is
+    /// dropped. A failure of a store after the start is logged as a warning and retried.
     ///
-    /// A host that cannot run anything in the background, as a serverless one, calls
-    /// [`catch_up`](Self::catch_up) instead. Without either, a service over a shared store accepts no
-    /// token and issues none with managed keys.
+    /// A host that cannot run background work, such as a serverless one, calls [`catch_up`](Self::catch_up) instead.
+    /// Without either call, a service over a shared store accepts no tokens, and issues none with managed keys.
     ///
     /// # Errors
     ///
-    /// - [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where a store is not migrated,
-    ///   or the sealing keys are not those that its content was sealed with.
-    /// - [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where a store is out of reach: the
-    ///   host may call this again.
-    /// - [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the managed keys were sealed with a
-    ///   key that was not given, or a record is corrupt.
+    /// - [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a store is not migrated, or its content was
+    ///   sealed with other sealing keys.
+    /// - [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a store is unreachable; the call may be
+    ///   repeated.
+    /// - [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the managed keys were sealed with a key that was not
+    ///   given, or a record is corrupt.
     pub async fn start(&self) -> Result<Housekeeping, Error> {
         self.inner.revocations.set_start_missing(false);
         self.check_stores_are_current().await?;
@@ -106,17 +105,17 @@ impl TokenService {
         Ok(Housekeeping { stop, work: tokio::spawn(work), writes, store_deadline })
     }
 
-    /// Reads what other nodes revoked and loads the managed keys, once, for a host that runs nothing in
-    /// the background: called before a request is served, it is relied on for the policy's
-    /// `runtime.max_revocation_staleness`. [`start`](Self::start) does it, too.
+    /// Reads the revocations of other nodes and loads the managed keys once, for a host that runs no background work.
+    /// Call it before serving a request; its result is used for the policy's `runtime.max_revocation_staleness`.
+    /// [`start`](Self::start) includes it.
     ///
-    /// Such a host purges its store by [`purge_expired`](Self::purge_expired) now and then.
+    /// Such a host has to call [`purge_expired`](Self::purge_expired) from time to time.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the shared keys were sealed with a
-    /// key that was not given, or were, and are no longer there.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the managed keys were sealed with a key that was not
+    /// given, or have disappeared from the store.
     pub async fn catch_up(&self) -> Result<(), Error> {
         self.inner.revocations.set_start_missing(false);
         self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
@@ -125,17 +124,17 @@ impl TokenService {
         Ok(())
     }
 
-    /// Removes what has ended from the store, and forgets what no longer matters. The background work
-    /// does it every `runtime.housekeeping_interval`.
+    /// Removes expired records from the store, and drops outdated data from memory. The background work does so every
+    /// `runtime.housekeeping_interval`.
     ///
-    /// What has ended has by the clocks of this node and of the store's engine, whichever is earlier.
+    /// A record counts as expired by the earlier of two clocks: that of this node and that of the store's engine.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where these clocks differ by more than
-    /// the [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance): nothing is removed then.
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
-    /// what is in memory is tidied up all the same.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if these clocks differ by more than the
+    /// [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance); nothing is then removed.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable; the data in memory is
+    /// cleaned up in any case.
     pub async fn purge_expired(&self) -> Result<(), Error> {
         self.purge_unless(|| false).await
     }
@@ -178,10 +177,9 @@ impl Writer {
     }
 }
 
-/// The background work of a service that was [started](TokenService::start).
+/// The handle of the background work of a service that was [started](TokenService::start).
 ///
-/// It ends when this is dropped: keep it for as long as requests are served, and then
-/// [`shutdown`](Self::shutdown).
+/// Dropping it stops the background work. Keep it while requests are served, then call [`shutdown`](Self::shutdown).
 #[must_use = "the background work ends when it is dropped"]
 pub struct Housekeeping {
     /// Dropped, it stops the work.
@@ -193,15 +191,16 @@ pub struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Ends the background work, waits for the writes that are under way, and returns.
+    /// Stops the background work and waits for the writes in progress.
     ///
-    /// Of the background work, what takes longer than about twice the policy's `runtime.store_deadline` is given up.
-    /// A write of a request runs to its end though its caller has hung up, as a log-out does, and is waited for: the
-    /// process must not end before it. Each of its calls of a store is given up after the `store_deadline`, so that one
-    /// that hangs keeps nobody for long; to end many sessions of one principal takes as many calls. A host that must
-    /// not wait as long puts a timeout around this.
+    /// Background work that takes longer than about twice the policy's `runtime.store_deadline` is aborted. A write
+    /// of a request, such as a log-out, runs to completion even if its client has disconnected, so it is waited for:
+    /// the process must not exit before it has finished. Each store call of such a write is aborted after the
+    /// `store_deadline`, but ending many sessions of one principal takes as many calls. A host that cannot wait that
+    /// long puts a timeout around this method.
     ///
-    /// Over a shared store, tokens are rejected with a 503 from then on: call it when all requests are served.
+    /// Over a shared store, tokens are rejected with a 503 after this call: make it after the last request has been
+    /// served.
     pub async fn shutdown(self) {
         let Self { stop, mut work, writes, store_deadline } = self;
         drop(stop);

@@ -13,8 +13,8 @@ use crate::service::StartedSession;
 use crate::service::issue::IssuedToken;
 use crate::service::model::authentication_token::AuthenticationToken;
 
-/// The cookie that holds an authentication token or a JWT: `__Host-session` by default, with the attributes
-/// `Path=/; HttpOnly; Secure; SameSite=Lax`. Scripts do not read it, and plain HTTP does not carry it.
+/// The cookie that holds an authentication token or a JWT: `__Host-session` by default, with the attributes `Path=/;
+/// HttpOnly; Secure; SameSite=Lax`. Scripts cannot read it, and it is not sent over plain HTTP.
 ///
 /// ```
 /// use countersign::cookies::{SameSite, SessionCookie};
@@ -44,13 +44,13 @@ impl Default for SessionCookie {
 }
 
 impl SessionCookie {
-    /// Creates a cookie of another name, which begins with `__Host-`: no subdomain can set one of that name for this
-    /// host.
+    /// Creates a cookie with another name, which must begin with `__Host-`, so that no subdomain can set a cookie of
+    /// that name for this host.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name has no such prefix,
-    /// or is no token (RFC 6265 §4.1.1).
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name lacks the prefix, or is not a token
+    /// (RFC 6265 §4.1.1).
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         match name.strip_prefix(HOST_PREFIX) {
@@ -61,13 +61,12 @@ impl SessionCookie {
         }
     }
 
-    /// Creates a cookie whose name has no prefix. Somebody who controls a subdomain, or a plain HTTP connection to
-    /// one, can then set it for this host, and have a user act in an account of the attacker's.
+    /// Creates a cookie whose name has no prefix. Dangerous: an attacker who controls a subdomain, or a plain HTTP
+    /// connection to one, can set it for this host and make a user act in the attacker's account.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is no token (RFC 6265
-    /// §4.1.1).
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is not a token (RFC 6265 §4.1.1).
     pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.is_empty() || !name.bytes().all(is_token_character) {
@@ -77,13 +76,14 @@ impl SessionCookie {
         Ok(Self::named(name))
     }
 
-    /// Creates a cookie that plain HTTP carries too, for development with a browser that treats `http://localhost`
-    /// as insecure. Anybody on the way reads it. Its name cannot begin with `__Host-` or `__Secure-`.
+    /// Creates a cookie that is also sent over plain HTTP, for development with a browser that treats
+    /// `http://localhost` as insecure. An attacker on the network path can read it. Its name cannot begin with
+    /// `__Host-` or `__Secure-`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is no token (RFC 6265
-    /// §4.1.1), or has such a prefix.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name is not a token (RFC 6265 §4.1.1), or
+    /// has such a prefix.
     pub fn insecure_over_http(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.starts_with("__") {
@@ -98,13 +98,13 @@ impl SessionCookie {
         Self { name: name.into(), same_site: SameSite::default(), domain: None, is_secure: true }
     }
 
-    /// Has all hosts below a domain get it (RFC 6265 §5.2.3), such as `example.com`. Each of them can then
-    /// read it, and set another one of its name.
+    /// Sends the cookie to all hosts of a domain (RFC 6265 §5.2.3), such as `example.com`. Each of them can then read
+    /// it, and set another one with its name.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name begins with `__Host-`,
-    /// which has no domain, or the domain is no host name.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the name begins with `__Host-`, which
+    /// excludes a domain, or the domain is not a host name.
     pub fn domain(self, domain: impl Into<String>) -> Result<Self, Error> {
         let domain = domain.into();
         if self.name.starts_with(HOST_PREFIX) {
@@ -115,7 +115,7 @@ impl SessionCookie {
         }
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
         if domain.is_empty() || !domain.bytes().all(is_name) {
-            return Err(Error::configuration(format!("{domain:?} is no domain for a cookie")));
+            return Err(Error::configuration(format!("{domain:?} is not a valid cookie domain")));
         }
         Ok(Self { domain: Some(domain.into()), ..self })
     }
@@ -126,20 +126,20 @@ impl SessionCookie {
         Self { same_site, ..self }
     }
 
-    /// Returns the `Set-Cookie` that removes it from a browser, with the attributes that it was set with.
-    /// Somebody may hold a copy of what is in it: revoke that, too.
+    /// Returns the `Set-Cookie` value that removes the cookie from a browser, with the attributes that it was set
+    /// with. A copy of the cookie may exist: revoke the token as well.
     #[must_use]
     pub fn removal(&self) -> HeaderValue {
         // A name that was checked fits.
         self.set("", Duration::ZERO).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// Reads what a request's cookie of this name holds; `None` if there is none, or an empty one.
+    /// Returns the value of a request's cookie with this name; `None` if there is none, or it is empty.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 400 if there are several of this name with different values, or one that is no text:
-    /// it cannot be told which of them counts.
+    /// A [`Rejection`] with 400 if there are several cookies of this name with different values, or the value is not
+    /// text.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, Rejection> {
         match self.find(headers) {
             Cookie::Absent => Ok(None),
@@ -148,12 +148,12 @@ impl SessionCookie {
         }
     }
 
-    /// Reads the authentication token that a request's cookie of this name holds: for a handler that is not behind
-    /// an [`ExchangeLayer`](crate::ExchangeLayer), as one that confirms a one-time password.
+    /// Returns the authentication token in a request's cookie with this name, for a handler that is not behind an
+    /// [`ExchangeLayer`](crate::ExchangeLayer), such as one that confirms a one-time password.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 401 if there is none, or it is no token; and that of [`read`](Self::read).
+    /// A [`Rejection`] with 401 if there is none, or it is not a token; and that of [`read`](Self::read).
     pub fn token(&self, headers: &HeaderMap) -> Result<AuthenticationToken, Rejection> {
         let rejection = |reason| Rejection::new(reason, "");
         let value = self.read(headers)?;
@@ -226,12 +226,12 @@ impl SessionCookie {
 }
 
 impl StartedSession {
-    /// Returns the `Set-Cookie` by which a browser keeps the authentication token for as long as the session
-    /// lives. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
+    /// Returns the `Set-Cookie` value with which a browser keeps the authentication token until the session expires.
+    /// An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     ///
-    /// A login must not be possible from another site, which would log its visitors in as somebody else: a
-    /// handler that takes a form stands behind a [`SameOriginLayer`](crate::SameOriginLayer). One that takes JSON
-    /// alone need not, since browsers ask before they send that from another site.
+    /// Another site must not be able to log its visitors in to an account of its own: put a handler that accepts
+    /// forms behind a [`SameOriginLayer`](crate::SameOriginLayer). A handler that accepts only JSON does not need it,
+    /// since browsers send a preflight request before they send JSON from another site.
     #[must_use]
     pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
         let record = self.session.record();
@@ -243,14 +243,14 @@ impl StartedSession {
 }
 
 impl IssuedToken {
-    /// Returns the `Set-Cookie` by which a browser keeps the JWT until it expires; see
+    /// Returns the `Set-Cookie` value with which a browser keeps the JWT until it expires; see
     /// [`StartedSession::cookie`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] if its name and the token are longer than the 4,096 bytes that a browser keeps
-    /// (RFC 6265bis §5.6): it would drop the cookie, and its user would log in again and again. A session's
-    /// authentication token is short, however much the session may do.
+    /// [`ErrorKind::Internal`] if its name and the token are longer than the 4,096 bytes that browsers keep (RFC
+    /// 6265bis §5.6): a browser would drop the cookie, and its user would have to log in again and again. A session's
+    /// authentication token is short, whatever its ACL.
     pub fn cookie(&self, cookie: &SessionCookie) -> Result<HeaderValue, Error> {
         let token = self.access_token.expose();
         let len = cookie.name.len() + token.len();
@@ -281,16 +281,16 @@ pub(super) enum Cookie<'a> {
     Ambiguous,
 }
 
-/// Whether other sites' requests carry a cookie (RFC 6265bis §4.1.2.7).
+/// Whether requests from other sites carry a cookie (RFC 6265bis §4.1.2.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SameSite {
-    /// Never.
+    /// Requests from other sites never carry it.
     Strict,
-    /// Only when a link leads here.
+    /// A request from another site carries it only if the user follows a link.
     #[default]
     Lax,
-    /// Always. The layers' own rule of origins holds all the same.
+    /// All requests carry it. The layers' rule about origins still applies.
     None,
 }
 

@@ -22,14 +22,14 @@ impl TokenService {
         ValidateLayer::new(self.validator().clone())
     }
 
-    /// Returns a [`ValidateLayer`] for the tokens of this service, and of the issuers that it trusts. Handlers
-    /// behind it meet principals of other issuers: what they keep of a caller has to be keyed by the whole
+    /// Returns a [`ValidateLayer`] for the tokens of this service and of the issuers that it trusts. Handlers behind
+    /// it receive principals of other issuers, so they must key a caller's data by the whole
     /// [`Principal`](crate::claims::Principal).
     pub fn validate_layer_with_trusted_issuers(&self) -> ValidateLayer {
         ValidateLayer::new(self.validator_with_trusted_issuers().clone())
     }
 
-    /// Returns a [`RequireLayer`] for a permission, to stand behind a layer that validates.
+    /// Returns a [`RequireLayer`] for a permission, to be mounted behind a layer that validates.
     pub fn require_layer(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
         RequireLayer::new(permission)
     }
@@ -44,16 +44,16 @@ impl TokenService {
         ExchangeLayer::new(self.clone())
     }
 
-    /// Returns a [`SameOriginLayer`] for handlers that log somebody in and set the cookie themselves.
+    /// Returns a [`SameOriginLayer`] for login handlers that set the cookie themselves.
     pub fn same_origin_layer(&self) -> SameOriginLayer {
         SameOriginLayer::new(self.clone())
     }
 
-    /// Returns where a request comes from, as the routes find it: its client's address (see
-    /// [`ClientAddress`](crate::ClientAddress)), and the organization in its path, under the policy's
-    /// `http.organization_parameter`. If the policy says `principals.organization_required`, a route that has
-    /// parameters, and not that one, finds nothing and logs an error: it may mean a tenant. An axum handler that logs
-    /// somebody in takes it as an argument:
+    /// Returns the origin of a request, as the routes determine it: the client's address (see
+    /// [`ClientAddress`](crate::ClientAddress)), and the organization in the path parameter of the policy's
+    /// `http.organization_parameter`. If the policy has `principals.organization_required`, and a route has path
+    /// parameters but not that one, nothing is found and an error is logged, since another parameter may name the
+    /// tenant. An axum handler that logs callers in takes it as an argument:
     ///
     /// ```
     /// use axum::extract::{Json, State};

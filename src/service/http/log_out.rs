@@ -9,16 +9,17 @@ use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::{RequestContext, TokenService};
 
 impl TokenService {
-    /// Logs out the browser that sends a request: ends the session that its cookie stands for, or revokes the JWT
-    /// in it, and returns the `Set-Cookie` that removes the cookie.
+    /// Logs out the browser that sends a request: ends the session of its cookie, or revokes the JWT in it, and
+    /// returns the `Set-Cookie` value that removes the cookie.
     ///
-    /// A JWT that this service has signed is revoked and its session ended, also if it is not accepted: it has expired, is
-    /// not valid yet, lives too long or is for another audience. Another node may accept it, or this one later.
+    /// A JWT that this service has signed is revoked and its session ended even if this node does not accept it,
+    /// since it has expired, is not valid yet, lives too long or is for another audience: another node may accept it,
+    /// or this one later.
     ///
-    /// If the session has ended before, the cookie holds nothing of this service, or there is none, to remove the cookie
-    /// is all that is to be done. So the handler stands behind a [`SameOriginLayer`](crate::SameOriginLayer), or another
-    /// site logs visitors out, and not behind an [`ExchangeLayer`](crate::ExchangeLayer), which rejects such requests. A
-    /// session of any organization is ended, not of `context`'s alone: the request has its token.
+    /// If the session has already ended, or the cookie is missing or holds nothing of this service, only the cookie
+    /// is removed. Mount the handler behind a [`SameOriginLayer`](crate::SameOriginLayer), or another site can log
+    /// visitors out, and not behind an [`ExchangeLayer`](crate::ExchangeLayer), which rejects such requests. The
+    /// session is ended whatever its organization, not only in that of `context`: the request has its token.
     ///
     /// ```
     /// # #[cfg(feature = "router")] fn example(tokens: countersign::TokenService) -> axum::Router {
@@ -48,9 +49,9 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] with 503 if the store is out of reach, or the JWT may be signed with one of the
-    /// [`ManagedKeys`](crate::ManagedKeys) that this node has not read yet: the session may live on, so the browser
-    /// keeps the cookie to try again. And that of [`SessionCookie::read`].
+    /// A [`Rejection`] with 503 if the store is unreachable, or the JWT may be signed with one of the
+    /// [`ManagedKeys`](crate::ManagedKeys) that this node has not read yet: the session may still be live, so the
+    /// browser keeps the cookie and can try again. And that of [`SessionCookie::read`].
     pub async fn log_out_browser(
         &self,
         cookie: &SessionCookie,

@@ -3,12 +3,12 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 use serde::{Deserialize, Deserializer};
 
-/// A path of this site to go to after a login: what [`login_page`](crate::ExchangeLayer::login_page) hands on as
+/// The path of this site to redirect to after a login; [`login_page`](crate::ExchangeLayer::login_page) passes it in
 /// the query parameter `next`.
 ///
-/// Whatever comes from outside, it never leads to another site: what is no plain path of this one, as
-/// `https://elsewhere.example`, `//elsewhere.example` or `/\\elsewhere.example`, is read as `/`. Nor does it
-/// end an attribute of a page, as that of a hidden field: quotes and angle brackets are percent-encoded.
+/// It never leads to another site, whatever the request contains: anything but a plain path of this site, such as
+/// `https://elsewhere.example`, `//elsewhere.example` or `/\\elsewhere.example`, becomes `/`. Nor can it end an
+/// attribute in a page, such as that of a hidden field: quotes and angle brackets are percent-encoded.
 ///
 /// ```
 /// use axum::extract::Form;
@@ -39,7 +39,7 @@ pub struct ReturnPath(String);
 const MAX_LEN: usize = 2_048;
 
 impl ReturnPath {
-    /// Creates one from what a request says; `/` if that is no path of this site.
+    /// Creates a path from a request's parameter; `/` if that is not a path of this site.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut bytes = text.bytes();

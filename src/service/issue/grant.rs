@@ -13,8 +13,9 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::SessionId;
 use crate::token::organization::Organization;
 
-/// The claims of a token to be issued, for hosts that know by their own means who its holder is: for
-/// [`issue`](crate::TokenService::issue), or a handler behind an [`IssueLayer`](crate::IssueLayer).
+/// The claims of a token to be issued, for a host that authenticates its holder itself. It is the argument of
+/// [`issue`](crate::TokenService::issue), and what a handler behind an [`IssueLayer`](crate::IssueLayer) returns in
+/// an [`Issue`](crate::Issue).
 ///
 /// ```
 /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -82,26 +83,26 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if they are no JSON object.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if they do not serialize to a JSON object.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)
     }
 
-    /// Adds one of the service's audiences. By default, the token is for all of them, or for those of the principal
-    /// that is registered by this name.
+    /// Adds one of the service's audiences. Default: all of them, or those of the registered principal with this
+    /// name.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.get_or_insert_default().push(audience.into());
         self
     }
 
-    /// Binds the token to an organization, or to none by [`Organization::All`].
+    /// Binds the token to an organization, or to none with [`Organization::All`].
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
         self
     }
 
-    /// Sets the lifetime, in whole seconds. Default: that of the policy.
+    /// Sets the lifetime, in whole seconds. Default: the policy's.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self

@@ -25,7 +25,7 @@ use crate::token::organization::Organization;
 pub use self::grant::Grant;
 pub(in crate::service) use self::sign::too_long;
 
-/// A token that was just issued.
+/// A newly issued token.
 ///
 /// ```
 /// use countersign::{Acl, Error, Grant, TokenService};
@@ -43,13 +43,13 @@ pub(in crate::service) use self::sign::too_long;
 pub struct IssuedToken {
     /// The token.
     pub access_token: AccessToken,
-    /// Its `jti`.
+    /// The token's `jti`.
     pub token_id: TokenId,
-    /// When it was issued, to the second.
+    /// When the token was issued, in whole seconds.
     pub issued_at: Timestamp,
-    /// When it ends, to the second.
+    /// When the token expires, in whole seconds.
     pub expires_at: Timestamp,
-    /// What its owner should be told, as that the secret has expired.
+    /// A message for the token's owner, such as that the secret has expired.
     pub message: Option<&'static str>,
 }
 
@@ -69,7 +69,7 @@ impl Serialize for IssuedToken {
 }
 
 impl IssuedToken {
-    /// Returns how long it lives, from when it was issued.
+    /// Returns the lifetime of the token, counted from when it was issued.
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.expires_at.saturating_since(self.issued_at)
@@ -77,10 +77,10 @@ impl IssuedToken {
 }
 
 impl TokenService {
-    /// Issues a token to a registered principal, with what it is registered with: the way to log somebody
-    /// in whom a host knows by its own means, and this service by their registration.
+    /// Issues a token to a registered principal, with the ACL, claims and audiences of its registration. Use it to
+    /// log in a principal that the host has authenticated itself.
     ///
-    /// This checks no credential. A customer's credential yields a token of the customer, and no session.
+    /// It checks no credential. For a customer's credential, it issues a token of the customer and starts no session.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -94,10 +94,10 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where no principal with that id is registered,
-    /// [`Disabled`](crate::ErrorKind::Disabled) where it is disabled or blocked,
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach, and those of
-    /// [`issue`](Self::issue) for what it is registered with.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if no principal with that id is registered;
+    /// [`Disabled`](crate::ErrorKind::Disabled) if it is disabled or blocked;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable; and those of
+    /// [`issue`](Self::issue) for the claims of its registration.
     pub async fn issue_for(&self, id: &EntityId) -> Result<IssuedToken, Error> {
         let issuing = async {
             let read_at = self.now();
@@ -111,21 +111,19 @@ impl TokenService {
         self.audited_login(Attempt::new(Operation::ISSUE_TOKEN).of_entity(id), issuing).await
     }
 
-    /// Issues a token for a principal that the host vouches for, without checking a credential. For a
-    /// registered principal, prefer [`issue_for`](Self::issue_for), which issues what it is registered with.
+    /// Issues a token for a principal that the host has authenticated; it checks no credential. For a registered
+    /// principal, prefer [`issue_for`](Self::issue_for), which uses the claims of its registration.
     ///
     /// # Errors
     ///
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) where the subject is blank or a user's opaque id,
-    /// the list uses
-    /// wildcards that the policy does not allow, it lacks an organization that the policy requires, or has
-    /// another than the user or machine client that is registered by that name, it names an audience that is
-    /// none of the service's or of that principal's, the
-    /// custom claims are longer than its `tokens.max_custom_claims_len`, or the lifetime is longer than that of
-    /// any token under the policy; [`Disabled`](crate::ErrorKind::Disabled) where a user or machine client of that
-    /// name is registered and disabled, or the subject is [blocked](Self::block_subject);
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach;
-    /// [`Internal`](crate::ErrorKind::Internal) where the token would be longer than the policy's
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) if the subject is blank or a user's opaque id, the ACL uses
+    /// wildcards that the policy does not allow, the grant lacks an organization that the policy requires or names
+    /// another one than the registered user or machine client of that name has, it names an audience that the service
+    /// or that principal does not have, the custom claims are longer than the policy's
+    /// `tokens.max_custom_claims_len`, or the lifetime is longer than that of any token under the policy;
+    /// [`Disabled`](crate::ErrorKind::Disabled) if a user or machine client of that name is registered and disabled,
+    /// or the subject is [blocked](Self::block_subject); [`Unavailable`](crate::ErrorKind::Unavailable) if the store
+    /// is unreachable; [`Internal`](crate::ErrorKind::Internal) if the token would be longer than the policy's
     /// `tokens.max_len`.
     pub async fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
         let subject = (grant.subject_type, grant.subject.clone());

@@ -30,7 +30,7 @@ impl TokenService {
         let audiences = self.present_audiences(grant.audiences.as_deref());
         if audiences.is_empty() {
             return Err(Error::configuration(
-                "a token is to be for audiences that the service has no more: update the principal",
+                "the service no longer has the token's audiences: update the principal",
             ));
         }
         let is_machine = grant.subject_type == SubjectType::Machine;
@@ -84,5 +84,5 @@ impl TokenService {
 
 /// What was registered is more than a token has room for: not the caller's fault.
 pub(in crate::service) fn too_long() -> Error {
-    Error::new(ErrorKind::Internal, "the token is longer than the policy's max_token_len")
+    Error::new(ErrorKind::Internal, "the token is longer than the policy's tokens.max_len")
 }

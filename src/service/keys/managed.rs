@@ -4,17 +4,17 @@ use std::sync::Arc;
 use crate::jose::{Algorithm, CryptoProvider};
 use crate::service::store::KeyStore;
 
-/// Signing keys that the service makes and changes itself, as the policy's
-/// [`tokens.rotation_schedule`](crate::policy::Tokens::rotation_schedule) says, and that nodes share.
+/// Signing keys that the service generates and rotates itself, by the policy's
+/// [`tokens.rotation_schedule`](crate::policy::Tokens::rotation_schedule), and that all nodes share.
 ///
-/// The keys are in a [`KeyStore`], the private ones sealed with the service's
-/// [sealing key](crate::SealingKey): a node that has the store and the sealing key has the signing
-/// keys, and none of them is in a file. When each key signs is written down ahead, so all nodes turn
-/// to the next one together, also while the store is out of reach.
+/// The keys are kept in a [`KeyStore`], with their private parts sealed by the service's [sealing
+/// key](crate::SealingKey). A node needs only the store and the sealing key; no signing key is in a file. The times
+/// at which the keys sign are recorded in advance, so all nodes switch to the next key at the same time, even if the
+/// store is unreachable.
 ///
-/// They are loaded by [`start`](crate::TokenService::start), which keeps up with them, or by
-/// [`catch_up`](crate::TokenService::catch_up). Until then, tokens are rejected with a 503, and
-/// none is issued.
+/// [`start`](crate::TokenService::start) loads the keys and keeps them up to date;
+/// [`catch_up`](crate::TokenService::catch_up) loads them once. Until then, tokens are rejected with a 503, and none
+/// is issued.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -45,14 +45,14 @@ pub struct ManagedKeys {
 }
 
 impl ManagedKeys {
-    /// Keys of an algorithm, made by a provider. They are in the
-    /// [store of the service](crate::builder::TokenServiceBuilder::store); without one they are in memory, and
-    /// each process has its own.
+    /// Creates managed keys of an algorithm; `provider` generates them. They are kept in the [store of the
+    /// service](crate::builder::TokenServiceBuilder::store). Without that setting, they are in memory, and each
+    /// process has its own.
     pub fn with_provider(algorithm: Algorithm, provider: impl CryptoProvider + 'static) -> Self {
         Self { algorithm, provider: Arc::new(provider), store: None }
     }
 
-    /// The store of the keys, where they are not kept with everything else.
+    /// Sets the store of the keys, if it is not the one of everything else.
     pub fn store(mut self, store: impl KeyStore) -> Self {
         self.store = Some(Arc::new(store));
         self

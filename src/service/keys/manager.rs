@@ -350,7 +350,7 @@ impl KeyManager {
     /// The key that signs now, and those that verify, each until its time. One that does not open
     /// fails it all: a node that had some of the keys would reject good tokens.
     fn open(&self, schedule: &KeySchedule, now: Timestamp) -> Result<OpenedKeys, Error> {
-        let none = || Error::new(ErrorKind::Internal, "the shared keys have none that signs");
+        let none = || Error::new(ErrorKind::Internal, "none of the shared keys signs");
         let signing = schedule.signing(now).and_then(|index| schedule.keys.get(index));
         let signing = self.prepare(signing.ok_or_else(none)?)?;
         let mut verifying = Vec::with_capacity(schedule.keys.len());
@@ -371,7 +371,7 @@ impl KeyManager {
         let opened = self.sealing.open(&key.sealed, &context(&key.kid))?;
         let prepared = SigningKey::new(&PrivateKey::from_text(&opened)?, &*self.provider)?;
         if prepared.kid() != key.kid {
-            return Err(Error::new(ErrorKind::Internal, "a shared key is not the one it says"));
+            return Err(Error::new(ErrorKind::Internal, "a shared key does not match its kid"));
         }
         self.prepared().insert(key.kid.clone(), prepared.clone());
         Ok(prepared)

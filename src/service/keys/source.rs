@@ -1,14 +1,13 @@
 use crate::jose::KeyRing;
 use crate::service::keys::ManagedKeys;
 
-/// Where a service has its signing keys from: see
-/// [`NeedsKeys::keys`](crate::builder::NeedsKeys).
+/// The source of a service's signing keys: see [`NeedsKeys::keys`](crate::builder::NeedsKeys).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeySource {
-    /// The host, which changes them itself.
+    /// A key ring that the host rotates itself.
     Ring(KeyRing),
-    /// The service, which makes and changes them, and shares them with other nodes.
+    /// Keys that the service generates and rotates, and that all nodes share.
     Managed(ManagedKeys),
 }
 

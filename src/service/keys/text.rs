@@ -25,7 +25,7 @@ impl PrivateKey {
 
     /// What [`to_text`](Self::to_text) gave.
     pub(crate) fn from_text(text: &str) -> Result<Self, Error> {
-        let malformed = || Error::new(ErrorKind::InvalidKey, "the kept key is not well-formed");
+        let malformed = || Error::new(ErrorKind::InvalidKey, "the stored key is malformed");
         let (algorithm, bytes) = text.split_once(':').ok_or_else(malformed)?;
         let bytes = URL_SAFE_NO_PAD.decode(bytes).map(Zeroizing::new).map_err(|_| malformed())?;
         let bytes_32 = || bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| malformed());

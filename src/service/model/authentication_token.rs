@@ -12,20 +12,20 @@ use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret
 use crate::service::model::sealing::random_bytes;
 
 secret_text! {
-    /// An authentication token: opaque, and all that its holder needs. Stored only as a digest. A handler
-    /// reads it as a field of its request, as it does a [`Password`](crate::Password).
+    /// An authentication token: an opaque bearer credential, stored only as a digest. Handlers deserialize it from a
+    /// field of the request, like a [`Password`](crate::Password).
     AuthenticationToken
 }
 
 impl AuthenticationToken {
-    /// The longest one that is looked at, in bytes.
+    /// The maximum length of a presented token, in bytes.
     pub const MAX_LEN: usize = 512;
 
-    /// 256 bits from the operating system, base64url.
+    /// Generates a token with 256 bits from the operating system, as base64url.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
+    /// [`ErrorKind::Internal`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, Error> {
         Ok(Self::of_bits(&*random_bytes::<32>()?))
     }
@@ -35,13 +35,13 @@ impl AuthenticationToken {
         Self(base64url(bits).into())
     }
 
-    /// A token as a caller presents it, or one that is known beforehand for trying things out.
-    /// What is good about it is decided by whether a session answers to it.
+    /// Creates a token from a text that a caller presents, or from a fixed text for demos and tests. The token is
+    /// valid only if a session exists for it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where it is empty, longer than 512 bytes, or holds anything but
-    /// visible ASCII: no session answers to such a text.
+    /// [`ErrorKind::NotFound`] if the text is empty, longer than 512 bytes, or contains anything but visible ASCII:
+    /// no session can have such a token.
     pub fn from_text(text: impl Into<String>) -> Result<Self, Error> {
         let token = Self(text.into().into());
         let text = token.expose();
@@ -54,7 +54,7 @@ impl AuthenticationToken {
         }
     }
 
-    /// What its session is stored under.
+    /// Returns the key that the token's session is stored under.
     #[must_use]
     pub fn key(&self) -> SessionKey {
         let mut hasher = Sha256::new();
@@ -79,19 +79,19 @@ impl<'de> Deserialize<'de> for AuthenticationToken {
     }
 }
 
-/// What a session is stored under: the SHA-256 digest of its authentication token, which cannot be
-/// turned back into it.
+/// The key that a session is stored under: the SHA-256 digest of its authentication token, from which the token
+/// cannot be recovered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey([u8; 32]);
 
 impl SessionKey {
-    /// Its bytes.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// What [`as_bytes`](Self::as_bytes) gave.
+    /// Creates a key from the bytes that [`as_bytes`](Self::as_bytes) returned.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

@@ -13,7 +13,7 @@ use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret
 secret_text! {
     /// A password as it was received: not trimmed, not cut, not normalised.
     ///
-    /// A handler reads it as a field of its request; what cannot be one is an error that does not quote it:
+    /// Handlers deserialize it from a field of the request; an invalid password is an error that does not quote it:
     ///
     /// ```
     /// use countersign::Password;
@@ -33,15 +33,15 @@ secret_text! {
 }
 
 impl Password {
-    /// The longest password that is hashed, in bytes. Longer ones are rejected before any work is
-    /// done, since hashing time would otherwise be the caller's to choose.
+    /// The maximum length of a password that is hashed, in bytes. Longer ones are rejected first, so that a client
+    /// cannot determine how long hashing takes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Takes a password as it is.
+    /// Creates a password from the text, unchanged.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where it is empty or longer than [`Self::MAX_LEN`].
+    /// [`ErrorKind::InvalidRequest`] if it is empty or longer than [`Self::MAX_LEN`].
     pub fn new(password: impl Into<String>) -> Result<Self, Error> {
         let password = Self(password.into().into());
         match password.expose().len() {
@@ -68,11 +68,10 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
-/// What one argon2id hash costs.
+/// The cost of an argon2id hash.
 ///
-/// The default, and the least that is accepted, is OWASP's first choice: 19 MiB of memory, two
-/// passes, one lane. Raise it to what a login may take on the machine that it runs on; stored
-/// hashes follow at each user's next login.
+/// The default and minimum is OWASP's first recommendation: 19 MiB of memory, two passes, one lane. Raise it as far
+/// as the machine allows for a login; a stored hash is updated at its user's next login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordCost {
     memory_kib: u32,
@@ -83,7 +82,8 @@ pub struct PasswordCost {
 impl PasswordCost {
     const MAX_MEMORY_KIB: u32 = 4 * 1024 * 1024;
 
-    /// Memory in KiB, passes over it, and lanes (RFC 9106 §3.1: `m`, `t`, `p`).
+    /// Creates a cost from the memory in KiB, the number of passes and the number of lanes (RFC 9106 §3.1: `m`, `t`,
+    /// `p`).
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where there are no random bytes or no memory.
+    /// [`ErrorKind::Internal`] if there are no random bytes or not enough memory.
     pub fn create(password: &Password, cost: PasswordCost) -> Result<Self, Error> {
         let hash: Phc = cost
             .argon2()?
@@ -135,11 +135,11 @@ impl PasswordHash {
         Ok(Self(hash.to_string()))
     }
 
-    /// A hash that another system made, in PHC string form: `$argon2id$v=19$m=…,t=…,p=…$…$…`.
+    /// Creates a hash from the PHC string of another system: `$argon2id$v=19$m=…,t=…,p=…$…$…`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where it is no hash of argon2id.
+    /// [`ErrorKind::InvalidRequest`] if it is not an argon2id hash.
     pub fn from_phc(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         let usable = Phc::new(&text).is_ok_and(|hash| {
@@ -152,13 +152,13 @@ impl PasswordHash {
         }
     }
 
-    /// Its PHC string, for a store to keep.
+    /// Returns the PHC string, for a store to keep.
     #[must_use]
     pub fn as_phc(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether `password` is the one. As costly as [`create`](Self::create).
+    /// Returns whether `password` matches the hash. It costs as much as [`create`](Self::create).
     #[must_use]
     pub fn verify(&self, password: &Password) -> bool {
         Phc::new(&self.0).is_ok_and(|hash| {
@@ -166,7 +166,7 @@ impl PasswordHash {
         })
     }
 
-    /// Returns whether it was made at less than `cost`, so that the next login should hash anew.
+    /// Returns whether the hash was created at less than `cost`, so that the next login should replace it.
     #[must_use]
     pub fn is_weaker_than(&self, cost: PasswordCost) -> bool {
         let params = Phc::new(&self.0).ok().and_then(|hash| Params::try_from(&hash).ok());

@@ -13,13 +13,12 @@ macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// `Debug` is redacted, the memory is zeroized on drop, and there is no `Display`: whoever
-        /// wants the text says so with `expose`.
+        /// `Debug` is redacted, the memory is zeroized on drop, and there is no `Display`: `expose` returns the text.
         #[derive(Clone)]
         pub struct $name(zeroize::Zeroizing<String>);
 
         impl $name {
-            /// The text itself. It is a secret: hand it on, do not keep or log it.
+            /// Returns the text. It is a secret: pass it on, but do not store or log it.
             #[must_use]
             pub fn expose(&self) -> &str {
                 &self.0

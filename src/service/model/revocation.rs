@@ -3,12 +3,12 @@ use crate::service::model::subject::Subject;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{SessionId, TokenId};
 
-/// A revocation, and until when it has to be kept.
+/// A revocation, and how long it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revocation {
-    /// What is revoked.
+    /// The revoked tokens.
     pub target: RevocationTarget,
-    /// When the last token that it can hit is dead, and it may be forgotten.
+    /// When the last token that it revokes has expired, so that the revocation may be forgotten.
     pub until: Timestamp,
 }
 

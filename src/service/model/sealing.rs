@@ -38,7 +38,7 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error
     Ok(bytes)
 }
 
-/// A key that secrets are sealed with before they are stored: 32 random bytes of the host's.
+/// A key of the host that seals secrets before they are stored: 32 random bytes.
 #[derive(Clone)]
 pub struct SealingKey {
     id: KeyId,
@@ -54,7 +54,7 @@ pub struct SealingKey {
 pub(crate) type KeyId = [u8; 4];
 
 impl SealingKey {
-    /// A key of 32 bytes.
+    /// Creates a key from 32 bytes.
     #[must_use]
     pub fn from_bytes(master: [u8; KEY_LEN]) -> Self {
         let master = Zeroizing::new(master);
@@ -71,12 +71,11 @@ impl SealingKey {
         }
     }
 
-    /// A key written in base64, in the standard alphabet or the URL-safe one, as
-    /// `openssl rand -base64 32` prints it.
+    /// Creates a key from base64, in the standard or the URL-safe alphabet, as printed by `openssl rand -base64 32`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is not base64 of exactly 32 bytes.
+    /// [`ErrorKind::InvalidKey`] if the text is not base64 of exactly 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let bytes = STANDARD
@@ -90,12 +89,12 @@ impl SealingKey {
         Ok(Self::from_bytes(bytes))
     }
 
-    /// The key in an environment variable, in base64.
+    /// Reads a key in base64 from an environment variable.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where the variable is not set, [`ErrorKind::InvalidKey`] where
-    /// it does not hold base64 of 32 bytes.
+    /// [`ErrorKind::Configuration`] if the variable is not set, [`ErrorKind::InvalidKey`] if it does not contain
+    /// base64 of 32 bytes.
     pub fn from_env(variable: &str) -> Result<Self, Error> {
         let text = std::env::var(variable)
             .map(Zeroizing::new)
@@ -103,11 +102,11 @@ impl SealingKey {
         Self::from_base64(&text)
     }
 
-    /// A new random key, for a process whose stores die with it.
+    /// Generates a random key, for a process whose stores are in memory.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
+    /// [`ErrorKind::Internal`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, Error> {
         Ok(Self::from_bytes(*random_bytes()?))
     }

@@ -15,42 +15,43 @@ use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret
 use crate::service::model::sealing::{KeyedDigest, Sealed, SealingKeys, random_bytes};
 
 secret_text! {
-    /// The secret of a machine client. A handler reads it as a field of its request, as it does a
+    /// The secret of a machine client. Handlers deserialize it from a field of the request, like a
     /// [`Password`](crate::Password).
     Secret
 }
 
-/// What is done with a machine client's secret.
+/// The operation on a machine client's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretOperation {
-    /// It is read.
+    /// The secret is read.
     Read,
-    /// It is replaced by a new one, or the first one is made.
+    /// A new secret replaces it, or the first one is generated.
     Reset,
 }
 
 impl Secret {
-    /// The longest secret that is looked at, in bytes.
+    /// The maximum length of a presented secret, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// 256 bits from the operating system, base64url.
+    /// Generates a secret with 256 bits from the operating system, as base64url.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where the operating system has no random bytes to give.
+    /// [`ErrorKind::Internal`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, Error> {
         Ok(Self(base64url(&*random_bytes::<32>()?).into()))
     }
 
-    /// A secret that another system made, to move its machine clients over, or one for a demo.
+    /// Creates a secret from a text of another system, to migrate its machine clients, or from a fixed text for a
+    /// demo.
     ///
-    /// Dangerous: secrets are kept behind a fast digest, which is safe for 256 random bits and
-    /// for nothing that a person would think of.
+    /// Dangerous: secrets are stored as a fast digest, which is safe for 256 random bits, but not for a text that a
+    /// person chooses.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where it is blank or longer than 1024 bytes.
+    /// [`ErrorKind::InvalidRequest`] if the text is blank or longer than 1024 bytes.
     pub fn dangerous_from_text(text: impl Into<String>) -> Result<Self, Error> {
         let secret = Self(text.into().into());
         if secret.expose().trim().is_empty() || secret.expose().len() > Self::MAX_LEN {
@@ -60,7 +61,7 @@ impl Secret {
         Ok(secret)
     }
 
-    /// A secret as a caller presents it, to be checked. One that is too long is nobody's.
+    /// Creates a secret from a text that a caller presents, to be checked. One that is too long matches no client.
     #[must_use]
     pub fn presented(text: impl Into<String>) -> Self {
         Self(text.into().into())
@@ -81,7 +82,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A secret as a store keeps it: sealed, and recognisable by a digest.
+/// A secret as stored: sealed, with a digest to recognize it.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
     pub(crate) id: String,
@@ -112,21 +113,20 @@ impl StoredSecret {
         keys.open(&self.sealed, &[&entity.to_string(), &self.id]).map(Secret)
     }
 
-    /// When it expires.
+    /// Returns when the secret expires.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// When it was made.
+    /// Returns when the secret was created.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 }
 
-/// The secrets of one machine client: the current one, and the one before it for as long as the
-/// policy's overlap lets it live on.
+/// The secrets of a machine client: the current one and, during the policy's overlap, the previous one.
 #[derive(Clone, Debug, Default)]
 pub struct StoredSecrets {
     pub(crate) current: Option<StoredSecret>,
@@ -159,7 +159,7 @@ impl SecretVerdict {
 }
 
 impl StoredSecrets {
-    /// The current secret.
+    /// Returns the current secret.
     #[must_use]
     pub fn current(&self) -> Option<&StoredSecret> {
         self.current.as_ref()

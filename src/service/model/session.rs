@@ -18,7 +18,7 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId, TokenId};
 
 const TOMBSTONES_CREATED_AT: Timestamp = Timestamp::MAX;
 
-/// What an authentication token stands for: a customer, and the most that may be asked for.
+/// A session: the customer that an authentication token stands for, and the maximum that its tokens may grant.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(crate) key: SessionKey,
@@ -67,8 +67,7 @@ pub(crate) struct Held {
 }
 
 impl Session {
-    /// A session of a customer, as [`TokenService::start_session`](crate::TokenService) makes
-    /// them; here for those who test a store of their own.
+    /// Creates a session as [`TokenService::start_session`](crate::TokenService) does, for tests of a custom store.
     #[must_use]
     pub fn new(
         key: SessionKey,
@@ -100,62 +99,63 @@ impl Session {
         }
     }
 
-    /// What it is stored under.
+    /// Returns the key that the session is stored under.
     #[must_use]
     pub fn key(&self) -> SessionKey {
         self.key
     }
 
-    /// Its public id, the `sid` of its tokens.
+    /// Returns the public id, the `sid` of the session's tokens.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.id
     }
 
-    /// Whose it is.
+    /// Returns the customer who owns the session.
     #[must_use]
     pub fn customer_id(&self) -> &CustomerId {
         &self.customer_id
     }
 
-    /// The organization that it belongs to.
+    /// Returns the organization that the session belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization_id.as_ref()
     }
 
-    /// The credential that it was started with, where it was by name and password.
+    /// Returns the credential that the session was started with, if it was started with name and password.
     #[must_use]
     pub fn credential(&self) -> Option<&EntityId> {
         self.credential.as_ref()
     }
 
-    /// Whose session it is: the customer in their organization.
+    /// Returns the subject of the session: the customer in their organization.
     #[must_use]
     pub fn subject(&self) -> Subject {
         Subject::new(SubjectType::Customer, self.customer_id.as_str())
             .organization(self.organization_id.clone())
     }
 
-    /// The user or machine client on whose word it was started, where it was on somebody's.
+    /// Returns the user or machine client that started the session as a bearer, if one did.
     #[must_use]
     pub fn started_by(&self) -> Option<&Subject> {
         self.starter.as_ref().map(|starter| &starter.subject)
     }
 
-    /// The most that a token exchanged from it may carry without a bearer who holds more.
+    /// Returns the maximum that a token exchanged from the session may grant, unless a bearer with more permissions
+    /// widens it.
     #[must_use]
     pub fn acl(&self) -> &Acl {
         &self.acl
     }
 
-    /// The custom claims that its tokens carry.
+    /// Returns the custom claims of the session's tokens.
     #[must_use]
     pub fn custom_claims(&self) -> &Map<String, Value> {
         &self.custom_claims
     }
 
-    /// Returns whether an exchange needs a one-time password.
+    /// Returns whether an exchange requires a one-time password.
     #[must_use]
     pub fn otp_required(&self) -> bool {
         self.one_time_password.is_some()
@@ -170,13 +170,13 @@ impl Session {
         self.created_at == TOMBSTONES_CREATED_AT
     }
 
-    /// Returns where it stands in a list of sessions; a page of a list may begin behind it.
+    /// Returns the position of the session in a list; a page may begin after it.
     #[must_use]
     pub fn position(&self) -> SessionPosition {
         SessionPosition::new(self.created_at, self.id.clone())
     }
 
-    /// When it was started.
+    /// Returns when the session was started.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.created_at
@@ -187,20 +187,20 @@ impl Session {
         IssueTime { at: self.created_at, after_revocation: self.after_revocation }
     }
 
-    /// When it was last written.
+    /// Returns when the session was last written.
     #[must_use]
     pub fn updated_at(&self) -> Timestamp {
         self.updated_at
     }
 
-    /// When it ends: [`Timestamp::MIN`] once an exchange has used it up. Under the policy's
-    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout), it is when it ends unless it is used.
+    /// Returns when the session expires; [`Timestamp::MIN`] once an exchange has used it up. Under the policy's
+    /// [`sessions.idle_timeout`](crate::policy::Sessions::idle_timeout), each use moves it.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// When it ends at the latest, however often it is used.
+    /// Returns the latest time at which the session expires, however often it is used.
     #[must_use]
     pub fn latest_end(&self) -> Timestamp {
         self.latest_end.unwrap_or(self.expires_at)
@@ -223,14 +223,15 @@ impl Session {
         Self { expires_at, latest_end: may_move.then_some(latest), ..self }
     }
 
-    /// Returns whether an exchange has used it up.
+    /// Returns whether an exchange has used the session up.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.used_up_by.is_some()
     }
 
-    /// When a store may drop it: once it has ended, no token that was issued from it is accepted any more,
-    /// and no request may be repeated that it remembers. Until then, a log-out finds by it what to revoke.
+    /// Returns when a store may drop the session. From then on, the session and all tokens issued from it have
+    /// expired, and the requests that it remembers can no longer be repeated. Until then, a log-out needs it to find
+    /// what to revoke.
     #[must_use]
     pub fn kept_until(&self) -> Timestamp {
         let start = self.start.as_ref().map(|start| start.until);
@@ -256,8 +257,8 @@ impl Session {
         })
     }
 
-    /// Which writing of it this is. A store keeps the number that it is given and compares it
-    /// with the number that a later caller expects; it never makes one up.
+    /// Returns the version of the record. A store keeps the number that it is given, and compares it with the number
+    /// that a later caller expects; it never generates one.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -296,7 +297,7 @@ impl Session {
         }
     }
 
-    /// The next writing of it.
+    /// Returns the record with the next version.
     #[must_use]
     pub fn next_version(mut self, updated_at: Timestamp) -> Self {
         self.version = self.version.wrapping_add(1);

@@ -3,8 +3,7 @@
 use crate::clock::Timestamp;
 use crate::token::identifier::SessionId;
 
-/// Where a session stands in a list: the oldest comes first, and of sessions of one instant the one with the lesser
-/// id.
+/// The position of a session in a list, which is in the order of creation and, at the same instant, of the ids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct SessionPosition {

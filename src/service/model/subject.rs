@@ -6,8 +6,8 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 use crate::token::principal::Principal;
 
-/// A principal of this service, as a store keeps it: two of one name, in two organizations or of two
-/// kinds, are two. A host meets it as a [`Principal`](crate::claims::Principal).
+/// A principal of this service, as stores identify it. The same name in two organizations, or of two kinds, makes two
+/// subjects. Handlers get it as a [`Principal`](crate::claims::Principal).
 ///
 /// ```
 /// use countersign::store::Subject;
@@ -25,40 +25,39 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A subject of no organization: `id` is the `sub` of its tokens, of a customer the customer's
-    /// id.
+    /// Creates a subject of no organization. `id` is the `sub` of its tokens; for a customer, the customer's id.
     #[must_use]
     pub fn new(subject_type: SubjectType, id: impl Into<Arc<str>>) -> Self {
         Self { subject_type, organization_id: None, id: id.into() }
     }
 
-    /// The organization that it belongs to, the `organizationId` of its tokens.
+    /// Sets the organization that the subject belongs to, the `organizationId` of its tokens.
     #[must_use]
     pub fn organization(mut self, organization_id: impl Into<Option<OrganizationId>>) -> Self {
         self.organization_id = organization_id.into();
         self
     }
 
-    /// Its kind.
+    /// Returns the kind of principal.
     #[must_use]
     pub fn subject_type(&self) -> SubjectType {
         self.subject_type
     }
 
-    /// The organization that it belongs to.
+    /// Returns the organization that the subject belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization_id.as_ref()
     }
 
-    /// The `sub` of its tokens.
+    /// Returns the `sub` of the subject's tokens.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// One text for all of it, and another for each other subject: for a column that a store
-    /// searches by. Kind, organization and id, as a JSON array.
+    /// Returns a text that is unique to the subject, for a column that a store searches by: kind, organization and id
+    /// as a JSON array.
     #[must_use]
     pub fn to_index_text(&self) -> String {
         let organization = self.organization_id.as_ref().map(OrganizationId::as_str);

@@ -35,21 +35,19 @@ pub(super) enum CodeAskedBy {
 }
 
 impl TokenService {
-    /// Sends a session's one-time password again: a new code, in place of the one before. Wrong
-    /// tries that were counted stay counted.
+    /// Sends a session a new one-time password, in place of the previous one. Earlier wrong attempts still count.
     ///
-    /// The code before is good until the new one has been delivered. Where that fails, the session may still
-    /// be sent as many; only the policy's `sessions.one_time_password_cooldown` has to pass first. Where the
-    /// store does not say whether it has written a code that was delivered, one of the two is good.
+    /// The previous code is valid until the new one has been delivered. If the delivery fails, it does not count
+    /// towards the number of resends; only the policy's `sessions.one_time_password_cooldown` applies. If the store
+    /// does not report whether it has written a delivered code, one of the two is valid.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where the token has no live session, or one of another
-    /// organization than `context`'s; [`ErrorKind::Conflict`] where the session needs no one-time
-    /// password; [`ErrorKind::Throttled`] within the cool-down, where the policy's
-    /// `sessions.one_time_password_resends` have been sent, and where the customer has been sent too many in
-    /// all sessions together; [`ErrorKind::Unavailable`] where the code cannot be delivered, or the
-    /// store is out of reach.
+    /// [`ErrorKind::NotFound`] if the token has no live session, or its session belongs to another organization than
+    /// `context`'s; [`ErrorKind::Conflict`] if the session needs no one-time password; [`ErrorKind::Throttled`]
+    /// within the cooldown, after the policy's `sessions.one_time_password_resends`, or if the customer has been sent
+    /// too many codes in all sessions together; [`ErrorKind::Unavailable`] if the code cannot be delivered, or the
+    /// store is unreachable.
     pub async fn resend_one_time_password(
         &self,
         token: &AuthenticationToken,

@@ -7,24 +7,24 @@ use crate::service::policy::{PasswordRule, Rule};
 settings! {
     /// Which passwords may be chosen, and what hashing them costs.
     Passwords {
-        /// The shortest password that may be chosen, in bytes: 8 (NIST SP 800-63B). The longest has
-        /// [`Password::MAX_LEN`]. What is presented at a login is not held to it.
+        /// Sets the minimum length of a new password, in bytes. Default: 8 (NIST SP 800-63B). The maximum is
+        /// [`Password::MAX_LEN`]. The minimum does not apply to passwords presented at a login.
         min_len: usize = 8,
-        /// How long a password may be used after it was set: for ever, since a person who has to change it
-        /// often chooses a worse one (NIST SP 800-63B). An expired one is rejected like a wrong one, and
-        /// can still be changed by its owner.
+        /// Sets how long after it was set a password expires. Default: never, since people who are forced to change a
+        /// password often choose a worse one (NIST SP 800-63B). An expired password is rejected like a wrong one; its
+        /// owner can still change it.
         lifetime: Option<Duration> = None,
-        /// Whether changing a password ends the sessions and tokens that it yielded. On: it is changed
-        /// because somebody else may know it.
+        /// Sets whether changing a password revokes the sessions and tokens that were issued for the old one.
+        /// Default: yes, since a password is often changed because somebody else may know it.
         end_sessions_on_change: bool = true,
-        /// What a password hash costs: 19 MiB and two passes (OWASP).
+        /// Sets the cost of a password hash. Default: 19 MiB of memory and two passes (OWASP).
         cost: PasswordCost = PasswordCost::default(),
-        /// How many passwords are hashed at once: as many as there are cores. More would only be
-        /// slower, and take memory.
+        /// Sets how many passwords are hashed concurrently. Default: the number of cores; more would be slower and
+        /// use more memory.
         hashing_permits: usize = cores(),
-        /// How many logins may wait for a hash: eight for each core. Further ones are rejected with a 503.
+        /// Sets how many logins may wait for a hash. Default: eight per core. Further ones are rejected with a 503.
         hashing_queue: usize = cores() * 8,
-        /// How long a login may wait for a hash: 2 seconds. Then it is rejected with a 503.
+        /// Sets how long a login may wait for a hash before it is rejected with a 503. Default: 2 seconds.
         hashing_deadline: Duration = Duration::from_secs(2),
     }
     also {
@@ -33,9 +33,8 @@ settings! {
 }
 
 impl Passwords {
-    /// What the host asks of a password beyond its length, as that it is not in a list of known
-    /// ones. The error is what is wrong with it, and is told to the caller. Nothing, by
-    /// default.
+    /// Sets a rule for new passwords besides the length, such as a list of known passwords. Default: none. The error
+    /// of the rule is sent to the client.
     ///
     /// ```
     /// use countersign::{Password, Policy};

@@ -1,38 +1,39 @@
 settings! {
-    /// What registered principals are called, and whose they are.
+    /// Names, subject ids and organizations of principals.
     Principals {
-        /// Whether principals, sessions and tokens have to say which organizations they belong to: one,
-        /// or [`Organization::All`](crate::Organization::All). Off: an app without tenants has none. In
-        /// an app with tenants, turn it on: what begins bound to none, and was forgotten, has access to
-        /// every tenant.
+        /// Sets whether principals, sessions and tokens must name an organization: one, or
+        /// [`Organization::All`](crate::Organization::All). Default: no, for apps without tenants. Turn it on in an
+        /// app with tenants: without it, a principal whose organization was forgotten is bound to none, and has
+        /// access to every tenant.
         ///
-        /// [`register`](crate::TokenService::register), [`issue`](crate::TokenService::issue) and
-        /// [`start_session`](crate::TokenService::start_session) reject what says nothing, and so do
-        /// logins of principals that were registered so before, and tokens of trusted issuers that are mapped so.
+        /// If on, [`register`](crate::TokenService::register), [`issue`](crate::TokenService::issue) and
+        /// [`start_session`](crate::TokenService::start_session) reject a principal without an organization. So do
+        /// logins of principals that were registered without one before, and validation of trusted issuers' tokens
+        /// that are mapped without one.
         organization_required: bool = false,
-        /// Whether `register` rejects a name that looks like a registered one of the same kind of principal: equal
-        /// but for case, blanks, invisible characters, or look-alike letters (UTS 39 §4). On: people mistake `Jane`,
-        /// and `jane` with a Cyrillic letter, for `jane`, and so does a database that ignores case. Some names that
-        /// people can tell apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
+        /// Sets whether `register` rejects a name that looks like a registered one of the same kind of principal:
+        /// equal except for case, blanks, invisible characters or look-alike letters (UTS 39 §4). Default: yes, since
+        /// people mistake `Jane`, or `jane` with a Cyrillic letter, for `jane`, and so does a database that ignores
+        /// case. Some names that people can tell apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
         ///
         /// Principals that are registered already stay registered. A login compares the name exactly as written.
         /// Names registered while this was off are not compared with later ones.
         distinct_names: bool = true,
-        /// Whether users' tokens carry as their `sub` the [`subject_id`](crate::Entity::subject_id) that was
-        /// made at the registration, and not the name. Off: the documented `sub` is the name. On, whoever is
-        /// registered by the name of a user that was removed is somebody else to the host, too, which keeps
-        /// its data by the [`principal`](crate::Validated::principal), and does not get what was the
-        /// former one's.
+        /// Sets whether the `sub` of users' tokens is the [`subject_id`](crate::Entity::subject_id), which is
+        /// generated at registration, instead of the name. Default: no, since the documented `sub` is the name. If
+        /// on, a user who is registered under the name of a removed user has another
+        /// [`principal`](crate::Validated::principal), so a host that keys its data by the principal does not give
+        /// the former user's data to the new one.
         ///
-        /// A user that was registered by an earlier release has no such id, and keeps the name. Customers' tokens
-        /// carry the customer's id, and those of machine clients their id, which is their `client_id`: give
-        /// neither out twice.
+        /// A user who was registered by an earlier release has no such id and keeps the name. The `sub` of customers'
+        /// tokens is the customer's id, and that of machine clients their id, which is also the `client_id`: do not
+        /// assign either of them twice.
         ///
-        /// It can be turned on and off: whatever ends a registered user's tokens ends those that name it either
-        /// way. `revoke_subject` does, too, where it is given the name; the id in a `sub` leads to no name, so that
-        /// a handler that changes a password asks for the name as well. A
-        /// [`Grant`](crate::Grant) carries what the host gives it, and the audit log shows the name where a
-        /// user logs in, and the `sub` where a token is presented, with one `jti`.
+        /// It can be turned on and off at any time: revoking a registered user's tokens revokes those with either
+        /// `sub`. `revoke_subject` does so if it is given the name. The name cannot be looked up from the id in a
+        /// `sub`, so a handler that changes a password has to ask for the name as well. The `sub` of a
+        /// [`Grant`](crate::Grant) is what the host sets. The audit log shows the name at a login and the `sub` when
+        /// a token is presented, with the same `jti`.
         opaque_subjects: bool = false,
     }
     also {

@@ -3,11 +3,11 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// When [`ManagedKeys`](crate::ManagedKeys) are changed.
+/// The rotation schedule of [`ManagedKeys`](crate::ManagedKeys).
 ///
-/// A key is announced: published, and not signing. It signs from a time that is written down then,
-/// and takes the place of the one before. That one verifies until the last token that it signed has
-/// ended, and is forgotten.
+/// A new key is first announced: it is published but does not sign. The instant from which it signs, in place of the
+/// current key, is recorded at that time. The replaced key verifies until the last token that it signed has expired,
+/// and is then removed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,30 +38,30 @@ impl Default for RotationSchedule {
 }
 
 impl RotationSchedule {
-    /// How long a key signs: 90 days. What a leaked one is worth ends with it.
+    /// Sets how long a key signs. Default: 90 days. It limits how long a leaked key is useful.
     pub fn rotation_period(mut self, period: Duration) -> Self {
         self.rotation_period = period;
         self
     }
 
-    /// How long a key is published before it signs: 14 days, since others keep copies of the
-    /// published keys, and some of them by hand. It has to be longer than the policy's
-    /// `jwks_max_age`, and no longer than keys sign.
+    /// Sets how long a key is published before it signs. Default: 14 days, since resource servers cache the published
+    /// keys, and some are configured by hand. It must be longer than the policy's `jwks_max_age`, and at most the
+    /// rotation period.
     pub fn announcement_period(mut self, period: Duration) -> Self {
         self.announcement_period = period;
         self
     }
 
-    /// How much the clocks of nodes may differ: 5 minutes. A key that was replaced verifies for
-    /// that much longer than the tokens that it signed live; and what revokes the tokens of a principal
-    /// reaches those of nodes whose clocks are ahead by as much.
+    /// Sets how far the clocks of nodes may differ. Default: 5 minutes. A replaced key verifies for that much longer
+    /// than the lifetime of its tokens, and the revocation of a principal's tokens includes those from nodes whose
+    /// clocks are ahead by that much.
     pub fn clock_tolerance(mut self, clock_tolerance: Duration) -> Self {
         self.clock_tolerance = clock_tolerance;
         self
     }
 
-    /// How often a node looks whether other nodes have changed the keys: once a minute. The
-    /// announcement has to be longer than two of these and the clocks' tolerance.
+    /// Sets how often a node checks whether other nodes have changed the keys. Default: 1 minute. The announcement
+    /// period must be longer than two of these intervals plus the clock tolerance.
     pub fn refresh_interval(mut self, refresh_interval: Duration) -> Self {
         self.refresh_interval = refresh_interval;
         self
@@ -76,10 +76,10 @@ impl RotationSchedule {
     /// What is wrong with it.
     pub(in crate::service) fn problem(&self, jwks_max_age: Duration) -> Option<&'static str> {
         if self.refresh_interval.is_zero() {
-            return Some("other nodes' keys cannot be looked for without an interval");
+            return Some("the refresh_interval must not be zero");
         }
         if self.announcement_period > self.rotation_period {
-            return Some("a key would be announced for longer than the one before it signs");
+            return Some("the announcement_period must not exceed the rotation_period");
         }
         (self.announcement_period <= self.propagation_time(jwks_max_age)).then_some(
             "a key would sign before everybody has it: the announcement has to be longer than the \

@@ -7,23 +7,24 @@ use crate::service::policy::{Rule, SecretAccessRule};
 use crate::token::claims::Validated;
 
 settings! {
-    /// How long machine clients' secrets live, and who may read them.
+    /// Lifetimes of machine clients' secrets, and access to them.
     Secrets {
-        /// The lifetime, in days, of a secret that is made without one: 180, as documented.
+        /// Sets the lifetime, in days, of a secret whose request sets none. Default: 180, as documented.
         lifetime_days: u64 = 180,
-        /// The longest lifetime of a secret, in days: 180, as documented. A longer one is reduced to it.
+        /// Sets the maximum lifetime of a secret, in days. Default: 180, as documented. A longer one is reduced to
+        /// it.
         max_lifetime_days: u64 = 180,
-        /// How long the old secret still works after a reset: not at all, since a reset may be the
-        /// answer to a leak. The documented service gives 5 days.
+        /// Sets how long the old secret is accepted after a reset. Default: not at all, since a reset may respond to
+        /// a leak. The documented service accepts it for 5 days.
         overlap: Duration = Duration::ZERO,
-        /// How long an expired secret still yields a token, with a warning: not at all. The documented
-        /// service gives 5 days.
+        /// Sets how long an expired secret is still accepted, with a warning. Default: not at all. The documented
+        /// service accepts it for 5 days.
         grace: Duration = Duration::ZERO,
-        /// Whether a reset also revokes the tokens that the old secret yielded. Off, as documented.
+        /// Sets whether a reset also revokes the tokens issued for the old secret. Default: no, as documented.
         revoke_tokens_on_reset: bool = false,
-        /// How old a user's token may be to read and reset secrets by it, from its login on: as old as
-        /// tokens get, since documented clients hold one for a day. A few minutes make a token that was
-        /// stolen worth no secret for long.
+        /// Sets the maximum age of a user's token, counted from the login, for reading and resetting secrets.
+        /// Default: no limit but the token's lifetime, since documented clients keep a token for a day. With a few
+        /// minutes, a stolen token soon gives no access to secrets.
         max_token_age: Option<Duration> = None,
     }
     also {

@@ -8,7 +8,7 @@ macro_rules! settings {
     ) => {
         $(#[$doc])*
         ///
-        /// Part of a [`Policy`](crate::Policy). Each setter says what it is by default and why.
+        /// Part of a [`Policy`](crate::Policy). The documentation of each setter gives its default and the reason.
         #[derive(Clone, Debug)]
         #[must_use]
         pub struct $group {

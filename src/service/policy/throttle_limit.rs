@@ -41,7 +41,7 @@ impl ThrottleLimit {
         self
     }
 
-    /// No limit at all, for a host that throttles by other means.
+    /// Creates a limit that never delays, for a host that throttles in another way.
     pub const fn unlimited() -> Self {
         Self::new(u32::MAX, Duration::from_secs(1))
     }

@@ -19,15 +19,14 @@ use crate::token::organization::Organization;
 use crate::token::principal::Principal;
 use crate::validate::revocations::Revocations as _;
 
-/// What [`TokenService::revoke_subject`] has done.
+/// The result of [`TokenService::revoke_subject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RevokedSubject {
-    /// How many live sessions it has ended.
+    /// The number of live sessions that were ended.
     pub sessions: usize,
-    /// Whether the principal is registered as a user or machine client by that name, or this has ended a
-    /// live session of it; a user's opaque id counts as registered. `false` does not prove that there is
-    /// no such customer.
+    /// Whether a user or machine client is registered under that name (a user's opaque id counts), or a live session
+    /// was ended. `false` does not prove that there is no such customer.
     pub is_known: bool,
 }
 
@@ -53,7 +52,7 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is out of reach.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), Error> {
         let attempt = Attempt { token: Some(id), ..Attempt::new(Operation::REVOKE_TOKEN) };
         let id = id.clone();
@@ -63,8 +62,8 @@ impl TokenService {
         .await
     }
 
-    /// Returns a principal of this service, for a host that has no token of it at hand. The `id` is a user's name, or
-    /// the id of a machine client or customer.
+    /// Returns a principal of this service, for a host that has no token of it. The `id` is a user's name, or the id
+    /// of a machine client or customer.
     #[must_use]
     pub fn principal(
         &self,
@@ -75,19 +74,19 @@ impl TokenService {
         Principal::new(self.issuer(), organization.into().id().cloned(), kind, id)
     }
 
-    /// Logs a principal out everywhere: revokes all of its tokens that were issued before an instant,
-    /// and ends sessions that were started before it: a customer's own, or those that a user or machine
-    /// client has started, with what was issued from them.
+    /// Logs a principal out everywhere: revokes all of its tokens that were issued before `before`, and ends sessions
+    /// that were started before it, with the tokens issued from them. For a customer, these are the customer's own
+    /// sessions; for a user or machine client, those that it has started.
     ///
-    /// An instant that is to come counts as now. Since clocks differ, tokens are revoked as well that were
-    /// issued up to the schedule's [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance)
-    /// after the instant, by a node that did not know of the revocation.
+    /// An instant in the future counts as now. Since clocks differ, it also revokes tokens that were issued up to the
+    /// schedule's [`clock_tolerance`](crate::policy::RotationSchedule::clock_tolerance) after the instant, by a node
+    /// that did not know of the revocation.
     ///
-    /// A user that is registered is given by name: tokens are revoked that name it so, and those that name
-    /// it by its [`subject_id`](Entity::subject_id). By that id, the latter alone are.
+    /// Give a registered user by name: this revokes tokens whose `sub` is the name, and those whose `sub` is the
+    /// [`subject_id`](Entity::subject_id). Given that id, it revokes only the latter.
     ///
-    /// Also a principal that the service does not know is revoked, whose tokens a host may have had issued;
-    /// the result says so, since a user's name in the place of a customer's id logs nobody out.
+    /// A principal that the service does not know can be revoked as well, since the host may have had tokens issued
+    /// to it. Check `is_known` in the result: a user's name given in place of a customer's id logs nobody out.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -102,10 +101,10 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens it does
-    /// not issue, [`InvalidFields`](crate::ErrorKind::InvalidFields) if a user or machine client of this
-    /// name is registered in another organization, and those of [`revoke_token`](Self::revoke_token). It
-    /// may be called again.
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens this service does not
+    /// issue; [`InvalidFields`](crate::ErrorKind::InvalidFields) if a user or machine client of this name is
+    /// registered in another organization; and those of [`revoke_token`](Self::revoke_token). The call may be
+    /// repeated.
     pub async fn revoke_subject(
         &self,
         principal: &Principal,
@@ -145,7 +144,7 @@ impl TokenService {
         .await
     }
 
-    /// Returns a registered principal, as its tokens name it.
+    /// Returns the principal that a registered principal's tokens name.
     #[must_use]
     pub fn principal_of(&self, entity: &Entity) -> Principal {
         let organization = entity.organization_id().cloned();
@@ -169,12 +168,12 @@ impl TokenService {
         }
     }
 
-    /// Blocks a principal until an instant: logs it out everywhere, and from now on it gets no token and no
-    /// session by any way: by its own login, by [`issue`](Self::issue), or by
-    /// [`start_session`](Self::start_session) of the host or a bearer. For principals that have no registration to be
-    /// [disabled](Self::disable_entity): customers that the host knows by their ids.
+    /// Blocks a principal until an instant: logs it out everywhere, and rejects all further tokens and sessions for
+    /// it, by its own login, by [`issue`](Self::issue), and by [`start_session`](Self::start_session) of the host or
+    /// a bearer. Use it for principals without a registration that could be [disabled](Self::disable_entity), such as
+    /// customers that only the host knows.
     ///
-    /// A block ends at its time, and not before. It may be called again for a later one.
+    /// A block cannot be lifted before its time. A further call can extend it.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -210,7 +209,7 @@ impl TokenService {
     pub(super) fn check_revocations_are_known(&self) -> Result<(), Error> {
         if self.inner.revocations.is_stale() {
             self.inner.revocations.remind_of_start();
-            return Err(unavailable("the revocations of other nodes have not been heard"));
+            return Err(unavailable("the revocations of other nodes are not known"));
         }
         Ok(())
     }

@@ -14,13 +14,12 @@ use crate::token::claims::Validated;
 use crate::token::identifier::SessionId;
 
 impl TokenService {
-    /// Ends a session, and, where the policy says so, the tokens that were issued from it: also where
-    /// there is no session of that id any more.
+    /// Ends a session and, if the policy says so, revokes the tokens issued from it. The tokens are revoked even if
+    /// the session no longer exists.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store is out of reach. It may be called
-    /// again.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable. The call may be repeated.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), Error> {
         let attempt = Attempt { session: Some(id), ..Attempt::new(Operation::END_SESSION) };
         let id = id.clone();
@@ -31,8 +30,8 @@ impl TokenService {
         .await
     }
 
-    /// Logs the holder of an access token out: revokes the token and, where it came of a session, ends
-    /// that as [`end_session`](Self::end_session) does.
+    /// Logs out the holder of an access token: revokes the token and, if it was issued from a session, ends that
+    /// session as [`end_session`](Self::end_session) does.
     ///
     /// ```
     /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -46,9 +45,8 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) for the token of a trusted issuer, which that issuer
-    /// revokes; [`Unavailable`](crate::ErrorKind::Unavailable) where the
-    /// store is out of reach. It may be called again.
+    /// [`NotFound`](crate::ErrorKind::NotFound) for the token of a trusted issuer, which only that issuer can revoke;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable. The call may be repeated.
     pub async fn log_out(&self, bearer: &Validated) -> Result<(), Error> {
         let attempt = Attempt::with(Operation::LOG_OUT, bearer);
         let (is_own, expires_at) = (self.is_own(bearer), bearer.expires_at());
@@ -74,14 +72,13 @@ impl TokenService {
         .await
     }
 
-    /// Ends the session that an authentication token stands for: its holder logs out. Where an exchange
-    /// has used the token up, this revokes what it was exchanged for, as long as that lives.
+    /// Logs out the holder of an authentication token: ends its session. If an exchange has used the token up, this
+    /// revokes the JWT of that exchange, if it has not expired.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such session, or it is of another
-    /// organization than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) where the
-    /// store is out of reach.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such session, or it belongs to another organization
+    /// than `context`'s; [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable.
     pub async fn log_out_customer(
         &self,
         token: &AuthenticationToken,

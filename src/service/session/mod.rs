@@ -24,13 +24,13 @@ pub use self::new::{CustomerLogin, NewSession, StartedSession};
 pub use self::state::{PendingSession, SessionList, SessionState};
 
 impl TokenService {
-    /// Returns the live session that an authentication token stands for, and whether its one-time
-    /// password is still wanted: the customer is logged in where it is [`SessionState::Proven`].
+    /// Returns the live session of an authentication token, and whether its one-time password is still required. The
+    /// customer is logged in only if it is [`SessionState::Proven`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is none, or it is of another organization than
-    /// `context`'s; [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::NotFound`] if there is none, or it belongs to another organization than `context`'s;
+    /// [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn find_session(
         &self,
         token: &AuthenticationToken,
@@ -86,18 +86,16 @@ impl TokenService {
             .ok_or_else(no_session)
     }
 
-    /// Lists live sessions: those of one customer, or all that the organization of `context` or of the
-    /// bearer has.
+    /// Lists live sessions: those of one customer, or all sessions of the organization of `context` or of the bearer.
     ///
-    /// `actor` is the host, or a user or machine client whose list grants
-    /// `GetAuthenticationTokenCollection` for all that are asked for.
+    /// `actor` is the host, or a user or machine client whose ACL grants `GetAuthenticationTokenCollection` for all
+    /// requested sessions.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidFields`] if the offset exceeds the policy's
-    /// [`sessions.max_list_offset`](crate::policy::Sessions::max_list_offset),
-    /// [`ErrorKind::InsufficientPermission`] if the bearer may not, [`ErrorKind::Unavailable`]
-    /// if the store is out of reach.
+    /// [`sessions.max_list_offset`](crate::policy::Sessions::max_list_offset), [`ErrorKind::InsufficientPermission`]
+    /// if the bearer lacks the permission, [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn list_sessions(
         &self,
         actor: impl Into<Actor<'_>>,

@@ -128,7 +128,7 @@ impl NewSession {
     }
 }
 
-/// A session that was just started, with the token that stands for it.
+/// A newly started session, with its authentication token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StartedSession {

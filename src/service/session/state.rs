@@ -4,12 +4,11 @@ use crate::service::model::session::Session;
 use crate::service::model::session_position::SessionPosition;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
-/// A live session, by what its authentication token proves.
+/// A live session, with what its holder has proven.
 ///
-/// A session that wants a one-time password starts when the password is right. Until a right code is
-/// presented, its token proves the password alone, and its holder is not logged in. A browser confirms the
-/// code for a fresh session, by
-/// [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password).
+/// A session that requires a one-time password starts after the check of the password. Until the right code is
+/// presented, its token proves only the password, and its holder is not logged in. For a browser,
+/// [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) replaces it by a fresh session.
 ///
 /// ```
 /// # use countersign::sessions::SessionState;
@@ -32,24 +31,24 @@ use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum SessionState {
-    /// All that is asked for was proven: a right code was presented, or none is wanted.
+    /// The holder is logged in: the right code was presented, or none is required.
     Proven(Session),
-    /// A code was sent, and no right one has been presented yet.
+    /// A code was sent, but the right one has not been presented yet.
     OneTimePasswordPending(PendingSession),
 }
 
-/// A session whose one-time password is still wanted, as far as a host needs it to ask for the code.
-/// To confirm the code proves the rest, or an exchange with it.
+/// A session that still requires its one-time password, with what a host needs to ask for the code. Confirm the code,
+/// or exchange the token with it, to log the customer in.
 #[derive(Clone, Debug)]
 pub struct PendingSession(Session);
 
-/// A page of live sessions.
+/// A page of a list of live sessions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionList {
-    /// The sessions, the oldest first.
+    /// The sessions, oldest first.
     pub sessions: Vec<SessionState>,
-    /// How many there are on all pages. Up to 10,000 behind this page are counted exactly.
+    /// The total number of sessions on all pages. Up to 10,000 after this page are counted exactly.
     pub total: usize,
 }
 
@@ -62,11 +61,11 @@ impl SessionState {
         }
     }
 
-    /// Returns the session, where its token proves all that is asked for.
+    /// Returns the session, if its holder is logged in.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OneTimePasswordRequired`] where the one-time password is still wanted.
+    /// [`ErrorKind::OneTimePasswordRequired`] if the one-time password is still required.
     pub fn proven(self) -> Result<Session, Error> {
         match self {
             Self::Proven(session) => Ok(session),
@@ -74,7 +73,7 @@ impl SessionState {
         }
     }
 
-    /// Returns where the session stands in a list; the next page may begin behind it.
+    /// Returns the position of the session in a list; the next page may begin after it.
     #[must_use]
     pub fn position(&self) -> SessionPosition {
         self.record().position()
@@ -91,31 +90,31 @@ impl SessionState {
 }
 
 impl PendingSession {
-    /// Its public id.
+    /// Returns the public id of the session.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         self.0.id()
     }
 
-    /// The customer whom the code was sent to.
+    /// Returns the customer that the code was sent to.
     #[must_use]
     pub fn customer_id(&self) -> &CustomerId {
         self.0.customer_id()
     }
 
-    /// The organization that it belongs to.
+    /// Returns the organization that the session belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.0.organization_id()
     }
 
-    /// When it was started.
+    /// Returns when the session was started.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.0.created_at()
     }
 
-    /// When it ends.
+    /// Returns when the session expires.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.0.expires_at()

@@ -22,9 +22,9 @@ const CAPACITY: u64 = 10_000;
 /// moka panics above a thousand years.
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 
-/// Keeps copies of entities for a short while, so that machines log in without a read of the store.
+/// Caches entities for a short time, so that machine clients log in without a read of the store.
 ///
-/// It is for a store over a network. In front of one in memory or in a file, it saves nothing.
+/// Use it in front of a store over a network. It has no benefit for one in memory or in a file.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -43,7 +43,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// # Ok::<(), countersign::Error>(())
 /// ```
 ///
-/// # What is answered from a copy
+/// # What is read from a copy
 ///
 /// [`get_recent`](EntityCache::get_recent) alone, which a [`TokenService`](crate::TokenService)
 /// calls when a machine client logs in with its secret. It has to be given by
@@ -53,8 +53,8 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 /// manages somebody. Passwords are not checked against copies either: hashing one takes a hundred
 /// times as long as the read that a copy would save.
 ///
-/// Where nobody is found, the store is asked each time. Many who ask for one entity at the same time
-/// share one read. A store that is out of reach fails no request that a copy can answer.
+/// An unknown entity is looked up in the store each time. Concurrent calls for one entity share one read. An outage
+/// of the store fails no call that a copy can serve.
 ///
 /// # How old a copy can be
 ///
@@ -77,7 +77,7 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(86_400 * 365);
 ///   is rejected by a copy is judged again by the store.
 /// - a new list or new custom claims are not in the tokens yet.
 ///
-/// A token's life is counted from its `iat`, which may lie in the past by the time-to-live.
+/// A token's lifetime is counted from its `iat`, which may be as old as the time-to-live.
 pub struct Cached<S> {
     store: S,
     copies: Cache<EntityId, CachedEntity>,
@@ -93,7 +93,7 @@ pub struct Cached<S> {
 }
 
 impl<S: EntityStore> Cached<S> {
-    /// Keeps copies of what is in `store`: 10,000 at most, each for 5 seconds at most.
+    /// Caches up to 10,000 entities of `store`, for up to 5 seconds each.
     #[must_use]
     pub fn new(store: S) -> Self {
         let (time_to_live, capacity) = (TIME_TO_LIVE, CAPACITY);
@@ -108,8 +108,8 @@ impl<S: EntityStore> Cached<S> {
         }
     }
 
-    /// For how long a copy is kept at most: how old one can be where the feed is down. Choose it
-    /// much shorter than the life of a token. It is a year at most, and zero keeps none.
+    /// Sets how long a copy is used: the age that it can reach while the feed is down. Choose it much shorter than
+    /// the lifetime of a token. At most a year; zero disables the cache.
     #[must_use]
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live.min(LONGEST_TIME_TO_LIVE);
@@ -118,7 +118,7 @@ impl<S: EntityStore> Cached<S> {
         self
     }
 
-    /// How many copies are kept at most. Beyond that, those go that are asked for least.
+    /// Sets the maximum number of copies. Above that, the least used ones are evicted.
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;

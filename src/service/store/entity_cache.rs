@@ -19,10 +19,10 @@ use crate::service::store::{EntityStore, StoreError};
 )]
 #[async_trait]
 pub trait EntityCache: EntityStore {
-    /// Returns the entity of that id as it is, or a copy of it.
+    /// Returns the entity with that id, or a recent copy of it.
     ///
-    /// `now` is the caller's present. `read_at` of the result is that of the call that read the
-    /// entity from the store: this one or, for a copy, an earlier one.
+    /// `now` is the caller's time. `read_at` in the result is the `now` of the call that read the entity from the
+    /// store: this one or, for a copy, an earlier one.
     ///
     /// # Errors
     ///
@@ -37,19 +37,19 @@ pub trait EntityCache: EntityStore {
     fn invalidate(&self, id: &EntityId);
 }
 
-/// An entity as it is, or as it was a short while ago.
+/// An entity, or a recent copy of it.
 #[derive(Clone, Debug)]
 pub struct RecentEntity {
     /// The entity.
     pub entity: Arc<Entity>,
-    /// When it was read, or earlier: it may have changed since, and not before.
+    /// A time at or before the read: the entity may have changed after it, but not before.
     pub read_at: Timestamp,
-    /// Whether it was read for another call. A caller who cannot use it reads it again.
+    /// Whether it was read for another call. A caller that cannot use a copy reads the entity again.
     pub is_copy: bool,
 }
 
 impl RecentEntity {
-    /// An entity that was read for this call, which began at `now`.
+    /// Creates the result of a read for this call, which began at `now`.
     #[must_use]
     pub fn just_read(entity: Entity, now: Timestamp) -> Self {
         Self { entity: Arc::new(entity), read_at: now, is_copy: false }

@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why a store did not do as it was told.
+/// The error of a store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The record is there already, of another version, or gone.
+    /// The record already exists, has another version, or is gone.
     Conflict,
-    /// The engine is out of reach, too slow, or answered with an error of its own.
+    /// The engine is unreachable, too slow, or returned an error.
     Unavailable(BoxError),
-    /// A record is there and cannot be read.
+    /// The record exists but cannot be read.
     Corrupt(BoxError),
 }
 
 impl StoreError {
-    /// An engine out of reach, with what it said.
+    /// Creates an error of an engine that is unreachable, with its source.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::Unavailable(source.into())
     }
 
-    /// A record that cannot be read, with the reason.
+    /// Creates an error of a record that cannot be read, with its source.
     pub fn corrupt(source: impl Into<BoxError>) -> Self {
         Self::Corrupt(source.into())
     }

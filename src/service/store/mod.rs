@@ -3,22 +3,20 @@
 //!
 //! # Contract
 //!
-//! 1. **Every verb is atomic.** Of any number of callers that `insert` one key, or `replace` or
-//!    `take` one version of it, on any number of nodes, exactly one succeeds.
-//!    The same holds for those that `insert` entities of one kind with one
-//!    [`distinct_name`](crate::Entity::distinct_name), under whatever ids.
-//! 2. **`replace` never resurrects.** What is gone stays gone: the late writer gets
+//! 1. **Every method is atomic.** Of any number of callers, on any number of nodes, that `insert` the same key, or
+//!    `replace` or `take` the same version of a record, exactly one succeeds. The same holds for those that `insert`
+//!    entities of one kind with the same [`distinct_name`](crate::Entity::distinct_name), whatever their ids.
+//! 2. **`replace` never recreates a record.** If the record has been removed, a later `replace` fails with
 //!    [`StoreError::Conflict`].
-//! 3. **Time is passed in.** No store judges expiry in `get`: an expired
-//!    session that has not been purged may be returned, and the service rejects it. A list has what is
-//!    before [`expires_at`](crate::sessions::Session::expires_at) alone; a store drops a session only once it is
-//!    past [`kept_until`](crate::sessions::Session::kept_until), which is later where tokens of it live on.
-//! 4. **A store never drops what is live.** A cache may. What removes for good goes by the earlier of
-//!    the time that is passed in and [the engine's own](Store::time): one node whose clock is ahead
-//!    removes nothing of what the others rely on.
-//! 5. **An answered write lasts** as long as the engine promises.
-//! 6. **An outage is [`StoreError::Unavailable`]**, never an absent record.
-//! 7. **`get` returns what is there now**, on any node. Copies are read by an [`EntityCache`] alone.
+//! 3. **The time is an argument.** `get` does not check the expiry: it may return an expired session that has not
+//!    been purged, and the service rejects it. A list contains only sessions before their
+//!    [`expires_at`](crate::sessions::Session::expires_at). A store drops a session only after its
+//!    [`kept_until`](crate::sessions::Session::kept_until), which is later if tokens issued from it are still valid.
+//! 4. **A store never drops a live record.** A cache may. Purging uses the earlier of the time that is passed in and
+//!    [the engine's own](Store::time), so that a node whose clock is ahead does not remove what other nodes rely on.
+//! 5. **A confirmed write is durable** to the extent that the engine promises.
+//! 6. **An outage is [`StoreError::Unavailable`]**, never a missing record.
+//! 7. **`get` returns the current record**, on any node. Only an [`EntityCache`] reads copies.
 //!
 //! # What each engine promises
 //!
@@ -34,12 +32,12 @@
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
-//! Connections are in the clear unless the driver is built with TLS: where the database is reached
-//! over a network, add `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to
-//! the dependencies of the app, in the versions that this crate has, and ask for it in the URL.
+//! Connections are not encrypted unless the driver is built with TLS. If the database is reached over a network, add
+//! `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to the app's dependencies, in the
+//! versions that this crate uses, and request TLS in the URL.
 //!
-//! The suite in `store::conformance` (feature `conformance`) holds every store of this crate to
-//! it, races included.
+//! The suite in `store::conformance` (feature `conformance`) checks every store of this crate against this contract,
+//! including races.
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod background_task;
@@ -114,39 +112,38 @@ pub(super) fn default_keys() -> Arc<dyn KeyStore> {
     Arc::new(MemoryStore::new())
 }
 
-/// What every store has, whatever it stores.
+/// The methods that all stores have in common.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Returns whether what it holds outlives the process. A service over one that does needs a
-    /// sealing key that does, too, and accepts tokens only while it hears what other nodes revoke.
+    /// Returns whether the content outlives the process. A service over such a store needs a sealing key that does so
+    /// too, and accepts tokens only while it receives the revocations of other nodes.
     fn is_durable(&self) -> bool;
 
-    /// Returns whether what it holds has the form of this release, so that a migration has nothing
-    /// to do. It writes nothing.
+    /// Returns whether the content is in the format of this release, so that a migration has nothing to do. It writes
+    /// nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn is_current(&self) -> Result<bool, StoreError>;
 
-    /// Returns the present by the engine's own clock; `None` where it has none, as in memory. A service
-    /// whose clock differs from it by too much removes nothing from the store and changes no keys.
+    /// Returns the time of the engine's own clock, or `None` if it has none, as in memory. A service whose clock
+    /// differs from it by more than the tolerance removes nothing from the store and rotates no keys.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn time(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Returns the text that was written last by
-    /// [`write_sealing_check`](Self::write_sealing_check); none where none was.
+    /// Returns the text that [`write_sealing_check`](Self::write_sealing_check) wrote last, if any.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn read_sealing_check(&self) -> Result<Option<String>, StoreError>;
 
-    /// Keeps a text, in the place of the one before it; an empty one is as good as none. A service finds out by it at its start whether
-    /// its sealing keys open what the store holds.
+    /// Stores a text, in place of the previous one; an empty one counts as none. At its start, a service uses the
+    /// text to check whether its sealing keys can open the content of the store.
     ///
     /// # Errors
     ///
@@ -167,30 +164,30 @@ pub trait EntityStore: Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where its id is registered already, or another entity of its sort has
-    /// its [`distinct_name`](Entity::distinct_name).
+    /// [`StoreError::Conflict`] if its id is already registered, or another entity of its kind has its
+    /// [`distinct_name`](Entity::distinct_name).
     async fn insert(&self, entity: Entity) -> Result<(), StoreError>;
 
-    /// The entity of that id.
+    /// Returns the entity with that id, if there is one.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, id: &EntityId) -> Result<Option<Entity>, StoreError>;
 
-    /// Writes an entity over the one that is there, if that is still of `expected_version`.
+    /// Replaces an entity, if the stored one has `expected_version`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    /// [`StoreError::Conflict`] if the stored one has another version, or is gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Returns entities of a kind in the order of their names, which is that of their bytes: `limit` at
-    /// most, none up to `after`, and of an organization alone where one is given. It reads no more records
-    /// than it returns, but for a few that have changed meanwhile.
+    /// Returns up to `limit` entities of a kind, in the order of the bytes of their names, starting after `after`,
+    /// and only those of one organization if one is given. Apart from a few that have changed concurrently, it reads
+    /// only the records that it returns.
     ///
-    /// Who begins without `after` and goes on from the last name, until there are none, has seen each
-    /// entity that was there all the time.
+    /// A caller that starts without `after`, and continues with the last name until the list is empty, has seen every
+    /// entity that existed throughout.
     ///
     /// # Errors
     ///
@@ -203,8 +200,8 @@ pub trait EntityStore: Store {
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError>;
 
-    /// Removes the entity of that id; returns whether it was there. Its
-    /// [`distinct_name`](Entity::distinct_name) is free again.
+    /// Removes the entity with that id, and returns whether it existed. Its [`distinct_name`](Entity::distinct_name)
+    /// may then be used again.
     ///
     /// # Errors
     ///
@@ -221,30 +218,30 @@ pub trait EntityStore: Store {
 )]
 #[async_trait]
 pub trait SessionStore: Store {
-    /// Keeps a session until `session.kept_until()`. A store that forgets by itself may count from the
-    /// earlier of `now`, which is the service's time, and its own.
+    /// Stores a session until `session.kept_until()`. A store that expires records by itself may count from the
+    /// earlier of `now`, which is the service's time, and its own time.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where its key is taken, and [`StoreError::Unavailable`].
+    /// [`StoreError::Conflict`] if its key is in use, and [`StoreError::Unavailable`].
     async fn insert(&self, session: Session, now: Timestamp) -> Result<(), StoreError>;
 
-    /// The session of that key, which may have expired.
+    /// Returns the session with that key, which may have expired.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
-    /// Writes a session over the one that is there, if that is still of `expected_version`. An exchange
-    /// uses it up by this, or moves its end. What lists and counts go by changes with it.
+    /// Replaces a session, if the stored one has `expected_version`. An exchange uses this to mark the session as
+    /// used up or to move its expiry. Lists and counts are updated with it.
     ///
-    /// A call that is made again because its answer was lost, and finds the record that it wrote, has
-    /// succeeded: no two callers write the same record.
+    /// If the response to a call is lost and the call is repeated, finding the record that it wrote counts as
+    /// success: no two callers write the same record.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where it is of another version, or gone.
+    /// [`StoreError::Conflict`] if the stored one has another version, or is gone.
     async fn replace(
         &self,
         session: Session,
@@ -252,30 +249,29 @@ pub trait SessionStore: Store {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Removes a session and returns it to one caller: `None` for everybody else. A log-out ends it by
-    /// this.
+    /// Removes a session and returns it to exactly one caller; others get `None`. A log-out uses it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where it is there and of another version.
+    /// [`StoreError::Conflict`] if the session exists with another version.
     async fn take(
         &self,
         key: &SessionKey,
         expected_version: u64,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Removes the session of that public id, whatever its version; returns it where it was there.
+    /// Removes the session with that public id, whatever its version, and returns it if it existed.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Returns sessions that have not expired and were not used up, in the order of their
-    /// [positions](SessionPosition), and how many there are.
+    /// Returns sessions that have neither expired nor been used up, in the order of their
+    /// [positions](SessionPosition), and their total number.
     ///
-    /// A page costs what it returns and skips, however many sessions there are. Only sessions that end while it is
-    /// read may be missing from it.
+    /// The cost of a page depends on the sessions that it returns and skips, not on the total. Only sessions that end
+    /// during the call may be missing.
     ///
     /// # Errors
     ///
@@ -287,8 +283,8 @@ pub trait SessionStore: Store {
         now: Timestamp,
     ) -> Result<SessionPage, StoreError>;
 
-    /// Returns how many sessions of a subject have not expired: of a customer their own, of others
-    /// those that they have started. It counts no further than `up_to`, and reads no record. One that was
+    /// Returns the number of a subject's sessions that have not expired: for a customer, the customer's own; for
+    /// other subjects, those that they have started. It counts up to `up_to` and reads no records. A session that was
     /// used up a moment ago may still be counted.
     ///
     /// # Errors
@@ -301,9 +297,9 @@ pub trait SessionStore: Store {
         up_to: usize,
     ) -> Result<usize, StoreError>;
 
-    /// Returns sessions of a subject, in the sense of [`count`](Self::count), that were created before
-    /// an instant, those included that have ended and are kept: `limit` at most, which is not zero. Who
-    /// removes them and asks again until there are none has seen all.
+    /// Returns up to `limit` sessions of a subject, as defined in [`count`](Self::count), that were created before an
+    /// instant, including ended ones that are still kept. `limit` is not zero. A caller that removes them and calls
+    /// again until there are none has seen all.
     ///
     /// # Errors
     ///
@@ -322,24 +318,23 @@ pub trait SessionStore: Store {
     /// [`StoreError::Unavailable`].
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError>;
 
-    /// Returns what was published after `after`, and waits up to `wait` for the first event.
+    /// Returns the events published after `after`, and waits up to `wait` for the first one.
     ///
-    /// A reader that passes the cursor of the last page gets all that it missed; the same event may
-    /// come twice. [`Cursor::START`] reads all events that are kept. Where that is more than can be
-    /// read well within a deadline, the page is a part and says so. So does one whose engine has lost the
-    /// [history](FeedPage::history_changed) that the cursor is of: it has all from the start. An entry that cannot
-    /// be read is no error, and keeps no other one from being read: [`record::read_event`] makes an event of it.
+    /// A reader that passes the cursor of the last page gets all events that it has missed; an event may be returned
+    /// twice. [`Cursor::START`] reads all events that are kept. If there are too many for one deadline, the page is a
+    /// part and says so. If the engine has lost the [history](FeedPage::history_changed) of the cursor, the page says
+    /// so and starts at the beginning. An entry that cannot be read is no error and does not affect the others:
+    /// [`record::read_event`] turns it into an event.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
     async fn read_feed(&self, after: &Cursor, wait: Duration) -> Result<FeedPage, StoreError>;
 
-    /// Removes sessions that are to be kept no longer than until `now`, and revocations that ended by
-    /// then; returns how many. Where [the engine's own time](Store::time) is earlier than `now`, it goes
-    /// by that.
+    /// Removes sessions whose `kept_until` and revocations whose end is no later than `now`, and returns their
+    /// number. If [the engine's own time](Store::time) is earlier than `now`, it uses that.
     ///
-    /// It may do so in parts: a caller that gets more than zero calls again.
+    /// It may work in parts: call it again while it returns more than zero.
     ///
     /// # Errors
     ///
@@ -355,25 +350,25 @@ pub trait SessionStore: Store {
 )]
 #[async_trait]
 pub trait KeyStore: Store {
-    /// The keys as they are now; none where none were written yet.
+    /// Returns the current keys, if any were written.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] and [`StoreError::Corrupt`].
     async fn get(&self) -> Result<Option<KeySchedule>, StoreError>;
 
-    /// Writes the first ones, or, where a store has lost them, those that a node still knows. They
-    /// bring their version, which need not be 1.
+    /// Writes the first keys or, if a store has lost them, those that a node still knows. Their version need not be
+    /// 1.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where there are some, and [`StoreError::Unavailable`].
+    /// [`StoreError::Conflict`] if there are keys already, and [`StoreError::Unavailable`].
     async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError>;
 
-    /// Writes keys over those that are there, if these are still of `expected_version`.
+    /// Replaces the keys, if the stored ones have `expected_version`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] where they are of another version, or gone.
+    /// [`StoreError::Conflict`] if the stored ones have another version, or are gone.
     async fn replace(&self, keys: KeySchedule, expected_version: u64) -> Result<(), StoreError>;
 }

@@ -9,31 +9,31 @@ use crate::service::model::session::Session;
 use crate::service::model::session_position::SessionPosition;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
-/// Which sessions to list; what is not set does not restrict.
+/// A filter of sessions. Fields that are not set do not restrict the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionFilter {
-    /// Those of one customer.
+    /// Only sessions of this customer.
     pub customer_id: Option<CustomerId>,
-    /// Those of one organization.
+    /// Only sessions of this organization.
     pub organization_id: Option<OrganizationId>,
 }
 
 impl SessionFilter {
-    /// All sessions.
+    /// Creates a filter that matches all sessions.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Restricts to those of one customer.
+    /// Matches only sessions of this customer.
     #[must_use]
     pub fn of_customer(mut self, customer_id: CustomerId) -> Self {
         self.customer_id = Some(customer_id);
         self
     }
 
-    /// Restricts to those of one organization.
+    /// Matches only sessions of this organization.
     #[must_use]
     pub fn of_organization(mut self, organization_id: OrganizationId) -> Self {
         self.organization_id = Some(organization_id);
@@ -53,7 +53,7 @@ impl SessionFilter {
         [all, of_customer].into_iter().chain(of_organization.into_iter().flatten())
     }
 
-    /// Returns whether `session` is one of them.
+    /// Returns whether the filter matches `session`.
     #[must_use]
     pub fn matches(&self, session: &Session) -> bool {
         self.customer_id.as_ref().is_none_or(|id| id == session.customer_id())
@@ -61,9 +61,10 @@ impl SessionFilter {
     }
 }
 
-/// Which part of a list of sessions to return.
+/// The part of a list of sessions to return.
 ///
-/// A page behind a position costs the same wherever it begins; one with an offset also costs what it skips.
+/// The cost of a page after a position does not depend on the position; a page with an offset also costs what it
+/// skips.
 ///
 /// ```
 /// use countersign::store::PageRequest;
@@ -85,11 +86,11 @@ impl SessionFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PageRequest {
-    /// The position behind which the page begins; the start of the list if there is none.
+    /// The position after which the page begins; `None` for the start of the list.
     pub after: Option<SessionPosition>,
-    /// How many sessions to skip from there.
+    /// The number of sessions to skip from there.
     pub offset: usize,
-    /// How many sessions to return at most.
+    /// The maximum number of sessions to return.
     pub limit: usize,
 }
 
@@ -109,14 +110,14 @@ impl PageRequest {
         Self { offset, ..self }
     }
 
-    /// Begins behind a session of an earlier page, whether or not that still lives.
+    /// Sets the position after which the page begins; that session need not exist any more.
     #[must_use]
     pub fn after(self, position: SessionPosition) -> Self {
         Self { after: Some(position), ..self }
     }
 
-    /// Returns how far [`SessionPage::total`] is exact: up to 10,000 sessions behind the page, if the page begins
-    /// at the start of the list.
+    /// Returns up to which number [`SessionPage::total`] is exact: up to 10,000 sessions after the page, if the page
+    /// begins at the start of the list.
     #[must_use]
     pub fn count_up_to(&self) -> usize {
         self.offset.saturating_add(self.limit).saturating_add(Self::COUNTED_BEHIND)
@@ -126,28 +127,28 @@ impl PageRequest {
 /// A part of a list of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionPage {
-    /// The sessions of this part.
+    /// The sessions of this page.
     pub sessions: Vec<Session>,
-    /// How many sessions the filter matches, on whatever page: exact up to
-    /// [`PageRequest::count_up_to`], and beyond that no less.
+    /// The number of sessions on all pages that the filter matches: exact up to [`PageRequest::count_up_to`], and
+    /// never less than that if there are more.
     pub total: usize,
 }
 
-/// The position of a reader in the feed, in a form of the store's own.
+/// The position of a reader in the feed, in a format of the store's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(Option<Arc<str>>);
 
 impl Cursor {
-    /// Before everything.
+    /// The position before all events.
     pub const START: Self = Self(None);
 
-    /// A store's own mark.
+    /// Creates a cursor from the store's own mark.
     #[must_use]
     pub fn new(mark: &str) -> Self {
         Self(Some(mark.into()))
     }
 
-    /// The mark that the store made, none for [`START`](Self::START).
+    /// Returns the mark that the store made; `None` for [`START`](Self::START).
     #[must_use]
     pub fn mark(&self) -> Option<&str> {
         self.0.as_deref()
@@ -160,16 +161,16 @@ impl Cursor {
 pub enum FeedEvent {
     /// Tokens were revoked.
     Revoked(Revocation),
-    /// A principal has changed, so that copies of it are out of date. Nothing is revoked.
+    /// A principal has changed, so cached copies of it are outdated. Nothing is revoked.
     EntityChanged {
         /// The principal.
         id: EntityId,
         /// When the entry may be forgotten.
         until: Timestamp,
     },
-    /// An entry of a later release, which others leave out.
+    /// An entry of a later release, which this release may ignore.
     Skipped,
-    /// An entry that cannot be read. It is counted, logged once, and passed.
+    /// An entry that cannot be read. It is counted, logged once and skipped.
     Unreadable {
         /// Where it stands in the feed.
         position: Arc<str>,
@@ -201,12 +202,12 @@ impl From<Revocation> for FeedEvent {
 pub struct FeedPage {
     /// The entries, in no particular order.
     pub events: Vec<FeedEvent>,
-    /// Where to go on reading.
+    /// The cursor for the next read.
     pub next: Cursor,
-    /// Whether that was all. Where it was not, the rest can be read at once.
+    /// Whether the page reaches the end of the feed. If not, the rest can be read at once.
     pub is_complete: bool,
-    /// Whether the engine has lost the history that the cursor belonged to, as in a crash, a failover or
-    /// a restore: what was published before may be gone. The page begins at the start, then. A store
-    /// that loses nothing that it answered says `false`.
+    /// Whether the engine has lost the history of the cursor, as in a crash, a failover or a restore, so that earlier
+    /// events may be missing. The page then begins at the start of the feed. A store that never loses a confirmed
+    /// write returns `false`.
     pub history_changed: bool,
 }

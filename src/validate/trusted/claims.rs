@@ -10,8 +10,8 @@ use crate::token::acl::Acl;
 use crate::token::claims::SubjectType;
 use crate::token::organization::Organization;
 
-/// The claims of another issuer's token, as they stand in it. Signature, issuer and audience were
-/// checked; its times will be.
+/// The claims of a trusted issuer's token, unchanged. The signature, the issuer and the audience have been checked;
+/// the times (`exp`, `nbf`, `iat`) are checked afterwards.
 #[derive(Clone, Debug)]
 pub struct ForeignClaims(Map<String, Value>);
 
@@ -20,26 +20,26 @@ impl ForeignClaims {
         Self(claims)
     }
 
-    /// A claim, where it is there.
+    /// Returns the claim of this name, if the token has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// A claim that is text, where it is there.
+    /// Returns the claim of this name, if the token has it and it is a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Value::as_str)
     }
 
-    /// All of them.
+    /// Returns all claims.
     #[must_use]
     pub fn as_object(&self) -> &Map<String, Value> {
         &self.0
     }
 }
 
-/// What another issuer's token says in this crate's terms: see
+/// The claims of a trusted issuer's token, translated into this crate's terms: the result of
 /// [`TrustedIssuer::map_claims`](crate::TrustedIssuer::map_claims).
 #[derive(Clone, Debug)]
 #[must_use]
@@ -53,7 +53,7 @@ pub struct MappedClaims {
 }
 
 impl MappedClaims {
-    /// Creates the claims of a principal. Default: it may do nothing.
+    /// Creates the claims of a principal. Its token grants nothing until [`acl`](Self::acl) is set.
     pub fn new(subject_type: SubjectType, subject: impl Into<String>) -> Self {
         let subject = subject.into();
         Self {
@@ -66,29 +66,29 @@ impl MappedClaims {
         }
     }
 
-    /// Who got the token, where that is not the subject.
+    /// Sets the client that the token was issued to. Default: the subject.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
         self
     }
 
-    /// What it allows.
+    /// Sets the ACL. Default: it grants nothing.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
-    /// The organization that it is bound to, or [`Organization::All`].
+    /// Sets the organization that the principal is bound to, or [`Organization::All`].
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
         self.organization = Some(organization.into());
         self
     }
 
-    /// What handlers find under `customClaims`.
+    /// Sets the `customClaims` that handlers read.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] where it is no object in JSON.
+    /// [`ErrorKind::InvalidFields`] if they do not serialize to a JSON object.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)

@@ -10,16 +10,17 @@ use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
-/// A trusted issuer: its tokens are accepted beside one's own.
+/// A trusted issuer: another issuer whose tokens a validator accepts.
 ///
-/// Its keys are fetched when a token of its needs them, and kept. They are fetched again ahead of
-/// their end and for a `kid` that is unknown, never more often than the cooldown allows, and one
-/// fetch serves all who wait for it. While the issuer is down, or answers what is no key set, those that
-/// are known serve on. Until they have come, its tokens are answered 503; the app starts without.
+/// Its keys are fetched when one of its tokens needs them, and are cached. They are fetched again before they expire
+/// and when a token names an unknown `kid`, but never more often than the cooldown allows. Requests that wait at the
+/// same time share one fetch. While the issuer is down, or returns something that is not a JWK Set, the cached keys
+/// stay in use. Until the first keys have been fetched, its tokens are rejected with a 503; the app starts without
+/// them.
 ///
-/// Its keys verify its tokens alone, whatever `kid` others name. Its subjects are nobody's here:
-/// the routes of a `TokenService`, which manage its own principals, accept
-/// none of its tokens, and revocations do not reach them.
+/// Its keys verify its own tokens only, whatever `kid` the tokens of others name. Its subjects are not principals of
+/// a `TokenService`: the service's routes, which manage its own principals, accept none of these tokens, and its
+/// revocations do not apply to them.
 ///
 /// ```
 /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
@@ -54,11 +55,11 @@ pub struct TrustedIssuer {
 }
 
 impl TrustedIssuer {
-    /// One whose `iss` is that, to the letter, with keys that are prepared by a provider.
+    /// Creates a trusted issuer. The `iss` of its tokens must equal `issuer` exactly; `provider` prepares its keys.
     ///
-    /// Where its keys are its metadata say, at `/.well-known/oauth-authorization-server`
-    /// (RFC 8414 §3) or `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4). Their
-    /// `issuer` has to be this one, to the letter. [`jwks_url`](Self::jwks_url) tells it instead.
+    /// The address of the keys is read from the issuer's metadata, at `/.well-known/oauth-authorization-server` (RFC
+    /// 8414 §3) or `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4). The `issuer` in the
+    /// metadata must equal this one exactly. [`jwks_url`](Self::jwks_url) sets the address instead.
     pub fn with_provider(
         issuer: impl Into<String>,
         provider: impl CryptoProvider + 'static,
@@ -74,44 +75,43 @@ impl TrustedIssuer {
         }
     }
 
-    /// Whom its tokens have to be for: `aud` has to contain it to the letter. Given several times, any
-    /// of them does. One has to be given.
+    /// Adds an audience. At least one is required; a token is accepted if its `aud` contains one of them exactly.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// The algorithms that its keys may be for: EdDSA, ES256 and RS256. HS256 is none: a secret is not
-    /// published.
+    /// Sets the accepted algorithms. Default: EdDSA, ES256 and RS256. HS256 is not possible, since a shared secret
+    /// cannot be published.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.policy.algorithms = algorithms.into_iter().collect();
         self
     }
 
-    /// Where its JWK Set is (RFC 7517 §5), in the place of what its metadata say. What of it may be a
-    /// secret, a name and a password or a query, is in no log.
+    /// Sets the URL of the issuer's JWK Set (RFC 7517 §5), in place of the one in its metadata. The parts that may be
+    /// secret, user name, password and query, are not logged.
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
         self
     }
 
-    /// What its tokens call themselves in `typ`, in the place of `at+jwt` (RFC 9068 §2.1): many
-    /// issuers say `JWT`. Such an issuer's other tokens, ID tokens among them, are kept out by their
-    /// audience alone, so give one that no other sort of token has.
+    /// Sets the accepted values of `typ`. Default: `at+jwt` (RFC 9068 §2.1). Many issuers write `JWT`; then only the
+    /// audience distinguishes access tokens from the issuer's other tokens, such as ID tokens. Give an
+    /// [`audience`](Self::audience) that only access tokens have.
     pub fn token_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types.named = types.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Accepts its tokens, too, where they say nothing in `typ`. See
-    /// [`token_types`](Self::token_types) for what that means.
+    /// Accepts tokens without a `typ` as well. The caveat of [`token_types`](Self::token_types) applies.
     pub fn untyped_tokens(mut self) -> Self {
         self.types.untyped = true;
         self
     }
 
-    /// How its claims are read. By default `sub` is a user, who may do nothing, since what permissions
-    /// of another issuer mean here is the host's to say. A token whose claims are rejected is a 401.
+    /// Sets the function that maps the token's claims. Default: `sub` becomes a user without permissions, since only
+    /// the host knows what another issuer's permissions mean here. If the function returns an error, the token is
+    /// rejected with a 401.
     pub fn map_claims(
         mut self,
         map: impl Fn(&ForeignClaims) -> Result<MappedClaims, Error> + Send + Sync + 'static,
@@ -120,7 +120,8 @@ impl TrustedIssuer {
         self
     }
 
-    /// How its claims are read, out of a type of the host's. A token whose claims do not read as it is a 401.
+    /// Sets the function that maps the token's claims, read as a type of the host's. A token whose claims cannot be
+    /// read as `T` is rejected with a 401.
     pub fn map_claims_as<T: DeserializeOwned>(
         self,
         map: impl Fn(T) -> Result<MappedClaims, Error> + Send + Sync + 'static,
@@ -132,43 +133,44 @@ impl TrustedIssuer {
         })
     }
 
-    /// How long a fetch may take, metadata included: 5 seconds. A request that waits for keys waits no
-    /// longer.
+    /// Sets the timeout of a fetch, including that of the metadata. Default: 5 seconds. A request that needs keys
+    /// waits no longer than this.
     pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
         self.policy.fetch_timeout = timeout;
         self
     }
 
-    /// The longest JWK Set that is read, in bytes: 64 KiB.
+    /// Sets the size, in bytes, above which a JWK Set is rejected. Default: 64 KiB.
     pub fn max_set_bytes(mut self, bytes: usize) -> Self {
         self.policy.max_set_bytes = bytes;
         self
     }
 
-    /// How long its keys are not fetched again, whoever asks: 30 seconds. Keys that have never come
-    /// are asked for sooner, after a second at first.
+    /// Sets the minimum time between two fetches of the keys. Default: 30 seconds. Until the first successful fetch,
+    /// retries start after one second.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.cooldown = cooldown;
         self
     }
 
-    /// How old its keys may get where it does not say: 10 minutes. What it says, by `Cache-Control`,
-    /// counts from a minute to a day. They are fetched again when three quarters of that are over.
+    /// Sets the lifetime of the keys if the issuer's response does not state one. Default: 10 minutes. A `max-age` in
+    /// its `Cache-Control` is used, limited to between 1 minute and 1 day. The keys are fetched again after about
+    /// three quarters of their lifetime.
     pub fn default_max_age(mut self, max_age: Duration) -> Self {
         self.policy.default_max_age = max_age;
         self
     }
 
-    /// How old its keys may get while it cannot be asked: a day. Then its tokens are answered 503. A
-    /// key that it has ended meanwhile is accepted for as long. Where it can be asked, they get as old
-    /// as it says, and no older than this.
+    /// Sets how long the keys are used while the issuer is unreachable. Default: 1 day. After that, its tokens are
+    /// rejected with a 503. A key that the issuer withdraws during the outage is accepted for that long. It also
+    /// limits the lifetime of the keys while the issuer is reachable.
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
         self.policy.max_staleness = staleness;
         self
     }
 
-    /// Lets its keys come over plain HTTP: whoever is in between may put their own in their place. For
-    /// tests.
+    /// Allows fetching the keys over plain HTTP. An attacker on the network path can then replace them. For tests
+    /// only.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.policy.allows_http = true;
         self
@@ -185,15 +187,15 @@ impl TrustedIssuer {
         let policy = &self.policy;
         let is_blank = |text: &String| text.trim().is_empty();
         let problems = [
-            (is_blank(&self.issuer), "a trusted issuer has to have a name"),
+            (is_blank(&self.issuer), "a trusted issuer must not be blank"),
             (
                 self.audiences.is_empty() || self.audiences.iter().any(is_blank),
-                "a trusted issuer's tokens have to be for an audience, and none may be blank",
+                "a trusted issuer needs an audience, and none may be blank",
             ),
             (
                 policy.algorithms.is_empty() || policy.algorithms.contains(&Algorithm::HS256),
-                "a trusted issuer has to have an algorithm, and HS256 is none: secrets are not \
-                 published",
+                "a trusted issuer needs an algorithm, which must not be HS256: its key is a shared \
+                 secret",
             ),
             (
                 [
@@ -204,7 +206,7 @@ impl TrustedIssuer {
                 ]
                 .iter()
                 .any(|limit| *limit > LONGEST),
-                "a trusted issuer's limits must be no longer than a hundred years",
+                "a trusted issuer's limits must not exceed a hundred years",
             ),
             (
                 policy.fetch_timeout.is_zero()

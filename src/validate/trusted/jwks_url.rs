@@ -14,20 +14,20 @@ use crate::validate::trusted::remote::{
 use crate::validate::{NotAccepted, Validator, ValidatorBuilder};
 
 impl NeedsKeys<Validator> {
-    /// The URL of the issuer's JWK Set, as a `TokenService` serves it at `/.well-known/jwks.json`, in the
-    /// place of the keys. For a service that only checks the tokens of another one.
+    /// Sets the URL of the issuer's JWK Set, in place of the keys: for a service that only checks the tokens of
+    /// another one. A `TokenService` serves its JWK Set at `/.well-known/jwks.json`.
     ///
-    /// The keys are fetched when a token needs them, and kept: again ahead of their end, and for a `kid`
-    /// that is unknown, but never within 30 seconds of the last time, and one fetch serves all who wait
-    /// for it. While they cannot be fetched, those that are known serve on, for a day at most. Until they
-    /// have come, tokens are rejected with a 503, so the app starts without;
-    /// [`fetch_keys`](Validator::fetch_keys) fetches them ahead of the first request.
+    /// The keys are fetched when a token needs them, and are cached. They are fetched again before they expire and
+    /// when a token names an unknown `kid`, but at most once every 30 seconds; requests that wait at the same time
+    /// share one fetch. While they cannot be fetched, the cached keys stay in use for at most a day. Until the first
+    /// fetch succeeds, tokens are rejected with a 503, so the app can start without the keys;
+    /// [`fetch_keys`](Validator::fetch_keys) fetches them before the first request.
     ///
-    /// Tokens are checked by the same rules as with keys of one's own, and keys for EdDSA, ES256 and
-    /// RS256 are accepted. Revocations are not known: have tokens live for minutes, or give the app a
-    /// `TokenService` over the shared store.
+    /// Tokens are checked by the same rules as with local keys; keys for EdDSA, ES256 and RS256 are accepted.
+    /// Revocations are not known to this validator: issue tokens that live for minutes, or run a `TokenService` over
+    /// the shared store.
     ///
-    /// Plain `http` is accepted on the loopback alone, unless
+    /// Plain `http` is accepted only for a loopback address, unless
     /// [`dangerous_allow_http`](ValidatorBuilder::dangerous_allow_http) is set.
     ///
     /// ```
@@ -55,8 +55,8 @@ impl NeedsKeys<Validator> {
 }
 
 impl ValidatorBuilder {
-    /// Lets the keys of a `jwks_url` come over plain HTTP from other machines, too: an attacker in
-    /// between may put others in their place. For tests.
+    /// Allows fetching the keys of a `jwks_url` from other machines over plain HTTP. An attacker on the network path
+    /// can then replace them. For tests only.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.allows_http = true;
         self

@@ -17,7 +17,7 @@ pub use self::claims::{ForeignClaims, MappedClaims};
 pub use self::issuer::TrustedIssuer;
 
 impl ValidatorBuilder {
-    /// Accepts the tokens of a trusted issuer, too. Given several times, those of all of them.
+    /// Accepts the tokens of a trusted issuer as well. Call it once for each issuer.
     pub fn trusted_issuer(mut self, issuer: TrustedIssuer) -> Self {
         self.trusted_issuers.push(Arc::new(issuer));
         self

@@ -61,20 +61,20 @@ impl ExchangeLayer {
         self
     }
 
-    /// Removes the cookie from requests that are let through, so that handlers and upstreams get nothing
-    /// that lives longer than the JWT. Other cookies stay, in their order.
+    /// Removes the cookie from requests that are let through, so that handlers and upstreams get no credential that
+    /// outlives the JWT. Other cookies stay, in their order.
     pub fn strip_cookie(mut self) -> Self {
         self.strips_cookie = true;
         self
     }
 
-    /// Treats a cookie of which there is no live session as none, and removes it from the browser: a visitor
-    /// whose session has expired is anonymous then, and not rejected. It treats a JWT that is not accepted, or is of a
-    /// kind that the layer does not admit, in the same way: two layers that admit different kinds read cookies of
-    /// different names. A bearer token that is not accepted is rejected still.
+    /// Treats a cookie without a live session as absent, and removes it from the browser: a visitor whose session has
+    /// expired is anonymous instead of rejected. The same applies to a JWT in the cookie that is not accepted, or
+    /// whose kind of principal the layer does not admit; so give two layers that admit different kinds cookies with
+    /// different names. An invalid bearer token is still rejected.
     ///
-    /// The response to a navigation alone removes the cookie (`Sec-Fetch-Mode: navigate`, or no such header). That to
-    /// an image or a script of a page may come late, and would remove the cookie of a login that was made meanwhile.
+    /// Only the response to a navigation removes the cookie (`Sec-Fetch-Mode: navigate`, or no such header). The
+    /// response to a page's image or script may arrive late, and would remove the cookie of a more recent login.
     pub fn stale_cookies_are_anonymous(mut self) -> Self {
         self.stale_cookies_are_anonymous = true;
         self
@@ -94,52 +94,50 @@ impl ExchangeLayer {
         self
     }
 
-    /// Has cookies count for requests of pages of this origin: the app's own, as browsers see it
-    /// (`https://app.example.com`), since older ones do not send `Sec-Fetch-Site` and Chromium does not
-    /// with WebSockets; and another one of the host's whose pages act for their users here.
+    /// Accepts cookies on requests from pages of this origin. Set the app's own origin as browsers see it
+    /// (`https://app.example.com`), since older browsers do not send `Sec-Fetch-Site`, and Chromium does not send it
+    /// with WebSockets; and other origins of the host whose pages act for their users here.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
-    /// write it: a scheme, a host in small letters, and a port unless it is the scheme's own.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not an origin in the form that browsers
+    /// send: a scheme, a host in lower case, and a port unless it is the scheme's default.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
         Ok(self)
     }
 
-    /// Has cookies count for requests of all sites. Any page that a user visits can then act in
-    /// their name, and read what comes over a WebSocket, unless the host recognizes such requests itself.
+    /// Accepts cookies on requests from all sites. Dangerous: any page that a user visits can then act in the user's
+    /// name, and read what a WebSocket sends, unless the host detects such requests itself.
     pub fn dangerous_accept_any_origin(mut self) -> Self {
         self.origins = self.origins.accept_any();
         self
     }
 
-    /// Lets requests without credentials pass as anonymous. Invalid credentials are rejected still.
+    /// Lets requests without credentials pass as anonymous. Invalid credentials are still rejected.
     pub fn optional(mut self) -> Self {
         self.required = false;
         self
     }
 
-    /// Admits these kinds of principals alone. Default: customers, since theirs are the sessions
-    /// that it exchanges. Another one, who can come with a JWT, is a 403; one whose JWT is in the cookie may log
-    /// in as somebody else, under [`stale_cookies_are_anonymous`](Self::stale_cookies_are_anonymous) and
+    /// Admits only these kinds of principals. Default: customers, since the exchanged sessions are theirs. Other
+    /// kinds, which can present a JWT, are rejected with a 403. If the JWT is in the cookie, its holder may log in as
+    /// another principal, with [`stale_cookies_are_anonymous`](Self::stale_cookies_are_anonymous) and
     /// [`login_page`](Self::login_page).
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         self.admission.kinds = Kinds::of(kinds);
         self
     }
 
-    /// Rejects callers who are bound to another organization than axum's path parameter of that name
-    /// says; see
+    /// Rejects callers that are bound to another organization than the one in axum's path parameter `parameter`; see
     /// [`ValidateLayer::organization_from_path`](crate::ValidateLayer::organization_from_path).
     pub fn organization_from_path(mut self, parameter: impl Into<Arc<str>>) -> Self {
         self.admission.organization = Some(parameter.into());
         self
     }
 
-    /// Leaves the `Cache-Control` of handlers as it is, so that shared caches may store what says
-    /// `public`. For pages that are the same for everybody who may see them; see
-    /// [`validate`](crate::layers::validate#caches).
+    /// Leaves the handlers' `Cache-Control` unchanged, so that shared caches may store responses marked `public`. For
+    /// pages that are the same for every permitted caller; see [`validate`](crate::layers::validate#caches).
     pub fn allow_public(mut self) -> Self {
         self.caching = self.caching.allow_public();
         self

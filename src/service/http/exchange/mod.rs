@@ -1,12 +1,12 @@
 //! `ExchangeLayer`: cookies, authentication tokens and JWTs reach the same handlers.
 //!
-//! A browser holds an opaque authentication token, as a cookie or as a bearer token. The layer
-//! exchanges it for a short-lived JWT (a *phantom token*), and hands the request on with the JWT
-//! as its `Authorization` and an `Arc<Validated>` in its extensions. The JWT is made once and used
-//! until shortly before it ends, or until its session does; the session itself stays.
+//! A browser holds an opaque authentication token, as a cookie or as a bearer token. The layer exchanges it for a
+//! short-lived JWT (a *phantom token*), and forwards the request with the JWT as its `Authorization` and an
+//! `Arc<Validated>` in its extensions. The JWT is reused until shortly before it expires, or until the session ends;
+//! the session itself is kept.
 //!
-//! 1. A bearer token goes before a cookie. One that is a JWT is validated as it is. Customers' tokens
-//!    are admitted, and others if the layer says so: [`only`](ExchangeLayer::only).
+//! 1. A bearer token takes precedence over a cookie. If it is a JWT, it is validated as it is. Customers' tokens are
+//!    admitted, and those of other kinds if the layer says so: [`only`](ExchangeLayer::only).
 //! 2. No credentials: 401, or, if the layer is [`optional`](ExchangeLayer::optional), the
 //!    request passes as anonymous. Bad ones are rejected, optional or not.
 //! 3. A session that asks for a one-time password is rejected, also if a code of it was right once: each
@@ -14,11 +14,11 @@
 //!    [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) makes it a fresh one
 //!    that asks for none; its token is what the browser holds from then on.
 //!
-//! Behind it, `Authorization` and `Cookie` are marked sensitive, which `Debug` does not print, and
-//! [`strip_cookie`](ExchangeLayer::strip_cookie) has the cookie go no further.
+//! Behind the layer, `Authorization` and `Cookie` are marked sensitive, so `Debug` does not print them.
+//! [`strip_cookie`](ExchangeLayer::strip_cookie) removes the cookie from the request.
 //!
-//! Responses are marked for caches as by [`validate`](crate::layers::validate#caches), and vary by
-//! `Cookie`, too: a cookie keeps no shared cache from storing what a user got.
+//! Responses are marked for caches as by [`validate`](crate::layers::validate#caches), and also vary by `Cookie`: a
+//! cookie alone does not keep a shared cache from storing a user's response.
 //!
 //! # Requests of other sites
 //!

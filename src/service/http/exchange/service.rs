@@ -76,7 +76,7 @@ struct Authenticated {
 }
 
 impl<S> Exchange<S> {
-    /// Wraps a service, as [`ExchangeLayer::new`] does; the layer has settings.
+    /// Wraps a service in the middleware that [`ExchangeLayer::new`] applies; use the layer for further settings.
     pub fn new(inner: S, tokens: TokenService) -> Self {
         ExchangeLayer::new(tokens).layer(inner)
     }

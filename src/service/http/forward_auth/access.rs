@@ -6,7 +6,7 @@ use crate::service::http::forward_auth::ForwardedRequest;
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
 
-/// What a request of a proxy requires of its caller.
+/// The access that a rule requires of the caller of a proxy's request.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Access {
@@ -41,8 +41,8 @@ impl Access {
         Self { demand: Demand::Permission { permission, scope, in_own_organization: false } }
     }
 
-    /// Requires the permission within the scope in which `key` has this value. Without a permission, which could be
-    /// scoped, every caller is denied.
+    /// Requires the permission in a scope in which `key` has this value. Without a permission, every caller is
+    /// denied.
     pub fn scope(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         match &mut self.demand {
             Demand::Permission { scope, .. } => scope.push((key.into(), value.into())),
@@ -51,9 +51,9 @@ impl Access {
         self
     }
 
-    /// Requires the permission in the caller's own organization, for an upstream that acts in that one alone; see
-    /// [`RequireLayer::in_own_organization`](crate::RequireLayer::in_own_organization). Without a permission,
-    /// every caller is denied.
+    /// Requires the permission in the caller's own organization, for an upstream that acts only in that one; see
+    /// [`RequireLayer::in_own_organization`](crate::RequireLayer::in_own_organization). Without a permission, every
+    /// caller is denied.
     pub fn in_own_organization(mut self) -> Self {
         match &mut self.demand {
             Demand::Permission { in_own_organization, .. } => *in_own_organization = true,

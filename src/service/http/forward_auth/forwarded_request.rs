@@ -5,7 +5,7 @@ use crate::guard::admission::forbidden;
 use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 
-/// What a client asks for, as its proxy tells it.
+/// The original request of a client, as reported by the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardedRequest {
     method: Method,
@@ -20,17 +20,18 @@ impl ForwardedRequest {
         &self.method
     }
 
-    /// Returns the segments of the path, decoded: `["organizations", "org 1", "orders"]` of
-    /// `/organizations/org%201/orders`. A slash at the end makes an empty last one, and `/` is one empty segment.
+    /// Returns the decoded segments of the path: `["organizations", "org 1", "orders"]` for
+    /// `/organizations/org%201/orders`. A trailing slash adds an empty segment, and `/` is one empty segment.
     ///
-    /// A path that has several readings is rejected before: one with `.` or `..`, an empty segment in its midst, a
-    /// slash, backslash, semicolon or control character within a segment, encoded or not, or what is no UTF-8.
+    /// A path that readers may interpret differently is rejected before the rule is called: one with `.` or `..`, an
+    /// empty segment before the last, a slash, backslash, semicolon or control character within a segment, encoded or
+    /// not, or invalid UTF-8.
     #[must_use]
     pub fn segments(&self) -> Vec<&str> {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// Returns the query, as it came.
+    /// Returns the query, unchanged.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()

@@ -1,11 +1,11 @@
 //! Forward auth: a proxy asks the token service about each request, and sends it on with who the caller is.
 //!
-//! That is `auth_request` of nginx, `ForwardAuth` of Traefik, `forward_auth` of Caddy, and a few lines of Lua in
-//! HAProxy. So apps in any language, and files, are behind the sessions and tokens of the service without a
-//! line of code. [`guide::forward_auth`](crate::guide::forward_auth) has the configuration of each.
+//! nginx calls it `auth_request`, Traefik `ForwardAuth` and Caddy `forward_auth`; HAProxy needs a few lines of Lua.
+//! It protects apps in any language, and static files, with the sessions and tokens of the service, without code in
+//! the app. [`guide::forward_auth`](crate::guide::forward_auth) has the configuration of each proxy.
 //!
-//! [`ForwardAuth`] is one route, `/forward-auth`. It takes what an
-//! [`ExchangeLayer`](crate::ExchangeLayer) takes, a bearer token or the cookie of a session, and returns:
+//! [`ForwardAuth`] is one route, `/forward-auth`. It accepts the same credentials as an
+//! [`ExchangeLayer`](crate::ExchangeLayer), a bearer token or the cookie of a session, and returns:
 //!
 //! | status | when |
 //! |---|---|
@@ -129,8 +129,8 @@ impl ForwardAuth {
         }
     }
 
-    /// Sets the rule that says what the original request requires of its caller. Default: any caller is admitted.
-    /// Requests from a peer that is not a trusted proxy, and paths that an upstream may read in another way, are
+    /// Sets the rule that returns the access that the original request requires. Default: any caller is admitted.
+    /// Requests from a peer that is not a trusted proxy, and paths that an upstream may interpret differently, are
     /// rejected with a 403 before the rule is called.
     pub fn require(
         mut self,
@@ -140,7 +140,7 @@ impl ForwardAuth {
         self
     }
 
-    /// Sets the header for the whole [`Principal`](crate::claims::Principal), as it is written to a database's key:
+    /// Sets the header for the whole [`Principal`](crate::claims::Principal), in the form of a database key:
     /// `issuer|organization|kind|id`. Default: `X-Auth-Principal`.
     pub fn principal_header(mut self, name: HeaderName) -> Self {
         self.identity.principal = name;
@@ -149,7 +149,7 @@ impl ForwardAuth {
 
     /// Sets the header for the user's name, the machine client's id or the customer's id. Default: `X-Auth-Id`.
     ///
-    /// In this one and all others, what is not visible ASCII is percent-encoded, and so is `%`.
+    /// In this header and the others, `%` and everything but visible ASCII is percent-encoded.
     pub fn id_header(mut self, name: HeaderName) -> Self {
         self.identity.id = name;
         self
@@ -161,24 +161,24 @@ impl ForwardAuth {
         self
     }
 
-    /// Sets the header for the organization, which a caller who is bound to none does not get.
-    /// Default: `X-Auth-Organization`.
+    /// Sets the header for the organization. It is absent for a caller that is bound to none. Default:
+    /// `X-Auth-Organization`.
     pub fn organization_header(mut self, name: HeaderName) -> Self {
         self.identity.organization = name;
         self
     }
 
-    /// Sends the JWT in `Authorization`, too: that of the request, or the short-lived one of its session. For
-    /// an upstream that checks it, as behind a [`ValidateLayer`](crate::ValidateLayer).
+    /// Also sends the JWT in `Authorization`: that of the request, or the short-lived one of its session. For an
+    /// upstream that checks it, such as one behind a [`ValidateLayer`](crate::ValidateLayer).
     ///
-    /// Proxies must not forward clients' requests to this route: a script in a page could call it and read the
+    /// The proxy must not forward clients' requests to this route: a script in a page could call it and read the
     /// user's JWT.
     pub fn send_token(mut self) -> Self {
         self.identity.sends_token = true;
         self
     }
 
-    /// Admits these kinds of principals alone. Default: all.
+    /// Admits only these kinds of principals. Default: all.
     pub fn only(mut self, kinds: impl IntoIterator<Item = SubjectType>) -> Self {
         self.exchange = self.exchange.only(kinds);
         self
@@ -190,23 +190,23 @@ impl ForwardAuth {
         self
     }
 
-    /// Has cookies count for requests of pages of this origin; see
+    /// Accepts cookies on requests from pages of this origin; see
     /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
-    /// write it.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not an origin in the form that browsers
+    /// send.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.exchange = self.exchange.allow_origin(origin)?;
         Ok(self)
     }
 
-    /// Returns a router with the one route `/forward-auth`, for all methods. It has to be served with the addresses of
-    /// connections (`into_make_service_with_connect_info::<SocketAddr>()`), by which trusted proxies are known.
+    /// Returns a router with the one route `/forward-auth`, for all methods. Serve it with the addresses of
+    /// connections (`into_make_service_with_connect_info::<SocketAddr>()`), which identify trusted proxies.
     ///
-    /// A hook that is set by `reject_with` shapes what Traefik and Caddy pass on to clients. nginx takes a
-    /// redirect for a fault: there, `error_page 401` leads to a login.
+    /// Traefik and Caddy forward to clients the responses that a `reject_with` hook makes. nginx treats a redirect as
+    /// an error: there, use `error_page 401` to lead to a login.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let (tokens, route) = (self.tokens.clone(), self.clone());
         let handler = any(move |request: Request| std::future::ready(route.respond(&request)));

@@ -7,9 +7,9 @@ use crate::service::http::cookie::SessionCookie;
 use crate::service::http::issue::IssueService;
 use crate::service::http::request_origin::OriginRule;
 
-/// Mounts [`IssueService`] on a service: what its handlers [`Issue`](crate::Issue) becomes a token
-/// in the response, in the place of its status and its body; its other headers stay. What cannot be
-/// issued for a while is a 503. See the [module docs](crate::layers::issue).
+/// Mounts [`IssueService`] on a service: when a handler returns an [`Issue`](crate::Issue), the response carries the
+/// issued token instead of the handler's status and body; its other headers stay. If a token cannot be issued at the
+/// moment, the response is a 503. See the [module docs](crate::layers::issue).
 ///
 /// ```
 /// # fn example(tokens: countersign::TokenService) {
@@ -45,43 +45,43 @@ impl IssueLayer {
         Self { tokens, delivery, origins }
     }
 
-    /// Sends tokens in a header of that name, with no body: 204.
+    /// Sends tokens in a header with that name, and a 204 without a body.
     pub fn as_header(mut self, name: HeaderName) -> Self {
         self.delivery = Delivery::Header(name);
         self
     }
 
-    /// Sends tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`,
-    /// with no body: 204. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
+    /// Sends tokens as the cookie `__Host-session`, `HttpOnly; Secure; SameSite=Lax; Path=/`, and a 204 without a
+    /// body. An [`ExchangeLayer`](crate::ExchangeLayer) reads it.
     ///
-    /// A request that another origin had the browser send gets none, but a 403: another site must not
-    /// log a user in as somebody else. A token that is too long for a cookie is a 500; see
+    /// A request that a page of another origin has sent is rejected with a 403: another site must not log a user in
+    /// to an account of its own. A token that is too long for a cookie is a 500; see
     /// [`IssuedToken::cookie`](crate::tokens::IssuedToken::cookie).
     pub fn as_cookie(self) -> Self {
         self.as_session_cookie(SessionCookie::default())
     }
 
-    /// Sends tokens as a cookie of another name or reach, like [`as_cookie`](Self::as_cookie).
+    /// Sends tokens as this cookie, like [`as_cookie`](Self::as_cookie).
     pub fn as_session_cookie(mut self, cookie: SessionCookie) -> Self {
         self.delivery = Delivery::Cookie(cookie);
         self
     }
 
-    /// Accepts logins from pages of this origin, too. See
+    /// Also accepts logins from pages of this origin. See
     /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
-    /// write it.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not an origin in the form that browsers
+    /// send.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
         Ok(self)
     }
 
-    /// Sends cookies to requests of all sites. Any page that a user visits can then log them in as
-    /// somebody else, unless the host recognizes such requests itself, as by the `InResponseTo` of a SAML
-    /// response, which another site posts.
+    /// Sends cookies in response to requests from all sites. Dangerous: any page that a user visits can then log the
+    /// user in to another account, unless the host detects such requests itself, such as by the `InResponseTo` of a
+    /// SAML response, which another site posts.
     pub fn dangerous_accept_any_origin(mut self) -> Self {
         self.origins = self.origins.accept_any();
         self

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::service::issue::IssuedToken;
 use crate::service::{EntityId, Grant, TokenService};
 
-/// The answer of a handler that has found out who is asking: a token for them.
+/// The response of a handler that has authenticated the caller: a token is issued for them.
 ///
 /// ```
 /// use countersign::{Grant, Issue};
@@ -24,8 +24,8 @@ use crate::service::{EntityId, Grant, TokenService};
 /// }
 /// ```
 ///
-/// Only behind an [`IssueLayer`](crate::IssueLayer); without one it is a 500. A handler or layer that denies the
-/// login after that sets another status of an error, and nothing is issued.
+/// It works only behind an [`IssueLayer`](crate::IssueLayer); without one, the response is a 500. If a handler or
+/// layer then sets an error status, to deny the login, nothing is issued.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Issue(Subject);
@@ -54,12 +54,13 @@ impl PendingIssue {
 }
 
 impl Issue {
-    /// Returns a token for a principal that the host vouches for; see [`TokenService::issue`].
+    /// Returns a response that issues a token for a principal that the host has authenticated; see
+    /// [`TokenService::issue`].
     pub fn grant(grant: Grant) -> Self {
         Self(Subject::Granted(grant))
     }
 
-    /// Returns a token for a registered principal, with what it is registered with; see
+    /// Returns a response that issues a token for a registered principal, with the claims of its registration; see
     /// [`TokenService::issue_for`].
     pub fn registered(id: EntityId) -> Self {
         Self(Subject::Registered(id))

@@ -26,7 +26,7 @@ pub struct IssueService<S> {
 }
 
 impl<S> IssueService<S> {
-    /// Wraps a service, as [`IssueLayer::new`] does; the layer has settings.
+    /// Wraps a service in the middleware that [`IssueLayer::new`] applies; use the layer for further settings.
     pub fn new(inner: S, tokens: TokenService) -> Self {
         IssueLayer::new(tokens).layer(inner)
     }

@@ -5,7 +5,7 @@ use crate::service::TokenService;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::same_origin::SameOrigin;
 
-/// Mounts [`SameOrigin`] on a service: other sites' requests that may change something do not pass. See the
+/// Mounts [`SameOrigin`] on a service: requests from other sites that may change something are rejected. See the
 /// [module docs](crate::layers::same_origin).
 ///
 /// ```
@@ -47,18 +47,18 @@ pub struct SameOriginLayer {
 }
 
 impl SameOriginLayer {
-    /// Creates a layer that lets the app's own pages pass alone.
+    /// Creates a layer that lets only requests from the app's own pages pass.
     pub fn new(tokens: TokenService) -> Self {
         Self { tokens, origins: OriginRule::default() }
     }
 
-    /// Lets requests of pages of this origin pass, too. See
+    /// Also lets requests from pages of this origin pass. See
     /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is no origin as browsers
-    /// write it.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not an origin in the form that browsers
+    /// send.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         self.origins = self.origins.allow(origin)?;
         Ok(self)

@@ -1,10 +1,9 @@
-//! `SameOriginLayer`: for handlers that log somebody in and set the cookie themselves.
+//! `SameOriginLayer`: rejects requests from other sites, for login handlers that set the cookie themselves.
 //!
-//! Without it, another site has a visitor's browser send its own name and password, and what the visitor then
-//! enters is in the account of that site's owner. So with an unsafe method and for an upgrade, requests pass
-//! only from the app's own pages, by the rule of
-//! [`exchange`](crate::layers::exchange#requests-of-other-sites). Another one is a 403 with the code
-//! `cross-origin`, and reaches no handler.
+//! Without it, another site can make a visitor's browser send that site's own name and password, and the visitor's
+//! data then ends up in the account of that site's owner. Therefore, requests with an unsafe method or for an upgrade
+//! pass only from the app's own pages, by the rule of [`exchange`](crate::layers::exchange#requests-of-other-sites).
+//! Others are rejected with a 403 and the code `cross-origin`, before the handler.
 //!
 //! ```
 //! # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {

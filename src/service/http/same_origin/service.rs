@@ -26,7 +26,7 @@ pub struct SameOrigin<S> {
 }
 
 impl<S> SameOrigin<S> {
-    /// Wraps a service, as [`SameOriginLayer::new`] does; the layer has settings.
+    /// Wraps a service in the middleware that [`SameOriginLayer::new`] applies; use the layer for further settings.
     pub fn new(inner: S, tokens: TokenService) -> Self {
         SameOriginLayer::new(tokens).layer(inner)
     }

@@ -7,7 +7,7 @@ use crate::service::model::name::folded_digest;
 use crate::token::claims::SubjectType;
 use crate::token::text;
 
-/// Which sort of principal, and its name among them: a user and a machine may share a name.
+/// The id of a registered principal: its kind and its name. A user and a machine client may have the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityId {
     subject_type: SubjectType,
@@ -15,7 +15,7 @@ pub struct EntityId {
 }
 
 impl EntityId {
-    /// The longest name in bytes.
+    /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = text::MAX_LEN;
 
     /// Creates the id of a principal: its kind and its name. The name is taken exactly as written: no trimming, no folding
@@ -23,8 +23,7 @@ impl EntityId {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds control
-    /// characters.
+    /// [`ErrorKind::InvalidRequest`] if the name is blank, longer than 256 bytes, or contains control characters.
     pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if text::is_text(&name, Self::MAX_LEN) {
@@ -35,7 +34,7 @@ impl EntityId {
         }
     }
 
-    /// A user's name.
+    /// Creates the id of a user from the user's name.
     ///
     /// # Errors
     ///
@@ -44,7 +43,7 @@ impl EntityId {
         Self::new(SubjectType::User, name)
     }
 
-    /// A machine's id.
+    /// Creates the id of a machine client.
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ impl EntityId {
         Self::new(SubjectType::Machine, id)
     }
 
-    /// The name that a customer logs in with.
+    /// Creates the id of a customer's credential from the name that the customer logs in with.
     ///
     /// # Errors
     ///
@@ -62,13 +61,13 @@ impl EntityId {
         Self::new(SubjectType::Customer, name)
     }
 
-    /// Which sort of principal it is.
+    /// Returns the kind of principal.
     #[must_use]
     pub fn subject_type(&self) -> SubjectType {
         self.subject_type
     }
 
-    /// The name or id itself.
+    /// Returns the name, or the id of a machine client.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -20,7 +20,7 @@ use crate::token::acl::Acl;
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
-/// A registered principal: how it proves who it is, and the most that it may be given.
+/// A registered principal: its credential, and the maximum that its tokens may grant.
 ///
 /// ```
 /// use countersign::{Acl, AclEntry, Entity};
@@ -42,29 +42,29 @@ pub struct Entity {
     pub(crate) distinct_name: Option<String>,
     pub(crate) subject_id: Option<String>,
     pub(crate) credential: Credential,
-    /// The most that a token issued to it carries.
+    /// The maximum that tokens issued to the principal may grant.
     pub acl: Acl,
-    /// What its tokens carry under `customClaims`.
+    /// The `customClaims` of the principal's tokens.
     pub custom_claims: Map<String, Value>,
-    /// Those of the service's audiences that its tokens are for: all of them, where it is none.
+    /// The audiences of the principal's tokens, out of those of the service. `None` means all of them.
     pub audiences: Option<Vec<String>>,
     pub(crate) organization: Option<Organization>,
     pub(crate) disabled: bool,
-    /// When its password was set, where it has one and is registered.
+    /// When the password was set, if the principal has a password and is registered.
     pub password_set_at: Option<Timestamp>,
     pub(crate) version: u64,
 }
 
-/// The three kinds of principals, each with its credential.
+/// The kind of a principal, with its credential.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credential {
-    /// A person with a password, who gets tokens and may manage machine clients' secrets.
+    /// A user with a password, who gets tokens and may manage machine clients' secrets.
     User {
         /// The hash of the password.
         password: PasswordHash,
     },
-    /// A machine with generated secrets.
+    /// A machine client with generated secrets.
     Machine {
         /// Its secrets; none before the first is made.
         secrets: StoredSecrets,
@@ -81,7 +81,7 @@ pub enum Credential {
 }
 
 impl Entity {
-    /// A user with a password.
+    /// Creates a user with a password.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Entity {
         Ok(Self::new(EntityId::user(name)?, Credential::User { password }))
     }
 
-    /// A machine that never had a secret.
+    /// Creates a machine client without a secret.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Entity {
         Ok(Self::new(EntityId::machine(id)?, credential))
     }
 
-    /// A customer's credential.
+    /// Creates a customer's credential.
     ///
     /// # Errors
     ///
@@ -131,36 +131,35 @@ impl Entity {
         }
     }
 
-    /// The most that a token issued to it carries. Nothing, unless set.
+    /// Sets the maximum that tokens issued to the principal may grant. Default: nothing.
     #[must_use]
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
     }
 
-    /// What its tokens carry under `customClaims`.
+    /// Sets the `customClaims` of the principal's tokens.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where it is no object in JSON.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if they do not serialize to a JSON object.
     pub fn custom_claims(mut self, custom_claims: impl Serialize) -> Result<Self, Error> {
         self.custom_claims = custom_claims_of(custom_claims)?;
         Ok(self)
     }
 
-    /// One of the service's audiences that its tokens are for; called again, one more. Unless it is called,
-    /// they are for all of them.
+    /// Adds one of the service's audiences, to which the principal's tokens are then limited. Default: all audiences.
     ///
-    /// It restricts what it is issued, and, of a customer's credential, what its sessions are exchanged
-    /// for. A session that it starts as a bearer, or an exchange that it widens, yields no token for
-    /// another audience either. The service's own routes accept tokens for any of its audiences.
+    /// The limit applies to the principal's own tokens and, for a customer's credential, to those exchanged from its
+    /// sessions. Sessions that the principal starts as a bearer, and exchanges that it widens, yield no tokens for
+    /// other audiences either. The service's own routes accept tokens for any of the service's audiences.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.get_or_insert_default().push(audience.into());
         self
     }
 
-    /// The organization that it belongs to, and that its tokens are bound to; or
+    /// Sets the organization that the principal belongs to and that its tokens are bound to, or
     /// [`Organization::All`].
     #[must_use]
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
@@ -168,14 +167,15 @@ impl Entity {
         self
     }
 
-    /// Whether it is disabled: registered, and rejected like an unknown one.
+    /// Sets whether the principal is disabled. A disabled one stays registered, but its logins are rejected like
+    /// those of an unknown one.
     #[must_use]
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
         self
     }
 
-    /// Whether sessions of a customer's credential need a one-time password. Others have none.
+    /// Sets whether sessions of a customer's credential require a one-time password. It has no effect on other kinds.
     #[must_use]
     pub fn otp_required(mut self, required: bool) -> Self {
         if let Credential::Customer { otp_required, .. } = &mut self.credential {
@@ -184,35 +184,36 @@ impl Entity {
         self
     }
 
-    /// When its password was set, for one that is moved over from another system. Left out, it is
-    /// when it is registered.
+    /// Sets when the password was set, for a principal that is migrated from another system. Default: the time of the
+    /// registration.
     #[must_use]
     pub fn password_set_at(mut self, set_at: Timestamp) -> Self {
         self.password_set_at = Some(set_at);
         self
     }
 
-    /// Its sort and name.
+    /// Returns the kind and name of the principal.
     #[must_use]
     pub fn id(&self) -> &EntityId {
         &self.id
     }
 
-    /// Returns what no other entity of its sort in a store may have: one text for all names that look
-    /// alike, of 43 ASCII characters. It is set when the entity is registered under the policy's
-    /// [`principals.distinct_names`](crate::policy::Principals::distinct_names), and stays the same. An entity that has none is
-    /// held to its id alone.
+    /// Returns the text that must be unique among the principals of this kind in a store: the same 43 ASCII
+    /// characters for all names that look alike. It is set when the principal is registered under the policy's
+    /// [`principals.distinct_names`](crate::policy::Principals::distinct_names), and never changes. For a principal
+    /// without one, only the id must be unique.
     #[must_use]
     pub fn distinct_name(&self) -> Option<&str> {
         self.distinct_name.as_deref()
     }
 
-    /// Returns the id of a user that was made when it was registered: `usr_` and 128 random bits as
-    /// hexadecimal digits. Nobody else ever has it, and the user has it until it is removed. Under the
-    /// policy's [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects), it is the `sub` of the user's tokens.
+    /// Returns the id that was generated when the user was registered: `usr_` and 128 random bits as hexadecimal
+    /// digits. It is never reused, and stays the same until the user is removed. Under the policy's
+    /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects), it is the `sub` of the user's
+    /// tokens.
     ///
-    /// Machine clients and customers' credentials have none, nor has a user before it is registered, or who
-    /// was registered by an earlier release.
+    /// It is `None` for machine clients, for customers' credentials, before the registration, and for users whom an
+    /// earlier release has registered.
     #[must_use]
     pub fn subject_id(&self) -> Option<&str> {
         self.subject_id.as_deref()
@@ -227,13 +228,13 @@ impl Entity {
         Ok(Self { subject_id, ..self })
     }
 
-    /// Returns the credential, which also says of which kind the principal is.
+    /// Returns the credential, which also tells the kind of principal.
     #[must_use]
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// The organization that it belongs to.
+    /// Returns the organization that the principal belongs to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization.as_ref().and_then(Organization::id)
@@ -315,20 +316,20 @@ impl Entity {
         [self.subject(false)].into_iter().chain(self.subject_id())
     }
 
-    /// Returns whether it is disabled.
+    /// Returns whether the principal is disabled.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled
     }
 
-    /// Which writing of it this is. A store keeps the number that it is given and compares it
-    /// with the number that a later caller expects; it never makes one up.
+    /// Returns the version of the record. A store keeps the number that it is given, and compares it with the number
+    /// that a later caller expects; it never generates one.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The next writing of it.
+    /// Returns the record with the next version.
     #[must_use]
     pub fn next_version(mut self) -> Self {
         self.version = self.version.wrapping_add(1);

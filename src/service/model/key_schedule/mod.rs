@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::model::sealing::Sealed;
 
-/// A signing key that nodes share. Its private half is sealed.
+/// A signing key that nodes share. Its private part is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledKey {
     pub(crate) kid: String,
@@ -17,25 +17,25 @@ pub struct ScheduledKey {
 }
 
 impl ScheduledKey {
-    /// Its RFC 7638 thumbprint.
+    /// Returns the key's RFC 7638 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// When it was made, to be published from then on.
+    /// Returns when the key was generated; it is published from then on.
     #[must_use]
     pub fn announced_at(&self) -> Timestamp {
         self.announced_at
     }
 
-    /// When it begins to sign, in place of the one before it.
+    /// Returns when the key starts to sign, in place of the previous one.
     #[must_use]
     pub fn signs_from(&self) -> Timestamp {
         self.signs_from
     }
 
-    /// When it was ended before its time, as for a key that got into wrong hands.
+    /// Returns when the key was retired ahead of the schedule, such as after a leak.
     #[must_use]
     pub fn retired_at(&self) -> Option<Timestamp> {
         self.retired_at
@@ -57,13 +57,13 @@ pub struct RetiredKey {
 }
 
 impl RetiredKey {
-    /// Its RFC 7638 thumbprint.
+    /// Returns the key's RFC 7638 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// When it was retired.
+    /// Returns when the key was retired.
     #[must_use]
     pub fn retired_at(&self) -> Timestamp {
         self.retired_at
@@ -72,9 +72,9 @@ impl RetiredKey {
 
 /// The signing keys that nodes share, in the order in which they sign.
 ///
-/// It is one record, which every node reads and any of them may replace. What a key does at an
-/// instant follows from the record and the instant: nodes turn to the next key together, without a
-/// word, and also while the store is out of reach.
+/// It is one record that every node reads and may replace. The record and the time together determine what each key
+/// does, so all nodes switch to the next key at the same time without communicating, even if the store is
+/// unreachable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySchedule {
     pub(crate) keys: Vec<ScheduledKey>,
@@ -89,26 +89,26 @@ impl KeySchedule {
         Self { keys: vec![first], retired: Vec::new(), version: 1 }
     }
 
-    /// The keys, in the order in which they sign.
+    /// Returns the keys, in the order in which they sign.
     #[must_use]
     pub fn keys(&self) -> &[ScheduledKey] {
         &self.keys
     }
 
-    /// The keys that were retired and are no longer among the [`keys`](Self::keys), for as long as a token
-    /// of them may live.
+    /// Returns the keys that were retired and are no longer among the [`keys`](Self::keys). They are kept until the
+    /// last of their tokens has expired.
     #[must_use]
     pub fn retired(&self) -> &[RetiredKey] {
         &self.retired
     }
 
-    /// Another number with every change.
+    /// Returns the version of the record, which differs after each change.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The next writing of it.
+    /// Returns the record with the next version.
     #[must_use]
     pub fn next_version(mut self) -> Self {
         self.version += 1;

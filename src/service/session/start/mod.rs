@@ -103,16 +103,15 @@ impl StartedBy<'_> {
 }
 
 impl TokenService {
-    /// Starts a session of a customer without the customer's password: on the word of `actor`. Where a
-    /// one-time password is required, it has been sent when the session is returned. Where it cannot be sent,
-    /// no session is left.
+    /// Starts a session of a customer without the customer's password, as `actor` asks. If a one-time password is
+    /// required, it has been sent when the call returns; if it cannot be sent, no session remains.
     ///
     /// With an [idempotency key](NewSession::idempotency_key), the session is written before its code is sent, so
-    /// that of the same requests at once one sends a code. Where the node dies in between or the store fails, that
-    /// session stays without a code; the same request sends it one.
+    /// that only one of several identical concurrent requests sends a code. If the node crashes in between or the
+    /// store fails, the session has no code; repeating the request sends one.
     ///
-    /// It belongs to the organization of `context`, or else to the one that `new` names, which may not be
-    /// another.
+    /// The session belongs to the organization of `context` or, if that has none, to the one in `new`. The two must
+    /// not differ.
     ///
     /// ```
     /// # use countersign::{Acl, Actor, CustomerId, Error, NewSession, RequestContext, TokenService};
@@ -126,34 +125,31 @@ impl TokenService {
     /// # }
     /// ```
     ///
-    /// # On a bearer's word
+    /// # Sessions that a bearer starts
     ///
-    /// The bearer is a user or a machine client whose list grants `PostAuthenticationToken` for this
-    /// `customerId`, and all that the session is to carry. Its custom claims are those that the policy
-    /// opens to everybody, and those that the bearer may pass on. It lives no longer than the policy's
-    /// `sessions.max_delegated_lifetime`, and ends when the bearer is revoked. Its tokens are for no audience that
-    /// the bearer's is not for. Where neither `context` nor `new`
-    /// names an organization, it belongs to the bearer's.
+    /// The bearer is a user or a machine client whose ACL grants `PostAuthenticationToken` for this `customerId`, and
+    /// everything that the session may grant. The session's custom claims are limited to those that the policy opens
+    /// to everybody and those that the bearer may pass on. Its lifetime is limited by the policy's
+    /// `sessions.max_delegated_lifetime`, and it ends when the bearer is revoked. Its tokens are limited to the
+    /// bearer's audiences. If neither `context` nor `new` names an organization, it belongs to the bearer's.
     ///
-    /// A bearer that is bound to an organization may name the customers that a `customerId` scope of
-    /// its list names, and those that the [`CustomerDirectory`](crate::sessions::CustomerDirectory) says.
+    /// A bearer that is bound to an organization may start sessions for the customers that a `customerId` scope of
+    /// its ACL names, and for those that the [`CustomerDirectory`](crate::sessions::CustomerDirectory) allows.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`] for an end, an organization, wildcards or claims that the policy or
-    /// `context` does not allow,
-    /// [`ErrorKind::Configuration`] for a one-time password that the host wants without a sender,
-    /// [`ErrorKind::Unavailable`] where the code cannot be delivered or the store is out of reach,
-    /// [`ErrorKind::Throttled`] where the customer has as many live sessions as the policy's
-    /// `sessions.max_per_customer`, [`ErrorKind::Conflict`] where a token that is known beforehand has
-    /// its session already, the customer was logged out everywhere at that moment, or the session that the
-    /// same idempotency key has started has ended, or was started more than 60 seconds ago. While the same
-    /// request is sending its code, it is [`ErrorKind::Unavailable`], too.
+    /// [`ErrorKind::InvalidFields`] for an expiry, an organization, wildcards or claims that the policy or `context`
+    /// does not allow; [`ErrorKind::Configuration`] if the host requires a one-time password but there is no sender;
+    /// [`ErrorKind::Unavailable`] if the code cannot be delivered, the store is unreachable, or the same request is
+    /// still sending its code; [`ErrorKind::Throttled`] if the customer has as many live sessions as the policy's
+    /// `sessions.max_per_customer`; [`ErrorKind::Conflict`] if a given token already has a session, the customer was
+    /// logged out everywhere at that moment, or the session that the same idempotency key has started has ended or
+    /// was started more than 60 seconds ago.
     ///
-    /// On a bearer's word, [`ErrorKind::InsufficientPermission`] where it may not,
-    /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] where the session is to
-    /// carry more than it may give or the policy's `sessions.delegable_acl` allows, and [`ErrorKind::Throttled`]
-    /// where it has started as many as the policy's `sessions.max_per_starter`.
+    /// If a bearer starts the session: [`ErrorKind::InsufficientPermission`] if it lacks the permission,
+    /// [`ErrorKind::AclExceedsGrant`] or [`ErrorKind::CustomClaimsNotAllowed`] if the session would grant more than
+    /// the bearer or the policy's `sessions.delegable_acl` allows, and [`ErrorKind::Throttled`] if it has started as
+    /// many live sessions as the policy's `sessions.max_per_starter`.
     pub async fn start_session(
         &self,
         actor: impl Into<Actor<'_>>,
@@ -176,8 +172,8 @@ impl TokenService {
         .await
     }
 
-    /// Starts a session of a customer by name and password: it carries what the credential is
-    /// registered with.
+    /// Starts a session of a customer who logs in with name and password, with the ACL and claims of the credential's
+    /// registration.
     ///
     /// # Errors
     ///

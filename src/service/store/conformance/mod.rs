@@ -1,7 +1,7 @@
-//! The suite that every store passes: ours, and one of your own.
+//! A test suite that every store has to pass: those of this crate, and your own.
 //!
-//! Each rule of the [contract](crate::store) is a case; one that is broken panics, naming the
-//! rule. All keys are random, so a store that is shared or holds data may be used.
+//! There is a case for each rule of the [contract](crate::store); a violated rule panics with its name. All keys are
+//! random, so the store may be shared and may contain data.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -52,7 +52,7 @@ const ALL: PageRequest = PageRequest::first(1_000);
 ///
 /// # Panics
 ///
-/// Where a rule is broken.
+/// If the store violates a rule.
 pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
     store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     entities::an_entity_is_answered_as_it_was_written(&*store).await;
@@ -76,7 +76,7 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
 ///
 /// # Panics
 ///
-/// Where a rule is broken.
+/// If the store violates a rule.
 pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     sessions::a_session_is_answered_as_it_was_written(&*store).await;
@@ -107,11 +107,11 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     feed::a_feed_that_is_followed_while_others_publish_loses_nothing(&store).await;
 }
 
-/// Checks a [`KeyStore`], one with no keys in it: what it writes is no key, and opens nowhere.
+/// Checks a [`KeyStore`] that contains no keys. The keys that the suite writes are fake and cannot be opened.
 ///
 /// # Panics
 ///
-/// Where a rule is broken.
+/// If the store violates a rule.
 pub async fn check_key_store(store: Arc<dyn KeyStore>) {
     store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     keys::of_racing_nodes_one_writes_the_first_keys(&store).await;

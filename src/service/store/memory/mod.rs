@@ -27,10 +27,10 @@ use crate::service::store::{
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
-/// All stores in the memory of one process: fast, atomic, and gone with it.
+/// All stores in the memory of one process: fast and atomic, but lost when the process exits.
 ///
-/// It has no limit of size, since a store must never drop what is live; sessions leave it once they
-/// are to be kept no longer, when it is purged or others are started. Clones share what they hold.
+/// It has no size limit, since a store must never drop live records. Sessions past their `kept_until` are removed
+/// when the store is purged or other sessions are started. Clones share their content.
 #[derive(Clone)]
 pub struct MemoryStore {
     entities: Arc<Mutex<EntityTable>>,
@@ -41,7 +41,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self {

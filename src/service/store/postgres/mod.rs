@@ -83,11 +83,11 @@ const MIGRATION_TRIES: u32 = 60;
 /// How often the feed is looked at where no notification comes: one may get lost with its
 /// connection, and a pooler in front of the database may pass on none.
 const POLL: Duration = Duration::from_secs(1);
-/// All stores in a Postgres database, version 13 or later.
+/// All stores in a Postgres database, version 13 or later, for any number of nodes.
 ///
-/// A write that was answered is durable as far as `synchronous_commit` of the database is on, as it
-/// is by default. A failover loses none where `synchronous_standby_names` names the standbys that may take
-/// over. What a standby says is not believed.
+/// A confirmed write is durable as far as the database's `synchronous_commit` is on, as it is by default. A failover
+/// loses none if `synchronous_standby_names` names the standbys that may take over. Replies of a standby are not
+/// accepted.
 ///
 /// ```no_run
 /// use countersign::store::PostgresStore;
@@ -101,8 +101,8 @@ const POLL: Duration = Duration::from_secs(1);
 ///
 /// # Roles
 ///
-/// One role can do all. With two, one owns the tables and migrates them, and the service runs as another,
-/// which can change rows and nothing else:
+/// One role is sufficient. With two, one owns the tables and migrates them, and the service runs as the other, which
+/// can only change rows:
 ///
 /// ```sql
 /// CREATE ROLE countersign_owner LOGIN;
@@ -113,9 +113,9 @@ const POLL: Duration = Duration::from_secs(1);
 ///     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO countersign_app;
 /// ```
 ///
-/// Name the schema by [`TableNames::schema`]. With each release, have the owner
-/// [`migrate`](Self::migrate) before the service starts. The service may call it all the same: it writes
-/// nothing where nothing is to do, and fails where it would have to.
+/// Name the schema with [`TableNames::schema`]. At each release, run [`migrate`](Self::migrate) as the owner before
+/// the service starts. The service may call it too: it writes nothing if nothing has to be migrated, and fails
+/// otherwise.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -143,28 +143,27 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// A store in the database of that URL, over a pool of up to 16 connections of its own. It
-    /// connects when it is first used.
+    /// Creates a store in the database at that URL, with a pool of up to 16 connections of its own. It connects at
+    /// its first use.
     ///
-    /// Its connections lead to a primary alone, and have a `statement_timeout` and a `lock_timeout` of a
-    /// little less than the policy's `runtime.store_deadline`: what a call has given up, as behind a lock,
-    /// ends in the server, too. Two more connections are for the feed of revocations, which requests do
-    /// not hold up, and one listens to what other nodes publish.
+    /// Its connections use only a primary. Their `statement_timeout` and `lock_timeout` are slightly less than the
+    /// policy's `runtime.store_deadline`, so that the server also aborts a call that the service has given up, such
+    /// as one that waits for a lock. Two further connections read the revocation feed, so that requests do not delay
+    /// it, and one listens for notifications of other nodes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where it is no URL of a
-    /// Postgres database.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not a URL of a Postgres database.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, &TableNames::default())
     }
 
-    /// A store that [connects](Self::connect) itself, in tables of other names than the usual ones.
+    /// Creates a store like [`connect`](Self::connect), with other names for the tables.
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for
+    /// invalid names.
     pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
         let invalid = || Error::configuration("not a URL of a Postgres database");
         // The driver takes a URL of whatever scheme.
@@ -176,16 +175,16 @@ impl PostgresStore {
         Self::over(pool, connections, names)
     }
 
-    /// A store over the host's pool. Beside it, two connections that are made by the same options read the
-    /// feed, and one listens to what other nodes publish. The pool's `acquire_timeout` should be less than
-    /// the policy's `runtime.store_deadline`, and so should the `statement_timeout` of its role, as by
-    /// `ALTER ROLE app SET statement_timeout = '4s'`. Where a connection is found to have ended, or to lead
-    /// to a server that is no primary, or another server has taken over, the pool's idle ones are let go. Giving up connections on which
-    /// nothing comes any more is up to the pool: that of [`connect`](Self::connect) does it.
+    /// Creates a store over the host's pool. Two further connections with the same options read the revocation feed,
+    /// and one listens for notifications of other nodes. The pool's `acquire_timeout` should be less than the
+    /// policy's `runtime.store_deadline`, and so should the `statement_timeout` of its role, set by `ALTER ROLE app
+    /// SET statement_timeout = '4s'`. If a connection has ended or leads to a server that is no primary, or another
+    /// server has taken over, the pool's idle connections are closed. Detecting connections without a response is
+    /// left to the pool: that of [`connect`](Self::connect) does so.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for names that are none.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for invalid names.
     pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
         Self::over(pool, Arc::default(), names)
     }
@@ -231,9 +230,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the database is out of reach,
-    /// does not allow it, or a table is in use for that long; [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where
-    /// its tables are of a later release.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the database is unreachable or denies access, or
+    /// a table is in use for that long; [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its tables
+    /// are of a later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         if self.is_current().await.map_err(not_migrated)? {
             return Ok(());

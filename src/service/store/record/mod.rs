@@ -1,16 +1,15 @@
 //! Entities, sessions, revocations and signing keys as text, for stores that last.
 //!
-//! The form is JSON and private: what is in it may change with any release, and is read by this
-//! module alone. Every record carries the number of its form. A release reads all forms that there
-//! ever were, and of those that it knows it writes the latest that the release before reads, too; members
-//! that it does not know are ignored. A record of a later form is [`StoreError::Corrupt`], for who asks for
-//! that one; but an entry of the feed says what a release does that does not know its form
+//! The format is JSON and private: it may change with any release, and only this module reads it. Every record
+//! contains the number of its format. A release reads all earlier formats, and writes the latest one that the
+//! previous release can read as well; unknown members are ignored. A record in a later format is
+//! [`StoreError::Corrupt`]; but an entry of the feed states how a release handles it that does not know its format
 //! ([`read_event`]).
 //!
-//! Nothing in a record is a secret in the clear: session keys and codes are digests, secrets and
-//! signing keys are sealed, passwords are hashed.
+//! No record contains a secret in clear text: session keys and codes are stored as digests, secrets and signing keys
+//! are sealed, passwords are hashed.
 //!
-//! Whoever writes a store of their own keeps the text beside the columns that their queries need:
+//! An author of a store keeps the text beside the columns that its queries need:
 //!
 //! ```
 //! use countersign::store::record;
@@ -53,38 +52,38 @@ const FORM: u32 = 1;
 /// The metric of records that cannot be read.
 pub(in crate::service) const UNREADABLE: &str = "countersign_unreadable_records_total";
 
-/// An entity as text.
+/// Writes an entity as text.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+/// [`StoreError::Corrupt`] if it cannot be written as JSON.
 pub fn write_entity(entity: &Entity) -> Result<String, StoreError> {
     write(&EntityForm::of(entity))
 }
 
-/// What [`write_entity`] gave, of this release or an earlier one.
+/// Reads the text that [`write_entity`] of this release or an earlier one wrote.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it is no record of an entity, or of a later form.
+/// [`StoreError::Corrupt`] if it is not a record of an entity, or is in a later format.
 pub fn read_entity(text: &str) -> Result<Entity, StoreError> {
     read::<EntityForm<'_>>(text)?.into_entity().map_err(StoreError::corrupt)
 }
 
-/// A session as text.
+/// Writes a session as text.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it cannot be written as JSON.
+/// [`StoreError::Corrupt`] if it cannot be written as JSON.
 pub fn write_session(session: &Session) -> Result<String, StoreError> {
     write(&SessionForm::of(session))
 }
 
-/// What [`write_session`] gave, of this release or an earlier one.
+/// Reads the text that [`write_session`] of this release or an earlier one wrote.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it is no record of a session, or of a later form.
+/// [`StoreError::Corrupt`] if it is not a record of a session, or is in a later format.
 pub fn read_session(text: &str) -> Result<Session, StoreError> {
     read::<SessionForm<'_>>(text)?.into_session().map_err(StoreError::corrupt)
 }
@@ -98,13 +97,12 @@ pub fn write_event(event: &FeedEvent) -> Result<String, StoreError> {
     write(&EventForm::of(event).map_err(StoreError::corrupt)?)
 }
 
-/// Reads what [`write_event`] gave, of any release. `position` is where the entry stands in the feed, for
+/// Reads the text that [`write_event`] of any release wrote. `position` is the position of the entry in the feed, for
 /// the log.
 ///
-/// There is no error: one entry that cannot be read keeps nobody from reading the others. An entry of a
-/// later form says what a release does with it that does not know that form: leaves it out
-/// ([`FeedEvent::Skipped`]), or revokes something that it knows. What says nothing of the kind is
-/// [`FeedEvent::Unreadable`].
+/// It returns no error, so that one entry that cannot be read does not keep a node from reading the others. An entry
+/// in a later format states how it is handled: it is ignored ([`FeedEvent::Skipped`]), or revokes something that this
+/// release knows. An entry that states neither is [`FeedEvent::Unreadable`].
 #[must_use]
 pub fn read_event(record: impl AsRef<[u8]>, position: &str) -> FeedEvent {
     let record = record.as_ref();
@@ -137,20 +135,20 @@ fn count_unreadable(kind: &'static str) {
     telemetry::count(UNREADABLE, &[("kind", kind)]);
 }
 
-/// Signing keys as text.
+/// Writes signing keys as text.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where they cannot be written as JSON.
+/// [`StoreError::Corrupt`] if they cannot be written as JSON.
 pub fn write_keys(schedule: &KeySchedule) -> Result<String, StoreError> {
     write(&KeysForm::of(schedule))
 }
 
-/// What [`write_keys`] gave, of this release or an earlier one.
+/// Reads the text that [`write_keys`] of this release or an earlier one wrote.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] where it is no record of signing keys, or of a later form.
+/// [`StoreError::Corrupt`] if it is not a record of signing keys, or is in a later format.
 pub fn read_keys(text: &str) -> Result<KeySchedule, StoreError> {
     read::<KeysForm<'_>>(text).map(KeysForm::into_schedule)
 }

@@ -38,7 +38,7 @@ const MAX_PREFIX_LEN: usize = 64;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// How a [`RedisStore`] uses its server.
+/// Settings of a [`RedisStore`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,29 +62,28 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// What each key begins with: 1 to 64 bytes, without braces, which mean something in a cluster.
-    /// It is `countersign:` by default.
+    /// Sets the prefix of each key: 1 to 64 bytes, without braces, which have a meaning in a cluster. Default:
+    /// `countersign:`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Has each write wait, by `WAIT`, until so many replicas have it. Where they do not within
-    /// `timeout`, the answer is that the store is unavailable, and the write may have been made all
-    /// the same. By default none is waited for.
+    /// Makes each write wait, by `WAIT`, until that many replicas have it. If they do not within `timeout`, the store
+    /// is reported as unavailable, but the write may have been made. Default: no waiting.
     ///
-    /// The timeout is from a millisecond to a second: all writes share a connection, and wait with
-    /// it. Reads have another one.
+    /// The timeout must be between 1 millisecond and 1 second: all writes share a connection and wait with it. Reads
+    /// use another one.
     ///
-    /// It narrows what a failover can lose, and does not close it: the replica that takes over may
-    /// be another one. A cluster does the same by `min-replicas-to-write` of its servers.
+    /// It reduces the writes that a failover can lose, but does not exclude a loss, since another replica may take
+    /// over. For a cluster, use the servers' `min-replicas-to-write` instead.
     pub fn wait_for_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
         self.acknowledgement = Some(Acknowledgement { replicas, timeout });
         self
     }
 }
 
-/// All stores in Redis, version 6.2 or later, or in Valkey.
+/// All stores in Redis, version 6.2 or later, or in Valkey, for any number of nodes.
 ///
 /// Every change of a session or an entity is one script over one key, so it is atomic also in a
 /// cluster, and is made once although it was sent twice. A registration takes three, since the name that
@@ -95,16 +94,15 @@ impl RedisOptions {
 /// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
 /// noeviction`.
 ///
-/// Listing sessions reads every one that the filter's customer or organization has; listing entities reads
-/// a page.
+/// Listing sessions reads all sessions of the filter's customer or organization; listing entities reads one page.
 ///
-/// The user that it connects as needs reads and writes of the prefix, scripts (`EVAL`, `EVALSHA`) and
-/// `WAIT` where replicas are waited for. Allow it `INFO`, too: without it, a node tells a failover by the
-/// last revocation that it has read alone, and does not find out that one of its own was lost before it was
-/// read. And `TIME`: without it, a node whose clock is ahead removes sessions and revocations too early.
+/// The Redis user needs read and write access to the prefix, scripts (`EVAL`, `EVALSHA`), and `WAIT` if the store
+/// waits for replicas. Allow `INFO` as well: without it, a node detects a failover only by the last revocation that
+/// it has read, and misses the loss of its own revocation that was not read yet. Allow `TIME`, too: without it, a
+/// node whose clock is ahead removes sessions and revocations too early.
 ///
-/// A replica is not believed, and of the feed neither is a primary with fewer replicas than its
-/// `min-replicas-to-write`: it may have been replaced.
+/// Replies of a replica are not accepted, nor, for the feed, those of a primary with fewer replicas than its
+/// `min-replicas-to-write`, which may have been replaced.
 ///
 /// ```no_run
 /// use countersign::store::RedisStore;
@@ -139,27 +137,27 @@ struct Inner {
 }
 
 impl RedisStore {
-    /// A store in one server, as `redis://user:password@host:port/database`. It connects when it is
-    /// first used. To be called within a tokio runtime.
+    /// Creates a store in one server, such as `redis://user:password@host:port/database`. It connects at its first
+    /// use. Call it within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where it is no URL of a Redis server, or there is no runtime.
+    /// [`ErrorKind::Configuration`] if it is not a URL of a Redis server, or there is no runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, RedisOptions::default())
     }
 
-    /// A store in one server, under a prefix or with replicas to wait for: see [`RedisOptions`].
+    /// Creates a store in one server with further settings: see [`RedisOptions`].
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for a prefix that is
-    /// empty, longer than 64 bytes, or has braces, which mean something in a cluster.
+    /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`] for a prefix that is empty, longer than
+    /// 64 bytes, or contains braces, which have a meaning in a cluster.
     pub fn connect_with(url: &str, options: RedisOptions) -> Result<Self, Error> {
         Self::new(Servers::single(url)?, options)
     }
 
-    /// A store in a cluster, of which some servers' URLs are given; the others are found by them.
+    /// Creates a store in a cluster. Give the URLs of some of its servers; it finds the others through them.
     ///
     /// # Errors
     ///
@@ -170,19 +168,19 @@ impl RedisStore {
         Self::connect_cluster_with(urls, RedisOptions::default())
     }
 
-    /// A store in a cluster, under a prefix of its own: see [`RedisOptions`].
+    /// Creates a store in a cluster with further settings: see [`RedisOptions`].
     ///
     /// # Errors
     ///
-    /// Those of [`connect_with`](Self::connect_with), and [`ErrorKind::Configuration`] where
-    /// replicas are to be waited for.
+    /// Those of [`connect_with`](Self::connect_with), and [`ErrorKind::Configuration`] if the options make writes
+    /// wait for replicas.
     pub fn connect_cluster_with<U: Into<String>>(
         urls: impl IntoIterator<Item = U>,
         options: RedisOptions,
     ) -> Result<Self, Error> {
         if options.acknowledgement.is_some() {
             return Err(Error::configuration(
-                "a cluster waits for replicas by min-replicas-to-write",
+                "in a cluster, set min-replicas-to-write on the servers, not wait_for_replicas",
             ));
         }
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
@@ -199,11 +197,13 @@ impl RedisStore {
         };
         if !options.acknowledgement.as_ref().is_none_or(waits_well) {
             return Err(Error::configuration(
-                "replicas are waited for from a millisecond to a second",
+                "the timeout of wait_for_replicas must be 1 millisecond to 1 second",
             ));
         }
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::configuration("a Redis store is made within a tokio runtime"));
+            return Err(Error::configuration(
+                "a Redis store must be created within a tokio runtime",
+            ));
         }
         let client = RedisClient::new(servers, options.acknowledgement).map_err(|error| {
             Error::configuration("a Redis server cannot be connected to like this")
@@ -237,21 +237,22 @@ impl RedisStore {
         })
     }
 
-    /// Marks what is under the prefix as of this release. It writes nothing where it is, and is
-    /// harmless when several nodes do it at once. Warns in the log where the server may throw out what
-    /// it holds.
+    /// Marks the content under the prefix as that of this release. It writes nothing if it is current, and may run on
+    /// several nodes at once. It logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the server is out of reach, [`ErrorKind::Configuration`]
-    /// where what it holds is of a later release.
+    /// [`ErrorKind::Unavailable`] if the server is unreachable, [`ErrorKind::Configuration`] if its content is of a
+    /// later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         let found = self.mark_version().await.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")
                 .with_source(error)
         })?;
         if is_incompatible(found.into(), VERSION.into()) {
-            return Err(Error::configuration("what the Redis server holds is of a later release"));
+            return Err(Error::configuration(
+                "the content of the Redis server is of a later release",
+            ));
         }
         self.warn_of_eviction().await;
         Ok(())

@@ -35,7 +35,7 @@ pub(super) fn rows(count: usize) -> i64 {
 }
 
 pub(super) fn not_migrated(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Unavailable, "the tables cannot be made").with_source(error)
+    Error::new(ErrorKind::Unavailable, "the tables cannot be created").with_source(error)
 }
 
 /// Returns whether this release can work with tables of a version, which may be a later release's.

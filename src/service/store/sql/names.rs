@@ -4,7 +4,7 @@ use crate::error::Error;
 
 const MAX_LEN: usize = 32;
 
-/// What a store's tables are called, for a database that is shared with the host's own.
+/// The names of a store's tables, for a database that also has tables of the host.
 ///
 /// ```
 /// use countersign::store::TableNames;
@@ -25,14 +25,14 @@ impl Default for TableNames {
 }
 
 impl TableNames {
-    /// The schema that the tables are in; where it is not set, the one that the connection's
-    /// `search_path` begins with. SQLite has none.
+    /// Sets the schema of the tables. Default: the first one in the connection's `search_path`. SQLite has no
+    /// schemas.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// What the name of each table begins with: `countersign_`.
+    /// Sets the prefix of the tables' names. Default: `countersign_`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self

@@ -66,11 +66,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 4;
 
-/// All stores in one SQLite file.
+/// All stores in one SQLite file, for any number of processes on one machine.
 ///
-/// The file is in write-ahead mode, so that readers and the one writer do not wait for each other,
-/// and `synchronous` is `FULL`: a write that was answered is on the disk. With less, a power cut
-/// takes the last writes back, and with them an exchange that a client has the JWT of.
+/// The file is in write-ahead mode, so that readers and the writer do not wait for each other, and `synchronous` is
+/// `FULL`: a confirmed write is on the disk. With a lower level, a power failure would revert the last writes, and
+/// with them an exchange whose JWT a client already has.
 ///
 /// ```no_run
 /// use countersign::store::SqliteStore;
@@ -100,22 +100,22 @@ struct Inner {
 }
 
 impl SqliteStore {
-    /// Opens a file, or makes it, readable by its owner alone. [`migrate`](Self::migrate) makes
-    /// the tables.
+    /// Opens a file, or creates it with read access for its owner only. [`migrate`](Self::migrate) creates the
+    /// tables.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where it cannot be opened or is no database.
+    /// [`ErrorKind::Unavailable`] if it cannot be opened or is not a database.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(path, &TableNames::default()).await
     }
 
-    /// A store in a file, in tables of other names than the usual ones.
+    /// Opens a file like [`open`](Self::open), with other names for the tables.
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), and [`ErrorKind::Configuration`] for names that are none, or
-    /// a schema, which SQLite does not have.
+    /// Those of [`open`](Self::open), and [`ErrorKind::Configuration`] for invalid names, or for a schema, which
+    /// SQLite does not have.
     pub async fn open_with(path: impl AsRef<Path>, names: &TableNames) -> Result<Self, Error> {
         let tables = names.check()?;
         if tables.schema.is_some() {
@@ -170,13 +170,13 @@ impl SqliteStore {
         })
     }
 
-    /// Makes the tables, or brings them up to this release. It writes nothing where they are, and is
-    /// harmless when several processes do it at once.
+    /// Creates the tables, or migrates them to this release. It writes nothing if they are current, and may run in
+    /// several processes at once.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the file is out of reach, [`ErrorKind::Configuration`]
-    /// where its tables are of a later release.
+    /// [`ErrorKind::Unavailable`] if the file is not accessible, [`ErrorKind::Configuration`] if its tables are of a
+    /// later release.
     pub async fn migrate(&self) -> Result<(), Error> {
         if self.is_current().await.map_err(not_migrated)? {
             return Ok(());

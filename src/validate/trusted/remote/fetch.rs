@@ -31,7 +31,7 @@ impl KeyLocation {
     ///
     /// [`ErrorKind::Configuration`] where it is no URL.
     pub(crate) fn jwks(url: &str) -> Result<Self, Error> {
-        let no_url = |_| Error::configuration("the jwks_url is no URL");
+        let no_url = |_| Error::configuration("the jwks_url is not a URL");
         Url::parse(url).map(Self::Jwks).map_err(no_url)
     }
 
@@ -39,7 +39,7 @@ impl KeyLocation {
     ///
     /// [`ErrorKind::Configuration`] where the issuer is no URL.
     pub(crate) fn metadata_of(issuer: &str) -> Result<Self, Error> {
-        let problem = "a trusted issuer whose name is no URL has to have a jwks_url";
+        let problem = "a trusted issuer that is not a URL needs a jwks_url";
         let url = Url::parse(issuer).map_err(|_| Error::configuration(problem))?;
         Ok(Self::Metadata { issuer: issuer.to_owned(), urls: metadata_urls(&url) })
     }
@@ -100,7 +100,7 @@ impl Fetcher {
         let (max_bytes, allows_http) = (policy.max_set_bytes, policy.allows_http);
         let fetcher = Self { client, source, max_bytes, allows_http };
         if !fetcher.source.urls().iter().all(|url| fetcher.allows(url)) {
-            return Err(Error::configuration("keys are fetched by https alone"));
+            return Err(Error::configuration("the URL of the keys must use https"));
         }
         Ok(fetcher)
     }
