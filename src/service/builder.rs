@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use http::request::Parts;
 use tokio::sync::watch;
@@ -302,6 +302,7 @@ impl TokenServiceBuilder {
             exchanges: SingleFlight::new(RandomState::new()),
             phantom_tokens: PhantomTokenCache::new(self.policy.tokens.phantom_lifetime),
             revoking_failed_at: AtomicU64::default(),
+            publications: AtomicUsize::default(),
             writes: watch::Sender::new(()),
             policy: self.policy,
             sender: self.sender,

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
+use crate::service::model::authentication_token::SessionKey;
 use crate::service::store::FeedEvent;
 use crate::token::identifier::SessionId;
 
@@ -29,7 +30,14 @@ struct Recent {
     published: Log<FeedEvent>,
     /// Also those of which no token was issued, so that nothing was published of them. Apart from the events,
     /// for the end of many sessions at once must push out no revocation.
-    ended_sessions: Log<SessionId>,
+    ended_sessions: Log<EndedSession>,
+}
+
+/// A session that was ended. In a cluster, a lost write may have brought its record back, and not its id's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EndedSession {
+    pub(super) key: SessionKey,
+    pub(super) id: SessionId,
 }
 
 impl RecentEvents {
@@ -41,8 +49,8 @@ impl RecentEvents {
         self.lock().published.add(event);
     }
 
-    pub(super) fn add_ended_session(&self, id: SessionId) {
-        self.lock().ended_sessions.add(id);
+    pub(super) fn add_ended_session(&self, session: EndedSession) {
+        self.lock().ended_sessions.add(session);
     }
 
     /// Returns the events that still matter.
@@ -52,7 +60,7 @@ impl RecentEvents {
         recent.published.values()
     }
 
-    pub(super) fn ended_sessions(&self) -> Vec<SessionId> {
+    pub(super) fn ended_sessions(&self) -> Vec<EndedSession> {
         self.lock().ended_sessions.values()
     }
 
@@ -139,14 +147,15 @@ mod tests {
     fn however_late_a_loss_is_found_what_was_written_before_the_feed_was_read_last_is_kept() {
         let recent = RecentEvents::new();
         let id = SessionId::new("sid-1").unwrap();
+        let session = EndedSession { key: SessionKey::from_bytes([1; 32]), id };
         let written_at = Instant::now();
         recent.add(event(10));
-        recent.add_ended_session(id.clone());
+        recent.add_ended_session(session.clone());
         let both_are_there = |heard_after: Duration, found_after: Duration| {
             recent.report_loss_at(Some(written_at + heard_after), written_at + found_after);
             let ended = recent.ended_sessions();
             assert_eq!(ended.is_empty(), recent.published(Timestamp::MIN).is_empty());
-            ended == std::slice::from_ref(&id)
+            ended == std::slice::from_ref(&session)
         };
         assert!(both_are_there(KEPT_FOR / 2, KEPT_FOR * 10));
         // It was written again then, and may be lost again.

@@ -3,9 +3,10 @@
 
 use crate::error::Error;
 use crate::service::model::session::Session;
+use crate::service::recent_events::EndedSession;
 use crate::service::stores::CompareAndSet;
 use crate::service::writer::Writer;
-use crate::token::identifier::{SessionId, TokenId};
+use crate::token::identifier::TokenId;
 
 impl Writer {
     /// Takes a session out of the store as it was read; returns whether it was there. While the request that
@@ -28,15 +29,16 @@ impl Writer {
         // The store may have taken it although its response came too late.
         self.inner.phantom_tokens.remove(&session.key).await;
         if !matches!(taken, Ok(CompareAndSet::Conflict)) {
-            self.remember_end(&session.id);
+            self.remember_end(session);
         }
         taken
     }
 
     /// Remembers that a session was ended, for where the store loses that.
-    pub(super) fn remember_end(&self, id: &SessionId) {
+    pub(super) fn remember_end(&self, session: &Session) {
         if self.inner.stores.are_shared() {
-            self.inner.recent_events.add_ended_session(id.clone());
+            let ended = EndedSession { key: session.key, id: session.id.clone() };
+            self.inner.recent_events.add_ended_session(ended);
         }
     }
 }

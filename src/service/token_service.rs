@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use tokio::sync::{OnceCell, watch};
 
@@ -70,6 +70,8 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
     /// When a revocation, or the end of a session, could last not be written, in microseconds.
     pub(in crate::service) revoking_failed_at: AtomicU64,
+    /// How many events this node is publishing.
+    pub(in crate::service) publications: AtomicUsize,
     /// Has a receiver for each piece of work under way that writes. Nothing is sent.
     pub(in crate::service) writes: watch::Sender<()>,
     /// The exchanges under way that may be repeated.

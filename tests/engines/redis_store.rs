@@ -830,6 +830,7 @@ async fn a_session_whose_token_is_seeded_again_keeps_its_hints() {
     let page = PageRequest::first(10);
     let listed = SessionStore::list(&store, &SessionFilter::all(), &page, now).await.unwrap();
     assert_eq!(listed.total, 1);
+    assert_eq!(store.count(&first.subject(), now, 10).await.unwrap(), 1);
     assert!(
         SessionStore::remove(&store, again.id()).await.unwrap().is_none(),
         "it was never there"

@@ -155,6 +155,42 @@ async fn a_jwt_that_was_not_signed_here_ends_no_session() {
 }
 
 #[tokio::test]
+async fn a_log_out_by_a_jwt_that_was_revoked_alone_ends_its_session() {
+    let issuer = TestIssuer::named(ISSUER).for_audience(AUDIENCE);
+    let tokens = issuer.service_builder().build().unwrap();
+    let (session, sid) = session(&tokens).await;
+    let text = issuer.token().customer("cus_1").claim("sid", sid.as_str()).sign();
+    let token = tokens.validator().validate(&text).unwrap();
+    tokens.revoke_token(token.token_id()).await.unwrap();
+    log_out(&tokens, &text).await.unwrap();
+    let found = tokens.find_session(&session, &RequestContext::without_address()).await;
+    assert_eq!(found.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn while_a_log_out_is_not_known_to_other_nodes_another_one_is_not_told_as_done() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let issuer = TestIssuer::named(ISSUER).for_audience(AUDIENCE);
+    let tokens = issuer.service_builder().session_store(store.clone()).build().unwrap();
+    let text = issuer.token().customer("cus_1").sign();
+    let held = store.hold(StoreVerb::Publish);
+    let log_out_once = || {
+        let (tokens, text) = (tokens.clone(), text.clone());
+        tokio::spawn(async move { log_out(&tokens, &text).await })
+    };
+    let first = log_out_once();
+    held.wait_for(1).await;
+    assert_eq!(tokens.validator().validate(&text).unwrap_err(), TokenFault::Revoked);
+    let second = log_out_once();
+    // It revokes the token as well, and does not rely on the first.
+    held.wait_for(2).await;
+    held.release();
+    for log_out in [first, second] {
+        log_out.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_repeats_a_log_out_over_and_over_has_nothing_more_written() {
     let store = FaultyStore::new(MemoryStore::new());
     let issuer = TestIssuer::named(ISSUER).for_audience(AUDIENCE);

@@ -8,15 +8,15 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::service::backoff::Backoff;
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
+use crate::service::recent_events::EndedSession;
 use crate::service::store::FeedEvent;
 use crate::service::token_service::{TokenService, TokenServiceInner};
-use crate::token::identifier::SessionId;
 
 /// What is still to be done again.
 struct Lost {
     published: Vec<FeedEvent>,
     /// A log-out was answered, and the session is back.
-    ended_sessions: Vec<SessionId>,
+    ended_sessions: Vec<EndedSession>,
 }
 
 impl Lost {
@@ -76,10 +76,10 @@ async fn redo(inner: &Weak<TokenServiceInner>, lost: &mut Lost) -> Result<(), Er
         tokens.write_unaudited(|writer| async move { writer.stores.publish(event).await }).await?;
         lost.published.pop();
     }
-    while let Some(id) = lost.ended_sessions.last() {
+    while let Some(session) = lost.ended_sessions.last() {
         let Some(alive) = inner.upgrade() else { return Ok(()) };
-        let (tokens, id) = (TokenService { inner: alive }, id.clone());
-        tokens.write_unaudited(|writer| async move { writer.end_again(&id).await }).await?;
+        let (tokens, session) = (TokenService { inner: alive }, session.clone());
+        tokens.write_unaudited(|writer| async move { writer.end_again(&session).await }).await?;
         lost.ended_sessions.pop();
     }
     Ok(())

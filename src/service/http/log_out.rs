@@ -78,7 +78,9 @@ impl TokenService {
             return self.log_out_customer(&AuthenticationToken::from_text(text)?, &anywhere).await;
         }
         let signed = self.read_signed(text)?;
-        let is_ended = |id| self.inner.revocations.contains_session(id);
+        // The token alone may have been revoked. Where a session's end revokes nothing, nobody knows.
+        let ends_revoke = self.policy().sessions.revoke_tokens_on_end;
+        let is_ended = |id| !ends_revoke || self.inner.revocations.contains_session(id);
         if self.was_revoked_for_all(&signed) && signed.session_id().is_none_or(is_ended) {
             return Err(Error::new(ErrorKind::NotFound, "the token was revoked before"));
         }

@@ -1,6 +1,6 @@
 //! Publishing what was revoked or changed, and applying what any node has published.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -17,15 +17,21 @@ impl TokenService {
     /// Returns whether a token was revoked, and all nodes are told: to revoke it again would change nothing. After a
     /// failure, that is unknown of each token, for as long as one may live that was issued before.
     pub(in crate::service) fn was_revoked_for_all(&self, token: &Validated) -> bool {
-        let failed_at = self.inner.revoking_failed_at.load(Ordering::Relaxed);
+        // In this order: a publication is under way before what it says is known, and notes its failure before it ends.
+        if !self.inner.revocations.contains(token)
+            || self.inner.publications.load(Ordering::SeqCst) > 0
+        {
+            return false;
+        }
+        let failed_at = self.inner.revoking_failed_at.load(Ordering::SeqCst);
         let longest = self.inner.policy.longest_token_lifetime();
         let until = self.accepted_until(Timestamp::from_micros(failed_at) + longest);
-        self.kept_until(until) < self.now() && self.inner.revocations.contains(token)
+        self.kept_until(until) < self.now()
     }
 
     /// Notes that what was to be revoked or ended may be known to this node alone.
     pub(in crate::service) fn note_failure_to_revoke(&self) {
-        self.inner.revoking_failed_at.fetch_max(self.now().as_micros(), Ordering::Relaxed);
+        self.inner.revoking_failed_at.fetch_max(self.now().as_micros(), Ordering::SeqCst);
     }
 
     /// Returns when the last token ends that any node has issued up to now. The clock of this one may be behind.
@@ -63,6 +69,7 @@ impl Writer {
 
     /// Applies an event on this node, then publishes it.
     async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
+        let _under_way = Publication::begin(&self.inner.publications);
         self.inner.apply(&event);
         self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
         telemetry::revocations_held(self.inner.revocations.len());
@@ -74,6 +81,22 @@ impl Writer {
             self.note_failure_to_revoke();
         }
         published
+    }
+}
+
+/// A publication under way: what it says is known to this node, and maybe to no other one yet.
+struct Publication<'a>(&'a AtomicUsize);
+
+impl<'a> Publication<'a> {
+    fn begin(publications: &'a AtomicUsize) -> Self {
+        publications.fetch_add(1, Ordering::SeqCst);
+        Self(publications)
+    }
+}
+
+impl Drop for Publication<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,6 +3,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::service::model::session::Session;
+use crate::service::recent_events::EndedSession;
 use crate::service::request_context::RequestContext;
 use crate::service::revoke::of_another_issuer;
 use crate::service::session::no_session;
@@ -131,8 +132,8 @@ impl Writer {
         if removed.is_err() {
             self.note_failure_to_revoke();
         }
-        self.remember_end(id);
         if let Ok(Some(session)) = &mut removed {
+            self.remember_end(session);
             session.tokens_until = session.tokens_until.max(token_until);
             self.inner.phantom_tokens.remove(&session.key).await;
             let buried = self.bury(session).await;
@@ -172,14 +173,13 @@ impl Writer {
     }
 
     /// Ends a session that was ended before, where it is there: the store may have lost that.
-    pub(in crate::service) async fn end_again(&self, id: &SessionId) -> Result<(), Error> {
-        let Some(session) = self.stores.remove_session(id).await? else { return Ok(()) };
-        self.inner.phantom_tokens.remove(&session.key).await;
-        let buried = self.bury(&session).await;
-        if session.is_tombstone() {
-            return buried;
-        }
-        // What it was exchanged for while it was back.
-        self.revoke_tokens_of(&session).await.and(buried)
+    pub(in crate::service) async fn end_again(&self, ended: &EndedSession) -> Result<(), Error> {
+        retry_on_conflict!({
+            let found = self.stores.get_session(&ended.key).await?;
+            let back = found.filter(|found| found.id == ended.id && !found.is_tombstone());
+            let Some(session) = back else { return Ok(CompareAndSet::Written(())) };
+            // With what it was exchanged for while it was back.
+            self.end_as_read(&session).await.map(|ended| ended.map(drop))
+        })
     }
 }

@@ -105,6 +105,12 @@ pub(super) async fn what_is_listed_has_not_expired_also_before_it_is_purged(
     assert_eq!((listed.total, listed.sessions.len()), (2, 1));
     assert_eq!(listed.sessions[0].id, written[3].id);
     assert!(store.get(&written[0].key).await.unwrap().is_some(), "tokens of it are to be revoked");
+    // What stays of a session that was ended while its start may be repeated.
+    let ended = used_up(&session_of(&CustomerId::new(unique()).unwrap(), now()), now() + HOUR);
+    let theirs_alone = SessionFilter::all().of_customer(ended.customer_id.clone());
+    store.insert(Session { created_at: Timestamp::MAX, ..ended }, now()).await.unwrap();
+    let listed = store.list(&theirs_alone, &PageRequest::first(1), now()).await.unwrap();
+    assert_eq!((listed.total, listed.sessions.len()), (0, 0));
 }
 
 pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_not(
