@@ -16,7 +16,7 @@ pub(super) struct LastHeard {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Up to here, this process has applied the feed. Whoever reads goes on from here, also after a panic: a
+    /// Up to here, this process has applied the feed. A reader goes on from here, also after a panic: a
     /// reader that began at the start would not be told that the history has changed.
     pub(super) cursor: Cursor,
     /// When it was last read to its end.

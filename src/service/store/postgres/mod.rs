@@ -74,7 +74,7 @@ const DIALECT: Dialect = Dialect {
 };
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
-/// How long a migration waits for a table that somebody else uses: whoever wants that table then waits behind it,
+/// How long a migration waits for a table that somebody else uses: other statements then wait behind it,
 /// for less than a call may take. So it gives up, and tries again.
 const MIGRATION_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
