@@ -311,6 +311,7 @@ impl TokenServiceBuilder {
             validator_with_trusted_issuers,
             revocations,
             last_heard: Arc::default(),
+            unpublished: Arc::default(),
             recent_events: RecentEvents::new(),
             route_hooks: self.route_hooks,
         };

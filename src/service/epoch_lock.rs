@@ -25,10 +25,11 @@ impl<T> EpochLock<T> {
 
     /// Changes it. Once this has returned, a thread that reads the epoch and then the value sees
     /// both anew.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.write();
-        change(&mut value);
+        let result = change(&mut value);
         self.epoch.advance();
+        result
     }
 
     /// Changes what nobody's finding depends on: the number stays.

@@ -47,6 +47,7 @@ mod throttle;
 mod token_service;
 #[cfg(feature = "remote-jwks")]
 mod trusted_issuers;
+mod unpublished;
 mod validators;
 mod wait_for_end;
 mod writer;

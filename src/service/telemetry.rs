@@ -24,6 +24,7 @@ const WORK_RESTARTED: &str = "countersign_housekeeping_restarts_total";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Feed,
+    Publish,
     Republish,
     Keys,
     Purge,
@@ -34,6 +35,7 @@ impl Work {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Feed => "feed",
+            Self::Publish => "publish",
             Self::Republish => "republish",
             Self::Keys => "keys",
             Self::Purge => "purge",

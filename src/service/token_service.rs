@@ -23,6 +23,7 @@ use crate::service::recent_events::RecentEvents;
 use crate::service::revocations::RevocationSet;
 use crate::service::stores::Stores;
 use crate::service::throttle::Throttle;
+use crate::service::unpublished::Unpublished;
 use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 use crate::validate::Validator;
@@ -65,6 +66,7 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) validator_with_trusted_issuers: Validator,
     pub(in crate::service) revocations: Arc<RevocationSet>,
     pub(in crate::service) last_heard: Arc<LastHeard>,
+    pub(in crate::service) unpublished: Arc<Unpublished>,
     pub(in crate::service) recent_events: RecentEvents,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,

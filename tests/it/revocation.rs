@@ -486,6 +486,28 @@ async fn a_session_of_a_node_whose_clock_is_ahead_ends_with_its_customer_and_the
 }
 
 #[tokio::test]
+async fn of_two_nodes_that_revoke_before_they_hear_of_one_another_neither_leaves_a_token_good() {
+    let nodes = nodes_apart(Duration::from_secs(59));
+    let [behind, ahead] = &nodes;
+    behind.user("ops", json!([])).await;
+    let ops = || behind.tokens.principal(SubjectType::User, "ops", Organization::All);
+    ahead.tokens.revoke_subject(&ops(), ahead.tokens.now()).await.unwrap();
+    let token = ahead.user_token("ops").await;
+    // Its clock says that this comes before the other one.
+    behind.tokens.revoke_subject(&ops(), behind.tokens.now()).await.unwrap();
+    for _ in 0..2 {
+        catch_up(&nodes).await;
+    }
+    assert_eq!(verdict(&nodes, &token), Err(TokenFault::Revoked));
+    for node in &nodes {
+        let fresh = node.user_token("ops").await;
+        assert_eq!(verdict(&nodes, &fresh), Ok(()));
+        catch_up(&nodes).await;
+        assert_eq!(verdict(&nodes, &fresh), Ok(()), "nobody revokes again");
+    }
+}
+
+#[tokio::test]
 async fn after_two_hundred_revocations_in_a_moment_a_login_is_good_at_once() {
     let nodes = nodes_apart(Duration::ZERO);
     let [first, second] = &nodes;

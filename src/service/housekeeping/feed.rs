@@ -1,4 +1,4 @@
-//! Following the feed of revocations.
+//! Following the feed of revocations, and publishing what follows from it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,16 +10,17 @@ use crate::service::backoff::Backoff;
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
 use crate::service::store::FeedPage;
 use crate::service::telemetry::{self, Work};
-use crate::service::token_service::TokenServiceInner;
+use crate::service::token_service::{TokenService, TokenServiceInner};
 
 /// How long the feed is waited on at a time.
 const FEED_WAIT: Duration = Duration::from_secs(20);
 
 /// Applies a part of the feed; returns whether it was the last one.
-fn apply(inner: &TokenServiceInner, read: FeedPage) -> bool {
+fn apply(tokens: &TokenService, read: FeedPage) -> bool {
     for event in &read.events {
-        inner.apply(event);
+        tokens.apply(event);
     }
+    let inner = &tokens.inner;
     telemetry::revocations_held(inner.revocations.len());
     let mut heard = inner.last_heard.lock();
     if read.history_changed {
@@ -38,12 +39,44 @@ fn apply(inner: &TokenServiceInner, read: FeedPage) -> bool {
 }
 
 /// Reads all that is in the feed now and was not read yet.
-pub(super) async fn read_to_end(inner: &TokenServiceInner) -> Result<(), Error> {
+pub(super) async fn read_to_end(tokens: &TokenService) -> Result<(), Error> {
     loop {
-        let cursor = inner.last_heard.lock().cursor.clone();
-        let read = inner.stores.read_feed(&cursor, Duration::ZERO).await?;
-        if apply(inner, read) {
+        let cursor = tokens.inner.last_heard.lock().cursor.clone();
+        let read = tokens.inner.stores.read_feed(&cursor, Duration::ZERO).await?;
+        if apply(tokens, read) {
             return Ok(());
+        }
+    }
+}
+
+/// Publishes what was made of what was read, and no request waits for.
+pub(super) async fn publish_rest(tokens: &TokenService) -> Result<(), Error> {
+    while let Some(event) = tokens.inner.unpublished.last() {
+        let published = event.clone();
+        tokens.write_unaudited(|writer| async move { writer.publish(event).await }).await?;
+        tokens.inner.unpublished.remove(&published);
+    }
+    Ok(())
+}
+
+/// Publishes that as soon as there is some.
+pub(super) async fn publish_rests(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    while !stop.is_set() {
+        let Some(alive) = inner.upgrade() else { return };
+        let tokens = TokenService { inner: alive };
+        if let Err(error) = publish_rest(&tokens).await {
+            tracing::warn!(error = ?error, "revocations: publishing failed, trying again");
+            drop(tokens);
+            stop.sleep(backoff.failed()).await;
+            continue;
+        }
+        backoff.succeeded();
+        let unpublished = Arc::clone(&tokens.inner.unpublished);
+        drop(tokens);
+        tokio::select! {
+            () = unpublished.added() => {}
+            () = stop.wait() => return,
         }
     }
 }
@@ -73,7 +106,7 @@ pub(super) async fn follow(inner: Weak<TokenServiceInner>, mut stop: StopSignal)
         match read {
             Ok(read) => {
                 let Some(alive) = inner.upgrade() else { return };
-                let is_complete = apply(&alive, read);
+                let is_complete = apply(&TokenService { inner: alive }, read);
                 backoff.succeeded();
                 // What is there already is not waited for, and until all of it was read, nobody
                 // knows what the rest says.

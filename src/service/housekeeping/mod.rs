@@ -75,7 +75,7 @@ impl TokenService {
         self.check_sealing_keys().await?;
         let losses = self.inner.recent_events.watch_losses();
         // Last: where something fails after it, nobody would follow the feed.
-        feed::read_to_end(&self.inner).await?;
+        feed::read_to_end(self).await?;
         let (stop, stopped) = watch::channel(());
         let stopped = StopSignal(stopped);
         let inner = Arc::downgrade(&self.inner);
@@ -85,6 +85,9 @@ impl TokenService {
             let _follower = follower;
             let feed = supervise(Work::Feed, stopped.clone(), || {
                 feed::follow(inner.clone(), stopped.clone())
+            });
+            let publishing = supervise(Work::Publish, stopped.clone(), || {
+                feed::publish_rests(inner.clone(), stopped.clone())
             });
             let republishing = supervise(Work::Republish, stopped.clone(), || {
                 republish::after_losses(inner.clone(), losses.clone(), stopped.clone())
@@ -98,7 +101,7 @@ impl TokenService {
             let watching = supervise(Work::StalenessWatch, stopped.clone(), || {
                 staleness::watch(inner.clone(), stopped.clone())
             });
-            tokio::join!(feed, republishing, keys, purging, watching);
+            tokio::join!(feed, publishing, republishing, keys, purging, watching);
         };
         let store_deadline = self.inner.policy.runtime.store_deadline;
         let writes = self.inner.writes.clone();
@@ -119,7 +122,8 @@ impl TokenService {
     pub async fn catch_up(&self) -> Result<(), Error> {
         self.inner.revocations.set_start_missing(false);
         self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
-        feed::read_to_end(&self.inner).await?;
+        feed::read_to_end(self).await?;
+        feed::publish_rest(self).await?;
         staleness::watch_last_read(&self.inner);
         Ok(())
     }

@@ -38,7 +38,24 @@ const PURGE_LIMIT: usize = 1_000;
 /// it adds.
 const PURGED_BY_PUBLISH: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
-const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// Who has made a revocation.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin {
+    /// This node, now: what another one revokes from now on is revoked after that instant, as far as clocks differ.
+    ThisNode { others_after: Timestamp },
+    /// Any node. One of this node is heard as well, after it was made.
+    Feed,
+}
+
+impl Origin {
+    fn others_after(self) -> Option<Timestamp> {
+        match self {
+            Self::ThisNode { others_after } => Some(others_after),
+            Self::Feed => None,
+        }
+    }
+}
 
 /// All live revocations, in memory.
 pub(crate) struct RevocationSet {
@@ -73,42 +90,50 @@ impl RevocationSet {
 
     /// Adds one that is known from `now` on; the same twice is harmless, and a later one never weakens an
     /// earlier one.
-    pub(crate) fn insert(&self, revocation: &Revocation, now: Timestamp) {
+    ///
+    /// Returns whether it crosses one that this node has made: it is of another node, which revokes the same subject
+    /// and did not know of that. It does not revoke what was issued since by who did. So this node has to revoke again.
+    pub(crate) fn insert(&self, revocation: &Revocation, origin: Origin, now: Timestamp) -> bool {
         let until = revocation.until;
-        match &revocation.target {
+        let is_crossing = match &revocation.target {
             RevocationTarget::Token(id) => {
                 let id = self.digester.token(id);
                 self.live.change(|live| live.ids.insert(id, until));
+                false
             }
             RevocationTarget::Session(id) => {
                 let id = self.digester.session(id);
                 self.live.change(|live| live.ids.insert(id, until));
+                false
             }
-            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until } => {
+            RevocationTarget::SubjectBefore {
+                subject,
+                before,
+                issued_before,
+                blocked_until,
+                is_repeat,
+            } => {
+                let organizations = Organizations::One(subject.organization_id().cloned());
                 let revoked = SubjectRevocation {
-                    organizations: Organizations::One(subject.organization_id().cloned()),
-                    before: *before,
                     issued_before: *issued_before,
                     blocked_until: blocked_until.unwrap_or(Timestamp::MIN),
-                    until,
-                    known_at: now,
+                    others_after: origin.others_after(),
+                    is_repeat: *is_repeat,
+                    ..SubjectRevocation::new(organizations, *before, until, now)
                 };
                 let (subject_type, name) = (subject.subject_type(), subject.id());
-                self.live.change(|live| live.subjects.insert(subject_type, name, revoked));
+                self.live.change(|live| live.subjects.insert(subject_type, name, revoked))
             }
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 let revoked = SubjectRevocation {
-                    organizations: Organizations::All,
-                    before: *before,
                     issued_before: *before + SECOND,
-                    blocked_until: Timestamp::MIN,
-                    until,
-                    known_at: now,
+                    ..SubjectRevocation::new(Organizations::All, *before, until, now)
                 };
-                self.live.change(|live| live.subjects.insert(*subject_type, subject, revoked));
+                self.live.change(|live| live.subjects.insert(*subject_type, subject, revoked))
             }
-        }
+        };
         self.added.notify_waiters();
+        is_crossing
     }
 
     /// Waits for the next one that is added from this call on.
@@ -138,11 +163,14 @@ impl RevocationSet {
         before: Timestamp,
         now: Timestamp,
     ) -> Timestamp {
-        let latest = self.live.read().subjects.of(subject).map(|revoked| revoked.before).max();
-        match latest.filter(|latest| *latest >= now && before + SECOND >= now) {
-            Some(latest) => latest + MICROSECOND,
-            None => before.min(now),
+        let by_clock = before.min(now);
+        if before + SECOND < now {
+            // What was issued before an instant of long ago.
+            return by_clock;
         }
+        let live = self.live.read();
+        let next = live.subjects.of(subject).map(SubjectRevocation::next_instant).max();
+        next.map_or(by_clock, |next| next.max(by_clock))
     }
 
     /// Returns whether a subject gets nothing now.

@@ -1,12 +1,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::subject::SubjectRef;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
+
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// The subjects whose tokens are revoked.
 #[derive(Debug, Default)]
@@ -47,28 +52,108 @@ pub(super) struct SubjectRevocation {
     /// Nothing is issued before this instant.
     pub(super) blocked_until: Timestamp,
     pub(super) until: Timestamp,
-    /// When this node has come to know it, by its own clock.
+    /// When this node has come to know `before`, by its own clock.
     pub(super) known_at: Timestamp,
+    /// The same, by a clock that nobody sets.
+    pub(super) heard_at: Instant,
+    /// Where this node has made `before`: after which instant others revoke that do so later, as far as clocks
+    /// differ.
+    pub(super) others_after: Option<Timestamp>,
+    /// Whether it was made because of another one, which is known itself.
+    pub(super) is_repeat: bool,
+    /// The instants before `before` that this node knows: the latest ones.
+    pub(super) known: Vec<Timestamp>,
 }
 
+/// Of how many instants of a subject it is remembered that they are known.
+const MAX_KNOWN: usize = 16;
+
 impl SubjectRevocation {
+    /// Creates one that is known from `now` on.
+    pub(super) fn new(
+        organizations: Organizations,
+        before: Timestamp,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            organizations,
+            before,
+            issued_before: before,
+            blocked_until: Timestamp::MIN,
+            until,
+            known_at: now,
+            heard_at: Instant::now(),
+            others_after: None,
+            is_repeat: false,
+            known: Vec::new(),
+        }
+    }
+
+    /// Returns the instant of the next one, later by the time that has passed. So nodes that have heard of an instant
+    /// which is ahead of their clocks go on from it alike.
+    pub(super) fn next_instant(&self) -> Timestamp {
+        self.before + self.heard_at.elapsed().max(MICROSECOND)
+    }
+
     pub(super) fn revokes(&self, issued: IssueTime) -> bool {
         issued.at < self.issued_before && issued.after_revocation < Some(self.before)
     }
 
-    fn extend(&mut self, other: &Self) {
+    /// Adds another one of the same subject. Returns whether it crosses one that this node has made.
+    fn extend(&mut self, other: &Self) -> bool {
+        let is_crossing = self.is_crossed_by(other);
         if other.before > self.before {
+            self.add_known(self.before);
             self.before = other.before;
             self.known_at = self.known_at.max(other.known_at);
+            self.heard_at = other.heard_at;
+            self.others_after = other.others_after;
+            self.is_repeat = other.is_repeat;
+        } else if other.before < self.before {
+            self.add_known(other.before);
         }
         self.issued_before = self.issued_before.max(other.issued_before);
         self.blocked_until = self.blocked_until.max(other.blocked_until);
         self.until = self.until.max(other.until);
+        is_crossing
+    }
+
+    /// Returns whether another one is of another node, which did not know of this one when it revoked: it has an
+    /// earlier instant, and this node has not heard of that before.
+    fn is_crossed_by(&self, other: &Self) -> bool {
+        let is_later = self.others_after.is_some_and(|after| after < other.before);
+        // Of those that came before the ones that are remembered, nothing is known.
+        let is_remembered =
+            self.known.len() < MAX_KNOWN || self.known.iter().min() < Some(&other.before);
+        is_later
+            && is_remembered
+            && other.others_after.is_none()
+            && !other.is_repeat
+            && other.before < self.before
+            && !self.known.contains(&other.before)
+    }
+
+    fn add_known(&mut self, instant: Timestamp) {
+        if self.known.contains(&instant) {
+            return;
+        }
+        self.known.push(instant);
+        if self.known.len() > MAX_KNOWN {
+            self.known.sort_unstable();
+            self.known.remove(0);
+        }
     }
 }
 
 impl RevokedSubjects {
-    pub(super) fn insert(&mut self, subject_type: SubjectType, name: &str, new: SubjectRevocation) {
+    /// Adds one; returns whether it crosses one that this node has made.
+    pub(super) fn insert(
+        &mut self,
+        subject_type: SubjectType,
+        name: &str,
+        new: SubjectRevocation,
+    ) -> bool {
         let of_kind = self.by_kind.entry(subject_type).or_default();
         let name = match of_kind.get_key_value(name) {
             Some((known, _)) => Arc::clone(known),
@@ -82,6 +167,7 @@ impl RevokedSubjects {
                 let key = (subject_type, name, new.organizations.clone());
                 self.ends.push(Reverse((new.until, key)));
                 of_name.push(new);
+                false
             }
         }
     }

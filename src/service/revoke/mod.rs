@@ -8,8 +8,9 @@ use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::model::entity::{Entity, EntityId, is_subject_id};
-use crate::service::model::revocation::RevocationTarget;
+use crate::service::model::revocation::{Revocation, RevocationTarget};
 use crate::service::model::subject::{Subject, SubjectRef};
+use crate::service::revocations::Origin;
 use crate::service::stores::unavailable;
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
@@ -37,6 +38,8 @@ struct Cutoff {
     /// Whether nothing is issued to it until then.
     blocks: bool,
     sessions: EndedSessions,
+    /// Whether it repeats what another node has revoked.
+    is_repeat: bool,
 }
 
 /// Which sessions of a subject are ended.
@@ -123,7 +126,7 @@ impl TokenService {
         let blocks = operation == Operation::BLOCK_SUBJECT;
         // Nothing was issued in the future.
         let before = if blocks { before } else { before.min(self.now()) };
-        let cutoff = Cutoff { before, blocks, sessions: EndedSessions::Revoked };
+        let cutoff = Cutoff { before, blocks, sessions: EndedSessions::Revoked, is_repeat: false };
         let attempt = Attempt {
             organization: principal.organization(),
             ..Attempt::new(operation).of(principal.subject_type(), principal.id())
@@ -253,7 +256,12 @@ impl Writer {
     /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
     /// node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
-        let cutoff = Cutoff { before: self.now(), blocks: false, sessions: EndedSessions::All };
+        let cutoff = Cutoff {
+            before: self.now(),
+            blocks: false,
+            sessions: EndedSessions::All,
+            is_repeat: false,
+        };
         self.end_each(Subject::each_of(entity), cutoff).await.map(drop)
     }
 
@@ -297,6 +305,15 @@ impl Writer {
     /// Revokes the tokens that a subject was issued before an instant. On this node at once, and
     /// elsewhere once it is heard, sessions that were started on the word of such a token have ended.
     async fn end_tokens_before(&self, subject: &Subject, cutoff: Cutoff) -> Result<(), Error> {
+        let revocation = self.insert_revocation(subject.clone(), cutoff);
+        self.publish(revocation.into()).await
+    }
+}
+
+impl TokenService {
+    /// Makes a revocation of the tokens that a subject was issued before an instant. It is applied on this node, and
+    /// still to be published.
+    fn insert_revocation(&self, subject: Subject, cutoff: Cutoff) -> Revocation {
         let policy = &self.inner.policy;
         let now = self.now();
         let before = self.inner.revocations.next_instant(subject.borrowed(), cutoff.before, now);
@@ -310,10 +327,29 @@ impl Writer {
         let latest_now = self.inner.stores.clock().latest_now();
         let until = self.accepted_until(latest_now.max(issued_before) + longest);
         let blocked_until = cutoff.blocks.then_some(cutoff.before);
-        let subject = subject.clone();
-        let target =
-            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until };
-        self.remember(target, until).await
+        let target = RevocationTarget::SubjectBefore {
+            subject,
+            before,
+            issued_before,
+            blocked_until,
+            is_repeat: cutoff.is_repeat,
+        };
+        let revocation = Revocation { target, until: self.kept_until(until) };
+        let others_after = now - policy.tokens.rotation_schedule.clock_tolerance;
+        self.inner.revocations.insert(&revocation, Origin::ThisNode { others_after }, now);
+        revocation
+    }
+
+    /// Revokes again what another node has revoked without knowing of a revocation by this node.
+    fn revoke_again(&self, subject: &Subject) {
+        let cutoff = Cutoff {
+            before: self.now(),
+            blocks: false,
+            sessions: EndedSessions::Revoked,
+            is_repeat: true,
+        };
+        let revocation = self.insert_revocation(subject.clone(), cutoff);
+        self.inner.unpublished.add(revocation.into());
     }
 
     /// Returns the instant before which all is revoked that was issued without knowing of a revocation:

@@ -6,9 +6,10 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::entity::EntityId;
 use crate::service::model::revocation::{Revocation, RevocationTarget};
+use crate::service::revocations::Origin;
 use crate::service::store::FeedEvent;
 use crate::service::telemetry;
-use crate::service::token_service::{TokenService, TokenServiceInner};
+use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 use crate::token::claims::{SubjectType, Validated};
 use crate::validate::revocations::Revocations as _;
@@ -68,9 +69,9 @@ impl Writer {
     }
 
     /// Applies an event on this node, then publishes it.
-    async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
+    pub(in crate::service) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         let _under_way = Publication::begin(&self.inner.publications);
-        self.inner.apply(&event);
+        self.apply(&event);
         self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
         telemetry::revocations_held(self.inner.revocations.len());
         if self.inner.stores.are_shared() {
@@ -100,23 +101,29 @@ impl Drop for Publication<'_> {
     }
 }
 
-impl TokenServiceInner {
+impl TokenService {
     /// Applies an event of this node or another.
     ///
     /// Copies are invalidated after the revocation is known. In the other order, a copy that is read
     /// in between would yield a token that is revoked though its owner logged in later.
     pub(in crate::service) fn apply(&self, event: &FeedEvent) {
+        let inner = &self.inner;
         match event {
             FeedEvent::Revoked(revocation) => {
-                self.revocations.insert(revocation, self.clock.now());
+                let is_crossing = inner.revocations.insert(revocation, Origin::Feed, self.now());
                 if let Some(id) = logged_out(&revocation.target) {
-                    self.stores.invalidate(&id);
+                    inner.stores.invalidate(&id);
+                }
+                if is_crossing
+                    && let RevocationTarget::SubjectBefore { subject, .. } = &revocation.target
+                {
+                    self.revoke_again(subject);
                 }
             }
-            FeedEvent::EntityChanged { id, .. } => self.stores.invalidate(id),
+            FeedEvent::EntityChanged { id, .. } => inner.stores.invalidate(id),
             FeedEvent::Skipped => {}
             FeedEvent::Unreadable { position, reason } => {
-                if self.last_heard.lock().is_first_unreadable(position) {
+                if inner.last_heard.lock().is_first_unreadable(position) {
                     tracing::error!(
                         %position, %reason,
                         "revocations: an entry of the feed cannot be read and is passed, what it \

@@ -52,10 +52,10 @@ impl Writer {
                     }
                     Err(error) => failed = Err(error),
                 }
+                // A store in memory never lets others through by itself.
+                tokio::task::yield_now().await;
             }
             failed?;
-            // A store in memory never lets others through by itself.
-            tokio::task::yield_now().await;
             parts_in_vain = if taken { 0 } else { parts_in_vain + 1 };
         }
         Err(unavailable("too many writers of one record at once"))

@@ -14,6 +14,7 @@ pub(super) fn event() -> FeedEvent {
         before: now(),
         issued_before: now() + HOUR,
         blocked_until: Some(now() + HOUR),
+        is_repeat: false,
     };
     Revocation { target, until: now() + HOUR }.into()
 }

@@ -35,6 +35,8 @@ enum TargetForm<'a> {
         issued_before: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         blocked_until: Option<u64>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        is_repeat: bool,
     },
     EntityChanged {
         subject_type: Cow<'a, str>,
@@ -102,6 +104,7 @@ impl<'a> TargetForm<'a> {
                 before,
                 issued_before,
                 blocked_until,
+                is_repeat,
             } => {
                 let subject_type = read_subject_type(&subject_type)?;
                 let before = Timestamp::from_micros(before);
@@ -116,6 +119,7 @@ impl<'a> TargetForm<'a> {
                             before,
                             issued_before,
                             blocked_until,
+                            is_repeat,
                         }
                     }
                     None => {
@@ -136,16 +140,21 @@ impl<'a> TargetForm<'a> {
         match target {
             RevocationTarget::Token(id) => Self::Token(id.as_str().into()),
             RevocationTarget::Session(id) => Self::Session(Cow::Borrowed(id)),
-            RevocationTarget::SubjectBefore { subject, before, issued_before, blocked_until } => {
-                Self::SubjectBefore {
-                    subject_type: subject.subject_type().as_str().into(),
-                    organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
-                    subject: subject.id().into(),
-                    before: before.as_micros(),
-                    issued_before: Some(issued_before.as_micros()),
-                    blocked_until: blocked_until.map(Timestamp::as_micros),
-                }
-            }
+            RevocationTarget::SubjectBefore {
+                subject,
+                before,
+                issued_before,
+                blocked_until,
+                is_repeat,
+            } => Self::SubjectBefore {
+                subject_type: subject.subject_type().as_str().into(),
+                organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
+                subject: subject.id().into(),
+                before: before.as_micros(),
+                issued_before: Some(issued_before.as_micros()),
+                blocked_until: blocked_until.map(Timestamp::as_micros),
+                is_repeat: *is_repeat,
+            },
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 Self::SubjectBefore {
                     subject_type: subject_type.as_str().into(),
@@ -154,10 +163,16 @@ impl<'a> TargetForm<'a> {
                     before: before.as_micros(),
                     issued_before: None,
                     blocked_until: None,
+                    is_repeat: false,
                 }
             }
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Reads a member that is there, null or not.
