@@ -1,7 +1,7 @@
 //! The calls that are measured.
 
-use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign::clock::{Clock as _, SystemClock};
@@ -172,10 +172,13 @@ impl Calls {
             tokens.issue_machine_token(MACHINE, &secret, context).await.unwrap();
         };
         medians.push(("issue a machine client's token", median(async || (), issuing).await));
-        let passwords = Cell::new([PASSWORD, OTHER_PASSWORD]);
+        let is_changed = AtomicBool::new(false);
         let changing = async |()| {
-            let [old, new] = passwords.get();
-            passwords.set([new, old]);
+            let mut passwords = [PASSWORD, OTHER_PASSWORD];
+            if is_changed.fetch_xor(true, Ordering::Relaxed) {
+                passwords.reverse();
+            }
+            let [old, new] = passwords;
             let [old, new] = [old, new].map(|text| Password::new(text).unwrap());
             let change = PasswordChange::new(user.clone(), old, new);
             tokens.change_password(change, context).await.unwrap();
@@ -202,6 +205,8 @@ impl Calls {
             loop {
                 let page = PageRequest::first(100);
                 others.list_sessions(Actor::Host, None, page, &context).await.unwrap();
+                // As a server between two requests of one connection.
+                tokio::task::yield_now().await;
             }
         });
         let others = self.tokens.clone();
