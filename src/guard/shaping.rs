@@ -4,6 +4,8 @@
 //! a [`RequireLayer`](crate::RequireLayer), an extractor or a handler has returned is in the response's
 //! extensions. Handlers do not know of which realm they are; the layer does.
 
+use std::sync::Arc;
+
 use axum_core::body::Body;
 use axum_core::response::IntoResponse as _;
 use http::header::{
@@ -16,6 +18,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use crate::guard::original_uri::original_uri;
 use crate::guard::response_caching::make_private;
 use crate::rejection::{Rejection, RejectionHook};
+use crate::token::claims::Validated;
 use crate::validate::Validator;
 
 /// What describes the body of a response, or its rejection, and not the response of another layer.
@@ -32,9 +35,32 @@ const REPLACED: [HeaderName; 8] = [
 
 /// How rejections of one request are answered.
 pub(crate) struct Shaping {
-    /// Its issuer is the realm.
-    validator: Validator,
+    realm: Realm,
     form: Form,
+}
+
+/// Where the realm of a challenge is: the issuer of the layer's validator. A reference to what the request has
+/// anyway is not counted in one place that all threads write.
+enum Realm {
+    Validator(Validator),
+    /// A token of that issuer.
+    Token(Arc<Validated>),
+}
+
+impl Realm {
+    fn of<B>(validator: &Validator, request: &Request<B>) -> Self {
+        match request.extensions().get::<Arc<Validated>>() {
+            Some(token) if token.issuer() == validator.issuer() => Self::Token(Arc::clone(token)),
+            _ => Self::Validator(validator.clone()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Validator(validator) => validator.issuer(),
+            Self::Token(token) => token.issuer(),
+        }
+    }
 }
 
 enum Form {
@@ -47,7 +73,7 @@ impl Shaping {
     /// Returns that of a request to a layer. Where a hook is set, it costs a copy of the request's head.
     pub(crate) fn of<B>(validator: &Validator, request: &Request<B>) -> Self {
         if is_grpc(request) {
-            return Self { validator: validator.clone(), form: Form::Grpc };
+            return Self { realm: Realm::of(validator, request), form: Form::Grpc };
         }
         Self::by_hook(validator.rejection_hook(), validator, request)
     }
@@ -63,12 +89,12 @@ impl Shaping {
         } else {
             Form::ProblemDetails
         };
-        Self { validator: validator.clone(), form }
+        Self { realm: Realm::of(validator, request), form }
     }
 
     /// Returns the response to a rejected request.
     pub(crate) fn reject(&self, rejection: Rejection) -> Response<Body> {
-        let rejection = rejection.in_realm(self.validator.issuer());
+        let rejection = rejection.in_realm(self.realm.as_str());
         match &self.form {
             Form::ProblemDetails => rejection.into_response(),
             Form::Grpc => grpc(&rejection),
@@ -89,7 +115,7 @@ impl Shaping {
             return response;
         };
         if matches!(self.form, Form::ProblemDetails) {
-            return in_realm(response, rejection, self.validator.issuer());
+            return in_realm(response, rejection, self.realm.as_str());
         }
         let shaped = self.reject(rejection);
         replace(response, shaped)
