@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use zeroize::Zeroizing;
+
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::service::model::redacted::secret_text;
@@ -29,9 +31,13 @@ impl OneTimePassword {
         Ok(Self(digits.into()))
     }
 
-    /// A code as a caller presents it, to be checked.
+    /// A code as a caller presents it, to be checked. Blanks around and within it are left out: a mail may show
+    /// `123 456`, and what is copied from it brings them along.
     pub(crate) fn presented(text: impl Into<String>) -> Self {
-        Self(text.into().into())
+        let text = Zeroizing::new(text.into());
+        let mut code = String::with_capacity(text.len());
+        code.extend(text.chars().filter(|character| !character.is_whitespace()));
+        Self(code.into())
     }
 
     /// Returns whether it is made of exactly `length` ASCII digits, as those are that are generated
@@ -96,10 +102,13 @@ mod tests {
 
     #[test]
     fn only_ascii_digits_of_the_right_number_are_a_code() {
-        for bad in ["", "12345", "1234567", "12345a", " 12345", "１２３４５６", "-12345", "12345\n"]
+        for bad in ["", "12345", "1234567", "12345a", " 12345", "１２３４５６", "-12345", "12-345"]
         {
             assert!(!OneTimePassword::presented(bad).has_form(6), "{bad:?}");
         }
-        assert!(OneTimePassword::presented("012345").has_form(6));
+        for good in ["012345", " 012 345\n", "01 23 45", "012\u{a0}345\t"] {
+            let code = OneTimePassword::presented(good);
+            assert!(code.has_form(6) && code.expose() == "012345", "{good:?}");
+        }
     }
 }

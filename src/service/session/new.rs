@@ -120,11 +120,23 @@ impl NewSession {
     /// Sets the authentication token, in place of a random one, for demos and tests. Dangerous: anybody who
     /// guesses the text has the session.
     ///
+    /// It consists of letters, digits, `-`, `_` and `~`, so that every path, header and cookie can carry it. It has no
+    /// dot, by which layers tell a JWT from it. Another one is rejected when the session is started, with
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields).
+    ///
     /// A token has one session at a time. A session that an exchange has used up counts until the tokens
     /// exchanged from it have expired.
     pub fn dangerous_token(mut self, token: AuthenticationToken) -> Self {
         self.token = Some(token);
         self
+    }
+
+    /// Returns what is wrong with a token that was set.
+    pub(in crate::service) fn token_fault(&self) -> Option<InvalidField> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+        let is_fault = |token: &&AuthenticationToken| !token.expose().bytes().all(fits);
+        let message = "may only contain letters, digits and -_~";
+        self.token.as_ref().filter(is_fault).map(|_| InvalidField::new("token", message))
     }
 }
 

@@ -5,8 +5,8 @@ use countersign::cookies::SessionCookie;
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
 use countersign::{
-    Actor, AuthenticationToken, CustomerId, ExchangeRequest, NewSession, OrganizationId, Policy,
-    RequestContext, SubjectType,
+    Actor, AuthenticationToken, CustomerId, ErrorKind, ExchangeRequest, NewSession, OrganizationId,
+    Policy, RequestContext, SubjectType,
 };
 use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE};
@@ -166,6 +166,27 @@ async fn a_session_that_was_used_up_by_an_exchange_is_rejected_from_the_next_req
         .await
         .unwrap();
     assert_unknown_session(&server.get("/", Some(&text)).await);
+}
+
+#[tokio::test]
+async fn a_token_that_the_host_sets_is_good_for_the_layer_or_rejected_when_it_is_set() {
+    let fixture = Fixture::with(|builder| builder);
+    let server = exchanging(&fixture).await;
+    let context = RequestContext::without_address();
+    let start = async |token: &str| {
+        let token = AuthenticationToken::from_text(token).unwrap();
+        let new = NewSession::of(CustomerId::new("cus_1").unwrap()).dangerous_token(token);
+        fixture.tokens.start_session(Actor::Host, new, &context).await
+    };
+    let good = "demo-token_1~Z";
+    start(good).await.unwrap();
+    assert_eq!(server.get("/", Some(good)).await.status(), StatusCode::OK);
+    for bad in ["demo.token", "a.b.c", "demo/token", "demo+token", "demo=", "demo;token", "demo%20"]
+    {
+        let error = start(bad).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFields, "{bad}");
+        assert_eq!(error.invalid_fields()[0].field, "token", "{bad}");
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,23 @@ async fn a_code_that_the_credential_asks_for_cannot_be_declined_by_the_caller() 
 }
 
 #[tokio::test]
+async fn a_code_with_blanks_around_and_within_is_the_code() {
+    let (fixture, server) = fixture().await;
+    for form in [" {a}{b} ", "{a} {b}", "\u{a0}{a}\u{a0}{b}\n"] {
+        let token = fixture.session(|new| new.otp_required(true)).await;
+        let code = fixture.outbox.last_code();
+        let (a, b) = code.split_at(3);
+        let presented = form.replace("{a}", a).replace("{b}", b);
+        present_code(&server, &token, &presented).await.expect(201);
+    }
+    // It counts as a try like any other.
+    let token = fixture.session(|new| new.otp_required(true)).await;
+    let wrong = wrong_code_for(&fixture.outbox.last_code());
+    let wrong = present_code(&server, &token, &format!("{} ", wrong)).await;
+    assert_problem(&wrong, 401, "one-time-password-invalid");
+}
+
+#[tokio::test]
 async fn where_nobody_sends_codes_none_can_be_asked_for() {
     let (clock, keys) = (TestClock::new(), KeyRing::generate(Algorithm::EdDSA).unwrap());
     let builder = TokenService::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys);

@@ -245,6 +245,7 @@ impl TokenService {
         let policy = &self.inner.policy;
         let mut invalid = new.invalid.clone();
         invalid.extend(new.idempotency_key.as_ref().and_then(IdempotencyKey::fault));
+        invalid.extend(new.token_fault());
         invalid.extend(self.end_fault(new.ends, now, longest));
         invalid.extend(self.sender_fault(new.otp_required));
         invalid.extend(policy.acl_fault(&new.acl));
