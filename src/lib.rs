@@ -122,6 +122,7 @@ pub use self::token::claims::{SubjectType, Validated};
 pub use self::token::identifier::{CustomerId, OrganizationId, SessionId};
 pub use self::token::organization::Organization;
 pub use self::validate::Validator;
+pub use self::validate::proxies::TrustedProxies;
 #[cfg(feature = "remote-jwks")]
 pub use self::validate::trusted::TrustedIssuer;
 

@@ -96,7 +96,11 @@ impl Engine {
                 sqlx::query(drop).execute(&pool).await.unwrap();
             }
             Raw::Redis(mut connection) => {
-                redis::cmd("FLUSHALL").arg("ASYNC").query_async::<()>(&mut connection).await.unwrap();
+                redis::cmd("FLUSHALL")
+                    .arg("ASYNC")
+                    .query_async::<()>(&mut connection)
+                    .await
+                    .unwrap();
             }
         }
     }

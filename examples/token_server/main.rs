@@ -30,7 +30,7 @@ use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 use countersign::{
     Acl, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind,
     Housekeeping, KeyRing, ManagedKeys, NewSession, Organization, OrganizationId, Password, Policy,
-    RequestContext, SealingKey, Secret, TokenService,
+    RequestContext, SealingKey, Secret, TokenService, TrustedProxies,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -124,7 +124,9 @@ async fn set_up() -> Result<(TcpListener, TokenService, Routing, Housekeeping), 
     let audience = setting("COUNTERSIGN_AUDIENCE")?.unwrap_or_else(|| issuer.clone());
     let mut policy = Policy::default();
     if let Some(networks) = setting("COUNTERSIGN_TRUSTED_PROXIES")? {
-        policy = policy.http(|http| http.trusted_proxies(networks.split(',')));
+        let proxies = TrustedProxies::networks(networks.split(','))
+            .map_err(|error| format!("COUNTERSIGN_TRUSTED_PROXIES: {error}"))?;
+        policy = policy.http(|http| http.trusted_proxies(proxies));
     }
     let sessions_last = session_stores.sessions.is_durable();
     let seeds_sessions = seed.as_ref().is_some_and(|seed| !seed.sessions.is_empty());

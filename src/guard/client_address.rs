@@ -2,18 +2,20 @@
 
 use std::net::IpAddr;
 
+use http::header::FORWARDED;
 use http::{Extensions, HeaderMap};
 
-use crate::validate::proxies::TrustedProxies;
+use crate::guard::forwarded::forwarded_for;
+use crate::validate::proxies::{ForwardedHeader, TrustedProxies};
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The client's address, for a host that knows it from another source, such as the PROXY protocol. Insert it into the
 /// request's extensions before the routes and layers run; it is used without further checks.
 ///
 /// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides with
-/// `into_make_service_with_connect_info`. If that one belongs to the policy's `trusted_proxies`, it is the right-most
-/// address in `X-Forwarded-For` that does not. If neither is available, attempts are throttled by name only.
+/// `into_make_service_with_connect_info`. If that one is one of the [`TrustedProxies`](crate::TrustedProxies), it is
+/// the right-most address in their header that is not. If neither is available, attempts are throttled by name only.
 ///
 /// ```
 /// use countersign::ClientAddress;
@@ -33,15 +35,20 @@ pub(crate) fn client_address(
     if let Some(ClientAddress(address)) = extensions.get() {
         return Some(address.to_canonical());
     }
-    let peer = peer_address(extensions)?;
+    let peer = peer_address(extensions);
     // Several headers are one list (RFC 9110 §5.3). What the client wrote may be no text; what a
     // proxy appended to it is all the same.
-    let forwarded = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|hop| std::str::from_utf8(hop).unwrap_or_default());
-    Some(proxies.client_of(peer, forwarded))
+    match proxies.header {
+        ForwardedHeader::XForwardedFor => {
+            let values = headers.get_all(X_FORWARDED_FOR).iter();
+            let hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+            proxies.client_of(peer, hops.map(|hop| std::str::from_utf8(hop).unwrap_or_default()))
+        }
+        ForwardedHeader::Forwarded => {
+            let values = headers.get_all(FORWARDED).iter();
+            proxies.client_of(peer, values.flat_map(|value| forwarded_for(value.as_bytes())))
+        }
+    }
 }
 
 /// The address that the connection comes from, as `axum::serve` tells it.

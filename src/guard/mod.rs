@@ -6,6 +6,7 @@ pub(crate) mod authenticate;
 pub(crate) mod bearer;
 pub(crate) mod client_address;
 pub(crate) mod extract;
+mod forwarded;
 mod future;
 pub(crate) mod original_uri;
 pub(crate) mod path;

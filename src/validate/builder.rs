@@ -12,7 +12,7 @@ use crate::telemetry;
 use crate::validate::Validator;
 use crate::validate::cache::TokenCache;
 use crate::validate::issuers::{FetchSettings, IssuerSettings, TrustedIssuers};
-use crate::validate::proxies::ProxySetting;
+use crate::validate::proxies::TrustedProxies;
 use crate::validate::revocations::Revocations;
 use crate::validate::rules::Rules;
 use crate::validate::stages::NeedsKeys;
@@ -53,7 +53,7 @@ pub struct ValidatorBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) subjects: Subjects,
-    pub(crate) trusted_proxies: ProxySetting,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) trusted_issuers: Vec<Arc<dyn IssuerSettings>>,
 }
 
@@ -76,7 +76,7 @@ impl ValidatorBuilder {
             clock: Arc::new(SystemClock),
             revocations: None,
             subjects: Subjects::default(),
-            trusted_proxies: ProxySetting::default(),
+            trusted_proxies: TrustedProxies::default(),
             trusted_issuers: Vec::new(),
         }
     }
@@ -200,20 +200,9 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Sets the trusted proxies, as networks in CIDR notation or single addresses. Default: none. The client
-    /// address in the audit log is taken from `X-Forwarded-For` only if the request comes from one of them.
-    pub fn trusted_proxies<T: Into<String>>(
-        mut self,
-        networks: impl IntoIterator<Item = T>,
-    ) -> Self {
-        self.trusted_proxies = ProxySetting::networks(networks);
-        self
-    }
-
-    /// Trusts `X-Forwarded-For` from every peer. Dangerous: every client then chooses the address that the
-    /// audit log records for it.
-    pub fn dangerous_trust_any_proxy(mut self) -> Self {
-        self.trusted_proxies = ProxySetting::Any;
+    /// Sets the proxies in front of the host, for the client addresses in the audit log. Default: none.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
         self
     }
 
@@ -266,7 +255,7 @@ impl ValidatorBuilder {
                 clock,
                 revocations: self.revocations,
                 subjects: self.subjects,
-                trusted_proxies: self.trusted_proxies.parse()?,
+                trusted_proxies: self.trusted_proxies,
                 rejection_hook: self.rejection_hook,
             }),
         })

@@ -13,90 +13,142 @@ const ALL_OF_IPV6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
 /// All of IPv6 that clients on the Internet have (RFC 4291 §2.4, `2000::/3`).
 const PUBLIC_IPV6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Which proxies a host trusts.
-#[derive(Clone, Debug)]
-pub(crate) enum ProxySetting {
-    /// Networks in CIDR notation, and single addresses.
-    Networks(Vec<String>),
-    Any,
-}
+/// All of IPv4 as it is written in IPv6 (RFC 4291 §2.5.5.2).
+const MAPPED_IPV4: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), MAPPED_LEN);
 
-impl Default for ProxySetting {
-    fn default() -> Self {
-        Self::Networks(Vec::new())
-    }
-}
+const MAPPED_LEN: u8 = 96;
 
-impl ProxySetting {
-    pub(crate) fn networks<T: Into<String>>(networks: impl IntoIterator<Item = T>) -> Self {
-        Self::Networks(networks.into_iter().map(Into::into).collect())
-    }
-
-    pub(crate) fn parse(&self) -> Result<TrustedProxies, Error> {
-        match self {
-            Self::Networks(networks) => TrustedProxies::parse(networks),
-            Self::Any => Ok(TrustedProxies(vec![IpNet::V4(ALL_OF_IPV4), IpNet::V6(ALL_OF_IPV6)])),
-        }
-    }
-}
-
-/// The proxies whose word about where a request comes from is taken.
+/// The proxies whose word about a client's address is taken, and the header that has it. Default: none, so that the
+/// client is the peer of the connection.
+///
+/// The client is the right-most address in `X-Forwarded-For`, or in [`Forwarded`](Self::forwarded_header), that is no
+/// trusted proxy's. Behind a proxy that is not listed, all clients count as one address.
+///
+/// ```
+/// use countersign::{Policy, TrustedProxies};
+///
+/// let proxies = TrustedProxies::networks(["10.0.0.0/8", "fd00::/8"])?;
+/// let policy = Policy::default().http(|http| http.trusted_proxies(proxies));
+/// # Ok::<(), countersign::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TrustedProxies(Vec<IpNet>);
+#[must_use]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// Whether a peer without an address is one.
+    has_unix_sockets: bool,
+    pub(crate) header: ForwardedHeader,
+}
+
+/// The header by which proxies name clients.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum ForwardedHeader {
+    #[default]
+    XForwardedFor,
+    Forwarded,
+}
 
 impl TrustedProxies {
-    /// Reads networks in CIDR notation, and single addresses. Together they must not be all there are:
-    /// then nothing that a client writes would be told from what a proxy does.
-    fn parse(networks: &[String]) -> Result<Self, Error> {
-        let parse = |text: &String| {
-            let text = text.trim();
-            let network = text.parse::<IpNet>();
-            let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            network.map(canonical).map_err(|_| {
-                let problem = format!("the trusted proxy {text:?} is no network in CIDR notation");
-                Error::configuration(problem)
-            })
-        };
-        let networks = networks.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    /// Trusts proxies with these addresses: networks in CIDR notation, or single addresses. A network of IPv4 may be
+    /// written in IPv6, as `::ffff:10.0.0.0/104`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one of them is no network, or if together
+    /// they are all addresses, such as `0.0.0.0/0`: every client could then choose its own address.
+    pub fn networks<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, Error> {
+        let parse = |text: T| parse(text.as_ref().trim());
+        let networks = networks.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         // Two halves are the whole, too.
         let all = [IpNet::V4(ALL_OF_IPV4), IpNet::V6(PUBLIC_IPV6)];
         if IpNet::aggregate(&networks).iter().any(|net| all.iter().any(|all| net.contains(all))) {
-            let problem = "the trusted proxies are all addresses, so that every client would write its \
-                           own into X-Forwarded-For: name the networks of the proxies";
+            let problem = "the trusted proxies are all addresses, so that every client would choose its \
+                           own: name the networks of the proxies";
             return Err(Error::configuration(problem));
         }
-        Ok(Self(networks))
+        Ok(Self { networks, ..Self::default() })
     }
 
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    /// Trusts every peer. Dangerous: every client then chooses its own address, so throttling by address has no
+    /// effect, a client can have its failures counted against another one's address, and the audit log records what
+    /// it writes.
+    pub fn dangerous_any() -> Self {
+        let networks = vec![IpNet::V4(ALL_OF_IPV4), IpNet::V6(ALL_OF_IPV6)];
+        Self { networks, ..Self::default() }
     }
 
-    /// The client behind `peer`: the right-most address of `forwarded` that is no trusted proxy's.
-    /// Each proxy appends whom it got the request from, so what stands further left is whatever
-    /// the client liked to write.
+    /// Trusts, too, the peer of a connection that has no address, as a proxy on a Unix socket. Use it only if the host
+    /// listens on nothing else: over TCP, a connection has an address for the layers and routes only if the host
+    /// serves with `into_make_service_with_connect_info::<SocketAddr>()`.
+    ///
+    /// ```
+    /// use countersign::{Policy, TrustedProxies};
+    ///
+    /// let proxies = TrustedProxies::default().unix_sockets();
+    /// let policy = Policy::default().http(|http| http.trusted_proxies(proxies));
+    /// ```
+    pub fn unix_sockets(mut self) -> Self {
+        self.has_unix_sockets = true;
+        self
+    }
+
+    /// Reads the clients' addresses from `Forwarded` (RFC 7239) in place of `X-Forwarded-For`. Only one of the two is
+    /// read, since a proxy passes the other one on as the client wrote it.
+    pub fn forwarded_header(mut self) -> Self {
+        self.header = ForwardedHeader::Forwarded;
+        self
+    }
+
+    /// Returns whether the peer of a connection is a trusted proxy.
+    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match peer {
+            Some(address) => self.networks.iter().any(|network| network.contains(&address)),
+            None => self.has_unix_sockets,
+        }
+    }
+
+    /// Returns the client behind `peer`: the right-most address of `forwarded` that is no trusted proxy's.
+    /// Each proxy appends the address that it got the request from, so what stands further left is whatever
+    /// the client wrote.
     pub(crate) fn client_of<'a>(
         &self,
-        peer: IpAddr,
+        peer: Option<IpAddr>,
         forwarded: impl DoubleEndedIterator<Item = &'a str>,
-    ) -> IpAddr {
-        let mut client = peer.to_canonical();
+    ) -> Option<IpAddr> {
+        let mut client = peer.map(|peer| peer.to_canonical());
         for hop in forwarded.rev() {
             if !self.trusts(client) {
                 break;
             }
-            // A proxy that writes what is no address hides whom it got the request from.
+            // A proxy that writes what is no address hides where it got the request from.
             let Some(address) = read_hop(hop) else { break };
-            client = address.to_canonical();
+            client = Some(address.to_canonical());
         }
         client
     }
 }
 
+fn parse(text: &str) -> Result<IpNet, Error> {
+    let network = text.parse::<IpNet>();
+    let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+        Error::configuration(format!("the trusted proxy {text:?} is no network in CIDR notation"))
+    })?;
+    // Addresses of IPv4 are compared as such, so that a network with more than those would not contain them.
+    if matches!(network, IpNet::V6(wide) if wide.prefix_len() < MAPPED_LEN && wide.contains(&MAPPED_IPV4))
+        && network != IpNet::V6(ALL_OF_IPV6)
+    {
+        return Err(Error::configuration(format!(
+            "the trusted proxy {text:?} contains all addresses of IPv4 as they are written in IPv6"
+        )));
+    }
+    Ok(canonical(network))
+}
+
 /// A network of IPv4 that is written in IPv6 (RFC 4291 §2.5.5.2) is that of IPv4, as its addresses are.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(wide) = network else { return network };
-    let mapped = wide.prefix_len().checked_sub(96).zip(wide.network().to_ipv4_mapped());
+    let mapped = wide.prefix_len().checked_sub(MAPPED_LEN).zip(wide.network().to_ipv4_mapped());
     let narrow = mapped.and_then(|(length, address)| Ipv4Net::new(address, length).ok());
     narrow.map_or(network, IpNet::V4)
 }
@@ -117,13 +169,14 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn proxies() -> TrustedProxies {
-        TrustedProxies::parse(&["10.0.0.0/8".to_owned(), "fd00::/8".to_owned()]).unwrap()
+        TrustedProxies::networks(["10.0.0.0/8", "fd00::/8"]).unwrap()
     }
 
     #[track_caller]
     fn assert_client(peer: &str, forwarded: &[&str], expected: &str) {
-        let client = proxies().client_of(peer.parse().unwrap(), forwarded.iter().copied());
-        assert_eq!(client, expected.parse::<IpAddr>().unwrap());
+        let peer = peer.parse().ok();
+        let client = proxies().client_of(peer, forwarded.iter().copied());
+        assert_eq!(client, expected.parse().ok());
     }
 
     #[test]
@@ -142,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_on_a_unix_socket_is_trusted_if_the_host_says_so() {
+        let client = |proxies: TrustedProxies| {
+            proxies.client_of(None, ["198.51.100.9", "192.0.2.1", "10.0.0.7"].into_iter())
+        };
+        assert_eq!(client(proxies()), None);
+        assert_eq!(client(proxies().unix_sockets()), "192.0.2.1".parse().ok());
+        assert_eq!(client(TrustedProxies::default().unix_sockets()), "10.0.0.7".parse().ok());
+    }
+
+    #[test]
     fn what_is_no_address_ends_the_search() {
         assert_client("10.0.0.1", &["192.0.2.1", "unknown"], "10.0.0.1");
         assert_client("10.0.0.1", &["192.0.2.1", ""], "10.0.0.1");
@@ -151,26 +214,25 @@ mod tests {
     #[test]
     fn a_network_that_is_none_is_an_error_of_configuration() {
         for bad in ["", "10.0.0.0/33", "proxy.example.com", "10.0.0"] {
-            let error = TrustedProxies::parse(&[bad.to_owned()]).unwrap_err();
+            let error = TrustedProxies::networks([bad]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{bad}");
         }
-        assert!(TrustedProxies::parse(&["192.0.2.1".to_owned()]).is_ok());
+        assert!(TrustedProxies::networks(["192.0.2.1"]).is_ok());
     }
 
     #[test]
     fn a_host_that_takes_the_risk_trusts_whoever_writes_an_address() {
-        let any = ProxySetting::Any.parse().unwrap();
+        let any = TrustedProxies::dangerous_any();
         for peer in ["192.0.2.1", "2001:db8::1"] {
             let forwarded = ["203.0.113.9", "198.51.100.7"].into_iter();
-            let client = any.client_of(peer.parse().unwrap(), forwarded);
-            assert_eq!(client, "203.0.113.9".parse::<IpAddr>().unwrap());
+            let client = any.client_of(peer.parse().ok(), forwarded);
+            assert_eq!(client, "203.0.113.9".parse().ok());
         }
     }
 
     #[track_caller]
     fn parse(text: &str) -> Result<TrustedProxies, Error> {
-        let networks: Vec<_> = text.split(',').map(str::to_owned).collect();
-        TrustedProxies::parse(&networks)
+        TrustedProxies::networks(text.split(','))
     }
 
     #[test]
@@ -200,8 +262,12 @@ mod tests {
     fn a_network_of_ipv4_in_ipv6_is_that_of_ipv4() {
         let proxies = parse("::ffff:10.0.0.0/104").unwrap();
         for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
-            let client = proxies.client_of(peer.parse().unwrap(), ["192.0.2.1"].into_iter());
-            assert_eq!(client, "192.0.2.1".parse::<IpAddr>().unwrap());
+            let client = proxies.client_of(peer.parse().ok(), ["192.0.2.1"].into_iter());
+            assert_eq!(client, "192.0.2.1".parse().ok());
+        }
+        for wide in ["::ffff:0:0/95", "::/64", "::/8"] {
+            let error = parse(wide).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{wide}");
         }
     }
 }

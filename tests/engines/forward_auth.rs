@@ -11,7 +11,7 @@ use axum::response::Json;
 use countersign::forward_auth::{Access, ForwardAuth};
 use countersign::store::MemoryStore;
 use countersign::testing::{Calls, FaultyStore, StoreFault, StoreVerb};
-use countersign::{Grant, OrganizationId, Policy, SealingKey, SubjectType};
+use countersign::{Grant, OrganizationId, Policy, SealingKey, SubjectType, TrustedProxies};
 use serde_json::{Map, Value, json};
 
 use crate::support::programs::{Folder, free_address};
@@ -198,7 +198,8 @@ impl Setup {
     }
 
     async fn over(store: Store, change: impl FnOnce(ForwardAuth) -> ForwardAuth) -> Self {
-        let policy = Policy::default().http(|http| http.trusted_proxies(["127.0.0.0/8"]));
+        let policy = Policy::default()
+            .http(|http| http.trusted_proxies(TrustedProxies::networks(["127.0.0.0/8"]).unwrap()));
         let fixture = Fixture::with(|builder| {
             let key = SealingKey::from_bytes([7; 32]);
             builder.session_store(store).policy(policy).sealing_key(key)

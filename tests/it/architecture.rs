@@ -42,6 +42,7 @@ const ORDER: &[&str] = &[
     "service/phantom_token_cache",
     "service/last_heard",
     "service/recent_events",
+    "service/unpublished",
     "service/validators",
     "service/token_service",
     "service/writer",

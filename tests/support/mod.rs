@@ -33,7 +33,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::runtime::{Handle, Runtime};
 
 pub use countersign::testing::TestClock;
@@ -294,9 +294,23 @@ pub async fn try_send(
     request: Request<impl Into<Bytes>>,
 ) -> Result<Answer, Unanswered> {
     let stream = tokio::net::TcpStream::connect(address).await.map_err(Unanswered::Rejected)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(Unanswered::Lost)?;
+    ask_over(stream, request).await.map_err(Unanswered::Lost)
+}
+
+/// Sends one request over a connection that is there.
+pub async fn send_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<impl Into<Bytes>>,
+) -> Answer {
+    ask_over(stream, request).await.unwrap()
+}
+
+async fn ask_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<impl Into<Bytes>>,
+) -> Result<Answer, hyper::Error> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driving = tokio::spawn(connection);
     let mut request = request.map(|body| Full::new(body.into()));
     request.headers_mut().insert("host", "localhost".parse().unwrap());
@@ -305,7 +319,7 @@ pub async fn try_send(
         let body = body.collect().await?.to_bytes();
         Ok(Answer { response: Response::from_parts(parts, body) })
     };
-    let answer = answering.await.map_err(Unanswered::Lost);
+    let answer = answering.await;
     driving.abort();
     answer
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::service::policy::MINUTE;
 use crate::token::acl::ORGANIZATION;
-use crate::validate::proxies::ProxySetting;
+use crate::validate::proxies::TrustedProxies;
 
 settings! {
     /// What the routes accept and send, and the trusted proxies.
@@ -21,10 +21,11 @@ settings! {
         body_deadline: Duration = Duration::from_secs(10),
         /// Sets how long clients may cache the published keys. Default: 5 minutes.
         jwks_max_age: Duration = 5 * MINUTE,
+        /// Sets the proxies in front of the host. Default: none.
+        trusted_proxies: TrustedProxies = TrustedProxies::default(),
     }
     also {
         organization_parameter: String = ORGANIZATION.to_owned(),
-        trusted_proxies: ProxySetting = ProxySetting::default(),
         problem_type_base: String = "urn:problem-type:countersign:".to_owned(),
     }
 }
@@ -36,25 +37,6 @@ impl Http {
     /// it would not be confined to an organization.
     pub fn organization_parameter(mut self, name: impl Into<String>) -> Self {
         self.organization_parameter = name.into();
-        self
-    }
-
-    /// Sets the proxies in front of the host, as networks in CIDR notation or single addresses. Default: none. The
-    /// client's address is taken from `X-Forwarded-For` only if the request comes from one of them. Behind a proxy
-    /// that is not listed, all clients count as one address. Networks that cover all addresses, such as `0.0.0.0/0`,
-    /// are an error when the service is built.
-    pub fn trusted_proxies<T: Into<String>>(
-        mut self,
-        networks: impl IntoIterator<Item = T>,
-    ) -> Self {
-        self.trusted_proxies = ProxySetting::networks(networks);
-        self
-    }
-
-    /// Trusts `X-Forwarded-For` from every peer. Dangerous: every client then chooses its own address, so throttling
-    /// by address has no effect, and a client can have its failures counted against another one's address.
-    pub fn dangerous_trust_any_proxy(mut self) -> Self {
-        self.trusted_proxies = ProxySetting::Any;
         self
     }
 

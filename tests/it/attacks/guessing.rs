@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use countersign::{EntityId, ErrorKind, Policy, RequestContext, Secret, Timestamp};
+use countersign::{EntityId, ErrorKind, Policy, RequestContext, Secret, Timestamp, TrustedProxies};
 
 use crate::attacks::service::{
     DAY, ELSEWHERE, ENTITY_TOKEN, HOME, HOUR, LOGINS, Login, MINUTE, NAME, PEER, at_once,
     by_name_and_address, limit, manage, populated_service, retry_after, secret_in, serve,
 };
-use crate::support::{Fixture, PASSWORD, START, change_of, send};
+use crate::support::programs::Folder;
+use crate::support::{Fixture, PASSWORD, START, change_of, send, send_over};
 
 #[tokio::test]
 async fn a_throttle_does_not_tell_which_names_exist() {
@@ -106,8 +107,56 @@ async fn a_throttle_is_not_bypassed_by_what_a_client_says_of_its_address() {
 }
 
 #[tokio::test]
+async fn behind_a_proxy_that_writes_forwarded_the_other_header_counts_for_nothing() {
+    let proxies = TrustedProxies::networks(["10.0.0.0/8"]).unwrap().forwarded_header();
+    let policy = by_name_and_address(2).http(|http| http.trusted_proxies(proxies));
+    let (_, server) = populated_service(policy).await;
+    let guess = async |forwarded: &[&str], other: &str| {
+        let mut headers = vec![(PEER, "10.0.0.1"), ("x-forwarded-for", other)];
+        headers.extend(forwarded.iter().map(|value| ("forwarded", *value)));
+        let request = Login::Entity.request(ENTITY_TOKEN, &headers, NAME, "a guess");
+        server.send(request).await.status().as_u16()
+    };
+    assert_eq!(guess(&["for=203.0.113.1, for=198.51.100.7;proto=https"], "192.0.2.1").await, 401);
+    let quoted = r#"for=203.0.113.2, for="198.51.100.7:4711""#;
+    assert_eq!(guess(&["for=\"", quoted], "192.0.2.2").await, 401);
+    for client in ["For=198.51.100.7", "by=10.0.0.1;for=198.51.100.7, for=10.9.9.9"] {
+        assert_eq!(guess(&[client], "192.0.2.3").await, 429, "{client}");
+    }
+    assert_eq!(guess(&[r#"for="[2001:db8::1]""#], "198.51.100.7").await, 401);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_on_a_unix_socket_each_client_has_its_own_count() {
+    let folder = Folder::new("sockets");
+    // Where no proxy is trusted, no address is known, and none counts.
+    for (proxies, third) in
+        [(TrustedProxies::default().unix_sockets(), 429), (TrustedProxies::default(), 401)]
+    {
+        let policy = by_name_and_address(2).http(|http| http.trusted_proxies(proxies));
+        let (fixture, _) = populated_service(policy).await;
+        let path = folder.path().join(format!("{third}.sock"));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let router = fixture.tokens.router();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let guess = async |client: &str| {
+            let headers = [("x-forwarded-for", client)];
+            let request = Login::Entity.request(ENTITY_TOKEN, &headers, NAME, "a guess");
+            let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+            send_over(stream, request).await.status().as_u16()
+        };
+        for status in [401, 401, third] {
+            assert_eq!(guess("203.0.113.9, 198.51.100.7").await, status);
+        }
+        assert_eq!(guess("198.51.100.7, 192.0.2.1").await, 401);
+        serving.abort();
+    }
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_only_what_the_proxy_wrote_counts() {
-    let policy = by_name_and_address(4).http(|http| http.trusted_proxies(["10.0.0.0/8"]));
+    let policy = by_name_and_address(4)
+        .http(|http| http.trusted_proxies(TrustedProxies::networks(["10.0.0.0/8"]).unwrap()));
     let (_, server) = populated_service(policy).await;
     let guess = async |forwarded: &[&str]| {
         let mut headers = vec![(PEER, "10.0.0.1")];

@@ -144,7 +144,7 @@
 //! |---|---|
 //! | a rejection hook that answers 200 | `attacks::layers::no_hook_turns_a_rejection_into_a_success`, `attacks::layers::no_hook_switches_protocols_with_a_rejected_request` |
 //! | handlers and upstreams that print or keep credentials | `attacks::layers::what_handlers_print_of_a_request_holds_no_credentials`, `attacks::layers::the_cookie_alone_is_stripped_and_all_others_stay_in_their_order` |
-//! | all addresses as trusted proxies | `attacks::layers::all_addresses_are_no_trusted_proxies_unless_a_host_takes_the_risk`, `validate::proxies::tests::all_addresses_are_no_trusted_proxies_however_they_are_written` |
+//! | all addresses as trusted proxies | `attacks::layers::all_addresses_are_no_trusted_proxies`, `validate::proxies::tests::all_addresses_are_no_trusted_proxies_however_they_are_written` |
 //!
 //! | load, faults and leaks | test |
 //! |---|---|

@@ -2,7 +2,7 @@
 
 use countersign::cookies::SessionCookie;
 use countersign::forward_auth::{Access, ForwardAuth};
-use countersign::{Grant, OrganizationId, Policy, SubjectType};
+use countersign::{Grant, OrganizationId, Policy, SubjectType, TrustedProxies};
 use http::{HeaderName, Request};
 use serde_json::json;
 
@@ -12,7 +12,8 @@ use crate::support::{Answer, Fixture, ISSUER, Server};
 
 /// A service that trusts these proxies.
 fn trusting(proxies: &[&str]) -> Fixture {
-    let policy = Policy::default().http(|http| http.trusted_proxies(proxies.iter().copied()));
+    let policy = Policy::default()
+        .http(|http| http.trusted_proxies(TrustedProxies::networks(proxies).unwrap()));
     Fixture::with(|builder| builder.policy(policy))
 }
 
@@ -201,7 +202,8 @@ async fn a_trusted_proxy_that_says_nothing_or_two_things_is_not_believed() {
 
 #[tokio::test]
 async fn a_hook_shapes_what_the_route_rejects() {
-    let policy = Policy::default().http(|http| http.trusted_proxies(["127.0.0.1"]));
+    let policy = Policy::default()
+        .http(|http| http.trusted_proxies(TrustedProxies::networks(["127.0.0.1"]).unwrap()));
     let fixture = Fixture::with(|builder| {
         builder.policy(policy).reject_with(|rejection, request| {
             let uri = request.headers.get("x-forwarded-uri").unwrap().to_str().unwrap();

@@ -244,14 +244,14 @@ impl ForwardAuth {
 /// changes something, if it is not known.
 fn restore(tokens: &TokenService, mut request: Request) -> Request {
     let peer = peer_address(request.extensions());
-    let is_trusted = peer.is_some_and(|peer| tokens.validator().trusted_proxies().trusts(peer));
+    let is_trusted = tokens.validator().trusted_proxies().trusts(peer);
     if !is_trusted {
         UNTRUSTED.call_once(|| {
             tracing::warn!(
                 ?peer,
                 "forward auth: the peer is no trusted proxy, its X-Forwarded-* and X-Original-* headers are ignored; \
                  add it to the policy's `http.trusted_proxies`, and serve with \
-                 `into_make_service_with_connect_info::<SocketAddr>()`"
+                 `into_make_service_with_connect_info::<SocketAddr>()`, or trust `unix_sockets`"
             );
         });
     }
