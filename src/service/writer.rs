@@ -36,6 +36,7 @@ impl Deref for Writer {
     }
 }
 
+/// The futures of this work are large, and moved with each call that they pass through: so they are boxed.
 impl TokenService {
     /// Does work that writes, to its end though the caller hangs up, and writes the event of its outcome.
     pub(in crate::service) async fn write<T, W>(
@@ -50,7 +51,7 @@ impl TokenService {
         let tokens = self.clone();
         self.write_unaudited(move |writer| async move {
             let details = Arc::clone(&writer.details);
-            let outcome = catch_panic(async { work(writer).await }).await;
+            let outcome = catch_panic(Box::pin(work(writer))).await;
             tokens.audit(attempt.borrowed(), &details, &outcome);
             outcome
         })
@@ -68,9 +69,10 @@ impl TokenService {
     {
         let (tokens, under_way) = (self.clone(), self.inner.writes.subscribe());
         run_to_completion(move |detached| {
+            let work = Box::pin(work(Writer::new(tokens, detached)));
             catch_panic(async move {
                 let _under_way = under_way;
-                work(Writer::new(tokens, detached)).await
+                work.await
             })
         })
         .await

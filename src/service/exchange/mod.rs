@@ -251,17 +251,20 @@ impl Writer {
         }
         let token = token.ok_or_else(no_session)?;
         let Some(repeatable) = self.repeatable(request) else {
-            return self.exchange_checked(token, request, context, None).await;
+            return Box::pin(self.exchange_checked(token, request, context, None)).await;
         };
         // Of those who ask for the same at once, one goes first, so that its code is tried once.
         let mut first = None;
         let exchanging = async {
-            first = Some(self.exchange_checked(token, request, context, Some(&repeatable)).await);
+            let exchanging = self.exchange_checked(token, request, context, Some(&repeatable));
+            first = Some(Box::pin(exchanging).await);
         };
         self.inner.exchanges.join((token.key(), repeatable.flight), exchanging).await;
         match first {
             Some(exchanged) => exchanged,
-            None => self.exchange_checked(token, request, context, Some(&repeatable)).await,
+            None => {
+                Box::pin(self.exchange_checked(token, request, context, Some(&repeatable))).await
+            }
         }
     }
 
