@@ -67,6 +67,9 @@ pub mod guide {
     #[doc = include_str!("docs/guide/forward_auth.md")]
     pub mod forward_auth {}
 
+    #[doc = include_str!("docs/guide/glossary.md")]
+    pub mod glossary {}
+
     #[doc = include_str!("docs/guide/many_nodes.md")]
     pub mod many_nodes {}
 
