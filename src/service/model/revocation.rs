@@ -32,9 +32,9 @@ pub enum RevocationTarget {
         issued_before: Timestamp,
         /// Until when the subject gets nothing new, where it is blocked.
         blocked_until: Option<Timestamp>,
-        /// Whether a node has made it because another one had revoked without knowing of an earlier revocation
-        /// by that node. The other one has been published itself, so that no node has to repeat this one.
-        is_repeat: bool,
+        /// The process that was asked for it, by a random number. None of one that a node has made because it heard
+        /// of another one: no node has to repeat that.
+        made_by: Option<u64>,
     },
     /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is
     /// how a record is read that says nothing of an organization.

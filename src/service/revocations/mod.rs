@@ -15,6 +15,7 @@ mod subjects;
 mod tests;
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub(crate) struct RevocationSet {
     /// Counts what was added: what was looked up before may have been revoked since.
     live: EpochLock<Live>,
     digester: IdDigester,
+    /// By which this node knows its own.
+    maker: u64,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
     added: Notify,
@@ -82,10 +85,16 @@ impl RevocationSet {
         Self {
             live: EpochLock::new(Live { ids, subjects: RevokedSubjects::default() }),
             digester: IdDigester::default(),
+            maker: RandomState::new().build_hasher().finish(),
             is_stale: AtomicBool::new(false),
             added: Notify::new(),
             is_start_missing: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the number of this process, for the revocations that it is asked for.
+    pub(crate) fn maker(&self) -> u64 {
+        self.maker
     }
 
     /// Adds one that is known from `now` on; the same twice is harmless, and a later one never weakens an
@@ -111,14 +120,14 @@ impl RevocationSet {
                 before,
                 issued_before,
                 blocked_until,
-                is_repeat,
+                made_by,
             } => {
                 let organizations = Organizations::One(subject.organization_id().cloned());
                 let revoked = SubjectRevocation {
                     issued_before: *issued_before,
                     blocked_until: blocked_until.unwrap_or(Timestamp::MIN),
                     others_after: origin.others_after(),
-                    is_repeat: *is_repeat,
+                    is_elsewhere_asked: made_by.is_some_and(|made_by| made_by != self.maker),
                     ..SubjectRevocation::new(organizations, *before, until, now)
                 };
                 let (subject_type, name) = (subject.subject_type(), subject.id());

@@ -59,8 +59,8 @@ pub(super) struct SubjectRevocation {
     /// Where this node has made `before`: after which instant others revoke that do so later, as far as clocks
     /// differ.
     pub(super) others_after: Option<Timestamp>,
-    /// Whether it was made because of another one, which is known itself.
-    pub(super) is_repeat: bool,
+    /// Whether another node was asked for it.
+    pub(super) is_elsewhere_asked: bool,
     /// The instants before `before` that this node knows: the latest ones.
     pub(super) known: Vec<Timestamp>,
 }
@@ -85,7 +85,7 @@ impl SubjectRevocation {
             known_at: now,
             heard_at: Instant::now(),
             others_after: None,
-            is_repeat: false,
+            is_elsewhere_asked: false,
             known: Vec::new(),
         }
     }
@@ -109,7 +109,6 @@ impl SubjectRevocation {
             self.known_at = self.known_at.max(other.known_at);
             self.heard_at = other.heard_at;
             self.others_after = other.others_after;
-            self.is_repeat = other.is_repeat;
         } else if other.before < self.before {
             self.add_known(other.before);
         }
@@ -119,8 +118,8 @@ impl SubjectRevocation {
         is_crossing
     }
 
-    /// Returns whether another one is of another node, which did not know of this one when it revoked: it has an
-    /// earlier instant, and this node has not heard of that before.
+    /// Returns whether another one is of another node, which did not know of this one when it revoked: it has no later
+    /// instant, and this node has not heard of that before.
     fn is_crossed_by(&self, other: &Self) -> bool {
         let is_later = self.others_after.is_some_and(|after| after < other.before);
         // Of those that came before the ones that are remembered, nothing is known.
@@ -128,9 +127,8 @@ impl SubjectRevocation {
             self.known.len() < MAX_KNOWN || self.known.iter().min() < Some(&other.before);
         is_later
             && is_remembered
-            && other.others_after.is_none()
-            && !other.is_repeat
-            && other.before < self.before
+            && other.is_elsewhere_asked
+            && other.before <= self.before
             && !self.known.contains(&other.before)
     }
 

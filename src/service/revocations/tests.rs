@@ -24,7 +24,7 @@ fn revocation(subject: Subject, before: Timestamp, until: Timestamp) -> Revocati
         before,
         issued_before,
         blocked_until: None,
-        is_repeat: false,
+        made_by: None,
     };
     Revocation { target, until }
 }
@@ -152,7 +152,7 @@ impl Nodes {
             before,
             issued_before,
             blocked_until: None,
-            is_repeat,
+            made_by: (!is_repeat).then_some(set.maker()),
         };
         let made = Revocation { target, until: Timestamp::MAX };
         let others_after = now - Self::TOLERANCE;

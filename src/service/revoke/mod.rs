@@ -327,12 +327,13 @@ impl TokenService {
         let latest_now = self.inner.stores.clock().latest_now();
         let until = self.accepted_until(latest_now.max(issued_before) + longest);
         let blocked_until = cutoff.blocks.then_some(cutoff.before);
+        let made_by = (!cutoff.is_repeat).then_some(self.inner.revocations.maker());
         let target = RevocationTarget::SubjectBefore {
             subject,
             before,
             issued_before,
             blocked_until,
-            is_repeat: cutoff.is_repeat,
+            made_by,
         };
         let revocation = Revocation { target, until: self.kept_until(until) };
         let others_after = now - policy.tokens.rotation_schedule.clock_tolerance;

@@ -14,7 +14,7 @@ pub(super) fn event() -> FeedEvent {
         before: now(),
         issued_before: now() + HOUR,
         blocked_until: Some(now() + HOUR),
-        is_repeat: false,
+        made_by: Some(u64::MAX),
     };
     Revocation { target, until: now() + HOUR }.into()
 }

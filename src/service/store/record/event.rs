@@ -35,8 +35,8 @@ enum TargetForm<'a> {
         issued_before: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         blocked_until: Option<u64>,
-        #[serde(default, skip_serializing_if = "is_false")]
-        is_repeat: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made_by: Option<u64>,
     },
     EntityChanged {
         subject_type: Cow<'a, str>,
@@ -104,7 +104,7 @@ impl<'a> TargetForm<'a> {
                 before,
                 issued_before,
                 blocked_until,
-                is_repeat,
+                made_by,
             } => {
                 let subject_type = read_subject_type(&subject_type)?;
                 let before = Timestamp::from_micros(before);
@@ -119,7 +119,7 @@ impl<'a> TargetForm<'a> {
                             before,
                             issued_before,
                             blocked_until,
-                            is_repeat,
+                            made_by,
                         }
                     }
                     None => {
@@ -145,7 +145,7 @@ impl<'a> TargetForm<'a> {
                 before,
                 issued_before,
                 blocked_until,
-                is_repeat,
+                made_by,
             } => Self::SubjectBefore {
                 subject_type: subject.subject_type().as_str().into(),
                 organization_id: Some(subject.organization_id().map(Cow::Borrowed)),
@@ -153,7 +153,7 @@ impl<'a> TargetForm<'a> {
                 before: before.as_micros(),
                 issued_before: Some(issued_before.as_micros()),
                 blocked_until: blocked_until.map(Timestamp::as_micros),
-                is_repeat: *is_repeat,
+                made_by: *made_by,
             },
             RevocationTarget::SubjectAnywhereBefore { subject_type, subject, before } => {
                 Self::SubjectBefore {
@@ -163,16 +163,11 @@ impl<'a> TargetForm<'a> {
                     before: before.as_micros(),
                     issued_before: None,
                     blocked_until: None,
-                    is_repeat: false,
+                    made_by: None,
                 }
             }
         }
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// Reads a member that is there, null or not.
