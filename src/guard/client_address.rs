@@ -57,7 +57,7 @@ pub(crate) fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
 
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical())
 }
 
 /// Without axum, only the host knows where a connection comes from.

@@ -1,19 +1,26 @@
 //! The header `Forwarded` (RFC 7239 §4): the addresses that proxies have got a request from.
+//!
+//! A proxy appends its element to those that the client wrote, which may be anything. So elements are told apart from
+//! the right: that of the proxy is well-formed, and nothing to its left can change it.
 
 /// Returns the `for` of each element of a header's value, the left-most first. An element without one, or that is
 /// not well-formed, is an empty text.
 pub(super) fn forwarded_for(value: &[u8]) -> Vec<&str> {
-    let value = std::str::from_utf8(value).unwrap_or_default();
-    split_unquoted(value, b',').map(|element| for_of(element).unwrap_or_default()).collect()
+    let mut hops: Vec<_> = split_from_the_right(value, b',').map(for_of).collect();
+    hops.reverse();
+    hops.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-fn for_of(element: &str) -> Option<&str> {
+fn for_of(element: &[u8]) -> Option<&str> {
     let mut found = None;
-    for pair in split_unquoted(element, b';') {
+    for pair in split_from_the_right(element, b';') {
+        let pair = std::str::from_utf8(pair).ok()?.trim();
+        if pair.is_empty() {
+            continue;
+        }
         let (name, value) = pair.split_once('=')?;
-        if name.trim().eq_ignore_ascii_case("for")
-            && found.replace(unquoted(value.trim())?).is_some()
-        {
+        let value = unquoted(value)?;
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
             // A name has one value.
             return None;
         }
@@ -23,32 +30,39 @@ fn for_of(element: &str) -> Option<&str> {
 
 /// Addresses have nothing in them that would be escaped in a quoted string.
 fn unquoted(value: &str) -> Option<&str> {
-    match value.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"').filter(|text| !text.contains(['"', '\\'])),
-        None => Some(value),
-    }
+    let text = match value.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?,
+        None => value,
+    };
+    let has_quote = text
+        .char_indices()
+        .any(|(at, character)| character == '"' && !is_escaped(text.as_bytes(), at));
+    (!has_quote).then_some(text)
 }
 
-/// Splits at a separator that is in no quoted string.
-fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+/// Splits at a separator that is in no quoted string; the right-most part first.
+fn split_from_the_right(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let (mut is_quoted, mut is_escaped) = (false, false);
-        let end = text.bytes().position(|byte| {
-            let is_end = byte == separator && !is_quoted;
-            is_quoted ^= byte == b'"' && !is_escaped;
-            is_escaped = is_quoted && byte == b'\\' && !is_escaped;
-            is_end
-        });
-        match end {
-            Some(end) => {
-                rest = text.get(end + 1..);
-                text.get(..end)
+        let mut is_quoted = false;
+        for (at, byte) in text.iter().enumerate().rev() {
+            if *byte == b'"' && !(is_quoted && is_escaped(text, at)) {
+                is_quoted = !is_quoted;
+            } else if *byte == separator && !is_quoted {
+                let (left, right) = text.split_at(at);
+                rest = Some(left);
+                return right.get(1..);
             }
-            None => rest.take(),
         }
+        rest.take()
     })
+}
+
+/// Returns whether an odd number of backslashes stands in front of a byte.
+fn is_escaped(text: &[u8], at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 #[cfg(test)]
@@ -62,7 +76,9 @@ mod tests {
             ("For=192.0.2.43, FOR=198.51.100.17", &["192.0.2.43", "198.51.100.17"]),
             (r#"for="[2001:db8:cafe::17]:4711""#, &["[2001:db8:cafe::17]:4711"]),
             ("proto=https;for=192.0.2.60 ; by=203.0.113.43", &["192.0.2.60"]),
+            ("for=192.0.2.1;", &["192.0.2.1"]),
             (r#"host="a,b;for=1.1.1.1";for=192.0.2.1"#, &["192.0.2.1"]),
+            (r#"host="a\",b";for=192.0.2.1"#, &["192.0.2.1"]),
             ("for=_hidden, for=unknown", &["_hidden", "unknown"]),
             ("by=203.0.113.43,for=192.0.2.1", &["", "192.0.2.1"]),
             ("", &[""]),
@@ -72,16 +88,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_names_nobody_and_takes_in_what_follows() {
+    fn nothing_that_a_client_writes_changes_the_element_of_the_proxy() {
+        let of_proxy = r#"for=192.0.2.1;host="a,for=6.6.6.6;x=:80""#;
+        for of_client in [
+            &b"for=\""[..],
+            b"for=\"x",
+            b"\"",
+            b"\\",
+            b"\\\"",
+            b"for=6.6.6.6\\",
+            b"\xff",
+            b",",
+            b"for=6.6.6.6;\"",
+        ] {
+            let value = [of_client, b", ", of_proxy.as_bytes()].concat();
+            assert_eq!(forwarded_for(&value).last(), Some(&"192.0.2.1"), "{of_client:?}");
+        }
+    }
+
+    #[test]
+    fn an_element_that_is_not_well_formed_names_nobody() {
         for value in [
-            r#"for="192.0.2.1, for=198.51.100.7"#,
-            r#"for="192.0.2.1\", for=198.51.100.7"#,
+            r#"for="192.0.2.1"#,
+            r#"for=192.0.2.1""#,
+            r#"for="192.0.2.1"x"#,
+            r#"for=192.0.2.1;host=a"b"#,
             "for=192.0.2.1;for=198.51.100.7",
             "192.0.2.1",
-            r#"for="192.0.2.1"x"#,
         ] {
             assert_eq!(forwarded_for(value.as_bytes()), [""], "{value}");
         }
-        assert_eq!(forwarded_for(b"for=192.0.2.1, \xff"), [""]);
     }
 }

@@ -1,31 +1,35 @@
-//! Events that this node has applied and no store has yet.
+//! Revocations that this node has made by itself, and no store has yet.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::service::store::FeedEvent;
+use crate::service::model::revocation::Revocation;
 
-/// The events that are still to be published: those that no request waits for.
+/// The revocations that are still to be published and that no request waits for.
 #[derive(Debug, Default)]
 pub(super) struct Unpublished {
-    events: Mutex<Vec<FeedEvent>>,
+    made: Mutex<Vec<Revocation>>,
     added: Notify,
 }
 
 impl Unpublished {
-    pub(super) fn add(&self, event: FeedEvent) {
-        self.lock().push(event);
+    pub(super) fn add(&self, made: Revocation) {
+        self.lock().push(made);
         self.added.notify_one();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Returns the last one, which stays until it is [removed](Self::remove).
-    pub(super) fn last(&self) -> Option<FeedEvent> {
+    pub(super) fn last(&self) -> Option<Revocation> {
         self.lock().last().cloned()
     }
 
-    pub(super) fn remove(&self, published: &FeedEvent) {
-        self.lock().retain(|event| event != published);
+    pub(super) fn remove(&self, published: &Revocation) {
+        self.lock().retain(|made| made != published);
     }
 
     /// Waits until one was added since this was called last.
@@ -33,7 +37,7 @@ impl Unpublished {
         self.added.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<FeedEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Revocation>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -70,7 +70,7 @@ impl TrustedProxies {
         Ok(Self { networks, ..Self::default() })
     }
 
-    /// Trusts every peer. Dangerous: every client then chooses its own address, so throttling by address has no
+    /// Trusts every peer that has an address. Dangerous: every client then chooses its own address, so throttling by address has no
     /// effect, a client can have its failures counted against another one's address, and the audit log records what
     /// it writes.
     pub fn dangerous_any() -> Self {
@@ -80,7 +80,8 @@ impl TrustedProxies {
 
     /// Trusts, too, the peer of a connection that has no address, as a proxy on a Unix socket. Use it only if the host
     /// listens on nothing else: over TCP, a connection has an address for the layers and routes only if the host
-    /// serves with `into_make_service_with_connect_info::<SocketAddr>()`.
+    /// serves with `into_make_service_with_connect_info::<SocketAddr>()`. Clients that the proxy does not name count as
+    /// one, with the address `0.0.0.0`.
     ///
     /// ```
     /// use countersign::{Policy, TrustedProxies};
@@ -116,7 +117,7 @@ impl TrustedProxies {
         peer: Option<IpAddr>,
         forwarded: impl DoubleEndedIterator<Item = &'a str>,
     ) -> Option<IpAddr> {
-        let mut client = peer.map(|peer| peer.to_canonical());
+        let mut client = peer;
         for hop in forwarded.rev() {
             if !self.trusts(client) {
                 break;
@@ -125,7 +126,8 @@ impl TrustedProxies {
             let Some(address) = read_hop(hop) else { break };
             client = Some(address.to_canonical());
         }
-        client
+        // What a proxy on a Unix socket says nothing of is somebody all the same.
+        client.or(self.has_unix_sockets.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 }
 
@@ -182,8 +184,8 @@ mod tests {
     #[test]
     fn the_right_most_address_that_is_not_trusted_is_the_client() {
         assert_client("10.0.0.1", &["198.51.100.9", "192.0.2.1"], "192.0.2.1");
-        assert_client("10.0.0.1", &["198.51.100.9", "192.0.2.1", "10.9.9.9"], "192.0.2.1");
-        assert_client("::ffff:10.0.0.1", &[" 192.0.2.1:4711 "], "192.0.2.1");
+        assert_client("10.0.0.1", &["198.51.100.9", "192.0.2.1", "::ffff:10.9.9.9"], "192.0.2.1");
+        assert_client("10.0.0.1", &[" 192.0.2.1:4711 "], "192.0.2.1");
         assert_client("fd00::1", &["[2001:db8::1]:80"], "2001:db8::1");
         assert_client("fd00::1", &["[2001:db8::1]"], "2001:db8::1");
     }
@@ -202,6 +204,8 @@ mod tests {
         assert_eq!(client(proxies()), None);
         assert_eq!(client(proxies().unix_sockets()), "192.0.2.1".parse().ok());
         assert_eq!(client(TrustedProxies::default().unix_sockets()), "10.0.0.7".parse().ok());
+        let unnamed = proxies().unix_sockets().client_of(None, ["unknown"].into_iter());
+        assert_eq!(unnamed, Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
     }
 
     #[test]
@@ -261,10 +265,8 @@ mod tests {
     #[test]
     fn a_network_of_ipv4_in_ipv6_is_that_of_ipv4() {
         let proxies = parse("::ffff:10.0.0.0/104").unwrap();
-        for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
-            let client = proxies.client_of(peer.parse().ok(), ["192.0.2.1"].into_iter());
-            assert_eq!(client, "192.0.2.1".parse().ok());
-        }
+        let client = proxies.client_of("10.0.0.1".parse().ok(), ["192.0.2.1"].into_iter());
+        assert_eq!(client, "192.0.2.1".parse().ok());
         for wide in ["::ffff:0:0/95", "::/64", "::/8"] {
             let error = parse(wide).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{wide}");

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::service::backoff::Backoff;
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
-use crate::service::store::FeedPage;
+use crate::service::store::{FeedEvent, FeedPage};
 use crate::service::telemetry::{self, Work};
 use crate::service::token_service::{TokenService, TokenServiceInner};
 
@@ -17,8 +17,12 @@ const FEED_WAIT: Duration = Duration::from_secs(20);
 
 /// Applies a part of the feed; returns whether it was the last one.
 fn apply(tokens: &TokenService, read: FeedPage) -> bool {
-    for event in &read.events {
-        tokens.apply(event);
+    let crossing: Vec<_> = read.events.iter().filter(|event| tokens.apply(event)).collect();
+    // After all of them, for one that comes later may make it needless.
+    for event in crossing {
+        if let FeedEvent::Revoked(heard) = event {
+            tokens.revoke_again(&heard.target);
+        }
     }
     let inner = &tokens.inner;
     telemetry::revocations_held(inner.revocations.len());
@@ -49,34 +53,44 @@ pub(super) async fn read_to_end(tokens: &TokenService) -> Result<(), Error> {
     }
 }
 
-/// Publishes what was made of what was read, and no request waits for.
-pub(super) async fn publish_rest(tokens: &TokenService) -> Result<(), Error> {
-    while let Some(event) = tokens.inner.unpublished.last() {
-        let published = event.clone();
-        tokens.write_unaudited(|writer| async move { writer.publish(event).await }).await?;
+/// Publishes what this node has made of what it has read.
+pub(super) async fn publish_repeats(tokens: &TokenService) -> Result<(), Error> {
+    while let Some(made) = tokens.inner.unpublished.last() {
+        let published = made.clone();
+        tokens.write_unaudited(|writer| async move { writer.publish_repeat(made).await }).await?;
         tokens.inner.unpublished.remove(&published);
     }
     Ok(())
 }
 
-/// Publishes that as soon as there is some.
-pub(super) async fn publish_rests(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
+/// The same, as soon as there is some.
+pub(super) async fn follow_repeats(inner: Weak<TokenServiceInner>, mut stop: StopSignal) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    while !stop.is_set() {
+    loop {
         let Some(alive) = inner.upgrade() else { return };
         let tokens = TokenService { inner: alive };
-        if let Err(error) = publish_rest(&tokens).await {
-            tracing::warn!(error = ?error, "revocations: publishing failed, trying again");
-            drop(tokens);
-            stop.sleep(backoff.failed()).await;
-            continue;
-        }
-        backoff.succeeded();
+        let published = publish_repeats(&tokens).await;
         let unpublished = Arc::clone(&tokens.inner.unpublished);
         drop(tokens);
-        tokio::select! {
-            () = unpublished.added() => {}
-            () = stop.wait() => return,
+        if stop.is_set() {
+            return;
+        }
+        match published {
+            Ok(()) => {
+                backoff.succeeded();
+                tokio::select! {
+                    () = unpublished.added() => {}
+                    () = stop.wait() => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = ?error,
+                    "revocations: a revocation that repeats another one is known to this node alone, \
+                     trying again"
+                );
+                stop.sleep(backoff.failed()).await;
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ impl TokenService {
                 feed::follow(inner.clone(), stopped.clone())
             });
             let publishing = supervise(Work::Publish, stopped.clone(), || {
-                feed::publish_rests(inner.clone(), stopped.clone())
+                feed::follow_repeats(inner.clone(), stopped.clone())
             });
             let republishing = supervise(Work::Republish, stopped.clone(), || {
                 republish::after_losses(inner.clone(), losses.clone(), stopped.clone())
@@ -123,8 +123,14 @@ impl TokenService {
         self.inner.revocations.set_start_missing(false);
         self.write_unaudited(|writer| async move { writer.refresh_keys().await }).await?;
         feed::read_to_end(self).await?;
-        feed::publish_rest(self).await?;
         staleness::watch_last_read(&self.inner);
+        if let Err(error) = feed::publish_repeats(self).await {
+            tracing::warn!(
+                error = ?error,
+                "revocations: a revocation that repeats another one is known to this node alone until the \
+                 next call"
+            );
+        }
         Ok(())
     }
 

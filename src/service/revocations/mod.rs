@@ -163,23 +163,19 @@ impl RevocationSet {
         IssueTime { at: proven_at, after_revocation: known.map(|revoked| revoked.before).max() }
     }
 
-    /// Returns the instant of a revocation that is made now, of what was issued before an instant. It is
-    /// later than that of each one that is known, also where the clock of another node is ahead: what was
-    /// issued knowing of those is to be revoked.
-    pub(crate) fn next_instant(
-        &self,
-        subject: SubjectRef<'_>,
-        before: Timestamp,
-        now: Timestamp,
-    ) -> Timestamp {
-        let by_clock = before.min(now);
-        if before + SECOND < now {
-            // What was issued before an instant of long ago.
-            return by_clock;
-        }
+    /// Returns the instant of a revocation of what a subject was issued until `now`. It is later than that of each one
+    /// that is known, also where the clock of another node is ahead: what was issued knowing of those is to be revoked.
+    pub(crate) fn next_instant(&self, subject: SubjectRef<'_>, now: Timestamp) -> Timestamp {
         let live = self.live.read();
         let next = live.subjects.of(subject).map(SubjectRevocation::next_instant).max();
-        next.map_or(by_clock, |next| next.max(by_clock))
+        next.map_or(now, |next| next.max(now))
+    }
+
+    /// Returns whether the latest revocation of a subject was made by this node.
+    pub(crate) fn is_latest_of_this_node(&self, subject: SubjectRef<'_>) -> bool {
+        let live = self.live.read();
+        let latest = live.subjects.of(subject).max_by_key(|revoked| revoked.before);
+        latest.is_some_and(|revoked| revoked.others_after.is_some())
     }
 
     /// Returns whether a subject gets nothing now.

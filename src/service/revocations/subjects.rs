@@ -65,8 +65,8 @@ pub(super) struct SubjectRevocation {
     pub(super) known: Vec<Timestamp>,
 }
 
-/// Of how many instants of a subject it is remembered that they are known.
-const MAX_KNOWN: usize = 16;
+/// Of how many instants of a subject it is remembered that they are known. One that was forgotten counts as unknown.
+const MAX_KNOWN: usize = 64;
 
 impl SubjectRevocation {
     /// Creates one that is known from `now` on.
@@ -121,12 +121,7 @@ impl SubjectRevocation {
     /// Returns whether another one is of another node, which did not know of this one when it revoked: it has no later
     /// instant, and this node has not heard of that before.
     fn is_crossed_by(&self, other: &Self) -> bool {
-        let is_later = self.others_after.is_some_and(|after| after < other.before);
-        // Of those that came before the ones that are remembered, nothing is known.
-        let is_remembered =
-            self.known.len() < MAX_KNOWN || self.known.iter().min() < Some(&other.before);
-        is_later
-            && is_remembered
+        self.others_after.is_some_and(|after| after < other.before)
             && other.is_elsewhere_asked
             && other.before <= self.before
             && !self.known.contains(&other.before)

@@ -4,6 +4,8 @@ mod publish;
 mod sessions;
 mod signed;
 
+use std::time::Duration;
+
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
@@ -20,6 +22,8 @@ use crate::token::organization::Organization;
 use crate::token::principal::Principal;
 use crate::validate::revocations::Revocations as _;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The result of [`TokenService::revoke_subject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,11 +39,11 @@ pub struct RevokedSubject {
 #[derive(Clone, Copy)]
 struct Cutoff {
     before: Timestamp,
+    /// Whether the instant had passed when it was asked for: what was begun since stays good.
+    is_past: bool,
     /// Whether nothing is issued to it until then.
     blocks: bool,
     sessions: EndedSessions,
-    /// Whether it repeats what another node has revoked.
-    is_repeat: bool,
 }
 
 /// Which sessions of a subject are ended.
@@ -126,7 +130,8 @@ impl TokenService {
         let blocks = operation == Operation::BLOCK_SUBJECT;
         // Nothing was issued in the future.
         let before = if blocks { before } else { before.min(self.now()) };
-        let cutoff = Cutoff { before, blocks, sessions: EndedSessions::Revoked, is_repeat: false };
+        let is_past = before + SECOND < self.now();
+        let cutoff = Cutoff { before, is_past, blocks, sessions: EndedSessions::Revoked };
         let attempt = Attempt {
             organization: principal.organization(),
             ..Attempt::new(operation).of(principal.subject_type(), principal.id())
@@ -237,6 +242,20 @@ impl TokenService {
 }
 
 impl Writer {
+    /// Publishes a revocation that this node has made because of another one, and ends the sessions that it ends.
+    pub(in crate::service) async fn publish_repeat(
+        &self,
+        revocation: Revocation,
+    ) -> Result<(), Error> {
+        let target = revocation.target.clone();
+        if let Err(error) = self.stores.publish(revocation.into()).await {
+            self.note_failure_to_revoke();
+            return Err(error);
+        }
+        let RevocationTarget::SubjectBefore { subject, .. } = target else { return Ok(()) };
+        self.end_sessions_of(&subject, self.cutoff_now()).await.map(drop)
+    }
+
     /// Revokes a token that ends at `expires_at`.
     pub(super) async fn revoke_token_until(
         &self,
@@ -256,12 +275,7 @@ impl Writer {
     /// Of sessions, all: a login under way may have read the credential as it was, and the clock of the
     /// node that it runs on may be ahead of ours.
     pub(super) async fn end_tokens_and_sessions(&self, entity: &Entity) -> Result<(), Error> {
-        let cutoff = Cutoff {
-            before: self.now(),
-            blocks: false,
-            sessions: EndedSessions::All,
-            is_repeat: false,
-        };
+        let cutoff = Cutoff { sessions: EndedSessions::All, ..self.cutoff_now() };
         self.end_each(Subject::each_of(entity), cutoff).await.map(drop)
     }
 
@@ -311,46 +325,73 @@ impl Writer {
 }
 
 impl TokenService {
+    fn cutoff_now(&self) -> Cutoff {
+        Cutoff {
+            before: self.now(),
+            is_past: false,
+            blocks: false,
+            sessions: EndedSessions::Revoked,
+        }
+    }
+
     /// Makes a revocation of the tokens that a subject was issued before an instant. It is applied on this node, and
     /// still to be published.
     fn insert_revocation(&self, subject: Subject, cutoff: Cutoff) -> Revocation {
-        let policy = &self.inner.policy;
         let now = self.now();
-        let before = self.inner.revocations.next_instant(subject.borrowed(), cutoff.before, now);
-        let issued_before = self.issued_before(cutoff).max(before);
-        // A session that could not be removed, or was being written, is known by it while it lives.
-        let sessions = match subject.subject_type() {
-            SubjectType::Customer => policy.sessions.max_lifetime,
-            SubjectType::User | SubjectType::Machine => policy.sessions.max_delegated_lifetime,
+        let revocations = &self.inner.revocations;
+        let before = if cutoff.is_past {
+            cutoff.before
+        } else {
+            revocations.next_instant(subject.borrowed(), now)
         };
-        let longest = policy.longest_token_lifetime().max(sessions);
-        let latest_now = self.inner.stores.clock().latest_now();
-        let until = self.accepted_until(latest_now.max(issued_before) + longest);
-        let blocked_until = cutoff.blocks.then_some(cutoff.before);
-        let made_by = (!cutoff.is_repeat).then_some(self.inner.revocations.maker());
         let target = RevocationTarget::SubjectBefore {
             subject,
             before,
-            issued_before,
-            blocked_until,
-            made_by,
+            issued_before: self.issued_before(cutoff).max(before),
+            blocked_until: cutoff.blocks.then_some(cutoff.before),
+            // What came after an instant that has passed is good, whoever knew of what.
+            made_by: (!cutoff.is_past).then_some(revocations.maker()),
         };
-        let revocation = Revocation { target, until: self.kept_until(until) };
+        self.insert_of_this_node(target, now)
+    }
+
+    fn insert_of_this_node(&self, target: RevocationTarget, now: Timestamp) -> Revocation {
+        let policy = &self.inner.policy;
+        let mut until = self.inner.stores.clock().latest_now();
+        if let RevocationTarget::SubjectBefore { subject, issued_before, .. } = &target {
+            // A session that could not be removed, or was being written, is known by it while it lives.
+            let sessions = match subject.subject_type() {
+                SubjectType::Customer => policy.sessions.max_lifetime,
+                SubjectType::User | SubjectType::Machine => policy.sessions.max_delegated_lifetime,
+            };
+            until = until.max(*issued_before) + policy.longest_token_lifetime().max(sessions);
+        }
+        let until = self.kept_until(self.accepted_until(until));
+        let revocation = Revocation { target, until };
         let others_after = now - policy.tokens.rotation_schedule.clock_tolerance;
         self.inner.revocations.insert(&revocation, Origin::ThisNode { others_after }, now);
         revocation
     }
 
-    /// Revokes again what another node has revoked without knowing of a revocation by this node.
-    fn revoke_again(&self, subject: &Subject) {
-        let cutoff = Cutoff {
-            before: self.now(),
-            blocks: false,
-            sessions: EndedSessions::Revoked,
-            is_repeat: true,
+    /// Revokes again what another node has revoked without knowing of the revocation that this node made: as of now,
+    /// and no token that the other one does not mean to reach.
+    pub(in crate::service) fn revoke_again(&self, heard: &RevocationTarget) {
+        let RevocationTarget::SubjectBefore { subject, issued_before, .. } = heard else { return };
+        if !self.inner.revocations.is_latest_of_this_node(subject.borrowed()) {
+            // The latest one revokes what was issued knowing of this node's.
+            return;
+        }
+        let now = self.now();
+        let target = RevocationTarget::SubjectBefore {
+            subject: subject.clone(),
+            before: self.inner.revocations.next_instant(subject.borrowed(), now),
+            issued_before: *issued_before,
+            blocked_until: None,
+            made_by: None,
         };
-        let revocation = self.insert_revocation(subject.clone(), cutoff);
-        self.inner.unpublished.add(revocation.into());
+        let revocation = self.insert_of_this_node(target, now);
+        self.inner.recent_events.add(revocation.clone().into());
+        self.inner.unpublished.add(revocation);
     }
 
     /// Returns the instant before which all is revoked that was issued without knowing of a revocation:

@@ -21,6 +21,7 @@ impl TokenService {
         // In this order: a publication is under way before what it says is known, and notes its failure before it ends.
         if !self.inner.revocations.contains(token)
             || self.inner.publications.load(Ordering::SeqCst) > 0
+            || !self.inner.unpublished.is_empty()
         {
             return false;
         }
@@ -69,7 +70,7 @@ impl Writer {
     }
 
     /// Applies an event on this node, then publishes it.
-    pub(in crate::service) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
+    pub(super) async fn publish(&self, event: FeedEvent) -> Result<(), Error> {
         let _under_way = Publication::begin(&self.inner.publications);
         self.apply(&event);
         self.inner.revocations.purge_some(self.inner.stores.clock().earliest_now());
@@ -102,11 +103,12 @@ impl Drop for Publication<'_> {
 }
 
 impl TokenService {
-    /// Applies an event of this node or another.
+    /// Applies an event of this node or another. Returns whether it crosses a revocation that this node has made; see
+    /// [`revoke_again`](Self::revoke_again).
     ///
     /// Copies are invalidated after the revocation is known. In the other order, a copy that is read
     /// in between would yield a token that is revoked though its owner logged in later.
-    pub(in crate::service) fn apply(&self, event: &FeedEvent) {
+    pub(in crate::service) fn apply(&self, event: &FeedEvent) -> bool {
         let inner = &self.inner;
         match event {
             FeedEvent::Revoked(revocation) => {
@@ -114,11 +116,7 @@ impl TokenService {
                 if let Some(id) = logged_out(&revocation.target) {
                     inner.stores.invalidate(&id);
                 }
-                if is_crossing
-                    && let RevocationTarget::SubjectBefore { subject, .. } = &revocation.target
-                {
-                    self.revoke_again(subject);
-                }
+                return is_crossing;
             }
             FeedEvent::EntityChanged { id, .. } => inner.stores.invalidate(id),
             FeedEvent::Skipped => {}
@@ -132,6 +130,7 @@ impl TokenService {
                 }
             }
         }
+        false
     }
 }
 

@@ -66,9 +66,10 @@ impl Writer {
     async fn take_session_of(&self, subject: &Subject, session: &Session) -> Result<bool, Error> {
         // The tokens of a customer's own sessions are the customer's, and revoked as such; but for those
         // that were issued after an instant that has passed.
-        let now = IssueTime::at(self.now());
+        let contains = |issued| self.inner.revocations.contains_issued(subject.borrowed(), issued);
         let are_revoked = subject.subject_type() == SubjectType::Customer
-            && self.inner.revocations.contains_issued(subject.borrowed(), now);
+            && contains(IssueTime::at(self.now()))
+            && contains(session.issue_time());
         if !are_revoked {
             self.revoke_tokens_of(session).await?;
         }
