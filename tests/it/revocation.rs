@@ -508,6 +508,55 @@ async fn of_two_nodes_that_revoke_before_they_hear_of_one_another_neither_leaves
 }
 
 #[tokio::test]
+async fn a_revocation_up_to_an_instant_that_has_passed_leaves_later_logins_good_on_all_nodes() {
+    let nodes = nodes_apart(Duration::ZERO);
+    let [first, second] = &nodes;
+    first.user("ops", json!([])).await;
+    let ops = || first.tokens.principal(SubjectType::User, "ops", Organization::All);
+    first.tokens.revoke_subject(&ops(), first.tokens.now()).await.unwrap();
+    for node in &nodes {
+        node.clock.advance(Duration::from_secs(30));
+    }
+    catch_up(&nodes).await;
+    let token = first.user_token("ops").await;
+    for node in &nodes {
+        node.clock.advance(Duration::from_secs(30));
+    }
+    let before = second.tokens.now() - Duration::from_secs(120);
+    second.tokens.revoke_subject(&ops(), before).await.unwrap();
+    for _ in 0..2 {
+        catch_up(&nodes).await;
+    }
+    assert_eq!(verdict(&nodes, &token), Ok(()));
+}
+
+#[tokio::test]
+async fn what_a_user_has_started_ends_though_the_nodes_revoked_before_they_heard_of_one_another() {
+    let nodes = nodes_apart(Duration::from_secs(59));
+    let [behind, ahead] = &nodes;
+    let everything = json!([{"scope": {}, "permissions": ["*"]}]);
+    behind.user("ops", everything).await;
+    let ops = || behind.tokens.principal(SubjectType::User, "ops", Organization::All);
+    ahead.tokens.revoke_subject(&ops(), ahead.tokens.now()).await.unwrap();
+    let bearer = ahead.user_token("ops").await;
+    let bearer = ahead.tokens.validator().validate(&bearer).unwrap();
+    let context = RequestContext::without_address();
+    let new = NewSession::of(CustomerId::new("cus_1").unwrap());
+    let started = ahead.tokens.start_session(&bearer, new, &context).await.unwrap();
+    let keep = ExchangeRequest::default().invalidate(false);
+    let exchanged = ahead.tokens.exchange(&started.token, keep, &context).await.unwrap();
+    behind.tokens.revoke_subject(&ops(), behind.tokens.now()).await.unwrap();
+    for _ in 0..2 {
+        catch_up(&nodes).await;
+    }
+    let jwt = exchanged.token.access_token;
+    assert_eq!(verdict(&nodes, jwt.expose()), Err(TokenFault::Revoked));
+    for node in &nodes {
+        assert!(node.tokens.find_session(&started.token, &context).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn after_two_hundred_revocations_in_a_moment_a_login_is_good_at_once() {
     let nodes = nodes_apart(Duration::ZERO);
     let [first, second] = &nodes;
