@@ -36,7 +36,8 @@ use axum::body::Body;
 use countersign::sessions::Session;
 use countersign::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, PageRequest, SessionFilter,
-    SessionKey, SessionPage, SessionStore, Store, StoreError, Subject, conformance, record,
+    SessionKey, SessionPage, SessionStore, Store, StoreError, Subject, SubjectSessions,
+    conformance, record,
 };
 use countersign::{
     Algorithm, Entity, EntityId, ManagedKeys, OrganizationId, Password, SessionId, SubjectType,
@@ -299,13 +300,17 @@ impl SessionStore for TableStore {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
-        let earlier = |s: &Session| is_of(s, subject) && s.created_at() < before;
-        let mut sessions = self.tables()?.sessions(earlier)?;
+    ) -> Result<SubjectSessions, StoreError> {
+        // In the order of their keys: in SQL, `AND key > $2 ORDER BY key LIMIT $3`.
+        let mark = |s: &Session| s.key().as_bytes().map(|byte| format!("{byte:02x}")).concat();
+        let is_later = |s: &Session| after.mark().is_none_or(|after| *mark(s) > *after);
+        let mut sessions = self.tables()?.sessions(|s| is_of(s, subject) && is_later(s))?;
         sessions.truncate(limit);
-        Ok(sessions)
+        let last = sessions.last().filter(|_| sessions.len() == limit);
+        let next = last.map(|last| Cursor::new(&mark(last)));
+        Ok(SubjectSessions { sessions, next })
     }
 
     async fn publish(&self, revocation: FeedEvent) -> Result<(), StoreError> {

@@ -35,6 +35,7 @@ use countersign::sessions::Session;
 use countersign::store::{
     Cursor, FeedEvent, FeedPage, MemoryStore, PageRequest, Revocation, RevocationTarget,
     SessionFilter, SessionKey, SessionPage, SessionStore, Store, StoreError, Subject,
+    SubjectSessions,
 };
 use countersign::{Algorithm, Grant, KeyRing, SealingKey, SessionId, Timestamp, TokenService};
 
@@ -262,10 +263,10 @@ impl SessionStore for MadeUpFeed {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.rest.of_subject(subject, before, limit).await
+    ) -> Result<SubjectSessions, StoreError> {
+        self.rest.of_subject(subject, after, limit).await
     }
 
     async fn purge_expired(&self, now: Timestamp) -> Result<u64, StoreError> {

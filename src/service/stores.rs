@@ -16,7 +16,7 @@ use crate::service::model::subject::Subject;
 use crate::service::shared_clock::{SharedClock, SharedTime};
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeySchedule, KeyStore, PageRequest,
-    RecentEntity, SessionFilter, SessionPage, SessionStore, Store, StoreError,
+    RecentEntity, SessionFilter, SessionPage, SessionStore, Store, StoreError, SubjectSessions,
 };
 use crate::service::telemetry;
 use crate::token::claims::SubjectType;
@@ -187,10 +187,10 @@ impl Stores {
     pub(super) async fn sessions_of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, Error> {
-        let reading = self.sessions.of_subject(subject, before, limit);
+    ) -> Result<SubjectSessions, Error> {
+        let reading = self.sessions.of_subject(subject, after, limit);
         self.call("sessions_of_subject", reading).await
     }
 

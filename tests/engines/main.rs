@@ -21,6 +21,7 @@ mod properties;
 #[allow(dead_code, reason = "`chaos` uses the rest")]
 mod proxy;
 mod readme;
+mod redis_operations;
 mod redis_store;
 mod servers;
 mod upgrade;

@@ -103,6 +103,13 @@ impl EngineServer {
         Self::start_new(EngineKind::Postgres, "standby", &[&primary])
     }
 
+    /// A sentinel of this Redis server, which is the primary of the service `countersign`.
+    #[track_caller]
+    pub fn sentinel(&self) -> Self {
+        let primary = self.address.port().to_string();
+        Self::start_new(EngineKind::Redis, "sentinel", &[&primary])
+    }
+
     #[track_caller]
     pub fn redis() -> Self {
         Self::redis_with(&[])

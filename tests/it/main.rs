@@ -5,6 +5,7 @@ mod actor;
 mod architecture;
 mod attacks;
 mod audiences;
+mod bulk;
 mod cached;
 mod chaos_checker;
 mod clocks;

@@ -111,7 +111,10 @@ impl TokenService {
     /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens this service does not
     /// issue; [`InvalidFields`](crate::ErrorKind::InvalidFields) if a user or machine client of this name is
     /// registered in another organization; and those of [`revoke_token`](Self::revoke_token). The call may be
-    /// repeated.
+    /// repeated: its message says if the tokens are revoked, and only some sessions are left.
+    ///
+    /// Sessions are ended a hundred at a time, so it takes as long as there are many. It goes on to its end if the
+    /// caller drops it.
     pub async fn revoke_subject(
         &self,
         principal: &Principal,
@@ -312,8 +315,15 @@ impl Writer {
     async fn end_all(&self, subject: &Subject, cutoff: Cutoff) -> Result<usize, Error> {
         // Where one of the two cannot be done, the other is: not everybody can ask for it again.
         let published = self.end_tokens_before(subject, cutoff).await;
-        let ended = self.end_sessions_of(subject, cutoff).await?;
-        published.map(|()| ended)
+        let ended = self.end_sessions_of(subject, cutoff).await;
+        published?;
+        ended.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => unavailable(
+                "the tokens are revoked, and not all sessions could be ended: the call may be repeated",
+            )
+            .with_source(error),
+            _ => error,
+        })
     }
 
     /// Revokes the tokens that a subject was issued before an instant. On this node at once, and

@@ -7,6 +7,7 @@ use crate::service::model::revocation::RevocationTarget;
 use crate::service::model::session::{Session, Starter};
 use crate::service::model::subject::{Subject, SubjectRef};
 use crate::service::revoke::{Cutoff, EndedSessions};
+use crate::service::store::Cursor;
 use crate::service::stores::{CompareAndSet, MAX_ATTEMPTS, unavailable};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
@@ -16,49 +17,76 @@ use crate::token::identifier::SessionId;
 /// How many sessions are read at a time to be ended.
 const SESSIONS_AT_ONCE: usize = 100;
 
+/// What came of reading all sessions of a subject once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    NothingLeft,
+    /// Some were ended, and others may have come or been written meanwhile.
+    ReadAgain,
+}
+
 impl Writer {
     /// Ends the sessions of a subject, a part at a time; returns how many of them were live.
+    ///
+    /// Others may be started or written meanwhile, so they are read again until none is left that is to be ended.
     pub(super) async fn end_sessions_of(
         &self,
         subject: &Subject,
         cutoff: Cutoff,
     ) -> Result<usize, Error> {
-        let stores = &self.stores;
+        let mut ended = 0;
+        for _ in 0..MAX_ATTEMPTS {
+            let round = self.end_sessions_once(subject, cutoff, &mut ended).await?;
+            if round == Round::NothingLeft {
+                return Ok(ended);
+            }
+        }
+        Err(unavailable("too many writers of one record at once"))
+    }
+
+    /// Reads the sessions of a subject once, and ends what it can of them, although one of them cannot be ended.
+    async fn end_sessions_once(
+        &self,
+        subject: &Subject,
+        cutoff: Cutoff,
+        ended: &mut usize,
+    ) -> Result<Round, Error> {
         let started_before = match cutoff.sessions {
             EndedSessions::Revoked => self.issued_before(cutoff),
             EndedSessions::All => Timestamp::MAX,
         };
-        let is_spared = |session: &Session| {
-            cutoff.sessions == EndedSessions::Revoked && !self.was_ended(session)
+        // Others were started since, by somebody who knows that all before were revoked.
+        let is_to_end = |session: &Session| {
+            session.created_at < started_before
+                && (cutoff.sessions == EndedSessions::All || self.was_ended(session))
         };
-        let (mut ended, mut spared, mut parts_in_vain) = (0, 0, 0);
-        while parts_in_vain < MAX_ATTEMPTS {
-            let limit = SESSIONS_AT_ONCE + spared;
-            let mut part = stores.sessions_of_subject(subject, started_before, limit).await?;
-            let read = part.len();
-            // Those that were started since, by somebody who knows that all before were revoked.
-            part.retain(|session| !is_spared(session));
-            spared = read - part.len();
-            if part.is_empty() && read < limit {
-                return Ok(ended);
-            }
-            // All that can be ended is, although one of them cannot.
-            let (mut taken, mut failed) = (false, Ok(()));
-            for session in part {
-                match self.take_session_of(subject, &session).await {
+        let (mut round, mut failed) = (Round::NothingLeft, Ok(()));
+        let mut after = Cursor::START;
+        loop {
+            let reading = self.stores.sessions_of_subject(subject, &after, SESSIONS_AT_ONCE);
+            let part = reading.await?;
+            let (mut any_done, mut error_of_part) = (false, None);
+            for session in part.sessions.iter().filter(|session| is_to_end(session)) {
+                round = Round::ReadAgain;
+                match self.take_session_of(subject, session).await {
                     Ok(is_taken) => {
-                        taken |= is_taken;
-                        ended += usize::from(is_taken && session.expires_at > self.now());
+                        any_done = true;
+                        *ended += usize::from(is_taken && session.expires_at > self.now());
                     }
-                    Err(error) => failed = Err(error),
+                    Err(error) => error_of_part = Some(error),
                 }
                 // A store in memory never lets others through by itself.
                 tokio::task::yield_now().await;
             }
-            failed?;
-            parts_in_vain = if taken { 0 } else { parts_in_vain + 1 };
+            match error_of_part {
+                // The store does nothing any more.
+                Some(error) if !any_done => return Err(error),
+                Some(error) => failed = Err(error),
+                None => {}
+            }
+            let Some(next) = part.next else { return failed.map(|()| round) };
+            after = next;
         }
-        Err(unavailable("too many writers of one record at once"))
     }
 
     /// Ends a session as it was read; returns whether it was still so. One that somebody else has

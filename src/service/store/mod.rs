@@ -23,7 +23,7 @@
 //! | | in memory | SQLite | Postgres | Redis, Valkey |
 //! |---|---|---|---|---|
 //! | feature | `service` | `sqlite` | `postgres` | `redis` |
-//! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server or a cluster |
+//! | for | one process | the processes of one machine | any number of nodes | any number of nodes; one server, one that sentinels watch, or a cluster |
 //! | an answered write | gone with the process | on the disk: `synchronous=FULL` | on the disk, as long as `synchronous_commit` and `fsync` are on; a failover may lose what no standby has, and none where `synchronous_standby_names` names those that may take over | on the disk with `appendonly yes` and `appendfsync always`; with `everysec`, a crash may lose the last second; a failover may lose what no replica has |
 //! | `replace` and `take` of one version | exactly once | exactly once | exactly once, as long as the server keeps what it answered | exactly once, as long as the server keeps what it answered: what a crash or a failover loses, it brings back, a session that was exchanged among it. `RedisOptions::wait_for_replicas` (`WAIT`) and, in a cluster, the servers' `min-replicas-to-write` narrow that and do not close it |
 //! | after a crash, a failover or a restore that lost writes | | the feed is read again from its start, and nodes publish and end again what they revoked and logged out in their last ten minutes | the same | the same; a user without `INFO` notices it where its node's last entry is gone |
@@ -32,9 +32,9 @@
 //! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
-//! Connections are not encrypted unless the driver is built with TLS. If the database is reached over a network, add
-//! `sqlx` with `tls-rustls-aws-lc-rs`, or `redis` with `tokio-rustls-comp`, to the app's dependencies, in the
-//! versions that this crate uses, and request TLS in the URL.
+//! Connections are not encrypted unless the driver is built with TLS. If the database is reached over a network, request
+//! TLS in the URL. For Redis, enable the feature `redis-tls`. For Postgres, add `sqlx` with `tls-rustls-aws-lc-rs` to
+//! the app's dependencies, in the version that this crate uses.
 //!
 //! The suite in `store::conformance` (feature `conformance`) checks every store of this crate against this contract,
 //! including races.
@@ -48,6 +48,7 @@ mod memory;
 mod query;
 pub mod record;
 mod shared;
+mod subject_position;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -84,7 +85,9 @@ pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PgPool, PostgresStore};
-pub use self::query::{Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage};
+pub use self::query::{
+    Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SubjectSessions,
+};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisOptions, RedisStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -297,9 +300,12 @@ pub trait SessionStore: Store {
         up_to: usize,
     ) -> Result<usize, StoreError>;
 
-    /// Returns up to `limit` sessions of a subject, as defined in [`count`](Self::count), that were created before an
-    /// instant, including ended ones that are still kept. `limit` is not zero. A caller that removes them and calls
-    /// again until there are none has seen all.
+    /// Returns a part of the sessions of a subject, as defined in [`count`](Self::count), including ended ones that are
+    /// still kept, and the cursor of the next part. `limit` is not zero. It reads about `limit` records and no more than
+    /// a few times as many, so a part may be shorter than `limit`, or empty, although there are more.
+    ///
+    /// The first part is that of [`Cursor::START`]. A caller that has read all parts has seen every session that was there
+    /// throughout, at least once; but for those that were replaced meanwhile.
     ///
     /// # Errors
     ///
@@ -307,9 +313,9 @@ pub trait SessionStore: Store {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError>;
+    ) -> Result<SubjectSessions, StoreError>;
 
     /// Publishes an event to all nodes, and keeps it until [`FeedEvent::until`].
     ///

@@ -134,12 +134,21 @@ pub struct SessionPage {
     pub total: usize,
 }
 
-/// The position of a reader in the feed, in a format of the store's own.
+/// A part of the sessions of a subject.
+#[derive(Clone, Debug)]
+pub struct SubjectSessions {
+    /// The sessions of this part, in no particular order.
+    pub sessions: Vec<Session>,
+    /// Where the next part begins; `None` if this is the last one.
+    pub next: Option<Cursor>,
+}
+
+/// The position of a reader in the feed or among the sessions of a subject, in a format of the store's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(Option<Arc<str>>);
 
 impl Cursor {
-    /// The position before all events.
+    /// The position before everything.
     pub const START: Self = Self(None);
 
     /// Creates a cursor from the store's own mark.

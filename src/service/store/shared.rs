@@ -13,7 +13,7 @@ use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::{
     Cursor, EntityCache, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, RecentEntity,
-    SessionFilter, SessionPage, SessionStore, Store, StoreError,
+    SessionFilter, SessionPage, SessionStore, Store, StoreError, SubjectSessions,
 };
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
@@ -121,10 +121,10 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
-        (**self).of_subject(subject, before, limit).await
+    ) -> Result<SubjectSessions, StoreError> {
+        (**self).of_subject(subject, after, limit).await
     }
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
         (**self).publish(event).await

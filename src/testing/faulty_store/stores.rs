@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::service::public::sessions::Session;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
-    SessionStore, Store, StoreError, Subject,
+    SessionStore, Store, StoreError, Subject, SubjectSessions,
 };
 use crate::service::store::{KeySchedule, SessionKey};
 use crate::service::{Entity, EntityId};
@@ -117,11 +117,11 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
+    ) -> Result<SubjectSessions, StoreError> {
         let inner = self.inner();
-        let call = inner.of_subject(subject, before, limit);
+        let call = inner.of_subject(subject, after, limit);
         self.script.run(StoreVerb::SessionsOfSubject, call).await
     }
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use countersign::sessions::Session;
 use countersign::store::{
-    MemoryStore, PageRequest, SessionFilter, SessionKey, SessionStore, StoreError, Subject, record,
+    Cursor, MemoryStore, PageRequest, SessionFilter, SessionKey, SessionStore, StoreError, Subject,
+    record,
 };
 use countersign::{CustomerId, OrganizationId, SessionId, SubjectType, Timestamp};
 use proptest::prelude::*;
@@ -198,7 +199,7 @@ async fn compare(store: &MemoryStore, model: &Model, now: Timestamp) {
         };
         let count = store.count(&subject, now, 3).await.unwrap();
         assert_eq!(count, model.values().filter(theirs).filter(live).count().min(3));
-        let found = store.of_subject(&subject, Timestamp::MAX, 100).await.unwrap();
+        let found = store.of_subject(&subject, &Cursor::START, 100).await.unwrap().sessions;
         let mut found: Vec<_> = found.iter().map(Session::key).collect();
         found.sort();
         let expected: Vec<_> = model.values().filter(theirs).map(Session::key).collect();

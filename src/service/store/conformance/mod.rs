@@ -93,7 +93,7 @@ pub async fn check_session_store(store: Arc<dyn SessionStore>) {
     sessions::a_session_is_removed_by_its_id_once(&store).await;
     session_lists::a_customers_sessions_are_found_and_those_of_a_namesake_are_not(&*store).await;
     session_lists::what_a_subject_has_started_is_found_by_it(&*store).await;
-    session_lists::of_a_subject_what_was_created_later_is_left(&*store).await;
+    session_lists::the_sessions_of_a_subject_are_read_in_parts(&*store).await;
     sessions::purging_removes_what_has_ended_alone(&*store).await;
     sessions::what_a_clock_that_is_ahead_purges_has_ended_by_the_engines(&*store).await;
     sessions::what_is_written_by_a_clock_that_is_ahead_is_kept(&*store).await;

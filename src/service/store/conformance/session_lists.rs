@@ -7,7 +7,7 @@ use crate::service::model::session::{Session, Starter};
 use crate::service::model::subject::Subject;
 use crate::service::store::conformance::sessions::used_up;
 use crate::service::store::conformance::{ALL, HOUR, PATIENCE, now, session, session_of, unique};
-use crate::service::store::{PageRequest, SessionFilter, SessionStore};
+use crate::service::store::{Cursor, PageRequest, SessionFilter, SessionStore};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
@@ -137,7 +137,7 @@ pub(super) async fn a_customers_sessions_are_found_and_those_of_a_namesake_are_n
     until_count_is(store, &subject, 5).await;
     assert_eq!(store.count(&subject, now(), 3).await.unwrap(), 3, "and no further than asked for");
     assert_eq!(store.count(&namesake.subject(), now(), 100).await.unwrap(), 1);
-    let removed = remove_all(store, &subject, Timestamp::MAX).await;
+    let removed = remove_all(store, &subject).await;
     let mut keys: Vec<_> = removed.iter().map(Session::key).collect();
     keys.sort();
     theirs.sort();
@@ -167,23 +167,46 @@ pub(super) async fn what_a_subject_has_started_is_found_by_it(store: &dyn Sessio
     let kept = store.get(&used.key()).await.unwrap().expect("it is kept until its tokens are dead");
     assert_eq!(kept.started_by(), Some(&user));
     while store.purge_expired(now()).await.unwrap() > 0 {}
-    let removed = remove_all(store, &user, Timestamp::MAX).await;
+    let removed = remove_all(store, &user).await;
     assert_eq!(removed.len(), 4);
     for subject in &others {
         assert_eq!(store.count(subject, now(), 100).await.unwrap(), 1);
     }
 }
 
-pub(super) async fn of_a_subject_what_was_created_later_is_left(store: &dyn SessionStore) {
+pub(super) async fn the_sessions_of_a_subject_are_read_in_parts(store: &dyn SessionStore) {
     let customer = CustomerId::new(unique()).unwrap();
-    let instant = now();
-    let [early, late] =
-        [session_of(&customer, instant - Duration::from_micros(1)), session_of(&customer, instant)];
-    store.insert(early.clone(), now()).await.unwrap();
-    store.insert(late.clone(), now()).await.unwrap();
-    let removed = remove_all(store, &late.subject(), instant).await;
-    assert_eq!(removed.iter().map(Session::id).collect::<Vec<_>>(), [early.id()]);
-    assert!(store.get(&late.key()).await.unwrap().is_some(), "to the microsecond");
+    let mut theirs = Vec::new();
+    for number in 0..400_u32 {
+        // Some end at the same instant.
+        let expires_at = now() + HOUR + Duration::from_secs(60) * (number / 50);
+        let session = Session { expires_at, ..session_of(&customer, now()) };
+        store.insert(session.clone(), now()).await.unwrap();
+        if number % 4 == 0 {
+            let used = used_up(&session, now() + HOUR);
+            store.replace(used, session.version(), now()).await.unwrap();
+        }
+        theirs.push(session.key());
+    }
+    let subject = Subject::new(SubjectType::Customer, customer.as_str());
+    until_count_is(store, &subject, 100).await;
+    let (mut after, mut found) = (Cursor::START, Vec::new());
+    loop {
+        let part = store.of_subject(&subject, &after, 20).await.unwrap();
+        assert!(part.sessions.len() <= 100, "about as many as were asked for");
+        found.extend(part.sessions.iter().map(Session::key));
+        // What was read is removed, as the service does.
+        for session in part.sessions.iter().filter(|session| session.version() == 1) {
+            assert!(store.take(&session.key(), 1).await.unwrap().is_some());
+        }
+        let Some(next) = part.next else { break };
+        after = next;
+    }
+    found.sort();
+    found.dedup();
+    theirs.sort();
+    assert_eq!(found, theirs);
+    assert_eq!(remove_all(store, &subject).await.len(), 100, "those that were used up are left");
 }
 
 fn organization() -> OrganizationId {
@@ -208,20 +231,15 @@ async fn until_count_is(store: &dyn SessionStore, subject: &Subject, expected: u
 }
 
 /// All sessions of a subject, removed a few at a time, as the service does.
-async fn remove_all(
-    store: &dyn SessionStore,
-    subject: &Subject,
-    before: Timestamp,
-) -> Vec<Session> {
+async fn remove_all(store: &dyn SessionStore, subject: &Subject) -> Vec<Session> {
     let mut removed = Vec::new();
+    let mut after = Cursor::START;
     loop {
-        let part = store.of_subject(subject, before, 2).await.unwrap();
-        if part.is_empty() {
-            return removed;
-        }
-        assert!(part.len() <= 2, "no more may be returned than were asked for");
-        for session in part {
+        let part = store.of_subject(subject, &after, 2).await.unwrap();
+        for session in part.sessions {
             removed.extend(store.take(&session.key(), session.version()).await.unwrap());
         }
+        let Some(next) = part.next else { return removed };
+        after = next;
     }
 }

@@ -22,7 +22,7 @@ use crate::service::store::memory::entity_table::EntityTable;
 use crate::service::store::memory::session_table::{PURGE_LIMIT, SessionTable};
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
-    SessionStore, Store, StoreError,
+    SessionStore, Store, StoreError, SubjectSessions,
 };
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
@@ -207,11 +207,12 @@ impl SessionStore for MemoryStore {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
-        let found = self.sessions().of_subject(subject, before, limit);
-        Ok(found.into_iter().map(Arc::unwrap_or_clone).collect())
+    ) -> Result<SubjectSessions, StoreError> {
+        let (found, next) = self.sessions().of_subject(subject, after, limit);
+        let sessions = found.into_iter().map(Arc::unwrap_or_clone).collect();
+        Ok(SubjectSessions { sessions, next })
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Sessions in memory, and what they are found by. All of it is behind one lock, and no step looks at
 //! more than it returns, skips or removes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,10 @@ use crate::clock::Timestamp;
 use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
-use crate::service::store::{PageRequest, SessionFilter, SessionPage, SessionPosition, StoreError};
+use crate::service::store::subject_position::SubjectPosition;
+use crate::service::store::{
+    Cursor, PageRequest, SessionFilter, SessionPage, SessionPosition, StoreError,
+};
 use crate::token::identifier::SessionId;
 
 /// How many sessions one call purges, so that others need not wait for long.
@@ -33,19 +36,19 @@ pub(super) struct SessionTable {
     by_expiry: Ordered,
     /// By when they are to be dropped.
     by_end: Ordered,
-    subjects: HashMap<Subject, SubjectSessions>,
+    subjects: HashMap<Subject, SubjectIndex>,
 }
 
 /// The sessions of a subject, or those that it has started, by when they end.
 #[derive(Default)]
-struct SubjectSessions {
+struct SubjectIndex {
     live: Ordered,
     /// Those that were used up, and those that a count has found to have ended: each is passed over
-    /// once, however often the others are counted.
-    ended: HashSet<SessionKey>,
+    /// once, however often the others are counted. They are behind all that are live.
+    ended: Ordered,
 }
 
-impl SubjectSessions {
+impl SubjectIndex {
     fn is_empty(&self) -> bool {
         self.live.is_empty() && self.ended.is_empty()
     }
@@ -131,12 +134,12 @@ impl SessionTable {
     }
 
     pub(super) fn count(&mut self, subject: &Subject, now: Timestamp, up_to: usize) -> usize {
-        let Some(SubjectSessions { live, ended }) = self.subjects.get_mut(subject) else {
+        let Some(SubjectIndex { live, ended }) = self.subjects.get_mut(subject) else {
             return 0;
         };
         while let Some((_, key)) = live.first().filter(|(end, _)| *end <= now).copied() {
             live.pop_first();
-            ended.insert(key);
+            ended.insert((Timestamp::MAX, key));
         }
         live.len().min(up_to)
     }
@@ -144,15 +147,20 @@ impl SessionTable {
     pub(super) fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Vec<Arc<Session>> {
-        let Some(SubjectSessions { live, ended }) = self.subjects.get(subject) else {
-            return Vec::new();
+    ) -> (Vec<Arc<Session>>, Option<Cursor>) {
+        let Some(SubjectIndex { live, ended }) = self.subjects.get(subject) else {
+            return (Vec::new(), None);
         };
-        let keys = live.iter().map(|(_, key)| key).chain(ended);
-        let sessions = keys.filter_map(|key| self.sessions.get(key));
-        sessions.filter(|session| session.created_at < before).take(limit).cloned().collect()
+        let position = SubjectPosition::of(after).map(|position| (position.end, position.key));
+        let begin = position.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (begin, Bound::Unbounded);
+        let found: Vec<_> = live.range(range).chain(ended.range(range)).take(limit).collect();
+        let last = found.last().filter(|_| found.len() == limit);
+        let next = last.map(|(end, key)| SubjectPosition { end: *end, key: *key }.to_cursor());
+        let sessions = found.iter().filter_map(|(_, key)| self.sessions.get(key)).cloned();
+        (sessions.collect(), next)
     }
 
     /// Removes a part of what is to be kept no longer; returns how much.
@@ -182,7 +190,7 @@ impl SessionTable {
         for subject in subjects_of(&session) {
             let theirs = self.subjects.entry(subject).or_default();
             if session.is_used_up() {
-                theirs.ended.insert(key);
+                theirs.ended.insert((Timestamp::MAX, key));
             } else {
                 theirs.live.insert((session.expires_at, key));
             }
@@ -215,7 +223,7 @@ impl SessionTable {
         for subject in subjects_of(&session) {
             if let Some(theirs) = self.subjects.get_mut(&subject) {
                 theirs.live.remove(&(session.expires_at, *key));
-                theirs.ended.remove(key);
+                theirs.ended.remove(&(Timestamp::MAX, *key));
                 if theirs.is_empty() {
                     self.subjects.remove(&subject);
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::{
-    Arg, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    Arg, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
 };
 
 use crate::service::store::StoreError;
@@ -24,9 +24,6 @@ pub(super) struct Acknowledgement {
     pub(super) replicas: u32,
     pub(super) timeout: Duration,
 }
-
-/// How many keys one `SCAN` looks at.
-const KEYS_A_SCAN: usize = 1_000;
 
 /// A script, sent by its digest where the server has it.
 pub(super) struct Script {
@@ -118,43 +115,6 @@ impl RedisClient {
         let Some((connection, _)) = &self.waiting_connection else { return Ok(()) };
         let generation = connection.current().generation;
         connection.replace(generation, &self.servers).map_err(StoreError::unavailable)
-    }
-
-    /// Returns the servers that have a part of the keys, each by a slot of its own; none is a server that
-    /// has all.
-    pub(super) async fn find_primaries(&self) -> Result<Vec<Option<u16>>, StoreError> {
-        if !self.servers.are_a_cluster() {
-            return Ok(vec![None]);
-        }
-        let ranges: Vec<Vec<Value>> = self.query(redis::cmd("CLUSTER").arg("SLOTS")).await?;
-        let mut primaries: Vec<(&[Value], u16)> = Vec::new();
-        for range in &ranges {
-            let [Value::Int(first), _, Value::Array(primary), ..] = range.as_slice() else {
-                return Err(StoreError::corrupt("the cluster's slots are not understood"));
-            };
-            // Its host and port; behind them comes what differs from one answer to the next.
-            let address = primary.get(..2).unwrap_or_default();
-            if primaries.iter().all(|(known, _)| *known != address) {
-                primaries.push((address, u16::try_from(*first).map_err(StoreError::corrupt)?));
-            }
-        }
-        Ok(primaries.into_iter().map(|(_, slot)| Some(slot)).collect())
-    }
-
-    /// Returns some of the keys of a pattern that a server has, and where to go on: at zero, that was all.
-    pub(super) async fn scan(
-        &self,
-        server: Option<u16>,
-        cursor: u64,
-        pattern: &str,
-    ) -> Result<(u64, Vec<String>), StoreError> {
-        let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_A_SCAN);
-        let scanning = self.connection.call(&self.servers, |mut connection| {
-            let command = &command;
-            async move { connection.query_at(server, command).await }
-        });
-        Ok(scanning.await?.value)
     }
 
     /// Makes calls at the same time.

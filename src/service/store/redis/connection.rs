@@ -1,20 +1,21 @@
-//! One server, or a cluster: the same commands to either.
+//! One server, the primary that sentinels name, or a cluster: the same commands to each.
 
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisFuture,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisFuture,
     RedisResult, Value,
 };
 
 use crate::error::Error;
+use crate::service::store::redis::sentinel::{Primary, Sentinels};
+use crate::service::store::redis::tls;
 
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a command is waited for. Less than the service's deadline.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before connecting again, at first and at most.
@@ -26,22 +27,26 @@ const CLUSTER_RETRIES: u32 = 6;
 /// Where the data is.
 #[derive(Clone)]
 pub(super) enum Servers {
-    Single(Client),
+    Single(Box<Client>),
+    /// The primary of a service that sentinels watch.
+    Sentinels(Sentinels),
     Cluster(Box<ClusterClient>),
 }
 
 impl Servers {
     pub(super) fn single(url: &str) -> Result<Self, Error> {
-        Client::open(server(url)?).map(Self::Single).map_err(|_| invalid())
+        let client = Client::open(server(url)?).map_err(|_| invalid())?;
+        Ok(Self::Single(Box::new(client)))
+    }
+
+    pub(super) fn of_sentinels(urls: &[String], service: &str) -> Result<Self, Error> {
+        let sentinels = servers(urls)?;
+        Sentinels::new(sentinels, &server(service)?).map(Self::Sentinels).map_err(|_| invalid())
     }
 
     pub(super) fn cluster(urls: &[String]) -> Result<Self, Error> {
-        let servers = urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
-        if servers.is_empty() {
-            return Err(invalid());
-        }
         let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        ClusterClient::builder(servers)
+        ClusterClient::builder(servers(urls)?)
             .tcp_settings(tcp_settings())
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(millis(FIRST_PAUSE))
@@ -61,8 +66,11 @@ impl Servers {
                     .set_response_timeout(Some(response_timeout))
                     .set_min_delay(FIRST_PAUSE)
                     .set_max_delay(LONGEST_PAUSE);
-                ConnectionManager::new_lazy_with_config(client.clone(), config)
+                ConnectionManager::new_lazy_with_config((**client).clone(), config)
                     .map(Connection::Single)
+            }
+            Self::Sentinels(sentinels) => {
+                Ok(Connection::Primary(Primary::new(sentinels.clone(), response_timeout)))
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new()
@@ -79,13 +87,26 @@ impl Servers {
     }
 }
 
+fn servers(urls: &[String]) -> Result<Vec<ConnectionInfo>, Error> {
+    let servers = urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
+    if servers.is_empty() { Err(invalid()) } else { Ok(servers) }
+}
+
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
+    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+        tls::prepare()?;
+    }
     let info = url.into_connection_info().map_err(|_| invalid())?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err(Error::configuration(
+            "a Redis server's certificate is always checked: a URL must not end in #insecure",
+        ));
+    }
     Ok(info.set_tcp_settings(tcp_settings()))
 }
 
 /// A call waits for its answer, so it is sent at once.
-fn tcp_settings() -> TcpSettings {
+pub(super) fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
@@ -97,32 +118,19 @@ fn invalid() -> Error {
 #[derive(Clone)]
 pub(super) enum Connection {
     Single(ConnectionManager),
+    Primary(Primary),
     Cluster(ClusterConnection),
-}
-
-impl Connection {
-    /// Sends a command that names no key to the server that has a slot.
-    pub(super) async fn query_at<T: FromRedisValue>(
-        &mut self,
-        slot: Option<u16>,
-        command: &Cmd,
-    ) -> RedisResult<T> {
-        match (self, slot) {
-            (Self::Cluster(connection), Some(slot)) => {
-                let server =
-                    SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
-                let routing = RoutingInfo::SingleNode(server);
-                Ok(T::from_redis_value(connection.route_command(command.clone(), routing).await?)?)
-            }
-            (connection, _) => command.query_async(connection).await,
-        }
-    }
 }
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command),
+            Self::Primary(primary) => {
+                Box::pin(
+                    async move { primary.connection().await?.req_packed_command(command).await },
+                )
+            }
             Self::Cluster(connection) => connection.req_packed_command(command),
         }
     }
@@ -135,6 +143,9 @@ impl ConnectionLike for Connection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Primary(primary) => Box::pin(async move {
+                primary.connection().await?.req_packed_commands(pipeline, offset, count).await
+            }),
             Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
         }
     }
@@ -142,6 +153,7 @@ impl ConnectionLike for Connection {
     fn get_db(&self) -> i64 {
         match self {
             Self::Single(connection) => connection.get_db(),
+            Self::Primary(primary) => primary.database(),
             Self::Cluster(connection) => connection.get_db(),
         }
     }

@@ -15,7 +15,14 @@ impl EntityStore for RedisStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         match entity.distinct_name() {
             Some(name) => self.insert_distinct(&entity, name).await,
-            None => self.insert_indexed(&entity, &self.entity_record(&entity)?).await,
+            None => {
+                let record = self.entity_record(&entity)?;
+                // Before anything is written: a server whose memory is full says of who is registered that they are.
+                if self.is_registered(&record.key).await? {
+                    return Err(StoreError::Conflict);
+                }
+                self.insert_indexed(&entity, &record).await
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
 
@@ -22,7 +23,7 @@ use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::redis::RedisStore;
 use crate::service::store::redis::records::new_writer_id;
 use crate::service::store::redis::sessions::AT_ONCE;
-use crate::service::store::{EntityStore as _, StoreError, record};
+use crate::service::store::{EntityStore as _, StoreError};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
@@ -93,19 +94,28 @@ impl RedisStore {
             let indexes = indexes.map(|one| self.inner.keys.entities(id.subject_type(), *one));
             indexes.map(|index| IndexEntry::new(&index, id.name(), tail)).collect()
         };
-        let adding =
-            |entries: &[IndexEntry]| entries.iter().map(IndexEntry::add).collect::<Vec<_>>();
         let announcing = entries(&format!("{ANNOUNCING}{writer}"));
-        client.query_all(&adding(&announcing)).await?;
+        let adding = announcing.iter().map(IndexEntry::add).collect::<Vec<_>>();
+        client.query_all(&adding).await?;
         let written = writing.await;
         match &written {
-            Ok(()) => client.query_all(&adding(&entries(&writer))).await?,
+            Ok(()) => {
+                let confirmed = entries(&writer);
+                let confirming = confirmed.into_iter().map(|entry| self.confirm_entry(entry));
+                try_join_all(confirming).await?;
+            }
             Err(StoreError::Conflict) => {}
             // It may have been written all the same.
             Err(_) => return written,
         }
         self.remove_index_entries(announcing).await;
         written
+    }
+
+    /// Adds an entry, also where the server's memory is full: the record is there.
+    async fn confirm_entry(&self, entry: IndexEntry) -> Result<(), StoreError> {
+        let IndexEntry { index, member } = entry;
+        self.inner.client.run(&self.inner.index, &[&index], &["0".to_owned(), member]).await
     }
 
     /// Returns the entries that a name has.
@@ -218,37 +228,6 @@ impl RedisStore {
                 }
                 None if entry.announces() => found.announcing.push(entry),
                 None => found.outdated.push(entry),
-            }
-        }
-        Ok(())
-    }
-
-    /// Indexes the entities of version 2 and before, which were found by their ids alone.
-    pub(super) async fn index_entities(&self) -> Result<(), StoreError> {
-        let (keys, client) = (&self.inner.keys, &self.inner.client);
-        let pattern = keys.entities_pattern();
-        for server in client.find_primaries().await? {
-            let mut cursor = 0;
-            loop {
-                let (next, found) = client.scan(server, cursor, &pattern).await?;
-                for key in found {
-                    let Some(id) = keys.entity_id(&key) else { continue };
-                    let Some(text) = self.inner.records.get(&key).await? else { continue };
-                    // Who cannot be read is listed as that.
-                    let entity = record::read_entity(&text).ok();
-                    let organization = entity.as_ref().and_then(Entity::organization_id);
-                    let organizations = [None].into_iter().chain(organization.map(Some));
-                    let adding = organizations.map(|organization| {
-                        let index = keys.entities(id.subject_type(), organization);
-                        // However often this is done, it is one entry.
-                        IndexEntry::new(&index, id.name(), "").add()
-                    });
-                    client.query_all(&adding.collect::<Vec<_>>()).await?;
-                }
-                if next == 0 {
-                    break;
-                }
-                cursor = next;
             }
         }
         Ok(())

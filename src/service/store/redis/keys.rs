@@ -20,25 +20,6 @@ impl RedisKeys {
         format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
     }
 
-    /// Reads what [`entity`](Self::entity) wrote.
-    pub(super) fn entity_id(&self, key: &str) -> Option<EntityId> {
-        let (subject_type, name) =
-            key.strip_prefix(&*self.prefix)?.strip_prefix("entity:")?.split_once(':')?;
-        EntityId::new(SubjectType::parse(subject_type)?, name).ok()
-    }
-
-    /// The glob-style pattern of the keys of all entities.
-    pub(super) fn entities_pattern(&self) -> String {
-        let mut pattern = String::new();
-        for character in self.prefix.chars() {
-            if matches!(character, '*' | '?' | '[' | ']' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern + "entity:*"
-    }
-
     /// The names of the entities of a sort: of all, or of those of an organization.
     pub(super) fn entities(
         &self,
@@ -191,9 +172,7 @@ impl EndIndexEntry {
     pub(super) fn parse(member: &str) -> Option<Self> {
         let (key, rest) = member.split_at_checked(KEY_LEN)?;
         let ((session_id, customer_id, organization_id), starter) =
-            serde_json::from_str::<(Ids, Option<StarterParts>)>(rest)
-                .or_else(|_| serde_json::from_str::<Ids>(rest).map(|ids| (ids, None)))
-                .ok()?;
+            serde_json::from_str::<(Ids, Option<StarterParts>)>(rest).ok()?;
         let starter = match starter {
             Some((subject_type, organization, id)) => Some(
                 Subject::new(SubjectType::parse(&subject_type)?, id).organization(organization),
@@ -226,13 +205,10 @@ impl EndIndexEntry {
 
     pub(super) fn to_member(&self) -> Result<String, StoreError> {
         let ids = (&self.session_id, &self.customer_id, &self.organization_id);
-        let rest = match &self.starter {
-            None => serde_json::to_string(&ids),
-            Some(starter) => {
-                let kind = starter.subject_type().as_str();
-                serde_json::to_string(&(ids, (kind, starter.organization_id(), starter.id())))
-            }
-        };
+        let starter = self.starter.as_ref().map(|starter| {
+            (starter.subject_type().as_str(), starter.organization_id(), starter.id())
+        });
+        let rest = serde_json::to_string(&(ids, starter));
         let rest = rest.map_err(|_| StoreError::corrupt("a session's ids cannot be written"))?;
         Ok(format!("{}{rest}", self.key))
     }

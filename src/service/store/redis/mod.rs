@@ -7,14 +7,16 @@ mod entity_index;
 mod feed;
 mod keys;
 mod names;
+mod options;
 mod records;
+mod sentinel;
 mod session_lists;
 mod sessions;
 mod signing_keys;
+mod tls;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Cmd;
@@ -23,7 +25,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::service::store::background_task::BackgroundTask;
 use crate::service::store::feed::Notifier;
-use crate::service::store::redis::client::{Acknowledgement, RedisClient, Script};
+use crate::service::store::redis::client::{RedisClient, Script};
 use crate::service::store::redis::connection::Servers;
 use crate::service::store::redis::keys::RedisKeys;
 use crate::service::store::redis::records::VersionedRecords;
@@ -31,57 +33,10 @@ use crate::service::store::redis::sessions::UsedUpSessions;
 use crate::service::store::schema::is_incompatible;
 use crate::service::store::{Store, StoreError};
 
+pub use self::options::RedisOptions;
+
 /// The version of the keys and of what is under them.
-const VERSION: u32 = 4;
-const MAX_PREFIX_LEN: usize = 64;
-/// How long replicas may be waited for: all writes share a connection, and wait with it.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// Settings of a [`RedisStore`].
-///
-/// ```
-/// use std::time::Duration;
-/// use countersign::store::RedisOptions;
-///
-/// let options = RedisOptions::default()
-///     .prefix("auth:")
-///     .wait_for_replicas(1, Duration::from_millis(500));
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct RedisOptions {
-    prefix: String,
-    acknowledgement: Option<Acknowledgement>,
-}
-
-impl Default for RedisOptions {
-    fn default() -> Self {
-        Self { prefix: "countersign:".to_owned(), acknowledgement: None }
-    }
-}
-
-impl RedisOptions {
-    /// Sets the prefix of each key: 1 to 64 bytes, without braces, which have a meaning in a cluster. Default:
-    /// `countersign:`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Makes each write wait, by `WAIT`, until that many replicas have it. If they do not within `timeout`, the store
-    /// is reported as unavailable, but the write may have been made. Default: no waiting.
-    ///
-    /// The timeout must be between 1 millisecond and 1 second: all writes share a connection and wait with it. Reads
-    /// use another one.
-    ///
-    /// It reduces the writes that a failover can lose, but does not exclude a loss, since another replica may take
-    /// over. For a cluster, use the servers' `min-replicas-to-write` instead.
-    pub fn wait_for_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
-        self.acknowledgement = Some(Acknowledgement { replicas, timeout });
-        self
-    }
-}
+const VERSION: u32 = 1_000;
 
 /// All stores in Redis, version 6.2 or later, or in Valkey, for any number of nodes.
 ///
@@ -94,7 +49,11 @@ impl RedisOptions {
 /// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
 /// noeviction`.
 ///
-/// Listing sessions reads all sessions of the filter's customer or organization; listing entities reads one page.
+/// Where its memory is full, sessions are not started and principals not registered: both are
+/// [`ErrorKind::Unavailable`]. Whatever reads, changes or ends what is there goes on, and so do revocations, each of which
+/// takes some 300 bytes above `maxmemory` until it ends. Leave room for them.
+///
+/// A list of sessions may count some that have just expired, where many thousands have at once.
 ///
 /// The Redis user needs read and write access to the prefix, scripts (`EVAL`, `EVALSHA`), and `WAIT` if the store
 /// waits for replicas. Allow `INFO` as well: without it, a node detects a failover only by the last revocation that
@@ -126,12 +85,15 @@ struct Inner {
     confirm_name: Script,
     release_name: Script,
     keep_id: Script,
+    index: Script,
     get_time: Script,
     purge: Script,
     publish: Script,
     read_feed: Script,
     trim_feed: Script,
     used_up: Mutex<UsedUpSessions>,
+    /// Held by the one that takes many sessions out of the lists.
+    ending: Arc<tokio::sync::Mutex<()>>,
     notifier: Arc<Notifier>,
     listening: BackgroundTask,
 }
@@ -140,9 +102,17 @@ impl RedisStore {
     /// Creates a store in one server, such as `redis://user:password@host:port/database`. It connects at its first
     /// use. Call it within a tokio runtime.
     ///
+    /// - `rediss://` uses TLS, with the feature `redis-tls`. The certificate has to be for the host, and of an authority
+    ///   that the system trusts, or that is in the file that the environment variable `SSL_CERT_FILE` names. Client
+    ///   certificates are not supported.
+    /// - `unix:///path/of/the/socket?user=name&pass=password&db=0` uses a socket of this machine.
+    ///
+    /// `valkey://`, `valkeys://`, `redis+unix://` and `valkey+unix://` mean the same.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if it is not a URL of a Redis server, or there is no runtime.
+    /// [`ErrorKind::Configuration`] if it is not a URL of a Redis server, or asks for TLS without the feature; or there
+    /// is no runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, RedisOptions::default())
     }
@@ -155,6 +125,45 @@ impl RedisStore {
     /// 64 bytes, or contains braces, which have a meaning in a cluster.
     pub fn connect_with(url: &str, options: RedisOptions) -> Result<Self, Error> {
         Self::new(Servers::single(url)?, options)
+    }
+
+    /// Creates a store in the primary of a service that sentinels watch. It follows a failover.
+    ///
+    /// Give the URLs of some sentinels, and a URL whose host is the name of the service, with the user, password and
+    /// database of the primary; with `rediss://`, the primary is connected to by TLS. The Redis user needs `ROLE`, too.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), countersign::Error> {
+    /// use countersign::store::RedisStore;
+    ///
+    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+    /// let store = RedisStore::connect_sentinel(sentinels, "redis://user:password@mymaster")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
+    pub fn connect_sentinel<U: Into<String>>(
+        sentinels: impl IntoIterator<Item = U>,
+        service: &str,
+    ) -> Result<Self, Error> {
+        Self::connect_sentinel_with(sentinels, service, RedisOptions::default())
+    }
+
+    /// Creates a store in the primary of a service that sentinels watch, with further settings: see [`RedisOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_with`](Self::connect_with).
+    pub fn connect_sentinel_with<U: Into<String>>(
+        sentinels: impl IntoIterator<Item = U>,
+        service: &str,
+        options: RedisOptions,
+    ) -> Result<Self, Error> {
+        let sentinels: Vec<String> = sentinels.into_iter().map(Into::into).collect();
+        Self::new(Servers::of_sentinels(&sentinels, service)?, options)
     }
 
     /// Creates a store in a cluster. Give the URLs of some of its servers; it finds the others through them.
@@ -188,18 +197,7 @@ impl RedisStore {
     }
 
     fn new(servers: Servers, options: RedisOptions) -> Result<Self, Error> {
-        let prefix = options.prefix;
-        if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || prefix.contains(['{', '}']) {
-            return Err(Error::configuration("a prefix of keys is 1 to 64 bytes, without braces"));
-        }
-        let waits_well = |acknowledgement: &Acknowledgement| {
-            (SHORTEST_WAIT..=LONGEST_WAIT).contains(&acknowledgement.timeout)
-        };
-        if !options.acknowledgement.as_ref().is_none_or(waits_well) {
-            return Err(Error::configuration(
-                "the timeout of wait_for_replicas must be 1 millisecond to 1 second",
-            ));
-        }
+        options.check()?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::configuration(
                 "a Redis store must be created within a tokio runtime",
@@ -212,7 +210,7 @@ impl RedisStore {
         let client = Arc::new(client);
         Ok(Self {
             inner: Arc::new(Inner {
-                keys: RedisKeys { prefix },
+                keys: RedisKeys { prefix: options.prefix },
                 records: VersionedRecords::new(Arc::clone(&client)),
                 client,
                 claim_name: Script::new(include_str!("scripts/claim_name.lua")),
@@ -222,6 +220,7 @@ impl RedisStore {
                     include_str!("scripts/time.lua"),
                     include_str!("scripts/keep_id.lua")
                 )),
+                index: Script::new(include_str!("scripts/index.lua")),
                 get_time: Script::new(concat!(
                     include_str!("scripts/time.lua"),
                     include_str!("scripts/get_time.lua")
@@ -231,6 +230,7 @@ impl RedisStore {
                 read_feed: Script::new(include_str!("scripts/read_feed.lua")),
                 trim_feed: Script::new(include_str!("scripts/trim_feed.lua")),
                 used_up: Mutex::default(),
+                ending: Arc::default(),
                 notifier: Arc::new(Notifier::new()),
                 listening: BackgroundTask::default(),
             }),
@@ -243,36 +243,32 @@ impl RedisStore {
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] if the server is unreachable, [`ErrorKind::Configuration`] if its content is of a
-    /// later release.
+    /// release that this one cannot work beside.
     pub async fn migrate(&self) -> Result<(), Error> {
         let found = self.mark_version().await.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")
                 .with_source(error)
         })?;
-        if is_incompatible(found.into(), VERSION.into()) {
-            return Err(Error::configuration(
-                "the content of the Redis server is of a later release",
-            ));
+        if !is_readable(found) {
+            return Err(Error::configuration(format!(
+                "the content of the Redis server is of version {found}, and this release reads {VERSION}: give it \
+                 another prefix of keys, or the release that wrote it"
+            )));
         }
         self.warn_of_eviction().await;
         Ok(())
     }
 
+    /// Returns the version of what is under the prefix, and marks it where it was not. It only reads what is marked: a
+    /// server whose memory is full is joined.
     async fn mark_version(&self) -> Result<u32, StoreError> {
-        let Inner { keys, client, .. } = &*self.inner;
-        if let Some(found) = self.find_version().await?.filter(|found| *found >= VERSION) {
+        if let Some(found) = self.find_version().await? {
             return Ok(found);
         }
+        let Inner { keys, client, .. } = &*self.inner;
+        // Another node may have been faster.
         let _is_first: bool = client.query(&Cmd::set_nx(keys.version(), VERSION)).await?;
-        let found: u32 = client.read(&Cmd::get(keys.version())).await?;
-        if found < VERSION {
-            self.index_again().await?;
-            if found < 3 {
-                self.index_entities().await?;
-            }
-            client.query::<()>(&Cmd::set(keys.version(), VERSION)).await?;
-        }
-        Ok(found)
+        Ok(self.find_version().await?.unwrap_or(VERSION))
     }
 
     /// Returns the version of what is under the prefix; none where it was not marked.
@@ -304,9 +300,7 @@ impl Store for RedisStore {
     }
 
     async fn is_current(&self) -> Result<bool, StoreError> {
-        let can_work_with =
-            |found: u32| found >= VERSION && !is_incompatible(found.into(), VERSION.into());
-        Ok(self.find_version().await?.is_some_and(can_work_with))
+        Ok(self.find_version().await?.is_some_and(is_readable))
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -324,6 +318,12 @@ impl Store for RedisStore {
     async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
         self.inner.client.query(&Cmd::set(self.inner.keys.sealing_check(), check)).await
     }
+}
+
+/// Returns whether this release works with what is of a version.
+fn is_readable(version: u32) -> bool {
+    let (found, known) = (u64::from(version), u64::from(VERSION));
+    !is_incompatible(found, known) && !is_incompatible(known, found)
 }
 
 /// Returns whether a server may throw out what it holds, by what it answers to `INFO memory`.

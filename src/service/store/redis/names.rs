@@ -80,7 +80,7 @@ impl RedisStore {
         }
     }
 
-    async fn is_registered(&self, key: &str) -> Result<bool, StoreError> {
+    pub(super) async fn is_registered(&self, key: &str) -> Result<bool, StoreError> {
         self.inner.client.read(&Cmd::hexists(key, "version")).await
     }
 

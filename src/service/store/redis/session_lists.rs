@@ -1,19 +1,23 @@
 //! The lists of live sessions, each a sorted set by age, and what keeps them right as sessions end.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
 
 use crate::clock::Timestamp;
 use crate::service::model::session::Session;
 use crate::service::store::redis::keys::{EndIndexEntry, ListEntry};
-use crate::service::store::redis::sessions::{AT_ONCE, due};
+use crate::service::store::redis::sessions::{AT_ONCE, ScoredEntry, due};
 use crate::service::store::redis::{Inner, RedisStore};
 use crate::service::store::{PageRequest, SessionFilter, SessionPage, Store as _, StoreError};
 
 /// How many sessions one call ends.
 const ENDED_AT_ONCE: isize = 1_000;
-/// How often a list has that done.
-const MOST_PARTS: usize = 5;
+/// How long a list waits for more than that.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The members of a list, each with its score as the server writes it: when its session was created, in microseconds.
 type Members = Vec<(String, String)>;
@@ -28,6 +32,8 @@ impl RedisStore {
     ) -> Result<SessionPage, StoreError> {
         self.end_all_due(now).await?;
         let list = self.inner.keys.list(filter);
+        // Before what is in it, so that each of the dead that are found below is counted here.
+        let listed: usize = self.inner.client.read(&Cmd::zcard(&list)).await?;
         let mut members = match &page.after {
             None => self.members_at(&list, page.offset, page.limit).await?,
             Some(after) => {
@@ -52,25 +58,39 @@ impl RedisStore {
             let id = ListEntry::parse(&last).map_or(last, |entry| entry.id);
             members = self.members_behind(&list, &created_at, &id, missing).await?;
         }
-        let listed: usize = self.inner.client.read(&Cmd::zcard(&list)).await?;
-        Ok(SessionPage { sessions, total: listed.saturating_sub(dead) })
+        let total = listed.saturating_sub(dead).max(sessions.len());
+        Ok(SessionPage { sessions, total })
     }
 
-    /// Takes what has expired out of the lists, so that their sizes are right; not more than a few thousand sessions,
-    /// which purging leaves behind if it comes seldom. One that cannot be taken out is counted.
+    /// Takes what has expired out of the lists, so that their sizes are right. Where there is more of it than can be taken
+    /// out in a moment, that goes on beside the caller, which passes over the rest.
     async fn end_all_due(&self, now: Timestamp) -> Result<(), StoreError> {
         let now = self.no_later_than_the_server(now).await?;
-        for _ in 0..MOST_PARTS {
-            match self.end_due(now).await {
-                Ok(ended) if ended == ENDED_AT_ONCE.unsigned_abs() as u64 => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::debug!(%error, "redis store: an expired session is left for purging");
-                    break;
-                }
+        if !self.end_some_due(now).await {
+            return Ok(());
+        }
+        let (store, ending) = (self.clone(), Arc::clone(&self.inner.ending));
+        let going_on = async move {
+            let only_one = ending.lock_owned().await;
+            let ending_all = async move {
+                let _only_one = only_one;
+                while store.end_some_due(now).await {}
+            };
+            let _ = tokio::spawn(ending_all).await;
+        };
+        let _ = tokio::time::timeout(PATIENCE, going_on).await;
+        Ok(())
+    }
+
+    /// Ends a part of what is due; returns whether there may be more.
+    async fn end_some_due(&self, now: Timestamp) -> bool {
+        match self.end_due(now).await {
+            Ok(ended) => ended == ENDED_AT_ONCE.unsigned_abs() as u64,
+            Err(error) => {
+                tracing::debug!(%error, "redis store: an expired session is left for purging");
+                false
             }
         }
-        Ok(())
     }
 
     /// Returns the earlier of a caller's time and the server's: a caller whose clock is ahead ends nothing.
@@ -134,15 +154,15 @@ impl RedisStore {
         }
     }
 
-    /// Returns the commands that put a session into its lists.
+    /// Returns the entries of a session in its lists.
     pub(super) fn listing(
         &self,
         indexed: &EndIndexEntry,
         created_at: Timestamp,
-    ) -> impl Iterator<Item = Cmd> {
+    ) -> impl Iterator<Item = ScoredEntry> {
         let member = indexed.listed().to_member();
         let lists = indexed.filters().map(|filter| self.inner.keys.list(&filter));
-        lists.map(move |list| Cmd::zadd(list, &member, created_at.as_micros()))
+        lists.map(move |index| ScoredEntry { index, score: created_at, member: member.clone() })
     }
 
     /// Returns the commands that take a session out of its lists.
@@ -184,49 +204,22 @@ impl RedisStore {
         let arguments = [id.to_owned(), now.as_micros().to_string()];
         let later: Option<u64> = client.run(purge, &[&key], &arguments).await?;
         let Some(later) = later else {
-            self.clean(&indexed).await?;
-            // As it was found, by whichever release it was written.
-            return client.query(&Cmd::zrem(keys.ends(), member)).await;
+            return self.clean(&indexed).await;
         };
         let session = self.indexed_session(&indexed.key, id).await?;
         let next = match &session {
             // It was given more time, and the index was not told, or by a node whose clock is behind.
             Some(session) if !session.is_used_up() && due(session) > now => {
-                let listing: Vec<Cmd> = self.listing(&indexed, session.created_at).collect();
-                client.query_all(&listing).await?;
-                due(session).as_micros()
+                let listing = self.listing(&indexed, session.created_at);
+                try_join_all(listing.map(|entry| self.add_entry(entry))).await?;
+                due(session)
             }
             _ => {
                 client.query_all(&self.unlisting(&indexed).collect::<Vec<_>>()).await?;
-                later
+                Timestamp::from_micros(later)
             }
         };
-        client.query(&Cmd::zadd(keys.ends(), member, next)).await
-    }
-
-    /// Makes the lists of what an earlier release has indexed otherwise.
-    pub(super) async fn index_again(&self) -> Result<(), StoreError> {
-        let Inner { keys, client, .. } = &*self.inner;
-        let mut first = 0;
-        loop {
-            let last = first + AT_ONCE.cast_signed() - 1;
-            let part: Vec<String> = client.read(&Cmd::zrange(keys.ends(), first, last)).await?;
-            if part.is_empty() {
-                return Ok(());
-            }
-            for indexed in part.iter().filter_map(|member| EndIndexEntry::parse(member)) {
-                let id = indexed.session_id.as_str();
-                let Some(session) = self.indexed_session(&indexed.key, id).await? else { continue };
-                let member = indexed.of_subject().to_member();
-                let end = session.expires_at.as_micros();
-                let subject = Cmd::zadd(keys.subject(&session.subject()), member, end);
-                let listing = self.listing(&indexed, session.created_at);
-                let listing = listing.filter(|_| !session.is_used_up());
-                let commands: Vec<Cmd> = listing.chain([subject]).collect();
-                client.query_all(&commands).await?;
-            }
-            first = last + 1;
-        }
+        self.move_entry(ScoredEntry { index: keys.ends(), score: next, member }).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join_all, try_join3};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::Cmd;
 use tokio::task::JoinHandle;
@@ -18,11 +18,11 @@ use crate::service::model::authentication_token::SessionKey;
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::redis::RedisStore;
-use crate::service::store::redis::keys::{EndIndexEntry, SubjectIndexEntry, text_of};
+use crate::service::store::redis::keys::{EndIndexEntry, RedisKeys, SubjectIndexEntry, text_of};
 use crate::service::store::redis::records::{SessionFields, Taken, VersionedRecord};
 use crate::service::store::{
     Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SessionStore, StoreError,
-    record,
+    SubjectSessions, record,
 };
 use crate::token::identifier::SessionId;
 
@@ -30,6 +30,8 @@ use crate::token::identifier::SessionId;
 const RETENTION_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 /// How many records are asked for at once.
 pub(super) const AT_ONCE: usize = 64;
+/// The cursor of a scan that begins, and of one that has ended.
+const SCAN_START: &str = "0";
 /// How long the index entries of a session that was used up are left.
 const INDEXING_PAUSE: Duration = Duration::from_millis(20);
 
@@ -39,6 +41,40 @@ pub(super) struct UsedUpSessions {
     /// Each with the time by which it was.
     sessions: Vec<(Session, Timestamp)>,
     indexing: Option<JoinHandle<()>>,
+}
+
+/// An entry of an index, and what it is ordered by there.
+pub(super) struct ScoredEntry {
+    pub(super) index: String,
+    pub(super) score: Timestamp,
+    pub(super) member: String,
+}
+
+impl ScoredEntry {
+    /// Returns the entry by what is next to be done about a session.
+    fn due(
+        keys: &RedisKeys,
+        session: &Session,
+        indexed: &EndIndexEntry,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { index: keys.ends(), score: due(session), member: indexed.to_member()? })
+    }
+
+    /// Returns the entries by whose a session is and who has started it.
+    fn of_subjects(
+        keys: &RedisKeys,
+        session: &Session,
+        indexed: &EndIndexEntry,
+    ) -> impl Iterator<Item = Self> {
+        let (score, member) = (session.expires_at, indexed.of_subject().to_member());
+        let subjects = std::iter::once(indexed.subject()).chain(indexed.starter.clone());
+        let indexes = subjects.map(|subject| keys.subject(&subject)).collect::<Vec<_>>();
+        indexes.into_iter().map(move |index| Self { index, score, member: member.clone() })
+    }
+
+    fn add(&self) -> Cmd {
+        Cmd::zadd(&self.index, &self.member, self.score.as_micros())
+    }
 }
 
 #[async_trait]
@@ -115,29 +151,20 @@ impl SessionStore for RedisStore {
     async fn of_subject(
         &self,
         subject: &Subject,
-        before: Timestamp,
+        after: &Cursor,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
+    ) -> Result<SubjectSessions, StoreError> {
+        // What its own position names would have to be there still. The server's cursor names a part of its table.
         let index = self.inner.keys.subject(subject);
-        let mut found = Vec::new();
-        let mut first = 0;
-        // What leads to nothing, or to a later session, is passed over.
-        while found.len() < limit {
-            let last = first + AT_ONCE.cast_signed() - 1;
-            let members: Vec<String> =
-                self.inner.client.read(&Cmd::zrange(&index, first, last)).await?;
-            if members.is_empty() {
-                break;
-            }
-            let read = stream::iter(members)
-                .map(|member| self.session_of_subject(member))
-                .buffered(AT_ONCE);
-            let read: Vec<Option<Session>> = read.try_collect().await?;
-            found.extend(read.into_iter().flatten().filter(|s| s.created_at < before));
-            first = last + 1;
-        }
-        found.truncate(limit);
-        Ok(found)
+        let mut scan = redis::cmd("ZSCAN");
+        scan.arg(index).arg(after.mark().unwrap_or(SCAN_START)).arg("COUNT").arg(limit);
+        let (next, members): (String, Vec<(String, String)>) =
+            self.inner.client.read(&scan).await?;
+        let reading = members.into_iter().map(|(member, _)| self.session_of_subject(member));
+        let read = stream::iter(reading).buffer_unordered(AT_ONCE);
+        let read: Vec<Option<Session>> = read.try_collect().await?;
+        let next = (next != SCAN_START).then(|| Cursor::new(&next));
+        Ok(SubjectSessions { sessions: read.into_iter().flatten().collect(), next })
     }
 
     async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {
@@ -189,15 +216,12 @@ impl RedisStore {
     async fn index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
-        let (member, end) = (indexed.of_subject().to_member(), session.expires_at.as_micros());
-        let due = Cmd::zadd(keys.ends(), indexed.to_member()?, due(session).as_micros());
-        let subjects = std::iter::once(indexed.subject()).chain(indexed.starter.clone());
-        let mut commands: Vec<Cmd> =
-            subjects.map(|subject| Cmd::zadd(keys.subject(&subject), &member, end)).collect();
-        commands
-            .extend(self.listing(&indexed, session.created_at).filter(|_| !session.is_used_up()));
+        let due = ScoredEntry::due(keys, session, &indexed)?;
+        let listing = self.listing(&indexed, session.created_at).filter(|_| !session.is_used_up());
+        let entries = ScoredEntry::of_subjects(keys, session, &indexed).chain(listing);
+        let commands: Vec<Cmd> = entries.map(|entry| entry.add()).collect();
         // First what purging finds the others by.
-        self.inner.client.query::<()>(&due).await?;
+        self.inner.client.query::<()>(&due.add()).await?;
         let keeping = self.keep_id(session, &indexed.key, now);
         try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
     }
@@ -220,24 +244,25 @@ impl RedisStore {
     async fn update_index(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
         let keys = &self.inner.keys;
         let indexed = EndIndexEntry::of(session);
-        let member = indexed.of_subject().to_member();
-        let update = |index: String, score: Timestamp, member: &str| {
-            let mut command = redis::cmd("ZADD");
-            command.arg(index).arg("XX").arg(score.as_micros()).arg(member);
-            command
-        };
-        let mut commands = vec![
-            update(keys.ends(), due(session), &indexed.to_member()?),
-            update(keys.subject(&indexed.subject()), session.expires_at, &member),
-        ];
-        if let Some(starter) = &indexed.starter {
-            commands.push(update(keys.subject(starter), session.expires_at, &member));
-        }
-        if session.is_used_up() {
-            commands.extend(self.unlisting(&indexed));
-        }
-        let keeping = self.keep_id(session, "", now);
-        try_join(keeping, self.inner.client.query_all(&commands)).await.map(drop)
+        let due = ScoredEntry::due(keys, session, &indexed)?;
+        let entries = ScoredEntry::of_subjects(keys, session, &indexed).chain([due]);
+        let updating = entries.map(|entry| self.move_entry(entry));
+        let unlisting = self.unlisting(&indexed).filter(|_| session.is_used_up());
+        let unlisting: Vec<Cmd> = unlisting.collect();
+        let unlisting = self.inner.client.query_all(&unlisting);
+        try_join3(self.keep_id(session, "", now), try_join_all(updating), unlisting).await.map(drop)
+    }
+
+    /// Adds an entry to an index, also where the server's memory is full.
+    pub(super) async fn add_entry(&self, entry: ScoredEntry) -> Result<(), StoreError> {
+        let arguments = [entry.score.as_micros().to_string(), entry.member];
+        self.inner.client.run(&self.inner.index, &[&entry.index], &arguments).await
+    }
+
+    /// Changes the score of an entry that is in an index, also where the server's memory is full.
+    pub(super) async fn move_entry(&self, entry: ScoredEntry) -> Result<(), StoreError> {
+        let arguments = ["XX".to_owned(), entry.score.as_micros().to_string(), entry.member];
+        self.inner.client.run(&self.inner.index, &[&entry.index], &arguments).await
     }
 
     /// Removes the index entries of a session that is gone, that by its end last: where this dies halfway,

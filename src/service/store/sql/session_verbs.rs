@@ -143,22 +143,35 @@ macro_rules! implement_session_store {
             async fn of_subject(
                 &self,
                 subject: &Subject,
-                before: Timestamp,
+                after: &Cursor,
                 limit: usize,
-            ) -> Result<Vec<Session>, StoreError> {
+            ) -> Result<SubjectSessions, StoreError> {
                 let text = subject.to_index_text();
+                let (end, key) = SubjectPosition::of(after).map_or_else(
+                    || (i64::MIN, Vec::new()),
+                    |position| (micros(position.end), position.key.as_bytes().to_vec()),
+                );
                 let reading = self.retry(|| {
                     let statement = &self.inner.statements.of_subject(subject).select;
-                    sqlx::query_scalar::<_, String>(statement.clone())
+                    sqlx::query_as::<_, (i64, Vec<u8>, String)>(statement.clone())
                         .bind(&text)
-                        .bind(micros(before))
+                        .bind(end)
+                        .bind(&key)
                         .bind(rows(limit))
                         .fetch_all(self.reader())
                 });
-                let records = reading.await?.value;
-                let read =
-                    |record: &String| record::readable("session", record, record::read_session);
-                Ok(records.iter().filter_map(read).collect())
+                let found = reading.await?.value;
+                let last = found.last().filter(|_| found.len() == limit);
+                let next = last.map(|(end, key, _)| {
+                    let key = <[u8; 32]>::try_from(&**key).map_err(StoreError::corrupt)?;
+                    let end = Timestamp::from_micros(u64::try_from(*end).unwrap_or(0));
+                    Ok(SubjectPosition { end, key: SessionKey::from_bytes(key) }.to_cursor())
+                });
+                let next = next.transpose()?;
+                let read = |(_, _, record): &(i64, Vec<u8>, String)| {
+                    record::readable("session", record, record::read_session)
+                };
+                Ok(SubjectSessions { sessions: found.iter().filter_map(read).collect(), next })
             }
 
             async fn publish(&self, event: FeedEvent) -> Result<(), StoreError> {

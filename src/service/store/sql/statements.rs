@@ -202,8 +202,9 @@ impl SubjectStatements {
                  WHERE {column} = $1 AND expires_at > $2 AND {if_primary} LIMIT $3) AS live"
             )),
             select: statement(format!(
-                "SELECT record FROM {sessions} \
-                 WHERE {column} = $1 AND created_at < $2 AND {if_primary} LIMIT $3"
+                "SELECT expires_at, key, record FROM {sessions} \
+                 WHERE {column} = $1 AND expires_at >= $2 AND (expires_at, key) > ($2, $3) \
+                 AND {if_primary} ORDER BY expires_at, key LIMIT $4"
             )),
         }
     }

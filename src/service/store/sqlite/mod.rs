@@ -29,9 +29,10 @@ use crate::service::store::sql::{
     implement_stores, is_current_schema, micros, not_migrated, reject_later_schema, rows,
     statement,
 };
+use crate::service::store::subject_position::SubjectPosition;
 use crate::service::store::{
     Cursor, EntityStore, FeedEvent, FeedPage, KeyStore, PageRequest, SessionFilter, SessionPage,
-    SessionStore, Store, StoreError,
+    SessionStore, Store, StoreError, SubjectSessions,
 };
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};

@@ -2,6 +2,8 @@
 -- Told twice by the same writer, it was written once, and when it would have ended is not known.
 -- KEYS: record. ARGV: writer, version, record, id or '', end, instant to keep it until or '', now,
 -- expected.
+-- A command that only removes is first, and removes nothing: after it, a server whose memory is full lets a script write.
+redis.call('HDEL', KEYS[1], '')
 local version, writer, ending = unpack(redis.call('HMGET', KEYS[1], 'version', 'writer', 'end'))
 if version and writer == ARGV[1] then
     -- Written again, so that replicas are waited for again.

