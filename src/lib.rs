@@ -73,6 +73,9 @@ pub mod guide {
     #[doc = include_str!("docs/guide/many_nodes.md")]
     pub mod many_nodes {}
 
+    #[doc = include_str!("docs/guide/operate.md")]
+    pub mod operate {}
+
     #[doc = include_str!("docs/guide/protect.md")]
     pub mod protect {}
 

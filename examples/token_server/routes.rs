@@ -10,7 +10,8 @@ use countersign::{Bearer, TokenService};
 use serde_json::{Value, json};
 use tower_http::cors::CorsLayer;
 
-use crate::{Problem, setting};
+use crate::Problem;
+use crate::settings::setting;
 
 /// Where the routes are, and who may call them from a browser.
 pub(crate) struct Routing {

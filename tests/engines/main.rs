@@ -24,6 +24,7 @@ mod readme;
 mod redis_operations;
 mod redis_store;
 mod servers;
+mod token_server;
 mod upgrade;
 
 #[path = "../support/mod.rs"]

@@ -19,6 +19,7 @@ use crate::jitter;
 use crate::service::backoff::Backoff;
 use crate::service::detached::resume_panic;
 use crate::service::housekeeping::supervisor::supervise;
+use crate::service::stores::unavailable;
 use crate::service::telemetry::{self, Work};
 use crate::service::token_service::{TokenService, TokenServiceInner};
 use crate::service::writer::Writer;
@@ -130,6 +131,30 @@ impl TokenService {
                 "revocations: a revocation that repeats another one is known to this node alone until the \
                  next call"
             );
+        }
+        Ok(())
+    }
+
+    /// Checks that this node can issue and accept tokens now: the revocations of other nodes were read within the policy's
+    /// [`max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness), and a key signs. It looks at what is
+    /// in memory and calls no store, so a readiness probe may call it as often as it likes.
+    ///
+    /// ```
+    /// # fn example(tokens: countersign::TokenService) {
+    /// let status = match tokens.check_ready() {
+    ///     Ok(()) => http::StatusCode::OK,
+    ///     Err(_) => http::StatusCode::SERVICE_UNAVAILABLE,
+    /// };
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) with what is missing.
+    pub fn check_ready(&self) -> Result<(), Error> {
+        self.check_revocations_are_known()?;
+        if self.inner.keys.active().is_none() {
+            return Err(unavailable("no key signs yet"));
         }
         Ok(())
     }

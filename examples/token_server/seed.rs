@@ -1,0 +1,253 @@
+//! Who is registered from the start.
+
+use std::fs;
+use std::time::Duration;
+
+use countersign::entities::{Credential, PasswordHash};
+use countersign::policy::PasswordCost;
+use countersign::{
+    Acl, Actor, AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, NewSession,
+    Organization, OrganizationId, Password, RequestContext, Secret, TokenService,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::Problem;
+
+/// Who is there from the start. Loading it twice changes nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Seed {
+    #[serde(default)]
+    users: Vec<User>,
+    #[serde(default)]
+    entities: Vec<Machine>,
+    #[serde(default)]
+    customers: Vec<Customer>,
+    #[serde(default)]
+    pub(crate) sessions: Vec<KnownSession>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct User {
+    username: String,
+    password: String,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    disabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Machine {
+    id: String,
+    secret: Option<String>,
+    secret_expiry_days: Option<u64>,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    disabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Customer {
+    username: String,
+    password: String,
+    customer_id: CustomerId,
+    #[serde(default)]
+    otp_required: bool,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    disabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct KnownSession {
+    token: String,
+    customer_id: CustomerId,
+    #[serde(default)]
+    otp_required: bool,
+    expires_in_seconds: Option<u64>,
+    organization_id: Option<OrganizationId>,
+    #[serde(default)]
+    acl: Acl,
+    #[serde(default)]
+    custom_claims: Map<String, Value>,
+}
+
+impl Seed {
+    pub(crate) fn read(path: &str) -> Result<Self, Problem> {
+        let text = fs::read(path).map_err(|error| format!("COUNTERSIGN_SEED: {path}: {error}"))?;
+        serde_json::from_slice(&text).map_err(|error| {
+            // serde quotes the names of unknown fields, and values of a wrong type: these may be
+            // secrets, so of them only the place is told.
+            let text = error.to_string();
+            let place = format!("at line {} column {}", error.line(), error.column());
+            if text.starts_with("invalid") {
+                format!("COUNTERSIGN_SEED: a value of a wrong form {place}").into()
+            } else {
+                format!("COUNTERSIGN_SEED: {text}").into()
+            }
+        })
+    }
+
+    /// Loads all of it. Sessions in a store that lasts are loaded once.
+    pub(crate) async fn load(
+        self,
+        tokens: &TokenService,
+        sessions_last: bool,
+    ) -> Result<(), Problem> {
+        for session in self.load_principals(tokens).await? {
+            if sessions_last {
+                session.load_once(tokens).await?;
+            } else {
+                session.load(tokens).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers who is in it. Returns the sessions, which are still to be loaded.
+    async fn load_principals(self, tokens: &TokenService) -> Result<Vec<KnownSession>, Problem> {
+        for user in self.users {
+            let hash = hash(user.password).await?;
+            let entity = Entity::user(user.username, hash)?
+                .acl(user.acl)
+                .custom_claims(user.custom_claims)?
+                .organization(organization(user.organization_id))
+                .disabled(user.disabled);
+            register(tokens, entity).await?;
+        }
+        for machine in self.entities {
+            machine.load(tokens).await?;
+        }
+        for customer in self.customers {
+            let hash = hash(customer.password).await?;
+            let (name, id) = (customer.username, customer.customer_id);
+            let entity = Entity::customer(name, hash, id, customer.otp_required)?
+                .acl(customer.acl)
+                .organization(organization(customer.organization_id))
+                .disabled(customer.disabled);
+            register(tokens, entity).await?;
+        }
+        Ok(self.sessions)
+    }
+}
+
+impl KnownSession {
+    /// For a store that lasts, where one that was used up must not come back.
+    async fn load_once(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let token = AuthenticationToken::from_text(&self.token)?;
+        if register(tokens, mark_of(&token)?).await? { self.load(tokens).await } else { Ok(()) }
+    }
+
+    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let mut new = NewSession::of(self.customer_id)
+            .organization(organization(self.organization_id))
+            .otp_required(self.otp_required)
+            .acl(self.acl)
+            .custom_claims(self.custom_claims)?
+            .dangerous_token(AuthenticationToken::from_text(&self.token)?);
+        if let Some(seconds) = self.expires_in_seconds {
+            new = new.lifetime(Duration::from_secs(seconds));
+        }
+        match tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            // Or it is there already.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A seed that names no organization is of all.
+fn organization(id: Option<OrganizationId>) -> Organization {
+    id.map_or(Organization::All, Organization::One)
+}
+
+/// Keeps in mind that a session was loaded, as an entity that nobody can be.
+fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
+    let key = token.key();
+    let digest: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Entity::machine(format!("seeded-session-{digest}"))?.disabled(true))
+}
+
+impl Machine {
+    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+        let id = EntityId::machine(&self.id)?;
+        let entity = Entity::machine(self.id)?
+            .acl(self.acl)
+            .custom_claims(self.custom_claims)?
+            .organization(organization(self.organization_id))
+            .disabled(self.disabled);
+        let is_new = register(tokens, entity).await?;
+        match self.secret {
+            // A secret that was reset since stays reset.
+            Some(secret) if is_new => {
+                let secret = Secret::dangerous_from_text(secret)?;
+                tokens.import_secret(&id, &secret, self.secret_expiry_days).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whoever writes the seed answers for its passwords: they are not held to the policy.
+async fn hash(password: String) -> Result<PasswordHash, Problem> {
+    let password = Password::new(password)?;
+    let hashing = move || PasswordHash::create(&password, PasswordCost::default());
+    Ok(tokio::task::spawn_blocking(hashing).await??)
+}
+
+/// Returns whether it is new. What is stored stays as it is, and where the seed differs from it, that is
+/// logged. A principal that the seed disables and the store does not is an error.
+async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
+    let registered = tokens.register(entity.clone()).await;
+    let Err(conflict) = registered else { return Ok(true) };
+    if conflict.kind() != ErrorKind::Conflict {
+        return Err(conflict);
+    }
+    let id = entity.id();
+    let Some(stored) = tokens.find_entity(id).await? else {
+        let problem = format!("{id} cannot be registered: {conflict}");
+        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+    };
+    if entity.is_disabled() && !stored.is_disabled() {
+        let problem = format!("{id} is disabled there, and not in the store");
+        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+    }
+    let customer = |entity: &Entity| match entity.credential() {
+        Credential::Customer { customer_id, otp_required, .. } => {
+            Some((customer_id.clone(), *otp_required))
+        }
+        _ => None,
+    };
+    let differing = [
+        ("acl", entity.acl != stored.acl),
+        ("customClaims", entity.custom_claims != stored.custom_claims),
+        ("organizationId", entity.organization_id() != stored.organization_id()),
+        ("customerId or otpRequired", customer(&entity) != customer(&stored)),
+        ("disabled", entity.is_disabled() != stored.is_disabled()),
+    ];
+    let differing: Vec<_> = differing.iter().filter(|(_, differs)| *differs).collect();
+    if !differing.is_empty() {
+        let fields: Vec<_> = differing.iter().map(|(field, _)| *field).collect();
+        tracing::warn!(
+            "seed: {id} differs from what is stored in {}, and what is stored applies; remove it \
+             from the store, or have the seed say the same",
+            fields.join(", ")
+        );
+    }
+    Ok(false)
+}
