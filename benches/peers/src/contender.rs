@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::runtime::Runtime;
 use tower::Service;
 
@@ -19,12 +19,25 @@ pub struct Contender {
     floor: &'static str,
     pub credentials: (HeaderName, HeaderValue),
     pub app: App,
-    time_of: Arc<dyn Fn(&Runtime, usize) -> f64>,
+    send: Arc<Send>,
+}
+
+/// Sends some requests in a row, and returns the microseconds that one took.
+type Send = dyn Fn(&Runtime, Requests<'_>) -> f64;
+
+struct Requests<'a> {
+    count: usize,
+    credentials: Option<&'a HeaderValue>,
+    expected: StatusCode,
+    /// Who is asked, and with what.
+    context: &'a str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Floor,
+    /// Does what all others do as well, and looks at no credentials.
+    Unchecked,
     ByHand,
     Ours,
     Peer,
@@ -42,7 +55,7 @@ impl Contender {
             floor: FLOOR,
             credentials: credentials.clone(),
             app: App::new(app.clone()),
-            time_of: time_of::<_, axum::body::Body, _>(app, credentials),
+            send: send::<_, axum::body::Body, _>(app, credentials.0),
         }
     }
 
@@ -60,13 +73,27 @@ impl Contender {
             floor: FLOOR_07,
             credentials: credentials.clone(),
             app: App::of_axum_07(app.clone()),
-            time_of: time_of::<_, axum_07::body::Body, _>(app, credentials),
+            send: send::<_, axum_07::body::Body, _>(app, credentials.0),
         }
     }
 
     /// Microseconds a request, of this many in a row.
     pub fn time_of(&self, runtime: &Runtime, count: usize) -> f64 {
-        (self.time_of)(runtime, count)
+        let credentials = Some(&self.credentials.1);
+        let (expected, context) = (StatusCode::OK, self.name);
+        (self.send)(runtime, Requests { count, credentials, expected, context })
+    }
+
+    /// Panics unless a request with these bad credentials, or with none, is rejected.
+    pub fn assert_rejects(
+        &self,
+        runtime: &Runtime,
+        fault: &str,
+        credentials: Option<&HeaderValue>,
+    ) {
+        let context = &*format!("{}: {fault}", self.name);
+        let expected = StatusCode::UNAUTHORIZED;
+        (self.send)(runtime, Requests { count: 1, credentials, expected, context });
     }
 
     /// Where among all of them the one is by which it is measured.
@@ -92,23 +119,23 @@ impl Credentials<'_> {
     }
 }
 
-fn time_of<S, B, R>(
-    app: S,
-    (name, value): (HeaderName, HeaderValue),
-) -> Arc<dyn Fn(&Runtime, usize) -> f64>
+fn send<S, B, R>(app: S, name: HeaderName) -> Arc<Send>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + 'static,
     B: Default,
 {
-    Arc::new(move |runtime, count| {
+    Arc::new(move |runtime, requests| {
+        let Requests { count, credentials, expected, context } = requests;
         let mut app = app.clone();
         runtime.block_on(async {
             let begun = Instant::now();
             for _ in 0..count {
                 let mut request = Request::get("/").body(B::default()).expect("a request");
-                request.headers_mut().insert(&name, value.clone());
+                if let Some(value) = credentials {
+                    request.headers_mut().insert(&name, value.clone());
+                }
                 let Ok(response) = app.call(request).await;
-                assert!(response.status().is_success(), "answered {}", response.status());
+                assert_eq!(response.status(), expected, "{context}");
             }
             begun.elapsed().as_secs_f64() * 1e6 / count as f64
         })

@@ -6,10 +6,12 @@
 //! scripts/bench-peers --quick    that it runs
 //! ```
 //!
-//! All contenders of a table take turns, many times; a figure is the median of what was seen. The
+//! Before anything is measured, each contender admits a good request and rejects bad ones. All
+//! contenders of a table take turns, many times; a figure is the median of what was seen. The
 //! floor is the same route of the same axum with no authentication.
 
 mod app;
+mod check;
 mod contender;
 mod contenders;
 mod entity_tokens;
@@ -58,6 +60,7 @@ fn main() {
         let setup = Setup::signing_with(algorithm);
         let mut contenders = contenders::of_tokens(&setup);
         contenders.extend(sessions.iter().cloned());
+        check::check(&contenders, &setup);
         in_process::compare(algorithm, &contenders, effort);
         over_http::compare(algorithm, &contenders, effort, cores);
     }

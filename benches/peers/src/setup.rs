@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use countersign::clock::{Clock, SystemClock};
 use countersign::jose::{CryptoProvider as _, DefaultProvider, PrivateKey, SigningKey};
-use countersign::{Acl, AclEntry, Algorithm, Grant, KeyRing, Policy, TokenService};
+use countersign::{Acl, AclEntry, Algorithm, Grant, KeyRing, Policy, Timestamp, TokenService};
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub struct Setup {
     pub forgetful: TokenService,
     /// Of eight permissions, as a login hands it out.
     pub token: String,
+    /// Tokens that the same key has signed and nobody may accept, each with its fault.
+    pub bad_tokens: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -29,10 +32,11 @@ impl Setup {
             _ => DefaultProvider.generate(algorithm),
         };
         let key = key.expect("a key");
-        let service = service(&key, Policy::default());
-        let forgetful = service_without_cache(&key);
+        let build = |policy| service(&key, ISSUER, AUDIENCE, SystemClock, policy);
+        let service = build(Policy::default());
+        let forgetful = build(Policy::default().tokens(|tokens| tokens.cache_bytes(0)));
         let token = token(&service);
-        Self { algorithm, service, forgetful, token }
+        Self { algorithm, service, forgetful, token, bad_tokens: bad_tokens(&key) }
     }
 
     pub fn jwks(&self) -> String {
@@ -40,23 +44,49 @@ impl Setup {
     }
 }
 
-fn service(key: &PrivateKey, policy: Policy) -> TokenService {
+fn service(
+    key: &PrivateKey,
+    issuer: &str,
+    audience: &str,
+    clock: impl Clock,
+    policy: Policy,
+) -> TokenService {
     TokenService::builder()
-        .issuer(ISSUER)
-        .audience(AUDIENCE)
+        .issuer(issuer)
+        .audience(audience)
         .keys(KeyRing::new(SigningKey::new(key, &DefaultProvider).expect("a good key")))
         .policy(policy)
+        .clock(clock)
         .build()
         .expect("a good configuration")
 }
 
-fn service_without_cache(key: &PrivateKey) -> TokenService {
-    service(key, Policy::default().tokens(|tokens| tokens.cache_bytes(0)))
+fn bad_tokens(key: &PrivateKey) -> Vec<(&'static str, String)> {
+    let other = "https://other.example.com";
+    let policy = Policy::default;
+    vec![
+        ("another issuer", token(&service(key, other, AUDIENCE, SystemClock, policy()))),
+        ("another audience", token(&service(key, ISSUER, other, SystemClock, policy()))),
+        ("has expired", token(&service(key, ISSUER, AUDIENCE, LongAgo, policy()))),
+    ]
+}
+
+/// The beginning of 2020.
+#[derive(Debug)]
+struct LongAgo;
+
+impl Clock for LongAgo {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(1_577_836_800)
+    }
+}
+
+pub fn permissions() -> impl Iterator<Item = String> {
+    (0..8).map(|n| format!("Operation{n}"))
 }
 
 pub fn acl() -> Acl {
-    let permissions = (0..8).map(|n| format!("Operation{n}"));
-    let entry = AclEntry::new([("organizationId", ["org_1", "org_2"])], permissions);
+    let entry = AclEntry::new([("organizationId", ["org_1", "org_2"])], permissions());
     Acl::new([entry.expect("a good entry")])
 }
 
@@ -71,7 +101,6 @@ fn token(service: &TokenService) -> String {
 
 /// What the peers, which leave it to their users, read of the claims: all that our own type has.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Claims {
     pub iss: String,
     pub sub: String,
@@ -82,7 +111,7 @@ pub struct Claims {
     pub subject_type: Option<String>,
     #[serde(default)]
     pub acl: Vec<Entry>,
-    #[serde(default)]
+    #[serde(default, rename = "customClaims")]
     pub custom_claims: serde_json::Map<String, serde_json::Value>,
 }
 

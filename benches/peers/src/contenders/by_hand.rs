@@ -26,7 +26,12 @@ pub fn contenders(setup: &Setup) -> Vec<Contender> {
         |name, app| Contender::new(name, Kind::ByHand, app, Credentials::Token(&setup.token));
     let checked = Arc::new(check(setup, &setup.token).expect("a good token"));
     vec![
-        contender("inserts an Arc", app(Always(checked))),
+        Contender::new(
+            "inserts an Arc",
+            Kind::Unchecked,
+            app(Always(checked)),
+            Credentials::Token(&setup.token),
+        ),
         contender("moka by the token", app(Remembering::new(setup, MokaByToken(moka_cache())))),
         contender(
             "quick_cache by the token",

@@ -72,13 +72,18 @@ fn tower_oauth2_resource_server(setup: &Setup) -> Contender {
     use axum::Extension;
     use tower_oauth2_resource_server::server::OAuth2ResourceServer;
     use tower_oauth2_resource_server::tenant::TenantConfiguration;
+    use tower_oauth2_resource_server::validation::ClaimsValidationSpec;
 
     async fn hello(Extension(claims): Extension<Claims>) -> &'static str {
         black_box(&claims.sub);
         "hello"
     }
 
-    let tenant = TenantConfiguration::static_builder(setup.jwks()).audiences(&[AUDIENCE]).build();
+    let audiences = vec![AUDIENCE.to_owned()];
+    let tenant = TenantConfiguration::static_builder(setup.jwks())
+        // With keys that it does not fetch, it checks the issuer only if told.
+        .claims_validation(ClaimsValidationSpec::recommended(ISSUER, &audiences))
+        .build();
     let server = OAuth2ResourceServer::<Claims>::builder().add_tenant(tenant.expect("good keys"));
     let server = runtime().block_on(server.build()).expect("a good configuration");
     let app = axum::Router::new().route("/", axum::routing::get(hello)).layer(server.into_layer());

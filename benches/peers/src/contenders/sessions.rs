@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use axum_login::{AuthManagerLayerBuilder, AuthSession, AuthUser, AuthnBackend, UserId};
-use http::Request;
 use http::header::SET_COOKIE;
+use http::{Request, StatusCode};
 use tower::ServiceExt as _;
 use tower_sessions::{Session, SessionManagerLayer};
 use tower_sessions_moka_store::MokaStore;
@@ -52,19 +52,19 @@ async fn log_in_to_session(session: Session) {
     session.insert("user", "jane.doe@example.com").await.expect("a session in memory");
 }
 
-async fn hello_of_session(session: Session) -> &'static str {
+async fn hello_of_session(session: Session) -> Result<&'static str, StatusCode> {
     let user: Option<String> = session.get("user").await.expect("a session in memory");
-    black_box(user.expect("somebody has logged in"));
-    "hello"
+    black_box(user.ok_or(StatusCode::UNAUTHORIZED)?);
+    Ok("hello")
 }
 
 async fn log_in(mut session: AuthSession<Users>) {
     session.login(&User).await.expect("a session in memory");
 }
 
-async fn hello_of_login(session: AuthSession<Users>) -> &'static str {
-    black_box(session.user.expect("somebody has logged in"));
-    "hello"
+async fn hello_of_login(session: AuthSession<Users>) -> Result<&'static str, StatusCode> {
+    black_box(session.user.ok_or(StatusCode::UNAUTHORIZED)?);
+    Ok("hello")
 }
 
 #[derive(Clone, Debug)]
