@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod floor;
+mod huskarl;
 mod ours;
 mod peers;
 mod sessions;
@@ -15,6 +16,7 @@ pub fn of_tokens(setup: &Setup) -> Vec<Contender> {
     all.extend(by_hand::contenders(setup));
     all.extend(ours::contenders(setup));
     all.extend(peers::contenders(setup));
+    all.push(huskarl::contender(setup));
     all
 }
 
