@@ -38,6 +38,7 @@ pub fn versions() {
         "jsonwebtoken",
         "jwt-authorizer",
         "moka",
+        "oauth-as",
         "quick_cache",
         "tower-oauth2-resource-server",
         "tower-sessions",

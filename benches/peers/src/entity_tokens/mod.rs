@@ -1,9 +1,10 @@
 //! A machine's token over HTTP: the route of this crate, which reads a form, looks the machine up,
-//! compares its secret and signs, next to routes written by hand that sign the same claims and do
-//! nothing else.
+//! compares its secret and signs, next to that of a peer, and to routes written by hand that sign the
+//! same claims and do nothing else.
 
 mod by_hand;
 mod issuer;
+mod oauth_as;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub fn compare(effort: Effort, cores: Cores) {
     let key = Arc::new(Ed25519KeyPair::generate().expect("a key"));
     let mut issuers = vec![ours(&setup)];
     issuers.extend(by_hand::issuers(&setup, &key));
+    issuers.extend(oauth_as::issuers(&key));
     issuers.iter().for_each(Issuer::check);
 
     let asked = issuers.iter().map(|issuer| (App::new(issuer.app.clone()), issuer.good.request()));
