@@ -53,7 +53,7 @@ impl Engine {
     /// A server of a test's own.
     pub async fn at(server: &EngineServer) -> Self {
         match server.kind {
-            EngineKind::Postgres => Self::postgres_at(server.url()).await,
+            EngineKind::Postgres | EngineKind::PgBouncer => Self::postgres_at(server.url()).await,
             EngineKind::Redis => Self::redis_at(server.url()).await,
         }
     }

@@ -84,71 +84,12 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 }
 
 #[tokio::test]
-async fn a_store_that_connects_itself_keeps_to_the_tables_that_it_is_told() {
-    let database = Postgres::new().await;
-    let store = PostgresStore::connect_with(&postgres_url(), &database.names).unwrap();
-    let session = session(SystemClock.now());
-    SessionStore::insert(&store, session.clone(), SystemClock.now()).await.unwrap();
-    assert!(SessionStore::get(&database.node().await, &session.key()).await.unwrap().is_some());
-}
-
-#[tokio::test]
 async fn tables_of_a_later_release_are_left_alone() {
     let database = Postgres::new().await;
     let later = format!("INSERT INTO {}.countersign_migrations VALUES (1000)", database.schema);
     sqlx::query(sqlx::AssertSqlSafe(later)).execute(&Postgres::pool().await).await.unwrap();
     let error = database.node().await.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-}
-
-/// An owner and a role that runs the service, with what the docs say that they need, and no more.
-struct Roles {
-    names: TableNames,
-    owner: String,
-    app: String,
-}
-
-impl Roles {
-    async fn new() -> Self {
-        let [schema, owner, app] = ["t", "owner", "app"].map(unique);
-        let grants = format!(
-            "CREATE ROLE {owner} LOGIN;
-             CREATE ROLE {app} LOGIN;
-             CREATE SCHEMA {schema} AUTHORIZATION {owner};
-             GRANT USAGE ON SCHEMA {schema} TO {app};
-             ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema}
-                 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app};"
-        );
-        let pool = Postgres::pool().await;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&pool).await.unwrap();
-        Self { names: TableNames::default().schema(schema), owner, app }
-    }
-
-    fn node(&self, role: &str) -> PostgresStore {
-        let url = postgres_url().replace("countersign@", &format!("{role}@"));
-        PostgresStore::connect_with(&url, &self.names).unwrap()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_that_may_change_rows_alone_runs_what_the_owner_has_migrated() {
-    let roles = Roles::new().await;
-    let (owner, app) = (roles.node(&roles.owner), roles.node(&roles.app));
-    assert!(!app.is_current().await.unwrap());
-    assert_eq!(app.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    owner.migrate().await.unwrap();
-    app.migrate().await.unwrap();
-    assert!(app.is_current().await.unwrap());
-    conformance::check_entity_store(Arc::new(app.clone())).await;
-    conformance::check_session_store(Arc::new(app.clone())).await;
-    conformance::check_key_store(Arc::new(app.clone())).await;
-    let fixture = fixture_over(app.clone()).await;
-    fixture.clock.set(SystemClock.now());
-    let housekeeping = fixture.tokens.start().await.unwrap();
-    fixture.user("ops", serde_json::json!([])).await;
-    fixture.user_token("ops").await;
-    fixture.tokens.purge_expired().await.unwrap();
-    housekeeping.shutdown().await;
 }
 
 #[tokio::test]
@@ -166,15 +107,6 @@ async fn what_is_current_is_not_written_to_by_a_migration() {
     let unmigrated = PostgresStore::new(pool.clone(), &names).unwrap();
     assert_eq!(unmigrated.migrate().await.unwrap_err().kind(), ErrorKind::Unavailable);
     PostgresStore::new(pool, &database.names).unwrap().migrate().await.unwrap();
-}
-
-#[tokio::test]
-async fn names_that_are_no_names_are_rejected() {
-    let error = PostgresStore::connect("mysql://nowhere").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
-    let no_name = TableNames::default().prefix("x; DROP TABLE users");
-    let error = PostgresStore::connect_with(&postgres_url(), &no_name).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ mod independent_clients;
 mod long_feeds;
 mod managed_keys;
 mod nodes;
+mod postgres_operations;
+mod postgres_poolers;
 mod properties;
 #[allow(dead_code, reason = "`chaos` uses the rest")]
 mod proxy;

@@ -77,6 +77,8 @@ pub fn redis_cluster_node(prefix: &str) -> RedisStore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     Postgres,
+    /// A pooler in transaction mode, in front of a Postgres server.
+    PgBouncer,
     Redis,
 }
 
@@ -94,6 +96,14 @@ impl EngineServer {
     #[track_caller]
     pub fn postgres() -> Self {
         Self::start_new(EngineKind::Postgres, "start", &[])
+    }
+
+    /// A pooler in front of the tests' Postgres.
+    #[track_caller]
+    pub fn pooler() -> Self {
+        let url = postgres_url();
+        let (_, port) = url.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap();
+        Self::start_new(EngineKind::PgBouncer, "start", &[port])
     }
 
     /// A standby of this Postgres server, which replicates asynchronously.
@@ -162,6 +172,7 @@ impl EngineServer {
     fn script(&self, verb: &str) -> Command {
         let kind = match self.kind {
             EngineKind::Postgres => "postgres",
+            EngineKind::PgBouncer => "pgbouncer",
             EngineKind::Redis => "redis",
         };
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/servers"));
@@ -171,7 +182,9 @@ impl EngineServer {
 
     pub fn url(&self) -> String {
         match self.kind {
-            EngineKind::Postgres => format!("postgres://countersign@{}/countersign", self.address),
+            EngineKind::Postgres | EngineKind::PgBouncer => {
+                format!("postgres://countersign@{}/countersign", self.address)
+            }
             EngineKind::Redis => format!("redis://{}", self.address),
         }
     }

@@ -29,7 +29,9 @@
 //! | after a crash, a failover or a restore that lost writes | | the feed is read again from its start, and nodes publish and end again what they revoked and logged out in their last ten minutes | the same | the same; a user without `INFO` notices it where its node's last entry is gone |
 //! | a server that is no primary | | | is an outage | is an outage; for the feed, so is one with fewer replicas than `min-replicas-to-write` |
 //! | of names that look alike, one is registered | always | always | always | unless a server stops for over two seconds between two steps of a registration, and for good before the last one |
-//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost, as behind a pooler that passes on none | with its entry of the stream; within a second where that is not heard |
+//! | a revocation is heard elsewhere | at once, by its clones | within 25 ms and the time of a read | with its notification; within a second where that gets lost | with its entry of the stream; within a second where that is not heard |
+//! | a pooler or proxy in front of it | | | a pooler in session mode; one in transaction mode with `PostgresOptions::transaction_pooler` | a proxy that leads to the primary |
+//! | connections of a node | | six to the file | up to `max_connections` (16) + 3 | two, and one more with `wait_for_replicas`; in a cluster, to each server |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
 //! Connections are not encrypted unless the driver is built with TLS. If the database is reached over a network, request
@@ -84,7 +86,7 @@ pub use self::entity_cache::{EntityCache, RecentEntity};
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PgPool, PostgresStore};
+pub use self::postgres::{PgPool, PostgresOptions, PostgresStore};
 pub use self::query::{
     Cursor, FeedEvent, FeedPage, PageRequest, SessionFilter, SessionPage, SubjectSessions,
 };

@@ -207,7 +207,7 @@ impl PostgresStore {
             return part.into_page(position);
         }
         // Other connections may lead to the server that has been replaced.
-        self.inner.connections.outdate();
+        self.inner.age.outdate();
         self.release_idle();
         let start = SnapshotPosition::default();
         let page = self.read_part(&start).await?.into_page(start)?;

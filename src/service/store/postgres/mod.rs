@@ -1,8 +1,12 @@
 //! All stores in a Postgres database: any number of machines.
 
 mod announcements;
+mod connections;
 mod feed;
+mod location;
+mod migration;
 mod notifications;
+mod options;
 mod pool;
 
 use std::fmt;
@@ -13,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlStr;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
@@ -25,19 +30,21 @@ use crate::service::model::subject::Subject;
 use crate::service::store::background_task::BackgroundTask;
 use crate::service::store::feed::Notifier;
 use crate::service::store::postgres::announcements::{Announcer, announce};
+use crate::service::store::postgres::connections::Connections;
 use crate::service::store::postgres::feed::ReadStatements;
+use crate::service::store::postgres::location::read_url;
+use crate::service::store::postgres::migration::LATEST_VERSION;
 use crate::service::store::postgres::notifications::forward_notifications;
 use crate::service::store::postgres::pool::{
-    ConnectionAge, IF_PRIMARY, feed_pool, is_locked_out, is_transaction_conflict, is_useless,
-    own_pool, release_idle,
+    ConnectionAge, IF_PRIMARY, connection_error, feed_pool, is_transaction_conflict, is_useless,
+    own_pool, pooler_pool, release_idle,
 };
 use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    Dialect, PURGE_LIMIT, Statements, TableNames, Tables, implement_session_store,
-    implement_stores, is_current_schema, micros, not_migrated, reject_later_schema, rows,
-    statement,
+    Dialect, Outcome, PURGE_LIMIT, Statements, TableNames, Tables, implement_session_store,
+    implement_stores, is_current_schema, micros, rows, statement,
 };
 use crate::service::store::subject_position::SubjectPosition;
 use crate::service::store::{
@@ -47,22 +54,9 @@ use crate::service::store::{
 use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
+pub use self::options::PostgresOptions;
 pub use sqlx::PgPool;
 
-/// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 10] = [
-    include_str!("schema_1.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
-    include_str!("schema_6.sql"),
-    include_str!("schema_7.sql"),
-    include_str!("schema_8.sql"),
-    include_str!("schema_9.sql"),
-    include_str!("schema_10.sql"),
-];
-const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 const DIALECT: Dialect = Dialect {
     has_migrations: "SELECT to_regclass('{table:migrations}') IS NOT NULL",
     skip_locked: "FOR UPDATE SKIP LOCKED",
@@ -73,17 +67,10 @@ const DIALECT: Dialect = Dialect {
     time: "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
     earlier: "least",
 };
-/// Held while the tables are made: "countersign" cut to what a lock's number has room for.
-const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
-/// How long a migration waits for a table that somebody else uses: other statements then wait behind it,
-/// for less than a call may take. So it gives up, and tries again.
-const MIGRATION_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
-const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
-/// Some three minutes.
-const MIGRATION_TRIES: u32 = 60;
 /// How often the feed is looked at where no notification comes: one may get lost with its
 /// connection, and a pooler in front of the database may pass on none.
 const POLL: Duration = Duration::from_secs(1);
+
 /// All stores in a Postgres database, version 13 or later, for any number of nodes.
 ///
 /// A confirmed write is durable as far as the database's `synchronous_commit` is on, as it is by default. A failover
@@ -100,36 +87,24 @@ const POLL: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 ///
-/// # Roles
-///
-/// One role is sufficient. With two, one owns the tables and migrates them, and the service runs as the other, which
-/// can only change rows:
-///
-/// ```sql
-/// CREATE ROLE countersign_owner LOGIN;
-/// CREATE ROLE countersign_app LOGIN;
-/// CREATE SCHEMA auth AUTHORIZATION countersign_owner;
-/// GRANT USAGE ON SCHEMA auth TO countersign_app;
-/// ALTER DEFAULT PRIVILEGES FOR ROLE countersign_owner IN SCHEMA auth
-///     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO countersign_app;
-/// ```
-///
-/// Name the schema with [`TableNames::schema`]. At each release, run [`migrate`](Self::migrate) as the owner before
-/// the service starts. The service may call it too: it writes nothing if nothing has to be migrated, and fails
-/// otherwise.
+/// [`guide::many_nodes`](crate::guide::many_nodes#postgres) has the grants of its roles, and says how many connections
+/// it takes, and what to do with several servers or a pooler in front of them.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    pool: PgPool,
+    connections: Connections,
     /// Of a pool of its own.
-    connections: Arc<ConnectionAge>,
+    age: Arc<ConnectionAge>,
     tables: Tables,
     statements: Statements,
     publish: SqlStr,
     read_feed: ReadStatements,
+    /// The way to the server itself, without a pooler.
+    server: Arc<PgConnectOptions>,
+    feed_options: PgPoolOptions,
     /// Made when it is first used, which is within a runtime.
     feed_pool: OnceLock<PgPool>,
     /// Whether idle connections may be of no use.
@@ -144,62 +119,90 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// Creates a store in the database at that URL, with a pool of up to 16 connections of its own. It connects at
-    /// its first use.
+    /// Creates a store in the database at that URL, with a pool of connections of its own. It connects at its first
+    /// use. Call it within a tokio runtime.
     ///
     /// Its connections use only a primary. Their `statement_timeout` and `lock_timeout` are slightly less than the
     /// policy's `runtime.store_deadline`, so that the server also aborts a call that the service has given up, such
     /// as one that waits for a lock. Two further connections read the revocation feed, so that requests do not delay
     /// it, and one listens for notifications of other nodes.
     ///
+    /// The URL is `postgres://user:password@host:port/database?parameters`, with one host, which may be a name with
+    /// several addresses, of which the first is used that can be connected to. The parameters are `sslmode`,
+    /// `sslrootcert`, `sslcert`, `sslkey`, `application_name`, `options`, `statement-cache-capacity`, and those that
+    /// name parts of the URL: `host`, which may be the folder of a Unix socket, `hostaddr`, `port`, `dbname`, `user`
+    /// and `password`. What it does not say is read from the variables of libpq, such as `PGPASSWORD`.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not a URL of a Postgres database.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is not such a URL, or there is no runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
-        Self::connect_with(url, &TableNames::default())
+        Self::connect_with(url, PostgresOptions::default())
     }
 
-    /// Creates a store like [`connect`](Self::connect), with other names for the tables.
+    /// Creates a store like [`connect`](Self::connect), with further settings: see [`PostgresOptions`].
     ///
     /// # Errors
     ///
     /// Those of [`connect`](Self::connect), and [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for
-    /// invalid names.
-    pub fn connect_with(url: &str, names: &TableNames) -> Result<Self, Error> {
-        let invalid = || Error::configuration("not a URL of a Postgres database");
-        // The driver takes a URL of whatever scheme.
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(invalid());
+    /// invalid names or no connections.
+    pub fn connect_with(url: &str, options: PostgresOptions) -> Result<Self, Error> {
+        let PostgresOptions { tables, max_connections, direct_url } = options;
+        let location = read_url(url)?;
+        if max_connections == 0 {
+            return Err(Error::configuration("max_connections must be at least 1"));
         }
-        let connections = Arc::default();
-        let pool = own_pool(&connections).connect_lazy(url).map_err(|_| invalid())?;
-        Self::over(pool, connections, names)
+        if tokio::runtime::Handle::try_current().is_err() {
+            let problem = "a Postgres store must be created within a tokio runtime";
+            return Err(Error::configuration(problem));
+        }
+        let age = Arc::default();
+        let (connections, server) = match direct_url {
+            None => {
+                let pool = own_pool(&age).max_connections(max_connections);
+                (Connections::new(pool.connect_lazy_with(location.clone())), location)
+            }
+            Some(direct_url) => {
+                // A pooler rejects this one, and nothing here depends on it.
+                let location = location.extra_float_digits(None);
+                let pool = pooler_pool(&age).max_connections(max_connections);
+                let pool = pool.connect_lazy_with(location);
+                (Connections::over_transaction_pooler(pool), read_url(&direct_url)?)
+            }
+        };
+        Self::over(connections, own_pool(&age), Arc::new(server), age, &tables)
     }
 
     /// Creates a store over the host's pool. Two further connections with the same options read the revocation feed,
-    /// and one listens for notifications of other nodes. The pool's `acquire_timeout` should be less than the
-    /// policy's `runtime.store_deadline`, and so should the `statement_timeout` of its role, set by `ALTER ROLE app
-    /// SET statement_timeout = '4s'`. If a connection has ended or leads to a server that is no primary, or another
+    /// and one listens for notifications of other nodes. A connection is waited for 3 seconds at most. The
+    /// `statement_timeout` of its role should be less than the policy's `runtime.store_deadline`, set by `ALTER ROLE
+    /// app SET statement_timeout = '4s'`. If a connection has ended or leads to a server that is no primary, or another
     /// server has taken over, the pool's idle connections are closed. Detecting connections without a response is
-    /// left to the pool: that of [`connect`](Self::connect) does so.
+    /// left to the pool: that of [`connect`](Self::connect) does so. The pool must not lead through a pooler in
+    /// transaction mode: see [`PostgresOptions::transaction_pooler`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for invalid names.
     pub fn new(pool: PgPool, names: &TableNames) -> Result<Self, Error> {
-        Self::over(pool, Arc::default(), names)
+        let (options, server) = (pool.options().clone(), pool.connect_options());
+        Self::over(Connections::new(pool), options, server, Arc::default(), names)
     }
 
     fn over(
-        pool: PgPool,
-        connections: Arc<ConnectionAge>,
+        connections: Connections,
+        feed_options: PgPoolOptions,
+        server: Arc<PgConnectOptions>,
+        age: Arc<ConnectionAge>,
         names: &TableNames,
     ) -> Result<Self, Error> {
         let tables = names.check()?;
         Ok(Self {
             inner: Arc::new(Inner {
-                pool,
                 connections,
+                age,
+                server,
+                feed_options,
                 statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "INSERT INTO {} (until, record) VALUES ($1, $2)",
@@ -224,105 +227,54 @@ impl PostgresStore {
         })
     }
 
-    /// Makes the schema and the tables, or brings them up to this release. It writes nothing where
-    /// they are, and is harmless when several nodes do it at once. Where a long transaction uses a table that is
-    /// to be changed, it tries again for some three minutes, and keeps nobody else waiting for more than a second
-    /// at a time. While it makes an index, writes to that table wait: of a table of millions of rows, for minutes.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the database is unreachable or denies access, or
-    /// a table is in use for that long; [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its tables
-    /// are of a later release.
-    pub async fn migrate(&self) -> Result<(), Error> {
-        if self.is_current().await.map_err(not_migrated)? {
-            return Ok(());
-        }
-        let mut tries = 1;
-        let known = loop {
-            match self.try_to_migrate().await {
-                Err(error) if is_locked_out(&error) && tries < MIGRATION_TRIES => {
-                    tracing::warn!(
-                        "postgres store: another transaction uses the tables, they cannot be migrated \
-                         meanwhile; trying again"
-                    );
-                    tries += 1;
-                    tokio::time::sleep(MIGRATION_PAUSE).await;
-                }
-                migrated => break migrated.map_err(not_migrated)?,
-            }
-        };
-        reject_later_schema(known, MIGRATIONS.len())
+    fn reader(&self) -> &Connections {
+        self.release_suspects();
+        &self.inner.connections
     }
 
-    /// Returns the version that was found.
-    async fn try_to_migrate(&self) -> Result<i64, sqlx::Error> {
-        let tables = &self.inner.tables;
-        let mut transaction = self.writer().begin().await?;
-        // Another node may be at it, and much may have to be indexed.
-        let unlimited = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
-        sqlx::raw_sql(unlimited).execute(&mut *transaction).await?;
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
-        lock.execute(&mut *transaction).await?;
-        sqlx::raw_sql(MIGRATION_LOCK_TIMEOUT).execute(&mut *transaction).await?;
-        if let Some(schema) = &tables.schema {
-            // `IF NOT EXISTS` asks for the right to make one, also where it is there.
-            let is_there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL");
-            if !is_there.bind(schema).fetch_one(&mut *transaction).await? {
-                let create = statement(format!("CREATE SCHEMA \"{schema}\""));
-                sqlx::query(create).execute(&mut *transaction).await?;
-            }
-        }
-        let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
-                      (version bigint NOT NULL PRIMARY KEY)";
-        sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
-        let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
-        let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
-        let known = latest.fetch_one(&mut *transaction).await?;
-        for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
-            let script = statement(tables.fill_in(script));
-            sqlx::raw_sql(script).execute(&mut *transaction).await?;
-            let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
-            let done = sqlx::query(statement(tables.fill_in(done))).bind(version);
-            done.execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        Ok(known)
-    }
-
-    fn reader(&self) -> &PgPool {
-        self.pool()
-    }
-
-    fn writer(&self) -> &PgPool {
-        self.pool()
+    fn writer(&self) -> &Connections {
+        self.reader()
     }
 
     /// A connection that has failed goes back to its pool a moment after: it is let go before the next
     /// call.
-    fn pool(&self) -> &PgPool {
+    fn release_suspects(&self) {
         if self.inner.is_pool_suspect.swap(false, Ordering::AcqRel) {
             self.release_idle();
         }
-        &self.inner.pool
     }
 
+    /// The pool of the feed, which leads to the server itself, and so is the one that migrates.
     fn feed_pool(&self) -> &PgPool {
-        let pool = self.pool();
-        self.inner.feed_pool.get_or_init(|| feed_pool(pool))
+        self.release_suspects();
+        let inner = &self.inner;
+        inner
+            .feed_pool
+            .get_or_init(|| feed_pool(inner.feed_options.clone(), (*inner.server).clone()))
     }
 
     fn release_idle(&self) {
-        release_idle(&self.inner.pool);
+        self.inner.connections.release_idle();
         if let Some(feed_pool) = self.inner.feed_pool.get() {
             release_idle(feed_pool);
         }
     }
 
-    /// Returns whether the call is worth making again.
     fn is_lost(error: &sqlx::Error) -> bool {
-        is_useless(error) || is_transaction_conflict(error)
+        is_useless(error)
     }
+
+    fn is_undone(error: &sqlx::Error) -> bool {
+        is_transaction_conflict(error)
+    }
+
+    /// Adds to an error of a pool why it could not connect.
+    async fn explain(&self, error: StoreError) -> StoreError {
+        let server = self.inner.connections.server();
+        connection_error(&server).await.map_or(error, StoreError::unavailable)
+    }
+
+    async fn clean_up_after_purge(&self, _purged: u64) {}
 
     /// What made one connection useless has mostly done so to the idle ones, too. They are let go, for a
     /// call would run out of tries before it has met them all.
@@ -335,7 +287,7 @@ impl PostgresStore {
 
     fn prepare_to_wait(&self) {
         let inner = &self.inner;
-        let database = inner.pool.connect_options();
+        let database = Arc::clone(&inner.server);
         let (channel, node) = (Arc::clone(&inner.channel), Arc::clone(&inner.node));
         let notifier = Arc::clone(&inner.notifier);
         inner.listening.ensure_running(move || {
@@ -345,10 +297,8 @@ impl PostgresStore {
     }
 
     async fn append_to_feed(&self, until: i64, record: &str) -> Result<(), StoreError> {
-        let publishing = self.retry(|| {
-            sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
-        });
-        publishing.await?;
+        let statement = &self.inner.publish;
+        self.write(|| sqlx::query(statement.clone()).bind(until).bind(record)).await?;
         self.announce();
         Ok(())
     }

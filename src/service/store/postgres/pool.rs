@@ -4,15 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Executor as _};
 use tokio::time::Instant;
 
 use crate::service::store::sql::statement;
 
-/// How long a call waits for a connection. Less than the service's deadline.
+/// How long a connection may take to be made.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-const CONNECTIONS: u32 = 16;
 /// One reads the feed, and one announces what was published, or takes the place of one on which nothing
 /// comes.
 const FEED_CONNECTIONS: u32 = 2;
@@ -27,8 +26,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The server ends a statement before the service gives it up, so that no backend goes on for a caller
 /// that is gone. Set once connected, since a pooler in between rejects it among the options of the start.
-const SETTINGS: &str = "SELECT set_config('statement_timeout', '4s', false), \
-                        set_config('lock_timeout', '3s', false)";
+pub(super) const SETTINGS: [(&str, &str); 2] =
+    [("statement_timeout", "4s"), ("lock_timeout", "3s")];
 /// Has the server notice that a connection has ended while it works for it. Not every server knows it.
 const CHECK_INTERVAL: &str = "SELECT set_config('client_connection_check_interval', '1s', false)";
 /// The condition of each statement that reads: fails on a standby, whose content may be old. A statement
@@ -36,20 +35,23 @@ const CHECK_INTERVAL: &str = "SELECT set_config('client_connection_check_interva
 pub(super) const IF_PRIMARY: &str = "(SELECT CASE WHEN pg_is_in_recovery() \
                                      THEN 'the server is no primary' ELSE 'true' END)::boolean";
 
-/// The options of a pool that the store makes itself.
+/// The options of a pool that the store makes itself, of connections to the server.
+pub(super) fn own_pool(age: &Arc<ConnectionAge>) -> PgPoolOptions {
+    pooler_pool(age).after_connect(|connection, _| Box::pin(prepare(connection)))
+}
+
+/// The same of connections to a pooler, where a setting would stay with a process that others use, too.
 ///
 /// A connection that died is found out by the call that meets it, which is then made again: asking each
 /// before its use would cost a round trip a call. One on which nothing comes any more is not found out
 /// that way, for the driver would wait for as long as the kernel.
 ///
 /// One that was made before the server was replaced is not used again.
-pub(super) fn own_pool(age: &Arc<ConnectionAge>) -> PgPoolOptions {
+pub(super) fn pooler_pool(age: &Arc<ConnectionAge>) -> PgPoolOptions {
     let age = Arc::clone(age);
     PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(prepare(connection)))
         .before_acquire(move |connection, meta| {
             let is_outdated = age.is_outdated(meta.age);
             Box::pin(async move {
@@ -88,15 +90,17 @@ impl ConnectionAge {
     }
 }
 
-/// A pool like another one, for the feed alone: requests that wait for a lock must not keep a node from
-/// hearing what was revoked.
-pub(super) fn feed_pool(like: &PgPool) -> PgPool {
-    like.options()
-        .clone()
+/// A pool with the options of another one, for the feed alone: requests that wait for a lock must not keep a node
+/// from hearing what was revoked. Its connections are kept: where the server allows few, requests would take their
+/// places.
+pub(super) fn feed_pool(options: PgPoolOptions, server: PgConnectOptions) -> PgPool {
+    options
         .min_connections(0)
         .max_connections(FEED_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with((*like.connect_options()).clone())
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(server)
 }
 
 /// Lets the idle connections go.
@@ -106,9 +110,19 @@ pub(super) fn release_idle(pool: &PgPool) {
     }
 }
 
+/// Returns why no connection can be made: a pool says no more than that it has tried for long enough.
+pub(super) async fn connection_error(server: &PgConnectOptions) -> Option<sqlx::Error> {
+    let connecting = async {
+        let mut connection = PgConnection::connect_with(server).await?;
+        connection.fetch_optional(statement(format!("SELECT {IF_PRIMARY}"))).await
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, connecting).await.ok()?.err()
+}
+
 /// Rejects a standby, and limits what the server does for a call.
 async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let settings = format!("{SETTINGS} WHERE {IF_PRIMARY}");
+    let settings = SETTINGS.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
+    let settings = format!("SELECT {} WHERE {IF_PRIMARY}", settings.join(", "));
     sqlx::raw_sql(statement(settings)).execute(&mut *connection).await?;
     match sqlx::raw_sql(CHECK_INTERVAL).execute(connection).await {
         Err(sqlx::Error::Database(_)) => Ok(()),

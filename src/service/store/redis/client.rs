@@ -187,14 +187,19 @@ impl SharedConnection {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        retry(Failure::is_lost, || async {
-            let CurrentConnection { generation, connection } = self.current().clone();
-            let answer = call(connection).await.map_err(Failure);
-            if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
-                self.replace(generation, servers).map_err(Failure)?;
-            }
-            answer
-        })
+        // A script is undone by nobody.
+        retry(
+            Failure::is_lost,
+            |_| false,
+            || async {
+                let CurrentConnection { generation, connection } = self.current().clone();
+                let answer = call(connection).await.map_err(Failure);
+                if answer.as_ref().is_err_and(Failure::needs_a_new_connection) {
+                    self.replace(generation, servers).map_err(Failure)?;
+                }
+                answer
+            },
+        )
         .await
     }
 

@@ -4,6 +4,7 @@
 //! Each verb is one statement, so that the engine makes it atomic and durable.
 
 mod names;
+mod outcome;
 mod session_verbs;
 mod statements;
 mod verbs;
@@ -14,6 +15,7 @@ use crate::service::store::schema::is_incompatible;
 
 pub use self::names::TableNames;
 pub(super) use self::names::Tables;
+pub(super) use self::outcome::Outcome;
 pub(super) use self::session_verbs::implement_session_store;
 pub(super) use self::statements::{Dialect, Statements, statement};
 pub(super) use self::verbs::implement_stores;

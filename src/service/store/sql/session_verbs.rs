@@ -3,7 +3,7 @@
 /// Implements `SessionStore` for a store that has all that `implement_stores` makes.
 macro_rules! implement_session_store {
     ($store:ty) => {
-        fn session_row<'q>(statement: &SqlStr, session: &'q Session, record: &'q str) -> Query<'q> {
+        fn session_row(statement: &SqlStr, session: &Session, record: &str) -> Query {
             sqlx::query(statement.clone())
                 .bind(&session.key.as_bytes()[..])
                 .bind(session.version.cast_signed())
@@ -22,12 +22,11 @@ macro_rules! implement_session_store {
         impl SessionStore for $store {
             async fn insert(&self, session: Session, _now: Timestamp) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
-                let insertion = self.retry(|| {
+                let insertion = self.write(|| {
                     session_row(&self.inner.statements.insert_session, &session, &record)
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = insertion.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
@@ -45,13 +44,12 @@ macro_rules! implement_session_store {
                 _now: Timestamp,
             ) -> Result<(), StoreError> {
                 let record = record::write_session(&session)?;
-                let replacement = self.retry(|| {
+                let replacement = self.write(|| {
                     session_row(&self.inner.statements.replace_session, &session, &record)
                         .bind(expected_version.cast_signed())
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = replacement.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.session_record(&session.key), &record).await
@@ -62,14 +60,13 @@ macro_rules! implement_session_store {
                 key: &SessionKey,
                 expected_version: u64,
             ) -> Result<Option<Session>, StoreError> {
-                let taking = self.retry(|| {
-                    sqlx::query_scalar::<_, String>(self.inner.statements.take_session.clone())
+                let taking = self.write(|| {
+                    sqlx::query(self.inner.statements.take_session.clone())
                         .bind(&key.as_bytes()[..])
                         .bind(expected_version.cast_signed())
-                        .fetch_optional(self.writer())
                 });
                 let Retried { value, is_repeated } = taking.await?;
-                if let Some(record) = value {
+                if let Some(record) = value.first::<String>()? {
                     return record::read_session(&record).map(Some);
                 }
                 // That version is gone for good. What is there now, if anything, is a later one.
@@ -80,13 +77,10 @@ macro_rules! implement_session_store {
             }
 
             async fn remove(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-                let removal = self.retry(|| {
-                    sqlx::query_scalar::<_, String>(self.inner.statements.remove_session.clone())
-                        .bind(id.as_str())
-                        .fetch_optional(self.writer())
-                });
+                let statement = &self.inner.statements.remove_session;
+                let removal = self.write(|| sqlx::query(statement.clone()).bind(id.as_str()));
                 let Retried { value, is_repeated } = removal.await?;
-                match value {
+                match value.first::<String>()? {
                     None if is_repeated => Err(answer_lost()),
                     removed => removed.as_deref().map(record::read_session).transpose(),
                 }
@@ -102,18 +96,17 @@ macro_rules! implement_session_store {
                 let after = page.after.as_ref();
                 let (created_at, id) =
                     after.map_or((i64::MIN, ""), |at| (micros(at.created_at), at.id.as_str()));
-                let listing = self.retry(|| {
-                    let query = sqlx::query_as::<_, (i64, Option<String>)>(statement.clone())
+                let listing = self.read(|| {
+                    let query = sqlx::query(statement.clone())
                         .bind(micros(now))
                         .bind(rows(page.limit))
                         .bind(rows(page.offset))
                         .bind(rows(page.count_up_to()))
                         .bind(created_at)
                         .bind(id);
-                    let query = filters.iter().fold(query, |query, filter| query.bind(*filter));
-                    query.fetch_all(self.reader())
+                    filters.iter().fold(query, |query, filter| query.bind(*filter))
                 });
-                let listed = listing.await?.value;
+                let listed: Vec<(i64, Option<String>)> = listing.await?.all()?;
                 let total = listed.first().map_or(0, |(total, _)| *total);
                 let records = listed.iter().filter_map(|(_, record)| record.as_deref());
                 let sessions = records
@@ -129,15 +122,14 @@ macro_rules! implement_session_store {
                 up_to: usize,
             ) -> Result<usize, StoreError> {
                 let text = subject.to_index_text();
-                let counting = self.retry(|| {
-                    let statement = &self.inner.statements.of_subject(subject).count;
-                    sqlx::query_scalar::<_, i64>(statement.clone())
+                let counting = self.read(|| {
+                    sqlx::query(self.inner.statements.of_subject(subject).count.clone())
                         .bind(&text)
                         .bind(micros(now))
                         .bind(rows(up_to))
-                        .fetch_one(self.reader())
                 });
-                Ok(usize::try_from(counting.await?.value).unwrap_or(0))
+                let counted = counting.await?.first::<i64>()?;
+                Ok(counted.and_then(|counted| usize::try_from(counted).ok()).unwrap_or(0))
             }
 
             async fn of_subject(
@@ -151,16 +143,14 @@ macro_rules! implement_session_store {
                     || (i64::MIN, Vec::new()),
                     |position| (micros(position.end), position.key.as_bytes().to_vec()),
                 );
-                let reading = self.retry(|| {
-                    let statement = &self.inner.statements.of_subject(subject).select;
-                    sqlx::query_as::<_, (i64, Vec<u8>, String)>(statement.clone())
+                let reading = self.read(|| {
+                    sqlx::query(self.inner.statements.of_subject(subject).select.clone())
                         .bind(&text)
                         .bind(end)
                         .bind(&key)
                         .bind(rows(limit))
-                        .fetch_all(self.reader())
                 });
-                let found = reading.await?.value;
+                let found: Vec<(i64, Vec<u8>, String)> = reading.await?.all()?;
                 let last = found.last().filter(|_| found.len() == limit);
                 let next = last.map(|(end, key, _)| {
                     let key = <[u8; 32]>::try_from(&**key).map_err(StoreError::corrupt)?;
@@ -193,14 +183,12 @@ macro_rules! implement_session_store {
                 let mut purged = 0;
                 let statements = &self.inner.statements;
                 for statement in [&statements.purge_sessions, &statements.purge_revocations] {
-                    let purging = self.retry(|| {
-                        sqlx::query(statement.clone())
-                            .bind(micros(now))
-                            .bind(PURGE_LIMIT)
-                            .execute(self.writer())
+                    let purging = self.write(|| {
+                        sqlx::query(statement.clone()).bind(micros(now)).bind(PURGE_LIMIT)
                     });
-                    purged += purging.await?.value.rows_affected();
+                    purged += purging.await?.value.result.rows_affected();
                 }
+                self.clean_up_after_purge(purged).await;
                 Ok(purged)
             }
         }

@@ -1,15 +1,16 @@
 //! The verbs that are the same on both engines. They are written once, as a macro: the bounds that
 //! a generic type would need are longer than the code. Those of sessions are in `session_verbs`.
 
-/// Implements the traits for a store that has `statements`, `reader()`, `writer()`, `is_lost`,
-/// `clean_up_after`, `publish` and `read_feed`.
+/// Implements the traits for a store that has `statements`, `reader()` and `writer()` with a `run` each, `is_lost`,
+/// `is_undone`, `clean_up_after`, `explain`, `append_to_feed`, `prepare_to_wait`, `read_page` and
+/// `clean_up_after_purge`.
 macro_rules! implement_stores {
     ($store:ty, $database:ty) => {
         /// A query with parameters.
-        type Query<'q> =
-            sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+        type Query =
+            sqlx::query::Query<'static, $database, <$database as sqlx::Database>::Arguments>;
 
-        fn entity_row<'q>(statement: &SqlStr, entity: &'q Entity, record: &'q str) -> Query<'q> {
+        fn entity_row(statement: &SqlStr, entity: &Entity, record: &str) -> Query {
             sqlx::query(statement.clone())
                 .bind(entity.id().subject_type().as_str())
                 .bind(entity.id().name())
@@ -25,34 +26,28 @@ macro_rules! implement_stores {
             }
 
             async fn is_current(&self) -> Result<bool, StoreError> {
-                let found = self.find_version().await?;
+                let found = match self.find_version().await {
+                    Ok(found) => found,
+                    Err(error) => return Err(self.explain(error).await),
+                };
                 Ok(found.is_some_and(|found| is_current_schema(found, LATEST_VERSION)))
             }
 
             async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
-                let reading = self.retry(|| {
-                    sqlx::query_scalar::<_, i64>(self.inner.statements.get_time.clone())
-                        .fetch_one(self.reader())
-                });
-                let micros = u64::try_from(reading.await?.value).unwrap_or(0);
-                Ok(Some(Timestamp::from_micros(micros)))
+                let read =
+                    self.read(|| sqlx::query(self.inner.statements.get_time.clone())).await?;
+                let micros = read.first::<i64>()?.and_then(|micros| u64::try_from(micros).ok());
+                Ok(Some(Timestamp::from_micros(micros.unwrap_or(0))))
             }
 
             async fn read_sealing_check(&self) -> Result<Option<String>, StoreError> {
-                let reading = self.retry(|| {
-                    sqlx::query_scalar(self.inner.statements.get_sealing_check.clone())
-                        .fetch_optional(self.reader())
-                });
-                Ok(reading.await?.value)
+                let statement = &self.inner.statements.get_sealing_check;
+                self.read(|| sqlx::query(statement.clone())).await?.first()
             }
 
             async fn write_sealing_check(&self, check: &str) -> Result<(), StoreError> {
-                let writing = self.retry(|| {
-                    sqlx::query(self.inner.statements.put_sealing_check.clone())
-                        .bind(check)
-                        .execute(self.writer())
-                });
-                writing.await.map(drop)
+                let statement = &self.inner.statements.put_sealing_check;
+                self.write(|| sqlx::query(statement.clone()).bind(check)).await.map(drop)
             }
         }
 
@@ -60,13 +55,12 @@ macro_rules! implement_stores {
         impl EntityStore for $store {
             async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
-                let insertion = self.retry(|| {
+                let insertion = self.write(|| {
                     entity_row(&self.inner.statements.insert_entity, &entity, &record)
                         .bind(entity.distinct_name())
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = insertion.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.entity_record(entity.id()), &record).await
@@ -83,13 +77,12 @@ macro_rules! implement_stores {
                 expected_version: u64,
             ) -> Result<(), StoreError> {
                 let record = record::write_entity(&entity)?;
-                let replacement = self.retry(|| {
+                let replacement = self.write(|| {
                     entity_row(&self.inner.statements.replace_entity, &entity, &record)
                         .bind(expected_version.cast_signed())
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = replacement.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.entity_record(entity.id()), &record).await
@@ -111,17 +104,16 @@ macro_rules! implement_stores {
                 let (mut after, mut listed) = (after.unwrap_or_default().to_owned(), Vec::new());
                 loop {
                     let wanted = limit - listed.len();
-                    let listing = self.retry(|| {
-                        let query = sqlx::query_as::<_, (String, String)>(statement.clone())
+                    let listing = self.read(|| {
+                        let query = sqlx::query(statement.clone())
                             .bind(subject_type.as_str())
                             .bind(&after)
                             .bind(rows(wanted));
                         let organization = organization.into_iter();
                         organization
                             .fold(query, |query, organization| query.bind(organization.as_str()))
-                            .fetch_all(self.reader())
                     });
-                    let found = listing.await?.value;
+                    let found: Vec<(String, String)> = listing.await?.all()?;
                     listed.extend(found.iter().filter_map(|(_, record)| {
                         record::readable("entity", record, record::read_entity)
                     }));
@@ -135,14 +127,13 @@ macro_rules! implement_stores {
             }
 
             async fn remove(&self, id: &EntityId) -> Result<bool, StoreError> {
-                let removal = self.retry(|| {
+                let removal = self.write(|| {
                     sqlx::query(self.inner.statements.remove_entity.clone())
                         .bind(id.subject_type().as_str())
                         .bind(id.name())
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = removal.await?;
-                match value.rows_affected() {
+                match value.result.rows_affected() {
                     0 if is_repeated => Err(answer_lost()),
                     removed => Ok(removed > 0),
                 }
@@ -160,14 +151,13 @@ macro_rules! implement_stores {
 
             async fn insert(&self, keys: KeySchedule) -> Result<(), StoreError> {
                 let record = record::write_keys(&keys)?;
-                let insertion = self.retry(|| {
+                let insertion = self.write(|| {
                     sqlx::query(self.inner.statements.insert_keys.clone())
                         .bind(keys.version().cast_signed())
                         .bind(&record)
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = insertion.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.keys_record(), &record).await
@@ -179,15 +169,14 @@ macro_rules! implement_stores {
                 expected_version: u64,
             ) -> Result<(), StoreError> {
                 let record = record::write_keys(&keys)?;
-                let replacement = self.retry(|| {
+                let replacement = self.write(|| {
                     sqlx::query(self.inner.statements.replace_keys.clone())
                         .bind(keys.version().cast_signed())
                         .bind(&record)
                         .bind(expected_version.cast_signed())
-                        .execute(self.writer())
                 });
                 let Retried { value, is_repeated } = replacement.await?;
-                if value.rows_affected() > 0 {
+                if value.result.rows_affected() > 0 {
                     return Ok(());
                 }
                 self.unless_ours(is_repeated, self.keys_record(), &record).await
@@ -198,17 +187,25 @@ macro_rules! implement_stores {
             /// Returns the version of the tables; none where there are none.
             async fn find_version(&self) -> Result<Option<i64>, StoreError> {
                 let statements = &self.inner.statements;
-                let looking = self.retry(|| {
-                    sqlx::query_scalar(statements.has_migrations.clone()).fetch_one(self.reader())
-                });
-                let has_migrations: bool = looking.await?.value;
-                if !has_migrations {
+                let found = self.read(|| sqlx::query(statements.has_migrations.clone())).await?;
+                if !found.first()?.unwrap_or(false) {
                     return Ok(None);
                 }
-                let reading = self.retry(|| {
-                    sqlx::query_scalar(statements.get_version.clone()).fetch_one(self.reader())
-                });
-                Ok(Some(reading.await?.value))
+                self.read(|| sqlx::query(statements.get_version.clone())).await?.first()
+            }
+
+            async fn read(
+                &self,
+                query: impl Fn() -> Query,
+            ) -> Result<Outcome<$database>, StoreError> {
+                Ok(self.retry(|| self.reader().run(query())).await?.value)
+            }
+
+            async fn write(
+                &self,
+                query: impl Fn() -> Query,
+            ) -> Result<Retried<Outcome<$database>>, StoreError> {
+                self.retry(|| self.writer().run(query())).await
             }
 
             async fn retry<T, F>(
@@ -222,34 +219,27 @@ macro_rules! implement_stores {
                     let calling = call();
                     async move { calling.await.inspect_err(|error| self.clean_up_after(error)) }
                 };
-                retry(Self::is_lost, calling).await
+                retry(Self::is_lost, Self::is_undone, calling).await
             }
 
             async fn entity_record(&self, id: &EntityId) -> Result<Option<String>, StoreError> {
-                let reading = self.retry(|| {
-                    sqlx::query_scalar(self.inner.statements.get_entity.clone())
+                let reading = self.read(|| {
+                    sqlx::query(self.inner.statements.get_entity.clone())
                         .bind(id.subject_type().as_str())
                         .bind(id.name())
-                        .fetch_optional(self.reader())
                 });
-                Ok(reading.await?.value)
+                reading.await?.first()
             }
 
             async fn session_record(&self, key: &SessionKey) -> Result<Option<String>, StoreError> {
-                let reading = self.retry(|| {
-                    sqlx::query_scalar(self.inner.statements.get_session.clone())
-                        .bind(&key.as_bytes()[..])
-                        .fetch_optional(self.reader())
-                });
-                Ok(reading.await?.value)
+                let statement = &self.inner.statements.get_session;
+                let reading =
+                    self.read(|| sqlx::query(statement.clone()).bind(&key.as_bytes()[..]));
+                reading.await?.first()
             }
 
             async fn keys_record(&self) -> Result<Option<String>, StoreError> {
-                let reading = self.retry(|| {
-                    sqlx::query_scalar(self.inner.statements.get_keys.clone())
-                        .fetch_optional(self.reader())
-                });
-                Ok(reading.await?.value)
+                self.read(|| sqlx::query(self.inner.statements.get_keys.clone())).await?.first()
             }
 
             /// A conflict, unless the write was made twice and what is there is what the first

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqlStr;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Executor as _, SqlStr};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -25,9 +26,9 @@ use crate::service::store::record;
 use crate::service::store::retry::answer_lost;
 use crate::service::store::retry::{Retried, retry};
 use crate::service::store::sql::{
-    Dialect, FEED_LIMIT, PURGE_LIMIT, Statements, TableNames, Tables, implement_session_store,
-    implement_stores, is_current_schema, micros, not_migrated, reject_later_schema, rows,
-    statement,
+    Dialect, FEED_LIMIT, Outcome, PURGE_LIMIT, Statements, TableNames, Tables,
+    implement_session_store, implement_stores, is_current_schema, micros, not_migrated,
+    reject_later_schema, rows, statement,
 };
 use crate::service::store::subject_position::SubjectPosition;
 use crate::service::store::{
@@ -66,6 +67,10 @@ const POLL: Duration = Duration::from_millis(25);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 4;
+/// What SQLite says where somebody else has a lock.
+const BUSY: u32 = 5;
+/// What SQLite says of a file that the system does not open for it.
+const CANNOT_OPEN: u32 = 14;
 
 /// All stores in one SQLite file, for any number of processes on one machine.
 ///
@@ -91,8 +96,8 @@ pub struct SqliteStore {
 type Row = (bool, Option<i64>, Option<String>, Option<Vec<u8>>);
 
 struct Inner {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Connections,
+    readers: Connections,
     tables: Tables,
     statements: Statements,
     publish: SqlStr,
@@ -122,11 +127,12 @@ impl SqliteStore {
         if tables.schema.is_some() {
             return Err(Error::configuration("SQLite has no schemas"));
         }
+        let path = path.as_ref();
         let unopened = |error| {
             Error::new(ErrorKind::Unavailable, "the SQLite file cannot be opened")
-                .with_source(error)
+                .with_source(explain_opening(path, error))
         };
-        create(path.as_ref()).map_err(|error| unopened(sqlx::Error::Io(error)))?;
+        create(path).map_err(|error| unopened(sqlx::Error::Io(error)))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -147,8 +153,8 @@ impl SqliteStore {
         let revocations = tables.table("revocations");
         Ok(Self {
             inner: Arc::new(Inner {
-                writer,
-                readers,
+                writer: Connections(writer),
+                readers: Connections(readers),
                 statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "INSERT INTO {revocations} (until, record, nonce) \
@@ -185,7 +191,7 @@ impl SqliteStore {
         let mut known = 0;
         let migration = async {
             let tables = &self.inner.tables;
-            let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.writer().0.begin_with("BEGIN IMMEDIATE").await?;
             let script = "CREATE TABLE IF NOT EXISTS {table:migrations} \
                           (version INTEGER NOT NULL PRIMARY KEY) STRICT";
             sqlx::query(statement(tables.fill_in(script))).execute(&mut *transaction).await?;
@@ -205,11 +211,11 @@ impl SqliteStore {
         reject_later_schema(known, MIGRATIONS.len())
     }
 
-    fn reader(&self) -> &SqlitePool {
+    fn reader(&self) -> &Connections {
         &self.inner.readers
     }
 
-    fn writer(&self) -> &SqlitePool {
+    fn writer(&self) -> &Connections {
         &self.inner.writer
     }
 
@@ -218,29 +224,37 @@ impl SqliteStore {
         false
     }
 
+    /// It has one writer at a time.
+    fn is_undone(_: &sqlx::Error) -> bool {
+        false
+    }
+
     fn clean_up_after(&self, _: &sqlx::Error) {}
+
+    async fn explain(&self, error: StoreError) -> StoreError {
+        error
+    }
 
     fn prepare_to_wait(&self) {}
 
+    async fn clean_up_after_purge(&self, _purged: u64) {}
+
     async fn append_to_feed(&self, until: i64, record: &str) -> Result<(), StoreError> {
-        let publishing = self.retry(|| {
-            sqlx::query(self.inner.publish.clone()).bind(until).bind(record).execute(self.writer())
-        });
-        publishing.await?;
+        let statement = &self.inner.publish;
+        self.write(|| sqlx::query(statement.clone()).bind(until).bind(record)).await?;
         self.inner.notifier.notify();
         Ok(())
     }
 
     async fn read_page(&self, after: Cursor) -> Result<FeedPage, StoreError> {
         let (after_id, after_nonce) = parse_cursor(&after)?;
-        let reading = self.retry(|| {
-            sqlx::query_as::<_, Row>(self.inner.read_feed.clone())
+        let reading = self.read(|| {
+            sqlx::query(self.inner.read_feed.clone())
                 .bind(after_id)
                 .bind(after_nonce)
                 .bind(rows(FEED_LIMIT))
-                .fetch_all(self.reader())
         });
-        let published = reading.await?.value;
+        let published: Vec<Row> = reading.await?.all()?;
         let is_known = published.iter().all(|(is_known, ..)| *is_known);
         // The last one that was read: in this file, there may be none.
         let (mut last, mut nonce) = if is_known { (after_id, after_nonce) } else { (0, "") };
@@ -272,16 +286,10 @@ async fn connect(
     pool: &SqlitePoolOptions,
     options: &SqliteConnectOptions,
 ) -> Result<SqlitePool, sqlx::Error> {
-    let locked = |error: &sqlx::Error| {
-        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| {
-            // SQLITE_BUSY, with an extended code in its upper bits.
-            code.parse().is_ok_and(|code: u32| code & 0xff == 5)
-        })
-    };
     let mut waited = Duration::ZERO;
     loop {
         match pool.clone().connect_with(options.clone()).await {
-            Err(error) if locked(&error) && waited < BUSY_TIMEOUT => {
+            Err(error) if has_code(&error, BUSY) && waited < BUSY_TIMEOUT => {
                 tokio::time::sleep(LOCK_PAUSE).await;
                 waited += LOCK_PAUSE;
             }
@@ -290,13 +298,41 @@ async fn connect(
     }
 }
 
-/// Makes the file where it is not there: SQLite would let everybody read it.
-fn create(path: &Path) -> std::io::Result<()> {
+/// Makes the file where it is not there: SQLite would let everybody read it. One that is there is not opened, for
+/// closing it would end the locks that other stores of this process have on it.
+fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+/// Returns why a file cannot be opened: SQLite says no more than that.
+fn explain_opening(path: &Path, error: sqlx::Error) -> sqlx::Error {
+    if !has_code(&error, CANNOT_OPEN) {
+        return error;
+    }
+    let opening = OpenOptions::new().read(true).write(true).open(path);
+    opening.err().map_or(error, sqlx::Error::Io)
+}
+
+/// Returns whether an error has a code of SQLite, which may be extended in its upper bits.
+fn has_code(error: &sqlx::Error, expected: u32) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.parse().is_ok_and(|code: u32| code & 0xff == expected))
+}
+
+/// A pool of connections to the file.
+struct Connections(SqlitePool);
+
+impl Connections {
+    async fn run(&self, query: Query) -> Result<Outcome<sqlx::Sqlite>, sqlx::Error> {
+        Outcome::of(self.0.fetch_many(query)).await
+    }
 }
 
 implement_stores!(SqliteStore, sqlx::Sqlite);
