@@ -11,6 +11,7 @@ mod engine_faults;
 mod examples;
 mod failovers;
 mod forward_auth;
+mod full_disk;
 mod hang_ups;
 mod idempotency;
 mod independent_clients;

@@ -36,6 +36,8 @@ mod rfc;
 mod sealing_keys;
 mod sessions;
 #[cfg(feature = "sqlite")]
+mod sqlite_operations;
+#[cfg(feature = "sqlite")]
 mod sqlite_store;
 mod start;
 mod stores;

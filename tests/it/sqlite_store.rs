@@ -193,7 +193,7 @@ async fn what_is_current_is_not_written_to_by_a_migration() {
     node.migrate().await.unwrap();
 }
 
-async fn sqlite(file: &File) -> sqlx::SqlitePool {
+pub async fn sqlite(file: &File) -> sqlx::SqlitePool {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.path());
     sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.unwrap()
 }
@@ -338,12 +338,6 @@ async fn a_purge_changes_no_history() {
     store.publish(published.clone()).await.unwrap();
     let read = store.read_feed(&end, Duration::ZERO).await.unwrap();
     assert_eq!((read.events, read.history_changed), (vec![published], false));
-}
-
-#[tokio::test]
-async fn a_file_that_cannot_be_opened_is_unavailable() {
-    let nowhere = SqliteStore::open("/nonexistent/folder/tokens.sqlite").await.unwrap_err();
-    assert_eq!(nowhere.kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

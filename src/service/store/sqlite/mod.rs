@@ -67,6 +67,8 @@ const POLL: Duration = Duration::from_millis(25);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 4;
+/// What the write-ahead log is cut to once nobody reads what is beyond, in bytes. It is checkpointed at half of that.
+const LOG_LIMIT: &str = "8388608";
 /// What SQLite says where somebody else has a lock.
 const BUSY: u32 = 5;
 /// What SQLite says of a file that the system does not open for it.
@@ -98,6 +100,8 @@ type Row = (bool, Option<i64>, Option<String>, Option<Vec<u8>>);
 struct Inner {
     writer: Connections,
     readers: Connections,
+    /// One that waits for nobody.
+    checkpoints: SqlitePool,
     tables: Tables,
     statements: Statements,
     publish: SqlStr,
@@ -135,6 +139,7 @@ impl SqliteStore {
         create(path).map_err(|error| unopened(sqlx::Error::Io(error)))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
+            .pragma("journal_size_limit", LOG_LIMIT)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -150,11 +155,14 @@ impl SqliteStore {
         // The writer first: it is what turns the file over to the write-ahead mode.
         let writer = connect(&pool(1), &options).await.map_err(unopened)?;
         let readers = connect(&pool(READERS), &options).await.map_err(unopened)?;
+        let impatient = options.busy_timeout(Duration::ZERO);
+        let checkpoints = connect(&pool(1), &impatient).await.map_err(unopened)?;
         let revocations = tables.table("revocations");
         Ok(Self {
             inner: Arc::new(Inner {
                 writer: Connections(writer),
                 readers: Connections(readers),
+                checkpoints,
                 statements: Statements::new(&tables, &DIALECT),
                 publish: statement(format!(
                     "INSERT INTO {revocations} (until, record, nonce) \
@@ -237,7 +245,21 @@ impl SqliteStore {
 
     fn prepare_to_wait(&self) {}
 
-    async fn clean_up_after_purge(&self, _purged: u64) {}
+    /// Cuts the write-ahead log, which keeps the size that it has once had, once nothing is left to purge.
+    async fn clean_up_after_purge(&self, purged: u64) {
+        if purged > 0 {
+            return;
+        }
+        if let Err(error) = self.cut_log().await {
+            tracing::debug!(%error, "sqlite store: the write-ahead log could not be cut, the next purge tries again");
+        }
+    }
+
+    /// Most of it is done beside the writers. For the rest nobody is waited for, since writers would wait meanwhile.
+    async fn cut_log(&self) -> Result<(), sqlx::Error> {
+        let checkpoints = "PRAGMA wal_checkpoint(PASSIVE); PRAGMA wal_checkpoint(TRUNCATE)";
+        sqlx::raw_sql(checkpoints).execute(&self.inner.checkpoints).await.map(drop)
+    }
 
     async fn append_to_feed(&self, until: i64, record: &str) -> Result<(), StoreError> {
         let statement = &self.inner.publish;
