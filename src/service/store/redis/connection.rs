@@ -7,8 +7,8 @@ use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisFuture,
-    RedisResult, Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline,
+    RedisError, RedisFuture, RedisResult, Value,
 };
 
 use crate::error::Error;
@@ -35,13 +35,13 @@ pub(super) enum Servers {
 
 impl Servers {
     pub(super) fn single(url: &str) -> Result<Self, Error> {
-        let client = Client::open(server(url)?).map_err(|_| invalid())?;
+        let client = Client::open(server(url)?).map_err(invalid)?;
         Ok(Self::Single(Box::new(client)))
     }
 
     pub(super) fn of_sentinels(urls: &[String], service: &str) -> Result<Self, Error> {
         let sentinels = servers(urls)?;
-        Sentinels::new(sentinels, &server(service)?).map(Self::Sentinels).map_err(|_| invalid())
+        Sentinels::new(sentinels, &server(service)?).map(Self::Sentinels).map_err(invalid)
     }
 
     pub(super) fn cluster(urls: &[String]) -> Result<Self, Error> {
@@ -53,7 +53,7 @@ impl Servers {
             .max_retry_wait(millis(LONGEST_PAUSE))
             .build()
             .map(|client| Self::Cluster(Box::new(client)))
-            .map_err(|_| invalid())
+            .map_err(invalid)
     }
 
     /// A connection that is shared by all callers, and is made when it is first used. It finds most
@@ -89,14 +89,17 @@ impl Servers {
 
 fn servers(urls: &[String]) -> Result<Vec<ConnectionInfo>, Error> {
     let servers = urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
-    if servers.is_empty() { Err(invalid()) } else { Ok(servers) }
+    if servers.is_empty() {
+        return Err(Error::configuration("a cluster, or its sentinels, need the URL of one server"));
+    }
+    Ok(servers)
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
     if url.starts_with("rediss:") || url.starts_with("valkeys:") {
         tls::prepare()?;
     }
-    let info = url.into_connection_info().map_err(|_| invalid())?;
+    let info = url.into_connection_info().map_err(invalid)?;
     if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
         return Err(Error::configuration(
             "a Redis server's certificate is always checked: a URL must not end in #insecure",
@@ -111,8 +114,8 @@ pub(super) fn tcp_settings() -> TcpSettings {
 }
 
 /// The URL is not quoted: it may hold a password.
-fn invalid() -> Error {
-    Error::configuration("not a URL of a Redis server")
+fn invalid(error: RedisError) -> Error {
+    Error::configuration("not a URL of a Redis server").with_source(error)
 }
 
 #[derive(Clone)]
@@ -156,5 +159,28 @@ impl ConnectionLike for Connection {
             Self::Primary(primary) => primary.database(),
             Self::Cluster(connection) => connection.get_db(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_named_and_no_password_is() {
+        for (url, problem) in [
+            ("redis://:se-cret@cache:port", "did not parse"),
+            ("http://:se-cret@cache", "did not parse"),
+            ("redis://:se-cret@cache/x", "database"),
+            ("redis://:se-cret@", "did not parse"),
+        ] {
+            let error = server(url).err().unwrap();
+            let source = error.source().unwrap().to_string().to_lowercase();
+            assert!(source.contains(problem), "{url}: {source}");
+            assert!(!format!("{error:?}").contains("se-cret"), "{error:?}");
+        }
+        assert!(Servers::cluster(&[]).is_err());
     }
 }
