@@ -7,8 +7,8 @@ use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline,
-    RedisError, RedisFuture, RedisResult, Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisError,
+    RedisFuture, RedisResult, Value,
 };
 
 use crate::error::Error;
@@ -90,7 +90,9 @@ impl Servers {
 fn servers(urls: &[String]) -> Result<Vec<ConnectionInfo>, Error> {
     let servers = urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
     if servers.is_empty() {
-        return Err(Error::configuration("a cluster, or its sentinels, need the URL of one server"));
+        return Err(Error::configuration(
+            "a cluster, or its sentinels, need the URL of one server",
+        ));
     }
     Ok(servers)
 }
