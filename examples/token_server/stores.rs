@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 
-use crate::{Problem, chain};
+use crate::Problem;
 
 /// The stores of one engine.
 #[derive(Clone)]
@@ -52,16 +52,17 @@ async fn sqlite(location: &str) -> Result<Stores, Problem> {
     if path.is_empty() {
         return Err("must be sqlite:PATH".into());
     }
-    let store = countersign::store::SqliteStore::open(path).await.map_err(|error| chain(&error))?;
-    store.migrate().await.map_err(|error| chain(&error))?;
+    let store =
+        countersign::store::SqliteStore::open(path).await.map_err(|error| crate::chain(&error))?;
+    store.migrate().await.map_err(|error| crate::chain(&error))?;
     Ok(Stores::new(store))
 }
 
 #[cfg(feature = "postgres")]
 async fn postgres(location: &str) -> Result<Stores, Problem> {
     let store = countersign::store::PostgresStore::connect(location);
-    let store = store.map_err(|error| chain(&error))?;
-    store.migrate().await.map_err(|error| chain(&error))?;
+    let store = store.map_err(|error| crate::chain(&error))?;
+    store.migrate().await.map_err(|error| crate::chain(&error))?;
     Ok(Stores { are_remote: true, ..Stores::new(store) })
 }
 
@@ -84,8 +85,8 @@ async fn redis(location: &str, scheme: &str) -> Result<Stores, Problem> {
         }
         _ => RedisStore::connect(location),
     };
-    let store = store.map_err(|error| chain(&error))?;
-    store.migrate().await.map_err(|error| chain(&error))?;
+    let store = store.map_err(|error| crate::chain(&error))?;
+    store.migrate().await.map_err(|error| crate::chain(&error))?;
     Ok(Stores { are_remote: true, ..Stores::new(store) })
 }
 

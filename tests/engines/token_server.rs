@@ -125,7 +125,7 @@ fn a_store_that_cannot_be_opened_is_named_with_its_cause_and_no_secret() {
         ("redis-sentinel://app:canary@service", "must name its sentinels"),
         ("redis://app:canary@", "not a URL of a Redis server"),
         ("unix:///nowhere/redis.sock?pass=canary", "No such file"),
-        ("postgres://app:canary@127.0.0.1:1/tokens", "timed out"),
+        ("postgres://app:canary@127.0.0.1:1/tokens", "refused"),
         ("postgres://app:canary@127.0.0.1:port/tokens", "COUNTERSIGN_STORE"),
         (&not_a_file, "Is a directory"),
         ("paper:", "must be memory:"),
