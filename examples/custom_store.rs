@@ -141,7 +141,7 @@ fn is_of(session: &Session, subject: &Subject) -> bool {
 /// In SQL: a column, null where there is none.
 fn distinct_name(entity: &Entity) -> Option<(SubjectType, String)> {
     let name = entity.distinct_name()?;
-    Some((entity.id().subject_type(), name.to_owned()))
+    Some((entity.id().subject_type(), name.into_owned()))
 }
 
 impl TableStore {
@@ -203,18 +203,18 @@ impl EntityStore for TableStore {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         let tables = self.tables()?;
         let is_wanted = |entity: &Entity| {
             let id = entity.id();
             id.subject_type() == subject_type
-                && after.is_none_or(|after| id.name() > after)
+                && after.is_none_or(|after| id > after)
                 && organization.is_none_or(|one| entity.organization_id() == Some(one))
         };
-        // In SQL: an index over sort and name, and one over organization, sort and name. Both compare
-        // names by their bytes, as this map does.
+        // In SQL: an index over sort and the ids' `to_index_text`, and one with the organization before that. Both
+        // compare texts by their bytes, which is the order of this map.
         let entities = tables.entities.values().map(|row| record::read_entity(&row.text));
         entities.filter(|read| read.as_ref().map_or(true, is_wanted)).take(limit).collect()
     }

@@ -11,8 +11,8 @@
 //! cargo test --example tenants
 //! ```
 //!
-//! `principals.organization_required` rejects what was registered without an organization by mistake: staff say
-//! `Organization::All`.
+//! Names of users are unique within an organization: each has a `jane`. `principals.organization_required` rejects what was
+//! registered without an organization by mistake: staff say `Organization::All`.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
 
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tokens = token_service().await?;
     let housekeeping = tokens.start().await?;
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("jane is of org_1, john of org_2, staff of all; the password is correct-horse");
+    println!("org_1 and org_2 have a jane each, staff is of all; the password is correct-horse");
     let app = app(&tokens).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).await?;
     housekeeping.shutdown().await;
@@ -51,7 +51,7 @@ async fn token_service() -> Result<TokenService, Error> {
         .build()?;
     for (name, organization) in [
         ("jane", OrganizationId::new("org_1")?.into()),
-        ("john", OrganizationId::new("org_2")?.into()),
+        ("jane", OrganizationId::new("org_2")?.into()),
         ("staff", Organization::All),
     ] {
         // Within the organization, whatever the list says.
@@ -108,7 +108,7 @@ async fn add_machine(
     Json(new): Json<NewMachine>,
 ) -> Result<Json<Value>, Rejection> {
     let organization = OrganizationId::new(caller.scope("organizationId")?)?;
-    // Ids are unique over all organizations.
+    // The ids of machine clients are unique in the service.
     let id = format!("{organization}.{}", new.name);
     let may = Acl::new([AclEntry::anywhere(["GetOrders"])?]);
     tokens.register(Entity::machine(&id)?.organization(organization).acl(may)).await?;
@@ -165,9 +165,12 @@ mod tests {
     async fn each_sees_their_own_organization_and_staff_sees_all() {
         let app = App::new().await;
         let jane = app.log_in("/organizations/org_1", "jane").await;
+        let other_jane = app.log_in("/organizations/org_2", "jane").await;
         let staff = app.log_in("/staff", "staff").await;
         assert_eq!(app.orders("org_1", &jane).await, 200);
         assert_eq!(app.orders("org_2", &jane).await, 403);
+        assert_eq!(app.orders("org_1", &other_jane).await, 403);
+        assert_eq!(app.orders("org_2", &other_jane).await, 200);
         assert_eq!(app.orders("org_1", &staff).await, 200);
         assert_eq!(app.orders("org_2", &staff).await, 200);
     }
@@ -176,7 +179,7 @@ mod tests {
     async fn nobody_logs_in_where_they_do_not_belong() {
         let app = App::new().await;
         for (mount, name) in [
-            ("/organizations/org_2", "jane"),
+            ("/staff", "jane"),
             ("/organizations/org_1", "staff"),
             ("/organizations/org_3", "jane"),
         ] {

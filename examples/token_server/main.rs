@@ -135,7 +135,7 @@ async fn set_up() -> Result<Server, Problem> {
                     `openssl rand -base64 32` prints it"
             .into());
     }
-    let seeds_sessions = seed.as_ref().is_some_and(|seed| !seed.sessions.is_empty());
+    let seeds_sessions = seed.as_ref().is_some_and(Seed::has_sessions);
     if seeds_sessions && sessions_last && !stores.entities.is_durable() {
         // What marks them as loaded would be gone with the process.
         return Err("COUNTERSIGN_SEED: sessions that last need entities that do".into());

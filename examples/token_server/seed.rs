@@ -1,5 +1,6 @@
-//! Who is registered from the start.
+//! Who is there from the start.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) struct Seed {
     #[serde(default)]
     customers: Vec<Customer>,
     #[serde(default)]
-    pub(crate) sessions: Vec<KnownSession>,
+    sessions: Vec<KnownSession>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +75,7 @@ struct Customer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct KnownSession {
+struct KnownSession {
     token: String,
     customer_id: CustomerId,
     #[serde(default)]
@@ -103,57 +104,113 @@ impl Seed {
         })
     }
 
-    /// Loads all of it. Sessions in a store that lasts are loaded once.
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    /// Registers all who are in it, and starts its sessions. An entry that cannot be is an error that names it.
     pub(crate) async fn load(
         self,
         tokens: &TokenService,
         sessions_last: bool,
     ) -> Result<(), Problem> {
-        for session in self.load_principals(tokens).await? {
-            if sessions_last {
-                session.load_once(tokens).await?;
-            } else {
-                session.load(tokens).await?;
+        let mut loading = Loading { tokens, seen: HashSet::new() };
+        for (at, user) in self.users.into_iter().enumerate() {
+            let entry = format!("users[{at}] ({:?})", user.username);
+            loading.user(user).await.map_err(of_entry(&entry))?;
+        }
+        for (at, machine) in self.entities.into_iter().enumerate() {
+            let entry = format!("entities[{at}] ({:?})", machine.id);
+            loading.machine(machine).await.map_err(of_entry(&entry))?;
+        }
+        for (at, customer) in self.customers.into_iter().enumerate() {
+            let entry = format!("customers[{at}] ({:?})", customer.username);
+            loading.customer(customer).await.map_err(of_entry(&entry))?;
+        }
+        let mut known = HashSet::new();
+        for (at, session) in self.sessions.into_iter().enumerate() {
+            let entry = format!("sessions[{at}] (of {:?})", session.customer_id);
+            if !known.insert(session.token.clone()) {
+                return Err(of_entry(&entry)("an earlier entry has the same token".into()));
             }
+            let loaded = if sessions_last {
+                session.load_once(tokens).await
+            } else {
+                session.load(tokens).await
+            };
+            loaded.map_err(of_entry(&entry))?;
         }
         Ok(())
     }
+}
 
-    /// Registers who is in it. Returns the sessions, which are still to be loaded.
-    async fn load_principals(self, tokens: &TokenService) -> Result<Vec<KnownSession>, Problem> {
-        for user in self.users {
-            let hash = hash(user.password).await?;
-            let entity = Entity::user(user.username, hash)?
-                .acl(user.acl)
-                .custom_claims(user.custom_claims)?
-                .organization(organization(user.organization_id))
-                .disabled(user.disabled);
-            register(tokens, entity).await?;
+/// Says which entry a problem is about.
+fn of_entry(entry: &str) -> impl Fn(Problem) -> Problem {
+    move |problem| format!("{entry}: {problem}").into()
+}
+
+/// The principals of a seed, while they are registered.
+struct Loading<'a> {
+    tokens: &'a TokenService,
+    seen: HashSet<EntityId>,
+}
+
+impl Loading<'_> {
+    async fn user(&mut self, user: User) -> Result<(), Problem> {
+        let hash = hash(user.password).await?;
+        let entity = Entity::user(user.username, hash)?
+            .acl(user.acl)
+            .custom_claims(user.custom_claims)?
+            .organization(organization(user.organization_id))
+            .disabled(user.disabled);
+        self.register(entity).await.map(drop)
+    }
+
+    async fn machine(&mut self, machine: Machine) -> Result<(), Problem> {
+        let entity = Entity::machine(machine.id)?
+            .acl(machine.acl)
+            .custom_claims(machine.custom_claims)?
+            .organization(organization(machine.organization_id))
+            .disabled(machine.disabled);
+        let id = entity.id().clone();
+        let is_new = self.register(entity).await?;
+        match machine.secret {
+            // A secret that was reset since stays reset.
+            Some(secret) if is_new => {
+                let secret = Secret::dangerous_from_text(secret)?;
+                Ok(self.tokens.import_secret(&id, &secret, machine.secret_expiry_days).await?)
+            }
+            _ => Ok(()),
         }
-        for machine in self.entities {
-            machine.load(tokens).await?;
+    }
+
+    async fn customer(&mut self, customer: Customer) -> Result<(), Problem> {
+        let hash = hash(customer.password).await?;
+        let (name, id) = (customer.username, customer.customer_id);
+        let entity = Entity::customer(name, hash, id, customer.otp_required)?
+            .acl(customer.acl)
+            .organization(organization(customer.organization_id))
+            .disabled(customer.disabled);
+        self.register(entity).await.map(drop)
+    }
+
+    /// Returns whether it is new.
+    async fn register(&mut self, entity: Entity) -> Result<bool, Problem> {
+        if !self.seen.insert(entity.id().clone()) {
+            return Err("an earlier entry has the same name in the same organization".into());
         }
-        for customer in self.customers {
-            let hash = hash(customer.password).await?;
-            let (name, id) = (customer.username, customer.customer_id);
-            let entity = Entity::customer(name, hash, id, customer.otp_required)?
-                .acl(customer.acl)
-                .organization(organization(customer.organization_id))
-                .disabled(customer.disabled);
-            register(tokens, entity).await?;
-        }
-        Ok(self.sessions)
+        register(self.tokens, entity).await
     }
 }
 
 impl KnownSession {
     /// For a store that lasts, where one that was used up must not come back.
-    async fn load_once(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+    async fn load_once(self, tokens: &TokenService) -> Result<(), Problem> {
         let token = AuthenticationToken::from_text(&self.token)?;
         if register(tokens, mark_of(&token)?).await? { self.load(tokens).await } else { Ok(()) }
     }
 
-    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
+    async fn load(self, tokens: &TokenService) -> Result<(), Problem> {
         let mut new = NewSession::of(self.customer_id)
             .organization(organization(self.organization_id))
             .otp_required(self.otp_required)
@@ -164,7 +221,7 @@ impl KnownSession {
             new = new.lifetime(Duration::from_secs(seconds));
         }
         match tokens.start_session(Actor::Host, new, &RequestContext::without_address()).await {
-            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error.into()),
             // Or it is there already.
             _ => Ok(()),
         }
@@ -183,26 +240,6 @@ fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     Ok(Entity::machine(format!("seeded-session-{digest}"))?.disabled(true))
 }
 
-impl Machine {
-    async fn load(self, tokens: &TokenService) -> Result<(), countersign::Error> {
-        let id = EntityId::machine(&self.id)?;
-        let entity = Entity::machine(self.id)?
-            .acl(self.acl)
-            .custom_claims(self.custom_claims)?
-            .organization(organization(self.organization_id))
-            .disabled(self.disabled);
-        let is_new = register(tokens, entity).await?;
-        match self.secret {
-            // A secret that was reset since stays reset.
-            Some(secret) if is_new => {
-                let secret = Secret::dangerous_from_text(secret)?;
-                tokens.import_secret(&id, &secret, self.secret_expiry_days).await
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Whoever writes the seed answers for its passwords: they are not held to the policy.
 async fn hash(password: String) -> Result<PasswordHash, Problem> {
     let password = Password::new(password)?;
@@ -211,21 +248,25 @@ async fn hash(password: String) -> Result<PasswordHash, Problem> {
 }
 
 /// Returns whether it is new. What is stored stays as it is, and where the seed differs from it, that is
-/// logged. A principal that the seed disables and the store does not is an error.
-async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, countersign::Error> {
+/// logged. A principal that the seed disables and the store does not, or that cannot be the one that is stored, is
+/// an error.
+async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, Problem> {
     let registered = tokens.register(entity.clone()).await;
     let Err(conflict) = registered else { return Ok(true) };
     if conflict.kind() != ErrorKind::Conflict {
-        return Err(conflict);
+        return Err(conflict.into());
     }
-    let id = entity.id();
-    let Some(stored) = tokens.find_entity(id).await? else {
-        let problem = format!("{id} cannot be registered: {conflict}");
-        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+    let Some(stored) = tokens.find_entity(entity.id()).await? else {
+        return Err(format!("it cannot be registered: {conflict}").into());
     };
+    if entity.organization_id() != stored.organization_id() {
+        // Of machine clients alone: their ids are unique over all organizations.
+        return Err(
+            "it cannot be registered: another organization has a machine client of that id".into(),
+        );
+    }
     if entity.is_disabled() && !stored.is_disabled() {
-        let problem = format!("{id} is disabled there, and not in the store");
-        return Err(countersign::Error::new(ErrorKind::Configuration, problem));
+        return Err("it is disabled there, and not in the store".into());
     }
     let customer = |entity: &Entity| match entity.credential() {
         Credential::Customer { customer_id, otp_required, .. } => {
@@ -236,16 +277,19 @@ async fn register(tokens: &TokenService, entity: Entity) -> Result<bool, counter
     let differing = [
         ("acl", entity.acl != stored.acl),
         ("customClaims", entity.custom_claims != stored.custom_claims),
-        ("organizationId", entity.organization_id() != stored.organization_id()),
         ("customerId or otpRequired", customer(&entity) != customer(&stored)),
         ("disabled", entity.is_disabled() != stored.is_disabled()),
     ];
     let differing: Vec<_> = differing.iter().filter(|(_, differs)| *differs).collect();
     if !differing.is_empty() {
         let fields: Vec<_> = differing.iter().map(|(field, _)| *field).collect();
+        let organization = entity.organization_id().map_or("all", OrganizationId::as_str);
         tracing::warn!(
-            "seed: {id} differs from what is stored in {}, and what is stored applies; remove it \
+            organization,
+            "seed: {}:{} differs from what is stored in {}, and what is stored applies; remove it \
              from the store, or have the seed say the same",
+            entity.id().subject_type(),
+            entity.id().name(),
             fields.join(", ")
         );
     }

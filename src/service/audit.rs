@@ -94,7 +94,8 @@ impl<'a> Attempt<'a> {
 
     /// Names a registered principal as the subject.
     pub(in crate::service) fn of_entity(self, id: &'a EntityId) -> Self {
-        self.of(id.subject_type(), id.name())
+        let organization = id.organization_id().or(self.organization);
+        Self { organization, ..self.of(id.subject_type(), id.name()) }
     }
 
     /// Names the bearer on whose word it is done, and their token until there is another. What the

@@ -13,6 +13,7 @@ use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::one_time_password::OneTimePassword;
 use crate::service::model::password::{Password, PasswordHash};
 use crate::service::model::session::Session;
+use crate::service::names::PresentedName;
 use crate::service::one_time_password::code_invalid;
 use crate::service::request_context::RequestContext;
 use crate::service::session::no_session;
@@ -39,7 +40,9 @@ struct PresentedCode {
 }
 
 impl PasswordChange {
-    /// Creates a change from the old password, which authenticates the owner, to a new one.
+    /// Creates a change from the old password, which authenticates the owner, to a new one. An `id` without
+    /// an organization is of the organization of the call's [`context`](RequestContext::organization_id), if any; one
+    /// of another organization than that is nobody's.
     pub fn new(id: EntityId, old: Password, new: Password) -> Self {
         Self { id, old, new, presented: None }
     }
@@ -108,12 +111,12 @@ impl TokenService {
         change: PasswordChange,
         context: &RequestContext,
     ) -> Result<(), Error> {
-        let attempt = context.attempt(Operation::CHANGE_PASSWORD).of_entity(&change.id).to_owned();
+        let name = self.presented_id(&change.id, context);
+        let attempt = name.attempt(context.attempt(Operation::CHANGE_PASSWORD)).to_owned();
         let context = context.clone();
-        self.write(
-            attempt,
-            |writer| async move { writer.try_change_password(change, &context).await },
-        )
+        self.write(attempt, |writer| async move {
+            writer.try_change_password(&name, change, &context).await
+        })
         .await
     }
 
@@ -135,6 +138,7 @@ impl TokenService {
 impl Writer {
     async fn try_change_password(
         &self,
+        name: &PresentedName,
         change: PasswordChange,
         context: &RequestContext,
     ) -> Result<(), Error> {
@@ -142,9 +146,8 @@ impl Writer {
         if !invalid.is_empty() {
             return Err(Error::from_invalid_fields(invalid));
         }
-        let PasswordChange { id, old, new, presented } = change;
-        let (subject_type, name) = (id.subject_type(), id.name());
-        let entity = self.prove(subject_type, name, old, context, |_| Ok(())).await?.entity;
+        let PasswordChange { old, new, presented, .. } = change;
+        let entity = self.prove(name, old, context, |_| Ok(())).await?.entity;
         if presented.is_none() && entity.asks_for_code() {
             return Err(code_required());
         }
@@ -154,7 +157,10 @@ impl Writer {
                 let proven = ProvenChange { entity, hash };
                 self.change_by_code(proven, &presented, context).await
             }
-            None => self.write_password(&id, hash, Some(entity)).await,
+            None => {
+                let id = entity.id().clone();
+                self.write_password(&id, hash, Some(entity)).await
+            }
         }
     }
 

@@ -60,8 +60,8 @@ impl EntityList {
 
 impl TokenService {
     /// Lists registered principals, including disabled ones, in the order of their [`EntityId`]s: users, machine
-    /// clients, then customers' credentials, each by the bytes of the name. A page begins after the id `after`, which
-    /// need not be registered any more.
+    /// clients, then customers' credentials, each by the bytes of the name, then of the organization. A page begins after
+    /// the id `after`, which need not be registered any more.
     ///
     /// Reading all pages returns each principal exactly once that is registered throughout.
     ///
@@ -120,7 +120,7 @@ impl TokenService {
         // One more than is asked for tells whether there are more.
         let (mut entities, mut wanted) = (Vec::new(), limit + 1);
         for sort in KINDS.into_iter().filter(is_wanted) {
-            let after = after.filter(|after| after.subject_type() == sort).map(EntityId::name);
+            let after = after.filter(|after| after.subject_type() == sort);
             let organization = filter.organization_id.as_ref();
             let listed = self.inner.stores.list_entities(sort, organization, after, wanted).await?;
             wanted = wanted.saturating_sub(listed.len());

@@ -15,12 +15,13 @@ use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 
 impl TokenService {
-    /// Logs a user in by name and password.
+    /// Logs a user in by name and password: a user of the organization of `context` or, if that has none, a user
+    /// without an organization.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, and a user who is disabled
-    /// or belongs to another organization than `context`'s; neither the error nor the response time tells which.
+    /// [`ErrorKind::InvalidCredentials`] for an unknown name, a wrong or expired password, and a user who is disabled;
+    /// neither the error nor the response time tells which.
     /// [`ErrorKind::Throttled`] after too many failures, [`ErrorKind::Overloaded`] if too many users log in at once,
     /// [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn issue_user_token(
@@ -29,12 +30,11 @@ impl TokenService {
         password: Password,
         context: &RequestContext,
     ) -> Result<IssuedToken, Error> {
-        let attempt = context.attempt(Operation::ISSUE_USER_TOKEN).of(SubjectType::User, name);
-        let attempt = attempt.to_owned();
-        let (name, context) = (name.to_owned(), context.clone());
+        let name = self.presented(SubjectType::User, name, context);
+        let attempt = name.attempt(context.attempt(Operation::ISSUE_USER_TOKEN)).to_owned();
+        let context = context.clone();
         self.write(attempt, |writer| async move {
-            let kind = SubjectType::User;
-            let proven = writer.verify_password(kind, &name, password, &context).await?;
+            let proven = writer.verify_password(&name, password, &context).await?;
             let issued = writer.issue_to(&proven.entity, proven.at)?;
             writer.details.issued(&issued.token_id);
             Ok(issued)
@@ -89,7 +89,7 @@ impl TokenService {
         );
         if entity.is_err() || !is_generated {
             let throttle = &self.inner.throttle;
-            let keys = throttle.keys(SubjectType::Machine, id, context.address);
+            let keys = throttle.keys(SubjectType::Machine, None, id, context.address);
             let permit = throttle.acquire(keys, began_at)?;
             if is_good {
                 throttle.succeeded(&permit);

@@ -21,6 +21,7 @@ mod last_heard;
 mod list_entities;
 mod login;
 mod model;
+mod names;
 mod one_time_password;
 mod one_time_password_sender;
 mod password;

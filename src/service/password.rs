@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::audit::{Attempt, Operation};
+use crate::audit::Operation;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, InvalidField};
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::model::password::{Password, PasswordHash};
+use crate::service::names::PresentedName;
+use crate::service::principals::UNKNOWN;
 use crate::service::request_context::RequestContext;
 use crate::service::stores::CompareAndSet;
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
-use crate::token::claims::SubjectType;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
@@ -47,9 +48,9 @@ impl TokenService {
     /// [`ErrorKind::Overloaded`] and [`ErrorKind::Unavailable`]. After `Unavailable`, the new password may already be
     /// set: set it again.
     pub async fn set_password(&self, id: &EntityId, password: Password) -> Result<(), Error> {
-        let attempt = Attempt::new(Operation::SET_PASSWORD).of_entity(id).to_owned();
-        let id = id.clone();
+        let (id, attempt) = self.attempt_on(Operation::SET_PASSWORD, id);
         self.write(attempt, |writer| async move {
+            let id = id?;
             writer.check_choice(&password, "password")?;
             let hash = writer.inner.hashing.create(password).await?;
             writer.write_password(&id, hash, None).await
@@ -103,12 +104,11 @@ impl Writer {
     /// and takes as long where the name is unknown.
     pub(super) async fn verify_password(
         &self,
-        subject_type: SubjectType,
-        name: &str,
+        name: &PresentedName,
         password: Password,
         context: &RequestContext,
     ) -> Result<ProvenIdentity, Error> {
-        let proven = self.prove(subject_type, name, password.clone(), context, |entity| {
+        let proven = self.prove(name, password.clone(), context, |entity| {
             if self.has_expired_password(entity) {
                 return Err(invalid_credentials("expired_password"));
             }
@@ -122,16 +122,17 @@ impl Writer {
     /// Whoever has that name and password, and is what the caller of this `requires` besides.
     pub(super) async fn prove(
         &self,
-        subject_type: SubjectType,
-        name: &str,
+        name: &PresentedName,
         password: Password,
         context: &RequestContext,
         requires: impl Fn(&Entity) -> Result<(), Error>,
     ) -> Result<ProvenIdentity, Error> {
         let throttle = &self.inner.throttle;
         let at = self.now();
-        let permit = throttle.acquire(throttle.keys(subject_type, name, context.address), at)?;
-        let checked = self.check_password(subject_type, name, password, context).await;
+        let (kind, organization) = (name.subject_type(), name.counted_organization());
+        let keys = throttle.keys(kind, organization, name.name(), context.address);
+        let permit = throttle.acquire(keys, at)?;
+        let checked = self.check_password(name.id(), password, context).await;
         let checked = checked.and_then(|entity| requires(&entity).map(|()| entity));
         match checked {
             Ok(entity) => {
@@ -153,14 +154,13 @@ impl Writer {
 
     async fn check_password(
         &self,
-        subject_type: SubjectType,
-        name: &str,
+        id: Option<&EntityId>,
         password: Password,
         context: &RequestContext,
     ) -> Result<Entity, Error> {
-        let entity = match EntityId::new(subject_type, name) {
-            Ok(id) => self.find_usable(&id, context).await?,
-            Err(_) => Err("unknown_name"),
+        let entity = match id {
+            Some(id) => self.find_usable(id, context).await?,
+            None => Err(UNKNOWN),
         };
         let hash = entity.as_ref().ok().and_then(Entity::password).cloned();
         let is_right = self.inner.hashing.verify(password, hash).await?;

@@ -1,6 +1,6 @@
 //! Registered principals: registering and finding them, shutting them out, letting them in again.
 
-use crate::audit::{Attempt, Operation};
+use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
 use crate::service::model::entity::{Credential, Entity, EntityId, is_subject_id};
@@ -18,12 +18,14 @@ impl TokenService {
     ///
     /// [`ErrorKind::Conflict`] if its id is already registered, or, under the policy's `principals.distinct_names`, a
     /// name that looks like it: [`find_entity`](Self::find_entity) and the message tell which of the two;
-    /// [`ErrorKind::InvalidRequest`] if a machine client has the first-party client id, a user's name has the form of
+    /// [`ErrorKind::InvalidRequest`] if the policy's `principals.normalize_names` does not accept the name, a machine
+    /// client has the first-party client id, a user's name has the form of
     /// a [`subject_id`](Entity::subject_id), the service does not have one of the audiences, the ACL uses wildcards
     /// that the policy does not allow, or the custom claims are longer than the policy's
     /// `tokens.max_custom_claims_len`; [`ErrorKind::InvalidFields`] if it names no organization and the policy has
     /// `principals.organization_required`; [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn register(&self, mut entity: Entity) -> Result<(), Error> {
+        entity.id = self.normalized_for_good(&entity.id)?;
         self.check_entity(&entity)?;
         if entity.password().is_some() && entity.password_set_at.is_none() {
             entity.password_set_at = Some(self.now());
@@ -52,14 +54,16 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the store is out of reach.
+    /// [`ErrorKind::InvalidRequest`] if the policy's `principals.normalize_names` does not accept the name, as for each
+    /// call that takes an [`EntityId`]; [`ErrorKind::Unavailable`] if the store is unreachable.
     pub async fn find_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
-        self.inner.stores.get_entity(id).await
+        self.inner.stores.get_entity(&self.normalized(id)?).await
     }
 
-    /// Changes a registered principal: its ACL, custom claims, audiences, organization, whether it is disabled, or
-    /// whether a customer's sessions require a one-time password. The id and the credential cannot be changed.
-    /// Returns the principal as written.
+    /// Changes a registered principal: its ACL, custom claims, audiences, whether it is disabled, whether a customer's
+    /// sessions require a one-time password, or the organization of a machine client. The id and the credential cannot be
+    /// changed, and so neither can the organization of a user or of a customer's credential. Returns the principal as
+    /// written.
     ///
     /// If the change removes anything, such as a permission, the principal's tokens are revoked and its sessions end,
     /// so that the permission is gone with the next request; a user logs in again for a token with the new ACL.
@@ -95,9 +99,9 @@ impl TokenService {
         id: &EntityId,
         change: impl Fn(Entity) -> Entity + Send + Sync + 'static,
     ) -> Result<Entity, Error> {
-        let attempt = Attempt::new(Operation::UPDATE_ENTITY).of_entity(id).to_owned();
-        let id = id.clone();
+        let (id, attempt) = self.attempt_on(Operation::UPDATE_ENTITY, id);
         self.write(attempt, |writer| async move {
+            let id = id?;
             let stores = &writer.stores;
             let (before, after) = retry_on_conflict!({
                 let before = stores.get_entity(&id).await?.ok_or_else(unknown_entity)?;
@@ -140,9 +144,9 @@ impl TokenService {
     /// [`ErrorKind::NotFound`] if no principal with that id is registered, [`ErrorKind::Unavailable`] if a store is
     /// unreachable. The call may be repeated.
     pub async fn disable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let attempt = Attempt::new(Operation::DISABLE_ENTITY).of_entity(id).to_owned();
-        let id = id.clone();
+        let (id, attempt) = self.attempt_on(Operation::DISABLE_ENTITY, id);
         self.write(attempt, |writer| async move {
+            let id = id?;
             let entity = writer.set_disabled(&id, true).await?;
             let ended = writer.end_tokens_and_sessions(&entity).await;
             writer.publish_change(&id).await.and(ended)
@@ -156,9 +160,9 @@ impl TokenService {
     ///
     /// Those of [`disable_entity`](Self::disable_entity).
     pub async fn enable_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let attempt = Attempt::new(Operation::ENABLE_ENTITY).of_entity(id).to_owned();
-        let id = id.clone();
+        let (id, attempt) = self.attempt_on(Operation::ENABLE_ENTITY, id);
         self.write(attempt, |writer| async move {
+            let id = id?;
             writer.set_disabled(&id, false).await?;
             writer.publish_change(&id).await
         })
@@ -174,9 +178,9 @@ impl TokenService {
     /// Those of [`disable_entity`](Self::disable_entity). The call may be repeated; until it succeeds, the principal
     /// stays registered and disabled.
     pub async fn remove_entity(&self, id: &EntityId) -> Result<(), Error> {
-        let attempt = Attempt::new(Operation::REMOVE_ENTITY).of_entity(id).to_owned();
-        let id = id.clone();
+        let (id, attempt) = self.attempt_on(Operation::REMOVE_ENTITY, id);
         self.write(attempt, |writer| async move {
+            let id = id?;
             // First, so that a login under way finds out.
             let entity = writer.set_disabled(&id, true).await?;
             writer.end_tokens_and_sessions(&entity).await?;
@@ -191,6 +195,8 @@ impl TokenService {
     /// It does not reveal the name.
     #[must_use]
     pub fn credential_id(&self, credential: &EntityId) -> String {
+        // A name that cannot be normalized is nobody's.
+        let credential = self.normalized(credential).unwrap_or_else(|_| credential.clone());
         let digest = self.inner.sealing.digest_credential(&credential.to_string());
         format!("cred_{}", base64url(&*digest))
     }

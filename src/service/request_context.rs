@@ -45,6 +45,12 @@ impl RequestContext {
         self
     }
 
+    /// Returns the organization that the call is confined to.
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref()
+    }
+
     /// Confines the call to the organization of that name; to nothing, where none can be called so.
     pub(in crate::service) fn organization_named(self, name: &str) -> Self {
         match OrganizationId::new(name) {

@@ -235,7 +235,8 @@ impl TokenService {
             return Err(Error::new(ErrorKind::InvalidToken, message).with_reason("token_too_old"));
         }
         let throttle = &self.inner.throttle;
-        let keys = throttle.keys_of_managing(&self.id_of_manager(manager).await?);
+        let id = self.id_of_manager(manager).await?;
+        let keys = throttle.keys_of_managing(manager.organization_id(), &id);
         let permit = throttle.acquire(keys, now)?;
         let outcome = work.await;
         if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
@@ -252,6 +253,7 @@ impl TokenService {
             return Ok(subject.to_owned());
         }
         let Ok(id) = EntityId::user(subject) else { return Ok(subject.to_owned()) };
+        let id = id.organization(manager.organization_id().cloned());
         let user = self.inner.stores.get_recent_entity(&id, self.now()).await?;
         let id = user.and_then(|user| user.entity.subject_id().map(str::to_owned));
         Ok(id.unwrap_or_else(|| subject.to_owned()))

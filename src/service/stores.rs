@@ -137,7 +137,8 @@ impl Stores {
     }
 
     pub(super) async fn get_entity(&self, id: &EntityId) -> Result<Option<Entity>, Error> {
-        self.call("get_entity", self.entities.get(id)).await
+        let found = self.call("get_entity", self.entities.get(id)).await?;
+        Ok(found.filter(|entity| is_registered_as(entity, id)))
     }
 
     /// One that may be a copy, for those who judge anew what they find wanting.
@@ -150,7 +151,8 @@ impl Stores {
             let entity = self.get_entity(id).await?;
             return Ok(entity.map(|entity| RecentEntity::just_read(entity, now)));
         };
-        self.call("get_recent_entity", cache.get_recent(id, now)).await
+        let found = self.call("get_recent_entity", cache.get_recent(id, now)).await?;
+        Ok(found.filter(|recent| is_registered_as(&recent.entity, id)))
     }
 
     /// Drops the copy of an entity, where copies are kept.
@@ -164,7 +166,7 @@ impl Stores {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, Error> {
         let listing = self.entities.list(subject_type, organization, after, limit);
@@ -345,6 +347,21 @@ impl Deref for WritingStores {
     fn deref(&self) -> &Stores {
         &self.stores
     }
+}
+
+/// Returns whether a record is of the principal that was looked for. An older release writes one of an organization under
+/// the name alone, and it must not pass for the namesake without one.
+fn is_registered_as(entity: &Entity, id: &EntityId) -> bool {
+    let is_same = entity.id() == id;
+    if !is_same {
+        tracing::error!(
+            kind = %id.subject_type(),
+            name = id.name(),
+            "store: the record under an id is that of another principal, which is not found by it; remove the record, \
+             and run no older release over this store"
+        );
+    }
+    is_same
 }
 
 fn outcome<T>(answer: &Result<T, Error>) -> &'static str {

@@ -86,7 +86,7 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 #[tokio::test]
 async fn tables_of_a_later_release_are_left_alone() {
     let database = Postgres::new().await;
-    let later = format!("INSERT INTO {}.countersign_migrations VALUES (1000)", database.schema);
+    let later = format!("INSERT INTO {}.countersign_migrations VALUES (2000)", database.schema);
     sqlx::query(sqlx::AssertSqlSafe(later)).execute(&Postgres::pool().await).await.unwrap();
     let error = database.node().await.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);

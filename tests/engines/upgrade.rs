@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 
 use crate::servers::{EngineServer, Postgres};
 use crate::support::releases::{
-    Change, Kept, NextRelease, a_node_goes_on_beside_the_next_release,
-    a_record_of_a_later_form_is_an_error_for_its_own_use,
+    Change, Kept, NextRelease, a_migration_moves_names_into_organizations,
+    a_node_goes_on_beside_the_next_release, a_record_of_a_later_form_is_an_error_for_its_own_use,
 };
 
 fn key_of(token: &AuthenticationToken) -> Vec<u8> {
@@ -84,6 +84,24 @@ async fn over_postgres_a_record_of_a_later_form_is_an_error_for_its_own_use() {
     let database = Postgres::new().await;
     a_record_of_a_later_form_is_an_error_for_its_own_use(async || database.node().await, &database)
         .await;
+}
+
+#[tokio::test]
+async fn in_postgres_names_become_unique_within_organizations() {
+    let database = Postgres::new().await;
+    let store = database.node().await;
+    let put_back = async || {
+        let schema = &database.schema;
+        let earlier = format!(
+            "UPDATE {schema}.countersign_entities SET name = split_part(name, chr(31), 1), \
+                 distinct_name = split_part(distinct_name, chr(31), 1), \
+                 organization_id = NULL;
+             DELETE FROM {schema}.countersign_migrations WHERE version >= 1000;"
+        );
+        sqlx::raw_sql(AssertSqlSafe(earlier)).execute(&Postgres::pool().await).await.unwrap();
+    };
+    let migrate = async || store.migrate().await.unwrap();
+    a_migration_moves_names_into_organizations(&store, put_back, migrate).await;
 }
 
 async fn redis() -> EngineServer {

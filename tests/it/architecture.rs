@@ -47,6 +47,7 @@ const ORDER: &[&str] = &[
     "service/token_service",
     "service/writer",
     "service/permission",
+    "service/names",
     "service/take_session",
     "service/revoke",
     "service/principals",

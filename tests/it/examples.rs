@@ -225,13 +225,74 @@ async fn the_token_server_says_where_a_seed_differs_from_what_is_stored() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("seed: user:ops differs from what is stored in acl"), "{text}");
-    assert!(text.contains("entity:aa-1 is disabled there, and not in the store"), "{text}");
+    assert!(
+        text.contains("entities[0] (\"aa-1\"): it is disabled there, and not in the store"),
+        "{text}"
+    );
     let look_alike = json!({"users": [{"username": "Ops", "password": "x"}]});
     let output = command(look_alike).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    let problem = "user:Ops cannot be registered: a name that looks like it is registered already";
+    let problem = "users[0] (\"Ops\"): it cannot be registered: a name that looks like it is registered already";
     assert!(text.contains(problem), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_server_registers_namesakes_of_two_organizations_and_drops_nobody() {
+    let folder = Folder::new("namesakes");
+    let jane = |organization: Option<&str>, password: &str| json!({"username": "jane", "password": password, "organizationId": organization});
+    let customer = |organization: &str, password: &str| {
+        let mut customer = jane(Some(organization), password);
+        customer["customerId"] = json!("cus_1");
+        customer
+    };
+    let seed = json!({
+        "users": [jane(None, "none"), jane(Some("org_1"), "first"), jane(Some("org_2"), "second")],
+        "customers": [customer("org_1", "first"), customer("org_2", "second")],
+    });
+    let mut command = example("token_server");
+    command.env("COUNTERSIGN_SEED", folder.write("seed.json", &seed.to_string()));
+    let server = TokenServer::start(command);
+    let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+    for (home, own) in
+        [("", "none"), ("/organizations/org_1", "first"), ("/organizations/org_2", "second")]
+    {
+        for password in ["none", "first", "second"] {
+            let body = format!("username=jane&password={password}");
+            let answer = server.post(&format!("{home}/user/token/generate"), form, &body).await;
+            answer.expect(if password == own { 200 } else { 401 });
+            let body = json!({"username": "jane", "password": password}).to_string();
+            let answer = server.post(&format!("{home}/authentication-tokens"), json, &body).await;
+            answer.expect(if password == own && !home.is_empty() { 201 } else { 401 });
+        }
+    }
+    drop(server);
+
+    let machine = |organization: &str| json!({"id": "aa-1", "organizationId": organization});
+    let session = json!({"token": "known", "customerId": "cus_1"});
+    for (seed, named) in [
+        (
+            json!({"users": [jane(Some("org_1"), "a"), jane(Some("org_1"), "b")]}),
+            "users[1] (\"jane\")",
+        ),
+        (json!({"users": [{"username": " ", "password": "a"}]}), "users[0] (\" \")"),
+        (json!({"entities": [machine("org_1"), machine("org_2")]}), "entities[1] (\"aa-1\")"),
+        (json!({"entities": [{"id": "first-party"}]}), "entities[0] (\"first-party\")"),
+        (
+            json!({"customers": [customer("org_1", "a"), customer("org_1", "a")]}),
+            "customers[1] (\"jane\")",
+        ),
+        (json!({"sessions": [session, session]}), "sessions[1] (of \"cus_1\")"),
+    ] {
+        let mut command = example("token_server");
+        command
+            .env("COUNTERSIGN_LISTEN", "127.0.0.1:0")
+            .env("COUNTERSIGN_SEED", folder.write("seed.json", &seed.to_string()));
+        let output = command.env("RUST_LOG", "off").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(&format!("COUNTERSIGN_SEED: {named}: ")), "{text}");
+    }
 }
 
 #[test]

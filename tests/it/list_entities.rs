@@ -37,7 +37,8 @@ async fn register_all(fixture: &Fixture) {
 }
 
 fn ids(list: &EntityList) -> Vec<String> {
-    list.entities.iter().map(|entity| entity.id().to_string()).collect()
+    let id = |entity: &Entity| format!("{}:{}", entity.id().subject_type(), entity.id().name());
+    list.entities.iter().map(id).collect()
 }
 
 async fn pages_of(tokens: &TokenService, filter: &EntityFilter, limit: usize) -> Vec<Vec<String>> {

@@ -74,7 +74,7 @@ async fn each_outcome_of_a_login_is_one_event_with_all_that_is_known() {
     server.post(path, None, &body).await.expect(401);
     let rejected = log.only("issue_user_token");
     assert_eq!(rejected["outcome"], "rejected");
-    assert_eq!(rejected["reason"], "other_organization");
+    assert_eq!(rejected["reason"], "unknown_name");
     assert_eq!(rejected["organization_id"], "org_1");
     assert_eq!(rejected["subject"], accepted["subject"], "one subject has one digest");
     assert!(!rejected.contains_key("jti"));

@@ -159,7 +159,7 @@ async fn nodes_that_start_at_once_make_the_tables_of_a_file_once() {
 async fn tables_of_a_later_release_are_left_alone() {
     let file = File::new();
     file.node().await;
-    let later = "INSERT INTO countersign_migrations VALUES (1000)";
+    let later = "INSERT INTO countersign_migrations VALUES (2000)";
     sqlx::query(later).execute(&sqlite(&file).await).await.unwrap();
     let store = SqliteStore::open(file.path()).await.unwrap();
     assert_eq!(store.migrate().await.unwrap_err().kind(), ErrorKind::Configuration);

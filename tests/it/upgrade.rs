@@ -1,13 +1,17 @@
 //! Releases side by side over one SQLite file.
 
 use countersign::store::Store as _;
-use countersign::{AuthenticationToken, ErrorKind};
+use countersign::{
+    AuthenticationToken, Entity, EntityId, ErrorKind, OrganizationId, Password, RequestContext,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use crate::support::durable::File;
+use crate::support::PASSWORD;
+use crate::support::durable::{File, fixture_over};
+use crate::support::log::Log;
 use crate::support::releases::{
-    Change, Kept, NextRelease, a_node_goes_on_beside_the_next_release,
-    a_record_of_a_later_form_is_an_error_for_its_own_use,
+    Change, Kept, NextRelease, a_migration_moves_names_into_organizations,
+    a_node_goes_on_beside_the_next_release, a_record_of_a_later_form_is_an_error_for_its_own_use,
 };
 
 async fn pool(file: &File) -> SqlitePool {
@@ -71,8 +75,46 @@ async fn over_a_file_a_record_of_a_later_form_is_an_error_for_its_own_use() {
 }
 
 #[tokio::test]
+async fn in_a_file_names_become_unique_within_organizations() {
+    let file = File::new();
+    let store = file.node().await;
+    let put_back = async || {
+        let earlier = "UPDATE countersign_entities SET name = substr(name, 1, instr(name, char(31)) - 1),
+                           distinct_name = substr(distinct_name, 1, instr(distinct_name, char(31)) - 1)
+                           WHERE instr(name, char(31)) > 0;
+                       UPDATE countersign_entities SET organization_id = NULL;
+                       DELETE FROM countersign_migrations WHERE version >= 1000;";
+        sqlx::raw_sql(earlier).execute(&pool(&file).await).await.unwrap();
+    };
+    let migrate = async || store.migrate().await.unwrap();
+    a_migration_moves_names_into_organizations(&store, put_back, migrate).await;
+}
+
+#[tokio::test]
+async fn whom_an_older_release_writes_under_a_name_alone_passes_for_nobody_without_an_organization()
+{
+    let file = File::new();
+    let fixture = fixture_over(file.node().await).await;
+    let tokens = &fixture.tokens;
+    let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+    let home = OrganizationId::new("org_1").unwrap();
+    tokens.register(Entity::user("jane", hash).unwrap().organization(home)).await.unwrap();
+    let stray = "UPDATE countersign_entities SET name = 'jane'";
+    sqlx::query(stray).execute(&pool(&file).await).await.unwrap();
+    let log = Log::default();
+    let _listening = log.listen();
+    let id = EntityId::user("jane").unwrap();
+    assert!(tokens.find_entity(&id).await.unwrap().is_none());
+    assert_eq!(log.errors().len(), 1, "an operator is told");
+    let password = Password::new(PASSWORD).unwrap();
+    let context = RequestContext::without_address();
+    let rejected = tokens.issue_user_token("jane", password, &context).await.unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::InvalidCredentials);
+}
+
+#[tokio::test]
 async fn a_release_starts_over_the_tables_of_the_next_one_and_not_over_those_that_it_would_harm() {
-    for (version, is_good) in [(999, true), (1_000, false)] {
+    for (version, is_good) in [(1_999, true), (2_000, false)] {
         let file = File::new();
         let store = file.node().await;
         let later = "INSERT INTO countersign_migrations VALUES ($1)";

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use countersign::entities::EntityFilter;
+use countersign::entities::{EntityFilter, PasswordHash};
 use countersign::faults::TokenFault;
+use countersign::policy::PasswordCost;
 use countersign::store::{
-    EntityStore, FeedEvent, KeyStore, PageRequest, Revocation, RevocationTarget, SessionFilter,
-    SessionStore, record,
+    EntityStore, FeedEvent, KeyStore, MemoryStore, PageRequest, Revocation, RevocationTarget,
+    SessionFilter, SessionStore, record,
 };
 use countersign::tokens::IssuedToken;
-use countersign::{AuthenticationToken, EntityId, ErrorKind, Grant, RequestContext};
+use countersign::{
+    AuthenticationToken, CustomerId, Entity, EntityId, ErrorKind, Grant, OrganizationId, Password,
+    RequestContext, SubjectType,
+};
 use serde_json::{Value, json};
 
 use crate::support::Fixture;
@@ -166,11 +170,62 @@ pub async fn a_record_of_a_later_form_is_an_error_for_its_own_use<S>(
     let store = node().await;
     let listed = SessionStore::list(&store, &SessionFilter::all(), &page, tokens.now()).await;
     assert_eq!(listed.unwrap().sessions.len(), 2);
-    let customer = tokens.principal(
-        countersign::SubjectType::Customer,
-        "cus_1",
-        countersign::Organization::All,
-    );
+    let customer = tokens.principal(SubjectType::Customer, "cus_1", countersign::Organization::All);
     let ended = tokens.revoke_subject(&customer, tokens.now()).await.unwrap();
     assert_eq!(ended.sessions, 2);
+}
+
+/// Names that were of one in all organizations are of one in their own after a migration.
+pub async fn a_migration_moves_names_into_organizations(
+    store: &impl EntityStore,
+    put_back: impl AsyncFnOnce(),
+    migrate: impl AsyncFn(),
+) {
+    let organization = OrganizationId::new("org_1").unwrap();
+    let hash =
+        || PasswordHash::create(&Password::new("x").unwrap(), PasswordCost::default()).unwrap();
+    let customer = CustomerId::new("cus_1").unwrap();
+    let jane = || Entity::user("jane", hash()).unwrap();
+    let bound = [
+        jane(),
+        Entity::customer("jane", hash(), customer, false).unwrap(),
+        Entity::machine("aa-1").unwrap(),
+    ];
+    let bound = bound.map(|entity| entity.organization(organization.clone()));
+    let fixture = Fixture::with(|builder| builder.entity_store(MemoryStore::new()));
+    let mut written = Vec::new();
+    for entity in bound.into_iter().chain([Entity::user("joan", hash()).unwrap()]) {
+        // As a service registers it.
+        let id = entity.id().clone();
+        fixture.tokens.register(entity).await.unwrap();
+        written.push(fixture.tokens.find_entity(&id).await.unwrap().unwrap());
+    }
+    for entity in &written {
+        store.insert(entity.clone()).await.unwrap();
+    }
+    put_back().await;
+    assert!(store.get(written[0].id()).await.unwrap().is_none());
+    assert!(!store.is_current().await.unwrap());
+    migrate().await;
+    assert!(store.is_current().await.unwrap());
+    for entity in &written {
+        let found = store.get(entity.id()).await.unwrap().expect("nobody is lost");
+        assert_eq!((found.id(), found.version()), (entity.id(), entity.version()));
+        assert_eq!(found.distinct_name(), entity.distinct_name());
+        assert!(store.insert(entity.clone()).await.is_err(), "and keeps the name");
+    }
+    let list = async |organization| {
+        let listed = store.list(SubjectType::User, organization, None, 10).await.unwrap();
+        listed.iter().map(|entity| entity.id().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None).await, [written[0].id().clone(), written[3].id().clone()]);
+    assert_eq!(list(Some(&organization)).await, [written[0].id().clone()]);
+    // The name is free where it is nobody's, with all that look like it.
+    let tokens = Fixture::new().tokens;
+    tokens.register(jane()).await.unwrap();
+    let namesake = tokens.find_entity(jane().id()).await.unwrap().unwrap();
+    store.insert(namesake.clone()).await.unwrap();
+    for entity in written.iter().chain([&namesake]) {
+        assert!(store.remove(entity.id()).await.unwrap());
+    }
 }

@@ -61,9 +61,11 @@ impl Grant {
         }
     }
 
-    /// Creates a grant for a user. Its `sub` is `name` as it is, also if the policy has
+    /// Creates a grant for a user, who belongs to no organization until `organization` is set. Its `sub` is `name` as it
+    /// is, but for the policy's [`principals.normalize_names`](crate::policy::Principals::normalize_names), also if it has
     /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects): for a registered user,
-    /// use [`issue_for`](crate::TokenService::issue_for).
+    /// use [`issue_for`](crate::TokenService::issue_for). A user of the same name in another organization is somebody else:
+    /// that user's being disabled or blocked does not concern this grant.
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)
     }

@@ -3,6 +3,7 @@
 mod grant;
 mod sign;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -99,16 +100,19 @@ impl TokenService {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store is unreachable; and those of
     /// [`issue`](Self::issue) for the claims of its registration.
     pub async fn issue_for(&self, id: &EntityId) -> Result<IssuedToken, Error> {
+        let normalized = self.normalized(id);
+        let named = normalized.as_ref().unwrap_or(id).clone();
         let issuing = async {
+            let id = normalized?;
             let read_at = self.now();
-            let found = self.inner.stores.get_entity(id).await?;
+            let found = self.inner.stores.get_entity(&id).await?;
             let entity = found.ok_or_else(unknown_entity)?;
             if entity.is_disabled() {
                 return Err(disabled());
             }
             self.issue_to(&entity, read_at)
         };
-        self.audited_login(Attempt::new(Operation::ISSUE_TOKEN).of_entity(id), issuing).await
+        self.audited_login(Attempt::new(Operation::ISSUE_TOKEN).of_entity(&named), issuing).await
     }
 
     /// Issues a token for a principal that the host has authenticated; it checks no credential. For a registered
@@ -116,16 +120,24 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) if the subject is blank or a user's opaque id, the ACL uses
+    /// [`InvalidFields`](crate::ErrorKind::InvalidFields) if the subject is blank, a user's opaque id or a name that the
+    /// policy's `principals.normalize_names` does not accept, the ACL uses
     /// wildcards that the policy does not allow, the grant lacks an organization that the policy requires or names
-    /// another one than the registered user or machine client of that name has, it names an audience that the service
+    /// another one than the registered machine client of that id has, it names an audience that the service
     /// or that principal does not have, the custom claims are longer than the policy's
     /// `tokens.max_custom_claims_len`, or the lifetime is longer than that of any token under the policy;
     /// [`Disabled`](crate::ErrorKind::Disabled) if a user or machine client of that name is registered and disabled,
     /// or the subject is [blocked](Self::block_subject); [`Unavailable`](crate::ErrorKind::Unavailable) if the store
     /// is unreachable; [`Internal`](crate::ErrorKind::Internal) if the token would be longer than the policy's
     /// `tokens.max_len`.
-    pub async fn issue(&self, grant: Grant) -> Result<IssuedToken, Error> {
+    pub async fn issue(&self, mut grant: Grant) -> Result<IssuedToken, Error> {
+        let kind = grant.subject_type;
+        let normalized = (kind == SubjectType::User)
+            .then(|| self.name_normalized_for_good(kind, &grant.subject).map(Cow::into_owned));
+        let is_normalized = normalized != Some(None);
+        if let Some(name) = normalized.flatten() {
+            grant.subject = name;
+        }
         let subject = (grant.subject_type, grant.subject.clone());
         let (organization, session) = (grant.organization.clone(), grant.session_id.clone());
         let attempt = Attempt {
@@ -134,14 +146,18 @@ impl TokenService {
             session: session.as_ref(),
             ..Attempt::new(Operation::ISSUE_TOKEN)
         };
-        self.audited_login(attempt, self.try_issue(grant)).await
+        self.audited_login(attempt, self.try_issue(grant, is_normalized)).await
     }
 
-    async fn try_issue(&self, mut grant: Grant) -> Result<IssuedToken, Error> {
+    async fn try_issue(&self, mut grant: Grant, is_normalized: bool) -> Result<IssuedToken, Error> {
         let policy = &self.inner.policy;
         let claims = policy.custom_claims_fault(&grant.custom_claims);
         let mut invalid: Vec<_> = claims.into_iter().collect();
         invalid.extend(policy.organization_fault(grant.organization.as_ref()));
+        if !is_normalized {
+            let message = "cannot be normalized as the policy demands";
+            invalid.push(InvalidField::new("subject", message));
+        }
         if grant.audiences.as_ref().is_some_and(|asked| !self.has_audiences(asked)) {
             invalid.push(InvalidField::new("audience", "is not an audience of the service"));
         }
@@ -154,9 +170,11 @@ impl TokenService {
             return Err(Error::from_invalid_fields(vec![InvalidField::new("subject", message)]));
         }
         let asked_at = self.now();
+        let asked = grant.organization.as_ref().and_then(Organization::id);
         // A customer is registered by the names of its credentials, and not by its id.
         if grant.subject_type != SubjectType::Customer
             && let Ok(id) = EntityId::new(grant.subject_type, &*grant.subject)
+                .map(|id| id.organization(asked.cloned()))
             && let Some(entity) = self.inner.stores.get_entity(&id).await?
         {
             if entity.is_disabled() {
@@ -165,7 +183,6 @@ impl TokenService {
             // By its opaque id, too.
             SubjectRef::each_of(&entity).try_for_each(|subject| self.check_blocked(subject))?;
             // What revokes this principal names it by its organization, and has to reach the token.
-            let asked = grant.organization.as_ref().and_then(Organization::id);
             if asked != entity.organization_id() {
                 return Err(other_organization());
             }

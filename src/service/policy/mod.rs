@@ -124,6 +124,8 @@ impl Policy {
 /// A closure of the host's that decides.
 pub(crate) struct Rule<F: ?Sized>(pub(in crate::service) Arc<F>);
 
+/// What a name of a user or of a customer's credential is registered and looked up as; none where it is no name.
+type NameNormalization = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// What a host asks of a password beyond its length; returns what is wrong with it.
 type PasswordRule = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
 /// Whether a bearer may set a custom claim of that name to that value.

@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use crate::service::policy::{NameNormalization, Rule};
+
 settings! {
     /// Names, subject ids and organizations of principals.
     Principals {
@@ -11,12 +15,14 @@ settings! {
         /// logins of principals that were registered without one before, and validation of trusted issuers' tokens
         /// that are mapped without one.
         organization_required: bool = false,
-        /// Sets whether `register` rejects a name that looks like a registered one of the same kind of principal:
+        /// Sets whether `register` rejects a name that looks like a registered one of the same kind of principal, for
+        /// users and customers' credentials in the same organization:
         /// equal except for case, blanks, invisible characters or look-alike letters (UTS 39 §4). Default: yes, since
         /// people mistake `Jane`, or `jane` with a Cyrillic letter, for `jane`, and so does a database that ignores
         /// case. Some names that people can tell apart count as alike: `0` and `o`, `1` and `l`, `m` and `rn`.
         ///
-        /// Principals that are registered already stay registered. A login compares the name exactly as written.
+        /// Principals that are registered already stay registered. A login compares the name exactly as written, or as
+        /// [`normalize_names`](Self::normalize_names) makes it.
         /// Names registered while this was off are not compared with later ones.
         distinct_names: bool = true,
         /// Sets whether the `sub` of users' tokens is the [`subject_id`](crate::Entity::subject_id), which is
@@ -37,5 +43,36 @@ settings! {
         opaque_subjects: bool = false,
     }
     also {
+        normalize_names: Option<Rule<NameNormalization>> = None,
+    }
+}
+
+impl Principals {
+    /// Sets how the names of users and of customers' credentials are normalized. Default: not at all; a name is taken
+    /// exactly as written. `normalize` returns the name to use, or `None` for a text that is no name.
+    ///
+    /// It is applied wherever such a name comes in, by a route or a call: at registrations, logins and changes of a
+    /// password, to each [`EntityId`](crate::EntityId) that a method takes, to the subject of a user's
+    /// [`Grant`](crate::Grant), and by [`principal`](crate::TokenService::principal). The normalized name is stored and
+    /// is the `sub` of tokens, and failed logins are counted by it. The ids of machine clients and customers stay as they
+    /// are.
+    ///
+    /// A name that cannot be normalized, or that a second application would change, is not registered; a login by it is
+    /// rejected like that of an unknown name. Set it before the first registration and keep it, on all nodes: a stored
+    /// name that it would change cannot be reached any more.
+    ///
+    /// ```
+    /// use countersign::Policy;
+    ///
+    /// let policy = Policy::default().principals(|principals| {
+    ///     principals.normalize_names(|name| Some(name.trim().to_lowercase()))
+    /// });
+    /// ```
+    pub fn normalize_names(
+        mut self,
+        normalize: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.normalize_names = Some(Rule(Arc::new(normalize)));
+        self
     }
 }

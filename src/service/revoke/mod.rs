@@ -70,7 +70,7 @@ impl TokenService {
     }
 
     /// Returns a principal of this service, for a host that has no token of it. The `id` is a user's name, or the id
-    /// of a machine client or customer.
+    /// of a machine client or customer. A user or customer of another organization is another principal.
     #[must_use]
     pub fn principal(
         &self,
@@ -78,6 +78,9 @@ impl TokenService {
         id: &str,
         organization: impl Into<Organization>,
     ) -> Principal {
+        // The `sub` of customers' tokens is no name.
+        let name = (kind == SubjectType::User).then(|| self.normalized_name(kind, id)).flatten();
+        let id = name.as_deref().unwrap_or(id);
         Principal::new(self.issuer(), organization.into().id().cloned(), kind, id)
     }
 
@@ -93,7 +96,8 @@ impl TokenService {
     /// [`subject_id`](Entity::subject_id). Given that id, it revokes only the latter.
     ///
     /// A principal that the service does not know can be revoked as well, since the host may have had tokens issued
-    /// to it. Check `is_known` in the result: a user's name given in place of a customer's id logs nobody out.
+    /// to it. Check `is_known` in the result: a user's name given in place of a customer's id, or with another
+    /// organization than the user's, logs nobody out.
     ///
     /// ```
     /// # async fn example(tokens: countersign::TokenService) -> Result<(), countersign::Error> {
@@ -109,8 +113,8 @@ impl TokenService {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) for a principal of another issuer, whose tokens this service does not
-    /// issue; [`InvalidFields`](crate::ErrorKind::InvalidFields) if a user or machine client of this name is
-    /// registered in another organization; and those of [`revoke_token`](Self::revoke_token). The call may be
+    /// issue; [`InvalidFields`](crate::ErrorKind::InvalidFields) if a machine client of this id is registered in
+    /// another organization; and those of [`revoke_token`](Self::revoke_token). The call may be
     /// repeated: its message says if the tokens are revoked, and only some sessions are left.
     ///
     /// Sessions are ended a hundred at a time, so it takes as long as there are many. It goes on to its end if the
@@ -150,6 +154,14 @@ impl TokenService {
             let of_others = writer.end_each(others, cutoff).await?;
             let sessions = ended? + of_others;
             let is_known = sessions > 0 || writer.is_registered(&subject).await?;
+            if !is_known {
+                tracing::warn!(
+                    kind = %subject.subject_type(),
+                    operation = operation.as_str(),
+                    "revocation: nobody of that name and organization is known here; somebody of another organization \
+                     is another principal, and stays logged in"
+                );
+            }
             Ok(RevokedSubject { sessions, is_known })
         })
         .await
@@ -163,13 +175,13 @@ impl TokenService {
         Principal::new(self.issuer(), organization, entity.id().subject_type(), id)
     }
 
-    /// Checks that nobody is registered by that name in another organization: what is revoked of a user or
-    /// machine client there would be nobody's, and the one who is meant would go on.
+    /// Checks that no machine client is registered by that id in another organization: what is revoked there would be
+    /// nobody's, and the one that is meant would go on.
     async fn check_registered_organization(&self, subject: &Subject) -> Result<(), Error> {
-        if subject.subject_type() == SubjectType::Customer {
+        if subject.subject_type() != SubjectType::Machine {
             return Ok(());
         }
-        let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(()) };
+        let Some(id) = id_of(subject) else { return Ok(()) };
         // Where the store is out of reach, what can be revoked on this node is.
         match self.inner.stores.get_entity(&id).await {
             Ok(Some(entity)) if entity.organization_id() != subject.organization_id() => {
@@ -238,7 +250,7 @@ impl TokenService {
             // Only a registration makes one.
             return Ok(true);
         }
-        let Ok(id) = EntityId::new(subject.subject_type(), subject.id()) else { return Ok(false) };
+        let Some(id) = id_of(subject) else { return Ok(false) };
         let entity = self.inner.stores.get_entity(&id).await?;
         Ok(entity.is_some_and(|entity| Subject::each_of(&entity).contains(subject)))
     }
@@ -297,14 +309,13 @@ impl Writer {
     /// Returns what else a subject's tokens may name it by: a registered user is known by its name and by
     /// an opaque id.
     async fn other_subjects_of(&self, subject: &Subject) -> Result<Vec<Subject>, Error> {
-        let entity = match EntityId::user(subject.id()) {
-            Ok(id) if subject.subject_type() == SubjectType::User => {
+        let entity = match id_of(subject) {
+            Some(id) if subject.subject_type() == SubjectType::User => {
                 self.inner.stores.get_entity(&id).await?
             }
             _ => None,
         };
         let mut subjects = entity.map(|entity| Subject::each_of(&entity)).unwrap_or_default();
-        // A namesake in another organization is somebody else.
         if !subjects.contains(subject) {
             return Ok(Vec::new());
         }
@@ -411,7 +422,13 @@ impl TokenService {
     }
 }
 
-/// Of a principal that is registered, and named with another organization than its own.
+/// Returns the id that a user or machine client is registered by, if it is.
+fn id_of(subject: &Subject) -> Option<EntityId> {
+    let id = EntityId::new(subject.subject_type(), subject.id()).ok()?;
+    Some(id.organization(subject.organization_id().cloned()))
+}
+
+/// Of a machine client that is registered, and named with another organization than its own.
 pub(super) fn other_organization() -> Error {
     let message = "is not that of the principal that is registered by this name";
     Error::from_invalid_fields(vec![InvalidField::new("organization", message)])

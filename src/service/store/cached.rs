@@ -223,7 +223,7 @@ impl<S: EntityStore> EntityStore for Cached<S> {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         self.store.list(subject_type, organization, after, limit).await

@@ -187,11 +187,12 @@ pub trait EntityStore: Store {
     /// [`StoreError::Conflict`] if the stored one has another version, or is gone.
     async fn replace(&self, entity: Entity, expected_version: u64) -> Result<(), StoreError>;
 
-    /// Returns up to `limit` entities of a kind, in the order of the bytes of their names, starting after `after`,
-    /// and only those of one organization if one is given. Apart from a few that have changed concurrently, it reads
-    /// only the records that it returns.
+    /// Returns up to `limit` entities of a kind, in the order of their ids, which is that of the bytes of their
+    /// [index texts](EntityId::to_index_text), starting after `after`, which is of this kind, and only those of one
+    /// organization if one is given. Apart from a few that have changed concurrently, it reads only the records that it
+    /// returns.
     ///
-    /// A caller that starts without `after`, and continues with the last name until the list is empty, has seen every
+    /// A caller that starts without `after`, and continues with the last id until the list is empty, has seen every
     /// entity that existed throughout.
     ///
     /// # Errors
@@ -201,7 +202,7 @@ pub trait EntityStore: Store {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError>;
 

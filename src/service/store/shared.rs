@@ -52,7 +52,7 @@ impl<T: EntityStore + ?Sized> EntityStore for Arc<T> {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         (**self).list(subject_type, organization, after, limit).await

@@ -40,6 +40,7 @@ use crate::service::policy::{Policy, ThrottleLimit};
 use crate::service::telemetry;
 use crate::service::throttle::ledger::{Ledger, Record};
 use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
 
 /// How long a network is remembered that somebody has logged in from.
 const KNOWN_NETWORK_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -134,15 +135,17 @@ impl Throttle {
         Self { limits, hasher: RandomState::new(), ledgers: Mutex::new(ledgers) }
     }
 
-    /// Whom an attempt with `name` from `address` counts against. Names that a person would take
-    /// for one another count as one.
+    /// Whom an attempt with `name` from `address` counts against. Names of one organization that a person would
+    /// take for one another count as one.
     pub(crate) fn keys(
         &self,
         subject_type: SubjectType,
+        organization: Option<&str>,
         name: &str,
         address: Option<IpAddr>,
     ) -> ThrottleKeys {
-        let folded = self.hasher.hash_one((Limit::Name.as_str(), subject_type, fold(name)));
+        let whom = (subject_type, organization);
+        let folded = self.hasher.hash_one((Limit::Name.as_str(), whom, fold(name)));
         let mut keys = ThrottleKeys {
             counted: [Some((Limit::Name, folded)), None, None],
             known_network: None,
@@ -152,7 +155,7 @@ impl Throttle {
                 |limit: Limit, name: u64| self.hasher.hash_one((limit.as_str(), name, network));
             keys.counted[1] = Some((Limit::Address, key(Limit::Address, 0)));
             keys.counted[2] = Some((Limit::NameAndAddress, key(Limit::NameAndAddress, folded)));
-            keys.known_network = Some(self.hasher.hash_one((subject_type, name, network)));
+            keys.known_network = Some(self.hasher.hash_one((whom, name, network)));
         }
         keys
     }
@@ -168,8 +171,12 @@ impl Throttle {
     }
 
     /// Whom it counts against that a user reads or resets secrets of machine clients.
-    pub(crate) fn keys_of_managing(&self, user: &str) -> ThrottleKeys {
-        self.single_key(Limit::SecretAccess, user)
+    pub(crate) fn keys_of_managing(
+        &self,
+        organization: Option<&OrganizationId>,
+        user: &str,
+    ) -> ThrottleKeys {
+        self.single_key(Limit::SecretAccess, (organization, user))
     }
 
     fn single_key(&self, limit: Limit, whom: impl Hash) -> ThrottleKeys {

@@ -21,7 +21,7 @@ fn throttle() -> Throttle {
 }
 
 fn keys(throttle: &Throttle, name: &str, address: &str) -> ThrottleKeys {
-    throttle.keys(SubjectType::User, name, Some(address.parse().unwrap()))
+    throttle.keys(SubjectType::User, None, name, Some(address.parse().unwrap()))
 }
 
 /// Guesses as fast as it is let, for `how_long`; answers how many guesses were let through.
@@ -148,7 +148,7 @@ fn readings_of_the_clock_that_come_in_disorder_neither_add_to_a_count_nor_keep_i
     let throttle = Throttle::new(&Policy::default().throttle(|throttle| {
         throttle.by_name(ThrottleLimit::new(u32::MAX, Duration::from_secs(60)))
     }));
-    let ops = throttle.keys(SubjectType::User, "ops", None);
+    let ops = throttle.keys(SubjectType::User, None, "ops", None);
     let key = ops.counted[0].unwrap().1;
     for minute in 1..100 {
         let boundary = start() + MINUTE * minute;

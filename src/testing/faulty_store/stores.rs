@@ -58,7 +58,7 @@ impl<S: EntityStore> EntityStore for FaultyStore<S> {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         let inner = self.inner();

@@ -70,7 +70,8 @@ async fn register_guarded(fixture: &Fixture) -> EntityId {
 
 async fn log_in(fixture: &Fixture) -> (AuthenticationToken, String) {
     let login = CustomerLogin::new(NAME, Password::new(PASSWORD).unwrap());
-    let started = fixture.tokens.log_in_customer(login, &context()).await.unwrap();
+    let context = context().organization(OrganizationId::new("org_1").unwrap());
+    let started = fixture.tokens.log_in_customer(login, &context).await.unwrap();
     (started.token, fixture.outbox.last_code())
 }
 

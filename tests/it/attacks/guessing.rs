@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use countersign::{EntityId, ErrorKind, Policy, RequestContext, Secret, Timestamp, TrustedProxies};
+use countersign::{
+    CustomerId, Entity, EntityId, ErrorKind, OrganizationId, Password, Policy, RequestContext,
+    Secret, Timestamp, TrustedProxies,
+};
 
 use crate::attacks::service::{
     DAY, ELSEWHERE, ENTITY_TOKEN, HOME, HOUR, LOGINS, Login, MINUTE, NAME, PEER, at_once,
@@ -204,7 +207,15 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
     {
         let (fixture, server) = populated_service(by_name_and_address(3)).await;
         let id = id.unwrap();
-        let change = async |old: &str| {
+        let bound = id.clone().organization(OrganizationId::new("org_1").unwrap());
+        let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
+        let namesake = match login {
+            Login::User => Entity::user(NAME, hash),
+            _ => Entity::customer(NAME, hash, CustomerId::new("cus_1").unwrap(), false),
+        };
+        let namesake = namesake.unwrap().organization(bound.organization_id().unwrap().clone());
+        fixture.tokens.register(namesake).await.unwrap();
+        let change = async |id: &EntityId, old: &str| {
             let change = change_of(id.clone(), old, "another good password");
             let context = RequestContext::from_address(HOME.parse().unwrap());
             let changed = fixture.tokens.change_password(change, &context).await;
@@ -216,15 +227,24 @@ async fn a_throttle_is_not_bypassed_by_the_other_routes_that_check_the_same_secr
             server.send(request).await.status().as_u16()
         };
         assert_eq!(login.guess(&server, HOME, NAME).await, 401);
-        assert_eq!(change("a guess").await, Err(ErrorKind::InvalidCredentials));
-        assert_eq!(mounted("org_1").await, 401);
+        assert_eq!(change(&id, "a guess").await, Err(ErrorKind::InvalidCredentials));
+        assert_eq!(login.guess(&server, HOME, NAME).await, 401);
         assert_eq!(login.guess(&server, HOME, NAME).await, 429);
-        assert_eq!(change(PASSWORD).await, Err(ErrorKind::Throttled));
-        for organization in ["org_1", "org_2", "%20"] {
-            assert_eq!(mounted(organization).await, 429);
+        assert_eq!(change(&id, PASSWORD).await, Err(ErrorKind::Throttled));
+        // Nobody is of an organization that cannot exist, and guesses there are counted by themselves.
+        for status in [401, 401, 401, 429] {
+            assert_eq!(mounted("%20").await, status);
         }
+        // A namesake of an organization is somebody else, who is guessed at by other routes.
+        assert_eq!(mounted("org_1").await, 401);
+        assert_eq!(change(&bound, "a guess").await, Err(ErrorKind::InvalidCredentials));
+        assert_eq!(mounted("org_1").await, 401);
+        assert_eq!(mounted("org_1").await, 429);
+        assert_eq!(change(&bound, PASSWORD).await, Err(ErrorKind::Throttled));
+        assert_eq!(mounted("org_2").await, 401);
         fixture.clock.advance(MINUTE);
-        assert_eq!(change(PASSWORD).await, Ok(()));
+        assert_eq!(change(&id, PASSWORD).await, Ok(()));
+        assert_eq!(change(&bound, PASSWORD).await, Ok(()));
     }
 }
 

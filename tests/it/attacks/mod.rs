@@ -75,7 +75,7 @@
 //! | a login that is denied after the handler has granted it | `attacks::shut_out::a_login_that_a_handler_or_layer_turns_into_an_error_issues_nothing` |
 //! | a leaked secret within the overlap of its reset | `attacks::shut_out::a_secret_that_was_replaced_is_not_good_again_after_a_disabling_or_an_import` |
 //! | a session whose list fits into no token | `attacks::shut_out::a_list_that_leaves_a_token_no_room_is_rejected_before_it_is_stored` |
-//! | a log-out of the wrong kind of principal | `attacks::shut_out::a_log_out_of_somebody_who_is_not_known_says_so`, `attacks::shut_out::a_log_out_that_names_another_organization_than_the_registered_one_is_an_error` |
+//! | a log-out of the wrong kind of principal | `attacks::shut_out::a_log_out_of_somebody_who_is_not_known_says_so`, `attacks::shut_out::a_log_out_that_names_another_organization_than_the_registered_one_shuts_nobody_out` |
 //! | to fill every node's memory by logging in and out | `attacks::life::who_starts_and_logs_out_over_and_over_leaves_nothing_in_any_nodes_memory` |
 //!
 //! | secrets | test |
@@ -111,7 +111,7 @@
 //! | a fallback behind such a layer | `attacks::tenancy::what_a_fallback_answers_is_of_no_organization` |
 //! | a host's own login below another organization | `attacks::tenancy::a_handlers_context_is_confined_to_the_organization_in_its_path`, `attacks::tenancy::a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_one_is_required` |
 //! | a session of a tenant's customer, started by who is bound to none | `attacks::tenancy::a_session_on_a_bearers_word_belongs_to_the_organization_that_the_host_has_named`, `attacks::tenancy::a_start_that_names_no_organization_is_rejected_where_one_is_required` |
-//! | a token for a registered name in another organization | `attacks::tenancy::a_token_is_issued_in_the_organization_of_the_registered_principal_alone` |
+//! | a token for a registered name in another organization | `attacks::tenancy::a_token_is_issued_in_the_organization_of_the_registered_machine_client_alone` |
 //! | a token that a host has kept | `attacks::shut_out::a_token_that_a_host_has_kept_does_nothing_once_it_is_no_longer_accepted` |
 //! | an operation that was named and is named no more | `attacks::shut_out::an_operation_that_was_named_and_is_not_any_more_is_taken_away` |
 //! | an organization that was forgotten | `attacks::tenancy::where_an_organization_is_required_what_says_none_gets_nothing`, `attacks::tenancy::who_was_registered_without_an_organization_gets_no_token_once_one_is_required`, `remote_issuers::a_mapping_that_names_no_organization_is_rejected_where_one_is_required` |
@@ -120,6 +120,9 @@
 //! |---|---|
 //! | a partner's subject named like a user of ours, a machine like a customer, two organizations' customers of one id | `attacks::principals::whoever_shares_a_name_is_somebody_else` |
 //! | a name that looks like another's, or is the same to a database that compares without case | `attacks::names::who_registers_a_look_alike_of_a_name_is_rejected`; raced on every engine by `store::conformance` |
+//! | a namesake in another organization, at each other's login, disabled, removed, logged out or guessed at | `attacks::namesakes::each_namesake_logs_in_at_their_own_organization_by_their_own_password`, `attacks::namesakes::what_is_done_to_one_namesake_leaves_the_others_alone`, `attacks::namesakes::guesses_at_one_namesake_delay_nobody_else` |
+//! | the id of another organization's machine client | `attacks::namesakes::a_name_is_registered_once_in_an_organization_and_the_id_of_a_machine_client_once` |
+//! | a name written so that it is another one to a throttle, and the same one to the host's normalization | `attacks::normalized_names::guesses_at_one_user_are_counted_together_however_the_name_is_written` |
 //! | a removed user's name, taken by somebody else | `attacks::names::who_takes_a_removed_users_name_gets_nothing_of_what_the_host_kept_for_them` |
 //! | a token that names its user otherwise than the policy does now, and was revoked | `attacks::names::what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_every_node` |
 //! | a user that is blocked or disabled, by the opaque id | `attacks::names::by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out` |
@@ -165,6 +168,8 @@ mod input;
 mod layers;
 mod life;
 mod names;
+mod namesakes;
+mod normalized_names;
 mod one_time_passwords;
 mod oracles;
 mod own_operations;

@@ -58,7 +58,7 @@ impl EntityStore for Swapped {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         EntityStore::list(&self.inner, subject_type, organization, after, limit).await

@@ -288,30 +288,33 @@ async fn the_router_serves_nobody_where_it_is_mounted_below_a_parameter_that_it_
 #[tokio::test]
 async fn a_handlers_context_is_confined_to_the_organization_in_its_path() {
     let fixture = Fixture::new();
+    fixture.user("joan", json!([])).await;
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
     let user = Entity::user("jane", hash).unwrap().organization(organization("org_1"));
     fixture.tokens.register(user).await.unwrap();
-    let log_in = async |State(tokens): State<TokenService>, context: RequestContext| {
-        let password = Password::new(PASSWORD).unwrap();
-        let issued = tokens.issue_user_token("jane", password, &context).await;
-        issued.map(drop).map_err(|error| match error.kind() {
-            ErrorKind::InvalidCredentials => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        })
-    };
+    let log_in =
+        async |State(tokens): State<TokenService>, context: RequestContext, name: String| {
+            let password = Password::new(PASSWORD).unwrap();
+            let issued = tokens.issue_user_token(&name, password, &context).await;
+            issued.map(drop).map_err(|error| match error.kind() {
+                ErrorKind::InvalidCredentials => StatusCode::UNAUTHORIZED,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            })
+        };
     let app = Router::new()
         .route("/login", post(log_in))
         .route("/organizations/{organizationId}/login", post(log_in))
         .with_state(fixture.tokens.clone());
     let server = Server::start(app).await;
-    for (path, status) in [
-        ("/login", 200),
-        ("/organizations/org_1/login", 200),
-        ("/organizations/org_2/login", 401),
-        ("/organizations/%00/login", 401),
-        ("/organizations/%FF/login", 401),
+    for (path, jane, joan) in [
+        ("/login", 401, 200),
+        ("/organizations/org_1/login", 200, 401),
+        ("/organizations/org_2/login", 401, 401),
+        ("/organizations/%00/login", 401, 401),
+        ("/organizations/%FF/login", 401, 401),
     ] {
-        server.post(path, None, &json!({})).await.expect(status);
+        server.post_text(path, None, None, "jane").await.expect(jane);
+        server.post_text(path, None, None, "joan").await.expect(joan);
     }
 }
 
@@ -444,26 +447,24 @@ async fn a_start_that_names_no_organization_is_rejected_where_one_is_required() 
 }
 
 #[tokio::test]
-async fn a_token_is_issued_in_the_organization_of_the_registered_principal_alone() {
+async fn a_token_is_issued_in_the_organization_of_the_registered_machine_client_alone() {
     let fixture = Fixture::new();
     let tokens = &fixture.tokens;
-    let hash = tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let jane = Entity::user("jane", hash).unwrap().organization(organization("org_1"));
-    tokens.register(jane).await.unwrap();
+    let machine = Entity::machine("aa-1").unwrap().organization(organization("org_1"));
+    tokens.register(machine).await.unwrap();
+    let grant = || Grant::new(countersign::SubjectType::Machine, "aa-1").acl(Acl::everything());
     for other in [None, Some(Organization::All), Some(organization("org_2").into())] {
-        let grant = Grant::user("jane").acl(Acl::everything());
         let grant = match other {
-            Some(other) => grant.organization(other),
-            None => grant,
+            Some(other) => grant().organization(other),
+            None => grant(),
         };
         let refused = tokens.issue(grant).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidFields);
         assert_eq!(refused.invalid_fields()[0].field, "organization");
     }
-    let own = Grant::user("jane").organization(organization("org_1"));
-    let own = tokens.issue(own).await.unwrap();
+    let own = tokens.issue(grant().organization(organization("org_1"))).await.unwrap();
     fixture.clock.advance(std::time::Duration::from_secs(1));
-    tokens.disable_entity(&countersign::EntityId::user("jane").unwrap()).await.unwrap();
+    tokens.disable_entity(&countersign::EntityId::machine("aa-1").unwrap()).await.unwrap();
     assert!(tokens.validator().validate(own.access_token.expose()).is_err());
 }
 
@@ -472,7 +473,7 @@ async fn a_context_below_a_parameter_that_may_be_a_tenant_finds_nothing_where_on
     let policy = Policy::default().principals(|principals| principals.organization_required(true));
     let fixture = Fixture::with(|builder| builder.policy(policy));
     let hash = fixture.tokens.hash_password(Password::new(PASSWORD).unwrap()).await.unwrap();
-    let jane = Entity::user("jane", hash).unwrap().organization(organization("org_2"));
+    let jane = Entity::user("jane", hash).unwrap().organization(Organization::All);
     fixture.tokens.register(jane).await.unwrap();
     let log_in = async |State(tokens): State<TokenService>, context: RequestContext| {
         let password = Password::new(PASSWORD).unwrap();

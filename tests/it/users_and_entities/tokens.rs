@@ -61,9 +61,12 @@ async fn a_users_token_carries_the_documented_claims() {
         .unwrap()
         .organization(OrganizationId::new("org_1").unwrap());
     fixture.tokens.register(user).await.unwrap();
-    let server = fixture.serve().await;
+    let below = Router::new().nest("/organizations/{organizationId}", fixture.tokens.router());
+    let server = Server::start(below).await;
     fixture.clock.advance(Duration::from_millis(900));
-    let answer = user_login(&server, "ops@example.com", PASSWORD).await.expect(200);
+    let body = json!({"username": "ops@example.com", "password": PASSWORD});
+    let path = format!("/organizations/org_1{USER_TOKEN}");
+    let answer = server.post(&path, None, &body).await.expect(200);
     let claims = claims_in(&fixture, &answer);
     assert_uuid(&claims["jti"]);
     let expected = json!({
@@ -255,6 +258,8 @@ async fn why_a_user_gets_no_token_cannot_be_told() {
         ("known@example.com", "wrong"),
         ("disabled@example.com", PASSWORD),
         ("aa-1", PASSWORD),
+        // Of an organization, which this route is not below.
+        ("elsewhere@example.com", PASSWORD),
         ("nul\u{0}in@example.com", PASSWORD),
         (&long, PASSWORD),
     ] {

@@ -80,7 +80,8 @@ impl TokenService {
     /// | `unavailable` | 503 | a store is out of reach, or too much is asked at once |
     ///
     /// It sets no fallback, so it merges and nests. Nested below a path parameter
-    /// `{organizationId}`, it serves that organization's principals and sessions alone.
+    /// `{organizationId}`, it serves that organization's principals and sessions alone. Elsewhere, users and customers
+    /// without an organization log in, and machine clients of all.
     ///
     /// ```
     /// # fn example(tokens: countersign::TokenService) {

@@ -1,25 +1,48 @@
 //! The id of a registered principal.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
 use crate::service::model::name::folded_digest;
 use crate::token::claims::SubjectType;
+use crate::token::identifier::OrganizationId;
 use crate::token::text;
 
-/// The id of a registered principal: its kind and its name. A user and a machine client may have the same name.
+/// What is between a name and an organization in texts for stores: a control character, which neither of them has. It
+/// sorts before all that they have.
+pub(in crate::service) const SEPARATOR: char = '\u{1f}';
+
+/// The id of a registered principal: its kind, its name and, for users and customers' credentials, the organization that
+/// it belongs to.
+///
+/// A name is unique among the principals of its kind in one organization, or among those without one. The id of a
+/// machine client is unique in the service, since it is the `client_id` of its tokens. A user, a machine client and a
+/// customer's credential may have the same name.
+///
+/// ```
+/// use countersign::{EntityId, OrganizationId};
+///
+/// let jane = EntityId::user("jane")?;
+/// let other = EntityId::user("jane")?.organization(OrganizationId::new("org_1")?);
+/// assert_ne!(jane, other);
+/// # Ok::<(), countersign::Error>(())
+/// ```
+// In the order of the fields, as stores list them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityId {
     subject_type: SubjectType,
     name: String,
+    organization_id: Option<OrganizationId>,
 }
 
 impl EntityId {
     /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = text::MAX_LEN;
 
-    /// Creates the id of a principal: its kind and its name. The name is taken exactly as written: no trimming, no folding
-    /// of case, no normalisation.
+    /// Creates the id of a principal without an organization: its kind and its name. The name is taken exactly as
+    /// written: no trimming, no folding of case, no normalisation but that of the policy's
+    /// [`principals.normalize_names`](crate::policy::Principals::normalize_names), which a service applies.
     ///
     /// # Errors
     ///
@@ -27,7 +50,7 @@ impl EntityId {
     pub fn new(subject_type: SubjectType, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if text::is_text(&name, Self::MAX_LEN) {
-            Ok(Self { subject_type, name })
+            Ok(Self { subject_type, name, organization_id: None })
         } else {
             let problem = format!("a name {}", text::RULE);
             Err(Error::new(ErrorKind::InvalidRequest, problem))
@@ -61,6 +84,18 @@ impl EntityId {
         Self::new(SubjectType::Customer, name)
     }
 
+    /// Sets the organization of a user or of a customer's credential. It has no effect on the id of a machine client,
+    /// which is unique in the service.
+    #[must_use]
+    pub fn organization(self, organization_id: impl Into<Option<OrganizationId>>) -> Self {
+        match self.subject_type {
+            SubjectType::Machine => self,
+            SubjectType::User | SubjectType::Customer => {
+                Self { organization_id: organization_id.into(), ..self }
+            }
+        }
+    }
+
     /// Returns the kind of principal.
     #[must_use]
     pub fn subject_type(&self) -> SubjectType {
@@ -73,15 +108,44 @@ impl EntityId {
         &self.name
     }
 
+    /// Returns the organization that the name is unique in. It is `None` for machine clients: see
+    /// [`Entity::organization_id`](crate::Entity::organization_id).
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization_id.as_ref()
+    }
+
+    /// Returns a text that is unique to the id among those of its kind, for a column that a store searches by: the name
+    /// and, if the id has an organization, the control character U+001F and the organization. The order of its bytes is
+    /// the order of ids.
+    #[must_use]
+    pub fn to_index_text(&self) -> Cow<'_, str> {
+        self.within_organization(&self.name)
+    }
+
+    /// Returns a text that only ids of the same organization yield.
+    pub(super) fn within_organization<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.organization_id {
+            None => Cow::Borrowed(text),
+            Some(organization_id) => Cow::Owned(format!("{text}{SEPARATOR}{organization_id}")),
+        }
+    }
+
+    /// Returns the same id with another name.
+    pub(in crate::service) fn renamed(&self, name: impl Into<String>) -> Result<Self, Error> {
+        let renamed = Self::new(self.subject_type, name)?;
+        Ok(renamed.organization(self.organization_id.clone()))
+    }
+
     /// One text for all names that look alike.
     pub(crate) fn distinct_name(&self) -> String {
         folded_digest(&self.name)
     }
 }
 
-/// `entity:aa-1`: unique across the kinds, usable as a store's key.
+/// `entity:aa-1`: the kind and the [index text](EntityId::to_index_text), unique across the kinds.
 impl fmt::Display for EntityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.subject_type, self.name)
+        write!(f, "{}:{}", self.subject_type, self.to_index_text())
     }
 }

@@ -4,12 +4,15 @@
 
 mod id;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::id::EntityId;
+#[cfg(feature = "redis")]
+pub(in crate::service) use self::id::SEPARATOR;
 use crate::clock::Timestamp;
 use crate::custom_claims::custom_claims_of;
 use crate::error::Error;
@@ -160,10 +163,13 @@ impl Entity {
     }
 
     /// Sets the organization that the principal belongs to and that its tokens are bound to, or
-    /// [`Organization::All`].
+    /// [`Organization::All`]. It becomes a part of the [`id`](Self::id) of a user or of a customer's credential, so it
+    /// cannot be changed after the registration; that of a machine client can.
     #[must_use]
     pub fn organization(mut self, organization: impl Into<Organization>) -> Self {
-        self.organization = Some(organization.into());
+        let organization = organization.into();
+        self.id = self.id.organization(organization.id().cloned());
+        self.organization = Some(organization);
         self
     }
 
@@ -192,19 +198,19 @@ impl Entity {
         self
     }
 
-    /// Returns the kind and name of the principal.
+    /// Returns the kind and name of the principal, and the organization that the name is unique in.
     #[must_use]
     pub fn id(&self) -> &EntityId {
         &self.id
     }
 
-    /// Returns the text that must be unique among the principals of this kind in a store: the same 43 ASCII
-    /// characters for all names that look alike. It is set when the principal is registered under the policy's
-    /// [`principals.distinct_names`](crate::policy::Principals::distinct_names), and never changes. For a principal
-    /// without one, only the id must be unique.
+    /// Returns the text that must be unique among the principals of this kind in a store: the same for all names that
+    /// look alike, within the organization of the [`id`](Self::id). It is set when the principal is registered under the
+    /// policy's [`principals.distinct_names`](crate::policy::Principals::distinct_names), and never changes. For a
+    /// principal without one, only the id must be unique.
     #[must_use]
-    pub fn distinct_name(&self) -> Option<&str> {
-        self.distinct_name.as_deref()
+    pub fn distinct_name(&self) -> Option<Cow<'_, str>> {
+        self.distinct_name.as_deref().map(|name| self.id.within_organization(name))
     }
 
     /// Returns the id that was generated when the user was registered: `usr_` and 128 random bits as hexadecimal

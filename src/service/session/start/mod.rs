@@ -13,6 +13,7 @@ use crate::service::model::idempotency::{IdempotencyKey, describe_bearer};
 use crate::service::model::issue_time::IssueTime;
 use crate::service::model::session::Starter;
 use crate::service::model::subject::SubjectRef;
+use crate::service::names::PresentedName;
 use crate::service::one_time_password::{CodeAskedBy, no_sender};
 use crate::service::password::invalid_credentials;
 use crate::service::permission;
@@ -173,7 +174,7 @@ impl TokenService {
     }
 
     /// Starts a session of a customer who logs in with name and password, with the ACL and claims of the credential's
-    /// registration.
+    /// registration: a credential of the organization of `context` or, if that has none, one without an organization.
     ///
     /// # Errors
     ///
@@ -185,11 +186,11 @@ impl TokenService {
         login: CustomerLogin,
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
-        let attempt = context.attempt(Operation::START_SESSION);
-        let attempt = attempt.of(SubjectType::Customer, &login.username).to_owned();
+        let name = self.presented(SubjectType::Customer, &login.username, context);
+        let attempt = name.attempt(context.attempt(Operation::START_SESSION)).to_owned();
         let context = context.clone();
         self.write(attempt, |writer| async move {
-            let started = writer.try_log_in_customer(login, &context).await;
+            let started = writer.try_log_in_customer(login, &name, &context).await;
             started.inspect(|started| writer.details.session(started.session.record()))
         })
         .await
@@ -318,6 +319,7 @@ impl Writer {
     async fn try_log_in_customer(
         &self,
         login: CustomerLogin,
+        name: &PresentedName,
         context: &RequestContext,
     ) -> Result<StartedSession, Error> {
         let ends = login.expires_at.map_or(SessionEnd::ByPolicy, SessionEnd::At);
@@ -329,8 +331,7 @@ impl Writer {
         let Some(password) = login.password.filter(|_| invalid.is_empty()) else {
             return Err(Error::from_invalid_fields(invalid));
         };
-        let name = &login.username;
-        let proven = self.verify_password(SubjectType::Customer, name, password, context).await?;
+        let proven = self.verify_password(name, password, context).await?;
         let Credential::Customer { customer_id, otp_required, .. } = proven.entity.credential()
         else {
             return Err(Error::new(

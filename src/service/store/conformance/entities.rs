@@ -27,6 +27,58 @@ pub(super) async fn an_entity_is_answered_as_it_was_written(store: &dyn EntitySt
     assert!(store.get(&other_sort).await.unwrap().is_none(), "names are told apart by sort");
 }
 
+pub(super) async fn a_name_is_of_one_user_in_each_organization(store: &Arc<dyn EntityStore>) {
+    let (name, distinct_name) = (unique(), unique());
+    let organizations = [None, Some(unique()), Some(unique())];
+    let namesakes = organizations.map(|organization| {
+        let user = Entity::user(&name, PasswordHash::from_phc(HASH).unwrap()).unwrap();
+        let user = match organization {
+            Some(id) => user.organization(OrganizationId::new(id).unwrap()),
+            None => user,
+        };
+        Entity { distinct_name: Some(distinct_name.clone()), ..user }
+    });
+    for user in &namesakes {
+        let mut racers = (0..RACERS).map(|_| user.clone());
+        let winners = race(|| {
+            let (store, user) = (Arc::clone(store), racers.next().unwrap());
+            async move { won(store.insert(user).await) }
+        });
+        assert_eq!(winners.await, 1, "one in an organization, whoever has the name in others");
+    }
+    let [unbound, first, second] = &namesakes;
+    let bound = first.organization_id();
+    let mut ids = namesakes.each_ref().map(|user| user.id().clone());
+    ids.sort();
+    assert_eq!(ids[0], *unbound.id(), "who is without an organization comes first");
+    assert_eq!(
+        users(&**store, None, Some(unbound), 2).await,
+        ids[1..],
+        "namesakes are listed one by one"
+    );
+    assert_eq!(users(&**store, bound, None, 10).await, [first.id().clone()]);
+    store.replace(first.clone().disabled(true).next_version(), 1).await.unwrap();
+    assert!(!store.get(second.id()).await.unwrap().unwrap().is_disabled(), "nor changed with it");
+    assert!(store.remove(first.id()).await.unwrap());
+    assert!(store.get(first.id()).await.unwrap().is_none());
+    for user in [unbound, second] {
+        let there = store.get(user.id()).await.unwrap().expect("a namesake is not removed with it");
+        assert_eq!(there.id(), user.id());
+        assert!(!won(store.insert(user.clone()).await), "and keeps the name");
+    }
+    store.insert(first.clone()).await.expect("the name is free again in its organization");
+    // The id of a machine client is of one in all of them.
+    let machine = look_alike(&distinct_name).organization(bound.unwrap().clone());
+    store.insert(machine.clone()).await.unwrap();
+    let elsewhere = machine.clone().organization(second.organization_id().unwrap().clone());
+    assert!(!won(store.insert(elsewhere).await));
+    let alike = look_alike(&distinct_name).organization(second.organization_id().unwrap().clone());
+    assert!(!won(store.insert(alike).await));
+    for user in &namesakes {
+        assert!(store.remove(user.id()).await.unwrap());
+    }
+}
+
 pub(super) async fn an_id_is_registered_once(store: &dyn EntityStore) {
     let first = entity().acl(Acl::everything());
     store.insert(first.clone()).await.unwrap();
@@ -218,7 +270,7 @@ pub(super) async fn a_list_has_what_is_there_and_as_it_is(store: &dyn EntityStor
     let unbound = Entity { organization: None, ..second.clone() }.next_version();
     store.replace(unbound, second.version()).await.unwrap();
     assert_eq!(list(store, Some(&after), None, 10).await, [""; 0], "and is bound to none");
-    let before_it = name[..name.len() - 1].to_owned();
+    let before_it = EntityId::machine(&name[..name.len() - 1]).unwrap();
     let of_all = store.list(SubjectType::Machine, None, Some(&before_it), 1_000).await.unwrap();
     assert!(of_all.iter().any(|entity| entity.id() == first.id()));
     assert!(store.remove(first.id()).await.unwrap());
@@ -277,6 +329,17 @@ pub(super) async fn an_id_that_is_removed_and_registered_at_once_is_listed_if_it
     assert_eq!(listed.len(), usize::from(is_there), "a list has what is there, and nothing else");
 }
 
+/// Returns the ids of the users of a list.
+async fn users(
+    store: &dyn EntityStore,
+    organization: Option<&OrganizationId>,
+    after: Option<&Entity>,
+    limit: usize,
+) -> Vec<EntityId> {
+    let listing = store.list(SubjectType::User, organization, after.map(Entity::id), limit);
+    listing.await.unwrap().iter().map(|user| user.id().clone()).collect()
+}
+
 /// Returns the names of the machine clients of a list.
 async fn list(
     store: &dyn EntityStore,
@@ -284,7 +347,9 @@ async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Vec<String> {
-    let listed = store.list(SubjectType::Machine, organization, after, limit).await.unwrap();
+    let after = after.map(|name| EntityId::machine(name).unwrap());
+    let listed = store.list(SubjectType::Machine, organization, after.as_ref(), limit);
+    let listed = listed.await.unwrap();
     listed.iter().map(|entity| entity.id().name().to_owned()).collect()
 }
 

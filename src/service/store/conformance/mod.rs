@@ -57,6 +57,7 @@ pub async fn check_entity_store(store: Arc<dyn EntityStore>) {
     store::a_sealing_check_is_read_as_it_was_written_last(&*store).await;
     entities::an_entity_is_answered_as_it_was_written(&*store).await;
     entities::an_id_is_registered_once(&*store).await;
+    entities::a_name_is_of_one_user_in_each_organization(&store).await;
     entities::of_racing_inserts_one_succeeds(&store).await;
     entities::of_racing_replaces_of_one_version_one_succeeds(&store).await;
     entities::a_stale_or_late_replace_conflicts_and_resurrects_nothing(&*store).await;

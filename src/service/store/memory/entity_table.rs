@@ -12,7 +12,7 @@ use crate::token::identifier::OrganizationId;
 
 #[derive(Default)]
 pub(super) struct EntityTable {
-    /// By name, those of each sort.
+    /// By the index texts of their ids, those of each sort.
     entities: HashMap<SubjectType, BTreeMap<String, Arc<Entity>>>,
     organizations: HashMap<(SubjectType, OrganizationId), BTreeSet<String>>,
     distinct_names: HashSet<(SubjectType, String)>,
@@ -26,7 +26,7 @@ impl EntityTable {
     pub(super) fn insert(&mut self, entity: Entity) -> Result<(), StoreError> {
         let id = entity.id();
         let entities = self.entities.entry(id.subject_type()).or_default();
-        let Entry::Vacant(place) = entities.entry(id.name().to_owned()) else {
+        let Entry::Vacant(place) = entities.entry(id.to_index_text().into_owned()) else {
             return Err(StoreError::Conflict);
         };
         if distinct_name(&entity).is_some_and(|name| !self.distinct_names.insert(name)) {
@@ -39,7 +39,7 @@ impl EntityTable {
     }
 
     pub(super) fn get(&self, id: &EntityId) -> Option<Arc<Entity>> {
-        self.entities.get(&id.subject_type())?.get(id.name()).cloned()
+        self.entities.get(&id.subject_type())?.get(&*id.to_index_text()).cloned()
     }
 
     pub(super) fn replace(
@@ -49,7 +49,7 @@ impl EntityTable {
     ) -> Result<(), StoreError> {
         let id = entity.id();
         let entities = self.entities.get_mut(&id.subject_type());
-        match entities.and_then(|entities| entities.get_mut(id.name())) {
+        match entities.and_then(|entities| entities.get_mut(&*id.to_index_text())) {
             Some(there) if there.version() == expected_version => {
                 let entity = Arc::new(entity);
                 let before = std::mem::replace(there, Arc::clone(&entity));
@@ -67,23 +67,25 @@ impl EntityTable {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Vec<Arc<Entity>> {
         let Some(entities) = self.entities.get(&subject_type) else { return Vec::new() };
-        let range = (after.map_or(Unbounded, Excluded), Unbounded);
+        let after = after.map(EntityId::to_index_text);
+        let range = (after.as_deref().map_or(Unbounded, Excluded), Unbounded);
         let Some(organization) = organization else {
             let listed = entities.range::<str, _>(range).take(limit);
             return listed.map(|(_, entity)| Arc::clone(entity)).collect();
         };
-        let names = self.organizations.get(&(subject_type, organization.clone()));
-        let names = names.into_iter().flat_map(|names| names.range::<str, _>(range));
-        names.filter_map(|name| entities.get(name).cloned()).take(limit).collect()
+        let ids = self.organizations.get(&(subject_type, organization.clone()));
+        let ids = ids.into_iter().flat_map(|ids| ids.range::<str, _>(range));
+        ids.filter_map(|id| entities.get(id).cloned()).take(limit).collect()
     }
 
     pub(super) fn remove(&mut self, id: &EntityId) -> bool {
         let entities = self.entities.get_mut(&id.subject_type());
-        let Some(removed) = entities.and_then(|entities| entities.remove(id.name())) else {
+        let Some(removed) = entities.and_then(|entities| entities.remove(&*id.to_index_text()))
+        else {
             return false;
         };
         self.remove_from_organization(&removed);
@@ -95,16 +97,16 @@ impl EntityTable {
 
     fn add_to_organization(&mut self, entity: &Entity) {
         if let Some(organization) = organization(entity) {
-            let names = self.organizations.entry(organization).or_default();
-            names.insert(entity.id().name().to_owned());
+            let ids = self.organizations.entry(organization).or_default();
+            ids.insert(entity.id().to_index_text().into_owned());
         }
     }
 
     fn remove_from_organization(&mut self, entity: &Entity) {
         let Some(organization) = organization(entity) else { return };
-        if let Some(names) = self.organizations.get_mut(&organization) {
-            names.remove(entity.id().name());
-            if names.is_empty() {
+        if let Some(ids) = self.organizations.get_mut(&organization) {
+            ids.remove(&*entity.id().to_index_text());
+            if ids.is_empty() {
                 self.organizations.remove(&organization);
             }
         }
@@ -118,5 +120,5 @@ fn organization(entity: &Entity) -> Option<(SubjectType, OrganizationId)> {
 
 fn distinct_name(entity: &Entity) -> Option<(SubjectType, String)> {
     let name = entity.distinct_name()?;
-    Some((entity.id().subject_type(), name.to_owned()))
+    Some((entity.id().subject_type(), name.into_owned()))
 }

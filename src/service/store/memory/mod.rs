@@ -139,7 +139,7 @@ impl EntityStore for MemoryStore {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         let listed = self.entities().list(subject_type, organization, after, limit);

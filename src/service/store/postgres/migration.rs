@@ -9,19 +9,20 @@ use crate::service::store::postgres::pool::is_locked_out;
 use crate::service::store::sql::{not_migrated, reject_later_schema, statement};
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 10] = [
-    include_str!("schema_1.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
-    include_str!("schema_6.sql"),
-    include_str!("schema_7.sql"),
-    include_str!("schema_8.sql"),
-    include_str!("schema_9.sql"),
-    include_str!("schema_10.sql"),
+const MIGRATIONS: [(i64, &str); 11] = [
+    (1, include_str!("schema_1.sql")),
+    (2, include_str!("schema_2.sql")),
+    (3, include_str!("schema_3.sql")),
+    (4, include_str!("schema_4.sql")),
+    (5, include_str!("schema_5.sql")),
+    (6, include_str!("schema_6.sql")),
+    (7, include_str!("schema_7.sql")),
+    (8, include_str!("schema_8.sql")),
+    (9, include_str!("schema_9.sql")),
+    (10, include_str!("schema_10.sql")),
+    (1_000, include_str!("schema_1000.sql")),
 ];
-pub(super) const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const LATEST_VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 /// Held while the tables are made: "countersign" cut to what a lock's number has room for.
 const MIGRATION_LOCK: i64 = 0x0063_6f75_6e74_6572;
 /// How long a migration waits for a table that somebody else uses: other statements then wait behind it,
@@ -64,7 +65,7 @@ impl PostgresStore {
                 migrated => break migrated.map_err(not_migrated)?,
             }
         };
-        reject_later_schema(known, MIGRATIONS.len())
+        reject_later_schema(known, LATEST_VERSION)
     }
 
     /// Returns the version that was found.
@@ -93,7 +94,7 @@ impl PostgresStore {
         let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
         let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
         let known = latest.fetch_one(&mut *transaction).await?;
-        for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
+        for (version, script) in MIGRATIONS.into_iter().skip_while(|(at, _)| *at <= known) {
             let script = statement(tables.fill_in(script));
             sqlx::raw_sql(script).execute(&mut *transaction).await?;
             let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";

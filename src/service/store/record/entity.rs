@@ -80,7 +80,7 @@ impl<'a> EntityForm<'a> {
             form: FORM,
             subject_type: entity.id.subject_type().as_str().into(),
             name: entity.id.name().into(),
-            distinct_name: entity.distinct_name().map(Cow::Borrowed),
+            distinct_name: entity.distinct_name.as_deref().map(Cow::Borrowed),
             subject_id: entity.subject_id().map(Cow::Borrowed),
             credential,
             acl: Cow::Borrowed(&entity.acl),
@@ -121,6 +121,7 @@ impl<'a> EntityForm<'a> {
             Some(id) => Some(Organization::One(id)),
             None => self.in_all_organizations.then_some(Organization::All),
         };
+        let id = id.organization(organization.as_ref().and_then(Organization::id).cloned());
         Ok(Entity {
             id,
             distinct_name: self.distinct_name.map(Cow::into_owned),

@@ -41,6 +41,9 @@ enum TargetForm<'a> {
     EntityChanged {
         subject_type: Cow<'a, str>,
         name: Cow<'a, str>,
+        /// Absent in older records, and where it is no part of the id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        organization_id: Option<Cow<'a, OrganizationId>>,
     },
 }
 
@@ -51,6 +54,7 @@ impl<'a> EventForm<'a> {
             FeedEvent::EntityChanged { id, .. } => TargetForm::EntityChanged {
                 subject_type: id.subject_type().as_str().into(),
                 name: id.name().into(),
+                organization_id: id.organization_id().map(Cow::Borrowed),
             },
             FeedEvent::Skipped | FeedEvent::Unreadable { .. } => {
                 return Err(RecordFault::Value("the event"));
@@ -128,8 +132,9 @@ impl<'a> TargetForm<'a> {
                     }
                 }
             }
-            Self::EntityChanged { subject_type, name } => {
+            Self::EntityChanged { subject_type, name, organization_id } => {
                 let id = entity_id(&subject_type, name)?;
+                let id = id.organization(organization_id.map(Cow::into_owned));
                 return Ok(FeedEvent::EntityChanged { id, until });
             }
         };

@@ -137,7 +137,11 @@ impl<'a> SessionForm<'a> {
 
     pub(super) fn into_session(self) -> Result<Session, RecordFault> {
         let key = self.key.try_into().map_err(|_| RecordFault::Value("the key"))?;
-        let credential = self.credential.map(|id| entity_id(&id.subject_type, id.name));
+        // A session is of the organization of the credential that it was started with.
+        let credential = self.credential.map(|id| {
+            let organization = self.organization_id.as_deref().cloned();
+            Ok(entity_id(&id.subject_type, id.name)?.organization(organization))
+        });
         let exchanges = self.exchanges.into_iter().map(RememberedExchangeForm::into_exchange);
         Ok(Session {
             key: SessionKey::from_bytes(key),

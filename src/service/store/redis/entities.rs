@@ -14,7 +14,7 @@ use crate::token::identifier::OrganizationId;
 impl EntityStore for RedisStore {
     async fn insert(&self, entity: Entity) -> Result<(), StoreError> {
         match entity.distinct_name() {
-            Some(name) => self.insert_distinct(&entity, name).await,
+            Some(name) => self.insert_distinct(&entity, &name).await,
             None => {
                 let record = self.entity_record(&entity)?;
                 // Before anything is written: a server whose memory is full says of who is registered that they are.
@@ -51,7 +51,7 @@ impl EntityStore for RedisStore {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         self.list_indexed(subject_type, organization, after, limit).await
@@ -67,8 +67,9 @@ impl EntityStore for RedisStore {
         let taken = self.inner.records.take(&key, None, None).await?;
         let Taken::Record { text, id: claim } = taken else { return Ok(false) };
         self.remove_index_entries(entries).await;
-        if let Ok(removed) = record::read_entity(&text) {
-            self.release(&removed, claim).await;
+        let removed = record::read_entity(&text).ok();
+        if let Some(name) = removed.as_ref().and_then(Entity::distinct_name) {
+            self.release(id.subject_type(), &name, claim).await;
         }
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! The indexes that entities are listed by: the names of a sort, and those of an organization.
+//! The indexes that entities are listed by: the ids of a sort, and those of an organization.
 //!
 //! The record is the truth, and the indexes are derived from it, as those of sessions are. But an entity has
 //! no end at which purging would find what is left over. So index entries that lead to nothing are removed by
@@ -21,6 +21,7 @@ use redis::Cmd;
 
 use crate::service::model::entity::{Entity, EntityId};
 use crate::service::store::redis::RedisStore;
+use crate::service::store::redis::keys::read_entity_id;
 use crate::service::store::redis::records::new_writer_id;
 use crate::service::store::redis::sessions::AT_ONCE;
 use crate::service::store::{EntityStore as _, StoreError};
@@ -30,9 +31,9 @@ use crate::token::identifier::OrganizationId;
 /// How long a write is waited for that was announced: longer than a live one takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Between a name and what tells its entries apart. No name has it, and what follows a name sorts behind it.
+/// Between the text of an id and what tells its entries apart. No id has it, and what follows an id sorts behind it.
 const SEPARATOR: char = '\0';
-/// Behind all entries of a name, and before those of every longer one.
+/// Behind all entries of an id, and before those of every longer one.
 const BEHIND: char = '\u{1}';
 const ANNOUNCING: char = '~';
 
@@ -44,12 +45,12 @@ pub(super) struct IndexEntry {
 }
 
 impl IndexEntry {
-    fn new(index: &str, name: &str, tail: &str) -> Self {
-        Self { index: index.to_owned(), member: format!("{name}{SEPARATOR}{tail}") }
+    pub(super) fn new(index: &str, id: &EntityId, tail: &str) -> Self {
+        Self { index: index.to_owned(), member: format!("{}{SEPARATOR}{tail}", id.to_index_text()) }
     }
 
-    fn name(&self) -> &str {
-        self.parts().0
+    fn id(&self, subject_type: SubjectType) -> Option<EntityId> {
+        read_entity_id(subject_type, self.parts().0)
     }
 
     fn announces(&self) -> bool {
@@ -60,7 +61,7 @@ impl IndexEntry {
         self.member.split_once(SEPARATOR).unwrap_or((&self.member, ""))
     }
 
-    fn add(&self) -> Cmd {
+    pub(super) fn add(&self) -> Cmd {
         Cmd::zadd(&self.index, &self.member, 0)
     }
 
@@ -92,7 +93,7 @@ impl RedisStore {
         let entries = |tail: &str| -> Vec<IndexEntry> {
             let indexes = organizations.iter();
             let indexes = indexes.map(|one| self.inner.keys.entities(id.subject_type(), *one));
-            indexes.map(|index| IndexEntry::new(&index, id.name(), tail)).collect()
+            indexes.map(|index| IndexEntry::new(&index, id, tail)).collect()
         };
         let announcing = entries(&format!("{ANNOUNCING}{writer}"));
         let adding = announcing.iter().map(IndexEntry::add).collect::<Vec<_>>();
@@ -118,17 +119,16 @@ impl RedisStore {
         self.inner.client.run(&self.inner.index, &[&index], &["0".to_owned(), member]).await
     }
 
-    /// Returns the entries that a name has.
+    /// Returns the entries that an id has.
     pub(super) async fn find_index_entries(
         &self,
         id: &EntityId,
         organization: Option<&OrganizationId>,
     ) -> Result<Vec<IndexEntry>, StoreError> {
-        let mut found = Vec::new();
+        let (text, mut found) = (id.to_index_text(), Vec::new());
         for organization in [None].into_iter().chain(organization.map(Some)) {
             let index = self.inner.keys.entities(id.subject_type(), organization);
-            let (first, end) =
-                (format!("[{}{SEPARATOR}", id.name()), format!("({}{BEHIND}", id.name()));
+            let (first, end) = (format!("[{text}{SEPARATOR}"), format!("({text}{BEHIND}"));
             let members: Vec<String> =
                 self.inner.client.read(&Cmd::zrangebylex(&index, first, end)).await?;
             let entries = members.into_iter();
@@ -149,10 +149,11 @@ impl RedisStore {
         &self,
         subject_type: SubjectType,
         organization: Option<&OrganizationId>,
-        after: Option<&str>,
+        after: Option<&EntityId>,
         limit: usize,
     ) -> Result<Vec<Entity>, StoreError> {
         let index = self.inner.keys.entities(subject_type, organization);
+        let after = after.map(EntityId::to_index_text);
         let mut from = after.map_or_else(|| "-".to_owned(), |after| format!("[{after}{BEHIND}"));
         let mut found = Found::default();
         while found.entities.len() < limit {
@@ -201,14 +202,13 @@ impl RedisStore {
         found: &mut Found,
     ) -> Result<(), StoreError> {
         let reading = stream::iter(entries).map(async |entry| {
-            let id = EntityId::new(subject_type, entry.name());
-            let read = match &id {
+            let read = match entry.id(subject_type) {
                 // What cannot be read is there all the same.
-                Ok(id) => match self.get(id).await.map(Some) {
+                Some(id) => match self.get(&id).await.map(Some) {
                     Err(StoreError::Corrupt(_)) => None,
                     read => read?,
                 },
-                Err(_) => Some(None),
+                None => Some(None),
             };
             let is_there = |entity: &Entity| {
                 organization.is_none() || entity.organization_id() == organization

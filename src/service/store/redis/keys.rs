@@ -2,7 +2,7 @@
 
 use crate::jose::material::base64url;
 use crate::service::model::authentication_token::SessionKey;
-use crate::service::model::entity::EntityId;
+use crate::service::model::entity::{EntityId, SEPARATOR};
 use crate::service::model::session::Session;
 use crate::service::model::subject::Subject;
 use crate::service::store::{SessionFilter, StoreError};
@@ -17,10 +17,10 @@ pub(super) struct RedisKeys {
 
 impl RedisKeys {
     pub(super) fn entity(&self, id: &EntityId) -> String {
-        format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.name())
+        format!("{}entity:{}:{}", self.prefix, id.subject_type(), id.to_index_text())
     }
 
-    /// The names of the entities of a sort: of all, or of those of an organization.
+    /// The ids of the entities of a sort: of all, or of those of an organization.
     pub(super) fn entities(
         &self,
         subject_type: SubjectType,
@@ -97,6 +97,15 @@ impl RedisKeys {
     pub(super) fn version(&self) -> String {
         format!("{}version", self.prefix)
     }
+}
+
+/// Reads what [`EntityId::to_index_text`] wrote.
+pub(super) fn read_entity_id(subject_type: SubjectType, text: &str) -> Option<EntityId> {
+    let (name, organization) = match text.split_once(SEPARATOR) {
+        None => (text, None),
+        Some((name, organization)) => (name, Some(OrganizationId::new(organization).ok()?)),
+    };
+    Some(EntityId::new(subject_type, name).ok()?.organization(organization))
 }
 
 /// A session's key as text. All are of one length.

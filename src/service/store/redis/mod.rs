@@ -237,8 +237,8 @@ impl RedisStore {
         })
     }
 
-    /// Marks the content under the prefix as that of this release. It writes nothing if it is current, and may run on
-    /// several nodes at once. It logs a warning if the server may evict keys.
+    /// Migrates the content under the prefix to this release. It writes nothing if it is current, and may run on
+    /// several nodes at once. While it runs, no node starts; one that was interrupted is resumed by the next call. It logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///

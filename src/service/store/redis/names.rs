@@ -18,6 +18,7 @@ use crate::service::model::entity::Entity;
 use crate::service::store::StoreError;
 use crate::service::store::redis::records::{VersionedRecord, new_writer_id};
 use crate::service::store::redis::{Inner, RedisStore};
+use crate::token::claims::SubjectType;
 
 /// How long a claim is waited for that nobody confirms, and how often it is looked at: longer than the two
 /// calls take that a live one is away from that, and well within a service's deadline.
@@ -86,9 +87,8 @@ impl RedisStore {
 
     /// Frees the name of an entity that was removed, whose record had that claim. One that cannot be
     /// reached is left for whoever wants it next.
-    pub(super) async fn release(&self, entity: &Entity, claim: String) {
-        let Some(name) = entity.distinct_name() else { return };
-        let name = self.inner.keys.name(entity.id().subject_type(), name);
+    pub(super) async fn release(&self, subject_type: SubjectType, name: &str, claim: String) {
+        let name = self.inner.keys.name(subject_type, name);
         let Inner { client, release_name, .. } = &*self.inner;
         if let Err(error) = client.run_and_wait::<bool>(release_name, &[&name], &[claim]).await {
             tracing::debug!(%error, "the name of a removed entity is left for the next to claim it");

@@ -46,8 +46,8 @@ pub(super) fn is_current_schema(found: i64, latest: i64) -> bool {
 }
 
 /// Tables of a later release may mean something else by what this one would write.
-pub(super) fn reject_later_schema(found: i64, known: usize) -> Result<(), Error> {
-    if is_incompatible(found.unsigned_abs(), known as u64) {
+pub(super) fn reject_later_schema(found: i64, known: i64) -> Result<(), Error> {
+    if is_incompatible(found.unsigned_abs(), known.unsigned_abs()) {
         return Err(Error::configuration("the tables are of a later release"));
     }
     Ok(())

@@ -13,7 +13,7 @@ macro_rules! implement_stores {
         fn entity_row(statement: &SqlStr, entity: &Entity, record: &str) -> Query {
             sqlx::query(statement.clone())
                 .bind(entity.id().subject_type().as_str())
-                .bind(entity.id().name())
+                .bind(entity.id().to_index_text())
                 .bind(entity.version().cast_signed())
                 .bind(record)
                 .bind(entity.organization_id().map(|id| id.as_str()))
@@ -92,7 +92,7 @@ macro_rules! implement_stores {
                 &self,
                 subject_type: SubjectType,
                 organization: Option<&OrganizationId>,
-                after: Option<&str>,
+                after: Option<&EntityId>,
                 limit: usize,
             ) -> Result<Vec<Entity>, StoreError> {
                 let statements = &self.inner.statements;
@@ -100,8 +100,9 @@ macro_rules! implement_stores {
                     None => &statements.list_entities,
                     Some(_) => &statements.list_entities_of_organization,
                 };
-                // No name is empty.
-                let (mut after, mut listed) = (after.unwrap_or_default().to_owned(), Vec::new());
+                // No id has an empty text.
+                let after = after.map(EntityId::to_index_text).unwrap_or_default();
+                let (mut after, mut listed) = (after.into_owned(), Vec::new());
                 loop {
                     let wanted = limit - listed.len();
                     let listing = self.read(|| {
@@ -130,7 +131,7 @@ macro_rules! implement_stores {
                 let removal = self.write(|| {
                     sqlx::query(self.inner.statements.remove_entity.clone())
                         .bind(id.subject_type().as_str())
-                        .bind(id.name())
+                        .bind(id.to_index_text())
                 });
                 let Retried { value, is_repeated } = removal.await?;
                 match value.result.rows_affected() {
@@ -226,7 +227,7 @@ macro_rules! implement_stores {
                 let reading = self.read(|| {
                     sqlx::query(self.inner.statements.get_entity.clone())
                         .bind(id.subject_type().as_str())
-                        .bind(id.name())
+                        .bind(id.to_index_text())
                 });
                 reading.await?.first()
             }

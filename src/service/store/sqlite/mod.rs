@@ -39,18 +39,19 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 
 /// The versions of the schema, in order: what was released stays as it is.
-const MIGRATIONS: [&str; 9] = [
-    include_str!("schema_1.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
-    include_str!("schema_6.sql"),
-    include_str!("schema_7.sql"),
-    include_str!("schema_8.sql"),
-    include_str!("schema_9.sql"),
+const MIGRATIONS: [(i64, &str); 10] = [
+    (1, include_str!("schema_1.sql")),
+    (2, include_str!("schema_2.sql")),
+    (3, include_str!("schema_3.sql")),
+    (4, include_str!("schema_4.sql")),
+    (5, include_str!("schema_5.sql")),
+    (6, include_str!("schema_6.sql")),
+    (7, include_str!("schema_7.sql")),
+    (8, include_str!("schema_8.sql")),
+    (9, include_str!("schema_9.sql")),
+    (1_000, include_str!("schema_1000.sql")),
 ];
-const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
+const LATEST_VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 const DIALECT: Dialect = Dialect {
     has_migrations: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{table:migrations}')",
     skip_locked: "",
@@ -206,7 +207,7 @@ impl SqliteStore {
             let latest = "SELECT coalesce(max(version), 0) FROM {table:migrations}";
             let latest = sqlx::query_scalar(statement(tables.fill_in(latest)));
             known = latest.fetch_one(&mut *transaction).await?;
-            for (version, script) in (1_i64..).zip(MIGRATIONS).skip_while(|(at, _)| *at <= known) {
+            for (version, script) in MIGRATIONS.into_iter().skip_while(|(at, _)| *at <= known) {
                 let script = statement(tables.fill_in(script));
                 sqlx::raw_sql(script).execute(&mut *transaction).await?;
                 let done = "INSERT INTO {table:migrations} (version) VALUES ($1)";
@@ -216,7 +217,7 @@ impl SqliteStore {
             transaction.commit().await
         };
         migration.await.map_err(not_migrated)?;
-        reject_later_schema(known, MIGRATIONS.len())
+        reject_later_schema(known, LATEST_VERSION)
     }
 
     fn reader(&self) -> &Connections {
