@@ -252,7 +252,7 @@ async fn what_was_issued_before_a_revocation_is_revoked_whatever_its_node_had_he
         let (mut issued, mut revoked) = (Vec::new(), 0);
         for _ in 0..40 {
             nodes.pass(Duration::from_micros(1 + random(5_000))).await;
-            let node = random(3) as usize;
+            let node = usize::try_from(random(3)).unwrap();
             match random(5) {
                 0 => {
                     nodes.revoke(node);
