@@ -1,4 +1,4 @@
-//! Whose word about a client's address is taken.
+//! The proxies that are trusted to report a client's address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,11 +19,12 @@ const MAPPED_IPV4: Ipv6Net =
 
 const MAPPED_LEN: u8 = 96;
 
-/// The proxies whose word about a client's address is taken, and the header that has it. Default: none, so that the
-/// client is the peer of the connection.
+/// The proxies that are trusted to report a client's address, and the header in which they do. Default: no proxies, so
+/// that the client's address is that of the connection's peer.
 ///
-/// The client is the right-most address in `X-Forwarded-For`, or in [`Forwarded`](Self::forwarded_header), that is no
-/// trusted proxy's. Behind a proxy that is not listed, all clients count as one address.
+/// Behind a trusted proxy, the client's address is the right-most one in `X-Forwarded-For`, or in
+/// [`Forwarded`](Self::forwarded_header), that does not belong to a trusted proxy. Behind a proxy that is not trusted,
+/// all clients count as one, with the address of that proxy.
 ///
 /// ```
 /// use countersign::{Policy, TrustedProxies};
@@ -55,8 +56,9 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one of them is no network, or if together
-    /// they are all addresses, such as `0.0.0.0/0`: every client could then choose its own address.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one of them is not a network or
+    /// an address, or if together they contain all addresses, as `0.0.0.0/0` does: every client could then choose its
+    /// own address.
     pub fn networks<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, Error> {
         let parse = |text: T| parse(text.as_ref().trim());
         let networks = networks.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -78,10 +80,10 @@ impl TrustedProxies {
         Self { networks, ..Self::default() }
     }
 
-    /// Trusts, too, the peer of a connection that has no address, as a proxy on a Unix socket. Use it only if the host
-    /// listens on nothing else: over TCP, a connection has an address for the layers and routes only if the host
-    /// serves with `into_make_service_with_connect_info::<SocketAddr>()`. Clients that the proxy does not name count as
-    /// one, with the address `0.0.0.0`.
+    /// Also trusts peers without an address, such as a proxy that connects by a Unix socket. Use it only if the host
+    /// listens on Unix sockets alone: the layers and routes know the address of a TCP peer only if the host serves with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, and would trust every TCP client otherwise. If the proxy
+    /// does not report a client's address, that address is `0.0.0.0`.
     ///
     /// ```
     /// use countersign::{Policy, TrustedProxies};
@@ -94,8 +96,8 @@ impl TrustedProxies {
         self
     }
 
-    /// Reads the clients' addresses from `Forwarded` (RFC 7239) in place of `X-Forwarded-For`. Only one of the two is
-    /// read, since a proxy passes the other one on as the client wrote it.
+    /// Reads the clients' addresses from `Forwarded` (RFC 7239) instead of `X-Forwarded-For`. Only one of the two
+    /// headers is read, since a proxy passes the other one on unchanged, and a client can write anything in it.
     pub fn forwarded_header(mut self) -> Self {
         self.header = ForwardedHeader::Forwarded;
         self

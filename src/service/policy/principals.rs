@@ -57,9 +57,10 @@ impl Principals {
     /// is the `sub` of tokens, and failed logins are counted by it. The ids of machine clients and customers stay as they
     /// are.
     ///
-    /// A name that cannot be normalized, or that a second application would change, is not registered; a login by it is
-    /// rejected like that of an unknown name. Set it before the first registration and keep it, on all nodes: a stored
-    /// name that it would change cannot be reached any more.
+    /// Registering a name fails if `normalize` returns `None` for it, or would change its own result when applied
+    /// again. A login with such a name is rejected like one with an unknown name. Set the function before the first
+    /// registration, and keep the same one on all nodes: a principal cannot be found any more if the function changes
+    /// its stored name.
     ///
     /// ```
     /// use countersign::Policy;

@@ -40,9 +40,9 @@ impl EntityId {
     /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = text::MAX_LEN;
 
-    /// Creates the id of a principal without an organization: its kind and its name. The name is taken exactly as
-    /// written: no trimming, no folding of case, no normalisation but that of the policy's
-    /// [`principals.normalize_names`](crate::policy::Principals::normalize_names), which a service applies.
+    /// Creates the id of a principal without an organization: its kind and its name. The name is used exactly as
+    /// written, without trimming or case folding. Only a service normalizes it, if its policy sets
+    /// [`principals.normalize_names`](crate::policy::Principals::normalize_names).
     ///
     /// # Errors
     ///
@@ -115,9 +115,9 @@ impl EntityId {
         self.organization_id.as_ref()
     }
 
-    /// Returns a text that is unique to the id among those of its kind, for a column that a store searches by: the name
-    /// and, if the id has an organization, the control character U+001F and the organization. The order of its bytes is
-    /// the order of ids.
+    /// Returns a text for a column that a store searches by: the name and, if the id has an organization, the control
+    /// character U+001F and the organization. Among ids of one kind, the text is unique, and its byte order is the
+    /// order of the ids.
     #[must_use]
     pub fn to_index_text(&self) -> Cow<'_, str> {
         self.within_organization(&self.name)

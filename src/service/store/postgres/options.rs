@@ -1,4 +1,4 @@
-//! What a Postgres store is told beside the URL.
+//! The settings of a store in Postgres that are not in its URL.
 
 use std::fmt;
 

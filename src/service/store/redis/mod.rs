@@ -41,27 +41,28 @@ const VERSION: u32 = 1_000;
 /// All stores in Redis, version 6.2 or later, or in Valkey, for any number of nodes.
 ///
 /// Every change of a session or an entity is one script over one key, so it is atomic also in a
-/// cluster, and is made once although it was sent twice. A registration takes three, since the name that
-/// nobody else may have is under another key: who dies in between leaves it claimed for two seconds. What is answered is as durable as the
-/// server makes it: `appendonly yes` with `appendfsync always` keeps every answered write over a
-/// crash, `everysec` all but the last second's. A failover may lose what no replica has, and with
-/// it bring a session back that was exchanged: see
+/// cluster, and takes effect once even if it is sent twice. A registration is three scripts, since the name, which
+/// must be unique, is under another key: if a node crashes between them, the name stays claimed for two seconds.
+///
+/// A confirmed write is as durable as the server makes it: with `appendonly yes`, `appendfsync always` keeps every
+/// confirmed write over a crash, and `everysec` all but those of the last second. A failover may lose writes that no
+/// replica has, and so restore a session that was exchanged: see
 /// [`wait_for_replicas`](RedisOptions::wait_for_replicas). Run it with `maxmemory-policy
 /// noeviction`.
 ///
-/// Where its memory is full, sessions are not started and principals not registered: both are
-/// [`ErrorKind::Unavailable`]. Whatever reads, changes or ends what is there goes on, and so do revocations, each of which
-/// takes some 300 bytes above `maxmemory` until it ends. Leave room for them.
+/// If its memory is full, starting a session and registering a principal fail with [`ErrorKind::Unavailable`]. Existing
+/// records can still be read, changed and removed, and revocations are still stored: each takes some 300 bytes above
+/// `maxmemory` until it ends. Leave room for them.
 ///
-/// A list of sessions may count some that have just expired, where many thousands have at once.
+/// If many thousands of sessions have just expired at once, a list of sessions may count some of them.
 ///
 /// The Redis user needs read and write access to the prefix, scripts (`EVAL`, `EVALSHA`), and `WAIT` if the store
-/// waits for replicas. Allow `INFO` as well: without it, a node detects a failover only by the last revocation that
-/// it has read, and misses the loss of its own revocation that was not read yet. Allow `TIME`, too: without it, a
-/// node whose clock is ahead removes sessions and revocations too early.
+/// waits for replicas. Allow `INFO` as well: without it, a node detects a failover only if the last revocation that it
+/// has read is lost, and does not detect the loss of one that it has published and not read yet. Allow `TIME`, too:
+/// without it, a node whose clock is ahead removes sessions and revocations too early.
 ///
-/// Replies of a replica are not accepted, nor, for the feed, those of a primary with fewer replicas than its
-/// `min-replicas-to-write`, which may have been replaced.
+/// A node rejects the replies of a replica. It also does not read the feed from a primary with fewer replicas than the
+/// primary's `min-replicas-to-write`, since another primary may have replaced it.
 ///
 /// ```no_run
 /// use countersign::store::RedisStore;
@@ -237,13 +238,13 @@ impl RedisStore {
         })
     }
 
-    /// Migrates the content under the prefix to this release. It writes nothing if it is current, and may run on
-    /// several nodes at once. While it runs, no node starts; one that was interrupted is resumed by the next call. It logs a warning if the server may evict keys.
+    /// Marks the content under the prefix with the version of this release, if it has no mark. It writes nothing if it
+    /// has one, and may run on several nodes at once. It logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] if the server is unreachable, [`ErrorKind::Configuration`] if its content is of a
-    /// release that this one cannot work beside.
+    /// [`ErrorKind::Unavailable`] if the server is unreachable, [`ErrorKind::Configuration`] if a release that this
+    /// one is not compatible with has written the content.
     pub async fn migrate(&self) -> Result<(), Error> {
         let found = self.mark_version().await.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the Redis server cannot be set up")

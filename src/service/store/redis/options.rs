@@ -10,7 +10,7 @@ const MAX_PREFIX_LEN: usize = 64;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Settings of a [`RedisStore`].
+/// Settings of a [`RedisStore`](crate::store::RedisStore).
 ///
 /// ```
 /// use std::time::Duration;
