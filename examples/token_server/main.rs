@@ -40,6 +40,9 @@ use crate::serve::{Limits, serve};
 use crate::settings::{address, sealing_keys, seconds, setting, signing_algorithm, signing_key};
 use crate::stores::Stores;
 
+/// Prometheus needs one or two.
+const METRICS_CONNECTIONS: usize = 16;
+
 type Problem = Box<dyn StdError + Send + Sync>;
 
 /// All that is needed to serve.
@@ -47,7 +50,7 @@ struct Server {
     housekeeping: Housekeeping,
     limits: Limits,
     /// Each with what is served there.
-    listeners: Vec<(TcpListener, Router)>,
+    listeners: Vec<(TcpListener, Router, Limits)>,
 }
 
 #[tokio::main]
@@ -73,7 +76,7 @@ impl Server {
         let Self { housekeeping, limits, listeners } = self;
         let (stop, stopped) = watch::channel(());
         let mut serving = Vec::new();
-        for (listener, app) in listeners {
+        for (listener, app, limits) in listeners {
             let mut stopped = stopped.clone();
             let stopping = async move {
                 let _ = stopped.changed().await;
@@ -115,7 +118,8 @@ async fn set_up() -> Result<Server, Problem> {
             .map_err(|problem| format!("COUNTERSIGN_METRICS_LISTEN: {problem}"))?;
         let listener = listen("COUNTERSIGN_METRICS_LISTEN", address).await?;
         tracing::info!(at = %listener.local_addr()?, "serving metrics");
-        listeners.push((listener, app));
+        let limits = limits.max_connections(METRICS_CONNECTIONS);
+        listeners.push((listener, app, limits));
     }
     let stores = open("COUNTERSIGN_STORE").await?;
     let sessions = open("COUNTERSIGN_SESSION_STORE").await?.or_else(|| stores.clone());
@@ -174,7 +178,7 @@ async fn set_up() -> Result<Server, Problem> {
     }
     tracing::info!(%address, issuer = tokens.issuer(), "serving");
     let app = routing.app(&tokens).merge(health::routes(&tokens));
-    listeners.push((listener, app));
+    listeners.push((listener, app, limits));
     Ok(Server { housekeeping, limits, listeners })
 }
 

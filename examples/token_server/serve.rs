@@ -47,6 +47,10 @@ impl Limits {
             shutdown_timeout: seconds("COUNTERSIGN_SHUTDOWN_TIMEOUT", 20)?,
         })
     }
+
+    pub(crate) fn max_connections(self, max_connections: usize) -> Self {
+        Self { max_connections, ..self }
+    }
 }
 
 /// Serves until `stop` completes, and then what is under way, for as long as the limits say.

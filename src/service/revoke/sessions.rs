@@ -20,7 +20,8 @@ const SESSIONS_AT_ONCE: usize = 100;
 /// What came of reading all sessions of a subject once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
-    NothingLeft,
+    /// None was to be ended. `in_one_part` is whether all were read at once.
+    NothingLeft { in_one_part: bool },
     /// Some were ended, and others may have come or been written meanwhile.
     ReadAgain,
 }
@@ -34,11 +35,13 @@ impl Writer {
         subject: &Subject,
         cutoff: Cutoff,
     ) -> Result<usize, Error> {
-        let mut ended = 0;
+        let (mut ended, mut was_clean) = (0, false);
         for _ in 0..MAX_ATTEMPTS {
-            let round = self.end_sessions_once(subject, cutoff, &mut ended).await?;
-            if round == Round::NothingLeft {
-                return Ok(ended);
+            match self.end_sessions_once(subject, cutoff, &mut ended).await? {
+                // A session that was written between two parts may have been in neither of them.
+                Round::NothingLeft { in_one_part } if in_one_part || was_clean => return Ok(ended),
+                Round::NothingLeft { .. } => was_clean = true,
+                Round::ReadAgain => was_clean = false,
             }
         }
         Err(unavailable("too many writers of one record at once"))
@@ -60,7 +63,7 @@ impl Writer {
             session.created_at < started_before
                 && (cutoff.sessions == EndedSessions::All || self.was_ended(session))
         };
-        let (mut round, mut failed) = (Round::NothingLeft, Ok(()));
+        let (mut round, mut failed) = (Round::NothingLeft { in_one_part: true }, Ok(()));
         let mut after = Cursor::START;
         loop {
             let reading = self.stores.sessions_of_subject(subject, &after, SESSIONS_AT_ONCE);
@@ -85,6 +88,9 @@ impl Writer {
                 None => {}
             }
             let Some(next) = part.next else { return failed.map(|()| round) };
+            if round != Round::ReadAgain {
+                round = Round::NothingLeft { in_one_part: false };
+            }
             after = next;
         }
     }

@@ -19,6 +19,21 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// no more, a new one never comes. Longer each time, for one that takes long to be made.
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 const LONGER: u32 = 3;
+/// How long a transaction through a pooler is waited for: less than the service's deadline. One that was given up
+/// would keep its place, and a write that nobody waits for would be made later.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// The same of its beginning, for which a pooler without a free server may let it wait.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server waits for the next statement of a transaction. A node that has failed must not keep its locks.
+const IDLE_TIMEOUT: &str = "; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+
+/// Waits for so long; after that, the connection counts as lost.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(limit, work).await.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))
+}
 
 /// A pool, and how its connections are used.
 pub(super) struct Connections {
@@ -43,7 +58,7 @@ impl Connections {
     /// the process that prepared it, and so would settings, which are the transaction's own.
     pub(super) fn over_transaction_pooler(pool: PgPool) -> Self {
         let settings = SETTINGS.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
-        let begin = statement(format!("BEGIN{}", settings.concat()));
+        let begin = statement(format!("BEGIN{}{IDLE_TIMEOUT}", settings.concat()));
         Self { begin: Some(begin), ..Self::new(pool) }
     }
 
@@ -55,11 +70,22 @@ impl Connections {
         };
         // The driver leaves a transaction open whose caller hangs up while it begins.
         let transaction = tokio::spawn(async move {
-            let mut transaction = connection.begin_with(begin).await?;
-            let outcome = Outcome::of(transaction.fetch_many(query.persistent(false))).await?;
-            transaction.commit().await?;
+            let mut has_begun = false;
+            let running = async {
+                let beginning = within(BEGIN_TIMEOUT, connection.begin_with(begin));
+                let mut transaction = beginning.await?;
+                has_begun = true;
+                let outcome = Outcome::of(transaction.fetch_many(query.persistent(false))).await?;
+                transaction.commit().await?;
+                Ok(outcome)
+            };
+            let outcome = within(TRANSACTION_TIMEOUT, running).await;
+            if !has_begun || matches!(outcome, Err(sqlx::Error::Io(_))) {
+                // Nobody knows what comes next over it: it is closed.
+                drop(connection.detach());
+            }
             drop(place);
-            Ok(outcome)
+            outcome
         });
         transaction.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }

@@ -146,6 +146,8 @@ pub(super) fn is_useless(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| match &*code {
             // A shutdown; a write on a standby; a table that a standby does not have.
             "57P01" | "57P02" | "57P03" | "25006" | "0A000" => true,
+            // A transaction that the server has waited for in vain.
+            "25P03" => true,
             // What `IF_PRIMARY` raises.
             "22P02" => error.message().contains("no primary"),
             // Connection exceptions.

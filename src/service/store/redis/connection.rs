@@ -98,7 +98,9 @@ fn servers(urls: &[String]) -> Result<Vec<ConnectionInfo>, Error> {
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
-    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+    // As the driver reads it.
+    let scheme = url.trim().split(':').next().unwrap_or_default();
+    if ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls)) {
         tls::prepare()?;
     }
     let info = url.into_connection_info().map_err(invalid)?;
