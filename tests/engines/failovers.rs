@@ -304,6 +304,13 @@ async fn what_redis_has_lost_in_a_failover_its_node_publishes_again() {
         store,
         || replica.redis_node(),
         async || {
+            // It gets all in order: what came before this is there.
+            let _: String = primary.redis_command(&["SET", "marker", "1"]).await;
+            until("the replica has what was written", async || {
+                let marker: Option<String> = replica.redis_command(&["GET", "marker"]).await;
+                marker.is_some()
+            })
+            .await;
             let _: String = replica.redis_command(&["REPLICAOF", "NO", "ONE"]).await;
             async || {
                 line.turn_to(replica.address);
