@@ -283,6 +283,7 @@ async fn what_postgres_has_lost_in_a_failover_its_node_publishes_again() {
     let standby = primary.standby();
     let new = || PostgresStore::connect(&standby.url()).unwrap();
     what_is_lost_is_published_again(store, new, async || {
+        standby.catch_up_with(&primary).await;
         standby.cut_off().await;
         async || {
             standby.promote().await;

@@ -203,6 +203,14 @@ impl EngineServer {
         self.until(is_receiving, false).await;
     }
 
+    /// Waits until this standby has all that its primary has now.
+    pub async fn catch_up_with(&self, primary: &Self) {
+        let mut connection = PgConnection::connect(&primary.url()).await.unwrap();
+        let position = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text");
+        let position: String = position.fetch_one(&mut connection).await.unwrap();
+        self.until(&format!("SELECT pg_last_wal_replay_lsn() >= '{position}'"), true).await;
+    }
+
     /// Makes this standby a primary. Returns once it is one.
     pub async fn promote(&self) {
         self.sql("SELECT pg_promote()").await;
