@@ -240,7 +240,7 @@ fn mark_of(token: &AuthenticationToken) -> Result<Entity, countersign::Error> {
     Ok(Entity::machine(format!("seeded-session-{digest}"))?.disabled(true))
 }
 
-/// Whoever writes the seed answers for its passwords: they are not held to the policy.
+/// The policy's rules do not apply to the passwords of a seed: its author chooses them.
 async fn hash(password: String) -> Result<PasswordHash, Problem> {
     let password = Password::new(password)?;
     let hashing = move || PasswordHash::create(&password, PasswordCost::default());

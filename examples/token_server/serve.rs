@@ -1,4 +1,5 @@
-//! Serving HTTP: nobody who is slow keeps others out, or the process from ending.
+//! Serving HTTP: a client that sends its requests slowly does not keep others out, or the process from ending. One
+//! that does not read its responses keeps its connection; a proxy in front has to limit connections by address.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@
 //! token, by which it introspects and revokes it, until the host sweeps what has expired. Its tokens
 //! have no custom claims, and without a sink of the host's it audits nothing.
 //!
-//! Its adapter answers each request in a task of its own. Where one core serves connections that are
+//! Its adapter runs each request in a task of its own. Where one core serves connections that are
 //! all busy, that alone made other routes here a tenth to a fifth faster.
 
 use std::sync::Arc;

@@ -44,7 +44,7 @@ pub(super) async fn a_name_is_of_one_user_in_each_organization(store: &Arc<dyn E
             let (store, user) = (Arc::clone(store), racers.next().unwrap());
             async move { won(store.insert(user).await) }
         });
-        assert_eq!(winners.await, 1, "one in an organization, whoever has the name in others");
+        assert_eq!(winners.await, 1, "one in an organization, also if others have the name");
     }
     let [unbound, first, second] = &namesakes;
     let bound = first.organization_id();
