@@ -32,8 +32,8 @@ pub enum RevocationTarget {
         issued_before: Timestamp,
         /// Until when the subject gets nothing new, where it is blocked.
         blocked_until: Option<Timestamp>,
-        /// The process that was asked for it, by a random number. None of one that a node has made because it heard
-        /// of another one: no node has to repeat that.
+        /// The random number of the process that the revocation was requested from. `None` for one that no node has to
+        /// repeat: it repeats another one, or is of an instant in the past.
         made_by: Option<u64>,
     },
     /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is

@@ -40,12 +40,13 @@ const PURGE_LIMIT: usize = 1_000;
 const PURGED_BY_PUBLISH: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Who has made a revocation.
+/// Where a revocation comes from.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin {
-    /// This node, now: what another one revokes from now on is revoked after that instant, as far as clocks differ.
+    /// This node makes it now. Revocations that other nodes make later have instants after `others_after`, unless their
+    /// clocks differ by more than the policy tolerates.
     ThisNode { others_after: Timestamp },
-    /// Any node. One of this node is heard as well, after it was made.
+    /// The feed, which also returns the revocations of this node.
     Feed,
 }
 
@@ -63,7 +64,7 @@ pub(crate) struct RevocationSet {
     /// Counts what was added: what was looked up before may have been revoked since.
     live: EpochLock<Live>,
     digester: IdDigester,
-    /// By which this node knows its own.
+    /// A random number, by which this process recognizes its own revocations.
     maker: u64,
     /// Whether there may be more, of other nodes, for longer than the policy puts up with.
     is_stale: AtomicBool,
@@ -92,7 +93,7 @@ impl RevocationSet {
         }
     }
 
-    /// Returns the number of this process, for the revocations that it is asked for.
+    /// Returns the number that identifies this process in revocations.
     pub(crate) fn maker(&self) -> u64 {
         self.maker
     }
@@ -100,8 +101,9 @@ impl RevocationSet {
     /// Adds one that is known from `now` on; the same twice is harmless, and a later one never weakens an
     /// earlier one.
     ///
-    /// Returns whether it crosses one that this node has made: it is of another node, which revokes the same subject
-    /// and did not know of that. It does not revoke what was issued since by who did. So this node has to revoke again.
+    /// Returns whether it crosses one that this node has made: another node has revoked the same subject without
+    /// knowing that one, at no later instant. Tokens whose issuer knew the revocation of this node are then not revoked,
+    /// so this node has to revoke again.
     pub(crate) fn insert(&self, revocation: &Revocation, origin: Origin, now: Timestamp) -> bool {
         let until = revocation.until;
         let is_crossing = match &revocation.target {
@@ -127,7 +129,7 @@ impl RevocationSet {
                     issued_before: *issued_before,
                     blocked_until: blocked_until.unwrap_or(Timestamp::MIN),
                     others_after: origin.others_after(),
-                    is_elsewhere_asked: made_by.is_some_and(|made_by| made_by != self.maker),
+                    is_of_another_node: made_by.is_some_and(|made_by| made_by != self.maker),
                     ..SubjectRevocation::new(organizations, *before, until, now)
                 };
                 let (subject_type, name) = (subject.subject_type(), subject.id());
@@ -163,12 +165,17 @@ impl RevocationSet {
         IssueTime { at: proven_at, after_revocation: known.map(|revoked| revoked.before).max() }
     }
 
-    /// Returns the instant of a revocation of what a subject was issued until `now`. It is later than that of each one
-    /// that is known, also where the clock of another node is ahead: what was issued knowing of those is to be revoked.
-    pub(crate) fn next_instant(&self, subject: SubjectRef<'_>, now: Timestamp) -> Timestamp {
+    /// Returns the instant of a revocation as of `cutoff`, which is `age` ago. It is later than each known instant, even
+    /// if the clock of another node is ahead: tokens whose issuer knew those instants are to be revoked, too.
+    pub(crate) fn next_instant(
+        &self,
+        subject: SubjectRef<'_>,
+        cutoff: Timestamp,
+        age: Duration,
+    ) -> Timestamp {
         let live = self.live.read();
-        let next = live.subjects.of(subject).map(SubjectRevocation::next_instant).max();
-        next.map_or(now, |next| next.max(now))
+        let next = live.subjects.of(subject).map(|revoked| revoked.next_instant(age)).max();
+        next.map_or(cutoff, |next| next.max(cutoff))
     }
 
     /// Returns whether the latest revocation of a subject was made by this node.

@@ -56,16 +56,16 @@ pub(super) struct SubjectRevocation {
     pub(super) known_at: Timestamp,
     /// The same, by a clock that nobody sets.
     pub(super) heard_at: Instant,
-    /// Where this node has made `before`: after which instant others revoke that do so later, as far as clocks
-    /// differ.
+    /// If this node has made `before`: the instant after which other nodes' later revocations lie, as far as clocks
+    /// may differ.
     pub(super) others_after: Option<Timestamp>,
-    /// Whether another node was asked for it.
-    pub(super) is_elsewhere_asked: bool,
-    /// The instants before `before` that this node knows: the latest ones.
+    /// Whether it was requested from another node.
+    pub(super) is_of_another_node: bool,
+    /// The latest of the instants before `before` that this node knows.
     pub(super) known: Vec<Timestamp>,
 }
 
-/// Of how many instants of a subject it is remembered that they are known. One that was forgotten counts as unknown.
+/// The number of known instants that are remembered of a subject. One that was forgotten counts as unknown.
 const MAX_KNOWN: usize = 64;
 
 impl SubjectRevocation {
@@ -85,15 +85,15 @@ impl SubjectRevocation {
             known_at: now,
             heard_at: Instant::now(),
             others_after: None,
-            is_elsewhere_asked: false,
+            is_of_another_node: false,
             known: Vec::new(),
         }
     }
 
-    /// Returns the instant of the next one, later by the time that has passed. So nodes that have heard of an instant
-    /// which is ahead of their clocks go on from it alike.
-    pub(super) fn next_instant(&self) -> Timestamp {
-        self.before + self.heard_at.elapsed().max(MICROSECOND)
+    /// Returns the instant of the next one, as of `age` ago: later than this one by the time that had passed since it
+    /// was heard. So nodes that have heard an instant ahead of their clocks continue from it in step.
+    pub(super) fn next_instant(&self, age: Duration) -> Timestamp {
+        self.before + self.heard_at.elapsed().saturating_sub(age).max(MICROSECOND)
     }
 
     pub(super) fn revokes(&self, issued: IssueTime) -> bool {
@@ -118,11 +118,11 @@ impl SubjectRevocation {
         is_crossing
     }
 
-    /// Returns whether another one is of another node, which did not know of this one when it revoked: it has no later
-    /// instant, and this node has not heard of that before.
+    /// Returns whether another node has made `other` without knowing this one: its instant is no later, and was not
+    /// known here.
     fn is_crossed_by(&self, other: &Self) -> bool {
         self.others_after.is_some_and(|after| after < other.before)
-            && other.is_elsewhere_asked
+            && other.is_of_another_node
             && other.before <= self.before
             && !self.known.contains(&other.before)
     }

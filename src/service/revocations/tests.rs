@@ -99,7 +99,7 @@ fn a_revocation_is_later_than_one_that_is_known_from_a_clock_that_is_ahead() {
     let issued = set.issue_time(OPS, start() + MILLI);
     assert!(is_good(&set, issued));
     let now = start() + MILLI * 2;
-    revoke(&set, set.next_instant(OPS, now));
+    revoke(&set, set.next_instant(OPS, now, Duration::ZERO));
     assert!(!is_good(&set, issued));
 }
 
@@ -144,7 +144,7 @@ impl Nodes {
 
     fn make(&mut self, node: usize, is_repeat: bool) {
         let (now, set) = (self.clock(node), &self.nodes[node].set);
-        let before = set.next_instant(OPS, now);
+        let before = set.next_instant(OPS, now, Duration::ZERO);
         let issued_before = (now + Self::TOLERANCE).max(before);
         let target = RevocationTarget::SubjectBefore {
             subject: OPS.to_subject(),

@@ -363,14 +363,16 @@ impl TokenService {
         let before = if cutoff.is_past {
             cutoff.before
         } else {
-            revocations.next_instant(subject.borrowed(), now)
+            let asked_at = cutoff.before.min(now);
+            let age = now.saturating_since(asked_at);
+            revocations.next_instant(subject.borrowed(), asked_at, age)
         };
         let target = RevocationTarget::SubjectBefore {
             subject,
             before,
             issued_before: self.issued_before(cutoff).max(before),
             blocked_until: cutoff.blocks.then_some(cutoff.before),
-            // What came after an instant that has passed is good, whoever knew of what.
+            // Tokens that were issued after an instant in the past stay good, so no node has to repeat it.
             made_by: (!cutoff.is_past).then_some(revocations.maker()),
         };
         self.insert_of_this_node(target, now)
@@ -405,7 +407,7 @@ impl TokenService {
         let now = self.now();
         let target = RevocationTarget::SubjectBefore {
             subject: subject.clone(),
-            before: self.inner.revocations.next_instant(subject.borrowed(), now),
+            before: self.inner.revocations.next_instant(subject.borrowed(), now, Duration::ZERO),
             issued_before: *issued_before,
             blocked_until: None,
             made_by: None,
