@@ -1,9 +1,9 @@
-//! Serving HTTP: a client that sends its requests slowly does not keep others out, or the process from ending. One
-//! that does not read its responses keeps its connection; a proxy in front has to limit connections by address.
+//! Serving HTTP: a client that sends its requests slowly, or does not read the responses, does not keep others out, or
+//! the process from ending.
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 use tower_http::timeout::TimeoutLayer;
 
@@ -32,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Limits {
     /// For the head of a request, from the end of the response before.
     head_timeout: Duration,
-    /// For a request and its response.
+    /// For a request and its response, and for a client to read some of a response.
     request_timeout: Duration,
     max_connections: usize,
     /// For requests that are under way when the process is to end.
@@ -81,7 +82,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let serving = http.serve_connection(io(stream), service(app.clone(), peer));
+                let serving = http.serve_connection(io(stream, limits), service(app.clone(), peer));
                 let serving = connections.watch(serving);
                 tokio::spawn(async move {
                     let _place = place;
@@ -102,10 +103,12 @@ pub(crate) async fn serve(
     }
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io(stream: TcpStream, limits: Limits) -> TokioIo<Pin<Box<TimeoutStream<TcpStream>>>> {
     // What is written is a whole response.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.request_timeout));
+    TokioIo::new(Box::pin(stream))
 }
 
 /// With the peer's address, for throttling by it.

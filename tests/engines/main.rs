@@ -27,6 +27,7 @@ mod readme;
 mod redis_operations;
 mod redis_store;
 mod servers;
+mod tls;
 mod token_server;
 mod upgrade;
 

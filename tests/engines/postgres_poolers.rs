@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::EntityId;
 use countersign::clock::{Clock as _, SystemClock};
 use countersign::store::{
     Cursor, EntityStore, PostgresOptions, PostgresStore, SessionStore, StoreError, conformance,
 };
+use countersign::{EntityId, ErrorKind};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,19 @@ async fn through_a_pooler_in_transaction_mode_the_contract_is_kept() {
     conformance::check_session_store(Arc::new(first.clone())).await;
     let nodes = [first, node(&pooler, &database), node(&pooler, &database)];
     each_session_is_taken_once(nodes.map(|node| Arc::new(node) as _).into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_of_another_database_than_the_direct_url_is_rejected_when_migrating() {
+    let (pooler, database, other) =
+        (EngineServer::pooler(), Postgres::new().await, EngineServer::postgres());
+    let options =
+        PostgresOptions::default().tables(database.names.clone()).transaction_pooler(other.url());
+    let store = PostgresStore::connect_with(&pooler.url(), options).unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    let problem = "the URL of the pooler and the direct URL lead to different databases";
+    assert!(error.to_string().contains(problem), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

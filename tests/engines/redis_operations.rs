@@ -1,7 +1,5 @@
-//! Redis as operators run it: full, behind TLS, sockets and sentinels, and with much to do at once.
+//! Redis as operators run it: full, behind sockets and sentinels, and with much to do at once.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use countersign::clock::{Clock as _, SystemClock};
@@ -16,9 +14,9 @@ use countersign::{
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 
-use crate::servers::EngineServer;
+use crate::servers::{EngineServer, token_server_over};
 use crate::support::durable::{MINUTE, fixture_over, fixture_with, revocation, session};
-use crate::support::programs::{Folder, TokenServer, example, free_address, seed};
+use crate::support::programs::{Folder, TokenServer, seed};
 
 async fn fill(server: &EngineServer) {
     let _: String = server.redis_command(&["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -152,13 +150,6 @@ async fn thousands_of_sessions_of_a_subject_are_ended_in_steps() {
     assert_eq!(all.sessions, 3_000);
 }
 
-/// A token server over a store, which is to start.
-fn over(store: &str) -> Command {
-    let mut command = example("token_server");
-    command.env("COUNTERSIGN_STORE", store).env("COUNTERSIGN_SEALING_KEY", "A".repeat(43) + "=");
-    command
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_server_starts_again_over_a_server_whose_memory_is_full() {
     let server = EngineServer::redis();
@@ -166,7 +157,7 @@ async fn a_token_server_starts_again_over_a_server_whose_memory_is_full() {
     let seed = folder.write("seed.json", &seed().to_string());
     let outbox = folder.path().join("outbox.jsonl");
     let command = || {
-        let mut command = over(&server.url());
+        let mut command = token_server_over(&server.url());
         command.env("COUNTERSIGN_SEED", &seed).env("COUNTERSIGN_OUTBOX", &outbox);
         command
     };
@@ -175,49 +166,6 @@ async fn a_token_server_starts_again_over_a_server_whose_memory_is_full() {
     let node = TokenServer::start(command());
     let body = "username=ops@example.com&password=pass-word";
     node.post("/user/token/generate", "application/x-www-form-urlencoded", body).await.expect(200);
-}
-
-/// Has openssl make a CA and a certificate of 127.0.0.1 in a folder.
-fn make_certificates(folder: &Path) {
-    let lines = "
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-            -keyout ca.key -out ca.pem -subj /CN=test-ca
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
-            -keyout server.key -out server.csr -subj /CN=127.0.0.1
-        printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' >server.ext
-        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-            -extfile server.ext -out server.pem";
-    let made = Command::new("bash").args(["-euc", lines]).current_dir(folder).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_server_reaches_redis_by_tls_and_checks_its_certificate() {
-    let folder = Folder::new("tls");
-    make_certificates(folder.path());
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let port = free_address().port().to_string();
-    let _server = EngineServer::redis_with(&[
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-auth-clients",
-        "no",
-    ]);
-    let command = || over(&format!("rediss://127.0.0.1:{port}"));
-    let mut trusting = command();
-    trusting.env("SSL_CERT_FILE", file("ca.pem"));
-    let node = TokenServer::start(trusting);
-    let keys = node.get("/.well-known/jwks.json", "").await.expect(200).json();
-    assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "they are in the store");
-
-    let rejected = command().env("COUNTERSIGN_LISTEN", "127.0.0.1:0").output().unwrap();
-    let text = String::from_utf8_lossy(&rejected.stderr);
-    assert_eq!(rejected.status.code(), Some(2), "{text}");
-    assert!(text.contains("COUNTERSIGN_STORE") && text.contains("certificate"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +184,7 @@ async fn redis_is_reached_by_a_socket_of_the_machine() {
         store.migrate().await.unwrap();
         assert!(store.is_current().await.unwrap());
     }
-    let node = TokenServer::start(over(&format!("unix://{socket}")));
+    let node = TokenServer::start(token_server_over(&format!("unix://{socket}")));
     node.get("/.well-known/jwks.json", "").await.expect(200);
 }
 
@@ -268,7 +216,7 @@ async fn the_primary_that_sentinels_name_is_followed_through_a_failover() {
     let read = store.read_feed(&Cursor::START, Duration::ZERO).await.unwrap();
     assert_eq!(read.events, [event]);
     let url = format!("redis-sentinel://countersign?{}", sentinel.address);
-    let node = TokenServer::start(over(&url));
+    let node = TokenServer::start(token_server_over(&url));
     node.get("/.well-known/jwks.json", "").await.expect(200);
 }
 

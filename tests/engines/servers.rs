@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::proxy::Proxy;
 use crate::support::durable::MINUTE;
-use crate::support::programs::free_address;
+use crate::support::programs::{example, free_address};
 use crate::support::unique;
 
 /// What `scripts/servers run` tells of the servers that it has started.
@@ -265,4 +265,11 @@ impl Drop for EngineServer {
     fn drop(&mut self) {
         let _ = self.script("stop").status();
     }
+}
+
+/// A token server over a store that lasts.
+pub fn token_server_over(store: &str) -> Command {
+    let mut command = example("token_server");
+    command.env("COUNTERSIGN_STORE", store).env("COUNTERSIGN_SEALING_KEY", "A".repeat(43) + "=");
+    command
 }

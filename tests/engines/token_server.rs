@@ -59,6 +59,20 @@ async fn more_slow_clients_than_there_may_be_connections_keep_nobody_out_for_lon
     keep_busy_and_get_served(server.address(), 20).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_its_responses_keeps_nobody_out_for_long() {
+    let mut command = example("token_server");
+    command.env("COUNTERSIGN_REQUEST_TIMEOUT", "1").env("COUNTERSIGN_MAX_CONNECTIONS", "1");
+    let server = TokenServer::start(command);
+    let mut pending = TcpStream::connect(server.address()).await.unwrap();
+    let requests = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
+    // Until neither side can write, or the server has closed the connection.
+    let sending = async { while pending.write_all(requests.as_bytes()).await.is_ok() {} };
+    let served = async { tokio::join!(status_of(server.address(), "/open"), sending) };
+    let (status, ()) = tokio::time::timeout(MINUTE, served).await.expect("within a minute");
+    assert_eq!(status, 200);
+}
+
 async fn keep_busy_and_get_served(address: SocketAddr, clients: usize) {
     let mut pending = Vec::new();
     for _ in 0..clients {

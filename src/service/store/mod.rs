@@ -34,9 +34,8 @@
 //! | connections of a node | | six to the file | up to `max_connections` (16) + 3 | two, and one more with `wait_for_replicas`; in a cluster, to each server |
 //! | run it with | | a local file system; `-wal` and `-shm` belong to the file | version 13 or later, UTF-8 | version 6.2 or later, `maxmemory-policy noeviction` |
 //!
-//! Connections are not encrypted unless the driver is built with TLS. If the database is reached over a network, request
-//! TLS in the URL. For Redis, enable the feature `redis-tls`. For Postgres, add `sqlx` with `tls-rustls-aws-lc-rs` to
-//! the app's dependencies, in the version that this crate uses.
+//! Connections are not encrypted unless the URL requests TLS: do so if the database is reached over a network. It takes
+//! the feature `redis-tls`, with `rediss://`, or `postgres-tls`, with `sslmode=verify-full`.
 //!
 //! The suite in `store::conformance` (feature `conformance`) checks every store of this crate against this contract,
 //! including races.

@@ -62,6 +62,10 @@ impl Connections {
         Self { begin: Some(begin), ..Self::new(pool) }
     }
 
+    pub(super) fn lead_through_pooler(&self) -> bool {
+        self.begin.is_some()
+    }
+
     pub(super) async fn run(&self, query: Query) -> Result<Outcome<Postgres>, sqlx::Error> {
         let acquiring = timeout(ACQUIRE_TIMEOUT, self.acquire());
         let (mut connection, place) = acquiring.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;

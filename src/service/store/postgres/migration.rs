@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::service::store::Store as _;
 use crate::service::store::postgres::PostgresStore;
 use crate::service::store::postgres::pool::is_locked_out;
 use crate::service::store::sql::{not_migrated, reject_later_schema, statement};
+use crate::service::store::{Store as _, StoreError};
 
 /// The versions of the schema, in order: what was released stays as it is.
 const MIGRATIONS: [(i64, &str); 11] = [
@@ -43,11 +43,16 @@ impl PostgresStore {
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the database is unreachable or denies access, or
     /// a table is in use for that long; [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its tables
-    /// are of a later release. Its source, or the source of that, says why.
+    /// are of a later release, or a [pooler](super::PostgresOptions::transaction_pooler) leads to another database than the
+    /// direct URL. Its source, or the source of that, says why.
     pub async fn migrate(&self) -> Result<(), Error> {
-        if self.is_current().await.map_err(not_migrated)? {
-            return Ok(());
+        if !self.is_current().await.map_err(not_migrated)? {
+            self.bring_up_to_date().await?;
         }
+        self.check_pooler().await
+    }
+
+    async fn bring_up_to_date(&self) -> Result<(), Error> {
         let mut tries = 1;
         let known = loop {
             let store = self.clone();
@@ -66,6 +71,32 @@ impl PostgresStore {
             }
         };
         reject_later_schema(known, LATEST_VERSION)
+    }
+
+    /// Checks that a pooler leads to the tables that the feed is read from. Otherwise this node would write sessions
+    /// to one database, and read revocations in another.
+    async fn check_pooler(&self) -> Result<(), Error> {
+        let connections = &self.inner.connections;
+        if !connections.lead_through_pooler() {
+            return Ok(());
+        }
+        // A server that is copied or restored keeps all of its names and numbers, but starts anew.
+        let place = "SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), current_database(), \
+                     to_regclass('{table:migrations}')::oid)";
+        let place = statement(self.inner.tables.fill_in(place));
+        let direct = || sqlx::query_scalar::<_, String>(place.clone()).fetch_one(self.feed_pool());
+        let unreachable = |error| not_migrated(StoreError::unavailable(error));
+        // It may restart meanwhile.
+        let before = direct().await.map_err(unreachable)?;
+        let pooled = connections.run(sqlx::query(place.clone())).await.map_err(unreachable)?;
+        let pooled = pooled.first::<String>().map_err(not_migrated)?;
+        let after = direct().await.map_err(unreachable)?;
+        if before == after && pooled.as_ref() != Some(&before) {
+            return Err(Error::configuration(
+                "the URL of the pooler and the direct URL lead to different databases",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the version that was found.
