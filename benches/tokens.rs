@@ -119,6 +119,18 @@ fn benches(c: &mut Criterion) {
                     .unwrap()
             });
         });
+        let router = tokens.router::<()>();
+        let body = format!("id=aa-1&secret={}", secret.expose());
+        group.bench_function("issue/route", |b| {
+            b.iter(|| {
+                let request = Request::post("/entity/token/generate")
+                    .header("content-type", "application/x-www-form-urlencoded")
+                    .body(axum::body::Body::from(body.clone()))
+                    .unwrap();
+                let response = runtime.block_on(router.clone().oneshot(request)).unwrap();
+                assert!(response.status().is_success());
+            });
+        });
         group.bench_function("exchange", |b| {
             b.iter_batched(
                 || {

@@ -45,8 +45,8 @@ impl RotationSchedule {
     }
 
     /// Sets how long a key is published before it signs. Default: 14 days, since resource servers cache the published
-    /// keys, and some are configured by hand. It must be longer than the policy's `jwks_max_age`, and at most the
-    /// rotation period.
+    /// keys, and some are configured by hand. It must be at most the rotation period, and longer than the clock tolerance
+    /// plus the policy's `jwks_max_age`, or plus two refresh intervals where these are longer.
     pub fn announcement_period(mut self, period: Duration) -> Self {
         self.announcement_period = period;
         self
@@ -60,8 +60,8 @@ impl RotationSchedule {
         self
     }
 
-    /// Sets how often a node checks whether other nodes have changed the keys. Default: 1 minute. The announcement
-    /// period must be longer than two of these intervals plus the clock tolerance.
+    /// Sets how often a node checks whether other nodes have changed the keys. Default: 1 minute. See
+    /// [`announcement_period`](Self::announcement_period).
     pub fn refresh_interval(mut self, refresh_interval: Duration) -> Self {
         self.refresh_interval = refresh_interval;
         self

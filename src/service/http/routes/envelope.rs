@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum_core::response::Response;
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::rejection::{RejectionHook, RejectionType};
+use crate::rejection::RejectionType;
 use crate::service::TokenService;
 use crate::service::http::routes::error::RouteError;
 use crate::service::http::routes::response;
@@ -14,39 +14,47 @@ use crate::service::http::routes::response;
 /// The version of the envelope.
 const VERSION: &str = "1.0.0";
 
-/// What every answer of the family carries.
-pub(super) struct Envelope {
+/// What every response of these routes has.
+pub(super) struct Envelope<'a> {
+    tokens: &'a TokenService,
     now: Timestamp,
     transaction_id: String,
-    realm: String,
-    hook: RejectionHook,
 }
 
-impl Envelope {
-    /// One that answers a transaction id, or, where none could be read, a new one.
-    pub(super) fn new(tokens: &TokenService, transaction_id: Option<String>) -> Self {
-        Self {
-            now: tokens.now(),
-            transaction_id: transaction_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-            realm: tokens.issuer().to_owned(),
-            hook: tokens.inner.route_hooks.entities.clone(),
-        }
+/// The body of a response.
+#[derive(Serialize)]
+struct Body<'a, M> {
+    ver: &'a str,
+    timestamp: String,
+    #[serde(rename = "txnId")]
+    transaction_id: &'a str,
+    #[serde(flatten)]
+    members: M,
+}
+
+/// What a rejected request is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorMembers<'a> {
+    error_code: &'a str,
+    error_msg: String,
+}
+
+impl<'a> Envelope<'a> {
+    /// Creates the envelope of a request with that transaction id, or with a new one where none could be read.
+    pub(super) fn new(tokens: &'a TokenService, transaction_id: Option<String>) -> Self {
+        let transaction_id = transaction_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        Self { tokens, now: tokens.now(), transaction_id }
     }
 
-    /// Returns the response with these members, or what a rejected request is told.
-    pub(super) fn answer(&self, outcome: Result<Value, RouteError>) -> Response {
-        let mut body = self.members();
+    /// Returns the response with these members, or with the reason for rejecting the request.
+    pub(super) fn respond(&self, outcome: Result<impl Serialize, RouteError>) -> Response {
         let rejection = match outcome {
-            Ok(members) => {
-                if let Value::Object(members) = members {
-                    body.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
-                }
-                return response::json(StatusCode::OK, &body);
-            }
-            Err(error) => error.into_rejection(&self.realm),
+            Ok(members) => return response::json(StatusCode::OK, &self.body(members)),
+            Err(error) => error.into_rejection(self.tokens.issuer()),
         };
         let RejectionType { status, title, .. } = rejection.rejection_type();
-        let (status, message) = match status {
+        let (status, error_msg) = match status {
             // The documented routes have no other status for what is wrong with fields.
             StatusCode::UNPROCESSABLE_ENTITY => {
                 (StatusCode::BAD_REQUEST, rejection.message().into())
@@ -56,23 +64,29 @@ impl Envelope {
             }
             _ => (status, rejection.message().to_owned()),
         };
-        body.insert("errorCode".into(), status.canonical_reason().unwrap_or("Error").into());
-        body.insert("errorMsg".into(), message.into());
+        let error_code = status.canonical_reason().unwrap_or("Error");
+        let body = self.body(ErrorMembers { error_code, error_msg });
         let mut response = response::json(status, &body);
         response.headers_mut().extend(rejection.headers());
-        self.hook.mark(response, rejection)
+        self.tokens.inner.route_hooks.entities.mark(response, rejection)
     }
 
-    fn members(&self) -> Map<String, Value> {
-        let mut members = Map::new();
-        members.insert("ver".into(), VERSION.into());
-        members.insert("timestamp".into(), self.now.to_string().into());
-        members.insert("txnId".into(), json!(self.transaction_id));
-        members
+    /// Returns the response to a request that is rejected.
+    pub(super) fn reject(&self, error: RouteError) -> Response {
+        self.respond(Err::<(), _>(error))
+    }
+
+    fn body<M: Serialize>(&self, members: M) -> Body<'_, M> {
+        Body {
+            ver: VERSION,
+            timestamp: self.now.to_string(),
+            transaction_id: &self.transaction_id,
+            members,
+        }
     }
 }
 
 /// A method that a path does not have.
 pub(super) async fn wrong_method(State(tokens): State<TokenService>) -> Response {
-    Envelope::new(&tokens, None).answer(Err(RouteError::Method("POST")))
+    Envelope::new(&tokens, None).reject(RouteError::Method("POST"))
 }

@@ -2,7 +2,6 @@
 
 use axum::extract::{Request, State};
 use axum_core::response::Response;
-use serde_json::{Value, json};
 
 use crate::service::TokenService;
 use crate::service::http::routes::body::{Media, receive};
@@ -19,34 +18,32 @@ const FORMS: &[Media] = &[Media::Form, Media::Json];
 /// `POST /user/token/generate`
 pub(super) async fn user(State(tokens): State<TokenService>, request: Request) -> Response {
     let envelope = Envelope::new(&tokens, None);
-    envelope.answer(try_user(&tokens, request).await)
+    envelope.respond(try_user(&tokens, request).await)
 }
 
-async fn try_user(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
+async fn try_user(tokens: &TokenService, request: Request) -> Result<IssuedToken, RouteError> {
     let missing = "User Id/Password is missing in the request";
     let names = ["username", "password"];
     let (route, [username, password]) = pair(tokens, request, names, missing).await?;
     let too_long = |_| "password must be at most 1024 bytes long".to_owned();
     let password = Password::new(password).map_err(too_long)?;
-    let token = tokens.issue_user_token(&username, password, &route.request).await?;
-    Ok(members_of(&token))
+    Ok(tokens.issue_user_token(&username, password, &route.request).await?)
 }
 
 /// `POST /entity/token/generate`
 pub(super) async fn entity(State(tokens): State<TokenService>, request: Request) -> Response {
     let envelope = Envelope::new(&tokens, None);
-    envelope.answer(try_entity(&tokens, request).await)
+    envelope.respond(try_entity(&tokens, request).await)
 }
 
-async fn try_entity(tokens: &TokenService, request: Request) -> Result<Value, RouteError> {
+async fn try_entity(tokens: &TokenService, request: Request) -> Result<IssuedToken, RouteError> {
     let missing = "Entity Id/Secret is missing in the request";
     let (route, [id, secret]) = pair(tokens, request, ["id", "secret"], missing).await?;
     if secret.len() > Secret::MAX_LEN {
         return Err("secret must be at most 1024 bytes long".to_owned().into());
     }
     let secret = Secret::presented(secret);
-    let token = tokens.issue_machine_token(&id, &secret, &route.request).await?;
-    Ok(members_of(&token))
+    Ok(tokens.issue_machine_token(&id, &secret, &route.request).await?)
 }
 
 /// Reads two texts that both have to be there.
@@ -65,13 +62,4 @@ async fn pair(
         (Some(first), Some(second)) => Ok((route, [first, second])),
         _ => Err(missing.to_owned().into()),
     }
-}
-
-fn members_of(token: &IssuedToken) -> Value {
-    json!({
-        "accessToken": token.access_token.expose(),
-        "expiresIn": token.expires_in().as_secs(),
-        "tokenType": "Bearer",
-        "message": token.message,
-    })
 }

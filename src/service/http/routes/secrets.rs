@@ -18,26 +18,26 @@ use crate::token::claims::SubjectType;
 
 /// `POST /entity/secret/read`
 pub(super) async fn read(State(tokens): State<TokenService>, request: Request) -> Response {
-    answer(&tokens, request, SecretOperation::Read).await
+    respond(&tokens, request, SecretOperation::Read).await
 }
 
 /// `POST /entity/secret/reset`
 pub(super) async fn reset(State(tokens): State<TokenService>, request: Request) -> Response {
-    answer(&tokens, request, SecretOperation::Reset).await
+    respond(&tokens, request, SecretOperation::Reset).await
 }
 
-async fn answer(tokens: &TokenService, request: Request, operation: SecretOperation) -> Response {
+async fn respond(tokens: &TokenService, request: Request, operation: SecretOperation) -> Response {
     let (mut parts, body) = request.into_parts();
     let route = RouteContext::read(tokens, &mut parts).await;
     let received = match receive(&parts.headers, body, &[Media::Json], tokens.policy()).await {
         Ok(received) => received,
-        Err(fault) => return Envelope::new(tokens, None).answer(Err(fault.into())),
+        Err(fault) => return Envelope::new(tokens, None).reject(fault.into()),
     };
     // Read before the caller is known, so that a rejection can echo the transaction.
     let members = received.members();
     let transaction_id = members.as_ref().ok().and_then(transaction_id);
     let envelope = Envelope::new(tokens, transaction_id);
-    let answering = async {
+    let responding = async {
         let manager = Authenticator::of(tokens.validator(), &parts).required()?;
         let asked = SecretRequest::read(&members?, tokens)?;
         let (id, days, context) = (&asked.entity_id, asked.expiry_days, &route?.request);
@@ -48,20 +48,23 @@ async fn answer(tokens: &TokenService, request: Request, operation: SecretOperat
             expiry_days: days,
             context,
         };
-        let secret = tokens.access_secret(operation, access).await;
-        Ok(members_of(id, &secret?))
+        let secret = tokens.access_secret(operation, access).await?;
+        Ok(members_of(id, &secret))
     };
-    envelope.answer(answering.await)
+    envelope.respond(responding.await)
 }
 
 fn members_of(entity_id: &str, secret: &IssuedSecret) -> Value {
-    json!({
+    let mut members = json!({
         "entityId": entity_id,
         "secret": secret.secret.expose(),
         "expiresOn": secret.expires_at.as_secs(),
         "expirationDate": local_time(secret.expires_at),
-        "message": secret.message,
-    })
+    });
+    if let Some(message) = &secret.message {
+        members["message"] = message.as_str().into();
+    }
+    members
 }
 
 /// Writes `YYYY-MM-DDTHH:MM:SS.fff` in UTC, without a zone.
