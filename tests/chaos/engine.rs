@@ -11,8 +11,8 @@ use crate::Problem;
 use crate::proxy::Proxy;
 use crate::support::programs::free_address;
 
-/// How long a standby may take to have what its primary has.
-pub const STANDBY_FOLLOWS: Duration = Duration::from_secs(60);
+/// How long a standby may take to have what its primary has, on a machine that is busy.
+pub const STANDBY_FOLLOWS: Duration = Duration::from_secs(300);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Longer than any fault lasts.
 const SILENT: Duration = Duration::from_secs(3_600);

@@ -1,5 +1,6 @@
 //! Does the faults of a schedule to the nodes and their engine, and notes when each was felt.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,11 +41,17 @@ impl Injector {
         }
     }
 
-    /// Returns when the last one is over.
+    /// Returns when the last one is over, or as soon as one cannot be done.
     pub async fn run(self: Arc<Self>, schedule: Vec<(Duration, Fault)>) -> Result<(), Problem> {
         let mut faults = JoinSet::new();
         for (offset, fault) in schedule {
-            sleep_until(self.began + offset).await;
+            let mut turn = pin!(sleep_until(self.began + offset));
+            loop {
+                tokio::select! {
+                    () = &mut turn => break,
+                    Some(done) = faults.join_next() => done??,
+                }
+            }
             let injector = Arc::clone(&self);
             faults.spawn(async move {
                 let what = fault.to_string();

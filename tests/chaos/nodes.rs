@@ -20,8 +20,9 @@ use crate::proxy::Proxy;
 use crate::support::programs::free_address;
 use crate::support::try_send;
 
-/// Until a node listens, whatever the engine does meanwhile.
-const START: Duration = Duration::from_secs(60);
+/// Until a node listens, whatever the engine does meanwhile, on a machine that is busy. Whether it serves in time once all
+/// is well is looked at in the end.
+const START: Duration = Duration::from_secs(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Nothing listens there.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
