@@ -20,6 +20,7 @@ mod stores;
 use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -37,7 +38,9 @@ use crate::outbox::Outbox;
 use crate::routes::Routing;
 use crate::seed::Seed;
 use crate::serve::{Limits, serve};
-use crate::settings::{address, sealing_keys, seconds, setting, signing_algorithm, signing_key};
+use crate::settings::{
+    address, reads_forwarded, sealing_keys, seconds, setting, signing_algorithm, signing_key,
+};
 use crate::stores::Stores;
 
 /// Prometheus needs one or two.
@@ -59,9 +62,15 @@ async fn main() -> ExitCode {
     let filter = directives.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log).with(filter).init();
-    match set_up().await {
+    // Also while a store does not respond: the first process of a container is not ended by a signal that it ignores.
+    let mut told_to_end = pin!(told_to_end());
+    let server = tokio::select! {
+        server = set_up() => server,
+        () = &mut told_to_end => return ExitCode::SUCCESS,
+    };
+    match server {
         Ok(server) => {
-            server.run().await;
+            server.run(told_to_end).await;
             ExitCode::SUCCESS
         }
         Err(problem) => {
@@ -72,7 +81,7 @@ async fn main() -> ExitCode {
 }
 
 impl Server {
-    async fn run(self) {
+    async fn run(self, told_to_end: impl Future<Output = ()>) {
         let Self { housekeeping, limits, listeners } = self;
         let (stop, stopped) = watch::channel(());
         let mut serving = Vec::new();
@@ -83,7 +92,7 @@ impl Server {
             };
             serving.push(tokio::spawn(serve(listener, app, limits, stopping)));
         }
-        told_to_end().await;
+        told_to_end.await;
         drop(stop);
         for serving in serving {
             let _ = serving.await;
@@ -187,8 +196,11 @@ fn policy() -> Result<Policy, Problem> {
     let policy = Policy::default().runtime(|runtime| runtime.max_revocation_staleness(staleness));
     Ok(match setting("COUNTERSIGN_TRUSTED_PROXIES")? {
         Some(networks) => {
-            let proxies = TrustedProxies::networks(networks.split(','))
+            let mut proxies = TrustedProxies::networks(networks.split(','))
                 .map_err(|error| format!("COUNTERSIGN_TRUSTED_PROXIES: {error}"))?;
+            if reads_forwarded()? {
+                proxies = proxies.forwarded_header();
+            }
             policy.http(|http| http.trusted_proxies(proxies))
         }
         None => policy,

@@ -36,6 +36,16 @@ pub(crate) fn seconds(name: &str, default: usize) -> Result<Duration, Problem> {
     Ok(Duration::from_secs(count(name, default)? as u64))
 }
 
+/// Returns whether proxies write `Forwarded` (RFC 7239) instead of `X-Forwarded-For`.
+pub(crate) fn reads_forwarded() -> Result<bool, Problem> {
+    let Some(name) = setting("COUNTERSIGN_PROXY_HEADER")? else { return Ok(false) };
+    match name.to_ascii_lowercase().as_str() {
+        "forwarded" => Ok(true),
+        "x-forwarded-for" => Ok(false),
+        _ => Err("COUNTERSIGN_PROXY_HEADER must be X-Forwarded-For or Forwarded".into()),
+    }
+}
+
 /// Others check tokens by the published keys, and a shared secret is not published.
 pub(crate) fn signing_algorithm() -> Result<Option<Algorithm>, Problem> {
     let Some(name) = setting("COUNTERSIGN_SIGNING_ALGORITHM")? else { return Ok(None) };

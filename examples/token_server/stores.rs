@@ -5,6 +5,8 @@ use std::sync::Arc;
 use countersign::store::{EntityStore, KeyStore, MemoryStore, SessionStore};
 
 use crate::Problem;
+#[cfg(feature = "postgres")]
+use crate::settings::{count, setting};
 
 /// The stores of one engine.
 #[derive(Clone)]
@@ -60,7 +62,15 @@ async fn sqlite(location: &str) -> Result<Stores, Problem> {
 
 #[cfg(feature = "postgres")]
 async fn postgres(location: &str) -> Result<Stores, Problem> {
-    let store = countersign::store::PostgresStore::connect(location);
+    use countersign::store::{PostgresOptions, PostgresStore};
+
+    let connections = count("COUNTERSIGN_POSTGRES_CONNECTIONS", 16)?;
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    let mut options = PostgresOptions::default().max_connections(connections);
+    if let Some(direct) = setting("COUNTERSIGN_POSTGRES_DIRECT")? {
+        options = options.transaction_pooler(direct);
+    }
+    let store = PostgresStore::connect_with(location, options);
     let store = store.map_err(|error| crate::chain(&error))?;
     store.migrate().await.map_err(|error| crate::chain(&error))?;
     Ok(Stores { are_remote: true, ..Stores::new(store) })

@@ -11,8 +11,9 @@ use countersign::{EntityId, ErrorKind};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
-use crate::servers::{EngineServer, Postgres, postgres_url};
+use crate::servers::{EngineServer, Postgres, postgres_url, token_server_over};
 use crate::support::durable::{MINUTE, each_session_is_taken_once, revocation};
+use crate::support::programs::TokenServer;
 
 fn node(pooler: &EngineServer, database: &Postgres) -> PostgresStore {
     let options = PostgresOptions::default()
@@ -117,4 +118,16 @@ async fn a_pooler_that_was_not_declared_is_an_error_that_the_guide_explains() {
     let explained = "unsupported startup parameter: extra_float_digits";
     assert!(told.contains(explained), "{told}");
     assert!(guide.contains(explained));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_server_runs_behind_a_pooler() {
+    let server = EngineServer::postgres();
+    let pooler = server.own_pooler();
+    let mut command = token_server_over(&pooler.url());
+    command.env("COUNTERSIGN_POSTGRES_DIRECT", server.url());
+    command.env("COUNTERSIGN_POSTGRES_CONNECTIONS", "4");
+    let node = TokenServer::start(command);
+    let keys = node.get("/.well-known/jwks.json", "").await.expect(200).json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "they are in the store");
 }

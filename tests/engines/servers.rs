@@ -106,6 +106,12 @@ impl EngineServer {
         Self::start_new(EngineKind::PgBouncer, "start", &[port])
     }
 
+    /// A pooler in front of this Postgres server.
+    #[track_caller]
+    pub fn own_pooler(&self) -> Self {
+        Self::start_new(EngineKind::PgBouncer, "start", &[&self.address.port().to_string()])
+    }
+
     /// A standby of this Postgres server, which replicates asynchronously.
     #[track_caller]
     pub fn standby(&self) -> Self {

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::servers::EngineServer;
+use crate::servers::{EngineServer, token_server_over};
 use crate::support::durable::MINUTE;
 use crate::support::programs::{Folder, TokenServer, example};
 use crate::support::send;
@@ -39,6 +39,18 @@ async fn a_server_that_is_told_to_end_does_not_wait_for_the_other_half_of_a_requ
     let ended = tokio::time::timeout(MINUTE, server.wait_for_end()).await;
     assert!(ended.expect("within a minute").success());
     drop(pending);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_waits_for_its_store_ends_when_it_is_told_to() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = format!("redis://{}", silent.local_addr().unwrap());
+    let mut server = tokio::process::Command::from(token_server_over(&store)).spawn().unwrap();
+    let _connection = silent.accept().await.unwrap();
+    let pid = server.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    let ended = tokio::time::timeout(MINUTE, server.wait()).await;
+    assert!(ended.expect("within a minute").unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
