@@ -37,7 +37,7 @@ use countersign::store::{
 };
 use countersign::{
     Acl, AclEntry, Actor, Algorithm, AuthenticationToken, CustomerId, Entity, EntityId,
-    ExchangeRequest, KeyRing, NewSession, RequestContext, SealingKey, Secret, SessionId,
+    ExchangeRequest, KeyRing, NewSession, Policy, RequestContext, SealingKey, Secret, SessionId,
     TokenService,
 };
 use futures_util::{StreamExt as _, stream};
@@ -72,7 +72,7 @@ struct Engine {
 fn main() {
     let many = std::env::var("STORES_SESSIONS").ok();
     let many = many.and_then(|text| text.parse().ok()).unwrap_or(1_000_000).max(FEW);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = std::env::temp_dir().join(format!("countersign-stores-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     runtime.block_on(async {
@@ -326,6 +326,7 @@ impl Engine {
             .keys(KeyRing::new(SigningKey::new(&key, &DefaultProvider).unwrap()))
             .sealing_key(SealingKey::from_bytes([7; 32]))
             .session_store(Arc::clone(&self.sessions))
+            .policy(Policy::default().sessions(|sessions| sessions.max_per_customer(usize::MAX)))
     }
 
     /// Keeps so many sessions more, each of a customer of its own.
