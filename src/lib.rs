@@ -95,22 +95,23 @@ pub mod guide {
     pub mod upgrade {}
 }
 
-/// Parts of a [`Validated`] that few hosts name: the principal that a host keys its data by, and the `jti`.
+/// Parts of a [`Validated`] that few hosts name: the principal by which a host keys its data, and the `jti`.
 pub mod claims {
     pub use crate::token::identifier::TokenId;
     pub use crate::token::principal::Principal;
 }
 
-/// The faults that a [`Validator`] rejects a token for, and the invalid fields of an [`Error`].
+/// The reasons for which a [`Validator`] rejects a token, and the invalid fields of an [`Error`].
 pub mod faults {
     pub use crate::error::InvalidField;
     pub use crate::validate::TokenFault;
 }
 
-/// Argument and result of a mapping of another issuer's claims: see [`TrustedIssuer::map_claims`].
+/// What a [`TrustedIssuer`] is given: the argument and result of a mapping of claims
+/// ([`TrustedIssuer::map_claims`]), and what fetches its keys ([`TrustedIssuer::key_fetcher`]).
 #[cfg(feature = "remote-jwks")]
 pub mod trusted_issuer {
-    pub use crate::validate::trusted::{ForeignClaims, MappedClaims};
+    pub use crate::validate::trusted::{ForeignClaims, JwkSet, KeyFetcher, MappedClaims};
 }
 
 pub use self::clock::timestamp::Timestamp;

@@ -22,7 +22,7 @@ pub(crate) struct CompactJws<'a> {
 #[derive(Debug)]
 pub(crate) struct JoseHeader {
     pub(crate) algorithm: Algorithm,
-    pub(crate) kid: String,
+    pub(crate) kid: Option<String>,
 }
 
 /// Why a text is rejected before its signature is looked at.
@@ -32,8 +32,6 @@ pub(crate) enum JwsFault {
     Malformed,
     /// An algorithm that nobody here knows.
     UnknownAlgorithm,
-    /// No `kid`, or one that is no string.
-    NoKeyId,
     /// Not the type of an access token.
     WrongType,
     /// `crit`, `b64`, `zip` or `enc`.
@@ -87,8 +85,7 @@ impl JoseHeader {
         if !is_right(header.typ.as_deref()) {
             return Err(JwsFault::WrongType);
         }
-        let kid = header.kid.ok_or(JwsFault::NoKeyId)?;
-        Ok(Self { algorithm, kid })
+        Ok(Self { algorithm, kid: header.kid })
     }
 }
 

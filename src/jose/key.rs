@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind};
 use crate::jose::material::base64url;
@@ -33,7 +33,7 @@ impl SigningKey {
     pub fn new(key: &PrivateKey, provider: &dyn CryptoProvider) -> Result<Self, Error> {
         let verifying = VerifyingKey::new(provider.verification_key(key)?, None, provider)?;
         let signer = provider.signer(key)?;
-        let header = format!("{}.", base64url(header(&verifying)?.as_bytes()));
+        let header = format!("{}.", base64url(header(&verifying).as_bytes()));
         Ok(Self { prepared: Arc::new(Prepared { signer, header }), verifying })
     }
 
@@ -133,19 +133,8 @@ impl SigningKey {
 }
 
 /// RFC 9068 §2.1.
-fn header(key: &VerifyingKey) -> Result<String, Error> {
-    let algorithm = match key.algorithm() {
-        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
-        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
-    };
-    let mut header = jsonwebtoken::Header::new(algorithm);
-    header.typ = Some("at+jwt".to_owned());
-    header.kid = Some(key.kid().to_owned());
-    serde_json::to_string(&header).map_err(|error| {
-        Error::new(ErrorKind::Internal, "a header cannot be written").with_source(error)
-    })
+fn header(key: &VerifyingKey) -> String {
+    json!({"typ": "at+jwt", "alg": key.algorithm().as_str(), "kid": key.kid()}).to_string()
 }
 
 /// A public key, or a shared secret, prepared for verifying. Cheap to clone.
@@ -184,7 +173,7 @@ impl VerifyingKey {
         let thumbprint = jwk::thumbprint(&key);
         let kid: Box<str> = kid.unwrap_or_else(|| thumbprint.clone()).into();
         let verifier = provider.verifier(&key)?;
-        let identity = IDENTITIES.hash_one((&kid, thumbprint));
+        let identity = IDENTITIES.hash_one((&kid, thumbprint, key.algorithm()));
         let known_header = OnceLock::new();
         let prepared = PreparedVerifying { kid, identity, key, verifier, known_header };
         Ok(Self { prepared: Arc::new(prepared) })
@@ -199,13 +188,16 @@ impl VerifyingKey {
         Self::new(VerificationKey::from_pem(pem)?, None, provider)
     }
 
-    /// Reads a public JWK (RFC 7517) and prepares it, under its own `kid` where it has one.
+    /// Reads a public JWK (RFC 7517) and prepares it, under its own `kid` if it has one. An RSA key without `alg` is for
+    /// RS256.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is malformed, too weak, or no public key.
+    /// [`ErrorKind::InvalidKey`] if it is malformed, too weak, no public key, or not for verifying.
     pub fn from_jwk_with(jwk: &[u8], provider: &dyn CryptoProvider) -> Result<Self, Error> {
-        let read = jwk::read_public(jwk)?;
+        let read = jwk::read_public(jwk, &[Algorithm::RS256])?.into_iter().next();
+        let none = || Error::new(ErrorKind::InvalidKey, "the JWK has no key");
+        let read = read.ok_or_else(none)?;
         Self::new(read.key, read.kid, provider)
     }
 

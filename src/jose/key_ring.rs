@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::jose::jwk_set::{self, AcceptedAlgorithms};
 use crate::jose::provider::CryptoProvider;
 use crate::jose::{Algorithm, SigningKey, VerifyingKey, jwk};
 use crate::sync::EpochSwap;
@@ -105,21 +106,19 @@ impl KeyRing {
         Ok(Self::of(ring))
     }
 
-    /// A ring that only verifies, from a JWK Set (RFC 7517 §5) such as `/.well-known/jwks.json`
-    /// serves. Keys that are malformed, weak or of a kind that is not known here are left out.
+    /// Creates a ring that only verifies, from a JWK Set (RFC 7517 §5) such as `/.well-known/jwks.json` serves. Keys
+    /// that are malformed, weak or of an unknown kind are left out with a warning. An RSA key without `alg` is for RS256.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is no JWK Set, two keys have the same `kid`, or none is
-    /// left.
+    /// [`ErrorKind::InvalidKey`] if it is no JWK Set, two keys have the same `kid`, or no key is left.
     pub fn from_jwks_with(set: &[u8], provider: &dyn CryptoProvider) -> Result<Self, Error> {
-        let keys = jwk::split_set(set)?;
-        let readable: Vec<_> =
-            keys.iter().filter_map(|key| VerifyingKey::from_jwk_with(key, provider).ok()).collect();
-        if readable.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidKey, "the JWK Set has no key of use"));
+        let accepted = AcceptedAlgorithms::stated(Algorithm::asymmetric());
+        let mut ring = RingKeys::default();
+        for key in jwk_set::read(set, &accepted, provider)? {
+            ring.add(key, Timestamp::MAX)?;
         }
-        Self::verifying(readable)
+        Ok(Self::of(ring))
     }
 
     /// Adds a key that is published and verifies from now on, and signs after as many
@@ -237,9 +236,20 @@ impl KeyRing {
             .load()
             .verifying
             .iter()
-            .find(|known| known.key.kid() == kid)
-            .filter(|known| known.key.algorithm() == algorithm && now < known.until)
+            .find(|known| known.key.kid() == kid && known.key.algorithm() == algorithm)
+            .filter(|known| now < known.until)
             .cloned()
+    }
+
+    /// The one key that verifies `algorithm` now; none where there are several.
+    #[cfg(feature = "remote-jwks")]
+    pub(crate) fn find_only(&self, algorithm: Algorithm, now: Timestamp) -> Option<ExpiringKey> {
+        let keys = self.keys.load();
+        let is_usable =
+            |known: &&ExpiringKey| known.key.algorithm() == algorithm && now < known.until;
+        let mut usable = keys.verifying.iter().filter(is_usable);
+        let only = usable.next().cloned();
+        only.filter(|_| usable.next().is_none())
     }
 
     /// The key that verified a token with this very header before, where it is good now.

@@ -5,19 +5,20 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pkcs1::DecodeRsaPrivateKey as _;
-use pkcs8::der::pem;
 use pkcs8::der::{Decode as _, Encode as _};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, pem};
 
 /// RFC 8410 §3.
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// RFC 5480 §2.1.1.
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 /// RFC 8017 §A.1.
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
@@ -48,8 +49,14 @@ pub enum VerificationKey {
     Ed25519([u8; 32]),
     /// P-256: the uncompressed point, 65 bytes (SEC 1 §2.3.3).
     P256([u8; 65]),
+    /// P-384: the uncompressed point, 97 bytes.
+    P384([u8; 97]),
+    /// P-521: the uncompressed point, 133 bytes.
+    P521([u8; 133]),
     /// RSA: modulus and exponent, big-endian, without leading zeros.
     Rsa {
+        /// The one algorithm that the key is for, of those that begin with RS or PS.
+        algorithm: Algorithm,
         /// The modulus, 2048 to 8192 bits.
         modulus: Vec<u8>,
         /// The exponent, odd and at least 3.
@@ -63,29 +70,37 @@ fn invalid(problem: &'static str) -> Error {
     Error::new(ErrorKind::InvalidKey, problem)
 }
 
+/// Makes an error of what a parser says, which quotes no key.
+fn malformed<E>(problem: &'static str) -> impl Fn(E) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |error| invalid(problem).with_source(error)
+}
+
 impl PrivateKey {
-    /// A private key in PEM: PKCS#8 (`PRIVATE KEY`), PKCS#1 (`RSA PRIVATE KEY`) or SEC 1
-    /// (`EC PRIVATE KEY`).
+    /// Reads a private key in PEM: PKCS#8 (`PRIVATE KEY`), PKCS#1 (`RSA PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`).
+    ///
+    /// The text may have what files, environment variables and YAML add to it: a byte order mark, indentation, blanks at
+    /// the ends of lines, lines of any length, `\n` for a line break, `EC PARAMETERS` or a certificate beside the key, or
+    /// all of it once more in base64.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is none of these, or not of a kind or strength that is
-    /// accepted.
+    /// [`ErrorKind::InvalidKey`] if it is none of these, encrypted, in the form of OpenSSH, or not of a kind or strength
+    /// that is accepted. The message says which; its source is the parser's error.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let (label, der) =
-            pem::decode_vec(pem).map_err(|_| invalid("the key is not in PEM form"))?;
-        let der = Zeroizing::new(der);
+        let pem::Block { label, der } = pem::read(pem, pem::Wanted::PrivateKey)?;
         match label {
-            "PRIVATE KEY" => Self::from_pkcs8(&der),
-            "RSA PRIVATE KEY" => Self::from_pkcs1(&der),
-            "EC PRIVATE KEY" => Self::from_sec1(&der, None),
-            _ => Err(invalid("the PEM block is no unencrypted private key")),
+            pem::PKCS8 => Self::from_pkcs8(&der),
+            pem::PKCS1_PRIVATE => Self::from_pkcs1(&der),
+            _ => Self::from_sec1(&der, None),
         }
     }
 
     fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         let info = PrivateKeyInfoRef::try_from(der)
-            .map_err(|_| invalid("the key is not well-formed PKCS#8"))?;
+            .map_err(malformed("the key is not well-formed PKCS#8"))?;
         let key = info.private_key.as_bytes();
         match info.algorithm.oid {
             ED25519 => {
@@ -105,10 +120,12 @@ impl PrivateKey {
 
     fn from_sec1(der: &[u8], outer_curve: Option<ObjectIdentifier>) -> Result<Self, Error> {
         let key = sec1::EcPrivateKey::from_der(der)
-            .map_err(|_| invalid("the EC key is not well-formed"))?;
+            .map_err(malformed("the EC key is not well-formed"))?;
         let inner_curve = key.parameters.and_then(|parameters| parameters.named_curve());
         if outer_curve.or(inner_curve) != Some(P256) {
-            return Err(invalid("the EC key is not on P-256"));
+            return Err(invalid(
+                "the EC key is not on P-256, the one curve that tokens are signed with",
+            ));
         }
         let scalar: [u8; 32] =
             key.private_key.try_into().map_err(|_| invalid("the EC key is not 32 bytes long"))?;
@@ -117,7 +134,7 @@ impl PrivateKey {
 
     pub(crate) fn from_pkcs1(der: &[u8]) -> Result<Self, Error> {
         let key = pkcs1::RsaPrivateKeyOwned::from_pkcs1_der(der)
-            .map_err(|_| invalid("the RSA key is not well-formed"))?;
+            .map_err(malformed("the RSA key is not well-formed"))?;
         check_rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())?;
         Ok(Self::Rsa(Zeroizing::new(der.to_vec())))
     }
@@ -175,37 +192,38 @@ impl PrivateKey {
 }
 
 impl VerificationKey {
-    /// A public key in PEM: SPKI (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`).
+    /// Reads a public key in PEM: SPKI (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`), as leniently as
+    /// [`PrivateKey::from_pem`]. An RSA key is for RS256; see [`with_algorithm`](Self::with_algorithm).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is neither, or not of a kind or strength that is
-    /// accepted.
+    /// [`ErrorKind::InvalidKey`] if it is neither, or not of a kind or strength that is accepted. The message says which;
+    /// its source is the parser's error.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let (label, der) =
-            pem::decode_vec(pem).map_err(|_| invalid("the key is not in PEM form"))?;
+        let pem::Block { label, der } = pem::read(pem, pem::Wanted::PublicKey)?;
         match label {
-            "PUBLIC KEY" => Self::from_spki(&der),
-            "RSA PUBLIC KEY" => Self::from_pkcs1(&der),
-            _ => Err(invalid("the PEM block is no public key")),
+            pem::SPKI => Self::from_spki(&der),
+            _ => Self::from_pkcs1(&der),
         }
     }
 
     fn from_spki(der: &[u8]) -> Result<Self, Error> {
-        let malformed = || invalid("the public key is not well-formed");
-        let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| malformed())?;
-        let key = info.subject_public_key.as_bytes().ok_or_else(malformed)?;
-        match info.algorithm.oid {
-            ED25519 => Self::ed25519(key),
-            EC if info.algorithm.parameters_oid().ok() == Some(P256) => Self::p256(key),
-            RSA => Self::from_pkcs1(key),
-            _ => Err(invalid("the key is not an Ed25519, P-256 or RSA key")),
+        let problem = "the public key is not well-formed";
+        let info = SubjectPublicKeyInfoRef::try_from(der).map_err(malformed(problem))?;
+        let key = info.subject_public_key.as_bytes().ok_or_else(|| invalid(problem))?;
+        match (info.algorithm.oid, info.algorithm.parameters_oid().ok()) {
+            (ED25519, _) => Self::ed25519(key),
+            (EC, Some(P256)) => Self::p256(key),
+            (EC, Some(P384)) => Self::p384(key),
+            (EC, Some(P521)) => Self::p521(key),
+            (RSA, _) => Self::from_pkcs1(key),
+            _ => Err(invalid("the key is not an Ed25519, P-256, P-384, P-521 or RSA key")),
         }
     }
 
     pub(crate) fn from_pkcs1(der: &[u8]) -> Result<Self, Error> {
         let key = pkcs1::RsaPublicKeyRef::try_from(der)
-            .map_err(|_| invalid("the RSA key is not well-formed"))?;
+            .map_err(malformed("the RSA key is not well-formed"))?;
         Self::rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
     }
 
@@ -224,29 +242,61 @@ impl VerificationKey {
         Ok(Self::Ed25519(key))
     }
 
-    /// A P-256 public key, as an uncompressed point. Whether it is on the curve is the provider's
-    /// to check.
+    /// Makes a P-256 public key of an uncompressed point (SEC 1 §2.3.3). The provider checks that it is on the curve.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where it is not 65 bytes beginning with 4.
+    /// [`ErrorKind::InvalidKey`] if it is not 65 bytes beginning with 4.
     pub fn p256(point: &[u8]) -> Result<Self, Error> {
-        match <[u8; 65]>::try_from(point) {
-            Ok(point) if point[0] == 4 => Ok(Self::P256(point)),
-            _ => Err(invalid("a P-256 key must be an uncompressed point of 65 bytes")),
-        }
+        let problem = "a P-256 key must be an uncompressed point of 65 bytes";
+        uncompressed(point).map(Self::P256).ok_or_else(|| invalid(problem))
     }
 
-    /// An RSA public key: modulus and exponent, big-endian.
+    /// Makes a P-384 public key of an uncompressed point, like [`p256`](Self::p256).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] where the modulus is not of 2048 to 8192 bits, or the exponent
-    /// even, 1, or longer than 33 bits.
+    /// [`ErrorKind::InvalidKey`] if it is not 97 bytes beginning with 4.
+    pub fn p384(point: &[u8]) -> Result<Self, Error> {
+        let problem = "a P-384 key must be an uncompressed point of 97 bytes";
+        uncompressed(point).map(Self::P384).ok_or_else(|| invalid(problem))
+    }
+
+    /// Makes a P-521 public key of an uncompressed point, like [`p256`](Self::p256).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] if it is not 133 bytes beginning with 4.
+    pub fn p521(point: &[u8]) -> Result<Self, Error> {
+        let problem = "a P-521 key must be an uncompressed point of 133 bytes";
+        uncompressed(point).map(Self::P521).ok_or_else(|| invalid(problem))
+    }
+
+    /// Makes an RSA public key of modulus and exponent, big-endian. It is for RS256.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] if the modulus is not of 2048 to 8192 bits, or the exponent is even, 1, or longer than 33
+    /// bits.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
         check_rsa(modulus, exponent)?;
         let (modulus, exponent) = (strip_zeros(modulus).into(), strip_zeros(exponent).into());
-        Ok(Self::Rsa { modulus, exponent })
+        Ok(Self::Rsa { algorithm: Algorithm::RS256, modulus, exponent })
+    }
+
+    /// Returns the same key for another algorithm: an RSA key may be for each that begins with RS or PS.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidKey`] if keys of its kind are not for that algorithm.
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, Error> {
+        match self {
+            Self::Rsa { modulus, exponent, .. } if algorithm.is_rsa() => {
+                Ok(Self::Rsa { algorithm, modulus, exponent })
+            }
+            key if key.algorithm() == algorithm => Ok(key),
+            _ => Err(invalid("keys of that kind are not for that algorithm")),
+        }
     }
 
     /// Itself, where it may be used: one that was put together from its parts has not been looked at.
@@ -254,7 +304,11 @@ impl VerificationKey {
         match &self {
             Self::Ed25519(key) => Self::ed25519(key),
             Self::P256(point) => Self::p256(point),
-            Self::Rsa { modulus, exponent } => Self::rsa(modulus, exponent),
+            Self::P384(point) => Self::p384(point),
+            Self::P521(point) => Self::p521(point),
+            Self::Rsa { algorithm, modulus, exponent } => {
+                Self::rsa(modulus, exponent)?.with_algorithm(*algorithm)
+            }
             Self::Hmac(secret) => PrivateKey::from_hmac_secret(secret).map(|_| self),
         }
     }
@@ -265,13 +319,19 @@ impl VerificationKey {
         match self {
             Self::Ed25519(_) => Algorithm::EdDSA,
             Self::P256(_) => Algorithm::ES256,
-            Self::Rsa { .. } => Algorithm::RS256,
+            Self::P384(_) => Algorithm::ES384,
+            Self::P521(_) => Algorithm::ES512,
+            Self::Rsa { algorithm, .. } => *algorithm,
             Self::Hmac(_) => Algorithm::HS256,
         }
     }
 }
 
-fn strip_zeros(mut bytes: &[u8]) -> &[u8] {
+fn uncompressed<const LEN: usize>(point: &[u8]) -> Option<[u8; LEN]> {
+    point.try_into().ok().filter(|point: &[u8; LEN]| point[0] == 4)
+}
+
+pub(super) fn strip_zeros(mut bytes: &[u8]) -> &[u8] {
     while let [0, rest @ ..] = bytes {
         bytes = rest;
     }

@@ -9,10 +9,12 @@
 
 pub(crate) mod algorithm;
 mod compact;
-pub(crate) mod jwk;
+mod jwk;
+pub(crate) mod jwk_set;
 mod key;
 pub(crate) mod key_ring;
 pub(crate) mod material;
+mod pem;
 mod provider;
 
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]

@@ -36,7 +36,8 @@ impl NeedsKeys<Validator> {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidatorBuilder {
-    issuer: String,
+    /// `None` where only the tokens of trusted issuers are accepted.
+    issuer: Option<String>,
     pub(crate) audiences: Vec<String>,
     keys: KeyRing,
     /// Where the keys are fetched from, in the place of the ring.
@@ -59,9 +60,19 @@ pub struct ValidatorBuilder {
 
 impl ValidatorBuilder {
     pub(crate) fn new(issuer: String, audience: String, keys: KeyRing) -> Self {
+        Self { issuer: Some(issuer), audiences: vec![audience], ..Self::of(keys) }
+    }
+
+    /// One without own tokens.
+    #[cfg(feature = "remote-jwks")]
+    pub(crate) fn of_others() -> Self {
+        Self::of(KeyRing::empty())
+    }
+
+    fn of(keys: KeyRing) -> Self {
         Self {
-            issuer,
-            audiences: vec![audience],
+            issuer: None,
+            audiences: Vec::new(),
             keys,
             fetch: None,
             allows_http: false,
@@ -215,8 +226,16 @@ impl ValidatorBuilder {
     /// trusted issuer cannot be used, a trusted proxy is not a network, or the trusted proxies cover all addresses.
     pub fn build(self) -> Result<Validator, Error> {
         let Self { issuer, audiences, keys, leeway, clock, .. } = self;
-        if issuer.trim().is_empty() || audiences.iter().any(|name| name.trim().is_empty()) {
+        let is_blank = |name: &String| name.trim().is_empty();
+        if issuer.as_ref().is_some_and(is_blank) || audiences.iter().any(is_blank) {
             return Err(Error::configuration("the issuer or an audience is blank"));
+        }
+        let has_own_settings =
+            !audiences.is_empty() || self.algorithms.is_some() || self.max_token_lifetime.is_some();
+        if issuer.is_none() && has_own_settings {
+            return Err(Error::configuration(
+                "audiences, algorithms and lifetimes of trusted issuers are set on each of them",
+            ));
         }
         if leeway > MAX_LEEWAY {
             return Err(Error::configuration("the leeway must be at most 300 seconds"));
@@ -233,15 +252,20 @@ impl ValidatorBuilder {
         }
         let trusted_issuers = TrustedIssuers::new(
             &self.trusted_issuers,
-            &issuer,
+            issuer.as_deref(),
             &clock,
             self.organization_required,
         )?;
+        let accepts_own = issuer.is_some();
+        let first_issuer = trusted_issuers.names().next().map(str::to_owned);
+        let issuer = issuer.or(first_issuer);
+        let issuer = issuer.ok_or_else(|| Error::configuration("there is no trusted issuer"))?;
         let cache = self.token_cache_bytes;
         telemetry::describe();
         Ok(Validator {
             rules: Arc::new(Rules {
                 issuer,
+                accepts_own,
                 audiences,
                 keys,
                 fetched_keys,

@@ -111,7 +111,6 @@ impl From<JwsFault> for TokenFault {
         match fault {
             JwsFault::Malformed => Self::Malformed,
             JwsFault::UnknownAlgorithm => Self::Algorithm,
-            JwsFault::NoKeyId => Self::UnknownKey,
             JwsFault::WrongType => Self::Type,
             JwsFault::UnsupportedHeader => Self::UnsupportedHeader,
         }

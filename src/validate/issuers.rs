@@ -59,6 +59,9 @@ pub(crate) trait FetchedKeys: fmt::Debug + Send + Sync {
 
     /// Returns the fetch in progress, or starts one where the cooldown allows it.
     fn fetch(&self, now: Timestamp) -> Option<KeyFetch>;
+
+    /// Returns why they could not be fetched the last time.
+    fn last_failure(&self) -> Option<Arc<Error>>;
 }
 
 /// The settings of one issuer.
@@ -98,6 +101,12 @@ pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
 
     /// Returns the fetch in progress, or starts one where the cooldown allows it.
     fn fetch_keys(&self, now: Timestamp) -> Option<KeyFetch>;
+
+    /// Returns why the keys could not be fetched the last time.
+    fn last_failure(&self) -> Option<Arc<Error>>;
+
+    /// Returns what the issuer's tokens need to have, where that says why one is rejected.
+    fn explain(&self, fault: TokenFault, claims: &Map<String, Value>) -> Option<String>;
 }
 
 /// A token of another issuer.
@@ -127,14 +136,14 @@ impl TrustedIssuers {
     /// or two have the same name.
     pub(crate) fn new(
         settings: &[Arc<dyn IssuerSettings>],
-        own: &str,
+        own: Option<&str>,
         clock: &Arc<dyn Clock>,
         organization_required: bool,
     ) -> Result<Self, Error> {
         let mut issuers: Vec<(String, Box<dyn IssuerVerifier>)> = Vec::new();
         for settings in settings {
             let name = settings.issuer();
-            if name == own || issuers.iter().any(|(known, _)| known == name) {
+            if own == Some(name) || issuers.iter().any(|(known, _)| known == name) {
                 let problem = "a trusted issuer is given twice, or is the service itself";
                 return Err(Error::configuration(problem));
             }
@@ -177,6 +186,10 @@ impl TrustedIssuers {
     /// Returns the issuer of that `iss`.
     pub(crate) fn by_name(&self, name: &str) -> Option<&dyn IssuerVerifier> {
         self.issuers.iter().find(|(known, _)| known == name).map(|(_, issuer)| &**issuer)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|(name, _)| name.as_str())
     }
 
     /// Returns the names of the issuers whose keys are not usable, with the issuers.

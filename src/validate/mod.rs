@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod cache;
 mod checked;
+mod explain;
 mod fault;
 pub(crate) mod issuers;
 pub(crate) mod proxies;
@@ -20,6 +21,7 @@ use crate::rejection::RejectionHook;
 use crate::telemetry;
 use crate::token::claims::Validated;
 use crate::validate::checked::{Checked, Validity};
+use crate::validate::explain::log_rejection;
 use crate::validate::issuers::KeyFetch;
 use crate::validate::proxies::TrustedProxies;
 use crate::validate::rules::Rules;
@@ -94,6 +96,9 @@ impl Validator {
     /// Checks a token that is not remembered.
     pub(crate) fn validate_anew(&self, token: &str) -> Result<Arc<Validated>, TokenFault> {
         let outcome = self.check(token).map_err(|not_accepted| not_accepted.fault);
+        if let Err(fault) = outcome {
+            log_rejection(&self.rules, token.as_bytes(), fault);
+        }
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         outcome
     }
@@ -117,7 +122,8 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] if the keys of an issuer cannot be fetched now.
+    /// [`ErrorKind::Unavailable`] if the keys of an issuer cannot be fetched now. The message names the issuer and says
+    /// why; the source is the error of the fetch, with its own sources.
     pub async fn fetch_keys(&self) -> Result<(), Error> {
         let rules = &*self.rules;
         let now = || rules.clock.now();
@@ -133,17 +139,11 @@ impl Validator {
             fetch.await;
         }
         if let Some(fetched) = own() {
-            let problem = "the keys of the issuer cannot be fetched";
-            return Err(
-                Error::new(ErrorKind::Unavailable, problem).with_source(format!("{fetched:?}"))
-            );
+            return Err(no_keys(&rules.issuer, fetched.last_failure()));
         }
         match rules.trusted_issuers.without_keys(now()).next() {
             None => Ok(()),
-            Some((_, issuer)) => {
-                let problem = "the keys of a trusted issuer cannot be fetched";
-                Err(Error::new(ErrorKind::Unavailable, problem).with_source(format!("{issuer:?}")))
-            }
+            Some((name, issuer)) => Err(no_keys(name, issuer.last_failure())),
         }
     }
 
@@ -196,6 +196,9 @@ impl Validator {
                 Err(fault)
             }
         };
+        if let Err(fault) = outcome {
+            log_rejection(rules, token, fault);
+        }
         telemetry::validated(outcome.as_ref().map_or_else(|fault| fault.as_str(), |_| "accepted"));
         Some(outcome)
     }
@@ -218,6 +221,9 @@ impl Validator {
             rules.check_list(validated.claims())?;
             return rules.check_times(&validity, now);
         }
+        if !rules.accepts_own {
+            return Err(TokenFault::Issuer);
+        }
         rules.check_keys_have_come()?;
         if !rules.keys_are_usable(now) {
             // The fetch is for the next request; this one does not wait.
@@ -233,7 +239,7 @@ impl Validator {
         rules.check_revocations(validated)
     }
 
-    /// Returns the accepted issuer: the `iss` of the tokens.
+    /// Returns the accepted issuer: the `iss` of the tokens. Of a validator for trusted issuers alone, the first of them.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.rules.issuer
@@ -251,4 +257,14 @@ impl Validator {
     pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
         &self.rules.trusted_proxies
     }
+}
+
+/// Returns the error of an issuer without keys.
+fn no_keys(issuer: &str, failure: Option<Arc<Error>>) -> Error {
+    let Some(failure) = failure else {
+        let problem = format!("the keys of {issuer} cannot be fetched now");
+        return Error::new(ErrorKind::Unavailable, problem);
+    };
+    let problem = format!("the keys of {issuer} cannot be fetched: {}", failure.message());
+    Error::new(ErrorKind::Unavailable, problem).with_source(failure)
 }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::audit::Subjects;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::{Algorithm, CompactJws, ExpiringKey, JoseHeader, JwsFault, KeyRing};
@@ -20,7 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a token has to be, to be accepted.
 #[derive(Debug)]
 pub(super) struct Rules {
+    /// Its own, or the first of the others where it has none.
     pub(super) issuer: String,
+    pub(super) accepts_own: bool,
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeyRing,
     /// What fetches them, where they are fetched.
@@ -88,7 +92,10 @@ impl Rules {
             None => {
                 let found = match header {
                     Header::Known(found) => found,
-                    Header::Read(header) => self.find_key(&header?, now)?,
+                    Header::Read(header) => {
+                        self.check_named_issuer(&payload)?;
+                        self.find_key(&header?, now)?
+                    }
                 };
                 SignedBy::Own { found, epoch }
             }
@@ -168,16 +175,35 @@ impl Rules {
         self.fetched_keys.as_ref().is_none_or(|fetched| fetched.are_usable(now))
     }
 
+    /// Rejects a token that says it is of somebody else, before its key is looked for: the developer is told of the
+    /// issuer, and no keys are fetched for it.
+    fn check_named_issuer(&self, payload: &[u8]) -> Result<(), TokenFault> {
+        let claims = json::parse_object(payload).unwrap_or_default();
+        match claims.get("iss").and_then(Value::as_str) {
+            Some(name) if name != self.issuer || !self.accepts_own => Err(TokenFault::Issuer),
+            None if !self.accepts_own => Err(TokenFault::Claims),
+            // What else is wrong with it is found once its signature is verified.
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the names of all issuers whose tokens are accepted.
+    pub(super) fn issuers(&self) -> impl Iterator<Item = &str> {
+        let own = self.accepts_own.then_some(self.issuer.as_str());
+        own.into_iter().chain(self.trusted_issuers.names())
+    }
+
     fn find_key(&self, header: &JoseHeader, now: Timestamp) -> Result<ExpiringKey, NotAccepted> {
         self.check_keys_have_come()?;
         if !self.allows_algorithm(header.algorithm) {
             return Err(TokenFault::Algorithm.into());
         }
+        let kid = header.kid.as_deref().ok_or(TokenFault::UnknownKey)?;
         if let Some(fetched) = &self.fetched_keys {
-            let key = fetched.find(&header.kid, header.algorithm, now)?;
+            let key = fetched.find(kid, header.algorithm, now)?;
             return Ok(ExpiringKey { key, until: Timestamp::MAX });
         }
-        let found = self.keys.find(&header.kid, header.algorithm, now);
+        let found = self.keys.find(kid, header.algorithm, now);
         found.ok_or_else(|| self.no_key().into())
     }
 

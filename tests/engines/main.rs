@@ -14,6 +14,8 @@ mod forward_auth;
 mod full_disk;
 mod hang_ups;
 mod idempotency;
+#[cfg(feature = "remote-jwks")]
+mod identity_providers;
 mod independent_clients;
 mod long_feeds;
 mod managed_keys;

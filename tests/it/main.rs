@@ -12,6 +12,8 @@ mod clocks;
 mod examples;
 mod exchange;
 mod faulty_store;
+#[cfg(feature = "remote-jwks")]
+mod foreign_tokens;
 mod handlers;
 mod hang_ups;
 mod housekeeping;
@@ -27,7 +29,10 @@ mod log_out;
 mod managed_keys;
 mod observability;
 mod passwords;
+mod pem;
 mod properties;
+#[cfg(feature = "remote-jwks")]
+mod reaching_keys;
 mod redaction;
 #[cfg(feature = "remote-jwks")]
 mod remote_issuers;
@@ -43,10 +48,13 @@ mod start;
 mod stores;
 mod testing;
 mod token_cache;
+#[cfg(feature = "remote-jwks")]
+mod trusting_others;
 #[cfg(feature = "sqlite")]
 mod upgrade;
 mod users_and_entities;
 mod wait_for_end;
+mod wycheproof;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "`engines` uses the rest")]

@@ -140,7 +140,7 @@ fn issuers_differ_as_they_are_told_to() {
     assert_eq!(validated.issuer(), "https://one.example.com");
     assert_eq!(validated.audiences(), [issuer.audience()]);
     assert_eq!(validated.issued_at(), clock.now());
-    assert_eq!(fault(&TestIssuer::new(), &issuer.token()), Some(TokenFault::Algorithm));
+    assert_eq!(fault(&TestIssuer::new(), &issuer.token()), Some(TokenFault::Issuer));
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
+    ECDSA_P521_SHA512_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaKeyPair, RsaParameters,
 };
 use pkcs1::DecodeRsaPrivateKey as _;
 use pkcs8::der::Encode as _;
@@ -68,6 +70,7 @@ impl CryptoProvider for AwsLcRs {
                 PrivateKey::Rsa(Zeroizing::new(info.private_key.as_bytes().to_vec()))
             }
             Algorithm::HS256 => PrivateKey::Hmac(Zeroizing::new(random()?.to_vec())),
+            _ => return Err(algorithm.not_for_signing()),
         })
     }
 
@@ -100,9 +103,11 @@ impl CryptoProvider for AwsLcRs {
         let parsed = match key {
             VerificationKey::Ed25519(key) => ParsedPublicKey::new(&ED25519, key),
             VerificationKey::P256(point) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),
-            VerificationKey::Rsa { modulus, exponent } => {
+            VerificationKey::P384(point) => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point),
+            VerificationKey::P521(point) => ParsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point),
+            VerificationKey::Rsa { algorithm, modulus, exponent } => {
                 let der = rsa_public_der(modulus, exponent)?;
-                ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
+                ParsedPublicKey::new(rsa_parameters(*algorithm)?, der)
             }
             VerificationKey::Hmac(secret) => {
                 return Ok(Box::new(Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret))));
@@ -110,6 +115,18 @@ impl CryptoProvider for AwsLcRs {
         };
         Ok(Box::new(PublicKey(parsed.map_err(invalid)?)))
     }
+}
+
+fn rsa_parameters(algorithm: Algorithm) -> Result<&'static RsaParameters, Error> {
+    Ok(match algorithm {
+        Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::RS384 => &RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::RS512 => &RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::PS256 => &RSA_PSS_2048_8192_SHA256,
+        Algorithm::PS384 => &RSA_PSS_2048_8192_SHA384,
+        Algorithm::PS512 => &RSA_PSS_2048_8192_SHA512,
+        _ => return Err(invalid(())),
+    })
 }
 
 fn rsa_public_der(modulus: &[u8], exponent: &[u8]) -> Result<Vec<u8>, Error> {

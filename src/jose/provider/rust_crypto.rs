@@ -3,9 +3,10 @@ use hmac::{KeyInit as _, Mac as _};
 use p256::ecdsa;
 use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
 use rsa::pkcs1v15;
+use rsa::pss;
 use rsa::signature::{SignatureEncoding as _, Signer as _, Verifier as _};
 use rsa::traits::PublicKeyParts as _;
-use sha2::Sha256;
+use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
@@ -54,6 +55,7 @@ impl CryptoProvider for RustCrypto {
                 PrivateKey::Rsa(Zeroizing::new(der.as_bytes().to_vec()))
             }
             Algorithm::HS256 => PrivateKey::Hmac(Zeroizing::new(random()?.to_vec())),
+            _ => return Err(algorithm.not_for_signing()),
         })
     }
 
@@ -92,12 +94,16 @@ impl CryptoProvider for RustCrypto {
             VerificationKey::P256(point) => {
                 Box::new(P256Public(ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(invalid)?))
             }
-            VerificationKey::Rsa { modulus, exponent } => {
-                let number = rsa::BoxedUint::from_be_slice_vartime;
-                let limits = 2048..=8192;
-                let key =
-                    rsa::PublicKey::new_with_size_limits(number(modulus), number(exponent), limits);
-                Box::new(RsaPublic(pkcs1v15::VerifyingKey::new(key.map_err(invalid)?)))
+            VerificationKey::P384(point) => {
+                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(invalid)?;
+                Box::new(P384Public(key))
+            }
+            VerificationKey::P521(point) => {
+                let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(invalid)?;
+                Box::new(P521Public(key))
+            }
+            VerificationKey::Rsa { algorithm, modulus, exponent } => {
+                rsa_verifier(*algorithm, rsa_public_key(modulus, exponent)?)?
             }
             VerificationKey::Hmac(secret) => Box::new(Hmac::new(secret)?),
         })
@@ -152,11 +158,64 @@ impl Signer for Rsa {
     }
 }
 
-struct RsaPublic(pkcs1v15::VerifyingKey<Sha256>);
+struct P384Public(p384::ecdsa::VerifyingKey);
 
-impl Verifier for RsaPublic {
+impl Verifier for P384Public {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        p384::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
+}
+
+struct P521Public(p521::ecdsa::VerifyingKey);
+
+impl Verifier for P521Public {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        p521::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
+}
+
+fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<rsa::PublicKey, Error> {
+    let number = rsa::BoxedUint::from_be_slice_vartime;
+    let key = rsa::PublicKey::new_with_size_limits(number(modulus), number(exponent), 2048..=8192);
+    key.map_err(invalid)
+}
+
+fn rsa_verifier(algorithm: Algorithm, key: rsa::PublicKey) -> Result<Box<dyn Verifier>, Error> {
+    Ok(match algorithm {
+        Algorithm::RS256 => Box::new(Pkcs1Public(pkcs1v15::VerifyingKey::<Sha256>::new(key))),
+        Algorithm::RS384 => Box::new(Pkcs1Public(pkcs1v15::VerifyingKey::<Sha384>::new(key))),
+        Algorithm::RS512 => Box::new(Pkcs1Public(pkcs1v15::VerifyingKey::<Sha512>::new(key))),
+        Algorithm::PS256 => Box::new(PssPublic(pss::VerifyingKey::<Sha256>::new(key))),
+        Algorithm::PS384 => Box::new(PssPublic(pss::VerifyingKey::<Sha384>::new(key))),
+        Algorithm::PS512 => Box::new(PssPublic(pss::VerifyingKey::<Sha512>::new(key))),
+        _ => return Err(invalid(())),
+    })
+}
+
+/// RSASSA-PKCS1-v1_5.
+struct Pkcs1Public<K>(K);
+
+impl<K> Verifier for Pkcs1Public<K>
+where
+    K: rsa::signature::Verifier<pkcs1v15::Signature> + Send + Sync,
+{
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         pkcs1v15::Signature::try_from(signature)
+            .is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
+}
+
+/// RSASSA-PSS, with a salt as long as the hash.
+struct PssPublic<K>(K);
+
+impl<K> Verifier for PssPublic<K>
+where
+    K: rsa::signature::Verifier<pss::Signature> + Send + Sync,
+{
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        pss::Signature::try_from(signature)
             .is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
     }
 }

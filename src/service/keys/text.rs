@@ -34,6 +34,7 @@ impl PrivateKey {
             Algorithm::ES256 => bytes_32().map(Self::P256),
             Algorithm::RS256 => Self::from_pkcs1(&bytes),
             Algorithm::HS256 => Self::from_hmac_secret(&bytes),
+            _ => Err(Error::new(ErrorKind::InvalidKey, "a key of that algorithm does not sign")),
         }
     }
 }

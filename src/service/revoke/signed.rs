@@ -31,6 +31,7 @@ impl TokenService {
         }
         let jws = CompactJws::split(text)?;
         let JoseHeader { kid, algorithm } = JoseHeader::parse(jws.header)?;
+        let kid = kid.ok_or(TokenFault::UnknownKey)?;
         let Some(found) = self.inner.keys.find(&kid, algorithm, self.now()) else {
             let may_lack = self.inner.key_manager.as_ref().is_some_and(|keys| keys.may_lack(&kid));
             return if may_lack { Ok(None) } else { Err(TokenFault::UnknownKey) };

@@ -1,4 +1,4 @@
-//! What an access token says: the claims of RFC 9068 and ours.
+//! The claims of an access token: those of RFC 9068 and this crate's own.
 
 mod read;
 mod validated;
@@ -13,24 +13,24 @@ use crate::token::acl::Acl;
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 
 #[cfg(feature = "remote-jwks")]
-pub(crate) use self::read::{audience, numeric_date};
+pub(crate) use self::read::audience;
 pub use self::validated::Validated;
 
-/// What sort of principal a token speaks for: the claim `subject_type`.
+/// The kind of principal that a token was issued to: the claim `subject_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubjectType {
-    /// A person who logs in with a name and a password.
+    /// A user, who logs in with a name and a password.
     User,
-    /// A machine with an id and a secret; `entity` on the wire.
+    /// A machine client with an id and a secret; `entity` on the wire.
     #[serde(rename = "entity")]
     Machine,
-    /// A customer, by way of a session.
+    /// A customer, with a session.
     Customer,
 }
 
 impl SubjectType {
-    /// As the claim is written.
+    /// Returns the value of the claim.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ pub(crate) struct Claims {
     pub(crate) nbf: Option<u64>,
     #[serde(deserialize_with = "read::numeric_date")]
     pub(crate) exp: u64,
-    /// Microseconds since 1970: the latest revocation of the subject that the issuer knew of. It is there
-    /// where that could be taken for one that revokes this token.
+    /// Microseconds since 1970: the latest revocation of the subject that the issuer knew of. Present only if that
+    /// revocation could otherwise be taken to include this token.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -93,7 +93,7 @@ pub(crate) struct Claims {
     pub(crate) custom_claims: Map<String, Value>,
 }
 
-/// RFC 7519 §4.1.3: one audience may be written as a plain string, which every client reads.
+/// RFC 7519 §4.1.3: a single audience may be a plain string, which every client can read.
 fn write_audience<S: serde::Serializer>(audiences: &[String], s: S) -> Result<S::Ok, S::Error> {
     match audiences {
         [one] => s.serialize_str(one),

@@ -1,4 +1,4 @@
-//! Claims out of a token, each by its own rule.
+//! Deserializes the claims of a token, each by its own rule.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
@@ -6,7 +6,7 @@ use serde::de::{Deserializer, Error};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::TokenId;
 
-/// Reads a string with something in it.
+/// Reads a non-empty string.
 pub(super) fn filled<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() { Err(D::Error::custom("has an empty claim")) } else { Ok(text) }
@@ -21,8 +21,7 @@ pub(super) fn token_id<'de, D: Deserializer<'de>>(from: D) -> Result<TokenId, D:
     filled(from).map(|text| TokenId::from_signed_claim(&text))
 }
 
-/// Reads a time of RFC 7519 §2, narrowed to the integers that every JSON parser reads alike: 0 to
-/// 2^53 − 1.
+/// Reads a time of RFC 7519 §2, limited to the integers that every JSON parser reads exactly: 0 to 2^53 − 1.
 pub(crate) fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     const MAX: u64 = (1 << 53) - 1;
     let seconds = u64::deserialize(from)?;

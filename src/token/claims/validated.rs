@@ -9,10 +9,10 @@ use crate::token::claims::{Claims, SubjectType};
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 use crate::token::principal::Principal;
 
-/// The claims of a token that has been checked: signature, times, issuer, audience, and, of one's own,
-/// revocation.
+/// The claims of a validated token: its signature, times, issuer and audience were checked and, for the service's
+/// own tokens, its revocation.
 ///
-/// There is no way to make one but to have a token validated, so holding it is the proof.
+/// Only validation creates one, so holding it is proof that the token is valid.
 ///
 /// ```compile_fail
 /// let forged: countersign::Validated = Default::default();
@@ -23,10 +23,10 @@ pub struct Validated {
     principal: Principal,
     /// The identity of the key that signed it.
     key: u64,
-    /// Whether the claims are what a host made of another issuer's token.
+    /// Whether the host mapped the claims from another issuer's token.
     is_mapped: bool,
-    /// The digest of the authentication token in whose place it was made for a request. Its holder has
-    /// proved to hold that, too.
+    /// The digest of the authentication token that it was exchanged for, for a request. Its holder has proved
+    /// possession of that token, too.
     pub(crate) session_key: Option<[u8; 32]>,
 }
 
@@ -37,9 +37,8 @@ impl Validated {
         Self { claims, principal, key, is_mapped, session_key: None }
     }
 
-    /// Returns whether the claims are what a host made of another issuer's token. Where they are,
-    /// they mean nothing to the issuer itself; where they are not, they mean nothing to who maps
-    /// them.
+    /// Returns whether the host mapped the claims from another issuer's token. If so, they have no meaning for that
+    /// issuer; if not, they have none for a host that maps them.
     pub(crate) fn is_mapped(&self) -> bool {
         self.is_mapped
     }
@@ -53,95 +52,95 @@ impl Validated {
         &self.claims
     }
 
-    /// Returns who it speaks for: the key of whatever a host keeps for its callers. It joins `iss`,
-    /// `organizationId`, `subject_type` and `sub`.
+    /// Returns the principal, by which a host keys the data of its callers. It consists of `iss`, `organizationId`,
+    /// `subject_type` and `sub`.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// `iss`: who issued it.
+    /// Returns `iss`: the issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.claims.iss
     }
 
-    /// `sub`, which is nobody by itself: for comparisons among principals of one kind.
+    /// Returns `sub`, which does not identify a principal by itself: for comparisons among principals of one kind.
     pub(crate) fn subject(&self) -> &str {
         &self.claims.sub
     }
 
-    /// `subject_type`.
+    /// Returns `subject_type`.
     pub(crate) fn subject_type(&self) -> SubjectType {
         self.claims.subject_type
     }
 
-    /// `aud`: whom it is meant for.
+    /// Returns `aud`: the audiences.
     #[must_use]
     pub fn audiences(&self) -> &[String] {
         &self.claims.aud
     }
 
-    /// `iat`: when it was issued; 1970-01-01 where another issuer's token does not say.
+    /// Returns `iat`: the time of issue; 1970-01-01 if another issuer's token lacks it.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
         Timestamp::from_secs(self.claims.iat)
     }
 
-    /// `exp`: when it ends.
+    /// Returns `exp`: the expiry.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         Timestamp::from_secs(self.claims.exp)
     }
 
-    /// `nbf`: when it begins.
+    /// Returns `nbf`: the start of validity.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         self.claims.nbf.map(Timestamp::from_secs)
     }
 
-    /// `jti`: its own id.
+    /// Returns `jti`: the token's id.
     #[must_use]
     pub fn token_id(&self) -> &TokenId {
         &self.claims.jti
     }
 
-    /// `client_id`: the machine client's id, or the policy's id of first-party clients; of another
-    /// issuer's token, what the host makes of it.
+    /// Returns `client_id`: the machine client's id, or the policy's id of first-party clients; for another issuer's
+    /// token, the id that the host maps it to.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.claims.client_id
     }
 
-    /// `sid`: the session that it was exchanged from.
+    /// Returns `sid`: the session that it was exchanged from.
     #[must_use]
     pub fn session_id(&self) -> Option<&SessionId> {
         self.claims.sid.as_ref()
     }
 
-    /// `organizationId`: the organization that it is bound to.
+    /// Returns `organizationId`: the organization that it is bound to.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.claims.organization_id.as_ref()
     }
 
-    /// Returns what it allows: its claim `acl`, in which each entry of a token that is bound to an
-    /// organization is scoped to that organization.
+    /// Returns the ACL: its claim `acl`, in which each entry of a token that is bound to an organization is scoped
+    /// to that organization.
     #[must_use]
     pub fn acl(&self) -> Acl {
         self.claims.acl.within(self.organization_id())
     }
 
-    /// `customClaims`: the host's own.
+    /// Returns `customClaims`: the host's own claims.
     #[must_use]
     pub fn custom_claims(&self) -> &Map<String, Value> {
         &self.claims.custom_claims
     }
 
-    /// Returns whether [`acl`](Self::acl) grants `permission` at these scope values.
+    /// Returns whether [`acl`](Self::acl) grants `permission` in a scope with these values.
     ///
-    /// A token that is bound to an organization grants nothing outside it. So it grants only what is
-    /// asked for at a scope that names that organization, by the key `organizationId`.
+    /// A token that is bound to an organization grants nothing outside it: the scope must name that organization, by
+    /// the key `organizationId`.
     ///
     /// ```
     /// # #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))] {
@@ -160,14 +159,13 @@ impl Validated {
         self.claims.acl.allows_within(self.organization_id(), permission, scope)
     }
 
-    /// Returns whether its list grants `permission` there, and its organization is what keeps it from
-    /// being granted.
+    /// Returns whether its ACL would grant `permission` in this scope, and only its organization prevents that.
     pub(crate) fn is_kept_by_organization(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         !self.allows(permission, scope) && self.claims.acl.allows(permission, scope)
     }
 }
 
-/// Without the digest of what it was made for.
+/// Omits the digest of the authentication token.
 impl fmt::Debug for Validated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Validated")

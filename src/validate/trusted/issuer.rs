@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::jose::jwk_set::AcceptedAlgorithms;
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
+use crate::validate::trusted::registered::AUDIENCE;
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
 /// A trusted issuer: another issuer whose tokens a validator accepts.
@@ -46,12 +48,13 @@ use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, witho
 pub struct TrustedIssuer {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
+    pub(super) audience_claim: String,
     pub(super) types: TokenTypes,
     pub(super) map: MapClaims,
     pub(super) provider: Arc<dyn CryptoProvider>,
     pub(super) policy: RemotePolicy,
     /// Where the keys are; where that is not told, its metadata say.
-    jwks_url: Option<String>,
+    pub(super) jwks_url: Option<String>,
 }
 
 impl TrustedIssuer {
@@ -67,6 +70,7 @@ impl TrustedIssuer {
         Self {
             issuer: issuer.into(),
             audiences: Vec::new(),
+            audience_claim: AUDIENCE.to_owned(),
             types: TokenTypes::default(),
             map: MapClaims::default(),
             provider: Arc::new(provider),
@@ -81,10 +85,39 @@ impl TrustedIssuer {
         self
     }
 
-    /// Sets the accepted algorithms. Default: EdDSA, ES256 and RS256. HS256 is not possible, since a shared secret
-    /// cannot be published.
+    /// Sets the claim that is compared with the audiences, for issuers whose tokens have no `aud`. Default: `aud`.
+    /// Amazon Cognito names the client of an access token in `client_id`, and others in `azp`: the audience is then the id
+    /// of a client, or its origin. It is what [`Validated::audiences`](crate::Validated::audiences) returns.
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+    /// use countersign::TrustedIssuer;
+    ///
+    /// let idp = TrustedIssuer::new("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_example")
+    ///     .audience_claim("client_id")
+    ///     .audience("7example23")
+    ///     .untyped_tokens();
+    /// # }
+    /// ```
+    pub fn audience_claim(mut self, name: impl Into<String>) -> Self {
+        self.audience_claim = name.into();
+        self
+    }
+
+    /// Sets the accepted algorithms. Default: each [`Algorithm`] but HS256, which is not possible, since a shared secret
+    /// cannot be published. Each key is for one algorithm, its JWK's `alg`. An RSA key without one is for RS256 by
+    /// default, and for each of those that are set here otherwise.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.policy.algorithms = algorithms.into_iter().collect();
+        let all: Vec<_> = algorithms.into_iter().collect();
+        let rsa_by_default = all.iter().copied().filter(|algorithm| algorithm.is_rsa()).collect();
+        self.policy.algorithms = AcceptedAlgorithms { all, rsa_by_default };
+        self
+    }
+
+    /// Accepts tokens whose header has no `kid`, if the issuer has one key of the token's algorithm. Default: they are
+    /// rejected.
+    pub fn tokens_without_kid(mut self) -> Self {
+        self.policy.accepts_missing_kid = true;
         self
     }
 
@@ -188,12 +221,14 @@ impl TrustedIssuer {
         let is_blank = |text: &String| text.trim().is_empty();
         let problems = [
             (is_blank(&self.issuer), "a trusted issuer must not be blank"),
+            (is_blank(&self.audience_claim), "the claim of the audience must not be blank"),
             (
                 self.audiences.is_empty() || self.audiences.iter().any(is_blank),
                 "a trusted issuer needs an audience, and none may be blank",
             ),
             (
-                policy.algorithms.is_empty() || policy.algorithms.contains(&Algorithm::HS256),
+                policy.algorithms.all.is_empty()
+                    || policy.algorithms.all.contains(&Algorithm::HS256),
                 "a trusted issuer needs an algorithm, which must not be HS256: its key is a shared \
                  secret",
             ),
@@ -251,5 +286,13 @@ impl TokenTypes {
     pub(super) fn contains(&self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else { return self.untyped };
         self.named.iter().any(|named| is_media_type(typ, named))
+    }
+}
+
+/// As the log says what is wanted.
+impl fmt::Display for TokenTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.named.join(", "))?;
+        if self.untyped { f.write_str(", or none") } else { Ok(()) }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
+use crate::jose::jwk_set::AcceptedAlgorithms;
 use crate::jose::{Algorithm, CryptoProvider, KeyRing, VerifyingKey};
 use crate::validate::issuers::{FetchSettings, FetchedKeys, KeyFetch};
 use crate::validate::stages::NeedsKeys;
 use crate::validate::trusted::remote::{
-    Fetcher, KeyLocation, RemoteKeys, RemotePolicy, without_secrets,
+    HttpFetcher, KeyLocation, KeySource, RemoteKeys, RemotePolicy, without_secrets,
 };
 use crate::validate::{NotAccepted, Validator, ValidatorBuilder};
 
@@ -77,10 +78,13 @@ impl FetchSettings for JwksUrl {
     ) -> Result<Box<dyn FetchedKeys>, Error> {
         let location = KeyLocation::jwks(&self.url)?;
         let allows_http = allows_http || location.is_on_loopback();
-        let policy = RemotePolicy { allows_http, ..RemotePolicy::default() };
-        let fetcher = Fetcher::new(location, &policy)?;
+        // Those that a service signs with.
+        let algorithms = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
+        let algorithms = AcceptedAlgorithms::stated(algorithms);
+        let policy = RemotePolicy { allows_http, algorithms, ..RemotePolicy::default() };
+        let source = KeySource::Fetched(Arc::new(HttpFetcher::new(location, &policy)?));
         let (provider, clock) = (Arc::clone(&self.provider), Arc::clone(clock));
-        Ok(Box::new(KeysAtUrl(Arc::new(RemoteKeys::new(fetcher, provider, policy, clock)))))
+        Ok(Box::new(KeysAtUrl(Arc::new(RemoteKeys::new(source, provider, policy, clock)))))
     }
 }
 
@@ -108,7 +112,7 @@ impl FetchedKeys for KeysAtUrl {
         algorithm: Algorithm,
         now: Timestamp,
     ) -> Result<VerifyingKey, NotAccepted> {
-        self.0.find_for_token(kid, algorithm, now)
+        self.0.find_for_token(Some(kid), algorithm, now)
     }
 
     fn are_usable(&self, now: Timestamp) -> bool {
@@ -118,5 +122,9 @@ impl FetchedKeys for KeysAtUrl {
 
     fn fetch(&self, now: Timestamp) -> Option<KeyFetch> {
         self.0.fetch(now).map(|fetch| fetch.completed())
+    }
+
+    fn last_failure(&self) -> Option<Arc<Error>> {
+        self.0.last_failure()
     }
 }

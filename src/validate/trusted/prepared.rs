@@ -7,13 +7,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::jose::material::base64url;
 use crate::jose::{JoseHeader, VerifyingKey};
-use crate::token::claims::{self, Claims, Validated};
+use crate::token::claims::{Claims, Validated};
 use crate::token::identifier::TokenId;
 use crate::validate::issuers::{ForeignToken, IssuerSettings, IssuerVerifier, KeyFetch};
 use crate::validate::trusted::TrustedIssuer;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
 use crate::validate::trusted::issuer::TokenTypes;
-use crate::validate::trusted::remote::{Fetcher, RemoteKeys};
+use crate::validate::trusted::registered::RegisteredClaims;
+use crate::validate::trusted::remote::RemoteKeys;
 use crate::validate::{NotAccepted, TokenFault};
 
 /// A trusted issuer with its keys.
@@ -29,6 +30,7 @@ struct PreparedIssuer {
 struct Terms {
     issuer: String,
     audiences: Vec<String>,
+    audience_claim: String,
     map: MapClaims,
     /// Whether the mapping has to say which organizations a principal belongs to.
     organization_required: bool,
@@ -53,14 +55,15 @@ impl IssuerSettings for TrustedIssuer {
         organization_required: bool,
     ) -> Result<Box<dyn IssuerVerifier>, Error> {
         self.check()?;
-        let fetcher = Fetcher::new(self.key_location()?, &self.policy)?;
+        let source = self.key_source()?;
         let (provider, policy) = (Arc::clone(&self.provider), self.policy.clone());
         Ok(Box::new(PreparedIssuer {
-            keys: Arc::new(RemoteKeys::new(fetcher, provider, policy, Arc::clone(clock))),
+            keys: Arc::new(RemoteKeys::new(source, provider, policy, Arc::clone(clock))),
             types: self.types.clone(),
             terms: Arc::new(Terms {
                 issuer: self.issuer.clone(),
                 audiences: self.audiences.clone(),
+                audience_claim: self.audience_claim.clone(),
                 map: self.map.clone(),
                 organization_required,
             }),
@@ -81,7 +84,7 @@ impl IssuerVerifier for PreparedIssuer {
         }
         // Read before the keys: a change in between is noticed at the next check.
         let key_epoch = self.keys.epoch();
-        let key = self.keys.find_for_token(&header.kid, header.algorithm, now)?;
+        let key = self.keys.find_for_token(header.kid.as_deref(), header.algorithm, now)?;
         let (terms, claims) = (Arc::clone(&self.terms), ForeignClaims::new(claims));
         Ok(Box::new(NamedToken { terms, key, key_epoch, claims }))
     }
@@ -110,6 +113,25 @@ impl IssuerVerifier for PreparedIssuer {
     fn fetch_keys(&self, now: Timestamp) -> Option<KeyFetch> {
         self.keys.fetch(now).map(|fetch| fetch.completed())
     }
+
+    fn last_failure(&self) -> Option<Arc<Error>> {
+        self.keys.last_failure()
+    }
+
+    fn explain(&self, fault: TokenFault, claims: &Map<String, Value>) -> Option<String> {
+        let Terms { audiences, audience_claim, .. } = &*self.terms;
+        match fault {
+            TokenFault::Type => Some(format!("expected: {}", self.types)),
+            TokenFault::Audience => {
+                Some(format!("expected in `{audience_claim}`: {}", audiences.join(", ")))
+            }
+            TokenFault::Claims => Some(match RegisteredClaims::read(claims, audience_claim) {
+                Err(wrong) => wrong.problem,
+                Ok(_) => "the mapping of the claims has rejected them".to_owned(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Terms {
@@ -130,14 +152,12 @@ impl ForeignToken for NamedToken {
 
     fn claims(&self, text: &str) -> Result<Claims, TokenFault> {
         let (terms, claims) = (&self.terms, &self.claims);
-        let aud = claims.get("aud").and_then(|aud| claims::audience(aud).ok());
-        let aud = aud.ok_or(TokenFault::Claims)?;
-        terms.check_audience(&aud)?;
-        let exp = numeric_date(claims.get("exp"))?.ok_or(TokenFault::Claims)?;
-        let (nbf, iat) = (numeric_date(claims.get("nbf"))?, numeric_date(claims.get("iat"))?);
-        let jti = match claims.get("jti") {
-            Some(Value::String(jti)) if !jti.is_empty() => TokenId::from_signed_claim(jti),
-            Some(_) => return Err(TokenFault::Claims),
+        let read = RegisteredClaims::read(claims.as_object(), &terms.audience_claim);
+        let RegisteredClaims { audiences, exp, nbf, iat, jti } =
+            read.map_err(|wrong| wrong.fault)?;
+        terms.check_audience(&audiences)?;
+        let jti = match jti {
+            Some(jti) => TokenId::from_signed_claim(&jti),
             // A digest of the token stands in for the id.
             None => {
                 let digest = base64url(&Sha256::digest(text.as_bytes()));
@@ -165,7 +185,7 @@ impl ForeignToken for NamedToken {
             iss: terms.issuer.clone(),
             sub: subject,
             subject_type,
-            aud,
+            aud: audiences,
             iat: iat.unwrap_or_default(),
             nbf,
             exp,
@@ -179,9 +199,4 @@ impl ForeignToken for NamedToken {
             custom_claims,
         })
     }
-}
-
-fn numeric_date(claim: Option<&Value>) -> Result<Option<u64>, TokenFault> {
-    let seconds = claim.map(claims::numeric_date);
-    seconds.transpose().map_err(|_| TokenFault::Claims)
 }

@@ -1,5 +1,5 @@
 //! What the crate withstands, and the test that tries it. Attacks on tokens are in `tokens`, by what
-//! is wrong with them: `algorithms`, `keys`, `form`, `claims`. The others:
+//! is wrong with them: `algorithms`, `keys`, `form`, `claims`; those of a trusted issuer are in `trusted`. The others:
 //!
 //! | a cached token | test |
 //! |---|---|
@@ -127,7 +127,7 @@
 //! | a token that names its user otherwise than the policy does now, and was revoked | `attacks::names::what_ends_a_users_tokens_ends_those_that_name_them_in_either_way_on_every_node` |
 //! | a user that is blocked or disabled, by the opaque id | `attacks::names::by_an_opaque_id_nobody_is_let_past_what_shuts_the_user_out` |
 //! | an opaque id, taken as a name | `attacks::names::machine_clients_and_customers_keep_their_ids_and_no_user_takes_an_opaque_id_as_a_name` |
-//! | a partner's token where the host did not ask for it | `remote_issuers::a_subject_elsewhere_is_nobody_here` |
+//! | a partner's token where the host did not ask for it | `remote_issuers::a_subject_elsewhere_is_nobody_here`, `trusting_others::behind_an_exchange_a_trusted_issuers_token_is_treated_as_behind_a_layer_that_validates` |
 //! | a customer's permission on a staff route, a machine's token for a customer's | `attacks::principals::a_layer_and_a_handler_admit_the_kinds_of_principals_that_they_name` |
 //!
 //! | routers | test |

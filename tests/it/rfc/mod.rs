@@ -17,6 +17,10 @@ use crate::support::{AUDIENCE, ISSUER};
 
 /// That what an example says is well signed is no access token yet.
 fn validator() -> Validator {
+    validator_of(ISSUER)
+}
+
+fn validator_of(issuer: &str) -> Validator {
     let keys = KeyRing::generate(countersign::Algorithm::EdDSA).unwrap();
-    Validator::builder().issuer(ISSUER).audience(AUDIENCE).keys(keys).build().unwrap()
+    Validator::builder().issuer(issuer).audience(AUDIENCE).keys(keys).build().unwrap()
 }

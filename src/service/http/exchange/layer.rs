@@ -10,8 +10,9 @@ use crate::service::http::cookie::SessionCookie;
 use crate::service::http::exchange::Exchange;
 use crate::service::http::request_origin::OriginRule;
 use crate::token::claims::SubjectType;
+use crate::validate::Validator;
 
-/// Mounts [`Exchange`] on a service: authentication tokens become JWTs on their way in. See the
+/// Mounts [`Exchange`] on a service: exchanges authentication tokens of requests for JWTs. See the
 /// [module docs](crate::layers::exchange).
 ///
 /// ```
@@ -27,6 +28,8 @@ use crate::token::claims::SubjectType;
 #[must_use]
 pub struct ExchangeLayer {
     tokens: TokenService,
+    /// What checks the JWTs that come.
+    validator: Validator,
     cookie: SessionCookie,
     origins: OriginRule,
     strips_cookie: bool,
@@ -43,6 +46,7 @@ impl ExchangeLayer {
     pub fn new(tokens: TokenService) -> Self {
         let admission = Admission { kinds: Kinds::of([SubjectType::Customer]), ..Admission::ALL };
         Self {
+            validator: tokens.validator().clone(),
             tokens,
             cookie: SessionCookie::default(),
             origins: OriginRule::default(),
@@ -55,14 +59,20 @@ impl ExchangeLayer {
         }
     }
 
+    /// Also accepts the JWTs of trusted issuers.
+    pub(in crate::service::http) fn with_trusted_issuers(mut self) -> Self {
+        self.validator = self.tokens.validator_with_trusted_issuers().clone();
+        self
+    }
+
     /// Sets the cookie that is read. Default: `__Host-session`.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.cookie = cookie;
         self
     }
 
-    /// Removes the cookie from requests that are let through, so that handlers and upstreams get no credential that
-    /// outlives the JWT. Other cookies stay, in their order.
+    /// Removes the cookie from forwarded requests, so that handlers and upstreams get no credential that outlives
+    /// the JWT. Other cookies stay, in their order.
     pub fn strip_cookie(mut self) -> Self {
         self.strips_cookie = true;
         self
@@ -151,6 +161,7 @@ impl<S> Layer<S> for ExchangeLayer {
         Exchange {
             inner,
             tokens: self.tokens.clone(),
+            validator: self.validator.clone(),
             cookie: self.cookie.clone(),
             origins: self.origins.clone(),
             strips_cookie: self.strips_cookie,

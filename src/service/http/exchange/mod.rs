@@ -5,14 +5,15 @@
 //! `Arc<Validated>` in its extensions. The JWT is reused until shortly before it expires, or until the session ends;
 //! the session itself is kept.
 //!
-//! 1. A bearer token takes precedence over a cookie. If it is a JWT, it is validated as it is. Customers' tokens are
-//!    admitted, and those of other kinds if the layer says so: [`only`](ExchangeLayer::only).
-//! 2. No credentials: 401, or, if the layer is [`optional`](ExchangeLayer::optional), the
-//!    request passes as anonymous. Bad ones are rejected, optional or not.
-//! 3. A session that asks for a one-time password is rejected, also if a code of it was right once: each
-//!    exchange of it takes a code of its own.
-//!    [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) makes it a fresh one
-//!    that asks for none; its token is what the browser holds from then on.
+//! 1. A bearer token takes precedence over a cookie. If it is a JWT, it is validated as such. Customers' tokens
+//!    are admitted, and those of other kinds if the layer says so: [`only`](ExchangeLayer::only).
+//!    Tokens of trusted issuers are accepted behind `TokenService::exchange_layer_with_trusted_issuers` alone.
+//! 2. No credentials: 401, or, if the layer is [`optional`](ExchangeLayer::optional), the request passes as
+//!    anonymous. Invalid ones are rejected, optional or not.
+//! 3. A session that requires a one-time password is rejected, even if an exchange of it used a right code: each
+//!    exchange needs a code of its own.
+//!    [`confirm_one_time_password`](crate::TokenService::confirm_one_time_password) replaces it by a fresh session
+//!    that requires none, whose token the browser holds from then on.
 //!
 //! Behind the layer, `Authorization` and `Cookie` are marked sensitive, so `Debug` does not print them.
 //! [`strip_cookie`](ExchangeLayer::strip_cookie) removes the cookie from the request.

@@ -1,4 +1,5 @@
-//! The responses to rejected requests where a browser opens a page: nobody who could log in is told a status.
+//! The responses to rejected requests by which a browser opens a page: a visitor who could log in gets the login
+//! page instead of an error status.
 
 use axum_core::body::Body;
 use http::header::LOCATION;
@@ -7,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::guard::shaping::{Shaping, finish, replace};
 use crate::rejection::Rejection;
 
-/// How rejections of one request are answered, with the address of the login page if it opens a page.
+/// How the rejections of one request are responded to, with the address of the login page if it opens a page.
 pub(super) struct PageShaping {
     pub(super) shaping: Shaping,
     pub(super) login: Option<HeaderValue>,
@@ -21,7 +22,7 @@ impl PageShaping {
         }
     }
 
-    /// Shapes the rejection that a response is made of, if it is.
+    /// Shapes the rejection that a response was made from, if any.
     pub(super) fn apply(&self, response: Response<Body>) -> Response<Body> {
         let rejection = response.extensions().get::<Rejection>();
         match rejection.and_then(|rejection| self.to_login(rejection)) {

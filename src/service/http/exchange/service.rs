@@ -31,15 +31,18 @@ use crate::service::http::request_origin::OriginRule;
 use crate::service::http::return_path::ReturnPath;
 use crate::service::model::authentication_token::AuthenticationToken;
 use crate::token::claims::Validated;
+use crate::validate::Validator;
+use crate::validate::issuers::KeyFetch;
 
-/// Said once.
+/// Logged once.
 static KIND_NOT_ADMITTED: Once = Once::new();
 
-/// Turns authentication tokens into JWTs on their way in; see the [module docs](crate::layers::exchange).
+/// Exchanges authentication tokens of requests for JWTs; see the [module docs](crate::layers::exchange).
 #[derive(Clone, Debug)]
 pub struct Exchange<S> {
     pub(super) inner: S,
     pub(super) tokens: TokenService,
+    pub(super) validator: Validator,
     pub(super) cookie: SessionCookie,
     pub(super) origins: OriginRule,
     pub(super) strips_cookie: bool,
@@ -50,14 +53,17 @@ pub struct Exchange<S> {
     pub(super) caching: ResponseCaching,
 }
 
-/// What a request brings.
+/// The response of an [`Exchange`].
+type ExchangeFuture<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+/// The credentials of a request.
 enum Presented {
     Nothing,
     Jwt(Arc<Validated>, String),
     Session(AuthenticationToken),
 }
 
-/// Why what a request brings is not accepted, and whether a cookie brought it.
+/// Why a request's credentials are rejected, and whether they came in a cookie.
 struct NotAccepted {
     reason: LogReason,
     is_cookie: bool,
@@ -69,7 +75,7 @@ impl From<LogReason> for NotAccepted {
     }
 }
 
-/// What a request is let through with.
+/// The credentials that a request is forwarded with.
 struct Authenticated {
     validated: Arc<Validated>,
     authorization: HeaderValue,
@@ -83,11 +89,11 @@ impl<S> Exchange<S> {
 
     inner_service_accessors!();
 
-    /// What a request brings, and whether a cookie brings it. A JWT is checked at once: nothing has to be
-    /// waited for.
+    /// Returns the credentials of a request, and whether they came in a cookie. A JWT is validated at once: the fetch
+    /// of its keys has ended.
     fn presented<B>(&self, request: &Request<B>) -> Result<(Presented, bool), NotAccepted> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        let validator = self.tokens.validator();
+        let validator = &self.validator;
         let authenticator = Authenticator { validator, headers, extensions };
         let malformed =
             || Err(authenticator.audit_rejection(LogReason::MalformedCredentials).into());
@@ -129,6 +135,22 @@ impl<S> Exchange<S> {
         }
     }
 
+    /// Returns the fetch of keys that a JWT has to wait for.
+    fn keys_to_wait_for<B>(&self, request: &Request<B>) -> Option<KeyFetch> {
+        if !self.validator.may_wait() {
+            return None;
+        }
+        let text = match credentials(request.headers()) {
+            Credentials::Bearer(bytes) => token(bytes)?,
+            Credentials::Malformed => return None,
+            Credentials::Absent => match self.cookie.find(request.headers()) {
+                Cookie::Value(value) if self.origins.accepts(request) => value,
+                _ => return None,
+            },
+        };
+        if text.contains('.') { self.validator.fetch_for(text) } else { None }
+    }
+
     /// Returns the address of the login page, for a browser that opens a page.
     fn login_address<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
         let page = self.login_page.as_ref().filter(|_| opens_a_page(request))?;
@@ -136,13 +158,13 @@ impl<S> Exchange<S> {
     }
 }
 
-/// Returns whether a browser opens a page by a request, and no script or form sends it.
+/// Returns whether a browser opens a page with a request, as opposed to a script or form that sends it.
 fn opens_a_page<B>(request: &Request<B>) -> bool {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     is_read && navigates(request).or_else(|| says(request, "accept", b"text/html")).unwrap_or(false)
 }
 
-/// Returns whether a browser navigates by a request; older browsers do not say.
+/// Returns whether a browser navigates with a request; older browsers do not say.
 fn navigates<B>(request: &Request<B>) -> Option<bool> {
     says(request, "sec-fetch-mode", b"navigate")
 }
@@ -152,7 +174,7 @@ fn says<B>(request: &Request<B>, name: &str, part: &[u8]) -> Option<bool> {
     value.map(|value| value.windows(part.len()).any(|window| window == part))
 }
 
-/// Returns whether a cookie is of no use here, for this reason.
+/// Returns whether a cookie with this fault is to be treated as absent.
 fn is_stale(reason: LogReason) -> bool {
     matches!(
         reason,
@@ -172,7 +194,7 @@ fn warn_of_kind() {
     });
 }
 
-/// What a request is authenticated with, and where it comes from.
+/// The token of a request, and its source.
 struct ExchangeAuthenticator {
     tokens: TokenService,
     address: Option<IpAddr>,
@@ -225,29 +247,47 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = ExchangeFuture<S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         // The service that `poll_ready` made ready is the one to call; its clone stays behind.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let clone = self.clone();
+        let exchange = std::mem::replace(self, clone);
+        match exchange.keys_to_wait_for(&request) {
+            None => exchange.respond(request),
+            Some(fetch) => Box::pin(async move {
+                fetch.await;
+                exchange.respond(request).await
+            }),
+        }
+    }
+}
+
+impl<S> Exchange<S> {
+    /// Responds to a request for which the inner service is ready.
+    fn respond<ReqBody, ResBody>(self, mut request: Request<ReqBody>) -> ExchangeFuture<S::Error>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Send + 'static,
+        S::Future: Send,
+        ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
+        ReqBody: Send + 'static,
+    {
         let presented = self.presented(&request);
-        let tokens = self.tokens.clone();
-        let proxies = tokens.validator().trusted_proxies();
+        let proxies = self.tokens.validator().trusted_proxies();
         let address = client_address(proxies, request.headers(), request.extensions());
-        let authenticator = ExchangeAuthenticator { tokens, address };
-        let admission = self.admission.clone();
-        let (caching, required) = (self.caching, self.required);
-        let stripped = self.strips_cookie.then(|| self.cookie.clone());
-        let stale_is_anonymous = self.stale_cookies_are_anonymous;
-        // A response to anything else may come late, and remove the cookie of a login that was made meanwhile.
-        let removes_stale = stale_is_anonymous && navigates(&request).unwrap_or(true);
-        let removable = removes_stale.then(|| self.cookie.clone());
         let login = self.login_address(&request);
+        let Self { mut inner, tokens, cookie, admission, caching, required, .. } = self;
+        let authenticator = ExchangeAuthenticator { tokens, address };
+        let stripped = self.strips_cookie.then(|| cookie.clone());
+        let stale_is_anonymous = self.stale_cookies_are_anonymous;
+        // Another response may arrive late, and remove the cookie of a more recent login.
+        let removes_stale = stale_is_anonymous && navigates(&request).unwrap_or(true);
+        let removable = removes_stale.then_some(cookie);
         Box::pin(async move {
             let realm = authenticator.tokens.issuer();
             let (outcome, is_cookie) = match presented {
@@ -272,7 +312,7 @@ where
                     let outcome = match stale_is_anonymous {
                         true if !required => Ok(None),
                         false if login.is_none() => Err(rejection),
-                        // A visitor who opens a page is to log in.
+                        // A visitor who opens a page is redirected to the login.
                         _ => Err(missing()),
                     };
                     (outcome, removable.map(|cookie| cookie.removal()))
@@ -315,7 +355,7 @@ where
     }
 }
 
-/// Has the browser forget a cookie that is of no use any more, unless the handler has set another one.
+/// Removes a stale cookie from the browser, unless the handler has set another one.
 fn with_removal(mut response: Response<Body>, removal: Option<HeaderValue>) -> Response<Body> {
     if let Some(removal) = removal {
         let name = removal.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();

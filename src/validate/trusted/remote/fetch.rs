@@ -1,105 +1,67 @@
 //! Asking for a JWK Set over HTTP: bounded in time and size, led nowhere else.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, Proxy, Url};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 use crate::json;
-use crate::validate::trusted::remote::RemotePolicy;
+use crate::validate::trusted::remote::file::read_file;
+use crate::validate::trusted::remote::key_fetcher::{JwkSet, KeyFetcher};
+use crate::validate::trusted::remote::location::KeyLocation;
+use crate::validate::trusted::remote::{Reach, RemotePolicy};
 
+/// Kubernetes serves a set to those alone who ask for the first of these (RFC 7517 §8.5.1).
+const MEDIA_TYPES: &str = "application/jwk-set+json, application/json";
 /// What a `max-age` is cut to: less would be asked for all the time, more would keep a key for long
 /// that its issuer has ended.
 const SHORTEST_MAX_AGE: Duration = Duration::from_secs(60);
 const LONGEST_MAX_AGE: Duration = Duration::from_secs(86_400);
+/// Longer than any bearer token that a request's headers have room for.
+const MAX_BEARER_BYTES: usize = 16 * 1024;
+/// The part of the deadline after which the second of two addresses is asked, too.
+const HEDGE_AFTER: u32 = 4;
 
-/// Where a JWK Set is.
-#[derive(Clone, Debug)]
-pub(crate) enum KeyLocation {
-    /// At a URL.
-    Jwks(Url),
-    /// Where the metadata of an issuer say, which are at one of these.
-    Metadata { issuer: String, urls: [Url; 2] },
-}
-
-impl KeyLocation {
-    /// # Errors
-    ///
-    /// [`ErrorKind::Configuration`] where it is no URL.
-    pub(crate) fn jwks(url: &str) -> Result<Self, Error> {
-        let no_url = |_| Error::configuration("the jwks_url is not a URL");
-        Url::parse(url).map(Self::Jwks).map_err(no_url)
-    }
-
-    /// # Errors
-    ///
-    /// [`ErrorKind::Configuration`] where the issuer is no URL.
-    pub(crate) fn metadata_of(issuer: &str) -> Result<Self, Error> {
-        let problem = "a trusted issuer that is not a URL needs a jwks_url";
-        let url = Url::parse(issuer).map_err(|_| Error::configuration(problem))?;
-        Ok(Self::Metadata { issuer: issuer.to_owned(), urls: metadata_urls(&url) })
-    }
-
-    /// Returns whether it is on this machine.
-    pub(crate) fn is_on_loopback(&self) -> bool {
-        self.urls().iter().all(|url| {
-            let host = url.host_str().unwrap_or_default();
-            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        })
-    }
-
-    fn urls(&self) -> &[Url] {
-        match self {
-            Self::Jwks(url) => std::slice::from_ref(url),
-            Self::Metadata { urls, .. } => urls,
-        }
-    }
-}
-
-/// Asks for the JWK Set of an issuer.
-pub(crate) struct Fetcher {
+/// The [`KeyFetcher`] that asks over HTTP.
+pub(crate) struct HttpFetcher {
     client: Client,
-    source: KeyLocation,
+    location: KeyLocation,
+    bearer_file: Option<PathBuf>,
     max_bytes: usize,
     allows_http: bool,
+    hedge_after: Duration,
 }
 
-/// A JWK Set, and how long it may be kept where that was said.
-pub(crate) struct Fetched {
-    pub(crate) set: Vec<u8>,
-    pub(crate) max_age: Option<Duration>,
-}
-
-pub(super) fn failed(problem: &'static str) -> Error {
+pub(super) fn failed(problem: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Unavailable, problem)
 }
 
-impl Fetcher {
+/// The problem of a fetch that reached its deadline.
+pub(super) const TIMED_OUT: &str = "the fetch timed out";
+
+impl HttpFetcher {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] where a URL is not of `https`, or there is no TLS.
-    pub(crate) fn new(source: KeyLocation, policy: &RemotePolicy) -> Result<Self, Error> {
-        // No proxy from the environment, no redirect, no cookie; a connection is not kept, since it
-        // would belong to the runtime that it was made in.
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(policy.fetch_timeout)
-            .timeout(policy.fetch_timeout)
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                Error::configuration("keys cannot be fetched over TLS").with_source(error)
-            })?;
-        let (max_bytes, allows_http) = (policy.max_set_bytes, policy.allows_http);
-        let fetcher = Self { client, source, max_bytes, allows_http };
-        if !fetcher.source.urls().iter().all(|url| fetcher.allows(url)) {
+    /// [`ErrorKind::Configuration`] where a URL is not of `https`, a certificate or the proxy cannot be
+    /// read, or there is no TLS.
+    pub(crate) fn new(location: KeyLocation, policy: &RemotePolicy) -> Result<Self, Error> {
+        let fetcher = Self {
+            client: client(policy)?,
+            location,
+            bearer_file: policy.reach.bearer_file.clone(),
+            max_bytes: policy.max_set_bytes,
+            allows_http: policy.allows_http,
+            hedge_after: policy.fetch_timeout / HEDGE_AFTER,
+        };
+        if !fetcher.location.urls().iter().all(|url| fetcher.allows(url)) {
             return Err(Error::configuration("the URL of the keys must use https"));
         }
         Ok(fetcher)
@@ -109,103 +71,225 @@ impl Fetcher {
         url.scheme() == "https" || (self.allows_http && url.scheme() == "http")
     }
 
-    pub(super) async fn fetch(&self) -> Result<Fetched, Error> {
-        let (set, headers) = match &self.source {
-            KeyLocation::Jwks(url) => self.get(url).await?,
-            KeyLocation::Metadata { issuer, urls } => {
-                self.get(&self.discover(issuer, urls).await?).await?
-            }
-        };
-        Ok(Fetched { set, max_age: max_age(&headers) })
-    }
-
-    /// Where the keys are, by the issuer's metadata.
-    async fn discover(&self, issuer: &str, urls: &[Url]) -> Result<Url, Error> {
-        let mut outcome = Err(failed("there are no metadata"));
-        for url in urls {
-            outcome = match self.get(url).await {
-                Ok((metadata, _)) => self.jwks_uri(&metadata, issuer),
-                Err(error) => Err(error),
-            };
-            if outcome.is_ok() {
-                break;
+    /// Returns the URL of the keys, by the issuer's metadata at one of two URLs. The second is asked as soon as the
+    /// first has failed, or has not responded for a while.
+    async fn discover(
+        &self,
+        issuer: &str,
+        [first, second]: &[Url; 2],
+        bearer: Option<&HeaderValue>,
+    ) -> Result<Url, Error> {
+        let first = self.read_metadata(first, issuer, bearer);
+        tokio::pin!(first);
+        let mut failure = None;
+        match tokio::time::timeout(self.hedge_after, &mut first).await {
+            Ok(Ok(url)) => return Ok(url),
+            Ok(Err(error)) => failure = Some(error),
+            Err(_) => {}
+        }
+        let second = self.read_metadata(second, issuer, bearer);
+        tokio::pin!(second);
+        if failure.is_none() {
+            tokio::select! {
+                outcome = &mut second => match outcome {
+                    Ok(url) => return Ok(url),
+                    Err(other) => return first.await.map_err(|error| more_telling(error, other)),
+                },
+                outcome = &mut first => match outcome {
+                    Ok(url) => return Ok(url),
+                    Err(error) => failure = Some(error),
+                },
             }
         }
-        outcome
+        let other = match second.await {
+            Ok(url) => return Ok(url),
+            Err(other) => other,
+        };
+        Err(match failure {
+            Some(error) => more_telling(error, other),
+            None => other,
+        })
     }
 
     /// RFC 8414 §3.3: metadata are those of the issuer that was asked for, to the letter.
-    fn jwks_uri(&self, metadata: &[u8], issuer: &str) -> Result<Url, Error> {
-        let members =
-            json::parse_object(metadata).map_err(|_| failed("the metadata are no JSON"))?;
+    async fn read_metadata(
+        &self,
+        url: &Url,
+        issuer: &str,
+        bearer: Option<&HeaderValue>,
+    ) -> Result<Url, Error> {
+        let (metadata, _) = self.get(url, bearer).await?;
+        let members = json::parse_object(&metadata).map_err(|error| {
+            failed("the metadata are no JSON object").with_source(error.to_string())
+        })?;
         let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
         if text("issuer") != Some(issuer) {
-            return Err(failed("the metadata are another issuer's"));
+            let named: String = text("issuer").unwrap_or_default().chars().take(200).collect();
+            return Err(failed("the issuer in the metadata is another one")
+                .with_source(format!("{named:?} in the place of {issuer:?}")));
         }
-        let url = text("jwks_uri").ok_or_else(|| failed("the metadata name no keys"))?;
+        let url = text("jwks_uri").ok_or_else(|| failed("the metadata have no jwks_uri"))?;
         let url = Url::parse(url).ok().filter(|url| self.allows(url));
-        url.ok_or_else(|| failed("the metadata name keys that are at no https URL"))
+        url.ok_or_else(|| failed("the jwks_uri in the metadata is no https URL"))
     }
 
-    async fn get(&self, url: &Url) -> Result<(Vec<u8>, HeaderMap), Error> {
-        let unreachable = |error: reqwest::Error| {
-            // Its text has the URL.
-            failed("the issuer cannot be asked").with_source(error.without_url())
-        };
-        let request = self.client.get(url.clone()).header(ACCEPT, "application/json");
+    async fn get(
+        &self,
+        url: &Url,
+        bearer: Option<&HeaderValue>,
+    ) -> Result<(Vec<u8>, HeaderMap), Error> {
+        let mut request = self.client.get(url.clone()).header(ACCEPT, MEDIA_TYPES);
+        // Metadata may name another server, which could be anybody's.
+        let is_ours = self.location.urls().iter().all(|known| known.origin() == url.origin());
+        if let Some(bearer) = bearer.filter(|_| is_ours) {
+            request = request.header(AUTHORIZATION, bearer);
+        }
         let mut response = request.send().await.map_err(unreachable)?;
         if !response.status().is_success() {
+            let status = response.status().as_u16();
             return Err(
-                failed("the issuer did not answer 200").with_source(response.status().to_string())
+                failed(format!("the response had the status {status}")).with_source(StatusFault)
             );
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > self.max_bytes {
-                return Err(failed("the answer is too long"));
+                return Err(failed("the response is too long"));
             }
             body.extend_from_slice(&chunk);
         }
         Ok((body, response.headers().clone()))
     }
-}
 
-impl fmt::Display for Fetcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            KeyLocation::Jwks(url) => f.write_str(&without_secrets(url.as_str())),
-            KeyLocation::Metadata { issuer, .. } => f.write_str(&without_secrets(issuer)),
+    /// Reads the file of the bearer token, which may be another one by now.
+    async fn read_bearer(&self) -> Result<Option<HeaderValue>, Error> {
+        let Some(path) = &self.bearer_file else { return Ok(None) };
+        let unusable = || failed("the bearer file holds no token");
+        let text = Zeroizing::new(
+            read_file(path, MAX_BEARER_BYTES)
+                .await
+                .map_err(|error| failed("the bearer file cannot be read").with_source(error))?,
+        );
+        let token = text.trim_ascii();
+        if token.is_empty() {
+            return Err(unusable());
         }
+        let value = Zeroizing::new([b"Bearer ".as_slice(), token].concat());
+        let mut value = HeaderValue::from_bytes(&value).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 }
 
-/// A URL as it may be logged: a name, a password or a query may be what its server is asked with.
-pub(crate) fn without_secrets(url: &str) -> String {
-    let Some(mut url) = Url::parse(url).ok().filter(Url::has_host) else {
-        return "(not a URL)".to_owned();
-    };
-    // What has a host takes these.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
+#[async_trait]
+impl KeyFetcher for HttpFetcher {
+    async fn fetch(&self) -> Result<JwkSet, Error> {
+        let bearer = self.read_bearer().await?;
+        let bearer = bearer.as_ref();
+        let (set, headers) = match &self.location {
+            KeyLocation::Jwks(url) => self.get(url, bearer).await?,
+            KeyLocation::Metadata { issuer, urls } => {
+                self.get(&self.discover(issuer, urls, bearer).await?, bearer).await?
+            }
+        };
+        let set = JwkSet::new(set);
+        Ok(match max_age(&headers) {
+            Some(max_age) => set.max_age(max_age),
+            None => set,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.location.to_string()
+    }
 }
 
-/// RFC 8414 §3.1: between host and path; OpenID Connect Discovery 1.0 §4: behind the path.
-fn metadata_urls(issuer: &Url) -> [Url; 2] {
-    let path = issuer.path().trim_end_matches('/');
-    let at = |path: String| {
-        let mut url = issuer.clone();
-        url.set_path(&path);
-        url.set_query(None);
-        url.set_fragment(None);
-        url
+impl fmt::Debug for HttpFetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpFetcher").field(&format_args!("{}", self.location)).finish()
+    }
+}
+
+/// No proxy but the host's, no redirect, no cookie; a connection is not kept, since it would belong to the runtime
+/// that it was made in.
+fn client(policy: &RemotePolicy) -> Result<Client, Error> {
+    let Reach { root_certificates, proxy, .. } = &policy.reach;
+    let mut builder = Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .connect_timeout(policy.fetch_timeout)
+        .timeout(policy.fetch_timeout)
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+    for pem in root_certificates {
+        let problem = "a root certificate is not in PEM";
+        let read = Certificate::from_pem_bundle(pem);
+        let found = read.map_err(|error| Error::configuration(problem).with_source(error))?;
+        if found.is_empty() {
+            return Err(Error::configuration(problem));
+        }
+        builder = builder.tls_certs_merge(found);
+    }
+    if let Some(url) = proxy {
+        // Its text may have the password.
+        let proxy = Proxy::all(url.as_str());
+        builder = builder.proxy(proxy.map_err(|_| Error::configuration("the proxy is no URL"))?);
+    }
+    builder
+        .build()
+        .map_err(|error| Error::configuration("keys cannot be fetched over TLS").with_source(error))
+}
+
+/// Marks the error of a status: an issuer need not have metadata at both URLs.
+#[derive(Debug)]
+struct StatusFault;
+
+impl fmt::Display for StatusFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server's status is not 200")
+    }
+}
+
+impl std::error::Error for StatusFault {}
+
+/// Of the errors of two URLs, returns the one that says more.
+fn more_telling(first: Error, second: Error) -> Error {
+    let is_status = |error: &Error| {
+        std::error::Error::source(error).is_some_and(|source| source.is::<StatusFault>())
     };
-    [
-        at(format!("/.well-known/oauth-authorization-server{path}")),
-        at(format!("{path}/.well-known/openid-configuration")),
-    ]
+    if is_status(&first) && !is_status(&second) { second } else { first }
+}
+
+/// Returns the error of a request without a response.
+fn unreachable(error: reqwest::Error) -> Error {
+    let problem = if error.is_timeout() {
+        TIMED_OUT
+    } else if is_of_tls(&error) {
+        "TLS failed"
+    } else if error.is_connect() {
+        "the connection failed"
+    } else {
+        "the response broke off"
+    };
+    // Its text has the URL.
+    failed(problem).with_source(error.without_url())
+}
+
+/// Returns whether TLS is why there is no connection: rustls reports what it rejects as invalid data.
+fn is_of_tls(error: &reqwest::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        // An I/O error in another one is no source of that, but is within it.
+        let mut io = error.downcast_ref::<io::Error>();
+        while let Some(error) = io {
+            if error.kind() == io::ErrorKind::InvalidData {
+                return true;
+            }
+            io = error.get_ref().and_then(|within| within.downcast_ref());
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// RFC 9111 §5.2.2.1.
@@ -223,34 +307,6 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_are_between_host_and_path_or_behind_it() {
-        let urls = |issuer| metadata_urls(&Url::parse(issuer).unwrap()).map(String::from);
-        assert_eq!(
-            urls("https://idp.example.com/tenant"),
-            [
-                "https://idp.example.com/.well-known/oauth-authorization-server/tenant",
-                "https://idp.example.com/tenant/.well-known/openid-configuration",
-            ]
-        );
-        assert_eq!(
-            urls("https://idp.example.com"),
-            [
-                "https://idp.example.com/.well-known/oauth-authorization-server",
-                "https://idp.example.com/.well-known/openid-configuration",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_may_be_a_secret_in_a_url_is_not_shown() {
-        let shown = without_secrets("https://svc:pass-word@idp.example.com/keys?api_key=k#part");
-        assert_eq!(shown, "https://idp.example.com/keys");
-        for no_url in ["svc:pass-word", "svc:pass-word@idp.example.com/keys", "pass-word"] {
-            assert_eq!(without_secrets(no_url), "(not a URL)");
-        }
-    }
 
     #[test]
     fn a_max_age_is_cut_to_what_is_sensible() {

@@ -10,6 +10,11 @@ impl KeyRing {
         Self::of(RingKeys::default())
     }
 
+    /// Returns how many of its keys have ended.
+    pub(crate) fn count_ended(&self, now: Timestamp) -> u64 {
+        self.keys.load().verifying.iter().map(|key| u64::from(key.until <= now)).sum()
+    }
+
     /// Puts keys that only verify in the place of all keys. One that is there already stays as it is.
     /// Returns whether that is a change.
     pub(crate) fn replace_verifying(&self, keys: &[VerifyingKey]) -> bool {

@@ -6,6 +6,8 @@ mod claims;
 mod form;
 mod keys;
 mod random_json;
+#[cfg(feature = "remote-jwks")]
+mod trusted;
 
 use std::sync::Arc;
 
