@@ -8,10 +8,10 @@ use crate::telemetry;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{OrganizationId, SessionId, TokenId};
 
-/// Where the events go.
+/// The target of the audit events.
 pub(crate) const TARGET: &str = "countersign::audit";
 
-/// An operation, by its name in events.
+/// An operation, with its name in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Operation(pub(crate) &'static str);
 
@@ -24,17 +24,17 @@ impl Operation {
     }
 }
 
-/// What is known of an attempt, to be told with its outcome.
+/// What is known of an attempt, for the event of its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) operation: Operation,
     pub(crate) subject: Option<(SubjectType, &'a str)>,
-    /// On whose word it is done, if that is somebody else's.
+    /// The actor, if it is not the subject itself.
     pub(crate) actor: Option<(SubjectType, &'a str)>,
     pub(crate) organization: Option<&'a OrganizationId>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) session: Option<&'a SessionId>,
-    /// What took the place of that one.
+    /// The token or session that replaced it.
     pub(crate) fresh_session: Option<&'a SessionId>,
     pub(crate) token: Option<&'a TokenId>,
 }
@@ -53,7 +53,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// An attempt with a good token.
+    /// Returns an attempt with a valid token.
     pub(crate) fn with(operation: Operation, validated: &'a Validated) -> Self {
         Self {
             subject: Some((validated.subject_type(), validated.subject())),
@@ -83,10 +83,10 @@ impl fmt::Debug for Subjects {
     }
 }
 
-/// Writes the event of an outcome, at a level that has to be known to the compiler.
+/// Writes the event of an outcome. The level is a macro argument because `tracing` needs it at compile time.
 macro_rules! write_event {
     ($level:expr, $subjects:expr, $attempt:expr, $outcome:expr, $reason:expr) => {
-        // Digests are made only for those who listen.
+        // Digests are computed only if a subscriber is interested.
         if tracing::enabled!(target: $crate::audit::TARGET, $level) {
             let attempt: &$crate::audit::Attempt<'_> = $attempt;
             let subject = attempt.subject.and_then(|(kind, name)| $subjects.name(kind, name));
@@ -111,19 +111,19 @@ macro_rules! write_event {
     };
 }
 
-/// It was let through, as happens with every request: for those who want to hear of each.
+/// The attempt was admitted. This happens on every request, so the level is low.
 pub(crate) fn accepted_quietly(subjects: &Subjects, attempt: &Attempt<'_>) {
     let no_reason: Option<&str> = None;
     write_event!(tracing::Level::TRACE, subjects, attempt, "accepted", no_reason);
 }
 
-/// It was not, for a reason that the caller may not have been told.
+/// The attempt was rejected. The caller may not have been told the reason.
 pub(crate) fn rejected(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
     telemetry::rejected(attempt.operation.as_str(), reason);
     write_event!(tracing::Level::INFO, subjects, attempt, "rejected", Some(reason));
 }
 
-/// It could not be told whether it should be.
+/// The attempt could not be decided.
 pub(crate) fn failed(subjects: &Subjects, attempt: &Attempt<'_>, reason: &'static str) {
     telemetry::rejected(attempt.operation.as_str(), reason);
     write_event!(tracing::Level::WARN, subjects, attempt, "failed", Some(reason));

@@ -1,15 +1,16 @@
-//! A host's own claims, as every setter takes them.
+//! The host's custom claims, as every setter takes them.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, InvalidField};
 
-/// Returns a host's own claims as the JSON object that they have to be.
+/// Converts the host's custom claims to the JSON object that they must be.
 ///
 /// # Errors
 ///
-/// [`InvalidFields`](crate::ErrorKind::InvalidFields) where they are none. It quotes nothing of them.
+/// Returns [`InvalidFields`](crate::ErrorKind::InvalidFields) for any other JSON value. The message quotes none of
+/// it.
 pub(crate) fn custom_claims_of(claims: impl Serialize) -> Result<Map<String, Value>, Error> {
     match serde_json::to_value(claims) {
         Ok(Value::Object(members)) => Ok(members),

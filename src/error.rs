@@ -5,10 +5,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-/// The error type of the crate: one of few [kinds](ErrorKind), a message that may be shown, and a cause, if there is
-/// one, as its [`source`](StdError::source).
+/// The error type of the crate: a [kind](ErrorKind), a message that may be shown to a client, and optionally a cause
+/// as its [`source`](StdError::source).
 ///
-/// Neither its text nor its source ever holds a password, secret, code or token.
+/// Neither its text nor its source ever contains a password, secret, code or token.
 ///
 /// ```
 /// use countersign::{Error, ErrorKind, KeyRing};
@@ -35,7 +35,7 @@ pub(crate) struct Details {
     pub(crate) source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// The kinds of [`Error`], by what the caller can do about them.
+/// The kinds of [`Error`], by how the caller can react.
 ///
 /// A handler that returns an [`Error`] responds with the status of its kind. One that shows a page matches on the kind:
 ///
@@ -62,32 +62,30 @@ pub(crate) struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is missing or contradicts another. Constructors return it, and calls that need
-    /// what was not set.
+    /// A setting is missing or contradicts another. Returned by constructors, and by calls that need a setting that
+    /// is missing.
     Configuration,
-    /// A key is malformed, too weak, or not of the algorithm it is meant for.
+    /// A key is malformed, too weak, or made for another algorithm.
     InvalidKey,
-    /// The request cannot be understood.
+    /// The request is malformed.
     InvalidRequest,
-    /// The request is understood, and some of its fields are wrong: see
-    /// [`Error::invalid_fields`].
+    /// The request is well-formed, but some of its fields are invalid: see [`Error::invalid_fields`].
     InvalidFields,
-    /// A name and a password, or an id and a secret, that do not fit, have expired, or belong to
-    /// nobody.
+    /// A name and password, or an id and secret, that do not match, have expired, or belong to no principal.
     InvalidCredentials,
     /// A machine client that does not exist, or that the caller may not manage.
     InvalidEntity,
-    /// What was asked for does not exist, or no longer.
+    /// The requested object does not exist, or no longer.
     NotFound,
-    /// It exists already, or another writer was faster.
+    /// The object exists already, or a concurrent write came first.
     Conflict,
-    /// The session asks for a one-time password, and none came.
+    /// The session requires a one-time password, and the request has none.
     OneTimePasswordRequired,
-    /// The one-time password is not the right one, has expired, or was used.
+    /// The one-time password is wrong, expired, or already used.
     OneTimePasswordInvalid,
-    /// More was asked for than the session or the bearer holds.
+    /// The request asks for more than the session or the bearer holds.
     AclExceedsGrant,
-    /// Custom claims were asked for that only the host may set, or only to another value.
+    /// The request asks for custom claims that only the host may set, or for values that only the host may set.
     CustomClaimsNotAllowed,
     /// A bearer token that is malformed, forged, expired, revoked or not for this audience.
     InvalidToken,
@@ -95,12 +93,12 @@ pub enum ErrorKind {
     Disabled,
     /// A valid token whose ACL does not grant the operation.
     InsufficientPermission,
-    /// A limit of the policy is used up: of failed attempts, of codes that are sent, of reads of secrets,
-    /// or of live sessions; see [`Error::retry_after`].
+    /// A limit of the policy is exhausted: failed attempts, one-time passwords sent, reads of secrets, or live
+    /// sessions; see [`Error::retry_after`].
     Throttled,
-    /// Too much is asked at once; see [`Error::retry_after`].
+    /// There are too many requests at once; see [`Error::retry_after`].
     Overloaded,
-    /// A store, or the sender of one-time passwords, is out of reach.
+    /// A store, or the sender of one-time passwords, is unreachable.
     Unavailable,
     /// A fault of this crate or of the host's wiring.
     Internal,
@@ -134,13 +132,13 @@ impl ErrorKind {
     }
 }
 
-/// A field of a request and what is wrong with it.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidField {
-    /// The path of the field, in dot notation: `acl.0.permissions`.
+    /// The path of the field in dot notation: `acl.0.permissions`.
     pub field: String,
-    /// What it must be.
+    /// The rule that the field breaks.
     pub message: String,
 }
 
@@ -151,8 +149,8 @@ impl InvalidField {
 }
 
 impl Error {
-    /// Creates an error of the host's own: for a handler that returns it, and for what implements a trait of this
-    /// crate. The kind decides the [`status`](Self::status); a client is told the message, unless that is a 5xx.
+    /// Creates an error for a handler of the host, or for its implementation of a trait of this crate. The kind sets
+    /// the [`status`](Self::status). The message is shown to the client, except for a 5xx.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             details: Box::new(Details {
@@ -195,14 +193,14 @@ impl Error {
         &self.details.message
     }
 
-    /// Returns all invalid fields, and of an invalid list the first 32 faults; empty for all kinds but
+    /// Returns the invalid fields, at most 32 faults of an invalid list. Empty for every kind except
     /// [`ErrorKind::InvalidFields`].
     #[must_use]
     pub fn invalid_fields(&self) -> &[InvalidField] {
         &self.details.invalid_fields
     }
 
-    /// Returns when to try again, if that is known.
+    /// Returns how long to wait before a retry, if it is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.retry_after

@@ -1,11 +1,11 @@
-//! A random part of a wait, so that many who began to wait at one moment do not all come back at another.
+//! Random jitter for waits, so that many waits that begin at one moment do not end at one moment.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// Returns a random duration that is shorter than `limit`, or zero where that is.
+/// Returns a random duration shorter than `limit`; zero if `limit` is zero.
 pub(crate) fn below(limit: Duration) -> Duration {
-    // Seeded anew each time, by the operating system's randomness; nobody has to be unable to guess it.
+    // Seeded from the operating system's randomness each time; it need not be unpredictable.
     let random = RandomState::new().build_hasher().finish();
     let nanos = (limit.as_nanos().min(u128::from(u64::MAX)) * u128::from(random)) >> 64;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

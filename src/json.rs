@@ -1,13 +1,11 @@
-//! JSON read strictly (RFC 8259), for everything that comes from outside.
+//! Strict parsing of JSON (RFC 8259), for all external input.
 //!
-//! A parser that takes the last of two equal names, and another behind it that takes the first,
-//! are two opinions about one signed text. So: valid UTF-8 throughout, no name twice in an object
-//! at any depth (after unescaping), nesting of at most [`MAX_DEPTH`], nothing after the value. The
-//! rules hold for members nobody reads, too. `null` is a value: it does not stand for a member
-//! that is left out, but for those of a request's body, where the routes leave them out themselves.
+//! If one parser takes the last of two equal names and another takes the first, the two read one signed text
+//! differently. So: valid UTF-8 throughout, no duplicate name in an object at any depth (after unescaping), nesting
+//! of at most [`MAX_DEPTH`], nothing after the value. The rules also apply to ignored members. `null` is a value,
+//! not an absent member, except in the bodies of requests, where the routes drop such members themselves.
 //!
-//! [`Strict`] applies the rules in the one pass that reads the text, so a type that is read needs
-//! to know none of them: `#[derive(Deserialize)]` will do.
+//! [`Strict`] applies the rules in the one pass that parses the text, so types need only `#[derive(Deserialize)]`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,10 +16,10 @@ use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// How many arrays and objects may stand within one another.
+/// The maximum nesting of arrays and objects.
 const MAX_DEPTH: u8 = 32;
 
-/// Why a text is not JSON that is accepted here; never quotes a value.
+/// The reason why a text is rejected; never quotes a value.
 #[derive(Debug)]
 pub(crate) struct JsonError {
     message: String,
@@ -33,7 +31,7 @@ impl fmt::Display for JsonError {
     }
 }
 
-/// Reads `bytes` as one object.
+/// Parses `bytes` as one object.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     match from_slice(bytes)? {
         AnyValue(Value::Object(members)) => Ok(members),
@@ -41,9 +39,9 @@ pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError
     }
 }
 
-/// Reads `bytes` as a `T`.
+/// Parses `bytes` as a `T`.
 pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
-    // serde_json leaves strings it skips unchecked; from_utf8 looks at all of them.
+    // serde_json does not check strings that it skips; from_utf8 checks all of them.
     let text = std::str::from_utf8(bytes)
         .map_err(|_| JsonError { message: "must be valid UTF-8".into() })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -53,7 +51,7 @@ pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T
     Ok(value)
 }
 
-/// Reads a member that has to be an object: for `#[serde(deserialize_with)]`.
+/// Deserializes a member that must be an object: for `#[serde(deserialize_with)]`.
 pub(crate) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
     match AnyValue::deserialize(from)? {
         AnyValue(Value::Object(members)) => Ok(members),
@@ -61,14 +59,14 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, V
     }
 }
 
-/// Returns a name that a message may quote. What is longer, or holds anything but letters, may be a
-/// secret that has got where a name belongs.
+/// Returns a name that a message may quote. A name that is long, or holds anything but letters, may be a misplaced
+/// secret.
 pub(crate) fn plain_name(name: &str) -> Option<&str> {
     let is_plain = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic());
     is_plain.then_some(name)
 }
 
-/// serde_json quotes what it found ("invalid type: string \"hunter2\""), which may be a secret.
+/// serde_json quotes the value ("invalid type: string \"hunter2\""), which may be a secret.
 fn describe(error: &serde_json::Error) -> JsonError {
     let message = match error.classify() {
         serde_json::error::Category::Data => {
@@ -87,11 +85,10 @@ fn describe(error: &serde_json::Error) -> JsonError {
     JsonError { message }
 }
 
-/// serde_json's deserializer, a visitor, a seed or the elements of an array, under the rules of this
-/// module.
+/// Applies the rules of this module to serde_json's deserializer, a visitor, a seed or the elements of an array.
 struct Strict<T> {
     inner: T,
-    /// How many arrays and objects stand around the value.
+    /// The number of arrays and objects around the value.
     depth: u8,
 }
 
@@ -102,18 +99,18 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         self.inner.deserialize_any(Strict { inner: visitor, depth: self.depth })
     }
 
-    /// Asks for a number, which is a map to those who ask for anything where a host turns
-    /// serde_json's `arbitrary_precision` on.
+    /// Deserializes a number. To `deserialize_any`, it is a map if the host enables serde_json's
+    /// `arbitrary_precision`.
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_u64(visitor)
     }
 
-    /// A member that is there has a value: `null` is not taken for one that is left out.
+    /// A member that is present has a value: `null` is not an absent member.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         visitor.visit_some(self)
     }
 
-    /// Asks for an object. What is derived would read the values of an array in order, too.
+    /// Deserializes an object. A derived implementation would also accept an array with the values in order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -123,7 +120,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         self.inner.deserialize_map(Strict { inner: visitor, depth: self.depth })
     }
 
-    // What is ignored is walked over like all else: serde_json would skip it unchecked.
+    // Ignored values are checked like all others: serde_json would skip them unchecked.
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
@@ -193,7 +190,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
 struct Members<'de, A> {
     inner: A,
     depth: u8,
-    /// Of the member whose value comes next.
+    /// The name of the member whose value comes next.
     name: Option<Cow<'de, str>>,
     names: Names<'de>,
 }
@@ -216,25 +213,25 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'de, A> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let value = self.inner.next_value_seed(Strict { inner: seed, depth: self.depth })?;
-        // After the value, so that a fault within it is the one that is told.
+        // Checked after the value, so that a fault within the value is the one reported.
         self.name.take().map_or(Ok(()), |name| self.names.insert(name))?;
         Ok(value)
     }
 }
 
-/// A member's name, borrowed from the text where it has no escapes.
+/// A member's name, borrowed from the text if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// Up to here a list of names is searched, which is faster than hashing and never quadratic.
+/// Up to this length, names are searched linearly, which is faster than hashing and still not quadratic.
 const FEW: usize = 16;
 
-/// The names of one object, to find the one that comes twice.
+/// The names of one object, to find duplicates.
 struct Names<'de> {
     few: [&'de str; FEW],
     count: usize,
-    /// The rest, and those with escapes.
+    /// The other names, and those with escapes.
     many: HashSet<Cow<'de, str>>,
 }
 
@@ -243,11 +240,11 @@ impl<'de> Names<'de> {
         Self { few: [""; FEW], count: 0, many: HashSet::new() }
     }
 
-    /// Notes `name`.
+    /// Records `name`.
     ///
     /// # Errors
     ///
-    /// Where it has been noted before.
+    /// An error if it was recorded before.
     fn insert<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         let (few, free) = self.few.split_at_mut(self.count);
         if few.contains(&&*name) || self.many.contains(&*name) {
@@ -269,8 +266,8 @@ impl<'de> Names<'de> {
     }
 }
 
-/// Any value, for which no name has a meaning. The `Deserialize` of [`Value`] takes some names for
-/// marks of serde_json's own, where a feature of it is on, and reads what is in such a text leniently.
+/// Any value, without special meaning of any name. The `Deserialize` of [`Value`] treats some names as serde_json's
+/// internal markers if certain features are on, and parses the text in them leniently.
 struct AnyValue(Value);
 
 impl<'de> Deserialize<'de> for AnyValue {

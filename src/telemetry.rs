@@ -4,8 +4,8 @@ const VALIDATIONS: &str = "countersign_validations_total";
 const REJECTIONS: &str = "countersign_rejections_total";
 
 pub(crate) fn describe() {
-    describe_counter(VALIDATIONS, "Access tokens that were checked, by result");
-    describe_counter(REJECTIONS, "What was rejected, by operation and reason");
+    describe_counter(VALIDATIONS, "Access tokens that were validated, by result");
+    describe_counter(REJECTIONS, "Rejections and failures, by operation and reason");
 }
 
 pub(crate) fn validated(result: &'static str) {

@@ -1,7 +1,7 @@
-//! Where time comes from: this file alone reads the system's clock.
+//! The clock: the only file that reads the system's time.
 //!
-//! Everything else is passed a [`Timestamp`], so that tests move time, and stores agree on it. The builders take
-//! a clock of the host's own: [`ValidatorBuilder::clock`](crate::builder::ValidatorBuilder::clock).
+//! Everything else is passed a [`Timestamp`], so that tests control time and stores agree on it. The builders take
+//! a clock of the host: [`ValidatorBuilder::clock`](crate::builder::ValidatorBuilder::clock).
 
 pub(crate) mod timestamp;
 
@@ -11,20 +11,20 @@ use std::time::{Instant, SystemTime};
 
 pub(crate) use self::timestamp::Timestamp;
 
-/// Where the service takes its time from.
+/// The source of the service's time.
 ///
-/// [`SystemClock`] is the default; a test passes one that it moves by hand.
+/// [`SystemClock`] is the default; a test passes one that it moves itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no clock",
     label = "has to be a `Clock`",
     note = "a service takes the system's time by itself; `testing::TestClock` is one that tests move"
 )]
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns the present, or an earlier instant where the clock may have been put forward: what is
-    /// forgotten by it was due by any clock. By default it is [`now`](Self::now).
+    /// Returns the current time, or an earlier instant if the clock may have been set forward. Data is deleted by
+    /// this instant, so that it has expired by any clock. Default: [`now`](Self::now).
     fn earliest_now(&self) -> Timestamp {
         self.now()
     }
@@ -42,8 +42,8 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// The operating system's clock, UTC.
 ///
-/// Its [`earliest_now`](Clock::earliest_now) is no later than the time at which the process first asked
-/// for it, and what has passed since then by the monotonic clock.
+/// Its [`earliest_now`](Clock::earliest_now) is at most the time at which the process first read it, plus what the
+/// monotonic clock has counted since.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

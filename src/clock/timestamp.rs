@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, ErrorKind};
 
-/// An instant in UTC, to the microsecond, between 1970 and the end of the year 9999, less a day.
+/// An instant in UTC, in microseconds, from 1970 to the end of the year 9999, less a day.
 ///
-/// Arithmetic saturates at those bounds: there is no overflow for an attacker to reach.
+/// Arithmetic saturates at those bounds, so an attacker cannot cause an overflow.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,41 +27,41 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self { micros: 0 };
-    /// 9999-12-30T22:00:00.999999Z, the last instant that can be written in every time zone.
+    /// 9999-12-30T22:00:00.999999Z, the last instant that has a four-digit year in every time zone.
     pub const MAX: Self = Self { micros: 253_402_207_200_999_999 };
 
-    /// The instant that many whole seconds after 1970-01-01T00:00:00Z.
+    /// Returns the instant that is this many whole seconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self::from_micros(seconds.saturating_mul(MICROS_PER_SECOND))
     }
 
-    /// The instant that many microseconds after 1970-01-01T00:00:00Z.
+    /// Returns the instant that is this many microseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         if micros > Self::MAX.micros { Self::MAX } else { Self { micros } }
     }
 
-    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down, never up: a token must not seem to
-    /// begin later or live longer than it does.
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z, rounded down: rounded up, a token would seem to begin
+    /// later or live longer than it does.
     #[must_use]
     pub const fn as_secs(self) -> u64 {
         self.micros / MICROS_PER_SECOND
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.micros
     }
 
-    /// The instant without its fraction of a second.
+    /// Returns the instant without its fraction of a second.
     #[must_use]
     pub const fn floor_to_second(self) -> Self {
         Self::from_secs(self.as_secs())
     }
 
-    /// How long after `earlier` this is; zero when it is not after it at all.
+    /// Returns the time since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.micros.saturating_sub(earlier.micros))
@@ -103,7 +103,7 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, rounded down: `2024-07-16T11:33:34.509Z`.
+/// Writes RFC 3339 in UTC with milliseconds, rounded down: `2024-07-16T11:33:34.509Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.civil().strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
@@ -113,20 +113,20 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = Error;
 
-    /// Reads a date-time of RFC 3339 §5.6, with any offset; a leap second counts as the second
-    /// before it. What lies before [`Timestamp::MIN`] or after [`Timestamp::MAX`] reads as these.
+    /// Parses a date-time of RFC 3339 §5.6 with any offset. A leap second counts as the second before it. Instants
+    /// before [`Timestamp::MIN`] or after [`Timestamp::MAX`] are clamped to them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where `text` is anything else, an ISO 8601 form that RFC 3339
-    /// does not allow among it.
+    /// Returns [`ErrorKind::InvalidRequest`] for any other text, including ISO 8601 forms that RFC 3339 does not
+    /// allow.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || Error::new(ErrorKind::InvalidRequest, "not a date-time of RFC 3339");
         if !is_rfc3339(text.as_bytes()) {
             return Err(invalid());
         }
         let Ok(parsed) = text.parse::<jiff::Timestamp>() else {
-            // The last hours of the last year are a date-time like any other.
+            // The parser rejects the last hours of the year 9999, which are valid date-times.
             let local = text.get(..DATE_TIME.len()).and_then(|local| local.parse().ok());
             let local: jiff::civil::DateTime = local.ok_or_else(invalid)?;
             return if local.year() == 9999 && local.month() == 12 && local.day() >= 30 {
@@ -141,8 +141,8 @@ impl FromStr for Timestamp {
 
 const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
-/// Returns whether `text` has the shape of RFC 3339's `date-time`; the ranges are the parser's to
-/// judge, but for those of the offset, where it takes more.
+/// Returns whether `text` has the shape of RFC 3339's `date-time`. The parser checks the ranges, except those of the
+/// offset, where it is more lenient.
 fn is_rfc3339(text: &[u8]) -> bool {
     let Some((head, mut rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
     if !has_shape(head, DATE_TIME) {
@@ -158,7 +158,7 @@ fn is_rfc3339(text: &[u8]) -> bool {
     matches!(rest, b"Z" | b"z") || is_offset(rest)
 }
 
-/// `+23:59` at the most, with either sign.
+/// At most `+23:59`, with either sign.
 fn is_offset(text: &[u8]) -> bool {
     let hours = text.get(1..3).unwrap_or_default();
     let tens_of_minutes = text.get(4..5).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! What each middleware has beside its layer.
+//! The methods that each middleware has besides `layer`.
 
-/// Gives a service that wraps another one the access to it that those of tower-http have.
+/// Adds the accessors of tower-http's middleware to a service that wraps another one.
 macro_rules! inner_service_accessors {
     () => {
         /// Returns a reference to the inner service.

@@ -1,5 +1,4 @@
-//! Which callers are let through: what a layer that validates has found, and which of them a layer or a handler
-//! admits.
+//! Admission: the result of a validating layer, and which callers a layer or a handler admits.
 
 use std::sync::Arc;
 
@@ -14,11 +13,11 @@ use crate::token::acl::ORGANIZATION;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 
-/// Returns what a layer has found; `None` if it let the request through without credentials.
+/// Returns the result of the validating layer; `None` if it let the request pass without credentials.
 ///
 /// # Errors
 ///
-/// A 500 if no layer has seen the request.
+/// A 500 if no layer has validated the request.
 pub(crate) fn found<'a>(
     extensions: &'a Extensions,
     needed_by: &'static str,
@@ -30,7 +29,7 @@ pub(crate) fn found<'a>(
     }
 }
 
-/// Returns what a layer has found, which has to be a token.
+/// Returns the validated token, which is required.
 pub(crate) fn required(
     extensions: &Extensions,
     needed_by: &'static str,
@@ -83,19 +82,18 @@ impl Kinds {
     }
 }
 
-/// Whom a layer that validates lets through, of those whose token is good.
+/// The callers that a validating layer admits, of those with a valid token.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     pub(crate) kinds: Kinds,
-    /// The path parameter that names the organization of all that is behind the layer.
+    /// The path parameter that names the organization of all routes behind the layer.
     pub(crate) organization: Option<Arc<str>>,
 }
 
 impl Admission {
     pub(crate) const ALL: Self = Self { kinds: Kinds::ALL, organization: None };
 
-    /// Checks a caller, and leaves for handlers what was checked. An anonymous one is of no
-    /// organization.
+    /// Checks a caller, and passes the checked organization on to handlers. An anonymous caller has no organization.
     pub(crate) fn check(
         &self,
         caller: Option<&Validated>,
@@ -110,7 +108,7 @@ impl Admission {
             Err(PathFault { problem: Some(problem), .. }) => {
                 return Err(Rejection::misplaced_parameter(parameter, problem));
             }
-            // A fallback belongs to no organization, nor does what is no text.
+            // A fallback belongs to no organization; neither does a value that is not text.
             Err(_) => None,
         };
         let is_foreign = |own: &OrganizationId| value.as_deref() != Some(own.as_str());
@@ -120,7 +118,7 @@ impl Admission {
             return Err(forbidden(caller, LogReason::OutsideOrganization));
         }
         let checked = value.map(|value| (ORGANIZATION.into(), value.into()));
-        // The first layer to check anything has nothing in front that could have found another value.
+        // Fails only if a layer in front has checked another value; for the first layer, it cannot.
         let left = CheckedScope::leave(extensions, checked.into_iter().collect());
         left.map_err(|_| match caller {
             Some(caller) => forbidden(caller, LogReason::OutsideOrganization),
@@ -129,7 +127,7 @@ impl Admission {
     }
 }
 
-/// Rejects a good token, and writes the audit event.
+/// Rejects a valid token, and writes the audit event.
 pub(crate) fn forbidden(validated: &Validated, reason: LogReason) -> Rejection {
     Rejection::new(audit_authorization_rejection(validated, reason), validated.issuer())
 }

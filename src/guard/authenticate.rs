@@ -1,4 +1,4 @@
-//! Checking the bearer token of a request, and auditing the outcome.
+//! Validates the bearer token of a request, and audits the outcome.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::token::claims::Validated;
 use crate::validate::issuers::KeyFetch;
 use crate::validate::{TokenFault, Validator};
 
-/// What a request is authenticated by.
+/// The credentials of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Authenticator<'a> {
     pub(crate) validator: &'a Validator,
@@ -21,7 +21,7 @@ pub(crate) struct Authenticator<'a> {
 }
 
 impl<'a> Authenticator<'a> {
-    /// The token that came, if one did; it has to be good.
+    /// Returns the token, if there is one. An invalid token is rejected.
     pub(crate) fn optional(self) -> Result<Option<Arc<Validated>>, LogReason> {
         match credentials(self.headers) {
             Credentials::Absent => Ok(None),
@@ -30,12 +30,12 @@ impl<'a> Authenticator<'a> {
         }
     }
 
-    /// The token that has to come.
+    /// Returns the token, which is required.
     pub(crate) fn required(self) -> Result<Arc<Validated>, LogReason> {
         self.optional()?.ok_or_else(|| self.audit_rejection(LogReason::MissingCredentials))
     }
 
-    /// What was presented as a token. One that is known is not looked at letter by letter.
+    /// Returns the token candidate. A token that is in the cache skips the check of its characters.
     fn presented(self, bytes: &[u8]) -> Result<Arc<Validated>, LogReason> {
         if let Some(outcome) = self.validator.recall(bytes) {
             return self.conclude(outcome);
@@ -66,14 +66,14 @@ impl<'a> Authenticator<'a> {
         self.audit_rejection_of(Operation::VALIDATE, reason)
     }
 
-    /// Writes the audit event of a rejection in an operation other than the checking of access
-    /// tokens, and returns the reason.
+    /// Writes the audit event of a rejection by an operation other than access-token validation, and returns the
+    /// reason.
     pub(crate) fn audit_rejection_of(self, operation: Operation, reason: LogReason) -> LogReason {
         audit::rejected(self.validator.subjects(), &self.attempt(operation), reason.as_str());
         reason
     }
 
-    /// Writes the audit event of a token that could not be checked, and returns the reason.
+    /// Writes the audit event of a token that could not be validated, and returns the reason.
     fn audit_failure(self, fault: TokenFault) -> LogReason {
         let attempt = self.attempt(Operation::VALIDATE);
         audit::failed(self.validator.subjects(), &attempt, fault.as_str());
@@ -95,14 +95,14 @@ fn reason_of(fault: TokenFault) -> LogReason {
     }
 }
 
-/// For a host that validates a token by itself.
+/// For a host that validates a token itself.
 impl From<TokenFault> for Rejection {
     fn from(fault: TokenFault) -> Self {
         Self::new(reason_of(fault), "")
     }
 }
 
-/// The fetch that a request has to wait for before its token can be checked, if there is one.
+/// Returns the fetch of keys that validation has to wait for, if there is one.
 pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Option<KeyFetch> {
     if !validator.may_wait() {
         return None;
@@ -111,7 +111,7 @@ pub(crate) fn keys_to_wait_for(validator: &Validator, headers: &HeaderMap) -> Op
     validator.fetch_for(token(bytes)?)
 }
 
-/// Writes the audit event of a good token that does not grant enough, and returns the reason.
+/// Writes the audit event of a valid token that lacks a permission, and returns the reason.
 pub(crate) fn audit_authorization_rejection(validated: &Validated, reason: LogReason) -> LogReason {
     let attempt = Attempt::with(Operation::AUTHORIZE, validated);
     audit::rejected(&Subjects::default(), &attempt, reason.as_str());

@@ -3,19 +3,19 @@
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
-/// What a request brings to prove who it is from.
+/// The credentials in a request's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials<'a> {
     /// None, or those of another scheme.
     Absent,
-    /// What stands where a bearer token does, or nothing; see [`token`].
+    /// The text in the place of a bearer token, possibly empty; see [`token`].
     Bearer(&'a [u8]),
-    /// Several headers.
+    /// Several `Authorization` headers.
     Malformed,
 }
 
-/// Reads the header. The scheme has no case, and goes as far as a token of HTTP does: `Bearer_x` is another one.
-/// Between it and the token there are blanks, no tabs.
+/// Reads the header. The scheme is case-insensitive and ends where an HTTP token ends, so `Bearer_x` is another
+/// scheme. It is separated from the token by spaces, not tabs.
 pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Credentials::Absent };
@@ -35,14 +35,14 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     Credentials::Bearer(rest.get(blanks..).unwrap_or_default())
 }
 
-/// Returns whether a token of HTTP may have the character (RFC 9110 §5.6.2), such as a scheme, or the name of a
+/// Returns whether the character is allowed in an HTTP token (RFC 9110 §5.6.2), such as a scheme or the name of a
 /// cookie.
 pub(crate) fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Keeps what a caller proves itself by out of the `Debug` of a request, which spans and logs of handlers
-/// are made of, and out of the tables of HTTP/2 on the way to an upstream (RFC 7541 §7.1.3).
+/// Marks credential headers as sensitive: `Debug` of the request, which handlers log, omits them, and HTTP/2 keeps
+/// them out of its tables on the way to an upstream (RFC 7541 §7.1.3).
 pub(crate) fn hide_credentials(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
         if *name == AUTHORIZATION || *name == COOKIE {
@@ -51,16 +51,15 @@ pub(crate) fn hide_credentials(headers: &mut HeaderMap) {
     }
 }
 
-/// A well-formed token (RFC 6750 §2.1):
-/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`. Whether it is one needs not be
-/// asked of a token that is known.
+/// Returns a well-formed token (RFC 6750 §2.1): `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`. A
+/// token that is in the cache needs no such check.
 pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     let body = text.trim_end_matches('=');
     (!body.is_empty() && is_of_token_characters(body.as_bytes())).then_some(text)
 }
 
-/// Every byte is looked at, and none decides alone: so the compiler looks at many of them at once.
+/// Looks at every byte without an early exit, so that the compiler can vectorize the loop.
 fn is_of_token_characters(bytes: &[u8]) -> bool {
     let is_mark = |byte: u8| (b'-'..=b'/').contains(&byte) | matches!(byte, b'_' | b'~' | b'+');
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() | is_mark(byte);

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The client's address.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,8 @@ use crate::validate::proxies::{ForwardedHeader, TrustedProxies};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client's address, for a host that knows it from another source, such as the PROXY protocol. Insert it into the
-/// request's extensions before the routes and layers run; it is used without further checks.
+/// The client's address, for a host that knows it from another source, such as the PROXY protocol. Insert it into
+/// the request's extensions before the routes and layers run; it is not checked further.
 ///
 /// Without it, the address is that of axum's `ConnectInfo<SocketAddr>`, which a host provides with
 /// `into_make_service_with_connect_info`. If that one is one of the [`TrustedProxies`](crate::TrustedProxies), it is
@@ -36,8 +36,8 @@ pub(crate) fn client_address(
         return Some(address.to_canonical());
     }
     let peer = peer_address(extensions);
-    // Several headers are one list (RFC 9110 §5.3). What the client wrote may be no text; what a
-    // proxy appended to it is all the same.
+    // Several headers form one list (RFC 9110 §5.3). The client's part may not be text; the proxy's part is still
+    // read.
     match proxies.header {
         ForwardedHeader::XForwardedFor => {
             let values = headers.get_all(X_FORWARDED_FOR).iter();
@@ -51,7 +51,7 @@ pub(crate) fn client_address(
     }
 }
 
-/// The address that the connection comes from, as `axum::serve` tells it.
+/// Returns the peer address of the connection, as `axum::serve` provides it.
 #[cfg(feature = "axum")]
 pub(crate) fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     use axum::extract::ConnectInfo;
@@ -60,7 +60,7 @@ pub(crate) fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical())
 }
 
-/// Without axum, only the host knows where a connection comes from.
+/// Without axum, only the host knows the peer address.
 #[cfg(not(feature = "axum"))]
 fn peer_address(_: &Extensions) -> Option<IpAddr> {
     None

@@ -1,4 +1,4 @@
-//! Extractors: what a handler takes to know who is asking.
+//! Extractors of the caller.
 
 use std::ops::Deref;
 use std::sync::Arc;

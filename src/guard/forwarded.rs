@@ -1,10 +1,10 @@
-//! The header `Forwarded` (RFC 7239 §4): the addresses that proxies have got a request from.
+//! The header `Forwarded` (RFC 7239 §4): the addresses from which proxies received a request.
 //!
-//! A proxy appends its element to those that the client wrote, which may be anything. So elements are told apart from
-//! the right: that of the proxy is well-formed, and nothing to its left can change it.
+//! A proxy appends its element to those that the client wrote, which may be malformed. So the header is split from
+//! the right: the proxy's element is well-formed, and nothing to its left can change it.
 
-/// Returns the `for` of each element of a header's value, the left-most first. An element without one, or that is
-/// not well-formed, is an empty text.
+/// Returns the `for` of each element of a header's value, from the left. An element that has none or is malformed
+/// yields an empty text.
 pub(super) fn forwarded_for(value: &[u8]) -> Vec<&str> {
     let mut hops: Vec<_> = split_from_the_right(value, b',').map(for_of).collect();
     hops.reverse();
@@ -21,14 +21,14 @@ fn for_of(element: &[u8]) -> Option<&str> {
         let (name, value) = pair.split_once('=')?;
         let value = unquoted(value)?;
         if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
-            // A name has one value.
+            // A parameter has exactly one value.
             return None;
         }
     }
     found
 }
 
-/// Addresses have nothing in them that would be escaped in a quoted string.
+/// Addresses contain no character that a quoted string escapes.
 fn unquoted(value: &str) -> Option<&str> {
     let text = match value.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?,
@@ -40,7 +40,7 @@ fn unquoted(value: &str) -> Option<&str> {
     (!has_quote).then_some(text)
 }
 
-/// Splits at a separator that is in no quoted string; the right-most part first.
+/// Splits at the separators outside of quoted strings, from the right.
 fn split_from_the_right(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -59,7 +59,7 @@ fn split_from_the_right(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8
     })
 }
 
-/// Returns whether an odd number of backslashes stands in front of a byte.
+/// Returns whether an odd number of backslashes precedes a byte.
 fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1

@@ -14,8 +14,7 @@ use crate::guard::response_caching::ResponseCaching;
 use crate::guard::shaping::Shaping;
 
 pin_project! {
-    /// The response of a middleware that lets a request through or rejects it: at once, or after what
-    /// `W` waits for.
+    /// The response future of a middleware that forwards or rejects a request, either at once or after `W` is ready.
     pub struct GuardFuture<F, W = Infallible> {
         #[pin]
         state: State<F, W>,
@@ -31,7 +30,7 @@ pin_project! {
     }
 }
 
-/// What becomes of the response of the inner service.
+/// Processes the response of the inner service.
 pub(super) struct Marking {
     pub(super) caching: ResponseCaching,
     pub(super) is_validated: bool,
@@ -42,11 +41,11 @@ pub(super) struct Marking {
 pub(super) trait Waiting<F>: Sized {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Decides, after [`poll`](Self::poll) was ready.
+    /// Decides the request, after [`poll`](Self::poll) was ready.
     fn respond(self) -> GuardFuture<F, Self>;
 }
 
-/// What is decided at once.
+/// A decision that needs no wait.
 impl<F> Waiting<F> for Infallible {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         match *self {}
@@ -96,7 +95,7 @@ where
         }
         match state.project() {
             StateProjection::LetThrough { inner, marking } => {
-                // A body that is axum's own is not boxed again.
+                // axum's own body type is not boxed again.
                 let mut response = ready!(inner.poll(context))?.map(Body::new);
                 if let Some(Marking { caching, is_validated, shaping }) = marking {
                     response = shaping.apply(response);
@@ -104,7 +103,7 @@ where
                 }
                 Poll::Ready(Ok(response))
             }
-            // Polled again after it was ready, which no caller may do, it never is.
+            // A caller must not poll again after `Ready`; this stays pending if one does.
             StateProjection::Rejected { response } => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }

@@ -1,4 +1,4 @@
-//! The HTTP side of checking tokens: layers, extractors, and what a rejected request receives.
+//! The HTTP side of token validation: layers, extractors, and the responses to rejected requests.
 
 pub(crate) mod accessors;
 pub(crate) mod admission;

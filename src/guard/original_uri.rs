@@ -1,8 +1,8 @@
-//! The URI of a request, as its client has sent it.
+//! The request URI as the client sent it.
 
 use http::{Request, Uri};
 
-/// Returns the URI as the client has sent it, also behind a layer of a router that is nested in another one.
+/// Returns the URI as the client sent it, also behind a layer of a nested router.
 #[cfg(feature = "axum")]
 pub(crate) fn original_uri<B>(request: &Request<B>) -> &Uri {
     let original = request.extensions().get::<axum::extract::OriginalUri>();

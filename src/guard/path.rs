@@ -1,14 +1,14 @@
-//! Parameters of axum's routes, as layers and extractors are told to read them.
+//! axum's path parameters, for layers and extractors.
 
 use http::Extensions;
 
-/// Why a parameter that was to be read has no value.
+/// The reason why a path parameter has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathFault {
     /// Whether the path has no parameter of that name.
     pub(crate) is_absent: bool,
-    /// What the host has set up wrong. Nothing if no route was found, so that a fallback responds,
-    /// or a value is no UTF-8.
+    /// The mistake in the host's setup. `None` if no route matched, so that a fallback responds, or if a value is
+    /// not UTF-8.
     pub(crate) problem: Option<&'static str>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn path_parameter(extensions: &mut Extensions, name: &str) -> Result<
     let mut values = parameters.iter().filter(|(key, _)| *key == name).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value.to_owned()),
-        // axum's `Path` would find the last of them.
+        // axum's `Path` would return the last of them.
         (Some(_), Some(_)) => {
             Err(PathFault { is_absent: false, problem: Some("the route has two of that name") })
         }
@@ -50,13 +50,13 @@ mod with_axum {
 
     use crate::guard::path::PathFault;
 
-    /// Returns the parameters of all routes that led here; `None` if no router has found one.
+    /// Returns the parameters of all routes that matched; `None` if no router has matched.
     pub(crate) fn path_parameters(
         extensions: &mut Extensions,
     ) -> Result<Option<RawPathParams>, PathFault> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.extensions = std::mem::take(extensions);
-        // axum reads them from the extensions: the future is ready at once.
+        // axum reads them from the extensions, so the future is ready at once.
         let read = pin!(RawPathParams::from_request_parts(&mut parts, &()))
             .poll(&mut Context::from_waker(Waker::noop()));
         *extensions = parts.extensions;
@@ -69,7 +69,7 @@ mod with_axum {
         }
     }
 
-    /// Tells why a parameter is not there.
+    /// Returns why a parameter is missing.
     pub(super) fn without_parameters(extensions: &Extensions) -> PathFault {
         let problem = if extensions.get::<MatchedPath>().is_some() {
             Some("the route has none of that name")

@@ -3,16 +3,16 @@
 use http::header::{CACHE_CONTROL, Entry, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What lets a shared cache store a response, beside others that do not: `must-understand` has one that
-/// knows the status ignore a `no-store` (RFC 9111 §5.2.2.3).
+/// Directives that let a shared cache store a response, or make one ignore others: a cache that knows the status
+/// ignores `no-store` next to `must-understand` (RFC 9111 §5.2.2.3).
 const UNDONE: [&str; 3] = ["public", "s-maxage", "must-understand"];
-/// For what a handler has said nothing about: nobody stores it, the browser's history included.
+/// The default where a handler sets nothing: no cache stores the response, including the browser's history.
 const NOT_STORED: HeaderValue = HeaderValue::from_static("private, no-store");
 
-/// What a layer writes into the responses of the requests that it lets through.
+/// The caching headers that a layer adds to responses of the requests that it forwards.
 ///
-/// That a request has an `Authorization` keeps shared caches away (RFC 9111 §3.5), until a handler
-/// says `public`, `s-maxage` or `must-revalidate`; a cookie does not keep them away at all.
+/// An `Authorization` header keeps shared caches from storing (RFC 9111 §3.5), unless a handler sets `public`,
+/// `s-maxage` or `must-revalidate`; a cookie does not keep them from it at all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResponseCaching {
     /// The request headers that credentials are read from.
@@ -21,17 +21,17 @@ pub(crate) struct ResponseCaching {
 }
 
 impl ResponseCaching {
-    /// By what responses vary is a list, as it stands in the header.
+    /// The value of `Vary`.
     pub(crate) const fn of(vary: &'static str) -> Self {
         Self { vary, allows_public: false }
     }
 
-    /// Leaves what handlers say of caches as it is.
+    /// Leaves the handlers' caching headers unchanged.
     pub(crate) fn allow_public(self) -> Self {
         Self { allows_public: true, ..self }
     }
 
-    /// Marks the response to a caller who was validated, or to an anonymous one.
+    /// Marks the response to a validated or an anonymous caller.
     pub(crate) fn mark(self, is_validated: bool, headers: &mut HeaderMap) {
         self.vary(headers);
         if !is_validated {
@@ -49,7 +49,7 @@ impl ResponseCaching {
         }
     }
 
-    /// With other credentials, the response may be another one (RFC 9110 §12.5.5).
+    /// With other credentials, the response may differ (RFC 9110 §12.5.5).
     fn vary(self, headers: &mut HeaderMap) {
         if let Entry::Vacant(entry) = headers.entry(VARY) {
             entry.insert(HeaderValue::from_static(self.vary));
@@ -65,14 +65,14 @@ impl ResponseCaching {
         let missing: Vec<_> = self.vary.split(", ").filter(|name| !names(name)).collect();
         if !missing.is_empty() {
             let merged = format!("{named}, {}", missing.join(", "));
-            // What was read from headers fits into one.
+            // The value was read from headers, so it is valid as one.
             let merged = HeaderValue::try_from(merged);
             headers.insert(VARY, merged.unwrap_or(HeaderValue::from_static("*")));
         }
     }
 }
 
-/// Has no shared cache store a response (RFC 9111 §3), if one could.
+/// Keeps shared caches from storing a response (RFC 9111 §3).
 pub(crate) fn make_private(headers: &mut HeaderMap) {
     remove_what_shared_caches_obey(headers);
     let mut values = headers.get_all(CACHE_CONTROL).iter();
@@ -94,21 +94,21 @@ pub(crate) fn remove_what_shared_caches_obey(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that shared caches alone obey, and before `Cache-Control`: targeted ones (RFC 9213), which
-/// are named like `CDN-Cache-Control`, and those that are older.
+/// Fields that only shared caches obey, in preference to `Cache-Control`: targeted ones (RFC 9213), named like
+/// `CDN-Cache-Control`, and older ones.
 fn is_for_shared_caches(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control")
         || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
 }
 
-/// The value of a list, which several headers are, too (RFC 9110 §5.3); nothing if it is no text.
+/// Returns the value of a list, which may span several headers (RFC 9110 §5.3); `None` if it is not text.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values = headers.get_all(name).iter().map(HeaderValue::to_str);
     Some(values.collect::<Result<Vec<_>, _>>().ok()?.join(", "))
 }
 
-/// The directives of a `Cache-Control` (RFC 9111 §5.2); commas within quotes part none.
+/// Splits the directives of a `Cache-Control` (RFC 9111 §5.2); a comma within quotes does not separate.
 fn directives(text: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let parts = text.split(move |character| {
@@ -132,14 +132,14 @@ fn is_one_of(directive: &str, names: &[&str]) -> bool {
     names.iter().any(|name| name_of(directive).eq_ignore_ascii_case(name))
 }
 
-/// A `private` with an argument is about some fields alone (RFC 9111 §5.2.2.7).
+/// A `private` with an argument applies to some fields only (RFC 9111 §5.2.2.7).
 fn keeps_shared_caches_away(text: &str) -> bool {
     let is_plain = |directive: &str| !directive.contains('=');
     directives(text).any(|one| is_plain(one) && is_one_of(one, &["private", "no-store"]))
         && !directives(text).any(|one| is_one_of(one, &UNDONE))
 }
 
-/// The same for browsers, and nothing for shared caches; nothing if the quotes do not match.
+/// Returns directives that are equal for browsers and private for shared caches; `None` if quotes are unbalanced.
 fn private_form(text: &str) -> Option<HeaderValue> {
     let mut private = String::from("private");
     for directive in directives(text) {

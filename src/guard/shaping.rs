@@ -1,8 +1,8 @@
-//! The response that a rejected request receives: that of the host's hook, a gRPC status, or problem details.
+//! The response to a rejected request: that of the host's hook, a gRPC status, or problem details.
 //!
-//! A layer shapes its own rejections and, on their way out, those of what is behind it: a [`Rejection`] that
-//! a [`RequireLayer`](crate::RequireLayer), an extractor or a handler has returned is in the response's
-//! extensions. Handlers do not know of which realm they are; the layer does.
+//! A layer shapes its own rejections and those of the services behind it: a [`Rejection`] that a
+//! [`RequireLayer`](crate::RequireLayer), an extractor or a handler returned is in the response's extensions.
+//! Handlers do not know the realm; the layer does.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::rejection::{Rejection, RejectionHook};
 use crate::token::claims::Validated;
 use crate::validate::Validator;
 
-/// What describes the body of a response, or its rejection, and not the response of another layer.
+/// Headers that describe the body of a response or its rejection, and that no other response takes over.
 const REPLACED: [HeaderName; 8] = [
     CACHE_CONTROL,
     CONTENT_ENCODING,
@@ -33,17 +33,17 @@ const REPLACED: [HeaderName; 8] = [
     WWW_AUTHENTICATE,
 ];
 
-/// How rejections of one request are answered.
+/// How the rejections of one request are responded to.
 pub(crate) struct Shaping {
     realm: Realm,
     form: Form,
 }
 
-/// Where the realm of a challenge is: the issuer of the layer's validator. A reference to what the request has
-/// anyway is not counted in one place that all threads write.
+/// The source of a challenge's realm: the issuer of the layer's validator. It refers to a value that the request
+/// holds anyway, to avoid a shared reference count that all threads write.
 enum Realm {
     Validator(Validator),
-    /// A token of that issuer.
+    /// The issuer of a token.
     Token(Arc<Validated>),
 }
 
@@ -70,7 +70,7 @@ enum Form {
 }
 
 impl Shaping {
-    /// Returns that of a request to a layer. Where a hook is set, it costs a copy of the request's head.
+    /// Returns the shaping of a request to a layer. With a hook, it copies the request's head.
     pub(crate) fn of<B>(validator: &Validator, request: &Request<B>) -> Self {
         if is_grpc(request) {
             return Self { realm: Realm::of(validator, request), form: Form::Grpc };
@@ -78,7 +78,7 @@ impl Shaping {
         Self::by_hook(validator.rejection_hook(), validator, request)
     }
 
-    /// Returns that of a request to a route, which speaks no gRPC, by the hook of its family.
+    /// Returns the shaping of a request to a route, which speaks no gRPC, with the hook of the route's family.
     pub(crate) fn by_hook<B>(
         hook: &RejectionHook,
         validator: &Validator,
@@ -108,8 +108,7 @@ impl Shaping {
         }
     }
 
-    /// Shapes the rejection that a response is made of, if it is. What layers in between have added to
-    /// its headers stays.
+    /// Shapes the rejection that a response was made from, if any. Headers that layers in between have added stay.
     pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
         let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
             return response;
@@ -122,7 +121,7 @@ impl Shaping {
     }
 }
 
-/// Adds the realm to the challenge of a rejection, unless a layer in between has set another challenge.
+/// Adds the realm to a rejection's challenge, unless a layer in between has set another challenge.
 fn in_realm(mut response: Response<Body>, rejection: Rejection, realm: &str) -> Response<Body> {
     let before = rejection.challenge();
     let rejection = rejection.in_realm(realm);
@@ -136,8 +135,7 @@ fn in_realm(mut response: Response<Body>, rejection: Rejection, realm: &str) -> 
     response
 }
 
-/// Puts the response to a rejection in the place of another one of it. What layers in between have added to the
-/// headers of that stays.
+/// Replaces the response to a rejection by another one. Headers that layers in between have added stay.
 pub(crate) fn replace(response: Response<Body>, shaped: Response<Body>) -> Response<Body> {
     let mut headers = response.into_parts().0.headers;
     for name in REPLACED {
@@ -160,16 +158,16 @@ fn head_of<B>(request: &Request<B>) -> Parts {
     parts
 }
 
-/// Adds to the response of a hook the headers that it lacks. It is never a success, and no shared cache
-/// stores it: to other callers, the response may be another.
+/// Adds the headers that the hook's response lacks. The response is never a success, and no shared cache stores it,
+/// since other callers may get a different one.
 pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Response<Body> {
     let (shaped, own) = (response.status(), rejection.status());
-    // To a conditional request, 304 is a success (RFC 9110 §15.4.5).
+    // For a conditional request, 304 is a success (RFC 9110 §15.4.5).
     let is_success = shaped.is_success() || shaped == StatusCode::NOT_MODIFIED;
     if shaped.is_informational() || is_success {
         tracing::error!(
-            "reject_with: the hook returned {shaped} for a rejected request, which was answered {own} \
-             instead: have it return an error or a redirect"
+            "reject_with: the hook returned {shaped} for a rejected request, the response is {own} \
+             instead; return an error or a redirect from the hook"
         );
         *response.status_mut() = own;
     }
@@ -182,7 +180,7 @@ pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Res
             headers.insert(name, value);
         }
     }
-    // What the status of the hook's own asks for.
+    // The headers that the status of the hook's response needs.
     if shaped == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
         headers.insert(WWW_AUTHENTICATE, rejection.bare_challenge());
     }
@@ -192,8 +190,8 @@ pub(crate) fn finish(mut response: Response<Body>, rejection: &Rejection) -> Res
     response
 }
 
-/// gRPC has POST alone. To a client of another method that names the media type, a status of gRPC would be a success:
-/// also to a proxy that asks by a GET whether a request may go on.
+/// gRPC uses POST only. A gRPC status is sent with 200, so a client of another method that sets the media type would
+/// take it for a success, as would a proxy that asks with a GET whether to forward a request.
 fn is_grpc<B>(request: &Request<B>) -> bool {
     if *request.method() != Method::POST {
         return false;
@@ -205,8 +203,7 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
     })
 }
 
-/// Returns a response of trailers alone (gRPC over HTTP/2, "Responses"): status and message are in its
-/// headers.
+/// Returns a trailers-only response (gRPC over HTTP/2, "Responses"), with status and message in its headers.
 fn grpc(rejection: &Rejection) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -218,7 +215,7 @@ fn grpc(rejection: &Rejection) -> Response<Body> {
     response
 }
 
-/// As gRPC wants messages: bytes outside of visible ASCII, and `%`, are encoded.
+/// Percent-encodes a gRPC message: `%`, and bytes outside of visible ASCII.
 fn percent_encoded(message: &str) -> String {
     let mut encoded = String::with_capacity(message.len());
     for byte in message.bytes() {

@@ -1,4 +1,4 @@
-//! What reads the path, with the feature `axum` and without the token service.
+//! Tests of path parameters, with the feature `axum` and without the token service.
 
 use axum::Router;
 use axum::body::Body;

@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 
 type Hook = dyn Fn(&Rejection, &Parts) -> Response<Body> + Send + Sync;
 
-/// The host's hook that makes the response of a rejection, if there is one.
+/// The host's hook that makes the response to a rejection, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct RejectionHook(Option<Arc<Hook>>);
 

@@ -1,4 +1,4 @@
-//! What a rejected request receives, whichever part of the crate rejects it.
+//! The response to a rejected request, from every part of the crate.
 
 mod hook;
 pub(crate) mod problem;
@@ -24,14 +24,14 @@ pub(crate) use self::hook::RejectionHook;
 pub use self::reason::LogReason;
 pub(crate) use self::table::RejectionType;
 
-/// How far the waits of those who meet an outage are spread: less than so much more.
+/// The jitter of `Retry-After` in an outage: at most this much more.
 const RETRY_SPREAD: Duration = Duration::from_secs(3);
 
-/// Why a request is rejected: by a layer, an extractor, [`Validated::require`](crate::Validated::require),
-/// or an [`Error`] of the token service that a handler returns.
+/// The reason why a request is rejected: by a layer, an extractor,
+/// [`Validated::require`](crate::Validated::require), or an [`Error`] of the token service that a handler returns.
 ///
-/// A handler returns it as its response: problem details (RFC 9457), unless the service or
-/// validator has a hook: see [`ValidatorBuilder::reject_with`](crate::builder::ValidatorBuilder::reject_with).
+/// A handler returns it as its response: problem details (RFC 9457), unless the service or validator has a hook: see
+/// [`ValidatorBuilder::reject_with`](crate::builder::ValidatorBuilder::reject_with).
 ///
 /// ```
 /// use countersign::{Bearer, Rejection};
@@ -42,7 +42,7 @@ const RETRY_SPREAD: Duration = Duration::from_secs(3);
 /// }
 /// ```
 ///
-/// [`code`](Self::code) is stable and may be told to the caller:
+/// [`code`](Self::code) is stable and may be shown to the caller:
 ///
 /// | code | status | challenge (RFC 6750 §3) |
 /// |---|---|---|
@@ -56,10 +56,10 @@ const RETRY_SPREAD: Duration = Duration::from_secs(3);
 /// | `unavailable`: a store or the keys are out of reach, or there is too much to do | 503 with `Retry-After` | |
 /// | `internal`: a layer was forgotten, a path parameter is not there, or the service failed | 500 | |
 ///
-/// The challenge of what a handler rejects has the issuer of the layer in front as its realm: see
+/// The challenge of a rejection by a handler has the issuer of the layer in front as its realm: see
 /// [`challenge`](Self::challenge).
 ///
-/// One that was an [`Error`] has the status and code of that; see [`Error::code`].
+/// A rejection made from an [`Error`] has the status and code of that error; see [`Error::code`].
 #[derive(Clone)]
 pub struct Rejection {
     pub(crate) details: Box<Details>,
@@ -74,7 +74,7 @@ pub(crate) struct Details {
     pub(crate) realm: Arc<str>,
     permission: Option<Arc<str>>,
     pub(crate) retry_after: Option<Duration>,
-    /// The methods that the path has, if the request's is none of them.
+    /// The methods of the path, if the request's method is none of them.
     pub(crate) allow: Option<&'static str>,
 }
 
@@ -100,7 +100,7 @@ impl Rejection {
         rejection
     }
 
-    /// Logs which layer is missing, and returns a 500.
+    /// Logs the missing layer, and returns a 500.
     pub(crate) fn missing_layer(layer: &'static str, needed_by: &'static str) -> Self {
         tracing::error!(
             "layers: {layer} is missing in front of {needed_by}, the request is rejected with a 500; mount {layer} \
@@ -109,7 +109,7 @@ impl Rejection {
         Self::new(LogReason::Internal, "")
     }
 
-    /// Logs which key of a scope a handler has asked for that was not checked, and returns a 500.
+    /// Logs the scope key that a handler read without a check, and returns a 500.
     pub(crate) fn unchecked_scope(key: &str) -> Self {
         tracing::error!(
             key,
@@ -119,7 +119,7 @@ impl Rejection {
         Self::new(LogReason::Internal, "")
     }
 
-    /// Logs which path parameter is not where it was to be read, and returns a 500.
+    /// Logs the path parameter that cannot be read, and returns a 500.
     pub(crate) fn misplaced_parameter(name: &str, problem: &'static str) -> Self {
         tracing::error!(
             parameter = name,
@@ -139,39 +139,39 @@ impl Rejection {
         self.rejection_type().status
     }
 
-    /// Returns a short stable name, which the caller may be told.
+    /// Returns a short stable name, which the caller may be shown.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.rejection_type().code
     }
 
-    /// Returns a sentence that may be shown to the caller.
+    /// Returns a sentence that the caller may be shown.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.details.message
     }
 
-    /// Returns the reason, for logs only: a caller who learned it could tell which of their guesses was close.
+    /// Returns the reason, for logs only: it would tell a caller which of their guesses was close.
     #[must_use]
     pub fn log_reason(&self) -> LogReason {
         self.details.log_reason
     }
 
-    /// Returns the missing permission, if the request is rejected for want of one.
+    /// Returns the missing permission, if that is the reason.
     #[must_use]
     pub fn permission(&self) -> Option<&str> {
         self.details.permission.as_deref()
     }
 
-    /// Returns the fields of the request that are invalid; see [`Error::invalid_fields`].
+    /// Returns the invalid fields of the request; see [`Error::invalid_fields`].
     #[must_use]
     pub fn invalid_fields(&self) -> &[InvalidField] {
         &self.details.invalid_fields
     }
 
     /// Returns the value of `WWW-Authenticate` (RFC 6750 §3), if there is one. A layer in front of a handler adds
-    /// the realm to what that rejects. Without such a layer, only what is wrong with a bearer token is a
-    /// challenge: a login that fails asks for no token.
+    /// the realm to the handler's rejections. Without such a layer, only a fault of a bearer token yields a
+    /// challenge: a failed login does not ask for a token.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         let RejectionType { status, bearer_error, .. } = self.rejection_type();
@@ -189,13 +189,13 @@ impl Rejection {
         ]))
     }
 
-    /// Returns a challenge that says no more than where to authenticate, for a 401 that this is not by itself.
+    /// Returns the challenge without an error code, for a 401 that has no challenge of its own.
     pub(crate) fn bare_challenge(&self) -> HeaderValue {
         let realm = Some(&*self.details.realm).filter(|realm| !realm.is_empty());
         challenge([("realm", realm), ("error", None), ("error_description", None), ("scope", None)])
     }
 
-    /// Returns it with a realm, unless it has one.
+    /// Adds a realm, unless there is one.
     pub(crate) fn in_realm(mut self, realm: &str) -> Self {
         if self.details.realm.is_empty() {
             self.details.realm = realm.into();
@@ -203,8 +203,8 @@ impl Rejection {
         self
     }
 
-    /// Returns the status code that gRPC has for it, as `tonic::Code::from_i32` takes it. A layer responds to
-    /// requests of gRPC by itself; this is for a handler that rejects one.
+    /// Returns the gRPC status code, as `tonic::Code::from_i32` takes it. A layer responds to gRPC requests by
+    /// itself; this is for a handler that rejects one.
     #[must_use]
     pub fn grpc_status(&self) -> i32 {
         // https://grpc.io/docs/guides/status-codes/
@@ -215,14 +215,14 @@ impl Rejection {
             StatusCode::TOO_MANY_REQUESTS => 8,
             StatusCode::CONFLICT => 10,
             StatusCode::SERVICE_UNAVAILABLE => 14,
-            // A malformed header proves nobody's identity.
+            // A malformed header identifies no caller.
             StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => 16,
             _ => 13,
         }
     }
 
-    /// Returns the headers of the response, which go with any body: `Cache-Control: no-store`, the challenge, `Retry-After`
-    /// on a 429 or 503, and `Allow` on a 405.
+    /// Returns the headers of the response, which go with any body: `Cache-Control: no-store`, the challenge,
+    /// `Retry-After` on a 429 or 503, and `Allow` on a 405.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -240,7 +240,7 @@ impl Rejection {
         headers
     }
 
-    /// Returns the response as problem details, of the generic type.
+    /// Returns the response as problem details of the generic type.
     fn to_problem(&self) -> Response<Body> {
         let status = self.status();
         let problem = Problem {
@@ -255,8 +255,8 @@ impl Rejection {
     }
 }
 
-/// Problem details. A layer of the crate in front finds the rejection in the response's extensions, and
-/// has the hook make another response of it.
+/// Problem details. A layer of the crate in front finds the rejection in the response's extensions, and lets the
+/// hook replace the response.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response<Body> {
         let mut response = self.to_problem();
@@ -304,14 +304,14 @@ impl From<Error> for Rejection {
     }
 }
 
-/// A handler returns an error of the token service as it is.
+/// A handler can return an error of the token service with `?`.
 impl IntoResponse for Error {
     fn into_response(self) -> Response<Body> {
         Rejection::from(self).into_response()
     }
 }
 
-/// Logs the error behind a response that does not give its cause.
+/// Logs the cause of an error, which the response omits.
 pub(crate) fn log_fault(error: &Error, status: StatusCode) {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         tracing::warn!(?error, "rejection: {error}, the request is rejected with a 503");
@@ -320,8 +320,8 @@ pub(crate) fn log_fault(error: &Error, status: StatusCode) {
     }
 }
 
-/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, and one at least. An outage meets
-/// everybody at once, so that each is told a little other time.
+/// Returns the value of `Retry-After` (RFC 9110 §10.2.3): whole seconds, at least one. An outage hits all clients at
+/// once, so the value has jitter.
 fn retry_after(status: StatusCode, delay: Option<Duration>) -> HeaderValue {
     let delay = delay.unwrap_or_default();
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -330,7 +330,7 @@ fn retry_after(status: StatusCode, delay: Option<Duration>) -> HeaderValue {
     HeaderValue::from(seconds.max(1).saturating_add(more))
 }
 
-/// Returns the value of `WWW-Authenticate` (RFC 6750 §3) with the parameters that are there.
+/// Returns the value of `WWW-Authenticate` (RFC 6750 §3) with the parameters that are present.
 fn challenge(parameters: [(&str, Option<&str>); 4]) -> HeaderValue {
     let mut challenge = String::from("Bearer");
     let mut separator = " ";
@@ -340,7 +340,7 @@ fn challenge(parameters: [(&str, Option<&str>); 4]) -> HeaderValue {
         separator = ", ";
         for character in value.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
             if matches!(character, '"' | '\\') {
-                // Only a realm is any quoted-string (RFC 9110 §5.6.4).
+                // Of the parameters, only a realm may be any quoted-string (RFC 9110 §5.6.4).
                 if name != "realm" {
                     continue;
                 }

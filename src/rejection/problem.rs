@@ -10,7 +10,7 @@ use crate::error::InvalidField;
 pub(crate) struct Problem<'a> {
     pub(crate) kind: &'a str,
     pub(crate) title: &'a str,
-    /// Where the type is the generic one.
+    /// `None` for the generic type.
     pub(crate) code: Option<&'static str>,
     pub(crate) status: StatusCode,
     pub(crate) detail: &'a str,
@@ -18,7 +18,7 @@ pub(crate) struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// Returns the response with these details, and `headers` besides.
+    /// Returns the response with these details and with `headers`.
     pub(crate) fn into_response(self, headers: HeaderMap) -> Response<String> {
         let mut body = json!({
             "type": self.kind,

@@ -1,50 +1,50 @@
 use std::fmt;
 
-/// Why a request was rejected, for the log alone: it may tell a caller what they must not know, as which of
-/// their guesses was close.
+/// The reason why a request was rejected, for the log only: it may reveal facts that the caller must not learn, such
+/// as which of their guesses was close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogReason {
-    /// No credentials came, or those of another scheme.
+    /// The request has no credentials, or those of another scheme.
     MissingCredentials,
     /// Several `Authorization` headers, or one that is no bearer token.
     MalformedCredentials,
     /// Several cookies of the session's name with different values.
     AmbiguousCookie,
-    /// The token is not accepted: what is wrong with it.
+    /// The token is invalid, with the fault.
     InvalidToken(&'static str),
-    /// The token has expired, and is valid otherwise.
+    /// The token has expired, and is otherwise valid.
     ExpiredToken,
-    /// An authentication token of which there is no live session.
+    /// The authentication token has no live session.
     UnknownSession,
-    /// Another origin had the browser send the request: its cookie does not count, and none is set.
+    /// The request was sent by a page of another origin: its cookie is ignored, and no cookie is set.
     CrossOrigin,
     /// The original request of a proxy that asks by forward auth is unclear; the text says why.
     UnclearRequest(&'static str),
-    /// The session asks for a one-time password: a layer takes the token of the fresh session that the
-    /// service makes of it once the code is confirmed.
+    /// The session requires a one-time password. A layer accepts the token of the fresh session that the service
+    /// starts once the code is confirmed.
     OneTimePasswordRequired,
-    /// The custom claims are not those that the handler wants.
+    /// The custom claims do not match the handler's type.
     UnexpectedCustomClaims,
-    /// The token's list does not grant the permission.
+    /// The token's ACL does not grant the permission.
     InsufficientPermission,
-    /// The token's list would grant it, and the token is bound to another organization, or none was
-    /// asked about.
+    /// The token's ACL would grant the permission, but the token is bound to another organization, or the check
+    /// named no organization.
     OutsideOrganization,
-    /// The token is of a kind of principal that is not admitted.
+    /// The kind of principal is not admitted.
     KindNotAdmitted,
-    /// The principal that a handler granted a token to is disabled or blocked.
+    /// The principal that a handler issues a token to is disabled or blocked.
     Disabled,
-    /// Something that is needed for the response is out of reach.
+    /// A dependency of the response is unreachable.
     Unavailable,
     /// The host forgot a layer, or the service failed.
     Internal,
-    /// The service or a route has rejected it, for this reason.
+    /// The service or a route has rejected the request with this error.
     Failed(&'static str),
 }
 
 impl LogReason {
-    /// Returns the short name that the audit log and the metrics have for it.
+    /// Returns the short name for the audit log and the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl LogReason {
         }
     }
 
-    /// A sentence for the caller.
+    /// Returns a sentence for the caller.
     pub(super) fn message(self) -> &'static str {
         match self {
             Self::MissingCredentials => "A bearer token is required",

@@ -1,15 +1,15 @@
-//! The one table of what a rejected request receives for what reason.
+//! The one table of responses by reason.
 
 use http::StatusCode;
 
 use crate::error::{Error, ErrorKind};
 use crate::rejection::LogReason;
 
-/// A status, with what tells it from others of the same status.
+/// A status, with the parts that distinguish responses of the same status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RejectionType {
     pub(crate) status: StatusCode,
-    /// The end of a problem's `type`.
+    /// The last segment of a problem's `type`.
     pub(crate) code: &'static str,
     /// The title of a problem of that type.
     pub(crate) title: &'static str,
@@ -77,14 +77,14 @@ impl LogReason {
             }
             Self::Disabled => ErrorKind::Disabled.rejection_type(),
             Self::Unavailable => ErrorKind::Unavailable.rejection_type(),
-            // What has failed has the type of its error.
+            // A failure has the type of its error.
             Self::Internal | Self::Failed(_) => ErrorKind::Internal.rejection_type(),
         }
     }
 }
 
 impl ErrorKind {
-    /// Returns what a request receives that failed for this. The documentation of the router lists them.
+    /// Returns the response to a request that failed with this kind. The documentation of the router lists them.
     pub(crate) fn rejection_type(self) -> RejectionType {
         use StatusCode as Status;
 
@@ -116,9 +116,11 @@ impl ErrorKind {
                 new(Status::UNAUTHORIZED, "invalid-token", "The bearer token is not accepted")
                     .of_bearer(INVALID_TOKEN)
             }
-            Self::AclExceedsGrant => {
-                new(Status::FORBIDDEN, "acl-exceeds-grant", "More is asked for than is held")
-            }
+            Self::AclExceedsGrant => new(
+                Status::FORBIDDEN,
+                "acl-exceeds-grant",
+                "The request exceeds what may be granted",
+            ),
             Self::CustomClaimsNotAllowed => {
                 let title = "Custom claims are not allowed";
                 new(Status::FORBIDDEN, "custom-claims-not-allowed", title)
@@ -149,13 +151,13 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// Returns the status that a response has for it.
+    /// Returns the HTTP status of the error.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind().rejection_type().status
     }
 
-    /// Returns a short stable name for its kind, which a caller may be told. The documentation of
+    /// Returns a short stable name for its kind, which a caller may be shown. The documentation of
     /// `TokenService::router` lists them.
     #[must_use]
     pub fn code(&self) -> &'static str {

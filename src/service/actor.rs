@@ -25,9 +25,9 @@ use crate::token::claims::Validated;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
-    /// The host, with all permissions.
+    /// The host, which has all permissions.
     Host,
-    /// The bearer of a token. Its ACL must grant the operation.
+    /// The bearer of a token, whose ACL must grant the operation.
     Bearer(&'a Validated),
 }
 
@@ -73,7 +73,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// The bearer, where it is not the host.
+    /// Returns the bearer; `None` for the host.
     pub(in crate::service) fn bearer(self) -> Option<&'a Validated> {
         match self {
             Self::Host => None,

@@ -49,17 +49,17 @@ impl Operation {
     pub(in crate::service) const START_SESSION: Self = Self("start_session");
 }
 
-/// The longest name that an event shows. What is longer is nobody's name.
+/// The longest name that an event shows. No principal has a longer one.
 const MAX_SHOWN_LEN: usize = 256;
 
 impl Subjects {
-    /// Names subjects as they are.
+    /// Names subjects in plain text.
     pub(in crate::service) fn shown() -> Self {
         Self(Some(Arc::new(|_, name| (name.len() <= MAX_SHOWN_LEN).then(|| name.to_owned()))))
     }
 
-    /// Names subjects by a digest under `key`: a reader of the log learns which events are of one
-    /// subject, and not whose they are.
+    /// Names subjects by a digest under `key`: a reader of the log can correlate the events of a subject, but not
+    /// identify it.
     pub(in crate::service) fn digested(key: Zeroizing<[u8; 32]>) -> Self {
         Self(Some(Arc::new(move |subject_type, name| {
             let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).ok()?;
@@ -98,8 +98,8 @@ impl<'a> Attempt<'a> {
         Self { organization, ..self.of(id.subject_type(), id.name()) }
     }
 
-    /// Names the bearer on whose word it is done, and their token until there is another. What the
-    /// host does names nobody.
+    /// Names the bearer as the actor, and its token until the operation yields another. For the host, no actor is
+    /// named.
     pub(in crate::service) fn by(self, actor: impl Into<Actor<'a>>) -> Self {
         let Some(bearer) = actor.into().bearer() else { return self };
         Self {
@@ -110,8 +110,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Adds what became known since it began. A subject that is named already stays: it is how the
-    /// customer came in.
+    /// Adds the details that became known since the attempt began. A subject that is already named stays: it is the
+    /// name that the customer logged in with.
     fn with_details(self, details: &'a AuditDetails) -> Self {
         let session = details.session.get();
         let customer = session.map(|session| (SubjectType::Customer, session.customer.as_str()));
@@ -168,7 +168,7 @@ impl OwnedAttempt {
     }
 }
 
-/// What becomes known while an operation runs, for its audit event, whether or not it succeeds.
+/// Details that become known while an operation runs, for its audit event, whether or not it succeeds.
 #[derive(Debug, Default)]
 pub(in crate::service) struct AuditDetails {
     session: OnceLock<AuditedSession>,
@@ -177,7 +177,7 @@ pub(in crate::service) struct AuditDetails {
     is_replayed: OnceLock<()>,
 }
 
-/// What of a session stays the same, however often it is written.
+/// The details of a session that never change.
 #[derive(Debug)]
 struct AuditedSession {
     id: SessionId,
@@ -195,17 +195,17 @@ impl AuditDetails {
         });
     }
 
-    /// Notes the session that took the place of the one that was found.
+    /// Notes the session that replaced the one that was found.
     pub(in crate::service) fn fresh_session(&self, id: &SessionId) {
         self.fresh_session.get_or_init(|| id.clone());
     }
 
-    /// Notes the token that the caller gets, which is counted with the event.
+    /// Notes the token that is issued; it is counted with the event.
     pub(in crate::service) fn issued(&self, token: &TokenId) {
         self.issued.get_or_init(|| token.clone());
     }
 
-    /// Notes that the caller gets once more what it got for the same request.
+    /// Notes that the caller gets the stored response to an earlier identical request.
     pub(in crate::service) fn replayed(&self) {
         self.is_replayed.get_or_init(|| ());
     }

@@ -1,11 +1,11 @@
-//! How long to wait before something that failed is tried again.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 use crate::jitter;
 
-/// Waits that double with each failure, up to a limit, and begin anew with a success. Each is between
-/// its half and its whole, at random: nodes that lost a server at once do not come back to it at once.
+/// Waits that double with each failure, up to a limit, and start over after a success. Each is random, between half
+/// of its length and all of it, so that nodes that lost a server at once do not retry at once.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -18,7 +18,7 @@ impl Backoff {
         Self { first, longest, next: first.min(longest) }
     }
 
-    /// The wait after one more failure.
+    /// Returns the wait after one more failure.
     pub(crate) fn failed(&mut self) -> Duration {
         let wait = self.next;
         self.next = wait.saturating_mul(2).min(self.longest);

@@ -71,7 +71,7 @@ type MakeCache = dyn FnOnce(Arc<dyn EntityStore>) -> Arc<dyn EntityCache> + Send
 /// Builds a [`TokenService`]: the optional settings, then [`build`](Self::build).
 #[must_use]
 pub struct TokenServiceBuilder {
-    /// Has its issuer, its audiences and the trusted issuers.
+    /// Holds the issuer, the audiences and the trusted issuers.
     pub(super) validators: ValidatorBuilder,
     ring: KeyRing,
     managed_keys: Option<ManagedKeys>,
@@ -110,8 +110,8 @@ impl TokenServiceBuilder {
     /// Sets one store for everything: principals, sessions, the feed of revocations, and [`ManagedKeys`]. Default:
     /// in memory.
     ///
-    /// To keep some of it elsewhere, call [`entity_store`](Self::entity_store) or [`session_store`](Self::session_store) after it, or
-    /// [`ManagedKeys::store`].
+    /// To store some of it elsewhere, call [`entity_store`](Self::entity_store) or
+    /// [`session_store`](Self::session_store) after it, or use [`ManagedKeys::store`].
     pub fn store(mut self, store: impl EntityStore + SessionStore + KeyStore) -> Self {
         let store = Arc::new(store);
         self.entities = Some(Arc::clone(&store) as Arc<dyn EntityStore>);
@@ -120,7 +120,7 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Sets the store of principals, if it is not that of everything else.
+    /// Sets the store of principals, if it differs from that of the rest.
     pub fn entity_store(mut self, store: impl EntityStore) -> Self {
         self.entities = Some(Arc::new(store));
         self
@@ -149,14 +149,14 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Sets the store of sessions and of the feed of revocations, if it is not that of everything else.
+    /// Sets the store of sessions and of the feed of revocations, if it differs from that of the rest.
     pub fn session_store(mut self, store: impl SessionStore) -> Self {
         self.sessions = Some(Arc::new(store));
         self
     }
 
     /// Sets a hook that makes the responses to requests that layers, extractors and handlers reject; see
-    /// [`ValidatorBuilder::reject_with`]. The documented routes keep their documented error bodies, unless
+    /// [`ValidatorBuilder::reject_with`]. The documented routes keep their error bodies, unless
     /// [`entity_routes_reject_with`](Self::entity_routes_reject_with) or
     /// [`session_routes_reject_with`](Self::session_routes_reject_with) sets a hook for them.
     pub fn reject_with<R: IntoResponse>(
@@ -206,16 +206,16 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Sets the directory that says for which customers a bearer may start sessions. Without one, a bearer bound
+    /// Sets the directory that decides for which customers a bearer may start sessions. Without one, a bearer bound
     /// to an organization may start them only for the customers that a `customerId` scope of its ACL names.
     pub fn customer_directory(mut self, directory: impl CustomerDirectory) -> Self {
         self.customer_directory = Some(Arc::new(directory));
         self
     }
 
-    /// Sets the executor that hashes passwords, which keeps a core busy for tens of milliseconds each. Default:
+    /// Sets the executor that hashes passwords; each hash keeps a core busy for tens of milliseconds. Default:
     /// `passwords.hashing_permits` threads of the service's own, with a lower priority than the host's, so that a
-    /// flood of logins does not slow everything else.
+    /// flood of logins does not slow down everything else.
     ///
     /// At most `passwords.hashing_permits` jobs are submitted at once. A job that is dropped fails its login. The
     /// executor must not run a job on the calling thread, which serves requests.
@@ -235,7 +235,7 @@ impl TokenServiceBuilder {
         self
     }
 
-    /// Builds the service. This computes one password hash, which logins with unknown names are compared with.
+    /// Builds the service. This computes one password hash, to compare with in logins of unknown names.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl TokenServiceBuilder {
         let deadline = self.policy.runtime.store_deadline;
         let stores = Stores::new(entities, cache, sessions, shared_clock, deadline);
         let revocations = Arc::new(RevocationSet::new(self.policy.longest_token_lifetime()));
-        // What other nodes have revoked so far is still to be heard.
+        // The revocations of other nodes have not been read yet.
         let is_stale =
             stores.are_shared() && !self.policy.runtime.dangerous_accept_stale_revocations;
         revocations.set_stale(is_stale);

@@ -1,10 +1,10 @@
-//! Changing a password on behalf of its owner: by the old one, and by a one-time password where the
-//! credential asks for one.
+//! Changes a password on behalf of its owner: with the old one, and with a one-time password if the credential
+//! requires one.
 //!
-//! The order of work is that of an exchange. What can fail comes first: the policy, the old password,
-//! the hash of the new one, the code, whose try is counted before it is compared. Then the code is spent,
-//! over the version of the session that was read, so that one change comes of it; and the password is
-//! written, over the one that was proven. Where that fails, the code is good again.
+//! The order of steps is that of an exchange. Everything that can fail comes first: the policy, the old password,
+//! the hash of the new one, the code, whose attempt is counted before it is compared. Then the code is spent by a
+//! conditional write over the session's version that was read, so that one code yields one change; and the password
+//! is written, on the condition that the old one is unchanged. If that write fails, the code becomes valid again.
 
 use crate::audit::Operation;
 use crate::error::{Error, InvalidField};
@@ -40,9 +40,9 @@ struct PresentedCode {
 }
 
 impl PasswordChange {
-    /// Creates a change from the old password, which authenticates the owner, to a new one. An `id` without
-    /// an organization is of the organization of the call's [`context`](RequestContext::organization_id), if any; one
-    /// of another organization than that is nobody's.
+    /// Creates a change from the old password, which authenticates the owner, to a new one. An `id` without an
+    /// organization takes that of the call's [`context`](RequestContext::organization_id), if any; one of another
+    /// organization than that is treated as unknown.
     pub fn new(id: EntityId, old: Password, new: Password) -> Self {
         Self { id, old, new, presented: None }
     }
@@ -60,7 +60,7 @@ impl PasswordChange {
     }
 }
 
-/// What is written once the code is right.
+/// The write that follows a right code.
 #[derive(Clone)]
 struct ProvenChange {
     entity: Entity,
@@ -120,7 +120,7 @@ impl TokenService {
         .await
     }
 
-    /// Returns what is wrong with a change, before the credential is looked at.
+    /// Returns the faults of a change that need no look at the credential.
     fn change_faults(&self, change: &PasswordChange) -> Vec<InvalidField> {
         let fault = if change.old.expose() == change.new.expose() {
             Some("must not be the old one".to_owned())
@@ -173,7 +173,7 @@ impl Writer {
         let mut accepted = None;
         retry_on_conflict!({
             let session = self.find_live_session(&presented.token, context).await?;
-            // Before a try is counted: nobody uses up those of another's session.
+            // Checked before an attempt is counted: a caller must not use up the attempts of another session.
             if !is_session_of(&session, &proven.entity) {
                 return Err(no_session());
             }
@@ -190,7 +190,7 @@ impl Writer {
         })
     }
 
-    /// Spends the code of a session on a change, which is the only one that comes of it.
+    /// Spends the code of a session on a change; no other change can use it.
     async fn spend_code_on(
         &self,
         session: Session,
@@ -210,7 +210,7 @@ impl Writer {
         let ProvenChange { entity, hash } = proven;
         let changed = self.write_password(entity.id(), hash, Some(entity.clone())).await;
         if changed.is_err() {
-            // A write whose answer was lost may have changed the password all the same.
+            // A write whose response was lost may still have changed the password.
             let current = stores.get_entity(entity.id()).await;
             if let (Ok(Some(current)), Some(before)) = (current, session.one_time_password)
                 && entity.has_the_credential_of(&current)
@@ -222,7 +222,7 @@ impl Writer {
     }
 }
 
-/// Returns whether a session was started with a credential, and for the customer that it stands for now.
+/// Returns whether a session was started with a credential, and for the customer that the credential now belongs to.
 fn is_session_of(session: &Session, entity: &Entity) -> bool {
     session.credential() == Some(entity.id())
         && session.customer_id().as_str() == entity.subject(false)

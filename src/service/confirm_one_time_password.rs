@@ -1,25 +1,25 @@
-//! Logging in by the second factor: a right one-time password turns the session that asked for it into a
-//! fresh one, by a fresh authentication token (ASVS 7.2.4).
+//! Logs in with the second factor: a right one-time password replaces the session that required it by a fresh one,
+//! with a fresh authentication token (ASVS 7.2.4).
 //!
-//! Two records change, which a store may keep on two servers, so there is no one write of both. The order
-//! of work is what leaves one session:
+//! Two records change, which a store may keep on two servers, so one atomic write of both is not possible. The order
+//! of steps ensures that one session remains:
 //!
-//! 1. The try is counted, then the code is compared, as at an exchange.
-//! 2. The fresh session is written. Nobody knows its token yet, and a store has but the digest of it: if
-//!    the node dies here, the record is nobody's, and the session that asked stands as it was.
-//! 3. The session that asked is written as used up, over the version that was read. This is the point of
-//!    no return: of any number that confirm, exchange or change a password by one code, one has this
-//!    version. Who loses removes the record of step 2.
-//! 4. The token of the fresh one is returned, which it was not before.
+//! 1. The attempt is counted, then the code is compared, as in an exchange.
+//! 2. The fresh session is written. Its token is not known to anyone yet, and the store has only its digest: if
+//!    the node dies here, nobody can use the record, and the old session is unchanged.
+//! 3. The old session is marked as used up, by a conditional write over the version that was read. This is the
+//!    point of no return: of all concurrent confirmations, exchanges and password changes with one code, exactly one
+//!    has this version. The others remove the record of step 2.
+//! 4. The token of the fresh session is returned for the first time.
 //!
-//! In the other order, to die in between would cost the customer the session.
+//! In the other order, a crash in between would cost the customer the session.
 //!
-//! Nothing is revoked, which could fail behind the point of no return: a session that a JWT was exchanged
-//! from is not confirmed.
+//! Nothing is revoked, since a revocation could fail after the point of no return: a session from which a JWT was
+//! exchanged cannot be confirmed.
 //!
-//! What ends the customer's sessions meanwhile misses none. It finds the session that asked, so that step 3
-//! fails; or it finds that one used up, and then the fresh one has been there before. The fresh one is
-//! as old as the login that it came of, so that it is hit as well by whatever revokes by an instant.
+//! An operation that ends the customer's sessions at the same time misses none. It finds the old session live, so
+//! that step 3 fails; or it finds it used up, and then the fresh one was stored before. The fresh one carries the
+//! time of the original login, so that a revocation up to an instant includes it.
 
 use crate::audit::Operation;
 use crate::clock::Timestamp;
@@ -105,7 +105,7 @@ impl Writer {
                 let problem = "a JWT was exchanged from the session: start another";
                 return Err(Error::new(ErrorKind::Conflict, problem));
             }
-            // An error where the credential that it was started with is no longer good for it.
+            // Fails if the credential that started the session is no longer valid for it.
             self.present_rights(&session).await?;
             let checked = self.check_one_time_password(session, Some(code), &mut accepted).await?;
             let CompareAndSet::Written(session) = checked else {
@@ -116,12 +116,12 @@ impl Writer {
         confirmed.inspect(|started| self.details.fresh_session(started.session.record().id()))
     }
 
-    /// Puts a fresh session in the place of one whose code was right.
+    /// Replaces a session whose code was right by a fresh one.
     async fn succeed(&self, session: Session) -> Result<CompareAndSet<StartedSession>, Error> {
         let now = self.now();
         let succeeded = self.try_succeed(session.clone(), now).await;
         if succeeded.is_err() {
-            // Where the code was spent all the same, this changes nothing.
+            // If the code was spent nevertheless, this changes nothing.
             self.give_try_back(session, now).await;
         }
         succeeded
@@ -141,7 +141,7 @@ impl Writer {
         let succeeding = async {
             stores.insert_session(fresh.clone(), now).await?;
             let written = stores.replace_session(used_up, version, now).await;
-            // A store that replies too late may have written it all the same.
+            // A store that replies too late may have completed the write.
             self.inner.phantom_tokens.remove(&key).await;
             let CompareAndSet::Written(()) = written? else { return Ok(CompareAndSet::Conflict) };
             if self.was_ended(&fresh) {
@@ -151,9 +151,9 @@ impl Writer {
         };
         let succeeded = succeeding.await;
         if !matches!(succeeded, Ok(CompareAndSet::Written(()))) {
-            // If this fails, a record stays until its end whose token nobody knows.
+            // If this fails, a record whose token nobody knows stays until it expires.
             if let Err(error) = stores.remove_session(&fresh.id).await {
-                tracing::debug!(%error, "a session that nobody has a token of is left to expire");
+                tracing::debug!(%error, "sessions: a session whose token nobody has is not removed, it stays until it expires");
             }
         }
         Ok(succeeded?.map(|()| StartedSession::new(token, fresh, now)))

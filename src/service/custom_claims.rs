@@ -1,4 +1,4 @@
-//! Which custom claims may be asked for, beside those that the host has set.
+//! Which custom claims a request may add to those of the host.
 
 use serde_json::{Map, Value};
 
@@ -6,20 +6,19 @@ use crate::error::{Error, ErrorKind};
 use crate::service::token_service::TokenService;
 use crate::token::claims::Validated;
 
-/// How much of a claim's name an error shows, in characters.
+/// The maximum number of characters of a claim's name in an error.
 const MAX_SHOWN_NAME: usize = 64;
 
 impl TokenService {
-    /// Returns the host's own claims with those that were asked for, on behalf of `bearer`.
+    /// Merges the requested claims into the host's own, on behalf of `bearer`.
     ///
-    /// A claim of the host's is never changed. Another may be set where the policy opens
-    /// its name to all, where `bearer` passes on a value of its own that the policy lets it, or where
-    /// the host's rule says so.
+    /// A claim of the host is never changed. Another one may be set if the policy opens its name to all, if `bearer`
+    /// passes on a value of its own that the policy allows, or if the host's rule permits it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::CustomClaimsNotAllowed`], which names the first one that may not be set;
-    /// [`ErrorKind::InvalidFields`] where all of them together are too long.
+    /// [`ErrorKind::CustomClaimsNotAllowed`], which names the first claim that may not be set;
+    /// [`ErrorKind::InvalidFields`] if all of them together are too long.
     pub(in crate::service) fn merge_custom_claims(
         &self,
         own: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! Work that runs to its end though its caller hangs up.
+//! Work that runs to its end even if its caller disconnects.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,10 +10,10 @@ use tracing::instrument::WithSubscriber as _;
 
 use crate::error::{Error, ErrorKind};
 
-/// Proof of running on a task that nobody drops. What writes to a store asks for it.
+/// Proof of running on a task that is not dropped. Functions that write to a store require it.
 pub(super) struct Detached(());
 
-/// Why work has failed that panicked.
+/// The error source of work that panicked.
 const PANICKED: &str = "panicked";
 
 /// Runs work to its end on a task of its own, within the caller's span.
@@ -31,12 +31,12 @@ where
     })
 }
 
-/// Makes an error of a panic, so that its audit event can be written.
+/// Converts a panic to an error, so that its audit event can be written.
 pub(super) async fn catch_panic<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let mut work = pin!(work);
-    // What was being done is dropped, and nobody sees it half-done but the stores.
+    // The unwound state is dropped; only the stores may see it half-done.
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
@@ -47,7 +47,7 @@ pub(super) async fn catch_panic<T>(
     .await
 }
 
-/// Panics again where an error was made of a panic, for the one that starts anew what has panicked.
+/// Resumes a panic that was converted to an error, for a supervisor that restarts the work.
 pub(super) fn resume_panic(error: &Error) {
     if error.reason() == PANICKED {
         resume_unwind(Box::new(PANICKED));

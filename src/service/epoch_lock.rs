@@ -8,7 +8,7 @@ use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::sync::epoch::Epoch;
 
-/// A value that threads read together and change one at a time, and a number that changes with it.
+/// A value that threads read concurrently and change exclusively, with a counter that changes with it.
 pub(crate) struct EpochLock<T> {
     value: RwLock<T>,
     epoch: Epoch,
@@ -23,8 +23,8 @@ impl<T> EpochLock<T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes it. Once this has returned, a thread that reads the epoch and then the value sees
-    /// both anew.
+    /// Changes the value and the epoch. Once this has returned, a thread that reads the epoch and then the value
+    /// sees both changes.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.write();
         let result = change(&mut value);
@@ -32,7 +32,7 @@ impl<T> EpochLock<T> {
         result
     }
 
-    /// Changes what nobody's finding depends on: the number stays.
+    /// Makes a change that affects no cached result: the epoch stays.
     pub(crate) fn tidy<R>(&self, tidy: impl FnOnce(&mut T) -> R) -> R {
         tidy(&mut self.write())
     }

@@ -1,4 +1,4 @@
-//! What the service adds to an [`Error`].
+//! Extensions of [`Error`] for the service.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ impl Error {
         self
     }
 
-    /// Adds the reason, which goes to the audit log and not to the caller.
+    /// Adds the reason for the audit log, which the caller is not shown.
     #[must_use]
     pub(crate) fn with_reason(mut self, reason: &'static str) -> Self {
         self.details.reason = Some(reason);
         self
     }
 
-    /// Returns the reason for the audit log: the kind, where none was added.
+    /// Returns the reason for the audit log; by default the kind.
     pub(crate) fn reason(&self) -> &'static str {
         self.details.reason.unwrap_or(self.details.kind.as_str())
     }

@@ -6,35 +6,35 @@ use tokio::time::Instant;
 
 use crate::service::store::Cursor;
 
-/// How far the feed was read, and when it was read last.
+/// The position up to which the feed was read, and the time of the last read.
 #[derive(Debug, Default)]
 pub(super) struct LastHeard {
     heard: Mutex<Heard>,
-    /// Has who follows the feed read it at once.
+    /// Makes the reader of the feed read it at once.
     pub(super) read_anew: Notify,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Up to here, this process has applied the feed. A reader goes on from here, also after a panic: a
-    /// reader that began at the start would not be told that the history has changed.
+    /// The position up to which this process has applied the feed. A reader resumes here, also after a panic: a
+    /// reader that began at the start would not notice that the history has changed.
     pub(super) cursor: Cursor,
-    /// When it was last read to its end.
+    /// The time when it was last read to its end.
     pub(super) last_read_at: Option<Instant>,
-    /// Whether a task watches that it is not relied on for too long.
+    /// Whether a task watches the staleness.
     pub(super) is_watched: bool,
-    /// How many have begun to follow the feed: the last of them says when it is silent.
+    /// The number of readers that have started: only the last one reports silence.
     pub(super) follower: u64,
-    /// Where entries stand that could not be read.
+    /// The positions of unreadable entries.
     unreadable: HashSet<Arc<str>>,
 }
 
-/// Of how many entries it is remembered that they could not be read.
+/// The maximum number of positions of unreadable entries.
 const MAX_UNREADABLE: usize = 1_000;
 
 impl Heard {
-    /// Notes an entry that cannot be read. Returns whether it is to be logged: the feed may be read again,
-    /// and a thousand lines say it all.
+    /// Notes an unreadable entry. Returns whether to log it: the feed may be read again, and a thousand log lines
+    /// are enough.
     pub(super) fn is_first_unreadable(&mut self, position: &Arc<str>) -> bool {
         self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(Arc::clone(position))
     }

@@ -1,4 +1,4 @@
-//! Listing registered principals, a page at a time.
+//! Lists registered principals, page by page.
 
 use crate::audit::{Attempt, Operation};
 use crate::error::{Error, InvalidField};
@@ -60,7 +60,8 @@ impl EntityList {
 
 impl TokenService {
     /// Lists registered principals, including disabled ones, in the order of their [`EntityId`]s: users, machine
-    /// clients, then customers' credentials, each by the bytes of the name, then of the organization. A page begins after
+    /// clients, then customers' credentials, each by the bytes of the name, then of the organization. A page begins
+    /// after
     /// the id `after`, which need not be registered any more.
     ///
     /// Reading all pages returns each principal exactly once that is registered throughout.
@@ -117,7 +118,7 @@ impl TokenService {
             filter.subject_type.is_none_or(|wanted| wanted == *sort)
                 && after.is_none_or(|after| after.subject_type() <= *sort)
         };
-        // One more than is asked for tells whether there are more.
+        // One more than requested, to learn whether there is a next page.
         let (mut entities, mut wanted) = (Vec::new(), limit + 1);
         for sort in KINDS.into_iter().filter(is_wanted) {
             let after = after.filter(|after| after.subject_type() == sort);

@@ -1,4 +1,4 @@
-//! Tokens for a name and a password, or an id and a secret.
+//! Issues tokens for a name and a password, or an id and a secret.
 
 use crate::audit::Operation;
 use crate::clock::Timestamp;
@@ -76,12 +76,12 @@ impl TokenService {
         if verdict == SecretVerdict::Unknowable {
             return Err(Error::new(
                 ErrorKind::Internal,
-                "a machine client's secret is of a sealing key that was not given: give it, too, by \
-                 `sealing_key`, after the one that seals now",
+                "a machine client's secret was sealed with a key that is not set: add it with \
+                 `sealing_key`, after the current one",
             ));
         }
-        // A generated secret cannot be guessed, so that whoever has it is let through: others'
-        // guesses must not keep a machine from its work. All else waits its turn.
+        // A generated secret cannot be guessed, so a caller that has it is admitted: failed guesses of others must
+        // not lock a machine client out. All other attempts are throttled.
         let is_generated = matches!(
             verdict,
             SecretVerdict::Valid { is_generated: true }
@@ -114,11 +114,10 @@ impl TokenService {
         Err(Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason))
     }
 
-    /// Judges a secret by a copy of its client, where there is one and it is good by that. All else
-    /// is judged by what the store says now: nobody is rejected for a copy that is old.
-    ///
-    /// A secret that is rejected costs as many reads of the store, and two judgements, whether or
-    /// not there is such a client, or a copy of it.
+    /// Verifies a secret against a cached copy of its client, if there is one and the secret is right for it.
+    /// Otherwise, it verifies against the store, so that no caller is rejected because of an old copy. A rejected
+    /// secret costs the same reads of the store, and two verifications, whether or not the client exists or is
+    /// cached.
     async fn verify_machine_secret(
         &self,
         id: &EntityId,
@@ -138,7 +137,7 @@ impl TokenService {
                 };
                 Subject::each_of(&copy.entity).iter().any(ended)
             };
-            // A token that came of it would have been revoked before it was issued.
+            // Its token would have been revoked before it was issued.
             if !recent.as_ref().is_some_and(|recent| recent.is_copy && ended(recent)) {
                 return Ok(judged);
             }
@@ -151,8 +150,7 @@ impl TokenService {
         } else {
             recent
         };
-        // Also where nothing was read anew: a rejection has to take as long for a known id as for an
-        // unknown one.
+        // Also if nothing was read anew: a rejection must take as long for a known id as for an unknown one.
         Ok(self.verify_secret_against(found, secret, context))
     }
 
@@ -173,7 +171,7 @@ impl TokenService {
     }
 }
 
-/// What was said of a secret, and by which reading of its client; or why that is treated as
+/// The result of verifying a secret and the copy of the client that it used; or why the client is treated as
 /// unknown.
 struct JudgedSecret {
     entity: Result<RecentEntity, &'static str>,

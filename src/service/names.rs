@@ -1,4 +1,4 @@
-//! Names as hosts and clients write them, and the ids that they lead to.
+//! Converts names as hosts and clients write them to ids.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use crate::service::token_service::TokenService;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
-/// A name that somebody has presented with a password, normalized where it can be.
+/// A name that a caller presented with a password, normalized if possible.
 #[derive(Clone, Debug)]
 pub(super) struct PresentedName {
     subject_type: SubjectType,
     organization: Option<OrganizationId>,
-    /// Whether it was presented in an organization that cannot exist.
+    /// Whether it was presented in an invalid organization.
     is_nowhere: bool,
     name: String,
-    /// None where it can be nobody's.
+    /// `None` if no principal can have it.
     id: Option<EntityId>,
 }
 
@@ -32,13 +32,14 @@ impl PresentedName {
         self.organization.as_ref()
     }
 
-    /// Returns the organization that attempts are counted in: where it cannot exist, an empty one, which is nobody's.
+    /// Returns the organization that attempts are counted under: for an invalid one, an empty one, which no
+    /// principal has.
     pub(super) fn counted_organization(&self) -> Option<&str> {
         let organization = self.organization().map(OrganizationId::as_str);
         if self.is_nowhere { Some("") } else { organization }
     }
 
-    /// Returns the name that attempts are counted by.
+    /// Returns the name that attempts are counted under.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -47,7 +48,7 @@ impl PresentedName {
         self.id.as_ref()
     }
 
-    /// Names it as the subject of an attempt.
+    /// Sets it as the subject of an attempt.
     pub(super) fn attempt<'a>(&'a self, attempt: Attempt<'a>) -> Attempt<'a> {
         let organization = self.organization().or(attempt.organization);
         Attempt { organization, ..attempt.of(self.subject_type, &self.name) }
@@ -55,7 +56,7 @@ impl PresentedName {
 }
 
 impl TokenService {
-    /// Reads a name that was presented in `context`: it is of somebody in that organization, or of somebody without one.
+    /// Reads a name that was presented in `context`: it belongs to the organization of `context`, or to none.
     pub(super) fn presented(
         &self,
         subject_type: SubjectType,
@@ -71,8 +72,8 @@ impl TokenService {
         PresentedName { subject_type, organization, is_nowhere, name, id }
     }
 
-    /// Reads the name in an id that was presented in `context`: where only one of the two has an organization, it is of
-    /// somebody there, and where they differ, it is nobody's.
+    /// Reads the name in an id that was presented in `context`: if only one of the two has an organization, the name
+    /// belongs to that one; if they differ, no principal has it.
     pub(super) fn presented_id(&self, id: &EntityId, context: &RequestContext) -> PresentedName {
         let named = id.organization_id();
         let within = RequestContext {
@@ -84,7 +85,7 @@ impl TokenService {
         PresentedName { id: presented.id.filter(|_| !is_elsewhere), ..presented }
     }
 
-    /// Normalizes the id that a call is about, and names it in the attempt that is audited: as it was given, where it
+    /// Normalizes the id that a call is about, and sets it as the subject of the audited attempt; unchanged, if it
     /// cannot be normalized.
     pub(super) fn attempt_on(
         &self,
@@ -97,17 +98,17 @@ impl TokenService {
         (normalized, attempt)
     }
 
-    /// Returns an id with its name normalized, as the policy has it.
+    /// Returns an id with its name normalized according to the policy.
     pub(super) fn normalized(&self, id: &EntityId) -> Result<EntityId, Error> {
         renamed(id, self.normalized_name(id.subject_type(), id.name()))
     }
 
-    /// Returns an id for a registration: its name stays as it is however often it is normalized.
+    /// Returns an id for a registration; normalizing its name again does not change it.
     pub(super) fn normalized_for_good(&self, id: &EntityId) -> Result<EntityId, Error> {
         renamed(id, self.name_normalized_for_good(id.subject_type(), id.name()))
     }
 
-    /// Returns a normalized name that stays as it is however often it is normalized; none where there is none.
+    /// Returns a normalized name that further normalization does not change; `None` if there is none.
     pub(super) fn name_normalized_for_good<'a>(
         &self,
         subject_type: SubjectType,
@@ -119,8 +120,8 @@ impl TokenService {
         stays.then_some(normalized)
     }
 
-    /// Returns a name as the policy normalizes it; none where it cannot be. The ids of machine clients stay as they are,
-    /// and so do the opaque ids of users, which are no names.
+    /// Returns a name normalized according to the policy; `None` if it cannot be. Machine clients' ids are not
+    /// changed, nor are users' opaque ids, which are not names.
     pub(super) fn normalized_name<'a>(
         &self,
         subject_type: SubjectType,
@@ -151,5 +152,5 @@ fn renamed(id: &EntityId, name: Option<Cow<'_, str>>) -> Result<EntityId, Error>
 }
 
 fn cannot_be_normalized() -> Error {
-    Error::new(ErrorKind::InvalidRequest, "the name cannot be normalized as the policy demands")
+    Error::new(ErrorKind::InvalidRequest, "the name cannot be normalized as the policy requires")
 }

@@ -1,4 +1,4 @@
-//! Passwords: checked at every login, and set by the host.
+//! Passwords: verified at every login, and set by the host.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::service::writer::Writer;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
-/// Somebody who has proven by a password who they are.
+/// A principal that was authenticated by password.
 pub(super) struct ProvenIdentity {
     pub(super) entity: Entity,
-    /// When the credential was read that they have proven it by.
+    /// When the credential that authenticated it was read.
     pub(super) at: Timestamp,
 }
 
@@ -58,7 +58,7 @@ impl TokenService {
         .await
     }
 
-    /// Checks that a password may be chosen.
+    /// Checks that the policy allows a new password.
     fn check_choice(&self, password: &Password, field: &str) -> Result<(), Error> {
         match self.inner.policy.password_fault(password) {
             None => Ok(()),
@@ -68,7 +68,7 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Writes a new hash, where the password is still that of `proven`, and ends what it yielded.
+    /// Writes a new hash if the password is still that of `proven`, and revokes what was issued for the old one.
     pub(super) async fn write_password(
         &self,
         id: &EntityId,
@@ -85,7 +85,7 @@ impl Writer {
                 return Err(invalid_credentials("changed_meanwhile"));
             }
             entity.replace_password(hash.clone());
-            // Never the same instant twice: it tells one password from another.
+            // Each change gets a distinct instant, which identifies the password.
             let earliest = entity.password_set_at.map(|before| before + MICROSECOND);
             entity.password_set_at = Some(earliest.map_or(set_at, |next| next.max(set_at)));
             Ok(())
@@ -96,12 +96,12 @@ impl Writer {
         } else {
             Ok(())
         };
-        // Copies that are kept elsewhere are the lesser matter: they do not live for long.
+        // Cached copies matter less: they expire soon.
         self.publish_change(id).await.and(ended)
     }
 
-    /// Whoever has that name and password. The attempt is counted before anything is looked at,
-    /// and takes as long where the name is unknown.
+    /// Authenticates a principal by name and password. The attempt is counted before anything is read, and takes as
+    /// long if the name is unknown.
     pub(super) async fn verify_password(
         &self,
         name: &PresentedName,
@@ -119,7 +119,7 @@ impl Writer {
         Ok(proven)
     }
 
-    /// Whoever has that name and password, and is what the caller of this `requires` besides.
+    /// Authenticates a principal by name and password, which must also satisfy `requires`.
     pub(super) async fn prove(
         &self,
         name: &PresentedName,
@@ -139,8 +139,8 @@ impl Writer {
                 throttle.succeeded(&permit);
                 Ok(ProvenIdentity { entity, at })
             }
-            // A right password that has expired counts as a wrong one does: it must not be told
-            // from one by how long its owner is let try.
+            // A right but expired password counts as a wrong one: otherwise, the number of allowed attempts would
+            // tell the two apart.
             Err(error) if error.kind() == ErrorKind::InvalidCredentials => {
                 throttle.failed(&permit);
                 Err(error)
@@ -173,13 +173,12 @@ impl Writer {
 
     fn has_expired_password(&self, entity: &Entity) -> bool {
         let Some(lifetime) = self.inner.policy.passwords.lifetime else { return false };
-        // Nobody knows since when: one that was registered before there was a limit.
+        // Its age is unknown: it was registered before there was a limit.
         let set_at = entity.password_set_at.unwrap_or(Timestamp::MIN);
         set_at + lifetime <= self.now()
     }
 
-    /// Hashes a password anew at the policy's cost, where that has grown. A login does not fail for
-    /// it.
+    /// Hashes a password again if the policy's cost has been raised. If that fails, the login still succeeds.
     async fn rehash_if_weaker(&self, entity: &Entity, password: Password) {
         let cost = self.inner.policy.passwords.cost;
         if !entity.password().is_some_and(|hash| hash.is_weaker_than(cost)) {
@@ -195,16 +194,18 @@ impl Writer {
         match written.await {
             Ok(CompareAndSet::Written(())) => {}
             Ok(CompareAndSet::Conflict) => {
-                tracing::debug!("a password keeps its old hash: others changed it");
+                tracing::debug!(
+                    "passwords: the hash is not updated to the policy's cost, the record has changed"
+                );
             }
             Err(error) => {
-                tracing::debug!(%error, "a password keeps its old hash until the next login");
+                tracing::debug!(%error, "passwords: the hash cannot be updated to the policy's cost, the next login retries");
             }
         }
     }
 }
 
-/// One answer for all reasons; which it was is for the audit log alone.
+/// One error for all reasons; only the audit log has the reason.
 pub(super) fn invalid_credentials(reason: &'static str) -> Error {
     let message = "Invalid username/password or password is expired";
     Error::new(ErrorKind::InvalidCredentials, message).with_reason(reason)

@@ -1,4 +1,4 @@
-//! The operations that this crate guards itself, as access-control lists name them.
+//! The permissions that this crate's own operations require, as ACLs name them.
 
 use crate::error::{Error, ErrorKind};
 use crate::service::stores::unavailable;
@@ -7,16 +7,16 @@ use crate::token::acl::Acl;
 use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 
-/// Reading a machine client's secret.
+/// Reads a machine client's secret.
 pub(in crate::service) const READ_ENTITY_SECRET: &str = "ReadEntitySecret";
-/// Resetting a machine client's secret, and making its first one.
+/// Resets a machine client's secret, and generates its first one.
 pub(in crate::service) const RESET_ENTITY_SECRET: &str = "ResetEntitySecret";
-/// Starting a session of a customer without the customer's password.
+/// Starts a session of a customer without the customer's password.
 pub(in crate::service) const POST_AUTHENTICATION_TOKEN: &str = "PostAuthenticationToken";
-/// Listing sessions.
+/// Lists sessions.
 pub(in crate::service) const GET_AUTHENTICATION_TOKEN_COLLECTION: &str =
     "GetAuthenticationTokenCollection";
-/// Asking, at an exchange, for what the bearer holds beyond the session's own list.
+/// Widens an exchange beyond the session's ACL, up to the bearer's.
 pub(in crate::service) const POST_AUTHENTICATION_TOKEN_EXCHANGE: &str =
     "PostAuthenticationTokenExchange";
 
@@ -29,25 +29,27 @@ const ALL: [&str; 5] = [
 ];
 
 impl TokenService {
-    /// Checks that the token of `bearer` is still accepted: a host may have kept it since it was.
+    /// Checks that the token of `bearer` is still valid: the host may have kept it since its validation.
     pub(in crate::service) fn check_bearer(&self, bearer: &Validated) -> Result<(), Error> {
         if !self.is_own(bearer) {
-            // Whose permissions mean nothing here.
+            // A bearer of another issuer, whose permissions do not apply here.
             return Ok(());
         }
         self.inner.validator.recheck(bearer).map_err(|fault| {
             if fault.is_temporary() {
-                return unavailable("it is not known whether the bearer token is still accepted");
+                return unavailable(
+                    "it cannot be determined whether the bearer token is still valid",
+                );
             }
             let problem = "the bearer token is no longer accepted";
             Error::new(ErrorKind::InvalidToken, problem).with_source(fault)
         })
     }
 
-    /// Returns whether `bearer` may do one of these operations at these scope values.
+    /// Returns whether `bearer` may perform one of these operations in a scope with these values.
     ///
-    /// A customer's token came from a session, which is no ground for any of them, whatever its list
-    /// says; and secrets are for users.
+    /// A customer's token comes from a session, and permits none of them, whatever its ACL says; and only users may
+    /// manage secrets.
     pub(in crate::service) fn permits(
         &self,
         bearer: &Validated,
@@ -65,8 +67,8 @@ impl TokenService {
             && bearer.acl().allows_by_name(self.operations_by_name(), operation, scope)
     }
 
-    /// Returns the index of the first entry of a list that lies within none of `grants`: nobody gives
-    /// more than they hold. Who is to hold the list is bound to `organization`.
+    /// Returns the index of the first entry of an ACL that lies within none of `grants`: no caller grants more than
+    /// it holds. The new holder of the ACL is bound to `organization`.
     pub(in crate::service) fn first_beyond(
         &self,
         asked: &Acl,
@@ -82,8 +84,8 @@ impl TokenService {
 }
 
 impl Validated {
-    /// Returns whether the token may be used on what belongs to `owner`: a token without an
-    /// organization is not bound by one.
+    /// Returns whether the token may be used on an object of `owner`: a token without an organization is not
+    /// restricted to one.
     pub(in crate::service) fn may_act_in(&self, owner: Option<&OrganizationId>) -> bool {
         self.organization_id().is_none() || self.organization_id() == owner
     }

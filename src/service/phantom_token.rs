@@ -1,5 +1,5 @@
-//! Phantom tokens: short-lived JWTs for requests that bring an authentication token, made once and
-//! used until shortly before they end.
+//! Phantom tokens: short-lived JWTs for requests with an authentication token, issued once and reused until shortly
+//! before they expire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +22,12 @@ use crate::sync::FlightResult;
 use crate::token::claims::Validated;
 use crate::validate::TokenFault;
 
-/// The share of its life that a phantom token is used for.
+/// The share of its lifetime during which a phantom token is reused.
 const USED_PERCENT: u32 = 80;
 
 impl TokenService {
-    /// Returns a JWT for a session, which stays as it is. One that is ready is returned without asking the
-    /// store; many requests at once make one.
+    /// Returns a JWT for a session, which is not used up. A cached JWT is returned without a read of the store;
+    /// concurrent requests issue one.
     pub(crate) async fn phantom_token(
         &self,
         token: &AuthenticationToken,
@@ -37,7 +37,7 @@ impl TokenService {
             return Ok(ready);
         }
         let token = token.clone();
-        // Who makes it for many is not to give up for one who hangs up.
+        // The task issues it for many requests, so it must not end when one caller disconnects.
         self.write_unaudited(|writer| async move { writer.join_phantom_token(&token).await }).await
     }
 
@@ -63,7 +63,7 @@ impl TokenService {
         telemetry::issued(Operation::PHANTOM_TOKEN.as_str());
         let validated = self.inner.validator.validate(token.expose()).map_err(|fault| {
             let kind = match fault {
-                // The session is in its last second, and a JWT ends with a whole one.
+                // The session is in its last second, and a JWT expires at a whole second.
                 TokenFault::Expired => return no_session(),
                 TokenFault::Revoked => ErrorKind::InvalidToken,
                 fault if fault.is_temporary() => ErrorKind::Unavailable,
@@ -75,7 +75,7 @@ impl TokenService {
         validated.session_key = Some(*session.key.as_bytes());
         let used = expires_at.saturating_since(now) * USED_PERCENT / 100;
         let mut use_until = now + used;
-        // The next use that has to be noted in the session is one that makes another.
+        // The next use that must be recorded in the session is the one that issues another JWT.
         if let Some(timeout) = self.inner.policy.sessions.idle_timeout
             && session.expires_at < session.latest_end()
         {
@@ -97,9 +97,8 @@ impl Writer {
         let (FlightResult::Own(made) | FlightResult::Shared(made)) =
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
-        // The session may have been used up between reading it and keeping the token, and another
-        // one been started by the same token; what used it up has looked for the JWT before it
-        // was there.
+        // The session may have been used up after it was read and before the JWT was cached, and another session may
+        // have been started with the same token; whoever used it up looked for the JWT too early.
         let found = self.find_open_session(token, &RequestContext::without_address()).await;
         let found = found.and_then(|session| {
             let is_same = made.validated.session_id() == Some(&session.id);
@@ -118,12 +117,12 @@ impl Writer {
         token: &AuthenticationToken,
     ) -> Result<Arc<PhantomToken>, Error> {
         let key = token.key();
-        // It may have been made since it was looked for.
+        // It may have been issued since the first look-up.
         if let Some(ready) = self.ready_phantom_token(&key).await {
             return Ok(ready);
         }
         let made = retry_on_conflict!({
-            // Before the session is read: what ends it after that revokes the token, too.
+            // Read before the session: an operation that ends the session later revokes the token, too.
             let now = self.now();
             let session = self.find_open_session(token, &RequestContext::without_address()).await?;
             if session.otp_required() {
@@ -146,7 +145,7 @@ impl Writer {
     }
 }
 
-/// Requests that waited for one and the same token share its error; each returns a copy.
+/// Concurrent requests for one token share its error; each returns a copy.
 fn copy_of(error: &Arc<Error>) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned());
     let copy = match error.retry_after() {

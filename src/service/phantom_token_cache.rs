@@ -1,4 +1,4 @@
-//! The phantom tokens that are kept ready.
+//! The cache of phantom tokens.
 
 use std::fmt;
 use std::hash::RandomState;
@@ -16,26 +16,25 @@ use crate::service::model::authentication_token::SessionKey;
 use crate::sync::SingleFlight;
 use crate::token::claims::Validated;
 
-/// How much memory the tokens that are kept ready may take, in bytes. A cache may forget: they are made
-/// anew.
+/// The maximum size of the cached tokens in bytes. Evicted tokens are issued again.
 const CAPACITY: u64 = 128 * 1024 * 1024;
-/// What one takes beside its text, which is there once more as what it says.
+/// The size of an entry besides its text, which is held again in parsed form.
 const OVERHEAD: usize = 1_024;
 const COPIES: usize = 3;
 
-/// A JWT made for a session, with the proof that it was checked.
+/// A JWT issued for a session, with the result of its validation.
 #[derive(Debug)]
 pub(crate) struct PhantomToken {
     pub(crate) token: AccessToken,
     pub(crate) validated: Arc<Validated>,
     pub(super) use_until: Timestamp,
-    /// Whether the session was found once more after this was kept: see
+    /// Whether the session was found again after this was cached: see
     /// [`TokenService::phantom_token`](crate::TokenService).
     pub(super) confirmed: AtomicBool,
 }
 
 impl PhantomToken {
-    /// About how many bytes it takes.
+    /// The approximate size in bytes.
     fn weight(&self) -> u32 {
         let bytes = self.token.expose().len().saturating_mul(COPIES).saturating_add(OVERHEAD);
         u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -47,7 +46,7 @@ pub(super) struct PhantomTokenCache {
     pub(super) flights: SingleFlight<SessionKey, OnceCell<PhantomTokenResult>>,
 }
 
-/// A token that was made; or why it was not, for all who waited.
+/// An issued token, or the error for all requests that waited for it.
 type PhantomTokenResult = Result<Arc<PhantomToken>, Arc<Error>>;
 
 impl PhantomTokenCache {

@@ -1,4 +1,4 @@
-//! Registered principals: registering and finding them, shutting them out, letting them in again.
+//! Registered principals: registers, finds, changes, disables, enables and removes them.
 
 use crate::audit::Operation;
 use crate::error::{Error, ErrorKind};
@@ -117,7 +117,7 @@ impl TokenService {
                 }
                 writer.check_entity(&after)?;
                 if writer.takes_away(&before, &after) {
-                    // Before it is written, too: a caller that has to try again would see no change then.
+                    // Also before it is written: on a retry, the caller would see no change.
                     writer.end_tokens_and_sessions(&before).await?;
                 }
                 let (version, after) = (before.version(), after.next_version());
@@ -181,7 +181,7 @@ impl TokenService {
         let (id, attempt) = self.attempt_on(Operation::REMOVE_ENTITY, id);
         self.write(attempt, |writer| async move {
             let id = id?;
-            // First, so that a login under way finds out.
+            // Disabled first, so that a concurrent login fails.
             let entity = writer.set_disabled(&id, true).await?;
             writer.end_tokens_and_sessions(&entity).await?;
             writer.publish_change(&id).await?;
@@ -195,13 +195,13 @@ impl TokenService {
     /// It does not reveal the name.
     #[must_use]
     pub fn credential_id(&self, credential: &EntityId) -> String {
-        // A name that cannot be normalized is nobody's.
+        // No principal has a name that cannot be normalized.
         let credential = self.normalized(credential).unwrap_or_else(|_| credential.clone());
         let digest = self.inner.sealing.digest_credential(&credential.to_string());
         format!("cred_{}", base64url(&*digest))
     }
 
-    /// Returns whether a principal holds anything before a change that it does not hold after it.
+    /// Returns whether a principal loses any permission, claim or other right with a change.
     fn takes_away(&self, before: &Entity, after: &Entity) -> bool {
         let organization = before.organization_id();
         let held = [after.acl.within(after.organization_id())];
@@ -218,7 +218,7 @@ impl TokenService {
             || claims.any(|(name, value)| after.custom_claims.get(name) != Some(value))
     }
 
-    /// Checks that a principal is one that may be registered.
+    /// Checks that a principal may be registered.
     fn check_entity(&self, entity: &Entity) -> Result<(), Error> {
         let policy = &self.inner.policy;
         let invalid = |problem: &'static str| Error::new(ErrorKind::InvalidRequest, problem);
@@ -251,7 +251,7 @@ impl TokenService {
         Ok(())
     }
 
-    /// The principal of that id, where it may log in here; or why it is treated as unknown.
+    /// Returns the principal of that id, if it may log in here; or why it is treated as unknown.
     pub(in crate::service) async fn find_usable(
         &self,
         id: &EntityId,
@@ -284,7 +284,7 @@ impl Writer {
     async fn set_disabled(&self, id: &EntityId, disabled: bool) -> Result<Entity, Error> {
         self.change_entity(id, |entity| {
             entity.disabled = disabled;
-            // A secret that is good for an overlap alone is not good again once it is enabled.
+            // A secret that is valid only during an overlap is not valid again once the client is enabled.
             if let (true, Credential::Machine { secrets }) = (disabled, &mut entity.credential) {
                 secrets.previous = None;
             }
@@ -293,8 +293,7 @@ impl Writer {
         .await
     }
 
-    /// Changes a registered principal, whoever else does so at the same time, and returns it as it
-    /// was written.
+    /// Changes a registered principal, despite concurrent writers, and returns it as written.
     pub(super) async fn change_entity(
         &self,
         id: &EntityId,

@@ -1,4 +1,4 @@
-//! The modules in which the crate has the names of the token service that hosts write seldom.
+//! The public modules with names of the token service that few hosts use.
 
 pub mod cookies {
     //! Cookies: the one that holds a session's token, and the path to return to after a login.
@@ -51,10 +51,11 @@ pub mod policy {
 pub mod sessions {
     //! Sessions of customers, and their one-time passwords.
     //!
-    //! A [`CustomerLogin`] or a [`NewSession`](crate::NewSession) starts a session. Found by its token, it is in one
-    //! [`SessionState`]: a [`Session`], or a [`PendingSession`] whose [`OneTimePassword`] is still wanted. A
+    //! A [`CustomerLogin`] or a [`NewSession`](crate::NewSession) starts a session. Looked up by its token, it is in
+    //! one [`SessionState`]: a [`Session`], or a [`PendingSession`], which requires its [`OneTimePassword`]. A
     //! [`SessionList`] is a page of them. Hosts implement [`OneTimePasswordSender`], which delivers a
-    //! [`OneTimePasswordMessage`], and [`CustomerDirectory`], which says whose sessions a bearer may start.
+    //! [`OneTimePasswordMessage`], and [`CustomerDirectory`], which decides for which customers a bearer may start
+    //! sessions.
 
     pub use crate::service::customer_directory::CustomerDirectory;
     pub use crate::service::model::one_time_password::OneTimePassword;
@@ -66,11 +67,11 @@ pub mod sessions {
 }
 
 pub mod tokens {
-    //! Tokens that a service issues, and how they end.
+    //! Issued tokens, and their revocation.
     //!
-    //! A login or a grant makes an [`IssuedToken`], an exchange an [`ExchangedToken`], which has one; either
-    //! has an [`AccessToken`], the text to be sent. What lives longer than a request waits for its [`TokenEnd`], and a
-    //! [`RevokedSubject`] says what a revocation of all of a subject's tokens has ended.
+    //! A login or a grant yields an [`IssuedToken`], an exchange an [`ExchangedToken`]; either has an
+    //! [`AccessToken`], the text to be sent. A connection that outlives its request waits for the token's
+    //! [`TokenEnd`], and a [`RevokedSubject`] reports what a revocation of all of a subject's tokens has ended.
 
     pub use crate::service::exchange::ExchangedToken;
     pub use crate::service::issue::IssuedToken;

@@ -1,4 +1,5 @@
-//! What this node published and ended lately, to be done again where a store loses it.
+//! Events that this node published and sessions that it ended recently, to write them again if a failover loses
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,28 +13,28 @@ use crate::service::model::authentication_token::SessionKey;
 use crate::service::store::FeedEvent;
 use crate::token::identifier::SessionId;
 
-/// How far a standby that takes over may be behind.
+/// The maximum lag of a replica that is promoted.
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
-/// The oldest are forgotten first.
+/// The maximum number; the oldest are dropped first.
 const MOST_KEPT: usize = 10_000;
 
 /// The events that this node published and the sessions that it ended in the last ten minutes.
 #[derive(Debug)]
 pub(super) struct RecentEvents {
     recent: Mutex<Recent>,
-    /// How often a store has lost what it held.
+    /// How often a store has lost writes.
     losses: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
     published: Log<FeedEvent>,
-    /// Also those of which no token was issued, so that nothing was published of them. Apart from the events,
-    /// for the end of many sessions at once must push out no revocation.
+    /// Includes sessions without issued tokens, for which no event was published. Kept apart from the events, so
+    /// that the end of many sessions drops no revocation.
     ended_sessions: Log<EndedSession>,
 }
 
-/// A session that was ended. In a cluster, a lost write may have brought its record back, and not its id's.
+/// An ended session. In a cluster, a lost write may have restored its record, but not that of its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EndedSession {
     pub(super) key: SessionKey,
@@ -53,7 +54,7 @@ impl RecentEvents {
         self.lock().ended_sessions.add(session);
     }
 
-    /// Returns the events that still matter.
+    /// Returns the events that are still relevant.
     pub(super) fn published(&self, now: Timestamp) -> Vec<FeedEvent> {
         let mut recent = self.lock();
         recent.published.0.retain(|(_, event)| event.until() > now);
@@ -64,8 +65,8 @@ impl RecentEvents {
         self.lock().ended_sessions.values()
     }
 
-    /// Says that a store may have lost what was written in the ten minutes before `heard_at`, when its feed was
-    /// last read to its end, and since. An outage between the two may have taken longer.
+    /// Reports that a store may have lost the writes of the ten minutes before `heard_at`, when its feed was last
+    /// read to its end, and those since. The outage in between may have taken longer.
     pub(super) fn report_loss(&self, heard_at: Option<Instant>) {
         self.report_loss_at(heard_at, Instant::now());
     }
@@ -79,7 +80,7 @@ impl RecentEvents {
         self.losses.send_modify(|losses| *losses += 1);
     }
 
-    /// Changes with each loss that is reported from here on, and ends with the service.
+    /// Changes with each loss that is reported from now on, and closes with the service.
     pub(super) fn watch_losses(&self) -> watch::Receiver<u64> {
         self.losses.subscribe()
     }
@@ -89,7 +90,7 @@ impl RecentEvents {
     }
 }
 
-/// What was written, each with when it was, the oldest first.
+/// Returns the writes with their times, the oldest first.
 #[derive(Debug)]
 struct Log<T>(VecDeque<(Instant, T)>);
 
@@ -111,7 +112,7 @@ impl<T: Clone> Log<T> {
         self.0.iter().map(|(_, value)| value.clone()).collect()
     }
 
-    /// Forgets what the store has kept for sure. The rest is written again now.
+    /// Drops the writes that the store certainly still has. The rest is written again now.
     fn renew(&mut self, heard_at: Instant, now: Instant) {
         self.0.retain(|(at, _)| heard_at.saturating_duration_since(*at) < KEPT_FOR);
         for (at, _) in &mut self.0 {
@@ -158,7 +159,7 @@ mod tests {
             ended == std::slice::from_ref(&session)
         };
         assert!(both_are_there(KEPT_FOR / 2, KEPT_FOR * 10));
-        // It was written again then, and may be lost again.
+        // It was written again at that time, and may be lost again.
         assert!(both_are_there(KEPT_FOR * 10, KEPT_FOR * 11));
         assert!(!both_are_there(KEPT_FOR * 13, KEPT_FOR * 13));
     }

@@ -1,11 +1,11 @@
-//! Where a call comes from.
+//! The origin of a call.
 
 use std::net::IpAddr;
 
 use crate::token::identifier::OrganizationId;
 
-/// The origin of a call: the client's address, by which calls are throttled and audited, and the organization that
-/// the call is confined to. The routes set both; a host that calls the service itself sets those that it knows.
+/// The origin of a call: the client's address, by which calls are throttled and audited, and the organization to
+/// which the call is restricted. The routes set both; a host that calls the service itself sets those that it knows.
 ///
 /// A handler of the host takes it as an argument, since it is an extractor, or gets it from
 /// [`TokenService::request_context`](crate::TokenService::request_context).
@@ -38,20 +38,20 @@ impl RequestContext {
         Self { organization: None, address: None, organization_is_invalid: false }
     }
 
-    /// Confines the call to an organization: records of other organizations, or of none, are not found. Default: not
-    /// confined.
+    /// Restricts the call to an organization: records of other organizations, or of none, are not found. Default: no
+    /// restriction.
     pub fn organization(mut self, organization: OrganizationId) -> Self {
         self.organization = Some(organization);
         self
     }
 
-    /// Returns the organization that the call is confined to.
+    /// Returns the organization to which the call is restricted.
     #[must_use]
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization.as_ref()
     }
 
-    /// Confines the call to the organization of that name; to nothing, where none can be called so.
+    /// Restricts the call to the organization of that name; if the name is invalid, nothing is found.
     pub(in crate::service) fn organization_named(self, name: &str) -> Self {
         match OrganizationId::new(name) {
             Ok(id) => self.organization(id),
@@ -59,13 +59,13 @@ impl RequestContext {
         }
     }
 
-    /// Returns whether it may see what belongs to `owner`.
+    /// Returns whether the call may access records of `owner`.
     pub(crate) fn may_see(&self, owner: Option<&OrganizationId>) -> bool {
         let is_theirs = self.organization.is_none() || self.organization.as_ref() == owner;
         is_theirs && !self.organization_is_invalid
     }
 
-    /// Returns whether it is confined to an organization that cannot exist.
+    /// Returns whether the call is restricted to an invalid organization.
     pub(crate) fn has_invalid_organization(&self) -> bool {
         self.organization_is_invalid
     }

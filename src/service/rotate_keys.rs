@@ -1,4 +1,4 @@
-//! Rotating and ending the managed keys ahead of their schedule.
+//! Rotates and retires managed keys ahead of their schedule.
 
 use crate::audit::{Attempt, Operation};
 use crate::clock::Timestamp;

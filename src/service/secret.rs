@@ -1,4 +1,4 @@
-//! Reading and resetting the secrets of machine clients.
+//! Reads and resets the secrets of machine clients.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::token::claims::{SubjectType, Validated};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Where a secret comes from.
+/// The source of a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SecretOrigin {
     Generated,
     Imported,
 }
 
-/// An access to the secret of a machine client, which may be there or not.
+/// An access to the secret of a machine client, which may not exist.
 #[derive(Clone, Copy)]
 pub(super) struct SecretAccess<'a> {
     pub(super) actor: Actor<'a>,
     pub(super) kind: SubjectType,
-    /// As it was presented: what cannot be a name is nobody's.
+    /// The id as presented; an invalid one is treated as unknown.
     pub(super) name: &'a str,
     pub(super) expiry_days: Option<u64>,
     pub(super) context: &'a RequestContext,
@@ -104,7 +104,7 @@ impl TokenService {
         self.access_secret(SecretOperation::Reset, access).await
     }
 
-    /// Reads or resets the secret of whatever was presented as a machine client.
+    /// Reads or resets the secret for a presented machine-client id.
     pub(super) async fn access_secret(
         &self,
         operation: SecretOperation,
@@ -127,8 +127,8 @@ impl TokenService {
         .await
     }
 
-    /// Sets a machine client's secret to one of another system, in place of all that it has; these expire at once,
-    /// whatever the policy's `secrets.overlap`. For the host's own use: no permission is checked.
+    /// Sets a machine client's secret to one of another system, in place of all of its secrets; these expire at
+    /// once, whatever the policy's `secrets.overlap`. For the host's own use: no permission is checked.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl TokenService {
         .await
     }
 
-    /// Above the maximum it is cut, and the caller is told.
+    /// A lifetime above the maximum is reduced to it, and the response says so.
     fn secret_lifetime(&self, days: Option<u64>) -> Result<(Duration, Option<String>), Error> {
         let policy = &self.inner.policy;
         let maximum = policy.secrets.max_lifetime_days;
@@ -189,8 +189,7 @@ impl TokenService {
         Ok(entity)
     }
 
-    /// One answer for all reasons: who may not manage a machine client is not told whether it
-    /// exists.
+    /// One error for all reasons: a caller that may not manage a machine client must not learn whether it exists.
     fn check_manager(
         &self,
         actor: Actor<'_>,
@@ -216,15 +215,15 @@ impl TokenService {
         Ok(())
     }
 
-    /// Does some work with secrets, where the policy's limits of a manager allow it. None of them has to
-    /// do with the machine client, so that nothing is told of that.
+    /// Runs an operation on secrets if the policy's limits of the manager allow it. None of these limits depends on
+    /// the machine client, so a rejection reveals nothing about it.
     async fn within_limits<T>(
         &self,
         actor: Actor<'_>,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let Actor::Bearer(manager) = actor else { return work.await };
-        // Nothing is counted of those who may never.
+        // Attempts are not counted for callers that never have access.
         if manager.subject_type() != SubjectType::User || !self.is_own(manager) {
             return Err(invalid_entity().with_reason("not_permitted"));
         }
@@ -245,8 +244,8 @@ impl TokenService {
         outcome
     }
 
-    /// Returns one text for a user, whether the token names them by name or by opaque id: the id, which leads
-    /// to no name. The policy may have changed while tokens of either sort live.
+    /// Returns one text for a user, whether the token has the name or the opaque id as subject: the opaque id, from
+    /// which the name cannot be looked up. The policy may have changed while tokens of both kinds are valid.
     async fn id_of_manager(&self, manager: &Validated) -> Result<String, Error> {
         let subject = manager.subject();
         if is_subject_id(subject) {
@@ -282,8 +281,8 @@ impl Writer {
         self.make_secret(entity, access, lifetime).await
     }
 
-    /// Replaces the current secret by a new one. Where another caller did so in the meantime, theirs
-    /// is returned: it is as new as could be asked for, and theirs stays valid.
+    /// Replaces the current secret by a new one. If another caller did so meanwhile, that caller's secret is
+    /// returned: it is new, and stays valid for both callers.
     async fn make_secret(
         &self,
         mut entity: Entity,
@@ -302,7 +301,7 @@ impl Writer {
                 let issued = IssuedSecret { secret, expires_at, message };
                 return Ok(CompareAndSet::Written(issued));
             }
-            // It may have been moved out of the manager's reach by what changed it.
+            // The concurrent change may have moved the client out of the manager's scope.
             entity = self.find_managed(access, SecretOperation::Reset).await?;
             match current(&entity) {
                 Some(current) if Some(&current.id) != replaced.as_ref() => {
@@ -330,7 +329,7 @@ impl Writer {
         let Credential::Machine { secrets } = &mut entity.credential else {
             return Err(invalid_entity());
         };
-        // What a host replaces by another system's ends at once, as where it has leaked.
+        // A secret that a host replaces by another system's expires at once, as after a leak.
         let overlap = if is_generated { self.inner.policy.secrets.overlap } else { Duration::ZERO };
         secrets.replace(sealed, now, overlap);
         let entity = entity.next_version();
@@ -338,7 +337,7 @@ impl Writer {
         let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
         let published = self.publish_change(entity.id()).await;
         if self.inner.policy.secrets.revoke_tokens_on_reset {
-            // As of now, not as of before the write: the old secret was good until then.
+            // The instant is taken after the write: the old secret was valid until then.
             self.end_tokens_and_sessions(&entity).await?;
         }
         published.map(|()| CompareAndSet::Written(expires_at))

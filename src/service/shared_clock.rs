@@ -1,8 +1,8 @@
-//! The present by the clocks of a node and of the engine that it shares with others.
+//! The current time on the clocks of a node and of the engine that it shares with others.
 //!
-//! What removes shared state, or changes the shared keys, goes by both: it is due by the earlier of the two, and
-//! what it schedules is scheduled by the later. Where they differ by more than the policy's tolerance, one of them
-//! is wrong, and a node cannot tell which: it then does no such thing.
+//! Operations that remove shared state or change the shared keys use both clocks: an operation is due by the earlier
+//! one, and schedules by the later one. If the two differ by more than the policy's tolerance, one of them is wrong,
+//! and a node cannot tell which: it then skips these operations.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::service::telemetry;
 
-/// How often a difference is an error in the log.
+/// How often a difference is logged as an error.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The clock of a node, and how far it was ahead of or behind its engine's when they were compared last.
+/// The clock of a node, with its lead or lag at the last comparison with the engine's.
 pub(super) struct SharedClock {
     clock: Arc<dyn Clock>,
     tolerance: Duration,
@@ -27,21 +27,21 @@ pub(super) struct SharedClock {
     logged_at: Mutex<Option<Instant>>,
 }
 
-/// The present by two clocks.
+/// The current time on two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SharedTime {
-    /// By this, what is to be removed or done is due.
+    /// The earlier time, at which removals and other operations are due.
     pub(super) earlier: Timestamp,
-    /// By this, what is to come is scheduled.
+    /// The later time, by which future events are scheduled.
     pub(super) later: Timestamp,
-    /// Whether they differ by no more than is tolerated. Where they do, both of the above are the engine's.
+    /// Whether they differ by no more than the tolerance. If not, both of the above are the engine's.
     pub(super) is_agreed: bool,
 }
 
 impl SharedTime {
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the clocks differ by too much.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the clocks differ by too much.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.is_agreed {
             return Ok(());
@@ -55,7 +55,7 @@ impl SharedTime {
 
 impl SharedClock {
     pub(super) fn new(clock: Arc<dyn Clock>, tolerance: Duration) -> Self {
-        // A clock may count what has passed from when it is first asked.
+        // A clock may count elapsed time from its first reading.
         clock.earliest_now();
         Self {
             clock,
@@ -70,18 +70,18 @@ impl SharedClock {
         self.clock.now()
     }
 
-    /// The present by the clock that is furthest behind, for what is forgotten in memory.
+    /// Returns the time on the clock that is furthest behind, to drop data from memory.
     pub(super) fn earliest_now(&self) -> Timestamp {
         let ahead = Duration::from_micros(self.ahead_micros.load(Ordering::Relaxed));
         self.clock.earliest_now().min(self.clock.now() - ahead)
     }
 
-    /// The present by the clock that is furthest ahead, for how long a revocation is kept.
+    /// Returns the time on the clock that is furthest ahead, to compute how long a revocation is kept.
     pub(super) fn latest_now(&self) -> Timestamp {
         self.clock.now() + Duration::from_micros(self.behind_micros.load(Ordering::Relaxed))
     }
 
-    /// Returns how far the clock is ahead of what has passed since the process began.
+    /// Returns how far the clock is ahead of the time elapsed since the process began.
     pub(super) fn lead(&self) -> Duration {
         let earliest = self.clock.earliest_now();
         self.clock.now().saturating_since(earliest)

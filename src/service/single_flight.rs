@@ -1,4 +1,4 @@
-//! Work that many tasks ask for at once, and one does for all of them.
+//! Runs work once for concurrent tasks that request the same.
 
 use std::hash::Hash;
 
@@ -7,8 +7,8 @@ use tokio::sync::OnceCell;
 use crate::sync::{FlightResult, SingleFlight};
 
 impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, OnceCell<V>> {
-    /// Does the work, or waits for who is doing it. Where that one gives up, the next one does it,
-    /// however many have before.
+    /// Does the work, or waits for the task that is doing it. If that task is dropped, the next one does it, any
+    /// number of times.
     pub(in crate::service) async fn join(
         &self,
         key: K,
@@ -39,7 +39,7 @@ mod tests {
 
     type Flights = SingleFlight<Arc<str>, OnceCell<u8>>;
 
-    /// Joins, and waits.
+    /// Joins and waits.
     fn join<'a>(
         flights: &'a Flights,
         key: &Arc<str>,

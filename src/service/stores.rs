@@ -1,5 +1,5 @@
-//! The stores as the use-cases call them: each call within the policy's deadline, and measured. All may
-//! read; [`WritingStores`] write, which a [`Writer`](crate::service::writer) alone has.
+//! The stores as the service calls them: each call has the policy's deadline, and is measured. Every use case may
+//! read; only a [`Writer`](crate::service::writer) has [`WritingStores`], which write.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -24,20 +24,20 @@ use crate::token::identifier::{OrganizationId, SessionId};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a compare-and-set is attempted. Each attempt that fails was won by another writer, and
-/// those are few.
+/// The maximum number of attempts of a compare-and-set. Each failure is a conflict with another writer, and these
+/// are few.
 pub(super) const MAX_ATTEMPTS: usize = 64;
 
 /// The outcome of a compare-and-set.
 #[must_use]
 pub(super) enum CompareAndSet<T> {
     Written(T),
-    /// Another writer was faster: the record has to be read again.
+    /// A conflict with another writer: read the record again.
     Conflict,
 }
 
 impl<T> CompareAndSet<T> {
-    /// Of a write over a version.
+    /// Returns the outcome of a write over a version.
     pub(super) fn of(outcome: Result<T, Error>) -> Result<Self, Error> {
         match outcome {
             Ok(value) => Ok(Self::Written(value)),
@@ -54,11 +54,10 @@ impl<T> CompareAndSet<T> {
     }
 }
 
-/// Evaluates a block, which reads a record, changes it and writes it, until it is written; at most
-/// [`MAX_ATTEMPTS`] times. The block is the body of an `async` block whose output is a
-/// `Result<CompareAndSet<_>, Error>`.
+/// Evaluates a block, which reads, changes and writes a record, until there is no conflict; at most [`MAX_ATTEMPTS`]
+/// times. The block is the body of an `async` block whose output is a `Result<CompareAndSet<_>, Error>`.
 ///
-/// It is no function, since a future that borrows from an `async` closure is not known to be `Send`.
+/// It is a macro, since a future that borrows from an `async` closure is not known to be `Send`.
 macro_rules! retry_on_conflict {
     ($attempt:block) => {
         'attempts: {
@@ -80,18 +79,18 @@ macro_rules! retry_on_conflict {
 
 pub(super) use retry_on_conflict;
 
-/// The stores, to be read.
+/// The stores, for reading.
 #[derive(Clone)]
 pub(super) struct Stores {
     entities: Arc<dyn EntityStore>,
-    /// The same, where it keeps copies.
+    /// The store of principals again, if it is a cache.
     cache: Option<Arc<dyn EntityCache>>,
     sessions: Arc<dyn SessionStore>,
     clock: Arc<SharedClock>,
     deadline: Duration,
 }
 
-/// The stores, to be written, by work that runs to its end though its caller hangs up.
+/// The stores, for writing: only for work that runs to its end even if its caller disconnects.
 pub(super) struct WritingStores {
     stores: Stores,
     _detached: Detached,
@@ -108,7 +107,7 @@ impl Stores {
         Self { entities, cache, sessions, clock, deadline }
     }
 
-    /// Returns each of them as a store, whatever it stores, by its content.
+    /// Returns each store, with the name of its content.
     pub(super) fn all(&self) -> [(&'static str, &dyn Store); 2] {
         [("principals", &*self.entities), ("sessions", &*self.sessions)]
     }
@@ -131,7 +130,7 @@ impl Stores {
         self.call("get_keys", store.get()).await
     }
 
-    /// Returns whether other nodes may revoke what this one has to reject.
+    /// Returns whether other nodes may publish revocations that this one has to apply.
     pub(super) fn are_shared(&self) -> bool {
         self.sessions.is_durable()
     }
@@ -141,7 +140,7 @@ impl Stores {
         Ok(found.filter(|entity| is_registered_as(entity, id)))
     }
 
-    /// One that may be a copy, for those who judge anew what they find wanting.
+    /// Returns a principal, possibly from the cache, for callers that read the store before they reject.
     pub(super) async fn get_recent_entity(
         &self,
         id: &EntityId,
@@ -155,7 +154,7 @@ impl Stores {
         Ok(found.filter(|recent| is_registered_as(&recent.entity, id)))
     }
 
-    /// Drops the copy of an entity, where copies are kept.
+    /// Drops the cached copy of a principal, if there is a cache.
     pub(super) fn invalidate(&self, id: &EntityId) {
         if let Some(cache) = &self.cache {
             cache.invalidate(id);
@@ -205,7 +204,7 @@ impl Stores {
         self.call("list_sessions", self.sessions.list(filter, page, now)).await
     }
 
-    /// The feed, which is waited on for longer than other calls.
+    /// The feed, whose reads wait for longer than other calls.
     pub(super) async fn read_feed(
         &self,
         after: &Cursor,
@@ -218,12 +217,12 @@ impl Stores {
         }
     }
 
-    /// Returns the present by this node's clock and by that of the engine that keeps sessions.
+    /// Returns the current time on this node's clock and on that of the engine that stores sessions.
     pub(super) async fn time(&self) -> Result<SharedTime, Error> {
         self.time_of(&*self.sessions).await
     }
 
-    /// Returns the present by this node's clock and by that of a store's engine.
+    /// Returns the current time on this node's clock and on that of a store's engine.
     pub(super) async fn time_of(&self, store: &dyn Store) -> Result<SharedTime, Error> {
         let before = self.clock.now();
         let engine = self.call("time", store.time()).await?;
@@ -234,7 +233,7 @@ impl Stores {
         &self.clock
     }
 
-    /// Calls a store within the deadline.
+    /// Calls a store with the deadline.
     async fn call<T>(
         &self,
         name: &'static str,
@@ -322,7 +321,7 @@ impl WritingStores {
         self.call("write_sealing_check", store.write_sealing_check(check)).await
     }
 
-    /// Writes the first keys that nodes share.
+    /// Writes the first shared signing keys.
     pub(super) async fn insert_keys(
         &self,
         store: &dyn KeyStore,
@@ -349,8 +348,8 @@ impl Deref for WritingStores {
     }
 }
 
-/// Returns whether a record is of the principal that was looked for. An older release writes one of an organization under
-/// the name alone, and it must not pass for the namesake without one.
+/// Returns whether a record is that of the requested principal. An older release stores one with an organization
+/// under the name alone, and it must not be taken for the principal of the same name without an organization.
 fn is_registered_as(entity: &Entity, id: &EntityId) -> bool {
     let is_same = entity.id() == id;
     if !is_same {

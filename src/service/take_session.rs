@@ -1,5 +1,4 @@
-//! Taking sessions out of the store, and the tombstones that stay where the request that started one may be
-//! repeated.
+//! Removes sessions from the store, and leaves tombstones while the request that started one may be repeated.
 
 use crate::error::Error;
 use crate::service::model::session::Session;
@@ -9,8 +8,8 @@ use crate::service::writer::Writer;
 use crate::token::identifier::TokenId;
 
 impl Writer {
-    /// Takes a session out of the store as it was read; returns whether it was there. While the request that
-    /// started it may be repeated, a tombstone stays.
+    /// Removes a session from the store in the version that was read; returns whether it existed. While the request
+    /// that started it may be repeated, a tombstone stays.
     pub(super) async fn take_session(
         &self,
         session: &Session,
@@ -26,7 +25,7 @@ impl Writer {
                 taken.map(|taken| taken.map(|taken| taken.is_some()))
             }
         };
-        // The store may have taken it although its response came too late.
+        // The store may have removed it although its response came too late.
         self.inner.phantom_tokens.remove(&session.key).await;
         if !matches!(taken, Ok(CompareAndSet::Conflict)) {
             self.remember_end(session);
@@ -34,7 +33,7 @@ impl Writer {
         taken
     }
 
-    /// Remembers that a session was ended, for where the store loses that.
+    /// Records that a session was ended, to end it again if the store loses that.
     pub(super) fn remember_end(&self, session: &Session) {
         if self.inner.stores.are_shared() {
             let ended = EndedSession { key: session.key, id: session.id.clone() };
@@ -43,7 +42,7 @@ impl Writer {
     }
 }
 
-/// Returns an id of what ends a session, so that no two callers write the same tombstone.
+/// Returns an id for an operation that ends a session, so that no two callers write the same tombstone.
 pub(super) fn new_ending_id() -> Result<TokenId, Error> {
     TokenId::new(format!("end_{}", uuid::Uuid::new_v4().simple()))
 }

@@ -46,10 +46,13 @@ impl Work {
 
 pub(super) fn describe() {
     describe_counter(ISSUED, "Tokens that were issued or exchanged, by operation");
-    describe_counter(THROTTLED, "Attempts that came too soon, by limit");
-    describe_gauge(THROTTLE_KEYS, "Names and addresses that failures are kept of");
+    describe_counter(THROTTLED, "Throttled attempts, by limit");
+    describe_gauge(
+        THROTTLE_KEYS,
+        "Names, addresses and pairs of them for which failures are counted",
+    );
     describe_gauge(HASHING_WAITING, "Logins that wait for their password's hash");
-    describe_seconds(HASHING_WAIT, "How long logins waited for that");
+    describe_seconds(HASHING_WAIT, "How long logins waited for their password's hash");
     describe_seconds(HASHING, "How long the hash of a password took");
     describe_seconds(STORE_CALLS, "How long a store took, by call and outcome");
     describe_gauge_of_seconds(
@@ -60,7 +63,7 @@ pub(super) fn describe() {
     describe_gauge(REVOCATIONS, "Revocations that are held in memory");
     describe_gauge_of_seconds(
         CLOCK_DIFFERENCE,
-        "How far the node's clock is ahead of its store's; negative where it is behind",
+        "How far the node's clock is ahead of its store's; negative if it is behind",
     );
     describe_counter(UNREADABLE, "Records of the store that could not be read, by kind");
 }

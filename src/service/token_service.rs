@@ -51,7 +51,7 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) issuer: String,
     pub(in crate::service) audiences: Vec<String>,
     pub(in crate::service) keys: KeyRing,
-    /// Where the service makes its keys itself.
+    /// The managed keys, if the service generates its keys itself.
     pub(in crate::service) key_manager: Option<KeyManager>,
     pub(in crate::service) sealing: SealingKeys,
     pub(in crate::service) stores: Stores,
@@ -70,29 +70,28 @@ pub(in crate::service) struct TokenServiceInner {
     pub(in crate::service) recent_events: RecentEvents,
     pub(in crate::service) route_hooks: RouteHooks,
     pub(in crate::service) phantom_tokens: PhantomTokenCache,
-    /// When a revocation, or the end of a session, could last not be written, in microseconds.
+    /// When a revocation, or the end of a session, last could not be written, in microseconds.
     pub(in crate::service) revoking_failed_at: AtomicU64,
-    /// How many events this node is publishing.
+    /// The number of events that this node is publishing.
     pub(in crate::service) publications: AtomicUsize,
-    /// Has a receiver for each piece of work under way that writes. Nothing is sent.
+    /// Has a receiver for each running operation that writes. Nothing is sent.
     pub(in crate::service) writes: watch::Sender<()>,
-    /// The exchanges under way that may be repeated.
+    /// The running exchanges that may be repeated.
     pub(in crate::service) exchanges: SingleFlight<(SessionKey, [u8; 36]), OnceCell<()>>,
 }
 
-/// What makes the responses of requests that the documented routes reject, in place of the documented form.
+/// The hooks for rejections by the documented routes, in place of the documented error bodies.
 #[derive(Clone, Default)]
 pub(in crate::service) struct RouteHooks {
-    /// Those for users and machine clients.
+    /// For the routes of users and machine clients.
     pub(in crate::service) entities: RejectionHook,
-    /// Those for authentication tokens.
+    /// For the routes of authentication tokens.
     pub(in crate::service) sessions: RejectionHook,
 }
 
 impl TokenService {
-    /// Returns a validator that accepts the tokens of this service alone, as
-    /// [`validate_layer`](Self::validate_layer) and the documented routes do. Use it where no layer sees the
-    /// token, such as for the messages of a WebSocket.
+    /// Returns a validator that accepts only the tokens of this service, as [`validate_layer`](Self::validate_layer)
+    /// and the documented routes do. Use it where no layer sees the token, such as for the messages of a WebSocket.
     #[must_use]
     pub fn validator(&self) -> &Validator {
         &self.inner.validator
@@ -114,20 +113,20 @@ impl TokenService {
         self.inner.validator_with_trusted_issuers.fetch_keys().await
     }
 
-    /// Returns whether a token is of this service: what others say of their subjects means nothing
-    /// to its own principals.
+    /// Returns whether a token is of this service: another issuer's statements about its subjects do not apply to
+    /// this service's principals.
     pub(in crate::service) fn is_own(&self, bearer: &Validated) -> bool {
         bearer.issuer() == self.inner.issuer
     }
 
-    /// Returns the service's audiences, or those of them that a principal is allowed. It may have been
-    /// registered when the service had others.
+    /// Returns the service's audiences, or those that a principal is limited to. It may have been registered when
+    /// the service had others.
     pub(in crate::service) fn present_audiences(&self, allowed: Option<&[String]>) -> Vec<String> {
         let is_allowed = |audience: &&String| allowed.is_none_or(|all| all.contains(audience));
         self.inner.audiences.iter().filter(is_allowed).cloned().collect()
     }
 
-    /// Returns whether all of these audiences are the service's.
+    /// Returns whether all of these audiences are among the service's.
     pub(in crate::service) fn has_audiences(&self, audiences: &[String]) -> bool {
         audiences.iter().all(|audience| self.inner.audiences.contains(audience))
     }
@@ -156,7 +155,7 @@ impl TokenService {
         self.inner.clock.now()
     }
 
-    /// Does some work, and writes an event about what was attempted and what came of it.
+    /// Runs an operation, and writes the audit event of its outcome.
     pub(in crate::service) async fn audited<T>(
         &self,
         attempt: Attempt<'_>,
@@ -165,7 +164,7 @@ impl TokenService {
         self.audited_with(attempt, &AuditDetails::default(), work).await
     }
 
-    /// Audits work like [`audited`](Self::audited), and adds what it notes in `details`.
+    /// Audits an operation like [`audited`](Self::audited), and adds the `details` that it notes.
     pub(in crate::service) async fn audited_with<T>(
         &self,
         attempt: Attempt<'_>,
@@ -177,7 +176,7 @@ impl TokenService {
         outcome
     }
 
-    /// Writes the event of work that is done.
+    /// Writes the audit event of a completed operation.
     pub(in crate::service) fn audit<T>(
         &self,
         attempt: Attempt<'_>,

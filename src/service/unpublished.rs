@@ -1,4 +1,4 @@
-//! Revocations that this node has made by itself, and no store has yet.
+//! Revocations of this node that are not in a store yet.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +32,7 @@ impl Unpublished {
         self.lock().retain(|made| made != published);
     }
 
-    /// Waits until one was added since this was called last.
+    /// Waits until one was added since the last call.
     pub(super) async fn added(&self) {
         self.added.notified().await;
     }

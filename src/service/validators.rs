@@ -1,5 +1,4 @@
-//! The validators of a service: one for its own tokens, and one that also accepts those of the
-//! issuers that it trusts.
+//! The validators of a service: one for its own tokens, and one that also accepts those of trusted issuers.
 
 use std::sync::Arc;
 
@@ -13,9 +12,9 @@ use crate::service::revocations::RevocationSet;
 use crate::validate::revocations::Revocations;
 use crate::validate::{Validator, ValidatorBuilder};
 
-/// What they are built from.
+/// The settings that they are built from.
 pub(super) struct Validators<'a> {
-    /// Has the issuer, the audiences, the keys and the trusted issuers.
+    /// Holds the issuer, the audiences, the keys and the trusted issuers.
     pub(super) settings: ValidatorBuilder,
     pub(super) policy: &'a Policy,
     pub(super) clock: &'a Arc<dyn Clock>,
@@ -23,14 +22,14 @@ pub(super) struct Validators<'a> {
 }
 
 impl Validators<'_> {
-    /// Builds the one for own tokens, and the one for all. Without trusted issuers they are the same.
+    /// Builds the validator of own tokens, and that of all tokens. Without trusted issuers they are the same.
     pub(super) fn build(
         self,
         audit_key: Zeroizing<[u8; 32]>,
     ) -> Result<(Validator, Validator), Error> {
         let policy = self.policy;
         let has_others = !self.settings.trusted_issuers.is_empty();
-        // Two validators share the memory for tokens that were checked.
+        // Two validators share the memory for cached tokens.
         let caches = if has_others { 2 } else { 1 };
         let mut builder = self
             .settings

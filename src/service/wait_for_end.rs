@@ -1,4 +1,4 @@
-//! Waiting for the end of a token or of a session, for what lives longer than a request.
+//! Waits for the end of a token or session, for connections that outlive a request.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::token::claims::Validated;
 use crate::validate::TokenFault;
 use crate::validate::revocations::Revocations as _;
 
-/// The longest time between two checks of a token: clocks may be set, machines sleep, and keys are retired
-/// without a word to those who wait.
+/// The maximum time between two checks of a token: clocks may be set, machines may sleep, and keys may be retired
+/// without a notification.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often it is tried again to check a token within the time for which an outage is tolerated.
+/// The number of retries of a check within the time for which an outage is tolerated.
 const TRIES_IN_OUTAGE: u32 = 6;
 
 /// Why a token has ended; returned by [`TokenService::wait_for_end`].
@@ -31,14 +31,14 @@ pub enum TokenEnd {
     /// The token or its session has expired, or whether it is still accepted could not be determined for
     /// [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness).
     Expired,
-    /// The token was revoked, since its holder has logged out or may do less than before. Or the service does not
-    /// accept it for another reason, such as a key that was retired.
+    /// The token was revoked, since its holder has logged out or lost permissions. Or the service rejects it for
+    /// another reason, such as a retired key.
     Revoked,
 }
 
 impl TokenService {
-    /// Waits until a token expires or is revoked: for a WebSocket or a stream of events, which a request has
-    /// opened and which must not outlive what its caller may do.
+    /// Waits until a token expires or is revoked: for a WebSocket or a stream of events that a request has opened,
+    /// which must not outlive the caller's permissions.
     ///
     /// The future completes within milliseconds of a revocation on any node, when the caller's next request would be
     /// rejected, and within a minute if this node knows another reason: a [retired key](Self::retire_key), or one
@@ -48,9 +48,9 @@ impl TokenService {
     ///
     /// # In an outage
     ///
-    /// A stream outlives a short outage, in which requests are rejected with a 503: other nodes' revocations have not
-    /// been heard for [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness), keys
-    /// cannot be fetched, or the session cannot be read. That is noticed within a minute. If it lasts for
+    /// A stream outlives a short outage, in which requests are rejected with a 503: other nodes' revocations have
+    /// not been read for [`runtime.max_revocation_staleness`](crate::policy::Runtime::max_revocation_staleness),
+    /// keys cannot be fetched, or the session cannot be read. The outage is noticed within a minute. If it lasts for
     /// `max_revocation_staleness` from then on, the future returns [`TokenEnd::Expired`].
     ///
     /// # Behind a session
@@ -61,12 +61,12 @@ impl TokenService {
     /// does not count as a use: a session
     /// without requests reaches its idle timeout although a stream is open.
     ///
-    /// The session is read once per
-    /// [`tokens.phantom_lifetime`](crate::policy::Tokens::phantom_lifetime), unless requests have done so
-    /// meanwhile. What ends it without a revocation is therefore seen that late: an exchange that uses it up,
-    /// and a log-out without [`sessions.revoke_tokens_on_end`](crate::policy::Sessions::revoke_tokens_on_end).
+    /// The session is read once per [`tokens.phantom_lifetime`](crate::policy::Tokens::phantom_lifetime), unless
+    /// requests have done so meanwhile. An end without a revocation is therefore noticed that late: an exchange that
+    /// uses the session up, and a log-out without
+    /// [`sessions.revoke_tokens_on_end`](crate::policy::Sessions::revoke_tokens_on_end).
     ///
-    /// A JWT ends at its own time, though its session goes on; so does the one of a
+    /// For a JWT, the wait ends when the JWT does, even if its session goes on; so it does for the JWT of a
     /// [`ValidateLayer`](crate::ValidateLayer) behind an `ExchangeLayer`.
     ///
     /// ```
@@ -105,7 +105,7 @@ impl TokenService {
         let mut good_until = token.expires_at();
         let mut outage: Option<Outage> = None;
         loop {
-            // Before the token is checked: a revocation that is added meanwhile ends the wait.
+            // Subscribed before the token is checked: a revocation that is added meanwhile ends the wait.
             let added = self.inner.revocations.next_added();
             tokio::pin!(added);
             added.as_mut().enable();
@@ -116,7 +116,7 @@ impl TokenService {
                 Err(_) => return TokenEnd::Revoked,
             };
             let has_ended = good_until <= self.now();
-            // Revocations end the wait at once, and have nothing tried again before its time.
+            // Revocations end the wait at once, but cause no retry before its time.
             let is_due = outage.is_none_or(|outage| outage.next_try <= Instant::now());
             match &session {
                 None if has_ended => return TokenEnd::Expired,
@@ -143,8 +143,8 @@ impl TokenService {
         }
     }
 
-    /// Checks what may have changed of a token since it was checked. A session outlives the tokens that are
-    /// made for it, and their keys.
+    /// Checks the state of a token that may have changed since its validation. A session outlives the phantom tokens
+    /// that are issued for it, and their keys.
     fn check_waiting(&self, token: &Validated, is_of_session: bool) -> Result<(), TokenFault> {
         if !is_of_session {
             return self.inner.validator_with_trusted_issuers.recheck(token);
@@ -155,7 +155,7 @@ impl TokenService {
         self.check_revocations_are_known().map_err(|_| TokenFault::RevocationsUnavailable)
     }
 
-    /// Returns until when the session of a token is known to live, or how it has ended.
+    /// Returns the time until which the token's session is known to be live, or how it has ended.
     async fn look_at_session(
         &self,
         token: &Validated,
@@ -190,14 +190,14 @@ impl TokenService {
     }
 }
 
-/// An outage, in which nobody can tell whether a token is good.
+/// An outage, in which the validity of a token is unknown.
 #[derive(Clone, Copy)]
 struct Outage {
     since: Instant,
     next_try: Instant,
 }
 
-/// What a look at a session has found.
+/// The result of reading a session.
 enum SessionLook {
     LivesUntil(Timestamp),
     Ended(TokenEnd),

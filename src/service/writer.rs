@@ -1,8 +1,8 @@
-//! The one way by which the service writes.
+//! The only way in which the service writes.
 //!
-//! Use cases that write are methods of a [`Writer`], which exists on a task of its own alone: a caller that
-//! hangs up leaves nothing half-done, and its audit event is written. A shutdown waits for it; each of its calls
-//! has the deadline of the stores, of hashing or of the sender of one-time passwords.
+//! Use cases that write are methods of a [`Writer`], which exists only on a task of its own: if a caller
+//! disconnects, nothing is left half-done, and the audit event is written. A shutdown waits for it; each of its
+//! calls has the deadline of the stores, of hashing or of the sender of one-time passwords.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::service::detached::{Detached, catch_panic, run_to_completion};
 use crate::service::stores::WritingStores;
 use crate::service::token_service::TokenService;
 
-/// The service while it does work that runs to its end.
+/// The service, for work that runs to its end.
 pub(in crate::service) struct Writer {
     tokens: TokenService,
     pub(in crate::service) stores: WritingStores,
-    /// What becomes known for the audit event.
+    /// The details for the audit event.
     pub(in crate::service) details: Arc<AuditDetails>,
 }
 
@@ -38,7 +38,7 @@ impl Deref for Writer {
 
 /// The futures of this work are large, and moved with each call that they pass through: so they are boxed.
 impl TokenService {
-    /// Does work that writes, to its end though the caller hangs up, and writes the event of its outcome.
+    /// Runs work that writes to its end, even if the caller disconnects, and writes the audit event of its outcome.
     pub(in crate::service) async fn write<T, W>(
         &self,
         attempt: OwnedAttempt,
@@ -58,7 +58,7 @@ impl TokenService {
         .await
     }
 
-    /// The same of work that has no audit event, or is a part of what has one.
+    /// Runs such work that has no audit event, or is part of work that has one.
     pub(in crate::service) async fn write_unaudited<T, W>(
         &self,
         work: impl FnOnce(Writer) -> W + Send + 'static,

@@ -1,4 +1,4 @@
-//! Names of things, checked once and then trusted.
+//! Identifiers, validated at their creation.
 
 use std::fmt;
 
@@ -14,12 +14,11 @@ macro_rules! identifier {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            /// Checks `text` and keeps it.
+            /// Creates an id from `text`.
             ///
             /// # Errors
             ///
-            /// [`ErrorKind::InvalidRequest`] where it is blank, longer than 256 bytes, or holds
-            /// control characters.
+            /// [`ErrorKind::InvalidRequest`] if it is blank, longer than 256 bytes, or contains control characters.
             pub fn new(text: impl AsRef<str>) -> Result<Self, Error> {
                 let text = text.as_ref();
                 if text::is_text(text, text::MAX_LEN) {
@@ -30,7 +29,7 @@ macro_rules! identifier {
                 }
             }
 
-            /// The text it was made from.
+            /// Returns its text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -85,7 +84,7 @@ identifier! {
     CustomerId, "a customer id"
 }
 identifier! {
-    /// The organization that an entity or a session belongs to.
+    /// The organization that a principal or a session belongs to.
     OrganizationId, "an organization id"
 }
 identifier! {
@@ -98,7 +97,7 @@ identifier! {
 }
 
 impl TokenId {
-    /// A `jti` as somebody whose keys are trusted wrote it: any text that is not empty.
+    /// A `jti` as a trusted issuer wrote it: any text that is not empty.
     pub(crate) fn from_signed_claim(text: &str) -> Self {
         Self(text.into())
     }

@@ -1,4 +1,4 @@
-//! What an access token says: identifiers, the access-control list, and the claims.
+//! The content of an access token: identifiers, the ACL, and the claims.
 
 pub(crate) mod acl;
 pub(crate) mod claims;

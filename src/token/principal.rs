@@ -4,15 +4,15 @@ use std::sync::Arc;
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
-/// Who a token speaks for: what a host keys its own data by.
+/// The principal of a token, by which a host keys its own data.
 ///
-/// A name alone is nobody: users, machine clients and customers may share one, two organizations may
-/// have a customer of the same id, and another issuer may call somebody what a user here is called.
-/// Two principals are equal where all four parts are.
+/// A name alone identifies no principal: users, machine clients and customers may share one, two organizations may
+/// have a customer of the same id, and another issuer may have a subject of the same name. Two principals are equal
+/// if all four parts are.
 ///
-/// [`Display`](fmt::Display) writes all of it, in a form that two principals share only where they
-/// are equal: `issuer|organization|kind|id`, in which `%` and `|` within a part are `%25` and `%7C`.
-/// It is fit for a database's key.
+/// [`Display`](fmt::Display) writes all four parts, such that only equal principals have the same text:
+/// `issuer|organization|kind|id`, in which `%` and `|` within a part are `%25` and `%7C`. The text is suitable as a
+/// database key.
 ///
 /// ```
 /// # #[cfg(all(feature = "testing", any(feature = "aws-lc-rs", feature = "rust-crypto")))] {
@@ -43,27 +43,27 @@ impl Principal {
         Self { issuer: issuer.into(), organization, subject_type, id: id.into() }
     }
 
-    /// Returns the issuer that knows it: the `iss` of its tokens.
+    /// Returns the issuer: the `iss` of its tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Returns its organization, or `None` where it is bound to none.
+    /// Returns its organization, or `None` if it is bound to none.
     #[must_use]
     pub fn organization(&self) -> Option<&OrganizationId> {
         self.organization.as_ref()
     }
 
-    /// Returns which kind of principal it is.
+    /// Returns the kind of principal.
     #[must_use]
     pub fn subject_type(&self) -> SubjectType {
         self.subject_type
     }
 
-    /// Returns the user's name, the machine client's id or the customer's id: to show, and to look up
-    /// what belongs to this kind, organization and issuer. It is no key by itself. A service may name its
-    /// users by opaque ids in place of names, so that nobody gets what a removed namesake had.
+    /// Returns the user's name, the machine client's id or the customer's id: to show, and to look up data within
+    /// this kind, organization and issuer. It is not a key by itself. A service may identify its users by opaque ids
+    /// instead of names, so that no user gets the data of a removed user of the same name.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

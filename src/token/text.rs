@@ -1,9 +1,9 @@
-//! Texts that are shown and compared as they are: names, ids and the values of scopes.
+//! Texts that are shown and compared unchanged: names, ids and the values of scopes.
 
 /// The longest such text in bytes: room for an e-mail address (RFC 5321 §4.5.3.1: 254).
 pub(crate) const MAX_LEN: usize = 256;
 
-/// The rule of [`is_text`] for at most [`MAX_LEN`] bytes, as messages say it.
+/// The rule of [`is_text`] for at most [`MAX_LEN`] bytes, for messages.
 pub(crate) const RULE: &str = "must be 1 to 256 bytes, not blank, without control characters";
 
 /// Returns whether a text is not blank, not too long and without control characters.

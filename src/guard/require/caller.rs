@@ -12,8 +12,8 @@ use crate::guard::require::check::{check_permission, own_organization, read_path
 use crate::rejection::Rejection;
 use crate::token::claims::{SubjectType, Validated};
 
-/// What a handler requires of its [`Caller`]. The host implements it for a type of its own, and sets the constants;
-/// see [`Caller`] for an example.
+/// The requirement that a handler has of its [`Caller`]. The host implements it for a type of its own, and sets the
+/// constants; see [`Caller`] for an example.
 ///
 /// A scope restricts the permission. A handler whose requirement has a scope and no permission does not compile:
 ///
@@ -143,7 +143,7 @@ impl<S: Sync, D: Requirement> FromRequestParts<S> for Caller<D> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        // Without a permission there is no question to ask within a scope.
+        // Without a permission, a scope has no effect.
         const {
             assert!(
                 D::PERMISSION.is_some()

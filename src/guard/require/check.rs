@@ -11,15 +11,15 @@ use crate::rejection::{LogReason, Rejection};
 use crate::token::acl::ORGANIZATION;
 use crate::token::claims::Validated;
 
-/// What a permission is asked for at: the scope's keys, with the values that the request has.
+/// The scope in which a permission is required: its keys, with the values of the request.
 pub(super) type Scope = Vec<(Arc<str>, Arc<str>)>;
 
 /// Reads a scope's value from the path parameter of its name.
 ///
 /// # Errors
 ///
-/// A 500 if the route has no such parameter, or two: dropping the key would ask for less than the
-/// host wrote. A 403 if no route was found, or the value is no text: that is inside no scope.
+/// A 500 if the route has no such parameter, or two: without the key, the check would be weaker than the host wrote.
+/// A 403 if no route matched, or the value is not text: it lies in no scope.
 pub(super) fn read_path(
     parts: &mut Parts,
     key: &str,
@@ -31,7 +31,7 @@ pub(super) fn read_path(
     })
 }
 
-/// Adds the caller's own organization to a scope, if they are bound to one.
+/// Adds the caller's own organization to a scope, if the caller is bound to one.
 pub(super) fn own_organization(validated: &Validated) -> Option<(Arc<str>, Arc<str>)> {
     validated.organization_id().map(|id| (ORGANIZATION.into(), id.as_str().into()))
 }
@@ -44,7 +44,7 @@ pub(super) fn check_permissions(
     any: bool,
 ) -> Result<(), Rejection> {
     let asked: Vec<_> = scope.iter().map(|(key, value)| (&**key, &**value)).collect();
-    // No permission at all, as of a list that was left empty, is denied.
+    // An empty list of permissions is denied.
     if any || permissions.is_empty() {
         let permissions: Vec<_> = permissions.iter().map(|permission| &**permission).collect();
         return validated.require_any(&permissions, &asked);
@@ -52,7 +52,7 @@ pub(super) fn check_permissions(
     permissions.iter().try_for_each(|permission| validated.require(permission, &asked))
 }
 
-/// Checks that a token grants a permission there, and leaves for handlers what was checked.
+/// Checks that a token grants a permission in the scope, and passes the checked scope on to handlers.
 pub(super) fn check_permission(
     parts: &mut Parts,
     validated: &Validated,
@@ -63,8 +63,8 @@ pub(super) fn check_permission(
     leave_scope(&mut parts.extensions, validated, scope)
 }
 
-/// Leaves for handlers what was checked. A request that a layer in front was checked for at another value of
-/// a key is rejected: the two read it from different places, and a handler could act on either.
+/// Passes the checked scope on to handlers. Rejects a request for which a layer in front has checked another value
+/// of a key: the two read it from different places, and a handler could act on either.
 pub(crate) fn leave_scope(
     extensions: &mut Extensions,
     validated: &Validated,
@@ -76,7 +76,7 @@ pub(crate) fn leave_scope(
     })
 }
 
-/// Audits and returns the rejection of a token that does not grant a permission there.
+/// Audits and returns the rejection of a token that does not grant a permission in the scope.
 fn not_granted(validated: &Validated, permission: &str, scope: &[(&str, &str)]) -> Rejection {
     if validated.is_kept_by_organization(permission, scope) {
         return forbidden(validated, LogReason::OutsideOrganization);

@@ -24,7 +24,7 @@ pub struct RequireLayer {
     rule: Arc<Rule>,
 }
 
-/// What is asked of a token.
+/// The check that a token has to pass.
 #[derive(Clone)]
 pub(super) struct Rule {
     pub(super) asked: Asked,
@@ -33,27 +33,27 @@ pub(super) struct Rule {
     pub(super) in_own_organization: bool,
 }
 
-/// What a token has to grant.
+/// The permissions that a token has to grant.
 #[derive(Clone)]
 pub(super) enum Asked {
     All(Vec<Arc<str>>),
     Any(Vec<Arc<str>>),
-    /// What the host's closure says.
+    /// The decision of the host's closure.
     Check(Arc<Check>),
 }
 
-/// Says whether a caller may do what a request asks for.
+/// Decides whether a caller may do what a request asks for.
 pub(super) type Check = dyn Fn(Arc<Validated>, &Parts) -> Checking + Send + Sync;
 pub(super) type Checking = Pin<Box<dyn Future<Output = Result<bool, Error>> + Send>>;
 
-/// Where a scope's value comes from.
+/// The source of a scope's value.
 #[derive(Clone)]
 pub(super) enum ScopeSource {
     Path,
     Request(Arc<ReadScope>),
 }
 
-/// Reads a scope's value off a request.
+/// Reads a scope's value from the request.
 pub(super) type ReadScope = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl RequireLayer {

@@ -1,11 +1,11 @@
-//! `RequireLayer`: lets requests through whose token grants a permission.
+//! `RequireLayer`: forwards only requests whose token grants a permission.
 //!
 //! It goes behind a [`ValidateLayer`](crate::ValidateLayer) or an `ExchangeLayer`, whose result it reads; without
 //! one it responds with a 500 and logs an error. A token without the permission is a 403 with `insufficient_scope`,
 //! no token a 401.
 //!
-//! A permission may be required within a scope, whose values come from the request. The layer leaves
-//! them for the handler, as a [`CheckedScope`]: what was checked is what is acted on.
+//! A permission may be required within a scope, whose values come from the request. The layer passes them on to the
+//! handler as a [`CheckedScope`], so that the handler acts on the values that were checked.
 //!
 //! A handler may require a permission itself, in its signature: see [`Caller`](crate::Caller).
 

@@ -6,8 +6,8 @@ use http::request::Parts;
 
 use crate::rejection::Rejection;
 
-/// The scope for which the layers in front of a handler checked the caller's token. The handler reads the values here
-/// instead of from the request, where it might find other ones.
+/// The scope for which the layers in front of a handler checked the caller's token. The handler reads the values
+/// here instead of from the request, where it might find different ones.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -40,8 +40,8 @@ impl CheckedScope {
         self.values.iter().find(|(known, _)| **known == *key).map(|(_, value)| &**value)
     }
 
-    /// Adds what was checked to what layers in front have checked; returns the key that one of them has
-    /// checked another value of, if there is one.
+    /// Adds the scope of this layer to that of layers in front. Returns the key for which one of them has checked
+    /// another value, if there is one.
     pub(crate) fn leave(
         extensions: &mut Extensions,
         checked: Vec<(Arc<str>, Arc<str>)>,

@@ -19,8 +19,7 @@ use crate::guard::require::layer::{Asked, Checking, Rule, ScopeSource};
 use crate::rejection::{LogReason, Rejection};
 use crate::token::claims::Validated;
 
-/// Lets requests through whose token grants a permission; see
-/// [`RequireLayer`](crate::RequireLayer).
+/// Forwards only requests whose token grants a permission; see [`RequireLayer`](crate::RequireLayer).
 #[derive(Clone, Debug)]
 pub struct Require<S> {
     pub(super) inner: S,
@@ -36,14 +35,14 @@ impl<S> Require<S> {
     inner_service_accessors!();
 }
 
-/// What is to be done with a request.
+/// The decision on a request.
 enum Decision {
     LetThrough,
-    /// It is the host's to say.
+    /// The host's closure decides.
     Ask(Arc<Validated>, Checking),
 }
 
-/// A request of which the host's closure says whether it may pass, and the service that was ready for it.
+/// A request that waits for the host's closure, and the service that was ready for it.
 #[allow(missing_debug_implementations, reason = "it is within a future, which does not show it")]
 pub struct WaitingForCheck<S, ReqBody> {
     caller: Arc<Validated>,
@@ -124,10 +123,10 @@ where
         match decision {
             Ok(Decision::LetThrough) => GuardFuture::let_through(self.inner.call(request)),
             Ok(Decision::Ask(caller, checking)) => {
-                // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+                // `poll_ready` made this service ready, so it is the one to call; its clone is left in its place.
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                // Until it is known, it is not let through.
+                // The request is not forwarded before the decision.
                 let outcome = Err(Rejection::new(LogReason::Internal, ""));
                 GuardFuture::waiting(WaitingForCheck { caller, checking, outcome, inner, request })
             }

@@ -9,8 +9,8 @@ use crate::guard::future::{GuardFuture, Waiting};
 use crate::guard::validate::Validate;
 use crate::validate::issuers::KeyFetch;
 
-/// The response of a [`Validate`]: that of the service behind it, or a rejection. If the keys of a
-/// trusted issuer have to be fetched first, it waits for them.
+/// The response future of a [`Validate`]: forwards or rejects a request. If the keys of a trusted issuer must be
+/// fetched first, it waits for them.
 pub type ValidateFuture<S, ReqBody> =
     GuardFuture<<S as Service<Request<ReqBody>>>::Future, WaitingForKeys<S, ReqBody>>;
 

@@ -8,8 +8,8 @@ use crate::guard::validate::Validate;
 use crate::token::claims::SubjectType;
 use crate::validate::Validator;
 
-/// Mounts [`Validate`] on a service: only requests with a valid token pass. See the
-/// [module docs](crate::layers::validate) for what is let through and what is rejected.
+/// Mounts [`Validate`] on a service: forwards only requests with a valid token. See the
+/// [module docs](crate::layers::validate) for the rules.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ValidateLayer {

@@ -2,22 +2,21 @@
 //!
 //! 1. No credentials: 401, or, if the layer is [`optional`](ValidateLayer::optional), the
 //!    request passes as anonymous.
-//! 2. Invalid credentials are always rejected, optional or not: a caller who tries to be somebody must not be
+//! 2. Invalid credentials are always rejected, optional or not: a caller that presents an identity must not be
 //!    served as anonymous.
 //! 3. Valid credentials: the request passes with an `Arc<Validated>` in its extensions.
 //!
 //! # Caches
 //!
-//! What a handler returns to a caller who was validated is that caller's own, and no cache serves it to
-//! another (RFC 9111 §3):
+//! The response to a validated caller belongs to that caller alone, and no cache serves it to another (RFC 9111 §3):
 //!
 //! - If the handler sets no `Cache-Control`, the layer adds `private, no-store`.
-//! - If it sets one by which a shared cache may store the response, `public` and `s-maxage` go and
-//!   `private` comes to the front; fields that shared caches alone obey go as well (`CDN-Cache-Control`
-//!   and its like, RFC 9213; `Surrogate-Control`; `X-Accel-Expires`).
+//! - If it sets one by which a shared cache may store the response, `public` and `s-maxage` are removed and
+//!   `private` is put first. Fields that only shared caches obey are removed as well (`CDN-Cache-Control` and
+//!   similar, RFC 9213; `Surrogate-Control`; `X-Accel-Expires`).
 //!   [`allow_public`](ValidateLayer::allow_public) leaves both as they are.
-//! - `Vary: Authorization` is added for anonymous callers, too (RFC 9110 §12.5.5): a cache that has stored
-//!   what they get must not serve it to somebody who brings a token.
+//! - `Vary: Authorization` is added for anonymous callers, too (RFC 9110 §12.5.5): a cache that has stored their
+//!   response must not serve it to a caller with a token.
 //!
 //! # Example
 //!

@@ -30,8 +30,8 @@ pub struct Validate<S> {
     pub(super) caching: ResponseCaching,
 }
 
-/// Marks a request that was let through without credentials, so that an extractor can tell it from
-/// one that no layer has seen.
+/// Marks a request that was forwarded without credentials, so that an extractor can tell it from one that no layer
+/// has validated.
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous {
     pub(crate) realm: Arc<str>,
@@ -45,7 +45,7 @@ impl<S> Validate<S> {
 
     inner_service_accessors!();
 
-    /// Responds to a request for which the inner service is ready: forwards or rejects it.
+    /// Forwards or rejects a request for which the inner service is ready.
     pub(super) fn respond<ReqBody, ResBody>(
         &mut self,
         mut request: Request<ReqBody>,
@@ -67,7 +67,7 @@ impl<S> Validate<S> {
         }
     }
 
-    /// Returns whether somebody was validated, and no anonymous request let through.
+    /// Returns whether the caller was validated, as opposed to an anonymous one.
     fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -114,12 +114,12 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let validator = &self.validator;
         if let Some(fetch) = keys_to_wait_for(validator, request.headers()) {
-            // The service that `poll_ready` made ready is the one to call; its clone stays behind.
+            // `poll_ready` made this service ready, so it is the one to call; its clone is left in its place.
             let clone = self.clone();
             let validate = std::mem::replace(self, clone);
             return GuardFuture::waiting(WaitingForKeys { fetch, validate, request });
         }
-        // Nothing has been awaited since `poll_ready`: the service that was ready is called.
+        // Nothing was awaited since `poll_ready`, so the service that was made ready is called.
         self.respond(request)
     }
 }

@@ -1,12 +1,11 @@
-//! Exchanging an authentication token for a JWT: narrowed, and exactly once.
+//! Exchanges an authentication token for a JWT: narrowed, and exactly once.
 //!
-//! The order of work is what keeps the promise. All that can fail — the one-time password, the
-//! list, the claims, the expiry, the signature — comes before the session is written as used up, over
-//! the version that was read. So a request that fails leaves the session as it was, but for the tries
-//! that wrong one-time passwords cost; and of any number that would succeed one does.
+//! The order of steps ensures it. Everything that can fail (the one-time password, the ACL, the claims, the expiry,
+//! the signature) comes before the session is marked as used up, by a conditional write over the version that was
+//! read. So a failed request leaves the session unchanged, except for the attempts that wrong one-time passwords
+//! cost; and of concurrent requests that would succeed, exactly one does.
 //!
-//! A session that was used up is kept until its tokens are dead: its holder logs out by the token that
-//! they have.
+//! A used-up session is kept until its JWTs have expired, so that its holder can log out with the token.
 
 mod repeat;
 mod request;
@@ -87,7 +86,7 @@ impl TokenService {
         self.exchange_presented(Some(token), request, context).await
     }
 
-    /// Exchanges what was presented as an authentication token: none, where it cannot be one.
+    /// Exchanges a presented authentication token, or `None` if it is malformed.
     pub(super) async fn exchange_presented(
         &self,
         token: Option<&AuthenticationToken>,
@@ -105,7 +104,7 @@ impl TokenService {
         .await
     }
 
-    /// Returns all that is wrong with a request, whatever the session.
+    /// Returns the faults of a request that do not depend on the session.
     fn exchange_faults(&self, request: &ExchangeRequest) -> Vec<InvalidField> {
         let policy = &self.inner.policy;
         let now = self.now();
@@ -167,7 +166,7 @@ impl TokenService {
         let expires_at =
             request.expires_at.unwrap_or(now + policy.tokens.exchanged_lifetime).floor_to_second();
         let token_id = new_session_token_id()?;
-        // What a bearer gives is good for no audience that its own token is not for.
+        // What a bearer adds is valid only for audiences of the bearer's own token.
         let is_widened = request.acl.is_some() || request.custom_claims.is_some();
         let audiences = match widening.filter(|_| is_widened) {
             Some(bearer) => Some(common_audiences(held, bearer)?),
@@ -203,7 +202,7 @@ impl TokenService {
         })
     }
 
-    /// Signs the JWT, and has the session remember it where the request may be repeated.
+    /// Signs the JWT, and stores it with the session if the request may be repeated.
     fn prepare_exchange(
         &self,
         mut session: Session,
@@ -226,7 +225,7 @@ impl TokenService {
         Ok((exchanged, session))
     }
 
-    /// A bearer of another organization holds nothing here.
+    /// A bearer of another organization adds nothing here.
     fn may_widen(&self, bearer: &Validated, session: &Session) -> bool {
         let mut scope = vec![("customerId", session.customer_id().as_str())];
         scope.extend(session.organization_id().map(|id| ("organizationId", id.as_str())));
@@ -253,7 +252,7 @@ impl Writer {
         let Some(repeatable) = self.repeatable(request) else {
             return Box::pin(self.exchange_checked(token, request, context, None)).await;
         };
-        // Of those who ask for the same at once, one goes first, so that its code is tried once.
+        // Concurrent identical requests run one at a time, so that their code is counted as one attempt.
         let mut first = None;
         let exchanging = async {
             let exchanging = self.exchange_checked(token, request, context, Some(&repeatable));
@@ -331,7 +330,7 @@ impl Writer {
             let until = self.accepted_until(token.expires_at);
             let used_up = session.used_up(token.token_id.clone(), Some(until), now);
             let written = stores.replace_session(used_up, version, now).await;
-            // A store that replies too late may have written it all the same.
+            // A store that replies too late may have completed the write.
             self.inner.phantom_tokens.remove(&key).await;
             return written;
         }
@@ -344,7 +343,7 @@ impl Writer {
     }
 }
 
-/// Returns the audiences that both the tokens of a session and that of a bearer are for.
+/// Returns the audiences that the session's tokens and the bearer's token have in common.
 fn common_audiences(held: &Held, bearer: &Validated) -> Result<Vec<String>, Error> {
     let is_held = |audience: &&String| {
         held.audiences.as_ref().is_none_or(|audiences| audiences.contains(audience))

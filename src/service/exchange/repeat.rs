@@ -16,12 +16,12 @@ use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 use crate::token::claims::Claims;
 
-/// An exchange that may be repeated.
+/// A repeatable exchange.
 pub(super) struct RepeatableExchange {
     key: String,
-    /// What was asked for, the one-time password included.
+    /// The request, including the one-time password.
     asked: String,
-    /// Identifies it among the exchanges of a session that are under way.
+    /// Identifies it among the concurrent exchanges of a session.
     pub(super) flight: [u8; 36],
 }
 
@@ -36,7 +36,7 @@ impl RepeatableExchange {
 }
 
 impl TokenService {
-    /// Returns what a request is repeated by, where it has a key.
+    /// Returns the repetition of a request, if it has a key.
     pub(super) fn repeatable(&self, request: &ExchangeRequest) -> Option<RepeatableExchange> {
         let key = request.idempotency_key.as_ref()?.expose().to_owned();
         let code = request.one_time_password.as_ref().map(|code| code.expose().to_owned());
@@ -48,7 +48,7 @@ impl TokenService {
         Some(RepeatableExchange { key, asked, flight: flight.to_bytes() })
     }
 
-    /// Returns what a session remembers of an exchange with the same key.
+    /// Returns the stored exchange with the same key, if the session has one.
     pub(super) fn remembered<'a>(
         &self,
         session: &'a Session,
@@ -85,7 +85,7 @@ impl TokenService {
         let opened = self.inner.sealing.open(&remembered.answer, &context(session))?;
         let (jwt, created_at): (String, u64) =
             serde_json::from_str(&opened).map_err(|_| corrupt())?;
-        // The service has signed and sealed it.
+        // The service itself has signed and sealed it.
         let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
         let payload = payload.ok_or_else(corrupt)?;
         let claims: Claims = serde_json::from_slice(&payload).map_err(|_| corrupt())?;
@@ -108,7 +108,7 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Returns the answer of an exchange once more.
+    /// Returns the response of an earlier exchange.
     pub(super) fn replay(
         &self,
         session: &Session,
@@ -121,8 +121,8 @@ impl Writer {
         }
         self.details.session(session);
         let (throttle, sealing) = (&self.inner.throttle, &self.inner.sealing);
-        // Who knows the key and not the code must not find the code by trying: that it is another request
-        // tells as much as that the code is wrong.
+        // A caller that knows the key but not the code must not find the code by guessing: the error for a different
+        // request would reveal as much as that for a wrong code.
         let permit = match &request.one_time_password {
             Some(_) => {
                 let keys = throttle.keys_of_codes(&session.subject());
@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-/// What an answer is sealed for.
+/// The context that a stored response is sealed for.
 fn context(session: &Session) -> [&str; 2] {
     ["exchange", session.id.as_str()]
 }

@@ -1,4 +1,4 @@
-//! What a caller asks of an exchange.
+//! The request of an exchange.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct ExchangeRequest {
     pub(in crate::service) acl: Option<Acl>,
     pub(in crate::service) bearer: Option<Arc<Validated>>,
     pub(in crate::service) idempotency_key: Option<IdempotencyKey>,
-    /// What a route found wrong with the fields that it read, to be told along with the rest.
+    /// Faults that a route found in the fields, to be reported with the others.
     pub(in crate::service) invalid: Vec<InvalidField>,
 }
 

@@ -1,4 +1,4 @@
-//! Password hashing off the executor's threads, as much of it at once as the machine can bear.
+//! Password hashing off the executor's threads, with a limit on concurrency.
 
 mod workers;
 
@@ -17,11 +17,11 @@ use crate::service::telemetry;
 
 pub(crate) use self::workers::Job;
 
-/// What runs the work; see
+/// The executor of the jobs; see
 /// [`hashing_executor`](crate::builder::TokenServiceBuilder::hashing_executor).
 pub(crate) type Executor = dyn Fn(Job) + Send + Sync;
 
-/// Hashes at most so many passwords at once, lets at most so many more wait, and only so long.
+/// Limits the number of concurrent hashes, the length of the queue, and the time in it.
 #[derive(Clone)]
 pub(crate) struct HashingPool {
     permits: Arc<Semaphore>,
@@ -30,12 +30,12 @@ pub(crate) struct HashingPool {
     deadline: Duration,
     cost: PasswordCost,
     executor: Arc<Executor>,
-    /// Verified where there is no hash, so that an unknown name costs the same as a known one.
+    /// Compared with if a name is unknown, so that an unknown name takes as long as a known one.
     dummy: PasswordHash,
 }
 
 impl HashingPool {
-    /// A pool with threads of its own, unless there is another executor.
+    /// Creates a pool with threads of its own, unless the host sets another executor.
     pub(crate) fn new(policy: &Policy, executor: Option<Arc<Executor>>) -> Result<Self, Error> {
         let executor = executor.unwrap_or_else(|| {
             let workers = Workers::new(policy.passwords.hashing_permits);
@@ -54,8 +54,7 @@ impl HashingPool {
         })
     }
 
-    /// Returns whether `password` has that hash; where there is no hash, it takes as long to say
-    /// no.
+    /// Returns whether `password` matches the hash. Without a hash, it takes as long to return `false`.
     pub(crate) async fn verify(
         &self,
         password: Password,
@@ -87,15 +86,15 @@ impl HashingPool {
         let permit = permit.await.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
         drop(slot);
         telemetry::hashing_waited(begun.elapsed());
-        // The permit goes with the work: a caller who hangs up does not make room while its hash
-        // is still being computed.
+        // The permit moves into the job: a caller that disconnects frees no permit while its hash is still being
+        // computed.
         let (sender, receiver) = oneshot::channel();
         (self.executor)(Box::new(move || {
             let permit = permit;
             let begun = Instant::now();
             let done = work();
             let took = begun.elapsed();
-            // Before the caller gets the result, so that its next password finds a permit.
+            // Released before the caller gets the result, so that its next password finds a permit.
             drop(permit);
             let _ = sender.send((done, took));
         }));
@@ -107,7 +106,7 @@ impl HashingPool {
     }
 }
 
-/// A slot in the queue, given back on drop.
+/// A slot in the queue, released on drop.
 struct QueueSlot(Arc<AtomicUsize>);
 
 impl QueueSlot {

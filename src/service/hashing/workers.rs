@@ -5,18 +5,18 @@ use std::{io, thread};
 
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
-/// Work for a thread that may be kept busy.
+/// A job for a thread that may block.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// In percent, from the least to the most urgent: nice 17 on Linux. All of what nobody else wants of
-/// a core, and a fiftieth of one that everybody wants.
+/// The priority in percent of the scale: nice 17 on Linux. It gets all of an idle core, and a fiftieth of a
+/// contended one.
 const PRIORITY: u8 = 3;
 
-/// Threads of our own, below the priority of the host's. A hash keeps a core busy for tens of
-/// milliseconds: on threads of the same priority, every request would wait for its turn.
+/// Threads with a lower priority than the host's. A hash keeps a core busy for tens of milliseconds: at the same
+/// priority, every request would wait its turn.
 pub(super) struct Workers {
     count: usize,
-    /// None before there is work.
+    /// Created with the first job.
     jobs: Mutex<Option<Sender<Job>>>,
 }
 
@@ -25,7 +25,7 @@ impl Workers {
         Self { count, jobs: Mutex::default() }
     }
 
-    /// Hands work to whichever thread is free first. Work that no thread can be had for is dropped.
+    /// Submits a job to the first free thread. If no thread can be started, the job is dropped.
     pub(super) fn run(&self, job: Job) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let started = match &*jobs {
@@ -42,7 +42,7 @@ impl Workers {
     }
 }
 
-/// The threads end once the sender has been dropped.
+/// The threads end once the sender is dropped.
 fn start(count: usize) -> io::Result<Sender<Job>> {
     let (sender, receiver) = mpsc::channel();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -60,12 +60,14 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         .map(ThreadPriority::Crossplatform)
         .is_ok_and(|priority| set_current_thread_priority(priority).is_ok());
     if !lowered {
-        tracing::debug!("passwords are hashed at the priority of all other threads");
+        tracing::debug!(
+            "password hashing: the priority of its threads cannot be lowered, hashes compete with requests"
+        );
     }
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // Whoever waits for a job that panics is told so, and the thread goes on with the next.
+        // The caller of a job that panics gets an error, and the thread continues with the next job.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -1,4 +1,4 @@
-//! Cookies (RFC 6265): reading one, and writing one that scripts and other sites do not get.
+//! Cookies (RFC 6265): reads them, and writes them so that scripts and other sites cannot read them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +32,9 @@ pub struct SessionCookie {
     is_secure: bool,
 }
 
-/// A browser ignores a cookie whose name and value are longer, in bytes (RFC 6265bis §5.6).
+/// The browsers' limit, in bytes, on name and value together; longer cookies are ignored (RFC 6265bis §5.6).
 const MAX_COOKIE_LEN: usize = 4_096;
-/// With it, browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
+/// For this prefix, browsers require `Secure`, `Path=/` and no `Domain` (RFC 6265bis §4.1.3.2).
 const HOST_PREFIX: &str = "__Host-";
 
 impl Default for SessionCookie {
@@ -56,7 +56,7 @@ impl SessionCookie {
         match name.strip_prefix(HOST_PREFIX) {
             Some(rest) if !rest.is_empty() => Self::dangerous_without_prefix(name),
             _ => Err(Error::configuration(format!(
-                "the name of the cookie has to begin with {HOST_PREFIX}, and {name:?} does not"
+                "the name of the cookie must begin with {HOST_PREFIX}, and {name:?} does not"
             ))),
         }
     }
@@ -70,7 +70,7 @@ impl SessionCookie {
     pub fn dangerous_without_prefix(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.is_empty() || !name.bytes().all(is_token_character) {
-            let problem = format!("the name of the cookie, {name:?}, is no token (RFC 6265)");
+            let problem = format!("the name of the cookie, {name:?}, is not a token (RFC 6265)");
             return Err(Error::configuration(problem));
         }
         Ok(Self::named(name))
@@ -130,7 +130,7 @@ impl SessionCookie {
     /// with. A copy of the cookie may exist: revoke the token as well.
     #[must_use]
     pub fn removal(&self) -> HeaderValue {
-        // A name that was checked fits.
+        // A validated name is a valid header value.
         self.set("", Duration::ZERO).unwrap_or(HeaderValue::from_static(""))
     }
 
@@ -161,7 +161,7 @@ impl SessionCookie {
         AuthenticationToken::from_text(text).map_err(|_| rejection(LogReason::UnknownSession))
     }
 
-    /// Returns the `Set-Cookie` that sets it; `None` if the value does not fit into a header.
+    /// Returns the `Set-Cookie` value that sets the cookie; `None` if the value is not valid in a header.
     pub(super) fn set(&self, value: &str, max_age: Duration) -> Option<HeaderValue> {
         let Self { name, same_site, domain, is_secure } = self;
         let domain = domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
@@ -180,7 +180,7 @@ impl SessionCookie {
         Some(header)
     }
 
-    /// Finds what a request says of it.
+    /// Finds the cookie in a request.
     pub(super) fn find<'a>(&self, headers: &'a HeaderMap) -> Cookie<'a> {
         let mut found = Cookie::Absent;
         for value in headers.get_all(COOKIE) {
@@ -200,7 +200,7 @@ impl SessionCookie {
         found
     }
 
-    /// Removes it from a request, and leaves all others as they are.
+    /// Removes the cookie from a request, and leaves all others unchanged.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
         let is_in = |value| pairs(value).any(|pair| self.value_of(pair).is_some());
         if !headers.get_all(COOKIE).iter().any(is_in) {
@@ -219,7 +219,7 @@ impl SessionCookie {
         }
     }
 
-    /// The value in a pair of this name.
+    /// Returns the value of a pair with this name.
     fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
         pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")
     }
@@ -235,9 +235,9 @@ impl StartedSession {
     #[must_use]
     pub fn cookie(&self, cookie: &SessionCookie) -> HeaderValue {
         let record = self.session.record();
-        // However long it is left unused, which is not the browser's to judge.
+        // Idle expiry is decided by the service, not by the browser.
         let lifetime = record.latest_end().saturating_since(self.at);
-        // A token is base64url, which fits.
+        // A token is base64url, which is valid in a header.
         cookie.set(self.token.expose(), lifetime).unwrap_or_else(|| cookie.removal())
     }
 }
@@ -261,23 +261,22 @@ impl IssuedToken {
             );
             return Err(Error::new(ErrorKind::Internal, problem));
         }
-        // A JWT is base64url and dots, which fits.
+        // A JWT is base64url and dots, which is valid in a header.
         Ok(cookie.set(token, self.expires_in()).unwrap_or_else(|| cookie.removal()))
     }
 }
 
-/// The pairs of a `Cookie` header (RFC 6265 §5.4). Bytes, not text: another cookie of the site may hold
-/// what is no ASCII. And no blanks but ASCII's are trimmed, since the others would let a name through that
-/// only looks like ours.
+/// Splits the pairs of a `Cookie` header (RFC 6265 §5.4). Bytes, not text: another cookie of the site may not be
+/// ASCII. Only ASCII blanks are trimmed: trimming others would accept a look-alike of our cookie's name.
 fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
 }
 
-/// What a request's cookies say.
+/// The cookie found in a request.
 pub(super) enum Cookie<'a> {
     Absent,
     Value(&'a str),
-    /// Two of one name, and two opinions about who is asking; or one that is no text.
+    /// Several cookies of one name with different values, or one that is not text.
     Ambiguous,
 }
 

@@ -13,7 +13,7 @@ use crate::service::http::issue::IssueLayer;
 use crate::service::http::same_origin::SameOriginLayer;
 use crate::service::{RequestContext, TokenService};
 
-/// Said once.
+/// Logged once.
 static NO_ADDRESS: Once = Once::new();
 
 impl TokenService {
@@ -29,12 +29,12 @@ impl TokenService {
         ValidateLayer::new(self.validator_with_trusted_issuers().clone())
     }
 
-    /// Returns a [`RequireLayer`] for a permission, to be mounted behind a layer that validates.
+    /// Returns a [`RequireLayer`] for a permission, to be mounted behind a layer that validates tokens.
     pub fn require_layer(&self, permission: impl Into<Arc<str>>) -> RequireLayer {
         RequireLayer::new(permission)
     }
 
-    /// Returns an [`IssueLayer`] that signs what handlers grant.
+    /// Returns an [`IssueLayer`] that signs the grants of handlers.
     pub fn issue_layer(&self) -> IssueLayer {
         IssueLayer::new(self.clone())
     }
@@ -42,6 +42,14 @@ impl TokenService {
     /// Returns an [`ExchangeLayer`] for the sessions of this service.
     pub fn exchange_layer(&self) -> ExchangeLayer {
         ExchangeLayer::new(self.clone())
+    }
+
+    /// Returns an [`ExchangeLayer`] for the sessions of this service that also lets the JWTs of the issuers through that
+    /// it trusts, as [`validate_layer_with_trusted_issuers`](Self::validate_layer_with_trusted_issuers) does. A trusted
+    /// issuer's token is mapped to a user by default, and the layer admits customers: see
+    /// [`ExchangeLayer::only`].
+    pub fn exchange_layer_with_trusted_issuers(&self) -> ExchangeLayer {
+        ExchangeLayer::new(self.clone()).with_trusted_issuers()
     }
 
     /// Returns a [`SameOriginLayer`] for login handlers that set the cookie themselves.
@@ -104,7 +112,7 @@ impl TokenService {
                 );
                 context.organization_named("")
             }
-            // Not to be told which of two is meant, or what it says: nothing is found there.
+            // It is ambiguous or not text: no organization matches it.
             Err(_) => context.organization_named(""),
         }
     }
@@ -122,7 +130,7 @@ fn has_parameters(_: &mut http::Extensions) -> bool {
     false
 }
 
-/// Rejects nothing: an organization that cannot exist is one in which nothing is found.
+/// Rejects nothing: an invalid organization id matches no principal or session.
 #[cfg(feature = "router")]
 impl<S> axum::extract::FromRequestParts<S> for RequestContext
 where

@@ -1,4 +1,4 @@
-//! Logging out by a cookie, which may hold an authentication token, a JWT or anything else.
+//! Logs out by a cookie, which may hold an authentication token, a JWT or anything else.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -12,9 +12,9 @@ impl TokenService {
     /// Logs out the browser that sends a request: ends the session of its cookie, or revokes the JWT in it, and
     /// returns the `Set-Cookie` value that removes the cookie.
     ///
-    /// A JWT that this service has signed is revoked and its session ended even if this node does not accept it,
-    /// since it has expired, is not valid yet, lives too long or is for another audience: another node may accept it,
-    /// or this one later.
+    /// A JWT that this service has signed is revoked and its session ended even if this node rejects it because it
+    /// has expired, is not valid yet, lives too long or is for another audience: another node may accept it, or this
+    /// one later.
     ///
     /// If the session has already ended, or the cookie is missing or holds nothing of this service, only the cookie
     /// is removed. Mount the handler behind a [`SameOriginLayer`](crate::SameOriginLayer), or another site can log
@@ -69,7 +69,7 @@ impl TokenService {
 
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is nothing to end.
+    /// [`ErrorKind::NotFound`] if there is no session or token to end.
     async fn log_out_holder_of(&self, text: &str, context: &RequestContext) -> Result<(), Error> {
         // An authentication token is base64url, which has no dots.
         if !text.contains('.') {
@@ -78,7 +78,7 @@ impl TokenService {
             return self.log_out_customer(&AuthenticationToken::from_text(text)?, &anywhere).await;
         }
         let signed = self.read_signed(text)?;
-        // The token alone may have been revoked. Where a session's end revokes nothing, nobody knows.
+        // Perhaps only the token was revoked. If ending a session revokes nothing, that cannot be told.
         let ends_revoke = self.policy().sessions.revoke_tokens_on_end;
         let is_ended = |id| !ends_revoke || self.inner.revocations.contains_session(id);
         if self.was_revoked_for_all(&signed) && signed.session_id().is_none_or(is_ended) {

@@ -1,5 +1,5 @@
-//! The HTTP side of the token service: the layers that issue, exchange and keep other origins out, forward auth,
-//! and the documented routes.
+//! The HTTP side of the token service: the layers that issue and exchange tokens and reject other origins, forward
+//! auth, and the documented routes.
 
 pub(crate) mod cookie;
 pub mod exchange;

@@ -1,4 +1,4 @@
-//! Whether a request comes from the app's own pages, or from another site that has the browser send it
+//! Decides whether a request comes from the app's own pages, or from another site that makes the browser send it
 //! with the user's cookies.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::Error;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The requests for which cookies count.
+/// The requests whose cookies are accepted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OriginRule {
     listed: Arc<Vec<HeaderValue>>,
@@ -23,8 +23,8 @@ impl OriginRule {
         let value = HeaderValue::from_str(origin).ok().filter(|_| is_serialized_origin(origin));
         let value = value.ok_or_else(|| {
             Error::configuration(format!(
-                "{origin:?} is no origin: it has to be a scheme, a host in small letters and a port \
-                 where it is not the scheme's own, like https://app.example.com"
+                "{origin:?} is not an origin: it must be a scheme, a host in lower case and a port \
+                 unless it is the scheme's default, like https://app.example.com"
             ))
         })?;
         Arc::make_mut(&mut self.listed).push(value);
@@ -35,7 +35,7 @@ impl OriginRule {
         Self { accepts_any: true, ..self }
     }
 
-    /// Whether a cookie counts that came with this request, or one that is set in its response.
+    /// Returns whether a cookie of this request is accepted, or one may be set in its response.
     pub(super) fn accepts<B>(&self, request: &Request<B>) -> bool {
         let headers = request.headers();
         self.accepts_any
@@ -43,8 +43,8 @@ impl OriginRule {
             || self.is_from_own_pages(headers)
     }
 
-    /// Browsers write both headers themselves, and no script of a page can change them. A subdomain
-    /// (`same-site`) is another origin, whose owner must not act for users of this one.
+    /// Browsers set both headers, and no script of a page can change them. A subdomain (`same-site`) is another
+    /// origin, whose owner must not act for users of this one.
     fn is_from_own_pages(&self, headers: &HeaderMap) -> bool {
         let site = only(headers, &SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         let is_own = matches!(site, Some(b"same-origin" | b"none"));
@@ -52,18 +52,19 @@ impl OriginRule {
     }
 }
 
-/// Returns the value of a header that came once.
+/// Returns the value of a header that is present exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// RFC 9110 §9.2.1. An extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2, is not.
+/// Safe methods are those of RFC 9110 §9.2.1. An extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2,
+/// is not safe.
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// A GET that opens a WebSocket: no preflight asks before it, and its pages read what it returns.
+/// A GET that opens a WebSocket is not safe: it has no preflight, and any page can read what the WebSocket sends.
 fn is_upgrade(headers: &HeaderMap) -> bool {
     let asks = |value: &HeaderValue| {
         let mut options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -72,7 +73,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) || headers.get_all(CONNECTION).iter().any(asks)
 }
 
-/// An origin as browsers write it (RFC 6454 §6.2): nothing else would ever be equal to one.
+/// Returns whether the text is an origin as browsers write it (RFC 6454 §6.2); no other text would ever match.
 fn is_serialized_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())

@@ -35,7 +35,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnPath(String);
 
-/// Longer ones are no path of a page.
+/// Longer paths are not those of a page.
 const MAX_LEN: usize = 2_048;
 
 impl ReturnPath {
@@ -44,7 +44,7 @@ impl ReturnPath {
     pub fn new(text: &str) -> Self {
         let mut bytes = text.bytes();
         let is_path = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
-        // Browsers take `\` for `/`, and drop tabs and line breaks.
+        // Browsers treat `\` as `/`, and drop tabs and line breaks.
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         if !(is_path && is_plain && text.len() <= MAX_LEN) {
             return Self::default();
@@ -64,7 +64,7 @@ impl ReturnPath {
         &self.0
     }
 
-    /// Returns the address of a login page that is to lead back to what a request asked for.
+    /// Returns the address of a login page that redirects back to the requested page.
     pub(super) fn login(page: &str, asked: &Uri) -> Option<HeaderValue> {
         let next = Self::new(asked.path_and_query().map_or("/", |asked| asked.as_str()));
         let mut query = String::new();
@@ -81,8 +81,8 @@ impl ReturnPath {
     }
 }
 
-/// Returns what stands for a character that ends an attribute or begins an element of HTML, so that a page
-/// that does not escape the path is safe. But for the apostrophe, none may be in a path (RFC 3986 §3.3).
+/// Returns the encoding of a character that ends an attribute or begins an element of HTML, so that a page that does
+/// not escape the path is safe. Of these, only the apostrophe is allowed in a path (RFC 3986 §3.3).
 fn escape(one: char) -> Option<&'static str> {
     match one {
         '"' => Some("%22"),

@@ -8,11 +8,10 @@ use http::{HeaderValue, Response};
 use crate::service::exchange::ExchangedToken;
 use crate::service::issue::IssuedToken;
 
-/// JSON that nobody may keep: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`, and a `message` where
-/// there is one.
+/// JSON with `no-store`: `{"accessToken", "expiresIn", "tokenType": "Bearer"}`, and a `message` if there is one.
 impl IntoResponse for IssuedToken {
     fn into_response(self) -> Response<Body> {
-        // It has no member that could not be written.
+        // All of its members can be serialized.
         let text = serde_json::to_string(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(text));
         let headers = response.headers_mut();
@@ -22,7 +21,7 @@ impl IntoResponse for IssuedToken {
     }
 }
 
-/// That of its [`IssuedToken`].
+/// Returns the response of its [`IssuedToken`].
 impl IntoResponse for ExchangedToken {
     fn into_response(self) -> Response<Body> {
         self.token.into_response()

@@ -61,11 +61,11 @@ impl Grant {
         }
     }
 
-    /// Creates a grant for a user, who belongs to no organization until `organization` is set. Its `sub` is `name` as it
-    /// is, but for the policy's [`principals.normalize_names`](crate::policy::Principals::normalize_names), also if it has
-    /// [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects): for a registered user,
-    /// use [`issue_for`](crate::TokenService::issue_for). A user of the same name in another organization is somebody else:
-    /// that user's being disabled or blocked does not concern this grant.
+    /// Creates a grant for a user, who belongs to no organization until `organization` is set. Its `sub` is `name`,
+    /// changed only by the policy's [`principals.normalize_names`](crate::policy::Principals::normalize_names), even
+    /// if the policy sets [`principals.opaque_subjects`](crate::policy::Principals::opaque_subjects): for a
+    /// registered user, use [`issue_for`](crate::TokenService::issue_for). A user of the same name in another
+    /// organization is another principal: if that user is disabled or blocked, this grant is not affected.
     pub fn user(name: impl Into<String>) -> Self {
         Self::new(SubjectType::User, name)
     }
@@ -118,7 +118,8 @@ impl Grant {
         }
     }
 
-    /// A token of a customer's session: with its claims, and with as much of its list as it holds now.
+    /// Returns the grant of a customer's session: with the session's claims, and the part of its ACL that the
+    /// customer still holds.
     pub(in crate::service) fn of_session(session: &Session, held: Held) -> Self {
         Self {
             session_id: Some(session.id.clone()),
@@ -132,7 +133,7 @@ impl Grant {
         }
     }
 
-    /// What a registered principal is entitled to, by its opaque id where that is asked for.
+    /// Returns the grant of a registered principal, under its opaque id if the policy sets that.
     pub(in crate::service) fn of_entity(entity: &Entity, is_opaque: bool) -> Self {
         Self {
             audiences: entity.audiences.clone(),

@@ -1,4 +1,4 @@
-//! Issuing tokens: to those who log in, and to those whom the host vouches for.
+//! Issues tokens: to principals that log in, and to those that the host has authenticated.
 
 mod grant;
 mod sign;
@@ -55,7 +55,7 @@ pub struct IssuedToken {
 }
 
 /// The members of the token response that a layer or handler sends: `accessToken`, `expiresIn` in seconds,
-/// `tokenType`, which is `Bearer`, and `message` where there is one.
+/// `tokenType`, which is `Bearer`, and `message` if there is one.
 impl Serialize for IssuedToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(None)?;
@@ -155,7 +155,7 @@ impl TokenService {
         let mut invalid: Vec<_> = claims.into_iter().collect();
         invalid.extend(policy.organization_fault(grant.organization.as_ref()));
         if !is_normalized {
-            let message = "cannot be normalized as the policy demands";
+            let message = "cannot be normalized as the policy requires";
             invalid.push(InvalidField::new("subject", message));
         }
         if grant.audiences.as_ref().is_some_and(|asked| !self.has_audiences(asked)) {
@@ -165,13 +165,13 @@ impl TokenService {
             return Err(Error::from_invalid_fields(invalid));
         }
         if grant.subject_type == SubjectType::User && is_subject_id(&grant.subject) {
-            // Nobody is found by it who may be disabled: it is no name.
+            // An opaque id is no name, so the check for disabled users would not find the user.
             let message = "is a user's opaque id: use `issue_for` with the name";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("subject", message)]));
         }
         let asked_at = self.now();
         let asked = grant.organization.as_ref().and_then(Organization::id);
-        // A customer is registered by the names of its credentials, and not by its id.
+        // A customer is registered under the names of its credentials, not under its id.
         if grant.subject_type != SubjectType::Customer
             && let Ok(id) = EntityId::new(grant.subject_type, &*grant.subject)
                 .map(|id| id.organization(asked.cloned()))
@@ -180,9 +180,9 @@ impl TokenService {
             if entity.is_disabled() {
                 return Err(disabled());
             }
-            // By its opaque id, too.
+            // Also blocked under its opaque id.
             SubjectRef::each_of(&entity).try_for_each(|subject| self.check_blocked(subject))?;
-            // What revokes this principal names it by its organization, and has to reach the token.
+            // A revocation of this principal names its organization, and has to cover the token.
             if asked != entity.organization_id() {
                 return Err(other_organization());
             }
@@ -191,7 +191,7 @@ impl TokenService {
         self.issue_at(grant, asked_at)
     }
 
-    /// Audits work that issues a token.
+    /// Audits an operation that issues a token.
     pub(super) async fn audited_login(
         &self,
         attempt: Attempt<'_>,
@@ -214,8 +214,8 @@ impl TokenService {
         self.issue_at(Grant::of_entity(entity, is_opaque), proven_at)
     }
 
-    /// Checks that a registered principal says which organizations it belongs to, where the policy
-    /// requires it: it may have been registered before that.
+    /// Checks that a registered principal has an organization if the policy requires it: it may have been registered
+    /// before the policy did.
     pub(super) fn check_organization(&self, entity: &Entity) -> Result<(), Error> {
         match self.inner.policy.organization_fault(entity.organization.as_ref()) {
             None => Ok(()),
@@ -227,8 +227,8 @@ impl TokenService {
         }
     }
 
-    /// Issues a token to somebody whose credential was read at `proven_at`. What revokes their
-    /// tokens after that revokes this one, too, though it is signed later.
+    /// Issues a token to a principal whose credential was read at `proven_at`. A revocation of the principal's
+    /// tokens after that instant includes this token, though it is signed later.
     pub(super) fn issue_at(
         &self,
         grant: Grant,
@@ -237,8 +237,8 @@ impl TokenService {
         let policy = &self.inner.policy;
         let lifetime = grant.lifetime.unwrap_or_else(|| policy.token_lifetime(grant.subject_type));
         if lifetime > policy.longest_token_lifetime() {
-            // A revocation is remembered for as long as the policy lets tokens live, and no longer.
-            let message = "is longer than the policy lets any token live";
+            // A revocation is stored only for the longest lifetime that the policy allows.
+            let message = "is longer than the policy allows for any token";
             return Err(Error::from_invalid_fields(vec![InvalidField::new("lifetime", message)]));
         }
         self.check_blocked(grant.subject_ref())?;
@@ -259,7 +259,7 @@ impl TokenService {
     }
 }
 
-/// Returns the audiences of a grant for a registered principal: it gets no token for others than its own.
+/// Returns the audiences of a grant for a registered principal, which must be among the principal's own.
 fn allowed_audiences(
     asked: Option<Vec<String>>,
     entity: &Entity,

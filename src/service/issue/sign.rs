@@ -69,20 +69,20 @@ impl TokenService {
                 self.inner.revocations.remind_of_start();
                 unavailable("the signing keys have not been loaded yet")
             } else {
-                Error::new(ErrorKind::Internal, "no key signs")
+                Error::new(ErrorKind::Internal, "there is no signing key")
             }
         };
         let key = self.inner.keys.active().ok_or_else(none)?;
         key.sign_compact(&payload).map(AccessToken::new)
     }
 
-    /// Returns whether a token is short enough to be accepted again.
+    /// Returns whether a token is short enough to be accepted by a validator.
     pub(in crate::service) fn fits(&self, token: &AccessToken) -> bool {
         token.expose().len() <= self.inner.policy.tokens.max_len
     }
 }
 
-/// What was registered is more than a token has room for: not the caller's fault.
+/// The registered claims exceed the length of a token, which is not the caller's fault.
 pub(in crate::service) fn too_long() -> Error {
     Error::new(ErrorKind::Internal, "the token is longer than the policy's tokens.max_len")
 }

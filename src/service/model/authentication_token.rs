@@ -1,4 +1,4 @@
-//! Authentication tokens, and the keys that their sessions are stored by.
+//! Authentication tokens, and the keys that their sessions are stored under.
 
 use std::fmt;
 use std::fmt::Write;
@@ -30,7 +30,7 @@ impl AuthenticationToken {
         Ok(Self::of_bits(&*random_bytes::<32>()?))
     }
 
-    /// One of 256 bits that only the service can derive.
+    /// Creates a token of 256 bits that only the service can derive.
     pub(crate) fn of_bits(bits: &[u8; 32]) -> Self {
         Self(base64url(bits).into())
     }

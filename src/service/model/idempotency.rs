@@ -1,8 +1,8 @@
-//! Repeated requests: how a client that lost the response gets it by the same request.
+//! Repeatable requests: a client that lost the response gets it again with the same request.
 //!
-//! A session remembers the requests that may be repeated: the one that started it, and exchanges. Each is
-//! written by the same write that does what is asked for, so that no response is remembered of what was not
-//! done, nor the other way round. The code of a start is delivered after that; the response waits for it.
+//! A session stores its repeatable requests: the one that started it, and exchanges. Each is stored by the same
+//! write that performs the operation, so a response is stored if and only if the operation was done. The one-time
+//! password of a start is delivered after that; the response waits for it.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::token::claims::Validated;
 
 /// How long a request may be repeated.
 pub(crate) const REPEATABLE_FOR: Duration = Duration::from_secs(60);
-/// How many exchanges a session remembers. Each has a JWT.
+/// The maximum number of stored exchanges per session. Each has a JWT.
 const MAX_EXCHANGES: usize = 8;
-/// The header that brings a key, and the field that is named where it is wrong.
+/// The header of the key, and the field that a fault is reported for.
 pub(crate) const FIELD: &str = "Idempotency-Key";
 
-/// A key that a client names a request by, to repeat it where the response was lost. It is worth nothing by
-/// itself, and is not logged all the same.
+/// An idempotency key, by which a client repeats a request whose response was lost. It authenticates nothing by
+/// itself, but is still not logged.
 #[derive(Clone)]
 pub(crate) struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// A key as a caller presents it.
+    /// A key as presented by a caller.
     pub(crate) fn presented(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -36,7 +36,7 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// Returns what is wrong with it.
+    /// Returns the fault of the key, if it has one.
     pub(crate) fn fault(&self) -> Option<InvalidField> {
         let text = self.expose();
         let fits = (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -57,7 +57,7 @@ pub(crate) struct RememberedStart {
     pub(crate) until: Timestamp,
 }
 
-/// An exchange of a session, and its answer.
+/// An exchange of a session, with its response.
 #[derive(Clone, Debug)]
 pub(crate) struct RememberedExchange {
     pub(crate) key: KeyedDigest,
@@ -66,12 +66,12 @@ pub(crate) struct RememberedExchange {
     pub(crate) until: Timestamp,
 }
 
-/// The exchanges that may be repeated.
+/// The repeatable exchanges of a session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RememberedExchanges(pub(crate) Vec<RememberedExchange>);
 
 impl RememberedExchanges {
-    /// Returns the one of a key: `parts` are what the key was digested with.
+    /// Returns the exchange with a key; `parts` are the input that the key was digested with.
     pub(crate) fn find(
         &self,
         sealing: &SealingKeys,
@@ -82,7 +82,7 @@ impl RememberedExchanges {
         live.find(|exchange| sealing.verify_request(parts, &exchange.key))
     }
 
-    /// Remembers one more; returns whether there is room for it.
+    /// Stores another exchange; returns whether there was room for it.
     #[must_use]
     pub(crate) fn add(&mut self, exchange: RememberedExchange, now: Timestamp) -> bool {
         self.forget_until(now);
@@ -97,20 +97,20 @@ impl RememberedExchanges {
         self.0.retain(|exchange| exchange.until > now);
     }
 
-    /// Returns until when any of them may be repeated.
+    /// Returns the latest time until which one of them may be repeated.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.0.iter().map(|exchange| exchange.until).max()
     }
 }
 
-/// Returns what the bearer of a request is, and all that its token may do. A later token of the same bearer
-/// that may do less brings another request, and gets nothing that was given for this one.
+/// Returns the identity of a request's bearer with everything that its token allows. A later token of the same
+/// bearer that allows less makes it a different request, which does not get the stored response.
 pub(crate) fn describe_bearer(bearer: &Validated) -> Value {
     let principal = bearer.principal().to_string();
     json!([principal, bearer.audiences(), bearer.acl(), bearer.custom_claims()])
 }
 
-/// The same key with another request.
+/// Returns the error for the same key with a different request.
 pub(crate) fn other_request() -> Error {
     let message = "was sent with another request before: use another key";
     Error::from_invalid_fields(vec![InvalidField::new(FIELD, message)])

@@ -1,17 +1,17 @@
 use crate::clock::Timestamp;
 use crate::token::claims::Validated;
 
-/// When something was issued, as far as revocations of its subject go.
+/// When a token or session was issued, as compared with revocations of its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IssueTime {
-    /// By the clock of the node that issued it; of a token, its `iat`.
+    /// The time on the clock of the issuing node; for a token, its `iat`.
     pub(crate) at: Timestamp,
-    /// The latest revocation of the subject that this node knew of: what that revokes was issued before.
+    /// The latest revocation of the subject that the issuing node knew; it revokes only what was issued before it.
     pub(crate) after_revocation: Option<Timestamp>,
 }
 
 impl IssueTime {
-    /// Of what was issued without knowing of a revocation.
+    /// Returns an issue time without a known revocation.
     pub(crate) fn at(at: Timestamp) -> Self {
         Self { at, after_revocation: None }
     }

@@ -1,8 +1,8 @@
-//! Names as a person reads them.
+//! Names as people read them.
 //!
-//! A store may take names for one that differ in case, in blanks around them or in how they are
-//! encoded, and so may a person who reads them. Whoever guesses must not get a fresh count for each
-//! way to write one name, and nobody is to be registered by a name that reads like another's.
+//! A store may treat names as equal that differ in case, surrounding blanks or encoding, and so may a reader. An
+//! attacker must not get a fresh count of attempts for each spelling of a name, and no principal may be registered
+//! under a name that looks like another's.
 
 use std::borrow::Cow;
 
@@ -11,34 +11,34 @@ use unicode_security::confusable_detection::skeleton;
 
 use crate::jose::material::base64url;
 
-/// Longer texts are nobody's name, and count as they are.
+/// The maximum length of a name. A longer text is not folded.
 const MAX_LEN: usize = 256;
 
-/// One text for all names that differ in case, blanks and control characters alone, or look the same
-/// once they are in small letters (UTS 39 §4). Capitals that look alike and have small letters that do
-/// not stay apart: no store takes those for one.
+/// Returns one text for all names that differ only in case, blanks and control characters, or look the same in lower
+/// case (UTS 39 §4). Names whose upper case looks alike but whose lower case does not stay distinct: no store treats
+/// those as equal.
 pub(in crate::service) fn fold(name: &str) -> Cow<'_, str> {
     if name.len() > MAX_LEN {
         return Cow::Borrowed(name);
     }
     let visible = name.chars().filter(|c| !c.is_control() && !c.is_whitespace() && !is_ignored(*c));
     let caseless: String = visible.flat_map(fold_case).collect();
-    // What a letter looks like may have another case.
+    // The skeleton of a letter may have another case.
     Cow::Owned(skeleton(&caseless).flat_map(fold_case).collect())
 }
 
-/// A digest of what a name folds to: a fold may be ten times as long as the name, and so nearly as long as
-/// an index of Postgres has room for.
+/// Returns a digest of the folded name: a fold may be ten times as long as the name, and so nearly exceed what a
+/// Postgres index can hold.
 pub(in crate::service) fn folded_digest(name: &str) -> String {
     base64url(&Sha256::digest(fold(name).as_bytes()))
 }
 
-/// By way of the upper case, which letters share that have a lower case each: `s` and `ſ`.
+/// Folds by way of the upper case, which letters like `s` and `ſ` share although each is lower case.
 fn fold_case(c: char) -> impl Iterator<Item = char> {
     c.to_uppercase().flat_map(char::to_lowercase)
 }
 
-/// Characters that are not displayed (UAX 44, `Default_Ignorable_Code_Point`), those that occur.
+/// Characters that are not displayed (UAX 44, `Default_Ignorable_Code_Point`), of those in use.
 fn is_ignored(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'

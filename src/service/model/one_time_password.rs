@@ -1,7 +1,7 @@
-//! One-time passwords: short codes that are sent to a customer and typed back once.
+//! One-time passwords: short codes that are sent to a customer, who enters them once.
 //!
-//! Six digits are guessed in half a million tries, so what protects them is the count: a try is
-//! paid for before the code is looked at, and the session ends with the last one.
+//! Six digits can be guessed in half a million attempts, so their protection is the count: an attempt is counted
+//! before the code is compared, and the last one ends the session.
 
 use std::fmt::Write;
 
@@ -13,16 +13,16 @@ use crate::service::model::redacted::secret_text;
 use crate::service::model::sealing::{KeyedDigest, SealingKeys, random_bytes};
 
 secret_text! {
-    /// A one-time password: digits.
+    /// A one-time password of digits.
     OneTimePassword
 }
 
 impl OneTimePassword {
-    /// `length` random digits, each as likely as any other.
+    /// Generates `length` random digits, uniformly distributed.
     pub(crate) fn generate(length: usize) -> Result<Self, Error> {
         let mut digits = String::with_capacity(length);
         while digits.len() < length {
-            // 250 is the largest multiple of ten in a byte: what lies above would favour 0 to 5.
+            // 250 is the largest multiple of ten in a byte; larger values would favour 0 to 5.
             let random = random_bytes::<16>()?;
             for byte in random.iter().filter(|byte| **byte < 250).take(length - digits.len()) {
                 let _ = write!(digits, "{}", byte % 10);
@@ -31,8 +31,8 @@ impl OneTimePassword {
         Ok(Self(digits.into()))
     }
 
-    /// A code as a caller presents it, to be checked. Blanks around and within it are left out: a mail may show
-    /// `123 456`, and what is copied from it brings them along.
+    /// A one-time password as presented by a caller. Blanks around and within it are removed: an e-mail may show
+    /// `123 456`, and the blanks are copied with it.
     pub(crate) fn presented(text: impl Into<String>) -> Self {
         let text = Zeroizing::new(text.into());
         let mut code = String::with_capacity(text.len());
@@ -40,31 +40,30 @@ impl OneTimePassword {
         Self(code.into())
     }
 
-    /// Returns whether it is made of exactly `length` ASCII digits, as those are that are generated
-    /// here.
+    /// Returns whether it consists of exactly `length` ASCII digits, like the generated ones.
     pub(crate) fn has_form(&self, length: usize) -> bool {
         let text = self.expose();
         text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())
     }
 }
 
-/// What a session knows of its one-time password.
+/// The one-time password state of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct OneTimePasswordState {
-    /// The live code; none once it was used, or found to have expired.
+    /// The live code; `None` once it was used or found to have expired.
     pub(crate) code: Option<StoredCode>,
-    /// How many wrong tries the session still stands. A try is subtracted before it is compared
-    /// and given back where it was right.
+    /// The number of wrong attempts left. It is decremented before the comparison, and restored if the code was
+    /// right.
     pub(crate) tries_left: u32,
-    /// How often a code may still be sent.
+    /// The number of resends left.
     pub(crate) resends_left: u32,
-    /// When one was sent last.
+    /// When a code was last sent.
     pub(crate) sent_at: Timestamp,
-    /// Whether a right code was spent: the session proves more than the password since then.
+    /// Whether a right code was spent: since then, the session proves more than the password.
     pub(crate) is_proven: bool,
 }
 
-/// A code as a store keeps it.
+/// A stored code.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredCode {
     pub(crate) digest: KeyedDigest,

@@ -1,4 +1,4 @@
-//! Passwords that people choose: hashed with argon2id (RFC 9106), slowly and on purpose.
+//! Passwords chosen by people: hashed with argon2id (RFC 9106), which is slow on purpose.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::model::redacted::{FromSecretText, deserialize_secret, secret_text};
 
 secret_text! {
-    /// A password as it was received: not trimmed, not cut, not normalised.
+    /// A password as received: not trimmed, truncated or normalized.
     ///
     /// Handlers deserialize it from a field of the request; an invalid password is an error that does not quote it:
     ///
@@ -152,7 +152,7 @@ impl PasswordHash {
         }
     }
 
-    /// Returns the PHC string, for a store to keep.
+    /// Returns the PHC string, for storage.
     #[must_use]
     pub fn as_phc(&self) -> &str {
         &self.0

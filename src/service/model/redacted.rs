@@ -1,4 +1,4 @@
-//! Texts that must not be seen: zeroized when dropped, redacted in `Debug`.
+//! Secret texts: zeroized when dropped, redacted in `Debug`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde::de::{self, Visitor};
 
 use crate::error::Error;
 
-/// Makes a type around a secret text.
+/// Defines a type for a secret text.
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -37,20 +37,19 @@ pub(crate) use secret_text;
 
 /// A secret text that is read from a request.
 pub(crate) trait FromSecretText: Sized {
-    /// What one is, as a rule.
+    /// The rule for valid texts, for error messages.
     const RULE: &'static str;
 
-    /// Takes the text over, to be zeroized whether or not it is one.
+    /// Takes ownership of the text, which is zeroized whether or not it is valid.
     fn from_secret_text(text: String) -> Result<Self, Error>;
 }
 
-/// Reads a secret text. No error quotes a value, which those of serde do where a number stands in the
-/// place of a text.
+/// Deserializes a secret text. No error quotes a value, unlike serde's own if there is a number instead of a text.
 pub(crate) fn deserialize_secret<'de, T: FromSecretText, D: Deserializer<'de>>(
     from: D,
 ) -> Result<T, D::Error> {
     let visitor = SecretTextVisitor(PhantomData);
-    // Asked for a text, serde_json quotes what else is there before the visitor sees it.
+    // If `deserialize_string` were used, serde_json would quote another value before the visitor sees it.
     if from.is_human_readable() {
         from.deserialize_any(visitor)
     } else {

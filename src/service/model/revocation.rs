@@ -8,7 +8,7 @@ use crate::token::identifier::{SessionId, TokenId};
 pub struct Revocation {
     /// The revoked tokens.
     pub target: RevocationTarget,
-    /// When the last token that it revokes has expired, so that the revocation may be forgotten.
+    /// When the last token that it revokes has expired, so that the revocation can be dropped.
     pub until: Timestamp,
 }
 
@@ -22,28 +22,28 @@ pub enum RevocationTarget {
     Session(SessionId),
     /// All tokens of a subject that were issued before an instant.
     SubjectBefore {
-        /// Whose tokens: two of one name, in two organizations or of two kinds, are two.
+        /// The subject. The same name in two organizations, or of two kinds, makes two subjects.
         subject: Subject,
-        /// The instant of the revocation. A token stays good whose issuer knew of it, or of a later one:
-        /// its claim `after_revocation_us` says so.
+        /// The instant of the revocation. It does not revoke a token whose issuer knew of it or of a later one, as
+        /// its claim `after_revocation_us` states.
         before: Timestamp,
-        /// All other tokens are revoked whose `iat` is earlier: later than the instant by as much as
-        /// clocks may differ.
+        /// All other tokens with an `iat` before this are revoked. It is later than `before` by the maximum
+        /// difference of clocks.
         issued_before: Timestamp,
-        /// Until when the subject gets nothing new, where it is blocked.
+        /// The end of the block, if the subject is blocked: until then, it gets no tokens and sessions.
         blocked_until: Option<Timestamp>,
         /// The random number of the process that the revocation was requested from. `None` for one that no node has to
         /// repeat: it repeats another one, or is of an instant in the past.
         made_by: Option<u64>,
     },
-    /// The same of all subjects of a name, whatever their organization. Nothing revokes like this: it is
-    /// how a record is read that says nothing of an organization.
+    /// The same for all subjects of a name, whatever their organization. Such revocations are no longer made: a
+    /// record that lacks the organization is read as one.
     SubjectAnywhereBefore {
         /// The tokens' `subject_type`.
         subject_type: SubjectType,
         /// The tokens' `sub`.
         subject: String,
-        /// The instant of the revocation, which revokes what was issued up to a second later.
+        /// The instant of the revocation, which also revokes tokens issued up to a second later.
         before: Timestamp,
     },
 }

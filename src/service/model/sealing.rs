@@ -1,12 +1,10 @@
-//! Sealing at rest: what must be read again is encrypted, what need only be recognised is hashed
-//! under a key.
+//! Sealing at rest: values that must be read again are encrypted, and values that need only be compared are digested
+//! with a key.
 //!
-//! A [`SealingKey`] is 256 bits of the host's. Six keys are derived from it, one a purpose:
-//! XChaCha20-Poly1305 for sealed texts, HMAC-SHA-256 for the digests of secrets, again for those of
-//! one-time passwords, again for the names of subjects in the audit log, again for the ids by which
-//! clients know credentials, and again for requests that may be repeated. Each sealed text and
-//! digest carries the id of the key that made it, so that keys can be rotated: the first of a
-//! [`SealingKeys`] makes, all of them open.
+//! A [`SealingKey`] is 256 bits of the host. Six keys are derived from it, one per purpose: XChaCha20-Poly1305 for
+//! sealed texts, and HMAC-SHA-256 for the digests of secrets, the digests of one-time passwords, the names of
+//! subjects in the audit log, the public ids of credentials, and repeatable requests. Each sealed text and digest
+//! carries the id of its key, so that keys can be rotated: the first of the [`SealingKeys`] seals, all of them open.
 
 use std::fmt;
 
@@ -24,15 +22,15 @@ use crate::error::{Error, ErrorKind};
 const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 24;
 
-/// Random bytes from the operating system.
+/// Returns random bytes from the operating system.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Internal`] where the operating system has none to give.
+/// [`ErrorKind::Internal`] if the operating system provides none.
 pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|error| {
-        Error::new(ErrorKind::Internal, "the operating system gave no random bytes")
+        Error::new(ErrorKind::Internal, "the operating system provided no random bytes")
             .with_source(std::io::Error::other(error.to_string()))
     })?;
     Ok(bytes)
@@ -50,7 +48,7 @@ pub struct SealingKey {
     repeated_requests: Zeroizing<[u8; KEY_LEN]>,
 }
 
-/// Derived from the key, and says nothing about it.
+/// Derived from the key, and reveals nothing about it.
 pub(crate) type KeyId = [u8; 4];
 
 impl SealingKey {
@@ -123,26 +121,26 @@ impl fmt::Debug for SealingKey {
 pub(crate) struct Sealed(Vec<u8>);
 
 impl Sealed {
-    /// Its bytes, for a store to keep.
+    /// Returns its bytes, for storage.
     #[must_use]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The name of the key that sealed it, which says nothing about that.
+    /// Returns the name of the key that sealed it; the name reveals nothing about the key.
     #[must_use]
     pub(crate) fn key_name(&self) -> String {
         name_of(self.0.get(..4).unwrap_or_default())
     }
 
-    /// What [`as_bytes`](Self::as_bytes) gave; whether it opens is seen when it is opened.
+    /// Reads the bytes of [`as_bytes`](Self::as_bytes); whether they open is checked when they are opened.
     #[must_use]
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 }
 
-/// A keyed digest and the id of its key. Compared in constant time.
+/// A keyed digest and the id of its key. It is compared in constant time.
 #[derive(Clone)]
 pub(crate) struct KeyedDigest {
     key_id: KeyId,
@@ -150,7 +148,7 @@ pub(crate) struct KeyedDigest {
 }
 
 impl KeyedDigest {
-    /// Its bytes, for a store to keep.
+    /// Returns its bytes, for storage.
     #[must_use]
     pub(crate) fn to_bytes(&self) -> [u8; 36] {
         let mut bytes = [0; 36];
@@ -159,7 +157,7 @@ impl KeyedDigest {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes).
     #[must_use]
     pub(crate) fn from_bytes(bytes: [u8; 36]) -> Self {
         let [a, b, c, d, digest @ ..] = bytes;
@@ -173,7 +171,7 @@ impl fmt::Debug for KeyedDigest {
     }
 }
 
-/// The keys of a service: the first seals and digests, all of them open and verify.
+/// The sealing keys of a service: the first seals and digests, all of them open and verify.
 #[derive(Clone, Debug)]
 pub(crate) struct SealingKeys {
     first: SealingKey,
@@ -185,23 +183,23 @@ impl SealingKeys {
         Self { first, others }
     }
 
-    /// The key that subjects are named under in the audit log.
+    /// Returns the key that digests subjects in the audit log.
     pub(crate) fn audit_key(&self) -> Zeroizing<[u8; KEY_LEN]> {
         self.first.audit_digests.clone()
     }
 
-    /// Returns what a credential's public id is made of, under the first key: it cannot be computed from
-    /// a name without it, and is the same wherever that key is.
+    /// Returns a digest under the first key, from which a credential's public id is made: it cannot be computed from
+    /// a name without the key, and is the same on all nodes with the key.
     pub(crate) fn digest_credential(&self, credential: &str) -> Zeroizing<[u8; 32]> {
         hmac(&self.first.credential_ids[..], &[credential.as_bytes()])
     }
 
-    /// Encrypts `text`, bound to `context`: it opens there and nowhere else.
+    /// Encrypts `text`, bound to `context`: it opens only in the same context.
     pub(crate) fn seal(&self, text: &str, context: &[&str]) -> Result<Sealed, Error> {
         seal_with(&self.first, text, context)
     }
 
-    /// The same by each key, that which seals now in front.
+    /// Encrypts `text` with each key, the current one first.
     pub(crate) fn seal_with_each(
         &self,
         text: &str,
@@ -210,13 +208,13 @@ impl SealingKeys {
         self.all().map(|key| seal_with(key, text, context)).collect()
     }
 
-    /// Decrypts what was sealed for `context`.
+    /// Decrypts a text that was sealed for `context`.
     pub(crate) fn open(
         &self,
         sealed: &Sealed,
         context: &[&str],
     ) -> Result<Zeroizing<String>, Error> {
-        let corrupt = || Error::new(ErrorKind::Internal, "a stored secret does not open");
+        let corrupt = || Error::new(ErrorKind::Internal, "a stored secret cannot be decrypted");
         let (key_id, rest) = sealed.0.split_at_checked(4).ok_or_else(corrupt)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or_else(corrupt)?;
         let key = self.find(key_id).ok_or_else(|| unknown_key(key_id))?;
@@ -227,7 +225,7 @@ impl SealingKeys {
         String::from_utf8(opened).map(Zeroizing::new).map_err(|_| corrupt())
     }
 
-    /// Returns whether it was sealed with the key that seals now.
+    /// Returns whether it was sealed with the current key.
     pub(crate) fn is_current(&self, sealed: &Sealed) -> bool {
         sealed.0.starts_with(&self.first.id)
     }
@@ -237,11 +235,11 @@ impl SealingKeys {
         sealed.0.get(..4).is_some_and(|id| self.find(id).is_some())
     }
 
-    /// Finds a digest that nothing can be compared with here.
+    /// Finds a digest of an unknown key, which cannot be compared.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where it is of a key that was not given.
+    /// [`ErrorKind::Internal`] if it is of a key that was not given.
     pub(crate) fn check_known(&self, digest: &KeyedDigest) -> Result<(), Error> {
         self.find(&digest.key_id).map(drop).ok_or_else(|| unknown_key(&digest.key_id))
     }
@@ -255,7 +253,7 @@ impl SealingKeys {
         equal(&digest(key, &key.secret_digests, &[secret.as_bytes()]), stored)
     }
 
-    /// Bound to the session, so that the code of one is nothing to another.
+    /// Bound to the session, so that a code is worthless in another session.
     pub(crate) fn digest_code(&self, session: &str, code: &str) -> KeyedDigest {
         let parts = [session.as_bytes(), &[0], code.as_bytes()];
         digest(&self.first, &self.first.code_digests, &parts)
@@ -267,7 +265,7 @@ impl SealingKeys {
         equal(&digest(key, &key.code_digests, &parts), stored)
     }
 
-    /// Digests what a request asks for, or the key that it is repeated by.
+    /// Digests a request, or its idempotency key.
     pub(crate) fn digest_request(&self, parts: &[&str]) -> KeyedDigest {
         digest_of_request(&self.first, parts)
     }
@@ -277,8 +275,8 @@ impl SealingKeys {
         equal(&digest_of_request(key, parts), stored)
     }
 
-    /// Derives 256 bits from a request by each key, that which seals now in front: the same on each node,
-    /// and nobody can compute them without the key.
+    /// Derives 256 bits from a request with each key, the current one first: the same on every node, and not
+    /// computable without the key.
     pub(crate) fn derive_from_request(
         &self,
         parts: &[&str],
@@ -312,8 +310,8 @@ fn unknown_key(id: &[u8]) -> Error {
     Error::new(
         ErrorKind::Internal,
         format!(
-            "a stored secret is of the sealing key {name}, which was not given: give it, too, by \
-             `sealing_key`, after the one that seals now"
+            "a stored secret was sealed with the key {name}, which is not set: add it with \
+             `sealing_key`, after the current one"
         ),
     )
 }
@@ -326,7 +324,7 @@ fn cipher(key: &SealingKey) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new((&*key.sealing).into())
 }
 
-/// Lengths in front, so that no two contexts read the same.
+/// Each part is prefixed with its length, so that different contexts never encode alike.
 fn associated_data(context: &[&str]) -> Vec<u8> {
     let mut data = Vec::new();
     for part in context {
@@ -349,7 +347,7 @@ fn equal(a: &KeyedDigest, b: &KeyedDigest) -> bool {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    // HMAC takes a key of any length: the error cannot occur, and its stand-in is still a MAC.
+    // HMAC accepts a key of any length: the error cannot occur, and the fallback is still a MAC.
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key)
         .unwrap_or_else(|_| <Hmac<Sha256> as hmac::KeyInit>::new(&Default::default()));
     for part in parts {

@@ -31,38 +31,37 @@ pub struct Session {
     pub(crate) custom_claims: Map<String, Value>,
     pub(crate) one_time_password: Option<OneTimePasswordState>,
     pub(crate) created_at: Timestamp,
-    /// The latest revocation of the customer that was known when it was started.
+    /// The latest revocation of the customer that was known when the session was started.
     pub(crate) after_revocation: Option<Timestamp>,
     pub(crate) updated_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// Where `expires_at` moves ahead with each use: no further than this.
+    /// The limit of `expires_at`, if that moves ahead with each use.
     pub(crate) latest_end: Option<Timestamp>,
-    /// What used the session up: the id of the JWT, or one that was made for that alone. Without it, two nodes that use one session up at the same
-    /// time would write the same record, and each take it for its own.
+    /// What used the session up: the id of the JWT, or an id generated for this purpose. Without it, two nodes that
+    /// use up one session at the same time would write the same record, and each would take the write for its own.
     pub(crate) used_up_by: Option<TokenId>,
     pub(crate) tokens_until: Option<Timestamp>,
-    /// Where the request that started it may be repeated.
+    /// The request that started the session, if it may be repeated.
     pub(crate) start: Option<RememberedStart>,
     pub(crate) exchanges: RememberedExchanges,
     pub(crate) version: u64,
 }
 
-/// On whose word a session was started, and how old that word is. So what revokes the token revokes the
-/// session, whatever the clock of the node that started it said.
+/// The bearer whose token started a session, and the issue time of that token. A revocation of the token revokes the
+/// session, too, whatever the clock of the node that started it.
 #[derive(Clone, Debug)]
 pub(crate) struct Starter {
     pub(crate) subject: Subject,
     pub(crate) token_issued: IssueTime,
-    /// The audiences of that token, where it was not for all of the service's: the session's tokens are
-    /// for no other one.
+    /// The audiences of that token, if it was not for all of the service's: the session's tokens have no others.
     pub(crate) audiences: Option<Vec<String>>,
 }
 
-/// What the tokens of a session may carry now.
+/// The claims that the session's tokens may have now.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) acl: Acl,
-    /// Those of the service's audiences that they may be for: all of them, where it is none.
+    /// The audiences that the tokens may have; `None` means all of the service's.
     pub(crate) audiences: Option<Vec<String>>,
 }
 
@@ -182,7 +181,7 @@ impl Session {
         self.created_at
     }
 
-    /// Returns when it was started, and which revocation of the customer was known then.
+    /// Returns when the session was started, and the revocation of the customer that was known then.
     pub(crate) fn issue_time(&self) -> IssueTime {
         IssueTime { at: self.created_at, after_revocation: self.after_revocation }
     }
@@ -206,7 +205,7 @@ impl Session {
         self.latest_end.unwrap_or(self.expires_at)
     }
 
-    /// Returns when it ends where it is used `now`, and not again.
+    /// Returns when the session expires if it is used `now`, and not again.
     pub(crate) fn end_after_use(
         &self,
         now: Timestamp,
@@ -216,7 +215,7 @@ impl Session {
         idle_timeout.map_or(latest, |timeout| latest.min(now + timeout))
     }
 
-    /// Moves its end, as it is used `now`.
+    /// Updates the expiry for a use `now`.
     pub(crate) fn used_at(self, now: Timestamp, idle_timeout: Option<Duration>) -> Self {
         let (latest, expires_at) = (self.latest_end(), self.end_after_use(now, idle_timeout));
         let may_move = self.latest_end.is_some() || expires_at < latest;
@@ -230,8 +229,8 @@ impl Session {
     }
 
     /// Returns when a store may drop the session. From then on, the session and all tokens issued from it have
-    /// expired, and the requests that it remembers can no longer be repeated. Until then, a log-out needs it to find
-    /// what to revoke.
+    /// expired, and its stored requests can no longer be repeated. Until then, a log-out needs it to find the tokens
+    /// to revoke.
     #[must_use]
     pub fn kept_until(&self) -> Timestamp {
         let start = self.start.as_ref().map(|start| start.until);
@@ -239,17 +238,17 @@ impl Session {
         until.map_or(self.expires_at, |until| until.max(self.expires_at))
     }
 
-    /// Returns whether there is something to end: it is live, or a token of it may be.
+    /// Returns whether there is something to end: the session is live, or a token of it may be valid.
     pub(crate) fn can_be_ended(&self, now: Timestamp) -> bool {
         self.expires_at > now || self.tokens_until > Some(now)
     }
 
-    /// Returns what is kept of it where it ends `now`, and the request that started it may be repeated
-    /// still: a record that is not found by any search, and lets its token start no other session.
+    /// Returns the record that remains if the session ends `now` and the request that started it may still be
+    /// repeated: no search finds it, and its token can start no other session.
     pub(crate) fn tombstone(&self, by: TokenId, now: Timestamp) -> Option<Self> {
         self.start.as_ref().filter(|start| start.until > now)?;
         Some(Self {
-            // Searches are for what was created before an instant.
+            // Searches find sessions that were created before an instant.
             created_at: TOMBSTONES_CREATED_AT,
             tokens_until: None,
             exchanges: RememberedExchanges::default(),
@@ -264,8 +263,8 @@ impl Session {
         self.version
     }
 
-    /// The next writing of it, as used up: by a token, which validators accept no longer than `until`, or
-    /// by a session that takes its place. What nobody asks of it any more is left out.
+    /// Returns the session as used up: by a token, which validators accept until `until` at the latest, or by the
+    /// session that replaces it. Fields that are no longer needed are dropped.
     pub(crate) fn used_up(self, by: TokenId, until: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
             acl: Acl::default(),
@@ -279,9 +278,9 @@ impl Session {
         }
     }
 
-    /// A session that takes its place, and asks for no one-time password.
+    /// Returns the session that replaces this one, and requires no one-time password.
     ///
-    /// It is as old as this one: what revokes all that began before an instant means both.
+    /// It has the start time of this one: a revocation of everything before an instant covers both.
     pub(crate) fn succeeded_by(self, key: SessionKey, id: SessionId, now: Timestamp) -> Self {
         Self {
             key,

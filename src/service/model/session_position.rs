@@ -1,9 +1,9 @@
-//! The place of a session in a list.
+//! The position of a session in a list.
 
 use crate::clock::Timestamp;
 use crate::token::identifier::SessionId;
 
-/// The position of a session in a list, which is in the order of creation and, at the same instant, of the ids.
+/// The position of a session in a list, which is ordered by creation and, at the same instant, by id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct SessionPosition {

@@ -6,8 +6,8 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::OrganizationId;
 use crate::token::principal::Principal;
 
-/// A principal of this service, as stores identify it. The same name in two organizations, or of two kinds, makes two
-/// subjects. Handlers get it as a [`Principal`](crate::claims::Principal).
+/// A principal of this service, as stores identify it. The same name in two organizations, or of two kinds, makes
+/// two subjects. Handlers get it as a [`Principal`](crate::claims::Principal).
 ///
 /// ```
 /// use countersign::store::Subject;
@@ -69,7 +69,7 @@ impl Subject {
             .organization(principal.organization().cloned())
     }
 
-    /// Returns each subject that the tokens of a registered principal may be of.
+    /// Returns each subject that tokens of a registered principal may have.
     pub(crate) fn each_of(entity: &Entity) -> Vec<Self> {
         let subject = |id: &str| {
             let organization = entity.organization_id().cloned();
@@ -93,7 +93,7 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// A [`Subject`] whose parts are kept elsewhere.
+/// A [`Subject`] with borrowed parts.
 #[derive(Clone, Copy)]
 pub(crate) struct SubjectRef<'a> {
     pub(crate) subject_type: SubjectType,
@@ -102,7 +102,7 @@ pub(crate) struct SubjectRef<'a> {
 }
 
 impl<'a> SubjectRef<'a> {
-    /// Returns each subject that the tokens of a registered principal may be of.
+    /// Returns each subject that tokens of a registered principal may have.
     pub(crate) fn each_of(entity: &'a Entity) -> impl Iterator<Item = Self> {
         let subject = |id| Self {
             subject_type: entity.id().subject_type(),

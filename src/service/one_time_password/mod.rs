@@ -1,8 +1,8 @@
-//! One-time passwords: made, delivered, written, and, in `verify`, counted and compared.
+//! One-time passwords: generated, delivered and stored here; counted and compared in `verify`.
 //!
-//! A code is written once it has been delivered, in the place of the one before. So the code that a session
-//! has is always one that its customer was sent, and whatever fails on the way leaves the one before good.
-//! That a code is being sent is written first, so that of those who ask at once one sends it.
+//! A code is stored once it has been delivered, and replaces the previous one. So the stored code was always sent to
+//! the customer, and after any failure the previous one is still valid. Before the delivery, the session is marked
+//! as sending, so that of concurrent requests only one sends a code.
 
 mod verify;
 
@@ -23,13 +23,13 @@ use crate::service::stores::{CompareAndSet, retry_on_conflict};
 use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 
-/// When a start may be repeated whose code is being delivered at the moment.
+/// When to retry a start whose code is being delivered at the moment.
 const RETRY_AFTER_DELIVERY: Duration = Duration::from_secs(1);
 
-/// Who asks for a code, which decides whether it is counted with the others that the customer is sent.
+/// Who requests a code, which decides whether it counts towards the limit of codes per customer.
 #[derive(Clone, Copy)]
 pub(super) enum CodeAskedBy {
-    /// As often as the host likes: it knows what it does.
+    /// The host, without a limit.
     Host,
     Client,
 }
@@ -74,7 +74,7 @@ impl TokenService {
             let message = "no more one-time passwords are sent for this session: start another";
             return Err(throttled(message, rest));
         }
-        // One that seems to be sent later was sent before the clock was put back.
+        // A code that seems to be sent in the future was sent before the clock was set back.
         let cooldown = self.inner.policy.sessions.one_time_password_cooldown;
         let rest = cooldown.saturating_sub(now.saturating_since(state.sent_at));
         if state.sent_at > now || rest.is_zero() {
@@ -84,7 +84,7 @@ impl TokenService {
         }
     }
 
-    /// Returns what a new session remembers of its code, which is still to be delivered.
+    /// Returns the one-time password state of a new session, whose code is still to be delivered.
     pub(super) fn new_code_state(&self, now: Timestamp) -> OneTimePasswordState {
         let policy = &self.inner.policy.sessions;
         OneTimePasswordState {
@@ -96,7 +96,7 @@ impl TokenService {
         }
     }
 
-    /// Makes a code for a session and delivers it; returns what is to be written of it.
+    /// Generates a code for a session and delivers it; returns the code to be stored.
     pub(super) async fn deliver_code(
         &self,
         session: &Session,
@@ -162,8 +162,8 @@ impl Writer {
         }
     }
 
-    /// Sends the code of a session that the request which started it has left without one: because the
-    /// delivery or the store failed, or its node died. An error while that request may be delivering it.
+    /// Sends the code of a session that was left without one because the delivery or the store failed, or the node
+    /// died. An error while the first request may still be delivering it.
     pub(super) async fn send_missing_code(
         &self,
         session: Session,
@@ -182,7 +182,7 @@ impl Writer {
         self.write_delivered_code(session, code, now).await.map(CompareAndSet::Written)
     }
 
-    /// Notes in a session that a code is being sent from `now` on.
+    /// Marks a session as sending a code from `now` on.
     async fn note_sending(
         &self,
         session: Session,
@@ -199,8 +199,7 @@ impl Writer {
         Ok(written.map(|()| noted))
     }
 
-    /// Writes a code that was delivered, in the place of the one before; returns the session, where it is
-    /// there still.
+    /// Stores a delivered code in place of the previous one; returns the session, if it still exists.
     pub(super) async fn write_delivered_code(
         &self,
         session: Session,
@@ -214,7 +213,7 @@ impl Writer {
         .await
     }
 
-    /// A code that was not delivered does not count. If this fails, the session may be sent one less.
+    /// Restores a resend: a code that was not delivered does not count. If this fails, the session has one fewer.
     async fn give_resend_back(&self, session: Session, now: Timestamp) {
         let limit = self.inner.policy.sessions.one_time_password_resends;
         let given_back = self.edit_one_time_password(session, now, |state| {
@@ -222,12 +221,12 @@ impl Writer {
             true
         });
         if let Err(error) = given_back.await {
-            tracing::debug!(%error, "a session may be sent one code less than it should");
+            tracing::debug!(%error, "one-time passwords: a failed delivery still counts, the session has one resend fewer");
         }
     }
 
-    /// Edits what a session remembers of its code, although others write it; returns the session as it was
-    /// written. Nothing is written where `edit` says so, or the session has ended.
+    /// Updates the one-time password state of a session, despite concurrent writers; returns the session as written.
+    /// Writes nothing if `edit` declines, or the session has ended.
     async fn edit_one_time_password(
         &self,
         session: Session,
@@ -248,7 +247,7 @@ impl Writer {
             }
             let written = stores.replace_session(edited.clone(), version, now).await?;
             if let CompareAndSet::Conflict = written {
-                // By the same token, another may have been started.
+                // Another session may have been started with the same token.
                 current = stores.get_session(&key).await?.filter(|current| current.id == id);
             }
             Ok(written.map(|()| Some(edited)))

@@ -9,15 +9,15 @@ use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 
 impl TokenService {
-    /// Returns what is wrong with the form of a code. One that is malformed is no try.
+    /// Returns the fault in the form of a code. A malformed code does not count as an attempt.
     pub(in crate::service) fn code_fault(&self, code: &OneTimePassword) -> Option<InvalidField> {
         let digits = self.inner.policy.sessions.one_time_password_digits;
         let is_fault = !code.has_form(digits);
         is_fault.then(|| InvalidField::new("oneTimePassword", format!("must be {digits} digits")))
     }
 
-    /// Returns the next writing of a session, over which no one-time password is good any more but
-    /// the next that is sent, and whose holder has proven what was asked for.
+    /// Returns the next record of a session, in which the current one-time password is spent, only the next one sent
+    /// is valid, and the holder has proven the second factor.
     pub(in crate::service) fn with_code_spent(&self, session: Session, now: Timestamp) -> Session {
         let limit = self.inner.policy.sessions.one_time_password_attempts;
         let mut spent = session.next_version(now);
@@ -31,8 +31,8 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Counts a try, then compares. `accepted` remembers across rounds which code was right, so
-    /// that a round lost to another writer costs no second try.
+    /// Counts an attempt, then compares. `accepted` keeps the right code across retries, so that a conflict with
+    /// another writer costs no second attempt.
     pub(in crate::service) async fn check_one_time_password(
         &self,
         session: Session,
@@ -49,34 +49,34 @@ impl Writer {
             };
         }
         if state.tries_left == 0 {
-            // The last try is being compared elsewhere, or its node died over it.
+            // The last attempt is being compared by another request, or its node died meanwhile.
             return Err(no_session());
         }
         let Some(presented) = presented else {
             return Err(code_required());
         };
         if let Some(code) = &state.code {
-            // Before a try is counted: what cannot be compared here is no wrong one.
+            // Before an attempt is counted: a digest that cannot be compared here is not a wrong code.
             self.inner.sealing.check_known(&code.digest)?;
         }
         let now = self.now();
-        // With those of all other sessions of the customer: each allows a few tries, and who
-        // knows the password starts as many as they like.
+        // Together with those of all other sessions of the customer: each session allows a few attempts, and a
+        // caller that knows the password can start any number of sessions.
         let throttle = &self.inner.throttle;
         let keys = throttle.keys_of_codes(&session.subject());
-        // Who has to wait uses no try up.
+        // A throttled caller uses up no attempt.
         throttle.check(keys, now)?;
         let version = session.version;
         let mut counted = session.next_version(now);
         if let Some(state) = &mut counted.one_time_password {
             state.tries_left -= 1;
-            // A clock that is put back must not bring an expired code to life again.
+            // A clock that is set back must not make an expired code valid again.
             state.code = state.code.take().filter(|code| now < code.expires_at);
         }
         let written = self.stores.replace_session(counted.clone(), version, now).await?;
         let CompareAndSet::Written(()) = written else { return Ok(CompareAndSet::Conflict) };
-        // Not before: a round that is lost to another writer is no try, and however many are lost at
-        // once, nobody has to wait for them.
+        // Not before: a conflict with another writer is no attempt, and however many conflicts occur at once, no
+        // caller is throttled for them.
         let permit = match throttle.acquire(keys, now) {
             Ok(permit) => permit,
             Err(error) => {
@@ -100,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// Ends a session whose last try was wrong, and what was exchanged from it by a right one.
+    /// Ends a session whose last attempt was wrong, and revokes the JWTs exchanged from it with a right code.
     async fn end_if_out_of_tries(&self, session: Session) -> Result<(), Error> {
         let out_of_tries = |session: &Session| {
             session.one_time_password.as_ref().is_some_and(|s| s.tries_left == 0)
@@ -120,10 +120,10 @@ impl Writer {
         })
     }
 
-    /// Gives a counted try back: a right code is no wrong try, though the request fails for another
-    /// reason. Where the code has been spent or replaced since, this changes nothing: a write whose
-    /// reply was lost has given the try back already. If this fails, the session has one try less than
-    /// it should: never one more.
+    /// Restores a counted attempt: a right code is not a wrong attempt, even if the request fails for another
+    /// reason. If the code was spent or replaced meanwhile, this changes nothing: a write whose reply was lost has
+    /// restored the attempt already. If this fails, the session has one attempt fewer than it should, never one
+    /// more.
     pub(in crate::service) async fn give_try_back(&self, counted: Session, now: Timestamp) {
         let limit = self.inner.policy.sessions.one_time_password_attempts;
         let code = counted.one_time_password.as_ref().and_then(|state| state.code.clone());
@@ -138,11 +138,11 @@ impl Writer {
             is_same
         });
         if let Err(error) = given_back.await {
-            tracing::debug!(%error, "a session has one try less than it should");
+            tracing::debug!(%error, "one-time passwords: an attempt cannot be restored, the session has one fewer");
         }
     }
 
-    /// Gives a try back that was counted for a request while the same one was spending the code.
+    /// Restores an attempt that was counted for a repeated request while the first one was spending the code.
     pub(in crate::service) async fn give_replayed_try_back(
         &self,
         session: Session,
@@ -154,12 +154,12 @@ impl Writer {
             true
         });
         if let Err(error) = given_back.await {
-            tracing::debug!(%error, "a session has one try less than it should");
+            tracing::debug!(%error, "one-time passwords: an attempt cannot be restored, the session has one fewer");
         }
     }
 
-    /// A code that was spent on what failed is good again, unless another was sent since. If this
-    /// fails, the session waits for the next one.
+    /// Makes a code valid again whose operation failed, unless another was sent meanwhile. If this fails, the
+    /// session needs the next code.
     pub(in crate::service) async fn give_code_back(
         &self,
         spent: Session,
@@ -175,7 +175,7 @@ impl Writer {
             is_spent
         });
         if let Err(error) = given_back.await {
-            tracing::debug!(%error, "a session waits for its next one-time password");
+            tracing::debug!(%error, "one-time passwords: a spent code cannot be restored, the session needs another");
         }
     }
 }

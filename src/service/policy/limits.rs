@@ -1,4 +1,4 @@
-//! Limits that hold for every list, all claims and the end of what is asked for.
+//! Limits of every ACL, all custom claims, and requested expiries.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::token::acl::Acl;
 use crate::token::organization::Organization;
 
 impl Policy {
-    /// What is wrong with a list.
+    /// Returns the fault of an ACL.
     pub(crate) fn acl_fault(&self, acl: &Acl) -> Option<InvalidField> {
         let is_rejected = acl.uses_trailing_wildcards() && !self.tokens.trailing_wildcards;
         is_rejected.then(|| InvalidField::new("acl", "must not use wildcards but `*` alone"))
     }
 
-    /// Returns what is wrong with the organization of a principal, grant or session.
+    /// Returns the fault of the organization of a principal, grant or session.
     pub(crate) fn organization_fault(
         &self,
         organization: Option<&Organization>,
@@ -27,7 +27,7 @@ impl Policy {
         is_missing.then(|| InvalidField::new("organization", message))
     }
 
-    /// What is wrong with custom claims.
+    /// Returns the fault of custom claims.
     pub(crate) fn custom_claims_fault(&self, claims: &Map<String, Value>) -> Option<InvalidField> {
         let limit = self.tokens.max_custom_claims_len;
         let len = serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len());
@@ -37,8 +37,8 @@ impl Policy {
 }
 
 impl Policy {
-    /// Returns what leaves a token no room: a list and custom claims that each are allowed and together make
-    /// every token that carries them longer than `max_token_len`.
+    /// Returns the fault of an ACL and custom claims that are each allowed, but together make every token with them
+    /// longer than `max_token_len`.
     pub(crate) fn room_fault(
         &self,
         acl: &Acl,
@@ -46,7 +46,7 @@ impl Policy {
     ) -> Option<InvalidField> {
         let length = |json: serde_json::Result<Vec<u8>>| json.map_or(usize::MAX, |json| json.len());
         let (acl, claims) = (length(serde_json::to_vec(acl)), length(serde_json::to_vec(claims)));
-        // In base64, beside all other claims, the header and the signature.
+        // In base64, next to all other claims, the header and the signature.
         let rest = REST_OF_TOKEN.min(self.tokens.max_len / 4);
         let room = (self.tokens.max_len - rest) / 4 * 3;
         let field = if acl >= claims { "acl" } else { "customClaims" };
@@ -55,12 +55,11 @@ impl Policy {
     }
 }
 
-/// What a token has beside its list and its custom claims, in base64: names of 256 bytes, and the signature
-/// of an RSA key of 2048 bits.
+/// The length in base64 of a token without its ACL and custom claims: names of 256 bytes, and the signature of an
+/// RSA key of 2048 bits.
 const REST_OF_TOKEN: usize = 1536;
 
-/// Returns what is wrong with an `expiredTime`. `asked` may be rounded down to `end`, which has to
-/// be later than now.
+/// Returns the fault of an `expiredTime`. `asked` may be rounded down to `end`, which must be later than now.
 pub(in crate::service) fn expiry_fault(
     asked: Timestamp,
     end: Timestamp,

@@ -43,7 +43,7 @@ pub use self::tokens::Tokens;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// What is added to an instant stays in range.
+/// The maximum duration: added to an instant, it stays in range.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The settings of a [`TokenService`](crate::TokenService), in groups.
@@ -102,7 +102,7 @@ impl Policy {
         self
     }
 
-    /// Sets how many failed attempts are allowed before the next one is delayed.
+    /// Sets the limits of failed attempts, after which further ones are delayed.
     pub fn throttle(mut self, set: impl FnOnce(Throttle) -> Throttle) -> Self {
         self.throttle = set(self.throttle);
         self
@@ -121,16 +121,17 @@ impl Policy {
     }
 }
 
-/// A closure of the host's that decides.
+/// A closure of the host that decides.
 pub(crate) struct Rule<F: ?Sized>(pub(in crate::service) Arc<F>);
 
-/// What a name of a user or of a customer's credential is registered and looked up as; none where it is no name.
+/// Returns the name under which a user or a customer's credential is registered and looked up; `None` if the text is
+/// no name.
 type NameNormalization = dyn Fn(&str) -> Option<String> + Send + Sync;
-/// What a host asks of a password beyond its length; returns what is wrong with it.
+/// The host's rule for passwords besides their length; returns the fault.
 type PasswordRule = dyn Fn(&Password) -> Result<(), String> + Send + Sync;
-/// Whether a bearer may set a custom claim of that name to that value.
+/// Returns whether a bearer may set a custom claim of that name to that value.
 type CustomClaimsRule = dyn Fn(&Validated, &str, &Value) -> bool + Send + Sync;
-/// Whether a user may do that with a machine client's secret now.
+/// Returns whether a user may perform that operation on a machine client's secret now.
 type SecretAccessRule = dyn Fn(&Validated, &EntityId, SecretOperation) -> bool + Send + Sync;
 
 impl<F: ?Sized> Clone for Rule<F> {
@@ -146,7 +147,7 @@ impl<F: ?Sized> fmt::Debug for Rule<F> {
 }
 
 impl Policy {
-    /// What is wrong with a password that somebody chose.
+    /// Returns the fault of a new password.
     pub(crate) fn password_fault(&self, password: &Password) -> Option<String> {
         if password.expose().len() < self.passwords.min_len {
             return Some(format!("must be at least {} bytes long", self.passwords.min_len));
@@ -154,13 +155,12 @@ impl Policy {
         self.passwords.rule.as_ref().and_then(|rule| (rule.0)(password).err())
     }
 
-    /// The longest life of any token that is accepted under this policy, for which revocations are
-    /// remembered.
+    /// Returns the longest lifetime of any token that is accepted under this policy, for which revocations are kept.
     pub(crate) fn longest_token_lifetime(&self) -> Duration {
         self.tokens.max_lifetime.unwrap_or_else(|| self.longest_issued_lifetime())
     }
 
-    /// The longest life of any token that is issued by one of its lifetimes.
+    /// Returns the longest of the lifetimes that tokens are issued with.
     fn longest_issued_lifetime(&self) -> Duration {
         self.tokens
             .user_lifetime
@@ -170,7 +170,7 @@ impl Policy {
             .max(self.tokens.phantom_lifetime)
     }
 
-    /// How long a token lives that does not come of a session and asks for nothing else.
+    /// Returns the default lifetime of a token that is not exchanged from a session.
     pub(crate) fn token_lifetime(&self, subject_type: SubjectType) -> Duration {
         match subject_type {
             SubjectType::User | SubjectType::Customer => self.tokens.user_lifetime,
@@ -215,11 +215,11 @@ impl Policy {
         let problems = [
             (
                 self.tokens.user_lifetime.as_secs() == 0,
-                "tokens.user_lifetime: tokens have to live for a second at least",
+                "tokens.user_lifetime must be at least a second",
             ),
             (
                 self.tokens.machine_lifetime.as_secs() == 0,
-                "tokens.machine_lifetime: tokens have to live for a second at least",
+                "tokens.machine_lifetime must be at least a second",
             ),
             (
                 self.tokens.exchanged_lifetime > self.tokens.max_exchanged_lifetime,
@@ -227,7 +227,7 @@ impl Policy {
             ),
             (
                 self.tokens.exchanged_lifetime.as_secs() == 0,
-                "tokens.exchanged_lifetime: tokens have to live for a second at least",
+                "tokens.exchanged_lifetime must be at least a second",
             ),
             (
                 self.longest_token_lifetime() < self.longest_issued_lifetime(),
@@ -240,61 +240,61 @@ impl Policy {
             (
                 self.secrets.lifetime_days == 0
                     || self.secrets.lifetime_days > self.secrets.max_lifetime_days,
-                "secrets.lifetime_days has to be 1 at least, and secrets.max_lifetime_days at most",
+                "secrets.lifetime_days must be from 1 to secrets.max_lifetime_days",
             ),
             (
                 self.sessions.idle_timeout.is_some_and(|timeout| timeout < 2 * MINUTE),
-                "sessions.idle_timeout has to be 2 minutes at least: uses are noted once a minute",
+                "sessions.idle_timeout must be at least 2 minutes: uses are recorded once a minute",
             ),
             (
                 self.sessions.lifetime.is_zero()
                     || self.sessions.lifetime > self.sessions.max_lifetime,
-                "sessions.lifetime has to be above zero, and sessions.max_lifetime at most",
+                "sessions.lifetime must be above zero, and at most sessions.max_lifetime",
             ),
             (
                 self.sessions.max_delegated_lifetime.is_zero(),
-                "sessions.max_delegated_lifetime has to be above zero",
+                "sessions.max_delegated_lifetime must be above zero",
             ),
             (
                 self.sessions.max_per_customer == 0 || self.sessions.max_per_starter == 0,
-                "sessions.max_per_customer and sessions.max_per_starter have to be 1 at least",
+                "sessions.max_per_customer and sessions.max_per_starter must be at least 1",
             ),
             (
                 !(6..=10).contains(&self.sessions.one_time_password_digits),
-                "sessions.one_time_password_digits has to be 6 to 10",
+                "sessions.one_time_password_digits must be from 6 to 10",
             ),
             (
                 self.sessions.one_time_password_attempts == 0,
-                "sessions.one_time_password_attempts has to be 1 at least",
+                "sessions.one_time_password_attempts must be at least 1",
             ),
             (
                 self.tokens.phantom_lifetime.as_secs() == 0,
-                "tokens.phantom_lifetime: tokens have to live for a second at least",
+                "tokens.phantom_lifetime must be at least a second",
             ),
             (
                 !(1..=Semaphore::MAX_PERMITS).contains(&self.passwords.hashing_permits),
-                "passwords.hashing_permits has to be 1 at least, and no more than a semaphore can have",
+                "passwords.hashing_permits must be at least 1, and at most the maximum of a semaphore",
             ),
             (
                 !(1..=Password::MAX_LEN).contains(&self.passwords.min_len),
-                "passwords.min_len has to be 1 to 1024 bytes",
+                "passwords.min_len must be from 1 to 1024 bytes",
             ),
-            (self.throttle.max_keys == 0, "throttle.max_keys has to be 1 at least"),
+            (self.throttle.max_keys == 0, "throttle.max_keys must be at least 1"),
             (
                 self.runtime.housekeeping_interval.is_zero(),
-                "runtime.housekeeping_interval has to be above zero",
+                "runtime.housekeeping_interval must be above zero",
             ),
             (
                 self.sessions.one_time_password_lifetime.is_zero(),
-                "sessions.one_time_password_lifetime has to be above zero",
+                "sessions.one_time_password_lifetime must be above zero",
             ),
             (
                 self.runtime.store_deadline.is_zero() || self.http.body_deadline.is_zero(),
-                "runtime.store_deadline and http.body_deadline have to be above zero",
+                "runtime.store_deadline and http.body_deadline must be above zero",
             ),
             (
                 self.runtime.max_revocation_staleness < Duration::from_secs(1),
-                "runtime.max_revocation_staleness has to be a second at least",
+                "runtime.max_revocation_staleness must be at least a second",
             ),
         ];
         if let Some((name, _)) = self.durations().into_iter().find(|(_, set)| *set > LONGEST) {

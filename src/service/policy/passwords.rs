@@ -56,7 +56,7 @@ impl Passwords {
     }
 }
 
-/// How many passwords can be hashed side by side.
+/// The number of passwords that can be hashed concurrently.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

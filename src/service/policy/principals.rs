@@ -48,7 +48,7 @@ settings! {
 }
 
 impl Principals {
-    /// Sets how the names of users and of customers' credentials are normalized. Default: not at all; a name is taken
+    /// Sets how the names of users and of customers' credentials are normalized. Default: not at all; a name is used
     /// exactly as written. `normalize` returns the name to use, or `None` for a text that is no name.
     ///
     /// It is applied wherever such a name comes in, by a route or a call: at registrations, logins and changes of a

@@ -1,5 +1,5 @@
-/// Declares a group of settings: of each its documentation, type and default, once. What stands under `also`
-/// has a setter of its own.
+/// Declares a group of settings, each with its documentation, type and default. The settings under `also` have
+/// setters of their own.
 macro_rules! settings {
     (
         $(#[$doc:meta])*

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 /// How many failures a throttle allows, and how long it delays the attempts after them.
 ///
-/// Failures are counted over a sliding window. Up to `free` of them cost nothing; then the next
-/// attempt has to wait for the first delay, and twice as long after each further failure, up to
-/// the longest delay. Attempts that come too soon are rejected and do not count.
+/// Failures are counted over a sliding window. Up to `free` failures cause no delay; then the next attempt has to
+/// wait for the first delay, and twice as long after each further failure, up to the longest delay. Attempts that
+/// come too soon are rejected and not counted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,22 +46,22 @@ impl ThrottleLimit {
         Self::new(u32::MAX, Duration::from_secs(1))
     }
 
-    /// How long the attempt after so many failures has to wait.
+    /// Returns the delay of the attempt after this many failures.
     pub(in crate::service) fn wait_after(&self, failures: u32) -> Duration {
         let Some(beyond) = failures.checked_sub(self.free) else { return Duration::ZERO };
         let factor = 1_u32.checked_shl(beyond).unwrap_or(u32::MAX);
         self.first_delay.saturating_mul(factor).min(self.longest_delay)
     }
 
-    /// How long ago the last failure may be for it to count still.
+    /// Returns the maximum age of the last failure for it to still count.
     pub(in crate::service) fn memory(&self) -> Duration {
         self.window.saturating_mul(2).max(self.longest_delay)
     }
 
-    /// What is wrong with it, where something is.
+    /// Returns the fault of the limit, if it has one.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.window < Duration::from_secs(1) {
-            Some("a throttle's window has to last for a second at least")
+            Some("a throttle's window must be at least a second")
         } else if self.first_delay > self.longest_delay {
             Some("a throttle's first delay is longer than its longest")
         } else {

@@ -58,12 +58,12 @@ impl TokenService {
             }
             let revoking = writer.revoke_token_until(&token, expires_at);
             match session {
-                // Its token is revoked with it.
+                // Ending the session revokes its tokens, including this one.
                 Some(id) if writer.inner.policy.sessions.revoke_tokens_on_end => {
                     writer.end_session_by_id(&id, Some(expires_at)).await
                 }
                 Some(id) => {
-                    // Where one of the two cannot be done, the other is.
+                    // If one of the two operations fails, the other is still done.
                     let revoked = revoking.await;
                     writer.end_session_by_id(&id, Some(expires_at)).await.and(revoked)
                 }
@@ -96,7 +96,7 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Ends the session that an authentication token stands for, and revokes what was issued from it.
+    /// Ends the session of an authentication token, and revokes the JWTs exchanged from it.
     pub(super) async fn end_session_of_token(
         &self,
         token: &AuthenticationToken,
@@ -113,15 +113,15 @@ impl Writer {
         })
     }
 
-    /// Ends a session as it was read; returns whether it was there.
+    /// Ends a session that was read before; returns whether it still existed.
     async fn end_as_read(&self, session: &Session) -> Result<CompareAndSet<bool>, Error> {
-        // Before the session is removed: who has to try again can still find what to revoke.
+        // Before the session is removed: after a failure, a retry still finds what to revoke.
         self.revoke_tokens_of(session).await?;
         self.take_session(session).await
     }
 
-    /// Ends a session, of which a token is known that ends at `expires_at`, where there is one: the record may have
-    /// been put back to before that was issued.
+    /// Ends a session, of which a token is known that expires at `expires_at`, if it exists: the record may have
+    /// been restored to a state before that token was issued.
     async fn end_session_by_id(
         &self,
         id: &SessionId,
@@ -137,13 +137,13 @@ impl Writer {
             session.tokens_until = session.tokens_until.max(token_until);
             self.inner.phantom_tokens.remove(&session.key).await;
             let buried = self.bury(session).await;
-            // A tombstone does not know what is still to be revoked, where that has failed before.
+            // A tombstone does not list the tokens that are still to be revoked after a failure.
             if !session.is_tombstone() {
                 return self.revoke_tokens_of(session).await.and(buried);
             }
             buried?;
         }
-        // Also where the store is out of reach: on this node at least, they are revoked.
+        // Also if the store is unreachable, so that at least this node rejects them.
         let revoked = if self.inner.policy.sessions.revoke_tokens_on_end {
             let longest = self.accepted_until(self.latest_end_of_tokens());
             self.revoke_session(id, token_until.unwrap_or(longest).max(longest)).await
@@ -153,7 +153,7 @@ impl Writer {
         removed.and(revoked)
     }
 
-    /// Keeps a tombstone of a session that was removed, where it needs one.
+    /// Writes a tombstone of a session that was removed, if it needs one.
     async fn bury(&self, removed: &Session) -> Result<(), Error> {
         let (stores, now) = (&self.stores, self.now());
         let Some(tombstone) = removed.tombstone(new_ending_id()?, now) else { return Ok(()) };
@@ -161,7 +161,7 @@ impl Writer {
             CompareAndSet::Written(()) => return Ok(()),
             CompareAndSet::Conflict => {}
         }
-        // The request was repeated in between, and has started another by the same token.
+        // The request was repeated meanwhile, and has started another session with the same token.
         retry_on_conflict!({
             match stores.get_session(&removed.key).await? {
                 Some(session) if !session.is_used_up() => {
@@ -172,13 +172,13 @@ impl Writer {
         })
     }
 
-    /// Ends a session that was ended before, where it is there: the store may have lost that.
+    /// Ends a session that was ended before, if it exists again: the store may have lost that write.
     pub(in crate::service) async fn end_again(&self, ended: &EndedSession) -> Result<(), Error> {
         retry_on_conflict!({
             let found = self.stores.get_session(&ended.key).await?;
             let back = found.filter(|found| found.id == ended.id && !found.is_tombstone());
             let Some(session) = back else { return Ok(CompareAndSet::Written(())) };
-            // With what it was exchanged for while it was back.
+            // Including the JWTs exchanged while it existed again.
             self.end_as_read(&session).await.map(|ended| ended.map(drop))
         })
     }

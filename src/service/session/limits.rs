@@ -1,4 +1,4 @@
-//! Whether a session may be started: for whom, and how many.
+//! Checks whether a session may be started: the customer, and the number of sessions.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::token::acl::Acl;
 use crate::token::claims::Validated;
 use crate::token::identifier::{CustomerId, OrganizationId};
 
-/// When a start that is one too many may be tried again. When a session ends is not looked up.
+/// When to retry a start above the limit. The expiry of the existing sessions is not looked up.
 const RETRY_AFTER_TOO_MANY: Duration = Duration::from_secs(60);
 
 impl TokenService {
-    /// Checks that a customer is the bearer's to name.
+    /// Checks that a bearer may start sessions for a customer.
     pub(super) async fn check_customer(
         &self,
         bearer: &Validated,
@@ -48,11 +48,10 @@ impl TokenService {
         }
     }
 
-    /// Checks that neither the customer nor the starter of the session has as many as the policy
-    /// allows.
+    /// Checks that neither the customer nor the starter of the session has reached the policy's maximum.
     ///
-    /// It is no part of the insert: a store over many machines cannot count and insert in one step
-    /// without holding up all others, and a few more than the limit fill no memory.
+    /// It is not atomic with the insert: a distributed store cannot count and insert in one step without blocking
+    /// all other writes, and a few sessions above the limit do no harm.
     pub(super) async fn check_session_limits(
         &self,
         session: &Session,
@@ -78,7 +77,7 @@ impl TokenService {
     }
 }
 
-/// Returns whether a bearer's list names a customer to start sessions of.
+/// Returns whether a bearer's ACL names a customer to start sessions for.
 fn names_customer(
     bearer: &Validated,
     organization: Option<&OrganizationId>,

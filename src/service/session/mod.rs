@@ -1,4 +1,4 @@
-//! Sessions of customers: finding and listing them, and what starting and ending them shares.
+//! Sessions of customers: finds and lists them, with helpers for starting and ending them.
 
 mod end;
 mod limits;
@@ -39,7 +39,7 @@ impl TokenService {
         self.find_open_session(token, context).await.map(SessionState::of)
     }
 
-    /// The live session that an authentication token stands for, unless its tries are used up.
+    /// Returns the live session of an authentication token, unless its attempts are used up.
     pub(super) async fn find_open_session(
         &self,
         token: &AuthenticationToken,
@@ -48,14 +48,13 @@ impl TokenService {
         let session = self.find_live_session(token, context).await?;
         let state = session.one_time_password.as_ref();
         if state.is_some_and(|state| state.tries_left == 0) {
-            // Its last try is being compared, or its node died over it.
+            // Its last attempt is being compared, or the node died meanwhile.
             return Err(no_session());
         }
         Ok(session)
     }
 
-    /// The live session that an authentication token stands for, also where its last try may be under
-    /// way.
+    /// Returns the live session of an authentication token, even if its last attempt may be in progress.
     pub(super) async fn find_live_session(
         &self,
         token: &AuthenticationToken,
@@ -66,14 +65,14 @@ impl TokenService {
         self.check_live(session)
     }
 
-    /// Returns a session that was found, where it is live.
+    /// Returns the session, if it is live.
     pub(super) fn check_live(&self, session: Session) -> Result<Session, Error> {
         let is_live = !session.is_used_up() && session.expires_at > self.now();
         if is_live && !self.was_ended(&session) { Ok(session) } else { Err(no_session()) }
     }
 
-    /// The session that an authentication token stands for, also where it has ended, and tokens of it
-    /// live on: to be ended.
+    /// Returns the session of an authentication token, to end it: also one that has ended, if tokens of it are still
+    /// valid.
     pub(super) async fn find_kept_session(
         &self,
         token: &AuthenticationToken,
@@ -133,8 +132,8 @@ impl TokenService {
         Err(Error::from_invalid_fields(vec![fault]))
     }
 
-    /// The organization that `bearer` acts in: `context`'s, or, where that has none, the bearer's
-    /// own. An error where `bearer` is of another one, or may not do there what is asked for.
+    /// Returns the organization in which `bearer` acts: that of `context` or, if it has none, the bearer's own. An
+    /// error if `bearer` is of another one, or lacks the permission there.
     fn organization_for(
         &self,
         bearer: &Validated,
@@ -160,8 +159,8 @@ impl TokenService {
     }
 }
 
-/// The organization that the host acts in: `context`'s, or else the one that is named. An error where
-/// they are not the same.
+/// Returns the organization in which the host acts: that of `context`, or else the named one. An error if they
+/// differ.
 fn organization_of(
     context: &RequestContext,
     named: Option<&Organization>,

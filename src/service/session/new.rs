@@ -40,12 +40,12 @@ pub struct NewSession {
     pub(in crate::service) ends: SessionEnd,
     pub(in crate::service) token: Option<AuthenticationToken>,
     pub(in crate::service) idempotency_key: Option<IdempotencyKey>,
-    /// What a route found wrong with the fields that it read, to be told along with the rest. The
-    /// customer may be missing then.
+    /// Faults that a route found in the fields, to be reported with the others. The customer may be missing in that
+    /// case.
     pub(in crate::service) invalid: Vec<InvalidField>,
 }
 
-/// When a session is to end.
+/// When a session expires.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::service) enum SessionEnd {
     ByPolicy,
@@ -75,7 +75,7 @@ impl NewSession {
         self
     }
 
-    /// Sets the session's ACL: the most that its tokens may grant. Default: nothing.
+    /// Sets the session's ACL: the maximum that its tokens may grant. Default: nothing.
     pub fn acl(mut self, acl: Acl) -> Self {
         self.acl = acl;
         self
@@ -120,9 +120,9 @@ impl NewSession {
     /// Sets the authentication token, in place of a random one, for demos and tests. Dangerous: anybody who
     /// guesses the text has the session.
     ///
-    /// It consists of letters, digits, `-`, `_` and `~`, so that every path, header and cookie can carry it. It has no
-    /// dot, by which layers tell a JWT from it. Another one is rejected when the session is started, with
-    /// [`InvalidFields`](crate::ErrorKind::InvalidFields).
+    /// It consists of letters, digits, `-`, `_` and `~`, so that every path, header and cookie can carry it. It has
+    /// no dot, since layers recognize a JWT by its dots. Any other token is rejected when the session is started,
+    /// with [`InvalidFields`](crate::ErrorKind::InvalidFields).
     ///
     /// A token has one session at a time. A session that an exchange has used up counts until the tokens
     /// exchanged from it have expired.
@@ -131,7 +131,7 @@ impl NewSession {
         self
     }
 
-    /// Returns what is wrong with a token that was set.
+    /// Returns the fault of a token that was set.
     pub(in crate::service) fn token_fault(&self) -> Option<InvalidField> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
         let is_fault = |token: &&AuthenticationToken| !token.expose().bytes().all(fits);
@@ -148,7 +148,7 @@ pub struct StartedSession {
     pub token: AuthenticationToken,
     /// The session, which is pending if it requires a one-time password.
     pub session: SessionState,
-    /// When it was returned, from which on the life of a cookie counts.
+    /// When it was returned; the lifetime of a cookie counts from then.
     pub(in crate::service) at: Timestamp,
 }
 
@@ -172,8 +172,8 @@ pub struct CustomerLogin {
     pub(in crate::service) otp_required: bool,
     pub(in crate::service) expires_at: Option<Timestamp>,
     pub(in crate::service) idempotency_key: Option<IdempotencyKey>,
-    /// What a route found wrong with the fields that it read, to be told along with the rest. The
-    /// name and the password may be missing then.
+    /// Faults that a route found in the fields, to be reported with the others. The name and the password may be
+    /// missing in that case.
     pub(in crate::service) invalid: Vec<InvalidField>,
 }
 

@@ -4,7 +4,7 @@ use crate::service::model::session::Session;
 use crate::service::model::session_position::SessionPosition;
 use crate::token::identifier::{CustomerId, OrganizationId, SessionId};
 
-/// A live session, with what its holder has proven.
+/// A live session, by what its holder has proven.
 ///
 /// A session that requires a one-time password starts after the check of the password. Until the right code is
 /// presented, its token proves only the password, and its holder is not logged in. For a browser,
@@ -79,7 +79,7 @@ impl SessionState {
         self.record().position()
     }
 
-    /// The session as it is stored, whatever its token proves.
+    /// Returns the session as stored, whatever its token proves.
     pub(in crate::service) fn record(&self) -> &Session {
         match self {
             Self::Proven(session) | Self::OneTimePasswordPending(PendingSession(session)) => {

@@ -10,13 +10,13 @@ use crate::service::token_service::TokenService;
 use crate::service::writer::Writer;
 
 impl TokenService {
-    /// Returns what a session's tokens may carry now: its own list, as far as the credential that it was
-    /// started with still holds it, and the audiences of that credential, or of its starter.
+    /// Returns the claims that a session's tokens may have now: the session's ACL, as far as the credential that it
+    /// was started with still holds it, and the audiences of that credential or of the starter.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) where the credential is disabled, gone, or of another
-    /// organization: what changes it so ends its sessions, and this one was being written at that moment.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the credential is disabled, removed, or of another organization:
+    /// such a change ends its sessions, and this one was being written at that moment.
     pub(in crate::service) async fn present_rights(
         &self,
         session: &Session,
@@ -35,7 +35,7 @@ impl TokenService {
             let audiences = recent.entity.audiences.clone();
             return Ok(Held { acl: session.acl.clone(), audiences });
         }
-        // Nobody is given less for a copy that is old.
+        // An old copy must not reduce what a token grants.
         let held = stores.get_entity(credential).await?.filter(is_usable).ok_or_else(no_session)?;
         let is_whole = session.acl.narrows(&held.acl);
         let acl = if is_whole { session.acl.clone() } else { session.acl.intersect(&held.acl) };
@@ -44,9 +44,9 @@ impl TokenService {
 }
 
 impl Writer {
-    /// Notes in a session that a token of it ends at `expires_at`, before the token is returned: what
-    /// ends the session has either done so by then, and the write conflicts, or finds how long there
-    /// is something to revoke.
+    /// Records in a session that a token of it expires at `expires_at`, before the token is returned: an operation
+    /// that ends the session has either done so by then, and the write conflicts, or finds how long there is
+    /// something to revoke.
     pub(in crate::service) async fn note_token_of(
         &self,
         session: Session,
@@ -58,7 +58,7 @@ impl Writer {
         if is_known && !is_use_due(&session, now, idle_timeout) {
             return Ok(CompareAndSet::Written(session));
         }
-        // Without a timeout, what its holder is told of it has not changed.
+        // Without an idle timeout, the expiry that its holder sees has not changed.
         let updated_at = if idle_timeout.is_some() { now } else { session.updated_at };
         let version = session.version;
         let noted = self.with_token_noted(session, expires_at, now).next_version(updated_at);
@@ -66,7 +66,7 @@ impl Writer {
         Ok(written.map(|()| noted))
     }
 
-    /// Notes in a session that its end has to be told until `needed_until`, and no use of it.
+    /// Extends the time for which the end of a session is published to `needed_until`, without recording a use.
     pub(in crate::service) async fn note_listener_of(
         &self,
         session: Session,
@@ -81,7 +81,7 @@ impl Writer {
         self.stores.replace_session(noted, version, now).await
     }
 
-    /// Returns a session with its use and a token of it noted.
+    /// Returns a session with its use and a token of it recorded.
     pub(in crate::service) fn with_token_noted(
         &self,
         session: Session,
@@ -92,8 +92,8 @@ impl Writer {
         noted.used_at(now, self.inner.policy.sessions.idle_timeout)
     }
 
-    /// Returns a session whose end is told until `needed_until`, and with room for what comes later, too: a
-    /// write for each token would cost more than the longer memory of a log-out.
+    /// Returns a session whose end is published until `needed_until`, with a reserve for later tokens: a write for
+    /// each token would cost more than to keep the record of a log-out for longer.
     fn with_end_noted(
         &self,
         mut session: Session,
@@ -109,13 +109,13 @@ impl Writer {
     }
 }
 
-/// How old the end of a session may be, as of its last use: each would be a write.
+/// How outdated the recorded expiry may be, since each update is a write.
 pub(in crate::service) const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Returns whether the use of a session has to be written, which moves its end.
+/// Returns whether a use of the session must be written, to move its expiry.
 fn is_use_due(session: &Session, now: Timestamp, idle_timeout: Option<Duration>) -> bool {
     let (end, before) = (session.end_after_use(now, idle_timeout), session.expires_at);
     let moved = end.saturating_since(before).max(before.saturating_since(end));
-    // The last step up to its latest end is a short one, and is made all the same.
+    // The last step up to its latest expiry may be shorter, but is still made.
     moved >= NOTED_EVERY || (end != before && end == session.latest_end())
 }

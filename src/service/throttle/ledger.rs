@@ -1,31 +1,31 @@
-//! What was counted against whom, up to a maximum of keys.
+//! The failures by key, up to a maximum number of keys.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// Once a minute at most, a ledger that is full is searched for what no longer counts.
+/// A full ledger is searched for outdated records at most once a minute.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-/// Readings of one clock come in another order than they were taken by this much at most. What is
-/// further off was taken before the clock was put back.
+/// The maximum by which readings of one clock may arrive out of order. A record further in the future was taken
+/// before the clock was set back.
 const DISORDER: Duration = Duration::from_secs(60);
 /// One record in this many is reserved for keys that have not failed more than once.
 const RECENT_SHARE: usize = 4;
 
-/// The failures of one key, in two windows that lie side by side: the share of the earlier one that
-/// a sliding window still covers is counted with the later one.
+/// The failures of one key in two adjacent windows: the earlier one counts in proportion to the part that a sliding
+/// window still covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// Which window `current` counts, since 1970.
+    /// The window that `current` counts, numbered since 1970.
     window: u64,
     previous: u32,
     current: u32,
-    /// When it was counted last.
+    /// When it was last counted.
     pub(super) last: Timestamp,
-    /// The number of that count among all.
+    /// The sequence number of that count.
     sequence: u64,
-    /// Where it is kept; see [`Ledger`].
+    /// The tier that it is in; see [`Ledger`].
     tier: Tier,
 }
 
@@ -41,8 +41,8 @@ impl Record {
         Self { window, previous: 0, current: 0, last: now, sequence: 0, tier: Tier::Recent }
     }
 
-    /// Moves its windows to the present. A clock that was put back must not make anyone wait for
-    /// it to catch up: what lies in the future counts as of now.
+    /// Moves its windows to the present. After a clock was set back, nobody has to wait until it catches up: a
+    /// record in the future counts as of now.
     fn advance_to(&mut self, now: Timestamp, window: Duration) {
         let is_ahead = self.last > now;
         let is_disorder = is_ahead && self.last.saturating_since(now) < DISORDER;
@@ -61,7 +61,7 @@ impl Record {
         self.window = present;
     }
 
-    /// How many failures the window that ends now has, rounded up.
+    /// Returns the failures in the window that ends now, rounded up.
     pub(super) fn failures(&self, now: Timestamp, window: Duration) -> u32 {
         let length = micros(window);
         let left = length - now.max(self.last).as_micros() % length;
@@ -83,20 +83,20 @@ fn window_index(now: Timestamp, window: Duration) -> u64 {
     now.as_micros() / micros(window)
 }
 
-/// Records by key, in two tiers. A new one is kept among the *recent* ones, of which the one goes
-/// first that was counted longest ago. One that is counted again is *failing*; of those, the
-/// one goes first that has failed least, and back among the recent ones, so that whoever fills
-/// this tier with keys that have failed a little cannot keep a new one from being counted.
+/// Records by key, in two tiers. A new one is *recent*; of these, the one that was counted longest ago is evicted
+/// first. One that is counted again is *failing*; of these, the one with the fewest failures is first moved back to
+/// the recent ones, so that an attacker who fills this tier with keys of a few failures each cannot keep a new key
+/// from being counted.
 pub(super) struct Ledger {
     records: HashMap<u64, Record>,
-    /// By number and key.
+    /// By sequence number and key.
     recent: BTreeSet<(u64, u64)>,
-    /// By total, number and key.
+    /// By total, sequence number and key.
     failing: BTreeSet<(u32, u64, u64)>,
-    /// How often it has counted.
+    /// The number of counts so far.
     counts: u64,
     capacity: usize,
-    /// How long ago a record may have been counted last that is worth keeping.
+    /// The maximum age of the last count of a record that is worth keeping.
     memory: Duration,
     purged_at: Option<Timestamp>,
 }
@@ -127,7 +127,7 @@ impl Ledger {
         self.records.get(&key)
     }
 
-    /// The record of a key as of now. One from the future is set right for good.
+    /// Returns the record of a key as of now. A record in the future is corrected for good.
     pub(super) fn as_of(&mut self, key: u64, now: Timestamp, window: Duration) -> Option<Record> {
         let record = *self.records.get(&key)?;
         let mut turned = record;
@@ -139,7 +139,7 @@ impl Ledger {
         Some(turned)
     }
 
-    /// Counts a failure; returns when the one before it was.
+    /// Counts a failure; returns the time of the previous one.
     pub(super) fn count(&mut self, key: u64, now: Timestamp, window: Duration) -> Timestamp {
         let mut before = now;
         self.change(key, now, window, |record| {
@@ -150,8 +150,8 @@ impl Ledger {
         before
     }
 
-    /// Subtracts what was counted at `at`, after a failure at `before`. What no longer counts is not taken
-    /// back from what was counted since.
+    /// Subtracts a failure that was counted at `at`, after a failure at `before`. A failure that no longer counts is
+    /// not subtracted from later ones.
     pub(super) fn give_back(
         &mut self,
         key: u64,
@@ -174,7 +174,7 @@ impl Ledger {
         }
     }
 
-    /// Notes a key that nothing is counted of.
+    /// Adds a key without failures.
     pub(super) fn note(&mut self, key: u64, now: Timestamp) {
         self.change(key, now, PURGE_INTERVAL, |record| record.last = now);
     }
@@ -188,7 +188,7 @@ impl Ledger {
         Some(record)
     }
 
-    /// Drops what no longer counts.
+    /// Drops records that no longer count.
     pub(super) fn purge(&mut self, now: Timestamp) {
         let memory = self.memory;
         let forgotten = |record: &Record| now.saturating_since(record.last) > memory;
@@ -234,8 +234,7 @@ impl Ledger {
         self.keep_to_the_shares();
     }
 
-    /// Moves those that have failed least back among the recent ones, where there are too many of
-    /// them.
+    /// Moves records with the fewest failures back to the recent ones, if there are too many.
     fn keep_to_the_shares(&mut self) {
         let recent_share = (self.capacity / RECENT_SHARE).max(1);
         while self.failing.len() > self.capacity.saturating_sub(recent_share) {

@@ -1,28 +1,26 @@
-//! Slowing down those who guess, before any of their guesses costs work.
+//! Throttles guessing, before a guess costs any work.
 //!
-//! Failures are counted for each name, for each client's network, and for each pair of the two,
-//! whether or not the name exists. Beyond what a limit lets pass, an attempt has to wait for
-//! longer after each failure; one that comes too soon is rejected without being looked at, and
-//! does not count.
+//! Failures are counted by name, by client network, and by pair of the two, whether or not the name exists. Above a
+//! limit, an attempt has to wait, for longer after each failure; one that comes too soon is rejected without being
+//! checked, and is not counted.
 //!
-//! 1. **An attempt is counted before it is looked at**, and given back where it was right. A
-//!    thousand at once count as a thousand.
-//! 2. **A success gives back itself and nothing else.** Whoever has an account cannot wipe out what
-//!    was counted against them elsewhere by logging in to it.
-//! 3. **A true owner is delayed, never shut out.** One network's guesses are stopped by the pair's
-//!    limit long before they reach the name's; and from where somebody has logged in before, the
-//!    name's limit is not asked. No delay is longer than the policy's longest.
-//! 4. **An address is counted alike whatever the name.** It is asked and counted first for all, so
-//!    that one which is used up tells nobody who has logged in from there.
-//! 5. **Memory is bounded.** Beyond the maximum of keys, what goes first has failed least, and
-//!    longest ago.
+//! 1. **An attempt is counted before it is checked**, and subtracted if it was right. A thousand concurrent attempts
+//!    count as a thousand.
+//! 2. **A success subtracts only itself.** An attacker with an account cannot reset other counts by logging in to
+//!    it.
+//! 3. **The owner of a name is delayed, never locked out.** Guesses from one network reach the limit of the pair
+//!    long before that of the name; and for a network from which the owner has logged in before, the limit of the
+//!    name does not apply. No delay is longer than the policy's longest.
+//! 4. **An address is counted alike for all names.** It is checked and counted first, so that an exhausted limit
+//!    does not reveal who has logged in from there.
+//! 5. **Memory is bounded.** Above the maximum of keys, those with the fewest and oldest failures are evicted first.
 //!
-//! A machine client's secret is checked first, in microseconds: who has a generated one is let
-//! through, since nobody guesses it, and all others are held to the limits.
+//! A machine client's secret is verified first, in microseconds: a caller with a generated secret is admitted, since
+//! it cannot be guessed, and all others are subject to the limits.
 //!
-//! One-time passwords have limits of their own, by customer: whoever knows the password starts
-//! sessions as often as they like, and each of them stands a few tries. So has managing secrets, by
-//! user, where each access counts, whatever comes of it.
+//! One-time passwords have limits of their own, by customer: a caller that knows the password can start any number
+//! of sessions, with a few attempts each. So does the management of secrets, by user, where each access counts,
+//! whatever its outcome.
 
 mod ledger;
 
@@ -42,15 +40,15 @@ use crate::service::throttle::ledger::{Ledger, Record};
 use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 
-/// How long a network is remembered that somebody has logged in from.
+/// How long a network stays known after a login.
 const KNOWN_NETWORK_FOR: Duration = Duration::from_secs(30 * 86_400);
-/// A login from a known network is noted anew after this long.
+/// After this long, a login from a known network is recorded again.
 const KNOWN_NETWORK_NOTED: Duration = Duration::from_secs(3_600);
 
-/// Counts failures and says who has to wait.
+/// Counts failures and decides who has to wait.
 pub(crate) struct Throttle {
     limits: Limits,
-    /// Keyed for each process, so that nobody can choose names that collide.
+    /// Keyed for each process, so that no attacker can choose names that collide.
     hasher: RandomState,
     ledgers: Mutex<Ledgers>,
 }
@@ -90,30 +88,28 @@ impl Limit {
 
 struct Ledgers {
     failures: Ledger,
-    /// The pairs of name and network that a login has succeeded with.
+    /// The pairs of name and network of successful logins.
     known_networks: Ledger,
 }
 
-/// Whom an attempt counts against.
+/// The keys that an attempt counts against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThrottleKeys {
     counted: [Option<(Limit, u64)>; 3],
-    /// The pair of the network and the name as it was written: two names may look alike and be two
-    /// people's.
+    /// The pair of network and name as written: names that look alike may belong to two people.
     known_network: Option<u64>,
 }
 
-/// An attempt that was let through, to be told what came of it. One that is dropped stays as it is:
-/// counted, but for its name where that `counts_afterwards`.
+/// An admitted attempt, whose outcome is to be reported. If it is dropped, it stays counted, except for its name if
+/// it `counts_afterwards`.
 #[derive(Debug)]
 pub(crate) struct Permit {
     keys: ThrottleKeys,
     at: Timestamp,
-    /// What was there before it, to be put back, by limit and key.
+    /// The previous state, to be restored, by limit and key.
     before: [Option<(Limit, u64, Timestamp)>; 3],
-    /// From where somebody has logged in before, they do so many times at once. What is wrong
-    /// counts against the name once that is known; no more can be under way than passwords are
-    /// hashed at once.
+    /// From a known network, the owner may make many attempts at once. A wrong one counts against the name once that
+    /// is known; their number is limited by that of concurrent password hashes.
     counts_afterwards: bool,
 }
 
@@ -135,8 +131,8 @@ impl Throttle {
         Self { limits, hasher: RandomState::new(), ledgers: Mutex::new(ledgers) }
     }
 
-    /// Whom an attempt with `name` from `address` counts against. Names of one organization that a person would
-    /// take for one another count as one.
+    /// Returns the keys of an attempt with `name` from `address`. Names of one organization that look alike count as
+    /// one.
     pub(crate) fn keys(
         &self,
         subject_type: SubjectType,
@@ -160,17 +156,17 @@ impl Throttle {
         keys
     }
 
-    /// Whom wrong one-time passwords of a customer's sessions count against.
+    /// Returns the keys of wrong one-time passwords in a customer's sessions.
     pub(crate) fn keys_of_codes(&self, customer: &Subject) -> ThrottleKeys {
         self.single_key(Limit::WrongCodes, customer)
     }
 
-    /// Whom one-time passwords count against that are sent to a customer.
+    /// Returns the keys of one-time passwords that are sent to a customer.
     pub(crate) fn keys_of_sending(&self, customer: &Subject) -> ThrottleKeys {
         self.single_key(Limit::SentCodes, customer)
     }
 
-    /// Whom it counts against that a user reads or resets secrets of machine clients.
+    /// Returns the keys of a user's reads and resets of machine clients' secrets.
     pub(crate) fn keys_of_managing(
         &self,
         organization: Option<&OrganizationId>,
@@ -184,7 +180,7 @@ impl Throttle {
         ThrottleKeys { counted: [Some((limit, key)), None, None], known_network: None }
     }
 
-    /// Looks whether an attempt would be let through, and counts nothing.
+    /// Checks whether an attempt would be admitted, and counts nothing.
     ///
     /// # Errors
     ///
@@ -195,11 +191,11 @@ impl Throttle {
         self.check_limits(&mut ledgers, keys, is_known_network, now)
     }
 
-    /// Lets an attempt through and counts it as a failure, until it is told otherwise.
+    /// Admits an attempt and counts it as a failure, until its outcome is reported.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Throttled`], with the time to wait, where it comes too soon.
+    /// [`ErrorKind::Throttled`], with the time to wait, if it comes too soon.
     pub(crate) fn acquire(&self, keys: ThrottleKeys, now: Timestamp) -> Result<Permit, Error> {
         let mut ledgers = self.lock();
         let counts_afterwards = ledgers.is_known_network(keys, now);
@@ -209,7 +205,7 @@ impl Throttle {
         Ok(Permit { keys, at: now, before, counts_afterwards })
     }
 
-    /// Tells that an attempt was wrong.
+    /// Reports that an attempt was wrong.
     pub(crate) fn failed(&self, permit: &Permit) {
         if permit.counts_afterwards {
             let uncounted = |limit: Limit| limit != Limit::Address;
@@ -217,7 +213,7 @@ impl Throttle {
         }
     }
 
-    /// Tells that an attempt was right.
+    /// Reports that an attempt was right.
     pub(crate) fn succeeded(&self, permit: &Permit) {
         self.give_back(permit);
         let Some(pair) = permit.keys.known_network else { return };
@@ -229,7 +225,7 @@ impl Throttle {
         }
     }
 
-    /// Takes an attempt back that was right, or that nothing was compared for.
+    /// Subtracts an attempt that was right, or for which nothing was compared.
     pub(crate) fn give_back(&self, permit: &Permit) {
         let mut ledgers = self.lock();
         for (limit, key, before) in permit.before.iter().flatten() {
@@ -238,7 +234,7 @@ impl Throttle {
         }
     }
 
-    /// Forgets what no longer counts.
+    /// Drops records that no longer count.
     pub(crate) fn purge(&self, now: Timestamp) {
         let mut ledgers = self.lock();
         ledgers.failures.purge(now);
@@ -268,8 +264,8 @@ impl Throttle {
         is_known_network: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        // What others do with the name elsewhere is no matter of somebody's who has logged in from
-        // here. What they do from here is: an exemption would tell them who has.
+        // Failures of others with the name, from other networks, do not delay an owner on a known network. Those
+        // from this network do: an exemption would reveal that the network is known.
         let asked = |limit: Limit| !is_known_network || limit != Limit::Name;
         let longest_wait = keys
             .counted
@@ -316,7 +312,7 @@ impl Limits {
         }
     }
 
-    /// How long ago a failure may be that still counts.
+    /// Returns the maximum age of a failure that still counts.
     fn longest_memory(&self) -> Duration {
         [
             self.by_name,
@@ -334,15 +330,15 @@ impl Limits {
 }
 
 impl ThrottleLimit {
-    /// How long the next attempt has to wait.
+    /// Returns how long the next attempt has to wait.
     fn remaining(&self, record: &Record, now: Timestamp) -> Duration {
         let wait = self.wait_after(record.failures(now, self.window));
         wait.saturating_sub(now.saturating_since(record.last))
     }
 }
 
-/// The network that an address is throttled as. Whoever has one IPv6 address has the other 2^64 of
-/// its subnet, too (RFC 4291 §2.5.4), so that these count as one.
+/// Returns the network that an address is throttled as. The holder of one IPv6 address has the other 2^64 of its
+/// subnet, too (RFC 4291 §2.5.4), so these count as one.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

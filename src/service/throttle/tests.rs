@@ -6,8 +6,7 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What the default policy lets pass: for one name from one address, for one address, and for one
-/// name.
+/// The attempts that the default policy admits: for one name from one address, for one address, and for one name.
 const FREE: u32 = 10;
 const FREE_BY_ADDRESS: u32 = 100;
 const FREE_BY_NAME: u32 = 100;
@@ -24,7 +23,7 @@ fn keys(throttle: &Throttle, name: &str, address: &str) -> ThrottleKeys {
     throttle.keys(SubjectType::User, None, name, Some(address.parse().unwrap()))
 }
 
-/// Guesses as fast as it is let, for `how_long`; answers how many guesses were let through.
+/// Guesses as fast as it is admitted, for `how_long`; returns the number of admitted guesses.
 fn guess_for(throttle: &Throttle, keys: ThrottleKeys, from: Timestamp, how_long: Duration) -> u32 {
     let mut now = from;
     let mut guesses = 0;
@@ -202,7 +201,7 @@ fn a_success_makes_nobody_else_at_the_address_wait_longer() {
     }
 }
 
-/// What is done at one address.
+/// An operation from one address.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Spray(u64),
@@ -210,7 +209,7 @@ enum Step {
     Wait(Duration),
 }
 
-/// Returns a sequence of steps: for each number another one, and always the same.
+/// Returns a deterministic sequence of steps for each number.
 fn steps(seed: u64) -> Vec<Step> {
     let mut state = seed;
     // Constants of Knuth's MMIX.
@@ -228,7 +227,7 @@ fn steps(seed: u64) -> Vec<Step> {
     (0..80).map(|_| step(random(), random())).collect()
 }
 
-/// Takes the steps with guesses at "ops", and returns how long each guess was told to wait.
+/// Performs the steps with guesses at "ops", and returns the delay of each guess.
 fn told(throttle: &Throttle, steps: &[Step]) -> Vec<Option<Duration>> {
     let ops = keys(throttle, "ops", "192.0.2.1");
     let (mut now, mut sprayed) = (start() + DAY, 0);
@@ -273,7 +272,7 @@ fn who_shares_an_address_with_an_attacker_is_delayed_and_gets_in_where_they_ask_
     let owner = keys(&throttle, "owner", "192.0.2.1");
     throttle.succeeded(&throttle.acquire(owner, start()).unwrap());
     let (mut let_in, mut longest_wait) = (0, Duration::ZERO);
-    // Each asks once a second, the owner at another instant of it each time.
+    // Both retry once a second, the owner at a different fraction of it each time.
     for second in 0..3_600_u32 {
         let now = start() + Duration::from_secs(1) * second;
         let sprayed = keys(&throttle, &format!("sprayed {second}"), "192.0.2.1");
@@ -407,7 +406,7 @@ fn what_is_given_back_late_takes_nothing_from_what_was_counted_since() {
             throttle.acquire(ops, now).unwrap();
         }
         throttle.give_back(&slow);
-        // Three are free in all, so that one more is, and no other one.
+        // Three are free in total, so one more is admitted, and no other.
         throttle.acquire(ops, now).unwrap();
         assert!(throttle.acquire(ops, now).is_err(), "after {windows} windows");
     }

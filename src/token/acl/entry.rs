@@ -12,7 +12,7 @@ use crate::token::acl::read::{AclFault, Faults, read_permissions, read_scope};
 use crate::token::acl::{Acl, ORGANIZATION};
 use crate::token::identifier::OrganizationId;
 
-/// One grant: permissions within a scope; see [`Acl`].
+/// One entry of an ACL: permissions within a scope; see [`Acl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AclEntry {
     pub(super) scope: Scope,
@@ -20,13 +20,13 @@ pub struct AclEntry {
 }
 
 impl AclEntry {
-    /// Permissions within a scope. The scope is given as keys with their values; an empty one does
-    /// not restrict.
+    /// Creates an entry of permissions within a scope. The scope is given as keys with their values; an empty one
+    /// does not restrict.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) where a list is empty, or a key, value or permission is blank,
-    /// too long, or not made of the characters that it may have.
+    /// [`ErrorKind::InvalidFields`](crate::ErrorKind::InvalidFields) if a list is empty, or a key, value or
+    /// permission is blank, too long, or contains characters that it must not have.
     pub fn new<K, V, P>(
         scope: impl IntoIterator<Item = (K, V)>,
         permissions: impl IntoIterator<Item = P>,
@@ -51,7 +51,7 @@ impl AclEntry {
             .map_err(|faults| Error::from_invalid_fields(fields(faults)))
     }
 
-    /// Permissions without a scope: wherever they are asked for.
+    /// Creates an entry of permissions without a scope, which apply everywhere.
     ///
     /// ```
     /// use countersign::{Acl, AclEntry};
@@ -71,12 +71,12 @@ impl AclEntry {
         Self::new(nowhere_in_particular, permissions)
     }
 
-    /// Its permissions as text, in order.
+    /// Returns its permissions as text, in order.
     pub fn permissions(&self) -> impl Iterator<Item = String> + '_ {
         self.permissions.iter().map(Permission::to_string)
     }
 
-    /// The keys that its scope restricts, with their values.
+    /// Returns the keys that its scope restricts, with their values.
     pub fn scope(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.scope.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
     }
@@ -85,7 +85,7 @@ impl AclEntry {
         self.permissions.iter().any(|held| held.grants(permission)) && self.scope.contains(scope)
     }
 
-    /// Returns whether it has the permission as it is, and not by a wildcard.
+    /// Returns whether it has the permission by name, not by a wildcard.
     pub(super) fn names(&self, permission: &str) -> bool {
         self.permissions.iter().any(|held| held.is(permission))
     }
@@ -102,8 +102,8 @@ impl AclEntry {
         })
     }
 
-    /// As a principal holds it that is bound to an organization; `None` where that is outside of its
-    /// scope.
+    /// Returns the entry as a principal holds it that is bound to an organization; `None` if the organization is
+    /// outside of its scope.
     pub(super) fn within(&self, organization: &OrganizationId) -> Option<Self> {
         let id = organization.as_str().to_owned();
         let inside = Scope(Arc::new([(ORGANIZATION.to_owned(), vec![id])].into()));
@@ -117,7 +117,7 @@ impl AclEntry {
         for (a, b) in
             self.permissions.iter().flat_map(|a| other.permissions.iter().map(move |b| (a, b)))
         {
-            // Two patterns either lie one within the other or have nothing in common.
+            // Two patterns either lie one within the other or are disjoint.
             let common = if a.covers(b) {
                 b
             } else if b.covers(a) {
@@ -133,13 +133,13 @@ impl AclEntry {
     }
 }
 
-/// Where an entry holds: every key must have one of its values.
+/// The scope of an entry: every key must have one of its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scope(pub(super) Arc<BTreeMap<String, Vec<String>>>);
 
 impl Scope {
     pub(super) fn contains(&self, request: &[(&str, &str)]) -> bool {
-        // A key that is asked for twice has to fit both times.
+        // A key that is requested twice must match both times.
         self.0.iter().all(|(key, values)| {
             let mut asked = request.iter().filter(|(name, _)| name == key).peekable();
             asked.peek().is_some() && asked.all(|(_, value)| values.iter().any(|v| v == value))
@@ -155,7 +155,7 @@ impl Scope {
         })
     }
 
-    /// `None` where no request can be in both.
+    /// Returns `None` if no request can be in both.
     pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
         let mut keys = (*self.0).clone();
         for (key, theirs) in other.0.iter() {

@@ -1,16 +1,16 @@
-//! What makes the asking of a long list no slower than that of a short one.
+//! An index, with which a long ACL is checked as fast as a short one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::token::acl::{AclEntry, Permission};
 
-/// Which entries grant a permission, found in a time that does not grow with the list.
+/// Finds the entries that grant a permission, in a time that does not grow with the ACL.
 pub(super) struct Index {
     all: Vec<usize>,
     exactly: HashMap<Arc<str>, Vec<usize>>,
     starts_with: HashMap<Arc<str>, Vec<usize>>,
-    /// How long the beginnings are that are looked for.
+    /// The lengths of the prefixes that are looked up.
     lengths: Vec<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Index {
         index
     }
 
-    /// The numbers of the entries, one of them perhaps more than once.
+    /// Returns the indices of the entries, possibly with duplicates.
     pub(super) fn granting<'a>(&'a self, permission: &'a str) -> impl Iterator<Item = usize> + 'a {
         let exactly = self.exactly.get(permission).into_iter();
         let beginnings = self.lengths.iter().filter_map(|length| permission.get(..*length));

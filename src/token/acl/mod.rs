@@ -1,4 +1,4 @@
-//! Access-control lists: who may do what, where.
+//! Access-control lists: who may do what, in which scope.
 
 mod entry;
 mod index;
@@ -23,14 +23,14 @@ use crate::token::identifier::OrganizationId;
 pub use self::entry::AclEntry;
 pub(crate) use self::read::AclFault;
 
-/// Up to so many permissions, looking at each is faster than an index.
+/// Up to this many permissions, a linear search is faster than an index.
 const FEW: usize = 8;
 const MAX_PERMISSION_LEN: usize = 128;
 const MAX_SCOPE_KEY_LEN: usize = 64;
-/// The scope key by which lists name organizations.
+/// The scope key for organizations.
 pub(crate) const ORGANIZATION: &str = "organizationId";
 
-/// An access-control list: who may do what, where. The default one grants nothing.
+/// An access-control list: who may do what, in which scope. The default grants nothing.
 ///
 /// It is a list of entries; each grants its *permissions* within its *scope*.
 ///
@@ -38,17 +38,17 @@ pub(crate) const ORGANIZATION: &str = "organizationId";
 /// [{"scope": {"organizationId": ["org_1"]}, "permissions": ["GetOrders", "PostOrder"]}]
 /// ```
 ///
-/// 1. A scope key that is absent does not restrict; one that is there restricts to its values.
-///    Keys AND, values OR, entries OR. Any key may be used: `organizationId`, `productId`,
-///    `planId` and `customFieldName` are merely the documented ones.
-/// 2. A permission is an operation id. `*` alone grants all; `Storefront*` grants what begins with
-///    `Storefront` where the policy opens that.
-/// 3. An empty list is never written by a caller ("none" to some, "all" to others). An ACL without
-///    entries, which a host may register, grants nothing.
-/// 4. A principal that is bound to an organization holds nothing outside it: its list is read as if
-///    each entry were scoped to that `organizationId`. See [`Validated::allows`](crate::Validated::allows).
-/// 5. An entry *lies within* an ACL where each of its permissions is granted by one single entry
-///    there whose scope covers the entry's.
+/// 1. A scope key that is absent does not restrict; one that is present restricts to its values. Keys AND, values
+///    OR, entries OR. Any key may be used: `organizationId`, `productId`, `planId` and `customFieldName` are merely
+///    the documented ones.
+/// 2. A permission is an operation id. `*` alone grants all; `Storefront*` grants every id that begins with
+///    `Storefront`, if the policy allows that.
+/// 3. A caller must not send an empty list ("none" to some, "all" to others). An ACL without entries, which a host
+///    may register, grants nothing.
+/// 4. A principal that is bound to an organization holds nothing outside it: its ACL is read as if each entry were
+///    scoped to that `organizationId`. See [`Validated::allows`](crate::Validated::allows).
+/// 5. An entry *lies within* an ACL if each of its permissions is granted by one single entry there whose scope
+///    covers the entry's.
 ///
 /// ```
 /// use countersign::{Acl, AclEntry};
@@ -70,9 +70,9 @@ pub struct Acl {
 #[derive(Default)]
 struct List {
     entries: Box<[AclEntry]>,
-    /// Of all entries together.
+    /// The number of permissions in all entries.
     permissions: usize,
-    /// Made when a long list is first asked what it allows.
+    /// Built at the first check of a long ACL.
     index: OnceLock<Index>,
 }
 
@@ -85,20 +85,20 @@ impl PartialEq for Acl {
 impl Eq for Acl {}
 
 impl Acl {
-    /// A list of entries.
+    /// Creates an ACL from entries.
     pub fn new(entries: impl IntoIterator<Item = AclEntry>) -> Self {
         let entries: Box<[AclEntry]> = entries.into_iter().collect();
         let permissions = entries.iter().map(|entry| entry.permissions.len()).sum();
         Self { list: Arc::new(List { entries, permissions, index: OnceLock::new() }) }
     }
 
-    /// Everything, everywhere: `[{"scope": {}, "permissions": ["*"]}]`.
+    /// Returns the ACL that grants everything: `[{"scope": {}, "permissions": ["*"]}]`.
     #[must_use]
     pub fn everything() -> Self {
         Self::new([AclEntry { scope: Scope::default(), permissions: [Permission::All].into() }])
     }
 
-    /// Its entries, in order.
+    /// Returns its entries, in order.
     #[must_use]
     pub fn entries(&self) -> &[AclEntry] {
         &self.list.entries
@@ -110,17 +110,16 @@ impl Acl {
         self.entries().is_empty()
     }
 
-    /// Returns whether one entry grants `permission` where the scope has these values.
+    /// Returns whether one entry grants `permission` in a scope with these values.
     ///
-    /// A key that an entry restricts and that `scope` does not name is not allowed: what is
-    /// unknown is not inside.
+    /// An entry that restricts a key which `scope` does not name does not match: an unknown value is not inside.
     #[must_use]
     pub fn allows(&self, permission: &str, scope: &[(&str, &str)]) -> bool {
         self.allows_by_name(&[], permission, scope)
     }
 
-    /// [`allows`](Self::allows), where a permission that is one of `by_name` has to be named as it
-    /// is: no wildcard grants it.
+    /// Checks [`allows`](Self::allows) with the rule that a permission in `by_name` must be named: no wildcard
+    /// grants it.
     pub(crate) fn allows_by_name(
         &self,
         by_name: &[&str],
@@ -142,8 +141,8 @@ impl Acl {
             .any(|number| entries.get(number).is_some_and(|entry| entry.scope.contains(scope)))
     }
 
-    /// [`allows`](Self::allows), as a principal holds the list that is bound to `organization`: in each
-    /// entry of it, `organizationId` is that one alone.
+    /// Checks [`allows`](Self::allows) for a principal that is bound to `organization`: in each entry,
+    /// `organizationId` is restricted to that one.
     pub(crate) fn allows_within(
         &self,
         organization: Option<&OrganizationId>,
@@ -157,7 +156,7 @@ impl Acl {
         is_inside && self.allows(permission, scope)
     }
 
-    /// Returns the list as a principal holds it that is bound to `organization`.
+    /// Returns the ACL as a principal holds it that is bound to `organization`.
     #[must_use]
     pub(crate) fn within(&self, organization: Option<&OrganizationId>) -> Self {
         let Some(id) = organization else { return self.clone() };
@@ -170,15 +169,15 @@ impl Acl {
         self.first_beyond([wider]).is_none()
     }
 
-    /// The index of the first entry that lies within none of `grants`.
+    /// Returns the index of the first entry that lies within none of `grants`.
     #[must_use]
     pub fn first_beyond<'a>(&self, grants: impl IntoIterator<Item = &'a Self>) -> Option<usize> {
         let grants: Vec<_> = grants.into_iter().cloned().collect();
         self.first_beyond_within(None, &[], &grants)
     }
 
-    /// [`first_beyond`](Self::first_beyond) of a list that somebody is to hold who is bound to
-    /// `organization`, where a permission that is one of `by_name` lies within no wildcard.
+    /// Returns [`first_beyond`](Self::first_beyond) of an ACL for a holder that is bound to `organization`; a
+    /// permission in `by_name` lies within no wildcard.
     pub(crate) fn first_beyond_within(
         &self,
         organization: Option<&OrganizationId>,
@@ -193,7 +192,7 @@ impl Acl {
         })
     }
 
-    /// What both grant: a request is allowed by the result exactly where it is allowed by both.
+    /// Returns the intersection: it allows a request if and only if both allow it.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
         Self::new(
@@ -210,7 +209,7 @@ impl Acl {
         self.entries().iter().any(|entry| entry.permissions.iter().any(trailing))
     }
 
-    /// Reads a list from JSON, telling all that is wrong with it at once.
+    /// Reads an ACL from JSON, and reports all of its faults at once.
     pub(crate) fn from_json(value: &Value) -> Result<Self, Vec<AclFault>> {
         read_list(&Raw::deserialize(value).unwrap_or(Raw::Other))
     }
@@ -228,7 +227,7 @@ impl Serialize for Acl {
     }
 }
 
-/// For a host's own configuration: the form that [`Acl`] has in tokens, an empty list allowed.
+/// For a host's own configuration: the format of [`Acl`] in tokens, in which an empty list is allowed.
 impl<'de> Deserialize<'de> for Acl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         read_list(&Raw::deserialize(deserializer)?)

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::token::acl::MAX_PERMISSION_LEN;
 
-/// One permission, or a pattern of them.
+/// A permission, or a pattern of permissions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Permission {
     All,
@@ -14,8 +14,8 @@ pub(super) enum Permission {
 }
 
 impl Permission {
-    /// An operation id: 1 to 128 characters of RFC 6749's `scope-token` (§3.3) without `*`, so
-    /// that it can be named in a `WWW-Authenticate` header as it is.
+    /// An operation id: 1 to 128 characters of RFC 6749's `scope-token` (§3.3) without `*`, so that a
+    /// `WWW-Authenticate` header can contain it unchanged.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "*" {
             return Ok(Self::All);
@@ -32,7 +32,7 @@ impl Permission {
         Ok(if pattern { Self::StartsWith(id.into()) } else { Self::Exactly(id.into()) })
     }
 
-    /// Returns whether it is that operation id, and no pattern.
+    /// Returns whether it is that operation id, and not a pattern.
     pub(super) fn is(&self, permission: &str) -> bool {
         matches!(self, Self::Exactly(id) if **id == *permission)
     }

@@ -5,8 +5,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::json::Name;
 
-/// A JSON value before it is checked, in as much detail as a list needs. Text is borrowed where that is
-/// possible, since the list of every new token is read.
+/// A JSON value before validation, as far as an ACL needs it. Text is borrowed where possible, since the ACL of
+/// every new token is parsed.
 pub(super) enum Raw<'a> {
     Text(Cow<'a, str>),
     Array(Vec<Self>),
@@ -16,8 +16,8 @@ pub(super) enum Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// Returns an object. Of members with the same name, which a host's configuration may have, it keeps
-    /// the last one.
+    /// Creates an object. Of members with the same name, which a host's configuration may have, it keeps the last
+    /// one.
     pub(super) fn object(mut members: Vec<(Cow<'a, str>, Self)>) -> Self {
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
         members.dedup_by(|later, kept| {
@@ -30,7 +30,7 @@ impl<'a> Raw<'a> {
         Self::Object(members)
     }
 
-    /// Returns an array of texts.
+    /// Creates an array of texts.
     pub(super) fn texts<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
         Self::Array(texts.into_iter().map(|text| Self::Text(Cow::Owned(text.into()))).collect())
     }

@@ -1,4 +1,4 @@
-//! Reading a list, wherever it comes from: all that is wrong with it is told at once, and where.
+//! Validates an ACL from any source, and reports all of its faults at once, with their paths.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Arguments;
@@ -10,18 +10,18 @@ use crate::token::acl::raw::Raw;
 use crate::token::acl::{Acl, AclEntry, MAX_SCOPE_KEY_LEN, Permission, Scope};
 use crate::token::text::{self, is_text};
 
-/// One thing that is wrong with a value, and where.
+/// A fault of a value, with its path.
 #[derive(Debug)]
 pub(crate) struct AclFault {
     /// In dot notation, without the field's own name; empty for the value itself.
     pub(crate) path: String,
     pub(crate) message: String,
-    /// Whether it is of a wrong JSON type, rather than of the right type and a wrong content.
+    /// Whether the value has a wrong JSON type, rather than an invalid content.
     wrong_type: bool,
 }
 
 impl AclFault {
-    /// Where it is, with the field's own name in front: `acl.0.scope`.
+    /// Returns its path with the field's own name in front: `acl.0.scope`.
     fn field(&self) -> String {
         if self.path.is_empty() { "acl".to_owned() } else { format!("acl.{}", self.path) }
     }
@@ -33,7 +33,7 @@ impl AclFault {
     }
 }
 
-/// More than anybody mends at once. Anybody may send a list that is wrong all over, and the answer must
+/// More faults than a person fixes at once. Any client may send an ACL that is full of faults, and the response must
 /// not be many times as long.
 const MAX_FAULTS: usize = 32;
 
@@ -60,7 +60,7 @@ impl Faults {
     }
 }
 
-/// Reads a list, and returns all that is wrong with it at once.
+/// Reads an ACL, and returns all of its faults at once.
 pub(super) fn read_list(list: &Raw<'_>) -> Result<Acl, Vec<AclFault>> {
     let mut faults = Faults::default();
     let Raw::Array(array) = list else {
@@ -75,7 +75,7 @@ pub(super) fn read_list(list: &Raw<'_>) -> Result<Acl, Vec<AclFault>> {
     faults.or(acl)
 }
 
-/// Reads one entry. Its path is formatted only for a fault, which most lists do not have.
+/// Reads an entry. Its path is formatted only for a fault, which most ACLs do not have.
 fn read_entry(entry: &Raw<'_>, path: Arguments<'_>, faults: &mut Faults) -> Option<AclEntry> {
     let Raw::Object(members) = entry else {
         faults.wrong_type(path, "must be an object");
@@ -125,7 +125,7 @@ pub(super) fn read_permissions(
     read_texts(list, path, faults, Permission::parse)
 }
 
-/// Reads texts, at least one; what stands among them twice is kept once.
+/// Reads texts, at least one, and drops duplicates.
 fn read_texts<T: Eq + Hash>(
     list: &Raw<'_>,
     path: Arguments<'_>,
@@ -153,10 +153,10 @@ fn read_texts<T: Eq + Hash>(
     without_repetitions(list)
 }
 
-/// Returns the list, with what stands in it twice kept where it stood first.
+/// Returns the list without duplicates, in the order of first occurrence.
 fn without_repetitions<T: Eq + Hash>(mut list: Vec<T>) -> Vec<T> {
-    /// Up to here the list is searched, which is faster than hashing. A longer one would take a time
-    /// that grows with its square, and anybody may send one.
+    /// Up to this length, the list is searched linearly, which is faster than hashing. For longer ones, which any
+    /// client may send, the time would be quadratic.
     const FEW: usize = 16;
     if list.len() <= FEW {
         let mut kept = 0;
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_list_of_many_is_read_in_a_time_that_grows_as_it_does() {
-        /// Counts how often it was compared.
+        /// Counts the comparisons.
         #[derive(Clone)]
         struct Counting<'a>(usize, &'a std::cell::Cell<usize>);
         impl PartialEq for Counting<'_> {

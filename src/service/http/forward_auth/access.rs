@@ -70,7 +70,7 @@ impl Access {
         match &self.demand {
             Demand::AnyCaller => Ok(()),
             Demand::Denied => {
-                tracing::debug!(method = %request.method(), "forward auth: the rule admits nobody");
+                tracing::debug!(method = %request.method(), "forward auth: the rule denies every caller, the request is rejected with a 403");
                 Err(forbidden(caller, LogReason::InsufficientPermission))
             }
             Demand::Permission { permission, scope, in_own_organization } => {

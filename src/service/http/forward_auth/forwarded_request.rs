@@ -38,15 +38,15 @@ impl ForwardedRequest {
     }
 }
 
-/// What is known of the original request.
+/// What the headers say of the original request.
 #[derive(Clone, Debug)]
 pub(super) struct Original(pub(super) Result<ForwardedRequest, OriginalFault>);
 
-/// Why it cannot be told what is asked for.
+/// Why the original request is unclear.
 #[derive(Clone, Debug)]
 pub(super) struct OriginalFault {
     name: &'static str,
-    /// The method, if that is known all the same.
+    /// The method, if it is known nevertheless.
     method: Option<Method>,
 }
 
@@ -72,7 +72,7 @@ impl Original {
             return Self(Err(fault("original_method", None)));
         };
         let uri = agreed(headers, ["x-forwarded-uri", "x-original-uri"]);
-        // One that begins with its query would be read as `/`, and what follows a `#` not at all.
+        // A URI that begins with its query would be read as `/`, and the part after a `#` would be ignored.
         let uri = uri.filter(|uri| uri.starts_with(b"/") && !uri.contains(&b'#'));
         let uri = uri.and_then(|uri| PathAndQuery::try_from(uri).ok());
         let Some(uri) = uri else { return Self(Err(fault("original_uri", Some(method)))) };
@@ -84,14 +84,14 @@ impl Original {
     }
 }
 
-/// Returns the value that all headers of these names have, if there is one.
+/// Returns the common value of all headers with these names, if there is one.
 fn agreed<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Option<&'a [u8]> {
     let mut all = names.into_iter().flat_map(|name| headers.get_all(name));
     let first = all.next()?;
     all.all(|other| other == first).then_some(first.as_bytes())
 }
 
-/// Returns the segments of a path, if all readers find the same.
+/// Returns the segments of a path, if all readers interpret it alike.
 fn segments(path: &str) -> Option<Vec<String>> {
     let segments: Vec<_> =
         path.strip_prefix('/')?.split('/').map(decoded).collect::<Option<_>>()?;
@@ -104,7 +104,7 @@ fn segments(path: &str) -> Option<Vec<String>> {
     (is_clear && is_plain(last)).then_some(segments)
 }
 
-/// Decodes a segment once. What is encoded twice is not clear.
+/// Decodes a segment once. A double encoding is unclear.
 fn decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();

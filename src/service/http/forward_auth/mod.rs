@@ -1,4 +1,4 @@
-//! Forward auth: a proxy asks the token service about each request, and sends it on with who the caller is.
+//! Forward auth: a proxy asks the token service about each request, and forwards it with the identity of the caller.
 //!
 //! nginx calls it `auth_request`, Traefik `ForwardAuth` and Caddy `forward_auth`; HAProxy needs a few lines of Lua.
 //! It protects apps in any language, and static files, with the sessions and tokens of the service, without code in
@@ -9,13 +9,13 @@
 //!
 //! | status | when |
 //! |---|---|
-//! | 200 | the request may go on; who the caller is stands in the headers |
-//! | 401 | there are no credentials, or bad ones; with a challenge |
+//! | 200 | the request may be forwarded; the headers identify the caller |
+//! | 401 | there are no credentials, or invalid ones; with a challenge |
 //! | 403 | the caller lacks the permission, or the original request is unclear |
-//! | 503 | a store is out of reach, so the caller cannot be authenticated; with `Retry-After` |
+//! | 503 | a store is unreachable, so the caller cannot be authenticated; with `Retry-After` |
 //!
-//! An outage is not a 401 or 403, since on these clients discard valid tokens and browsers go to the login. No proxy
-//! lets the request pass on a 503: Traefik, Caddy and HAProxy return it, and nginx makes a 500 of it, which the
+//! An outage is not a 401 or 403: on these, clients discard valid tokens and browsers go to the login. No proxy
+//! forwards the request on a 503: Traefik, Caddy and HAProxy return it, and nginx turns it into a 500, which the
 //! guide's configuration turns into a 503 again.
 //!
 //! # The original request
@@ -28,7 +28,7 @@
 //! - a cookie counts as with an unsafe method: see [`exchange`](crate::layers::exchange#requests-of-other-sites);
 //! - with a [rule](ForwardAuth::require), the request is a 403.
 //!
-//! Proxies leave `Upgrade` out of what they ask. A request with a `Sec-WebSocket-Key` opens a WebSocket, too.
+//! Proxies omit `Upgrade` when they ask. A request with a `Sec-WebSocket-Key` opens a WebSocket, too.
 
 mod access;
 mod forwarded_request;
@@ -59,15 +59,15 @@ pub use self::forwarded_request::ForwardedRequest;
 
 use self::forwarded_request::Original;
 
-/// Where the route is, below where its router is mounted.
+/// The path of the route within its router.
 const PATH: &str = "/forward-auth";
 
-/// Said once.
+/// Logged once.
 static UNTRUSTED: Once = Once::new();
 
 type Rule = dyn Fn(&ForwardedRequest) -> Access + Send + Sync;
 
-/// A route for proxies that ask whether a request may go on; see the [module docs](crate::forward_auth).
+/// A route for proxies that ask whether to forward a request; see the [module docs](crate::forward_auth).
 ///
 /// ```
 /// # fn example(tokens: countersign::TokenService) -> axum::Router {
@@ -94,7 +94,7 @@ pub struct ForwardAuth {
     identity: IdentityHeaders,
 }
 
-/// The names of the headers that say who a caller is.
+/// The names of the headers that identify a caller.
 #[derive(Clone, Debug)]
 struct IdentityHeaders {
     principal: HeaderName,
@@ -217,7 +217,7 @@ impl ForwardAuth {
         Router::new().route(PATH, handler)
     }
 
-    /// Responds to a request whose caller is known.
+    /// Responds to a request whose caller was validated.
     fn respond(&self, request: &Request) -> Response {
         let permitted = required(request.extensions(), "ForwardAuth").and_then(|caller| {
             let original = request.extensions().get::<Original>();
@@ -229,7 +229,7 @@ impl ForwardAuth {
         }
     }
 
-    /// Checks what the rule requires.
+    /// Checks the access that the rule requires.
     fn check(&self, original: Option<&Original>, caller: &Validated) -> Result<(), Rejection> {
         let Some(rule) = &self.rule else { return Ok(()) };
         match original {
@@ -240,8 +240,8 @@ impl ForwardAuth {
     }
 }
 
-/// Makes of a proxy's question what a layer reads: the method of the original request, or that of one that
-/// changes something, if it is not known.
+/// Converts a proxy's request to one that a layer reads: with the method of the original request or, if that is
+/// unknown, an unsafe method.
 fn restore(tokens: &TokenService, mut request: Request) -> Request {
     let peer = peer_address(request.extensions());
     let is_trusted = tokens.validator().trusted_proxies().trusts(peer);
@@ -263,19 +263,19 @@ fn restore(tokens: &TokenService, mut request: Request) -> Request {
     if request.headers().contains_key("sec-websocket-key") {
         request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    // It is about the body of the original request. To one of gRPC, a layer would respond with a status of gRPC, and
-    // a 200, on which a proxy lets it pass.
+    // It describes the body of the original request. For gRPC, a layer would respond with a gRPC status and a 200,
+    // on which a proxy forwards the request.
     request.headers_mut().remove(CONTENT_TYPE);
     request.extensions_mut().insert(original);
     request
 }
 
-/// Marks the response to a request that may go on.
+/// Marks the response to a request that may be forwarded.
 #[derive(Clone, Copy)]
 struct Admitted;
 
-/// Returns what a proxy understands. nginx takes what is neither a success nor a 401 or 403 for a fault of this
-/// server; and any success lets a request pass.
+/// Returns a status that proxies understand. nginx treats all but successes, 401 and 403 as a failure of this
+/// server, and forwards the request on any success.
 fn known_to_proxies(mut response: Response) -> Response {
     let is_admitted = response.extensions().get::<Admitted>().is_some();
     match response.status() {
@@ -314,7 +314,7 @@ impl IdentityHeaders {
     }
 }
 
-/// Two values have the same text only if they are equal.
+/// Two values have the same encoding only if they are equal.
 fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {

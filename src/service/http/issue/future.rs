@@ -30,7 +30,7 @@ pub(super) struct CrossOrigin {
     pub(super) address: Option<IpAddr>,
 }
 
-/// A token that is being issued, in the place of what the handler answered.
+/// A token that is being issued, to replace the handler's response.
 pub(super) struct Issuing {
     issued: Pin<Box<dyn Future<Output = Result<IssuedToken, Error>> + Send>>,
     head: Option<http::response::Parts>,
@@ -38,7 +38,7 @@ pub(super) struct Issuing {
 }
 
 pin_project! {
-    /// The response of an [`IssueService`](super::IssueService).
+    /// The response future of an [`IssueService`](super::IssueService).
     pub struct IssueFuture<F> {
         #[pin]
         pub(super) inner: F,
@@ -63,7 +63,7 @@ where
         if this.issuing.is_none() {
             let mut response = ready!(this.inner.as_mut().poll(context))?;
             let pending = response.extensions_mut().remove::<PendingIssue>();
-            // What was turned into an error on its way out, by the handler or a layer, is no login.
+            // A response that the handler or a layer has turned into an error is no login.
             let Some(pending) = pending.filter(|_| is_login(response.status())) else {
                 return Poll::Ready(Ok(this.shaping.apply(response.map(Body::new))));
             };
@@ -80,7 +80,7 @@ where
             let issued = Box::pin(pending.issue(tokens));
             *this.issuing = Some(Issuing { issued, head: Some(head), location });
         }
-        // Polled again after it was ready, which no caller may do, it never is.
+        // A caller must not poll again after `Ready`; this stays pending if one does.
         let Some(issuing) = this.issuing.as_mut() else { return Poll::Pending };
         let issued = ready!(issuing.issued.as_mut().poll(context));
         let Some(head) = issuing.head.take() else { return Poll::Pending };
@@ -101,7 +101,7 @@ impl<F> fmt::Debug for IssueFuture<F> {
     }
 }
 
-/// Returns the rejection of a login: of a principal that is not registered, it is a 404.
+/// Returns the rejection of a login; for a principal that is not registered, a 404.
 fn rejection_of(error: Error, realm: &str) -> Rejection {
     match error.kind() {
         ErrorKind::NotFound => error.into(),
@@ -109,12 +109,12 @@ fn rejection_of(error: Error, realm: &str) -> Rejection {
     }
 }
 
-/// Returns whether a status is the placeholder's own, or none of an error.
+/// Returns whether a status is the placeholder's own, or not an error.
 fn is_login(status: StatusCode) -> bool {
     status == PLACEHOLDER || !(status.is_client_error() || status.is_server_error())
 }
 
-/// The token in the place of what the handler answered, whose other headers stay.
+/// Replaces the handler's response by the token; its other headers stay.
 fn answer(
     mut head: http::response::Parts,
     token: &IssuedToken,
@@ -122,7 +122,7 @@ fn answer(
     location: Option<HeaderValue>,
 ) -> Result<Response<String>, Error> {
     let unfit = || Error::new(ErrorKind::Internal, "the token does not fit in a header");
-    // These are of the handler's body.
+    // These describe the handler's body.
     for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, ETAG, TRANSFER_ENCODING] {
         head.headers.remove(name);
     }
@@ -135,7 +135,7 @@ fn answer(
     match delivery {
         Delivery::Json => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            // It has no member that could not be written.
+            // All of its members can be serialized.
             *response.body_mut() = serde_json::to_string(token).unwrap_or_default();
             *response.status_mut() = StatusCode::OK;
         }

@@ -29,7 +29,7 @@ pub struct IssueLayer {
     origins: OriginRule,
 }
 
-/// How a token goes out.
+/// How a token is sent.
 #[derive(Clone, Debug)]
 pub(super) enum Delivery {
     Json,

@@ -30,14 +30,14 @@ use crate::service::{EntityId, Grant, TokenService};
 #[must_use]
 pub struct Issue(Subject);
 
-/// For whom a token is issued.
+/// The principal that a token is issued for.
 #[derive(Clone, Debug)]
 enum Subject {
     Granted(Grant),
     Registered(EntityId),
 }
 
-/// What the layer finds in a response's extensions.
+/// The request to the layer, in a response's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct PendingIssue {
     issue: Issue,
@@ -93,7 +93,7 @@ impl IntoResponse for Issue {
 /// The status of a response that a layer replaces.
 pub(super) const PLACEHOLDER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
-/// What goes out where no layer replaces it.
+/// The body if no layer replaces the response.
 fn placeholder(pending: PendingIssue) -> Response<Body> {
     let mut response = Response::new(Body::new(ForgottenLayer { told: false }));
     *response.status_mut() = PLACEHOLDER;
@@ -102,7 +102,7 @@ fn placeholder(pending: PendingIssue) -> Response<Body> {
     response
 }
 
-/// A body that is read only where no layer took it away, and says so then.
+/// A body that is read only if no layer has replaced it, and logs that error.
 struct ForgottenLayer {
     told: bool,
 }
@@ -127,7 +127,7 @@ impl HttpBody for ForgottenLayer {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Not exact: a body of a known size may go out without ever being asked for its frames.
+        // Not exact: the frames of a body of known size may never be polled.
         SizeHint::new()
     }
 }

@@ -16,7 +16,8 @@ use crate::service::http::issue::layer::Delivery;
 use crate::service::http::issue::{IssueFuture, IssueLayer};
 use crate::service::http::request_origin::OriginRule;
 
-/// Turns what handlers [`Issue`](crate::Issue) into tokens; see the [module docs](crate::layers::issue).
+/// Issues the tokens of handlers that return an [`Issue`](crate::Issue); see the
+/// [module docs](crate::layers::issue).
 #[derive(Clone, Debug)]
 pub struct IssueService<S> {
     pub(super) inner: S,
@@ -49,7 +50,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // What it may have logged in is known once the handler has responded.
+        // Whether it was a login is known once the handler has responded.
         let sets_cookie = matches!(self.delivery, Delivery::Cookie(_));
         let cross_origin = (sets_cookie && !self.origins.accepts(&request)).then(|| {
             let proxies = self.tokens.validator().trusted_proxies();

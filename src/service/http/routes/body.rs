@@ -1,4 +1,4 @@
-//! Reading a request's body: of a media type that is expected, up to a size, in time.
+//! Reads the body of a request, with checks of media type, size and time.
 
 use axum_core::body::Body;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::service::Policy;
 
-/// The media types that a route may take.
+/// The media types that a route accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
     Json,
@@ -23,7 +23,7 @@ pub(super) struct Received {
     bytes: Bytes,
 }
 
-/// Why a body was not read.
+/// Why a body was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyFault {
     UnsupportedMediaType,
@@ -32,15 +32,15 @@ pub(super) enum BodyFault {
     Aborted,
 }
 
-/// Checks the length that a request announces. A route that has no use for a body calls this alone.
+/// Checks the announced length. A route without a body calls only this.
 pub(super) fn check_announced_len(headers: &HeaderMap, policy: &Policy) -> Result<(), BodyFault> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
     let limit = u64::try_from(policy.http.max_body_len).unwrap_or(u64::MAX);
     if announced.is_some_and(|len: u64| len > limit) { Err(BodyFault::TooLarge) } else { Ok(()) }
 }
 
-/// Reads the body, unless it is announced as too long. No body at all counts as an empty object,
-/// whatever its media type.
+/// Reads the body, unless it is announced as too long. An absent body counts as an empty object, whatever its media
+/// type.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: Body,
@@ -64,8 +64,7 @@ pub(super) async fn receive(
 }
 
 impl Received {
-    /// The body's members; an empty one has none. One that is null counts as left out: clients write
-    /// the fields that they have not set so.
+    /// Returns the body's members. A null member counts as absent: clients serialize unset fields as null.
     pub(super) fn members(&self) -> Result<Map<String, Value>, String> {
         if self.bytes.is_empty() {
             return Ok(Map::new());
@@ -80,7 +79,7 @@ impl Received {
     }
 }
 
-/// One header, one media type, and no charset but UTF-8 (RFC 8259 §8.1).
+/// Requires one header, with a known media type and no charset except UTF-8 (RFC 8259 §8.1).
 fn media_type(headers: &HeaderMap) -> Option<Media> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
@@ -101,8 +100,8 @@ fn media_type(headers: &HeaderMap) -> Option<Media> {
     (!foreign_charset).then_some(media)
 }
 
-/// A form's fields. One that comes twice, or that is no UTF-8, is rejected: the usual parsers take
-/// the last one, or put a replacement character into a password.
+/// Parses a form's fields. A duplicate field or invalid UTF-8 is rejected: the usual parsers take the last
+/// duplicate, or put a replacement character into a password.
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     let mut members = Map::new();
     for (name, value) in form_urlencoded::parse(bytes) {
@@ -120,8 +119,8 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(members)
 }
 
-/// A form that really holds a replacement character writes it percent-encoded; it is rejected, too,
-/// since it cannot be told from one that was put there by decoding.
+/// A form that contains a replacement character itself, percent-encoded, is rejected, too, since it looks the same
+/// after decoding.
 fn was_replaced(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER)
 }

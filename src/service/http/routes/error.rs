@@ -1,4 +1,4 @@
-//! Why a request is rejected, which each family of routes writes in its shape.
+//! Why a route rejects a request; each family of routes formats it in its own shape.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use crate::service::http::routes::body::BodyFault;
 
 /// Why a request is rejected.
 pub(super) enum RouteError {
-    /// The path does not have the request's method; it has these.
+    /// The path does not support the request's method; these are the supported ones.
     Method(&'static str),
     Body(BodyFault),
-    /// The bearer token is missing or not accepted.
+    /// The bearer token is missing or rejected.
     Bearer(LogReason),
     Service(Error),
 }
@@ -41,7 +41,7 @@ impl RouteError {
     }
 }
 
-/// Returns a rejection that only a route knows.
+/// Returns a rejection that only routes make.
 fn of_type(rejection_type: RejectionType, message: impl Into<Cow<'static, str>>) -> Rejection {
     let mut rejection = Rejection::new(LogReason::Failed(rejection_type.code), "");
     rejection.details.rejection_type = rejection_type;
@@ -96,7 +96,7 @@ impl From<BodyFault> for RouteError {
     }
 }
 
-/// A body that is no strict JSON, or a field that is of a wrong type.
+/// A body that is not strict JSON, or has a field of a wrong type.
 impl From<String> for RouteError {
     fn from(message: String) -> Self {
         Self::Service(Error::new(ErrorKind::InvalidRequest, message))

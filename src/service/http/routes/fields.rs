@@ -1,4 +1,4 @@
-//! Fields of a request, each of the type that it must have or not there.
+//! Reads the fields of a request, each of its required type or absent.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::InvalidField;
 use crate::token::acl::Acl;
 
-/// Returns a text that is there and not blank.
+/// Returns a text that is present and not blank.
 pub(super) fn nonblank_text(
     members: &Map<String, Value>,
     name: &str,
@@ -15,7 +15,7 @@ pub(super) fn nonblank_text(
     Ok(text.map(str::to_owned))
 }
 
-/// Returns a text that is there.
+/// Returns a text that is present.
 pub(super) fn text<'a>(
     members: &'a Map<String, Value>,
     name: &str,
@@ -27,8 +27,8 @@ pub(super) fn text<'a>(
     }
 }
 
-/// Reads a request's fields, and gathers all that is wrong with their contents. A wrong JSON type
-/// is an error at once, in words for the caller.
+/// Reads a request's fields, and collects the faults of their contents. A wrong JSON type is an error at once, with
+/// a message for the caller.
 pub(super) struct Fields<'a> {
     members: &'a Map<String, Value>,
     invalid: Vec<InvalidField>,
@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         Self { members, invalid: Vec::new() }
     }
 
-    /// What is wrong with those that were read.
+    /// The faults found so far.
     pub(super) fn into_invalid(self) -> Vec<InvalidField> {
         self.invalid
     }
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
         text(self.members, name)
     }
 
-    /// Reads a text that has to be there and not blank.
+    /// Reads a text that is required and must not be blank.
     pub(super) fn required<T>(
         &mut self,
         name: &str,
@@ -91,8 +91,7 @@ impl<'a> Fields<'a> {
         Ok(time)
     }
 
-    /// The access-control list, which a caller may leave out and not leave empty. Members within it that
-    /// are null count as left out, too.
+    /// Reads the ACL, which may be absent but not empty. Null members within it count as absent, too.
     pub(super) fn acl(&mut self) -> Result<Option<Acl>, String> {
         let Some(value) = self.members.get("acl") else { return Ok(None) };
         let faults = match Acl::from_json(&without_nulls(value)) {
@@ -114,7 +113,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the value without the members that are null, at any depth. An element of an array stays.
+/// Returns the value without null members, at any depth. Null elements of arrays stay.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -18,13 +18,13 @@ pub(super) async fn jwks(State(tokens): State<TokenService>, request: Request) -
         return problem::answer(&tokens, Err(fault.into()));
     }
     if tokens.inner.keys.are_awaited() {
-        // A client that caches an empty set rejects good tokens until it fetches again.
+        // A client that caches an empty set rejects valid tokens until it fetches again.
         return problem::answer(&tokens, Err(LogReason::Unavailable.into()));
     }
     let set = tokens.jwks();
     let etag = format!("\"{}\"", base64url(&Sha256::digest(set.as_bytes())));
     let known = request.headers().get_all(IF_NONE_MATCH).iter().any(|value| {
-        // RFC 9110 §13.1.2: compared weakly.
+        // The comparison is weak (RFC 9110 §13.1.2).
         let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
     });

@@ -1,4 +1,4 @@
-//! The documented routes, as a router that the host mounts where it likes.
+//! The documented routes, as a router for the host to mount.
 
 mod authentication_tokens;
 mod body;
@@ -27,7 +27,7 @@ use crate::service::TokenService;
 use crate::validate::Validator;
 
 impl TokenService {
-    /// The documented routes:
+    /// Returns a router of the documented routes:
     ///
     /// | method and path | what it does |
     /// |---|---|
@@ -35,7 +35,7 @@ impl TokenService {
     /// | `POST /entity/token/generate` | a machine client's token for id and secret |
     /// | `POST /entity/secret/read` | a machine client's secret, for a user who may read it |
     /// | `POST /entity/secret/reset` | a new secret, for a user who may reset it |
-    /// | `POST /authentication-tokens` | a session of a customer, for name and password or on a bearer's word |
+    /// | `POST /authentication-tokens` | a session of a customer, for name and password or for the customer that a bearer names |
     /// | `GET /authentication-tokens` | the live sessions, for a bearer who may list them |
     /// | `GET /authentication-tokens/{token}` | whether an authentication token is valid |
     /// | `DELETE /authentication-tokens/{token}` | logging out |
@@ -57,31 +57,31 @@ impl TokenService {
     ///
     /// | `type` ends in | status | when |
     /// |---|---|---|
-    /// | `malformed-request` | 400 | the body is no strict JSON, or a field is of a wrong type |
-    /// | `missing-token` | 401 | no bearer token came |
-    /// | `malformed-credentials` | 400 | the `Authorization` header is malformed, or comes twice |
+    /// | `malformed-request` | 400 | the body is not strict JSON, or a field has a wrong type |
+    /// | `missing-token` | 401 | the request has no bearer token |
+    /// | `malformed-credentials` | 400 | the `Authorization` header is malformed, or there are two |
     /// | `invalid-token`, `token-expired` | 401 | the bearer token is not accepted |
-    /// | `invalid-credentials` | 401 | name and password do not fit, or the password has expired |
-    /// | `one-time-password-required` | 401 | the session needs a code |
-    /// | `one-time-password-invalid` | 401 | it was the wrong one |
-    /// | `acl-exceeds-grant` | 403 | more is asked for than is held |
-    /// | `custom-claims-not-allowed` | 403 | claims are asked for that only the host may set, or to another value than the host's |
+    /// | `invalid-credentials` | 401 | the name or password is wrong, or the password has expired |
+    /// | `one-time-password-required` | 401 | the session requires a one-time password |
+    /// | `one-time-password-invalid` | 401 | the one-time password is wrong, expired or used |
+    /// | `acl-exceeds-grant` | 403 | the request asks for more than the session or the bearer holds |
+    /// | `custom-claims-not-allowed` | 403 | the request asks for claims that only the host may set, or for another value than the host's |
     /// | `disabled` | 403 | the customer is blocked |
     /// | `insufficient-permission` | 403 | the bearer token does not grant the operation |
-    /// | `not-found` | 404 | no live session answers to the token |
+    /// | `not-found` | 404 | the token has no live session |
     /// | `method-not-allowed` | 405 | |
     /// | `request-timeout` | 408 | the body did not arrive in time |
-    /// | `conflict` | 409 | a one-time password is asked for that the session does not need, or the customer was logged out everywhere while the session was started |
+    /// | `conflict` | 409 | a one-time password is requested that the session does not require, or the customer was logged out everywhere while the session was started |
     /// | `content-too-large` | 413 | |
     /// | `unsupported-media-type` | 415 | |
     /// | `invalid-fields` | 422 | fields are missing, malformed or out of range: see `invalidFields` |
-    /// | `too-many-requests` | 429 | attempts come too soon: see `Retry-After` |
+    /// | `too-many-requests` | 429 | there were too many attempts: see `Retry-After` |
     /// | `internal` | 500 | |
-    /// | `unavailable` | 503 | a store is out of reach, or too much is asked at once |
+    /// | `unavailable` | 503 | a store is unreachable, or there are too many requests at once |
     ///
-    /// It sets no fallback, so it merges and nests. Nested below a path parameter
-    /// `{organizationId}`, it serves that organization's principals and sessions alone. Elsewhere, users and customers
-    /// without an organization log in, and machine clients of all.
+    /// It sets no fallback, so it can be merged and nested. Nested below a path parameter `{organizationId}`, it
+    /// serves only the principals and sessions of that organization. Elsewhere, users and customers without an
+    /// organization can log in, and machine clients of all organizations.
     ///
     /// ```
     /// # fn example(tokens: countersign::TokenService) {
@@ -154,7 +154,7 @@ impl<'a> Authenticator<'a> {
 }
 
 impl RejectionHook {
-    /// Leaves a rejection in its response, for `shaped` further out, where there is a hook.
+    /// Stores a rejection in its response, for `shaped` further out, if there is a hook.
     fn mark(&self, mut response: Response, rejection: Rejection) -> Response {
         if self.is_set() {
             response.extensions_mut().insert(rejection);
@@ -163,7 +163,7 @@ impl RejectionHook {
     }
 }
 
-/// Has the host's hook, where there is one, make the responses of what these routes reject.
+/// Lets the host's hook, if there is one, make the responses to requests that these routes reject.
 fn shaped(
     routes: Router<TokenService>,
     hook: &RejectionHook,
@@ -179,7 +179,7 @@ fn shaped(
     }))
 }
 
-/// A handler within a span that names the route, and not the path: that may hold a token.
+/// Runs a handler within a span that names the route, not the path, which may contain a token.
 fn traced<F, Fut>(
     route: &'static str,
     handler: F,

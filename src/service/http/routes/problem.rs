@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): what the routes for authentication tokens answer to rejected requests.
+//! Problem details (RFC 9457): the rejections of the routes for authentication tokens.
 
 use std::future::{Ready, ready};
 
@@ -11,7 +11,7 @@ use crate::rejection::problem::Problem;
 use crate::service::TokenService;
 use crate::service::http::routes::error::RouteError;
 
-/// Returns the response, or what a rejected request is told.
+/// Returns the response, or that to a rejected request.
 pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError>) -> Response {
     outcome.unwrap_or_else(|error| {
         let rejection = error.into_rejection(tokens.issuer());
@@ -38,7 +38,7 @@ pub(super) fn answer(tokens: &TokenService, outcome: Result<Response, RouteError
     })
 }
 
-/// Returns the handler of the methods that a path does not have.
+/// Returns the handler for methods that a path does not support.
 pub(super) fn allow(
     methods: &'static str,
 ) -> impl Fn(State<TokenService>) -> Ready<Response> + Clone + Send + Sync + 'static {

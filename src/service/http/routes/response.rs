@@ -1,4 +1,4 @@
-//! Answers in plain JSON, and those without a body.
+//! Responses of plain JSON, and those without a body.
 
 use axum_core::body::Body;
 use axum_core::response::Response;
@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-/// JSON that nobody may keep.
+/// Returns JSON with `no-store`.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let text = serde_json::to_string(body).unwrap_or_default();
     let mut response = empty(status);

@@ -1,5 +1,5 @@
-//! What a route knows of a request before its body: where it comes from, where the router is mounted,
-//! and the token in the path.
+//! The context of a request before its body is read: its origin, the path where the router is mounted, and the token
+//! in the path.
 
 use axum::extract::{OriginalUri, RawPathParams};
 use http::request::Parts;
@@ -12,14 +12,14 @@ use crate::service::{RequestContext, TokenService};
 
 const COLLECTION: &str = "/authentication-tokens";
 
-/// What a route knows of a request before it reads its body.
+/// The context of a request before its body is read.
 pub(super) struct RouteContext {
-    /// Who asks: from where, and below which organization. Where that is none that could exist,
-    /// nothing is found there: the route answers as for an unknown principal or session.
+    /// The origin: address and organization. An invalid organization matches nothing, and the response is that for
+    /// an unknown principal or session.
     pub(super) request: RequestContext,
-    /// The token in the path, if it could be one.
+    /// The token in the path, if it is well-formed.
     pub(super) token: Option<AuthenticationToken>,
-    /// The path that the router is mounted at, without a slash at its end.
+    /// The path where the router is mounted, without a slash at its end.
     pub(super) base: String,
 }
 
@@ -31,7 +31,7 @@ impl RouteContext {
             .map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
         let base = path.rfind(COLLECTION).and_then(|end| path.get(..end));
         let base = base.unwrap_or_default().to_owned();
-        // Parameters that are no UTF-8 name nothing that exists: no token among them.
+        // A parameter that is not UTF-8 matches nothing, including a token.
         let parameters = path_parameters(&mut parts.extensions).ok().flatten();
         let token = match &parameters {
             Some(parameters) => token_of(tokens, parameters)?,
@@ -46,7 +46,7 @@ impl RouteContext {
 ///
 /// # Errors
 ///
-/// A 500 where the router is mounted below a parameter that it does not read: it would confine nothing.
+/// A 500 if the router is mounted below a parameter that it does not read: the parameter would restrict nothing.
 fn token_of(
     tokens: &TokenService,
     parameters: &RawPathParams,

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use crate::guard::shaping::Shaping;
 
 pin_project! {
-    /// The response of a [`SameOrigin`](super::SameOrigin): that of the service behind it, or a rejection.
+    /// The response future of a [`SameOrigin`](super::SameOrigin): forwards or rejects a request.
     pub struct SameOriginFuture<F> {
         #[pin]
         state: State<F>,
@@ -51,7 +51,7 @@ where
                 let response = ready!(inner.poll(context))?;
                 Poll::Ready(Ok(shaping.apply(response.map(Body::new))))
             }
-            // Polled again after it was ready, which no caller may do, it never is.
+            // A caller must not poll again after `Ready`; this stays pending if one does.
             StateProjection::Rejected { response } => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }

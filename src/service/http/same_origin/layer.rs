@@ -5,7 +5,7 @@ use crate::service::TokenService;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::same_origin::SameOrigin;
 
-/// Mounts [`SameOrigin`] on a service: requests from other sites that may change something are rejected. See the
+/// Mounts [`SameOrigin`] on a service: rejects unsafe requests from other sites. See the
 /// [module docs](crate::layers::same_origin).
 ///
 /// ```
@@ -47,12 +47,12 @@ pub struct SameOriginLayer {
 }
 
 impl SameOriginLayer {
-    /// Creates a layer that lets only requests from the app's own pages pass.
+    /// Creates a layer that forwards only requests from the app's own pages.
     pub fn new(tokens: TokenService) -> Self {
         Self { tokens, origins: OriginRule::default() }
     }
 
-    /// Also lets requests from pages of this origin pass. See
+    /// Also forwards requests from pages of this origin. See
     /// [`ExchangeLayer::allow_origin`](crate::ExchangeLayer::allow_origin).
     ///
     /// # Errors

@@ -31,7 +31,7 @@
 //! # Ok::<(), countersign::Error>(())
 //! ```
 //!
-//! The service's `reject_with` makes the responses of what the layer rejects, and of the errors and rejections
+//! The service's `reject_with` makes the responses to requests that the layer rejects, and to errors and rejections
 //! that handlers behind it return.
 
 mod future;

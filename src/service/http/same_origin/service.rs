@@ -16,7 +16,7 @@ use crate::service::TokenService;
 use crate::service::http::request_origin::OriginRule;
 use crate::service::http::same_origin::{SameOriginFuture, SameOriginLayer};
 
-/// Lets requests through that no other site has a browser send; see the
+/// Rejects unsafe requests that another site makes a browser send; see the
 /// [module docs](crate::layers::same_origin).
 #[derive(Clone, Debug)]
 pub struct SameOrigin<S> {

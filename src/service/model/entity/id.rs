@@ -9,8 +9,8 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::OrganizationId;
 use crate::token::text;
 
-/// What is between a name and an organization in texts for stores: a control character, which neither of them has. It
-/// sorts before all that they have.
+/// The separator of name and organization in texts for stores: a control character, which neither of them contains,
+/// and which sorts before all characters that they contain.
 pub(in crate::service) const SEPARATOR: char = '\u{1f}';
 
 /// The id of a registered principal: its kind, its name and, for users and customers' credentials, the organization that
@@ -137,13 +137,13 @@ impl EntityId {
         Ok(renamed.organization(self.organization_id.clone()))
     }
 
-    /// One text for all names that look alike.
+    /// Returns one text for all names that look alike.
     pub(crate) fn distinct_name(&self) -> String {
         folded_digest(&self.name)
     }
 }
 
-/// `entity:aa-1`: the kind and the [index text](EntityId::to_index_text), unique across the kinds.
+/// Writes `entity:aa-1`: the kind and the [index text](EntityId::to_index_text), unique across the kinds.
 impl fmt::Display for EntityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.subject_type, self.to_index_text())

@@ -1,4 +1,4 @@
-//! Who is registered: users, machine clients and customers' credentials.
+//! Registered principals: users, machine clients and customers' credentials.
 //!
 //! `entity` on the wire is a machine client; [`Entity`] is any registered principal.
 
@@ -69,16 +69,16 @@ pub enum Credential {
     },
     /// A machine client with generated secrets.
     Machine {
-        /// Its secrets; none before the first is made.
+        /// The secrets; empty until the first is generated.
         secrets: StoredSecrets,
     },
     /// The credential that a customer starts sessions with.
     Customer {
         /// The hash of the password.
         password: PasswordHash,
-        /// Whose sessions it starts.
+        /// The customer whose sessions it starts.
         customer_id: CustomerId,
-        /// Whether those sessions need a one-time password.
+        /// Whether those sessions require a one-time password.
         otp_required: bool,
     },
 }
@@ -225,7 +225,7 @@ impl Entity {
         self.subject_id.as_deref()
     }
 
-    /// Makes the id of a user that is to be registered.
+    /// Generates the id of a user that is to be registered.
     pub(crate) fn with_new_subject_id(self) -> Result<Self, Error> {
         let subject_id = match self.credential {
             Credential::User { .. } => Some(new_subject_id()?),
@@ -246,7 +246,7 @@ impl Entity {
         self.organization.as_ref().and_then(Organization::id)
     }
 
-    /// The hash of its password, where it is one that has a password.
+    /// Returns the password hash, if the principal has a password.
     pub(crate) fn password(&self) -> Option<&PasswordHash> {
         match &self.credential {
             Credential::User { password } | Credential::Customer { password, .. } => Some(password),
@@ -254,7 +254,7 @@ impl Entity {
         }
     }
 
-    /// Its secrets, where it is one that has secrets.
+    /// Returns the secrets, if the principal is a machine client.
     pub(crate) fn secrets(&self) -> Option<&StoredSecrets> {
         match &self.credential {
             Credential::Machine { secrets } => Some(secrets),
@@ -262,7 +262,7 @@ impl Entity {
         }
     }
 
-    /// Puts another hash in its place, where it is one that has a password.
+    /// Replaces the password hash, if the principal has a password.
     pub(crate) fn replace_password(&mut self, hash: PasswordHash) {
         match &mut self.credential {
             Credential::User { password } | Credential::Customer { password, .. } => {
@@ -295,20 +295,19 @@ impl Entity {
         self.id == other.id && is_same_kind && self.password_set_at == other.password_set_at
     }
 
-    /// Returns whether its sessions need a one-time password.
+    /// Returns whether its sessions require a one-time password.
     pub(crate) fn asks_for_code(&self) -> bool {
         matches!(self.credential, Credential::Customer { otp_required: true, .. })
     }
 
-    /// Returns whether `other`, a later reading of the same principal, may still log in by the
-    /// password that this one has.
+    /// Returns whether `other`, a later copy of the same principal, may still log in with this copy's password.
     pub(crate) fn has_the_credential_of(&self, other: &Self) -> bool {
         let asks_for_more = other.asks_for_code() && !self.asks_for_code();
         !other.disabled && other.password_set_at == self.password_set_at && !asks_for_more
     }
 
-    /// Returns what its tokens name it by: a customer's credential yields tokens of the customer, and a
-    /// user's name it by an opaque id where it has one, and that is asked for.
+    /// Returns the subject of its tokens: for a customer's credential, the customer; for a user, the opaque id, if
+    /// the user has one and the policy sets that, or else the name.
     pub(crate) fn subject(&self, is_opaque: bool) -> &str {
         match (&self.credential, &self.subject_id) {
             (Credential::Customer { customer_id, .. }, _) => customer_id.as_str(),
@@ -317,7 +316,7 @@ impl Entity {
         }
     }
 
-    /// Returns all that its tokens may name it by, whatever the policy was when they were issued.
+    /// Returns every subject that its tokens may have, whatever the policy was when they were issued.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = &str> {
         [self.subject(false)].into_iter().chain(self.subject_id())
     }
@@ -354,7 +353,7 @@ fn new_subject_id() -> Result<String, Error> {
     Ok(id)
 }
 
-/// Returns whether a text is of the form of a user's opaque id.
+/// Returns whether a text has the form of a user's opaque id.
 pub(crate) fn is_subject_id(text: &str) -> bool {
     text.strip_prefix(SUBJECT_ID_PREFIX).is_some_and(|digits| {
         digits.len() == SUBJECT_ID_BYTES * 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())

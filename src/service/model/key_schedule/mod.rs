@@ -1,4 +1,4 @@
-//! The signing keys that nodes share, and when each of them signs.
+//! The signing keys that nodes share, and the times at which each of them signs.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl ScheduledKey {
     }
 }
 
-/// A key that was retired.
+/// A retired key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetiredKey {
     pub(crate) kid: String,
@@ -78,8 +78,7 @@ impl RetiredKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySchedule {
     pub(crate) keys: Vec<ScheduledKey>,
-    /// Keys that were retired and are no longer among them: none of them comes back, whatever becomes
-    /// of the record.
+    /// Keys that were retired and are no longer in `keys`: none of them may return, whatever happens to the record.
     pub(crate) retired: Vec<RetiredKey>,
     pub(crate) version: u64,
 }
@@ -115,9 +114,9 @@ impl KeySchedule {
         self
     }
 
-    /// Which key signs: the last whose time has come. Where none's has, as for a clock that is
-    /// behind that of whoever made the first, it is that one. Where that one was retired, it is the
-    /// next that was not, by whatever clock: who retired it has that one sign, too.
+    /// Returns the signing key: the last one whose start has been reached. If none has started, as on a clock behind
+    /// that of the node that generated the first, it is the first one. If that one was retired, it is the next one
+    /// that was not, on any clock: the retiring node lets that one sign, too.
     pub(crate) fn signing(&self, now: Timestamp) -> Option<usize> {
         let turn = self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0);
         let is_usable =
@@ -125,9 +124,8 @@ impl KeySchedule {
         (turn..self.keys.len()).find(is_usable).or_else(|| (0..turn).rfind(is_usable))
     }
 
-    /// When a key no longer verifies: `retention` after another took its place. One that was retired
-    /// has ended, also by a clock that is behind that of the node that retired it; and takes nobody's place, where no
-    /// other one follows it.
+    /// Returns when a key no longer verifies: `retention` after the next key replaced it. A retired key has ended,
+    /// also on a clock behind that of the node that retired it; and it replaced no other key if none follows it.
     pub(crate) fn ends_at(&self, index: usize, retention: Duration) -> Timestamp {
         if self.keys.get(index).is_some_and(|key| key.retired_at.is_some()) {
             return Timestamp::MIN;
@@ -138,21 +136,21 @@ impl KeySchedule {
         self.keys.get(index + 1).map_or(Timestamp::MAX, |next| next.signs_from + retention)
     }
 
-    /// When something will be otherwise than it is now.
+    /// Returns the time of the next change.
     pub(crate) fn next_change(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
         let begins = self.keys.iter().map(|key| key.signs_from);
         let ends = (0..self.keys.len()).map(|index| self.ends_at(index, retention));
         begins.chain(ends).filter(|change| *change > now).min()
     }
 
-    /// How many keys at its beginning have ended. Those after an ended one may still be needed to
-    /// tell its end.
+    /// Returns how many keys at the beginning have ended. Keys after an ended one may still be needed to compute its
+    /// end.
     fn ended_count(&self, now: Timestamp, retention: Duration) -> usize {
         (0..self.keys.len()).take_while(|index| self.ends_at(*index, retention) <= now).count()
     }
 
-    /// Forgets keys that have ended; the last one stays. That one of them was retired is forgotten once
-    /// no token of it can live.
+    /// Removes keys that have ended, except the last one. The retirement of a removed key is kept until no token of
+    /// it can be valid.
     pub(crate) fn drop_ended(&mut self, now: Timestamp, retention: Duration) {
         let ended = self.ended_count(now, retention);
         let ended = self.keys.drain(..ended.min(self.keys.len().saturating_sub(1)));
@@ -160,9 +158,8 @@ impl KeySchedule {
         self.forget_retirements(now, retention);
     }
 
-    /// Announces the next key where it is time by both of two clocks: one that `make` makes, given when
-    /// it signs. A key signs for a `period`, and is published for `announcement` before that, by the clock
-    /// that is ahead.
+    /// Announces the next key if it is due on both of two clocks; `make` generates it, given its start. A key signs
+    /// for a `period`, and is published for `announcement` before that, on the clock that is ahead.
     pub(crate) fn announce_if_due(
         &mut self,
         (earlier, later): (Timestamp, Timestamp),
@@ -177,7 +174,7 @@ impl KeySchedule {
         Ok(())
     }
 
-    /// Adds a key that signs at once, where none is left that may.
+    /// Adds a key that signs at once, if no other key may sign.
     pub(crate) fn ensure_signing(
         &mut self,
         now: Timestamp,
@@ -189,14 +186,14 @@ impl KeySchedule {
         Ok(())
     }
 
-    /// Every key that is known to be retired, and when it was.
+    /// Returns every key that is known to be retired, with the time.
     pub(crate) fn retirements(&self) -> impl Iterator<Item = (&str, Timestamp)> {
         let among_keys = self.keys.iter().filter_map(|key| Some((&*key.kid, key.retired_at?)));
         among_keys.chain(self.retired.iter().map(|key| (&*key.kid, key.retired_at)))
     }
 
-    /// Retires keys that are known to have been, whatever became of the record since. One that is not
-    /// among the keys is noted for as long as a token of it may live.
+    /// Retires the keys that are known to be retired, whatever happened to the record since. A key that is not in
+    /// the schedule is noted for as long as a token of it may be valid.
     pub(crate) fn apply_retirements<'a>(
         &mut self,
         retirements: impl IntoIterator<Item = (&'a str, Timestamp)>,
@@ -217,8 +214,8 @@ impl KeySchedule {
         self.retired.retain(|key| now < key.retired_at + retention);
     }
 
-    /// Returns whether a store that has `found` was put back to an earlier state than this writing: it is of an
-    /// earlier version, or of the same one, which somebody has written since, and lacks keys.
+    /// Returns whether a store with the record `found` was restored to a state before this record was written:
+    /// `found` has an earlier version, or the same version, written by another node, without some of these keys.
     pub(crate) fn is_lost_in(&self, found: &Self, is_retired: impl Fn(&str) -> bool) -> bool {
         let is_missing = |key: &ScheduledKey| {
             found.keys.iter().all(|other| other.kid != key.kid) && !is_retired(&key.kid)
@@ -227,8 +224,8 @@ impl KeySchedule {
             || self.version == found.version && self.keys.iter().any(is_missing)
     }
 
-    /// Adds what a newer writing has, and this one lacks or has otherwise: a store was put back to an
-    /// earlier state. Of what this one has alone, what was retired is left out.
+    /// Merges a newer record, after a store was restored to an earlier state: adds the keys that this record lacks
+    /// or has in another form. Retired keys that only this record has are dropped.
     pub(crate) fn merge_newer(&mut self, newer: &Self, is_retired: impl Fn(&str) -> bool) {
         let older = std::mem::replace(&mut self.keys, newer.keys.clone());
         let is_known = |kid: &str| newer.keys.iter().any(|known| known.kid == kid);
@@ -238,9 +235,8 @@ impl KeySchedule {
         self.version = self.version.max(newer.version);
     }
 
-    /// Has the next key sign as soon as all have it, which is `propagation` after it was announced.
-    /// Where none is announced, it is one that `make` makes, given when it signs. Returns when that
-    /// is.
+    /// Lets the next key sign as soon as all nodes have it, which is `propagation` after its announcement. If none
+    /// is announced, `make` generates one, given its start. Returns the start.
     pub(crate) fn rotate_early(
         &mut self,
         now: Timestamp,
@@ -260,11 +256,11 @@ impl KeySchedule {
         }
     }
 
-    /// Ends a key now. Where it signs, the next one takes its place, or one that `make` makes.
+    /// Retires a key now. If it signs, the next key replaces it, or one that `make` generates.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where no key has that `kid`, and what `make` says.
+    /// [`ErrorKind::NotFound`] if no key has that `kid`; and the errors of `make`.
     pub(crate) fn retire(
         &mut self,
         kid: &str,
@@ -280,7 +276,7 @@ impl KeySchedule {
                 None => self.keys.push(make(now)?),
             }
         }
-        // One that has not signed is as if it had never been.
+        // A key that never signed is removed without a trace.
         self.keys[retired].retired_at = Some(now);
         if self.keys[retired].signs_from > now {
             let never_signed = self.keys.remove(retired);

@@ -22,7 +22,7 @@ fn make(signs_from: Timestamp) -> Result<ScheduledKey, Error> {
     Ok(key("new", signs_from))
 }
 
-/// What there is, as `kid from second`.
+/// Writes each key as `kid from second`.
 fn told(schedule: &KeySchedule) -> Vec<String> {
     let second = |key: &ScheduledKey| key.signs_from.as_micros() / 1_000_000;
     schedule.keys.iter().map(|key| format!("{} from {}", key.kid, second(key))).collect()
@@ -85,11 +85,11 @@ fn what_is_known_to_be_retired_is_retired_in_an_older_writing_and_stays_out_of_i
     older.apply_retirements(newer.retirements(), at(155), RETENTION);
     assert_eq!(told(&older), ["0 from 100", "other from 200"]);
     assert_eq!((older.version, older.retired), (5, newer.retired.clone()));
-    // No token of it can live any more.
+    // No token of it can be valid any more.
     let mut later = schedule(&[100]);
     later.apply_retirements(newer.retirements(), at(160), RETENTION);
     assert!(later.retired.is_empty());
-    // One that is among the keys is retired there, however long ago it was.
+    // A retired key that is in the schedule stays retired there, however long ago that was.
     later.keys.push(key("gone", at(170)));
     later.apply_retirements(newer.retirements(), at(1_000), RETENTION);
     assert_eq!(later.keys[1].retired_at, Some(at(150)));

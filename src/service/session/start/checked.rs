@@ -1,4 +1,4 @@
-//! Starting a session whose fields were checked, or finding the one that the same request has started.
+//! Starts a session whose fields were checked, or finds the one that an identical request has started.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::token::claims::SubjectType;
 use crate::token::identifier::{OrganizationId, SessionId};
 use crate::token::organization::Organization;
 
-/// A request to start a session that may be repeated.
+/// A repeatable request to start a session.
 pub(super) struct RepeatableStart {
     key: IdempotencyKey,
     asked: Value,
@@ -41,16 +41,16 @@ impl RepeatableStart {
     }
 }
 
-/// What a request that may be repeated finds in the store.
+/// What the store has for a repeatable request.
 enum Found {
-    /// The session that the same request has started, and its token.
+    /// The session that an identical request has started, and its token.
     Started(AuthenticationToken, Box<Session>),
-    /// Nothing; it is to start a session by this token.
+    /// No session; the request starts one with this token.
     Nothing(AuthenticationToken),
 }
 
 impl Writer {
-    /// Starts a session whose fields were checked; or returns the one that the same request has started.
+    /// Starts a session whose fields were checked, or returns the one that an identical request has started.
     pub(super) async fn start_checked(
         &self,
         checked: CheckedSession,
@@ -76,7 +76,7 @@ impl Writer {
         }
     }
 
-    /// Starts a session, where the same request has not started one.
+    /// Starts a session, unless an identical request has started one.
     async fn start_once(
         &self,
         checked: CheckedSession,
@@ -105,11 +105,11 @@ impl Writer {
         })
     }
 
-    /// Finds the session that the same request has started, or the token to start one by.
+    /// Finds the session that an identical request has started, or the token to start one with.
     ///
-    /// The token follows from the key and its owner, so that of the same requests at once one starts a session,
-    /// and nobody has a key's session who does not prove to be its owner. Each sealing key yields another one:
-    /// a node that seals by another than this one may have started the session.
+    /// The token is derived from the key and its owner, so that of concurrent identical requests one starts a
+    /// session, and only the key's owner gets its session. Each sealing key yields another token: a node with
+    /// another current sealing key may have started the session.
     async fn find_started(
         &self,
         checked: &CheckedSession,
@@ -132,7 +132,7 @@ impl Writer {
         tokens.into_iter().next().map(Found::Nothing).ok_or_else(has_its_session)
     }
 
-    /// Checks that a request may be repeated which has started this session.
+    /// Checks that a repeatable request has started this session.
     fn check_repeatable(&self, session: Session, request: &[&str]) -> Result<Session, Error> {
         let conflict = |reason: &'static str, message: &'static str| {
             Error::new(ErrorKind::Conflict, message).with_reason(reason)
@@ -146,7 +146,7 @@ impl Writer {
             conflict("ended", "the session that was started with this key has ended: use another")
         })?;
         if session.one_time_password.as_ref().is_some_and(|state| state.is_proven) {
-            // The key proves no second factor.
+            // The key does not prove the second factor.
             return Err(conflict(
                 "proven",
                 "the one-time password of the session that was started with this key has been used: \
@@ -156,7 +156,7 @@ impl Writer {
         Ok(session)
     }
 
-    /// Returns the session that the same request has started, once its customer has a code where one is
+    /// Returns the session that an identical request has started, once its customer has been sent a code, if one is
     /// required.
     async fn repeat(
         &self,
@@ -186,7 +186,7 @@ impl Writer {
         now: Timestamp,
     ) -> Result<CompareAndSet<StartedSession>, Error> {
         let new = &checked.session;
-        // Nobody is sent a code for a session that is there already.
+        // No code is sent for a session that exists already.
         if new.token.is_some() && self.stores.get_session(&token.key()).await?.is_some() {
             return Ok(CompareAndSet::Conflict);
         }
@@ -211,7 +211,7 @@ impl Writer {
             let CompareAndSet::Written(session) = inserted else {
                 return Ok(CompareAndSet::Conflict);
             };
-            // Not before, so that of the same requests at once one sends a code.
+            // Not before, so that of concurrent identical requests one sends a code.
             let session = self.send_first_code(session, started_by, now).await?;
             return Ok(CompareAndSet::Written(self.started(token, session)));
         }
@@ -223,8 +223,7 @@ impl Writer {
         Ok(inserted.map(|session| self.started(token, session)))
     }
 
-    /// Sends the code of a session that was inserted, where it requires one. Where that fails, there is no
-    /// session.
+    /// Sends the code of a session that was inserted, if it requires one. If that fails, the session is removed.
     async fn send_first_code(
         &self,
         session: Session,
@@ -237,9 +236,9 @@ impl Writer {
         let code = match self.deliver_code(&session, started_by.asks_for_code()).await {
             Ok(code) => code,
             Err(error) => {
-                // As it was read: the same request may have sent a code since.
+                // The version that was read: an identical request may have sent a code since.
                 if let Err(error) = self.stores.take_session(&session.key, session.version).await {
-                    tracing::debug!(%error, "a session without a code is left to expire");
+                    tracing::debug!(%error, "sessions: a session without a code is not removed, it stays until it expires");
                 }
                 return Err(error);
             }

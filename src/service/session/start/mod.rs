@@ -29,7 +29,7 @@ use crate::token::claims::{SubjectType, Validated};
 use crate::token::identifier::{CustomerId, OrganizationId};
 use crate::token::organization::Organization;
 
-/// Why a session was not started: its customer was logged out at that moment.
+/// Why a session was not started: its customer was logged out at the same time.
 const ENDED_MEANWHILE: &str = "ended_meanwhile";
 
 /// A session to be started, whose fields were checked.
@@ -39,7 +39,7 @@ struct CheckedSession {
     session: NewSession,
 }
 
-/// On whose word a session is started.
+/// Who starts a session.
 #[derive(Clone, Copy)]
 enum StartedBy<'a> {
     Host,
@@ -48,7 +48,7 @@ enum StartedBy<'a> {
 }
 
 impl StartedBy<'_> {
-    /// Returns whose an idempotency key is. A host may pass on keys of its customers.
+    /// Returns the owner of an idempotency key. A host may pass on keys of its customers.
     fn owner_of_key(
         self,
         organization: Option<&OrganizationId>,
@@ -64,7 +64,7 @@ impl StartedBy<'_> {
         }
     }
 
-    /// Returns the bearer as a part of the request, where there is one.
+    /// Returns the bearer as a part of the request, if there is one.
     fn describe_bearer(self) -> Option<Value> {
         match self {
             Self::Bearer(bearer) => Some(describe_bearer(bearer)),
@@ -86,7 +86,7 @@ impl StartedBy<'_> {
         }
     }
 
-    /// `audiences` are those of the service.
+    /// Returns the starter, if it is a bearer. `audiences` are those of the service.
     fn starter(self, audiences: &[String]) -> Option<Starter> {
         match self {
             Self::Bearer(bearer) => {
@@ -196,14 +196,14 @@ impl TokenService {
         .await
     }
 
-    /// Returns what is wrong with a caller's wish for a one-time password.
+    /// Returns the fault of a caller's request for a one-time password.
     fn sender_fault(&self, otp_required: bool) -> Option<InvalidField> {
-        let message = "must not be true: this service sends no one-time passwords";
+        let message = "is not supported: this service sends no one-time passwords";
         let is_fault = otp_required && self.inner.sender.is_none();
         is_fault.then(|| InvalidField::new("otpRequired", message))
     }
 
-    /// Checks that a one-time password that the host wants can be sent.
+    /// Checks that a one-time password that the host requires can be sent.
     fn check_sender(&self, otp_required: bool) -> Result<(), Error> {
         if otp_required && self.inner.sender.is_none() { Err(no_sender()) } else { Ok(()) }
     }
@@ -236,7 +236,7 @@ impl TokenService {
         self.check_session_within(new, now, self.inner.policy.sessions.max_lifetime)
     }
 
-    /// The same of one that may live for so long.
+    /// Checks them for a session with this maximum lifetime.
     fn check_session_within(
         &self,
         new: NewSession,
@@ -306,11 +306,11 @@ impl Writer {
         if let Some(entry) = beyond {
             return Err(Error::new(
                 ErrorKind::AclExceedsGrant,
-                format!("acl.{entry} exceeds what the bearer may give"),
+                format!("acl.{entry} exceeds what the bearer may grant"),
             ));
         }
         new.session.organization = session_organization;
-        // What the host has not set itself is the bearer's wish.
+        // Fields that the host has not set itself are treated as requested by the bearer.
         new.session.custom_claims =
             self.merge_custom_claims(&Map::new(), &new.session.custom_claims, Some(bearer))?;
         self.start_checked(new, StartedBy::Bearer(bearer), repeatable, now).await
@@ -356,19 +356,19 @@ impl Writer {
             }
             started => started?,
         };
-        // What ends the sessions of a credential changes it first: it has either done so by now, and
-        // is seen here, or will find this session.
+        // An operation that ends the sessions of a credential changes the credential first: either that is visible
+        // here by now, or the operation will find this session.
         match self.inner.stores.get_entity(proven.entity.id()).await {
             Ok(Some(current)) if proven.entity.has_the_credential_of(&current) => Ok(started),
             Ok(_) => {
-                // The same request may have started it earlier, and tokens have been issued from it since.
+                // An identical request may have started it earlier, and tokens have been issued from it since.
                 match self.end_session_of_token(&started.token, context).await {
                     Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
                     _ => Err(invalid_credentials("changed_meanwhile")),
                 }
             }
             Err(error) => {
-                // Nobody has its token, but for who repeats the request.
+                // Nobody has its token, except a client that repeats the request.
                 if !is_repeatable {
                     self.stores.remove_session(&started.session.record().id).await?;
                 }

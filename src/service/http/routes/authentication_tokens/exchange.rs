@@ -30,7 +30,7 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
     let (mut parts, body) = request.into_parts();
     let route = RouteContext::read(tokens, &mut parts).await?;
     let received = receive(&parts.headers, body, &[Media::Json], tokens.policy()).await?;
-    // A bearer is not needed; one that is there has to be good.
+    // A bearer token is optional, but an invalid one is rejected.
     let bearer = Authenticator::of(tokens.validator(), &parts).optional()?;
     let asked = read_request(&received.members()?)?;
     let idempotency_key = idempotency_key(&parts.headers);
@@ -39,7 +39,7 @@ async fn try_exchange(tokens: &TokenService, request: Request) -> Result<Respons
     Ok(response::json(StatusCode::CREATED, &body_of(&exchanged, &route.base)))
 }
 
-/// Reads the request, and what is wrong with it; an error where a value is of a wrong JSON type.
+/// Reads the request and its faults; an error if a value has a wrong JSON type.
 fn read_request(members: &Map<String, Value>) -> Result<ExchangeRequest, String> {
     let mut fields = Fields::of(members);
     Ok(ExchangeRequest {
@@ -69,7 +69,7 @@ fn body_of(exchanged: &ExchangedToken, base: &str) -> Value {
     })
 }
 
-/// The customer alone.
+/// Only the customer.
 fn links(customer_id: &CustomerId, base: &str) -> Value {
     let encoded: String =
         form_urlencoded::byte_serialize(customer_id.as_str().as_bytes()).collect();

@@ -21,7 +21,7 @@ use crate::token::text;
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
-/// A page of the live sessions, the oldest first, without their tokens.
+/// Returns a page of the live sessions, the oldest first, without their tokens.
 pub(in crate::service::http::routes) async fn list(
     State(tokens): State<TokenService>,
     request: Request,
@@ -59,7 +59,7 @@ struct Query {
 }
 
 impl Query {
-    /// Reads the parameters that are known here, each of them once.
+    /// Reads the known parameters; each may be given once.
     fn read(query: &str, max_offset: usize) -> Result<Self, Vec<InvalidField>> {
         let mut invalid = Vec::new();
         let mut once = |name: &str| {
@@ -77,7 +77,7 @@ impl Query {
         let limit = number("limit", limit, DEFAULT_LIMIT, MAX_LIMIT, &mut invalid);
         let offset = number("offset", offset, 0, max_offset, &mut invalid);
         let customer_id = customer_id.and_then(|id| {
-            // Decoding puts a replacement character where bytes are no UTF-8.
+            // Decoding replaces invalid UTF-8 by a replacement character.
             let is_text = !id.contains(char::REPLACEMENT_CHARACTER);
             let id = CustomerId::new(id).ok().filter(|_| is_text);
             if id.is_none() {
@@ -89,7 +89,7 @@ impl Query {
     }
 }
 
-/// Decimal digits and nothing else, up to a maximum.
+/// Parses decimal digits without a sign, up to a maximum.
 fn number(
     name: &str,
     text: Option<String>,

@@ -20,8 +20,8 @@ pub(super) use self::one_time_password::resend;
 pub(super) use self::session::{end, verify};
 pub(super) use self::start::start;
 
-/// A session as it is answered; with its token only when it was just started. It has no links: the
-/// documented one is to itself, whose address would hold the token.
+/// The JSON of a session; with its token only in the response that creates it. It has no links: the documented one
+/// is to itself, and that address would contain the token.
 fn body_of(tokens: &TokenService, session: &Session, token: Option<&AuthenticationToken>) -> Value {
     let mut body = json!({
         "customerId": session.customer_id(),
@@ -41,8 +41,7 @@ fn body_of(tokens: &TokenService, session: &Session, token: Option<&Authenticati
     body
 }
 
-/// Reads the key that the request may be repeated by. Of one that cannot be a key, or of two, a field is
-/// invalid.
+/// Reads the idempotency key. A malformed key, or a second one, is an invalid field.
 fn idempotency_key(headers: &HeaderMap) -> Option<IdempotencyKey> {
     let mut keys = headers.get_all(FIELD).iter();
     let key = keys.next()?;

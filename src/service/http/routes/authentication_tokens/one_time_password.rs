@@ -11,7 +11,7 @@ use crate::service::http::routes::response;
 use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::no_session;
 
-/// Has the session's one-time password sent again. There is nothing to say but that.
+/// Sends the session's one-time password again. The response has no content.
 pub(in crate::service::http::routes) async fn resend(
     State(tokens): State<TokenService>,
     request: Request,

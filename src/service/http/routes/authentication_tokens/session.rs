@@ -14,7 +14,7 @@ use crate::service::http::routes::route_context::RouteContext;
 use crate::service::session::SessionState;
 use crate::service::session::no_session;
 
-/// Returns the session that the token stands for.
+/// Returns the session of the token.
 pub(in crate::service::http::routes) async fn verify(
     State(tokens): State<TokenService>,
     request: Request,
@@ -35,7 +35,7 @@ async fn try_verify(tokens: &TokenService, request: Request) -> Result<Response,
     Ok(response::json(StatusCode::OK, &body))
 }
 
-/// Its holder logs out.
+/// Logs the token's holder out.
 pub(in crate::service::http::routes) async fn end(
     State(tokens): State<TokenService>,
     request: Request,

@@ -21,7 +21,7 @@ use crate::service::{NewSession, StartedSession, TokenService};
 use crate::token::identifier::CustomerId;
 use crate::token::text::RULE;
 
-/// Starts a session: of whoever has the name and the password, or of whomever a bearer vouches for.
+/// Starts a session: for a name and password, or for the customer that a bearer names.
 pub(in crate::service::http::routes) async fn start(
     State(tokens): State<TokenService>,
     request: Request,
@@ -43,7 +43,7 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
             tokens.log_in_customer(login, &route.request).await?
         }
         Mode::Passwordless => {
-            // Who asks comes first: what is wrong with the request is not everybody's to know.
+            // The caller is authenticated first: others must not learn the faults of the request.
             let bearer = Authenticator::of(tokens.validator(), &parts).required()?;
             let new = NewSession {
                 idempotency_key: idempotency_key(&parts.headers),
@@ -55,15 +55,15 @@ async fn try_start(tokens: &TokenService, request: Request) -> Result<Response, 
     Ok(response::json(StatusCode::CREATED, &body_of(tokens, session.record(), Some(&token))))
 }
 
-/// What proves who the customer is.
+/// What authenticates the customer.
 enum Mode {
     Password,
-    /// The word of a bearer who may give it.
+    /// A bearer with the permission names the customer.
     Passwordless,
 }
 
 impl Mode {
-    /// Reads the mode. A body that names a customer, and nothing of what a login takes, needs none.
+    /// Reads the mode. It may be absent from a body that names a customer and has no field of a password login.
     fn read(members: &Map<String, Value>) -> Result<Self, RouteError> {
         let is_login = ["username", "password"].iter().any(|name| members.contains_key(*name));
         match Fields::of(members).text("mode")? {
