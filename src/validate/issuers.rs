@@ -116,6 +116,9 @@ pub(crate) trait ForeignToken {
     /// The epoch of the issuer's keys in which the key was found.
     fn key_epoch(&self) -> u64;
 
+    /// Returns the name of the claim that is compared with the audiences.
+    fn audience_claim(&self) -> Arc<str>;
+
     /// Returns the claims, once the signature of the token's `text` is known to be good.
     fn claims(&self, text: &str) -> Result<Claims, TokenFault>;
 }

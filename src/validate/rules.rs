@@ -133,9 +133,12 @@ impl Rules {
         };
         let validity = Validity::of(&claims);
         self.check_times(&validity, now)?;
-        let is_mapped = matches!(issuer, CheckedIssuer::Trusted(_));
-        let validated = Arc::new(Validated::new(claims, key.identity(), is_mapped));
-        if !is_mapped {
+        let audience_claim = match signed_by {
+            SignedBy::Own { .. } => None,
+            SignedBy::Trusted { token, .. } => Some(token.audience_claim()),
+        };
+        let validated = Arc::new(Validated::new(claims, key.identity(), audience_claim));
+        if !validated.is_mapped() {
             self.check_revocations(&validated)?;
         }
         Ok(Checked { validity, issuer, key_epoch, size, validated })

@@ -115,6 +115,9 @@ fn the_audience_is_compared_with_the_claim_that_the_host_names() {
     let other = TrustedIssuer::new(IDP).keys(ring()).audience_claim("client_id").audience("other");
     assert_eq!(validator(&idp, other).recheck(&validated), Err(TokenFault::Audience));
     assert_eq!(accepting.recheck(&validated), Ok(()));
+    // So does one that compares another claim, in which the same name means something else.
+    let by_aud = validator(&idp, TrustedIssuer::new(IDP).keys(ring()).audience("web"));
+    assert_eq!(by_aud.recheck(&validated), Err(TokenFault::Audience));
 
     let none = TrustedIssuer::new(IDP).keys(ring()).audience_claim("client_id");
     assert!(Validator::for_issuers([none]).build().is_err(), "an audience is always demanded");

@@ -43,6 +43,6 @@ impl TokenService {
         if claims.iss != self.inner.issuer {
             return Err(TokenFault::Issuer);
         }
-        Ok(Some(Validated::new(claims, found.key.identity(), false)))
+        Ok(Some(Validated::new(claims, found.key.identity(), None)))
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,24 +24,31 @@ pub struct Validated {
     principal: Principal,
     /// The identity of the key that signed it.
     key: u64,
-    /// Whether the host mapped the claims from another issuer's token.
-    is_mapped: bool,
+    /// If the host mapped the claims from another issuer's token: the claim that its audiences were in.
+    audience_claim: Option<Arc<str>>,
     /// The digest of the authentication token that it was exchanged for, for a request. Its holder has proved
     /// possession of that token, too.
     pub(crate) session_key: Option<[u8; 32]>,
 }
 
 impl Validated {
-    pub(crate) fn new(claims: Claims, key: u64, is_mapped: bool) -> Self {
+    pub(crate) fn new(claims: Claims, key: u64, audience_claim: Option<Arc<str>>) -> Self {
         let organization = claims.organization_id.clone();
         let principal = Principal::new(&claims.iss, organization, claims.subject_type, &claims.sub);
-        Self { claims, principal, key, is_mapped, session_key: None }
+        Self { claims, principal, key, audience_claim, session_key: None }
     }
 
     /// Returns whether the host mapped the claims from another issuer's token. If so, they have no meaning for that
     /// issuer; if not, they have none for a host that maps them.
     pub(crate) fn is_mapped(&self) -> bool {
-        self.is_mapped
+        self.audience_claim.is_some()
+    }
+
+    /// Returns the claim of the issuer's token that the audiences were in. For another validator, another claim may
+    /// count.
+    #[cfg(feature = "remote-jwks")]
+    pub(crate) fn audience_claim(&self) -> Option<&str> {
+        self.audience_claim.as_deref()
     }
 
     /// Returns the [identity](crate::jose::VerifyingKey) of the key that signed it.
@@ -172,7 +180,7 @@ impl fmt::Debug for Validated {
             .field("claims", &self.claims)
             .field("principal", &self.principal)
             .field("key", &self.key)
-            .field("is_mapped", &self.is_mapped)
+            .field("is_mapped", &self.is_mapped())
             .field("stands_for_session", &self.session_key.is_some())
             .finish()
     }

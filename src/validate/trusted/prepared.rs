@@ -30,7 +30,7 @@ struct PreparedIssuer {
 struct Terms {
     issuer: String,
     audiences: Vec<String>,
-    audience_claim: String,
+    audience_claim: Arc<str>,
     map: MapClaims,
     /// Whether the mapping has to say which organizations a principal belongs to.
     organization_required: bool,
@@ -63,7 +63,7 @@ impl IssuerSettings for TrustedIssuer {
             terms: Arc::new(Terms {
                 issuer: self.issuer.clone(),
                 audiences: self.audiences.clone(),
-                audience_claim: self.audience_claim.clone(),
+                audience_claim: self.audience_claim.as_str().into(),
                 map: self.map.clone(),
                 organization_required,
             }),
@@ -95,6 +95,9 @@ impl IssuerVerifier for PreparedIssuer {
     }
 
     fn recheck(&self, validated: &Validated, now: Timestamp) -> Result<(), TokenFault> {
+        if validated.audience_claim() != Some(&self.terms.audience_claim) {
+            return Err(TokenFault::Audience);
+        }
         self.terms.check_audience(validated.audiences())?;
         self.keys.refresh_ahead(now);
         if !self.keys.are_good(now) {
@@ -148,6 +151,10 @@ impl ForeignToken for NamedToken {
 
     fn key_epoch(&self) -> u64 {
         self.key_epoch
+    }
+
+    fn audience_claim(&self) -> Arc<str> {
+        Arc::clone(&self.terms.audience_claim)
     }
 
     fn claims(&self, text: &str) -> Result<Claims, TokenFault> {

@@ -90,7 +90,8 @@ impl Date {
         }
     }
 
-    /// Reads the digits, so that nothing is rounded. Those of a number that is too large have an exponent.
+    /// Reads the digits of what the parser has read as a double, which is exact to less than a microsecond at today's
+    /// dates. Those of a number that is too large have an exponent.
     fn read_decimal(number: &Number) -> Option<Self> {
         let text = number.to_string();
         let (seconds, fraction) = text.split_once('.')?;
