@@ -13,7 +13,8 @@ const PROGRAM: &str = concat!(
     include_str!("../../examples/token_server/main.rs"),
     include_str!("../../examples/token_server/routes.rs"),
     include_str!("../../examples/token_server/serve.rs"),
-    include_str!("../../examples/token_server/settings.rs")
+    include_str!("../../examples/token_server/settings.rs"),
+    include_str!("../../examples/token_server/stores.rs")
 );
 
 /// The blocks of code in a language, in order.
