@@ -46,6 +46,8 @@
 )]
 
 mod clock;
+#[cfg(feature = "remote-jwks")]
+pub mod fake;
 mod faulty_store;
 mod issuer;
 mod routes;

@@ -75,6 +75,26 @@ impl TestToken {
         .expires_in(HOUR)
     }
 
+    /// Creates a token with that header and these claims, and no others.
+    #[cfg(feature = "remote-jwks")]
+    pub(super) fn foreign(
+        key: SigningKey,
+        header: Map<String, Value>,
+        claims: Map<String, Value>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            key,
+            now,
+            issued_at: now,
+            acl: Vec::new(),
+            header,
+            claims,
+            absent: vec!["acl".to_owned()],
+            signature: Signature::OfItsKey,
+        }
+    }
+
     pub(super) fn principal(self, subject_type: SubjectType, subject: &str) -> Self {
         let client = if subject_type == SubjectType::Machine { subject } else { "first-party" };
         self.claim("sub", subject)

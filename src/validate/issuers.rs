@@ -81,6 +81,9 @@ pub(crate) trait IssuerSettings: fmt::Debug + Send + Sync {
 
 /// One issuer, ready to check its tokens.
 pub(crate) trait IssuerVerifier: fmt::Debug + Send + Sync {
+    /// Returns whether a token with this `iss` is one of the issuer's, accepted or not.
+    fn recognizes(&self, iss: &str) -> bool;
+
     /// Returns the token with the key that its header names. Its signature is still to be checked.
     fn find_key(
         &self,
@@ -152,6 +155,17 @@ impl TrustedIssuers {
             }
             issuers.push((name.to_owned(), settings.prepare(clock, organization_required)?));
         }
+        let names = own.into_iter().chain(issuers.iter().map(|(name, _)| name.as_str()));
+        for name in names {
+            let of_another = |(other, issuer): &&(String, Box<dyn IssuerVerifier>)| {
+                other != name && issuer.recognizes(name)
+            };
+            if let Some((template, _)) = issuers.iter().find(of_another) {
+                return Err(Error::configuration(format!(
+                    "the trusted issuer {template} could be {name}, which is accepted itself"
+                )));
+            }
+        }
         Ok(Self { issuers })
     }
 
@@ -178,7 +192,7 @@ impl TrustedIssuers {
         }
         let claims = json::parse_object(payload).ok()?;
         let name = claims.get("iss")?.as_str()?;
-        let index = self.issuers.iter().position(|(issuer, _)| issuer == name)?;
+        let index = self.issuers.iter().position(|(_, issuer)| issuer.recognizes(name))?;
         Some((index, claims))
     }
 
@@ -188,7 +202,7 @@ impl TrustedIssuers {
 
     /// Returns the issuer of that `iss`.
     pub(crate) fn by_name(&self, name: &str) -> Option<&dyn IssuerVerifier> {
-        self.issuers.iter().find(|(known, _)| known == name).map(|(_, issuer)| &**issuer)
+        self.issuers.iter().map(|(_, issuer)| &**issuer).find(|issuer| issuer.recognizes(name))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -32,6 +32,8 @@ mod passwords;
 mod pem;
 mod properties;
 #[cfg(feature = "remote-jwks")]
+mod providers;
+#[cfg(feature = "remote-jwks")]
 mod reaching_keys;
 mod redaction;
 #[cfg(feature = "remote-jwks")]

@@ -115,18 +115,6 @@ impl MapClaims {
     }
 }
 
-/// A user, who may do nothing: what a permission of another issuer means here is the host's to say.
-impl Default for MapClaims {
-    fn default() -> Self {
-        Self::new(|claims| {
-            let subject = claims.text("sub").ok_or_else(|| invalid_token("there is no subject"))?;
-            let client = claims.text("client_id").or_else(|| claims.text("azp"));
-            let mapped = MappedClaims::new(SubjectType::User, subject);
-            Ok(mapped.client_id(client.unwrap_or(subject)))
-        })
-    }
-}
-
 impl fmt::Debug for MapClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MapClaims")

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,10 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::jose::jwk_set::AcceptedAlgorithms;
 use crate::jose::{Algorithm, CryptoProvider, is_media_type};
+use crate::token::acl::AclEntry;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims, invalid_token};
+use crate::validate::trusted::grants::{Condition, GrantRules};
+use crate::validate::trusted::issuer_name::IssuerName;
 use crate::validate::trusted::registered::AUDIENCE;
 use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, without_secrets};
 
@@ -46,11 +50,16 @@ use crate::validate::trusted::remote::{KeyLocation, LONGEST, RemotePolicy, witho
 #[derive(Clone)]
 #[must_use]
 pub struct TrustedIssuer {
-    pub(super) issuer: String,
+    pub(super) name: IssuerName,
+    /// Those that a template is for.
+    pub(super) tenants: Option<BTreeSet<String>>,
     pub(super) audiences: Vec<String>,
     pub(super) audience_claim: String,
     pub(super) types: TokenTypes,
-    pub(super) map: MapClaims,
+    pub(super) conditions: Vec<Arc<Condition>>,
+    /// Where the host maps the claims itself.
+    pub(super) map: Option<MapClaims>,
+    pub(super) grants: GrantRules,
     pub(super) provider: Arc<dyn CryptoProvider>,
     pub(super) policy: RemotePolicy,
     /// Where the keys are; where that is not told, its metadata say.
@@ -58,7 +67,9 @@ pub struct TrustedIssuer {
 }
 
 impl TrustedIssuer {
-    /// Creates a trusted issuer. The `iss` of its tokens must equal `issuer` exactly; `provider` prepares its keys.
+    /// Creates a trusted issuer. The `iss` of its tokens must equal `issuer` exactly; `provider` prepares its keys. With
+    /// the name of a claim in braces, as in `https://login.example.com/{tid}/v2.0`, it is a template: see
+    /// [`tenants`](Self::tenants).
     ///
     /// The address of the keys is read from the issuer's metadata, at `/.well-known/oauth-authorization-server` (RFC
     /// 8414 §3) or `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4). The `issuer` in the
@@ -68,15 +79,37 @@ impl TrustedIssuer {
         provider: impl CryptoProvider + 'static,
     ) -> Self {
         Self {
-            issuer: issuer.into(),
+            name: IssuerName::parse(issuer.into()),
+            tenants: None,
             audiences: Vec::new(),
             audience_claim: AUDIENCE.to_owned(),
             types: TokenTypes::default(),
-            map: MapClaims::default(),
+            conditions: Vec::new(),
+            map: None,
+            grants: GrantRules { scope_claims: vec!["scope".to_owned()], ..GrantRules::default() },
             provider: Arc::new(provider),
             policy: RemotePolicy::default(),
             jwks_url: None,
         }
+    }
+
+    /// Sets the tenants of an issuer that is a template: the values that the claim in its braces may have. A token is
+    /// accepted if its `iss` is the template with the value of that claim, and the value is one of these. A token of
+    /// another tenant costs no fetch. The tenants share their keys: set a [`jwks_url`](Self::jwks_url).
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+    /// use countersign::TrustedIssuer;
+    ///
+    /// let idp = TrustedIssuer::new("https://login.example.com/{tid}/v2.0")
+    ///     .tenants(["8f1b4b6e", "0d2a5c77"])
+    ///     .jwks_url("https://login.example.com/common/keys")
+    ///     .audience("https://api.example.com");
+    /// # }
+    /// ```
+    pub fn tenants<T: Into<String>>(mut self, tenants: impl IntoIterator<Item = T>) -> Self {
+        self.tenants = Some(tenants.into_iter().map(Into::into).collect());
+        self
     }
 
     /// Adds an audience. At least one is required; a token is accepted if its `aud` contains one of them exactly.
@@ -142,14 +175,58 @@ impl TrustedIssuer {
         self
     }
 
-    /// Sets the function that maps the token's claims. Default: `sub` becomes a user without permissions, since only
-    /// the host knows what another issuer's permissions mean here. If the function returns an error, the token is
-    /// rejected with a 401.
+    /// Adds a condition that the claims of a token must fulfil: otherwise it is rejected with a 401. For issuers that
+    /// tell access tokens from others by a claim.
+    pub fn only_if(
+        mut self,
+        condition: impl Fn(&ForeignClaims) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.conditions.push(Arc::new(condition));
+        self
+    }
+
+    /// Sets the claims that have a token's scopes and roles, each a list of strings, or a string in which spaces separate
+    /// them. A name that begins with `/` is a JSON pointer (RFC 6901), as `/realm_access/roles`. Default: `scope`.
+    pub fn scope_claims<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.grants.scope_claims = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Grants `entry` to the tokens with that scope or role, in one of the [`scope_claims`](Self::scope_claims). Without
+    /// a call, a token grants nothing, since only the host knows what another issuer's scopes mean here.
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))] {
+    /// use countersign::{AclEntry, TrustedIssuer};
+    ///
+    /// let idp = TrustedIssuer::new("https://idp.example.com")
+    ///     .audience("https://api.example.com")
+    ///     .grant("orders:read", AclEntry::anywhere(["GetOrders"])?);
+    /// # }
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn grant(mut self, scope: impl Into<String>, entry: AclEntry) -> Self {
+        self.grants.grants.push((scope.into(), entry));
+        self
+    }
+
+    /// Sets which tokens are of machine clients. Default: none, all are of users.
+    pub fn machines(
+        mut self,
+        is_machine: impl Fn(&ForeignClaims) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.grants.is_machine = Some(Arc::new(is_machine));
+        self
+    }
+
+    /// Sets the function that maps the token's claims. Default: `sub` becomes the subject, scopes and roles become what
+    /// [`grant`](Self::grant) says, and all claims that RFC 7519 §4.1 does not register become custom claims. If the
+    /// function returns an error, the token is rejected with a 401.
     pub fn map_claims(
         mut self,
         map: impl Fn(&ForeignClaims) -> Result<MappedClaims, Error> + Send + Sync + 'static,
     ) -> Self {
-        self.map = MapClaims::new(map);
+        self.map = Some(MapClaims::new(map));
         self
     }
 
@@ -212,15 +289,27 @@ impl TrustedIssuer {
     pub(super) fn key_location(&self) -> Result<KeyLocation, Error> {
         match &self.jwks_url {
             Some(url) => KeyLocation::jwks(url),
-            None => KeyLocation::metadata_of(&self.issuer),
+            None => KeyLocation::metadata_of(self.name.as_str()),
         }
+    }
+
+    fn has_place_of_keys(&self) -> bool {
+        self.jwks_url.is_some() || self.policy.reach.place.is_some()
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
         let policy = &self.policy;
         let is_blank = |text: &String| text.trim().is_empty();
         let problems = [
-            (is_blank(&self.issuer), "a trusted issuer must not be blank"),
+            (self.name.as_str().trim().is_empty(), "a trusted issuer must not be blank"),
+            (
+                matches!(self.name, IssuerName::Tenants { .. }) && !self.has_place_of_keys(),
+                "a trusted issuer of many tenants needs a jwks_url",
+            ),
+            (
+                self.map.is_some() && !self.grants.grants.is_empty(),
+                "a trusted issuer's grants are the mapping's to say, if there is one",
+            ),
             (is_blank(&self.audience_claim), "the claim of the audience must not be blank"),
             (
                 self.audiences.is_empty() || self.audiences.iter().any(is_blank),
@@ -253,7 +342,7 @@ impl TrustedIssuer {
         ];
         match problems.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::configuration(problem)),
-            None => Ok(()),
+            None => self.name.check(self.tenants.as_ref()),
         }
     }
 }
@@ -261,7 +350,7 @@ impl TrustedIssuer {
 impl fmt::Debug for TrustedIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrustedIssuer")
-            .field("issuer", &self.issuer)
+            .field("issuer", &self.name.as_str())
             .field("audiences", &self.audiences)
             .field("jwks_url", &self.jwks_url.as_deref().map(without_secrets))
             .field("policy", &self.policy)

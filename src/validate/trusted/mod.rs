@@ -2,9 +2,13 @@
 //! their claims mean.
 
 mod claims;
+mod grants;
 mod issuer;
+mod issuer_name;
 mod jwks_url;
 mod prepared;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod profiles;
 mod reach;
 mod registered;
 mod remote;

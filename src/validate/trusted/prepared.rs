@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,7 +14,9 @@ use crate::token::identifier::TokenId;
 use crate::validate::issuers::{ForeignToken, IssuerSettings, IssuerVerifier, KeyFetch};
 use crate::validate::trusted::TrustedIssuer;
 use crate::validate::trusted::claims::{ForeignClaims, MapClaims, MappedClaims};
+use crate::validate::trusted::grants::Condition;
 use crate::validate::trusted::issuer::TokenTypes;
+use crate::validate::trusted::issuer_name::IssuerName;
 use crate::validate::trusted::registered::RegisteredClaims;
 use crate::validate::trusted::remote::RemoteKeys;
 use crate::validate::{NotAccepted, TokenFault};
@@ -26,11 +30,12 @@ struct PreparedIssuer {
 }
 
 /// What the claims of an issuer's tokens have to be, and what they mean.
-#[derive(Debug)]
 struct Terms {
-    issuer: String,
+    name: IssuerName,
+    tenants: Option<BTreeSet<String>>,
     audiences: Vec<String>,
     audience_claim: Arc<str>,
+    conditions: Vec<Arc<Condition>>,
     map: MapClaims,
     /// Whether the mapping has to say which organizations a principal belongs to.
     organization_required: bool,
@@ -46,7 +51,7 @@ struct NamedToken {
 
 impl IssuerSettings for TrustedIssuer {
     fn issuer(&self) -> &str {
-        &self.issuer
+        self.name.as_str()
     }
 
     fn prepare(
@@ -61,10 +66,15 @@ impl IssuerSettings for TrustedIssuer {
             keys: Arc::new(RemoteKeys::new(source, provider, policy, Arc::clone(clock))),
             types: self.types.clone(),
             terms: Arc::new(Terms {
-                issuer: self.issuer.clone(),
+                name: self.name.clone(),
+                tenants: self.tenants.clone(),
                 audiences: self.audiences.clone(),
                 audience_claim: self.audience_claim.as_str().into(),
-                map: self.map.clone(),
+                conditions: self.conditions.clone(),
+                map: self.map.clone().unwrap_or_else(|| {
+                    let grants = self.grants.clone();
+                    MapClaims::new(move |claims| grants.map(claims))
+                }),
                 organization_required,
             }),
         }))
@@ -72,6 +82,10 @@ impl IssuerSettings for TrustedIssuer {
 }
 
 impl IssuerVerifier for PreparedIssuer {
+    fn recognizes(&self, iss: &str) -> bool {
+        self.terms.name.is_of(iss)
+    }
+
     fn find_key(
         &self,
         header: &str,
@@ -82,6 +96,12 @@ impl IssuerVerifier for PreparedIssuer {
         if !self.keys.allows(header.algorithm) {
             return Err(TokenFault::Algorithm.into());
         }
+        // Before the keys, so that a tenant that is not allowed has none fetched.
+        let iss = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        if !self.terms.name.names_its_tenant(iss, &claims) {
+            return Err(TokenFault::Issuer.into());
+        }
+        self.terms.check_tenant(iss)?;
         // Read before the keys: a change in between is noticed at the next check.
         let key_epoch = self.keys.epoch();
         let key = self.keys.find_for_token(header.kid.as_deref(), header.algorithm, now)?;
@@ -98,6 +118,7 @@ impl IssuerVerifier for PreparedIssuer {
         if validated.audience_claim() != Some(&self.terms.audience_claim) {
             return Err(TokenFault::Audience);
         }
+        self.terms.check_tenant(validated.issuer())?;
         self.terms.check_audience(validated.audiences())?;
         self.keys.refresh_ahead(now);
         if !self.keys.are_good(now) {
@@ -130,7 +151,7 @@ impl IssuerVerifier for PreparedIssuer {
             }
             TokenFault::Claims => Some(match RegisteredClaims::read(claims, audience_claim) {
                 Err(wrong) => wrong.problem,
-                Ok(_) => "the mapping of the claims has rejected them".to_owned(),
+                Ok(_) => "a condition or the mapping has rejected them".to_owned(),
             }),
             _ => None,
         }
@@ -138,6 +159,15 @@ impl IssuerVerifier for PreparedIssuer {
 }
 
 impl Terms {
+    fn check_tenant(&self, iss: &str) -> Result<(), TokenFault> {
+        let is_allowed = match (&self.tenants, self.name.tenant(iss)) {
+            (None, _) => true,
+            (Some(tenants), Some(tenant)) => tenants.contains(tenant),
+            (Some(_), None) => false,
+        };
+        if is_allowed { Ok(()) } else { Err(TokenFault::Issuer) }
+    }
+
     fn check_audience(&self, aud: &[String]) -> Result<(), TokenFault> {
         let is_for_us = aud.iter().any(|audience| self.audiences.contains(audience));
         if is_for_us { Ok(()) } else { Err(TokenFault::Audience) }
@@ -163,6 +193,9 @@ impl ForeignToken for NamedToken {
         let RegisteredClaims { audiences, exp, nbf, iat, jti } =
             read.map_err(|wrong| wrong.fault)?;
         terms.check_audience(&audiences)?;
+        if !terms.conditions.iter().all(|condition| condition(claims)) {
+            return Err(TokenFault::Claims);
+        }
         let jti = match jti {
             Some(jti) => TokenId::from_signed_claim(&jti),
             // A digest of the token stands in for the id.
@@ -173,7 +206,7 @@ impl ForeignToken for NamedToken {
         };
         let mapped = terms.map.map(claims).map_err(|error| {
             tracing::debug!(
-                issuer = terms.issuer, %error,
+                issuer = terms.name.as_str(), %error,
                 "trusted issuer: claims rejected by the mapping, token rejected"
             );
             TokenFault::Claims
@@ -182,14 +215,14 @@ impl ForeignToken for NamedToken {
             mapped;
         if organization.is_none() && terms.organization_required {
             tracing::debug!(
-                issuer = terms.issuer,
+                issuer = terms.name.as_str(),
                 "trusted issuer: the mapping gave no organization, token rejected; have it give one, \
                  or `Organization::All`"
             );
             return Err(TokenFault::Claims);
         }
         Ok(Claims {
-            iss: terms.issuer.clone(),
+            iss: claims.text("iss").unwrap_or_default().to_owned(),
             sub: subject,
             subject_type,
             aud: audiences,
@@ -205,5 +238,14 @@ impl ForeignToken for NamedToken {
             acl,
             custom_claims,
         })
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("name", &self.name.as_str())
+            .field("audiences", &self.audiences)
+            .finish_non_exhaustive()
     }
 }
