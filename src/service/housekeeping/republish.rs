@@ -58,7 +58,10 @@ pub(super) async fn after_losses(
             if stop.is_set() || inner.strong_count() == 0 {
                 return;
             }
-            if let Err(error) = redo(&inner, &mut lost).await {
+            if has_lost_more(&losses) {
+                break;
+            }
+            if let Err(error) = redo(&inner, &mut lost, &losses).await {
                 tracing::warn!(
                     error = ?error,
                     "revocations: publishing again failed, trying again"
@@ -68,15 +71,31 @@ pub(super) async fn after_losses(
     }
 }
 
-/// Does all of it, the last first, and removes each that is done.
-async fn redo(inner: &Weak<TokenServiceInner>, lost: &mut Lost) -> Result<(), Error> {
+/// Returns whether the store has lost writes once more. All is then done again from the start: what was done since the
+/// loss before may be lost, too, and what was written since is not among it.
+fn has_lost_more(losses: &watch::Receiver<u64>) -> bool {
+    losses.has_changed().unwrap_or(false)
+}
+
+/// Does all of it, the last first, and removes each that is done. Stops at the next loss.
+async fn redo(
+    inner: &Weak<TokenServiceInner>,
+    lost: &mut Lost,
+    losses: &watch::Receiver<u64>,
+) -> Result<(), Error> {
     while let Some(event) = lost.published.last() {
+        if has_lost_more(losses) {
+            return Ok(());
+        }
         let Some(alive) = inner.upgrade() else { return Ok(()) };
         let (tokens, event) = (TokenService { inner: alive }, event.clone());
         tokens.write_unaudited(|writer| async move { writer.stores.publish(event).await }).await?;
         lost.published.pop();
     }
     while let Some(session) = lost.ended_sessions.last() {
+        if has_lost_more(losses) {
+            return Ok(());
+        }
         let Some(alive) = inner.upgrade() else { return Ok(()) };
         let (tokens, session) = (TokenService { inner: alive }, session.clone());
         tokens.write_unaudited(|writer| async move { writer.end_again(&session).await }).await?;
