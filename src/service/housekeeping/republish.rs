@@ -8,22 +8,8 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::service::backoff::Backoff;
 use crate::service::housekeeping::{FIRST_PAUSE, LONGEST_PAUSE, StopSignal};
-use crate::service::recent_events::EndedSession;
-use crate::service::store::FeedEvent;
+use crate::service::recent_events::RecentWrite;
 use crate::service::token_service::{TokenService, TokenServiceInner};
-
-/// What is still to be done again.
-struct Lost {
-    published: Vec<FeedEvent>,
-    /// A log-out was answered, and the session is back.
-    ended_sessions: Vec<EndedSession>,
-}
-
-impl Lost {
-    fn is_empty(&self) -> bool {
-        self.published.is_empty() && self.ended_sessions.is_empty()
-    }
-}
 
 /// Publishes and ends again what this node published and ended lately, after each loss.
 pub(super) async fn after_losses(
@@ -37,17 +23,13 @@ pub(super) async fn after_losses(
             () = stop.wait() => return,
         }
         let Some(alive) = inner.upgrade() else { return };
-        let mut lost = Lost {
-            published: alive.recent_events.published(alive.stores.clock().earliest_now()),
-            ended_sessions: alive.recent_events.ended_sessions(),
-        };
+        let mut lost = alive.recent_events.writes(alive.stores.clock().earliest_now());
         drop(alive);
         if lost.is_empty() {
             continue;
         }
         tracing::warn!(
-            events = lost.published.len(),
-            sessions = lost.ended_sessions.len(),
+            writes = lost.len(),
             "revocations: the store has lost its last writes, as in a crash, a failover or a restore; \
              publishing and ending again what this node published and ended in the last 10 minutes"
         );
@@ -77,29 +59,28 @@ fn has_lost_more(losses: &watch::Receiver<u64>) -> bool {
     losses.has_changed().unwrap_or(false)
 }
 
-/// Does all of it, the last first, and removes each that is done. Stops at the next loss.
+/// Does all of it, the latest first, which the store has most likely lost, and removes each that is done. Stops at the next
+/// loss.
 async fn redo(
     inner: &Weak<TokenServiceInner>,
-    lost: &mut Lost,
+    lost: &mut Vec<RecentWrite>,
     losses: &watch::Receiver<u64>,
 ) -> Result<(), Error> {
-    while let Some(event) = lost.published.last() {
+    while let Some(write) = lost.last().cloned() {
         if has_lost_more(losses) {
             return Ok(());
         }
         let Some(alive) = inner.upgrade() else { return Ok(()) };
-        let (tokens, event) = (TokenService { inner: alive }, event.clone());
-        tokens.write_unaudited(|writer| async move { writer.stores.publish(event).await }).await?;
-        lost.published.pop();
-    }
-    while let Some(session) = lost.ended_sessions.last() {
-        if has_lost_more(losses) {
-            return Ok(());
-        }
-        let Some(alive) = inner.upgrade() else { return Ok(()) };
-        let (tokens, session) = (TokenService { inner: alive }, session.clone());
-        tokens.write_unaudited(|writer| async move { writer.end_again(&session).await }).await?;
-        lost.ended_sessions.pop();
+        let tokens = TokenService { inner: alive };
+        tokens
+            .write_unaudited(|writer| async move {
+                match write {
+                    RecentWrite::Published(event) => writer.stores.publish(event).await,
+                    RecentWrite::Ended(session) => writer.end_again(&session).await,
+                }
+            })
+            .await?;
+        lost.pop();
     }
     Ok(())
 }
