@@ -71,6 +71,12 @@ pub(super) fn stated_public(jwk: &[u8]) -> Result<Option<VerificationKey>, Error
     if !members.contains_key("x") && !members.contains_key("n") {
         return Ok(None);
     }
+    for name in ["x", "y", "n", "e"].into_iter().filter(|name| members.contains_key(*name)) {
+        let number = from_base64url(text(&members, name)?)?;
+        if members.get("kty").and_then(Value::as_str) == Some("EC") && number.len() != 32 {
+            return Err(invalid("a P-256 coordinate must be 32 bytes long"));
+        }
+    }
     PublicMaterial::read(&members)?.key(Algorithm::RS256).map(Some)
 }
 
@@ -102,10 +108,11 @@ pub(super) fn read_public(
     Ok(keys)
 }
 
-/// Returns the `kid` of a JWK that need not be good for anything else.
-pub(super) fn stated_kid(jwk: &[u8]) -> Option<String> {
-    let members = read_members(jwk).ok()?;
-    members.get("kid")?.as_str().map(str::to_owned)
+/// Returns the `kid` of a JWK that cannot be used, and whether it says that it is for encryption (RFC 7517 §4.2).
+pub(super) fn stated_kid_and_use(jwk: &[u8]) -> (String, bool) {
+    let members = read_members(jwk).unwrap_or_default();
+    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
+    (text("kid").to_owned(), text("use") == "enc")
 }
 
 fn read_members(jwk: &[u8]) -> Result<Map<String, Value>, Error> {

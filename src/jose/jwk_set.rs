@@ -33,8 +33,8 @@ struct Set<'a> {
     keys: Vec<&'a RawValue>,
 }
 
-/// Reads the keys of a set that can be used. The others are left out: with a warning if they cannot be read, or two of
-/// them have the same `kid` and algorithm.
+/// Reads the keys of a set that can be used. The others are left out: with a warning if they cannot be read and are not
+/// for encryption, or if two of them have the same `kid` and algorithm.
 ///
 /// # Errors
 ///
@@ -79,8 +79,12 @@ fn read_key(
             keys
         }
         Err(error) => {
-            let kid = jwk::stated_kid(jwk).unwrap_or_default();
-            tracing::warn!(?kid, %error, "jwks: a key is ignored");
+            let (kid, is_for_encryption) = jwk::stated_kid_and_use(jwk);
+            if is_for_encryption {
+                tracing::debug!(?kid, "jwks: a key for encryption is ignored");
+            } else {
+                tracing::warn!(?kid, %error, "jwks: a key is ignored");
+            }
             Vec::new()
         }
     }

@@ -489,6 +489,9 @@ fn a_jwk_that_contradicts_itself_or_is_not_strict_json_is_rejected() {
             assert_invalid_key(SigningKey::from_jwk_with(&private, provider));
             assert_invalid_key(VerifyingKey::from_jwk_with(&private, provider));
         }
+        // Only in a public key, which somebody else may have written, base64 may be padded.
+        let padded = json!({"x": format!("{}=", rfc8037::APPENDIX_A_1_X)});
+        assert_invalid_key(SigningKey::from_jwk_with(&changed(ED25519_JWK, padded), provider));
         let twice = ED25519_JWK.replacen('{', r#"{"kty":"OKP","#, 1);
         let escaped = ED25519_JWK.replacen('{', r#"{"\u006bty":"OKP","#, 1);
         let array = format!("[{ED25519_JWK}]");

@@ -43,7 +43,7 @@ impl TrustedIssuer {
     /// that of the server; scopes are in `scp`. <https://developer.okta.com/docs/guides/validate-access-tokens/main/>
     pub fn okta(issuer: impl Into<String>) -> Self {
         Self::new(issuer)
-            .token_types(["at+jwt", "JWT", "application/okta-internal-at+jwt"])
+            .token_types(["at+jwt", "JWT"])
             .untyped_tokens()
             .scope_claims(["scp", "groups"])
             .machines(|claims| {
