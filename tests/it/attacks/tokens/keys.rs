@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use countersign::faults::TokenFault;
-use countersign::jose::{CryptoProvider as _, DefaultProvider, SigningKey, VerifyingKey};
+use countersign::jose::{CryptoProvider as _, DefaultProvider, VerifyingKey};
 use countersign::{Algorithm, KeyRing, Timestamp};
 use serde_json::json;
 
 use crate::attacks::tokens::{
-    Forger, Target, accepts, assert_challenged, claims, guarded_host, quoted, rejects, validator,
+    Forger, Target, accepts, assert_challenged, claims, guarded_host, quoted, rejects, stranger,
+    validator, watched_address,
 };
 use crate::support::START;
 use crate::support::jose::{assert_invalid_key, private_key};
@@ -16,13 +17,8 @@ use crate::support::jose::{assert_invalid_key, private_key};
 #[test]
 fn a_key_that_the_header_brings_or_points_to_is_never_used() {
     let target = Target::new();
-    let private = DefaultProvider.generate(Algorithm::EdDSA).unwrap();
-    let stranger = Forger::of(&private);
-    let jwk = SigningKey::new(&private, &DefaultProvider).unwrap();
-    let jwk = jwk.verifying_key().to_jwk().unwrap().to_string();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = quoted(&format!("http://{}/jwks.json", listener.local_addr().unwrap()));
+    let (stranger, jwk) = stranger();
+    let (listener, url) = watched_address();
     let certificate = format!("[{}]", quoted(&base64_text(b"a certificate")));
     for (name, raw) in [
         ("jwk", &*jwk),

@@ -62,6 +62,21 @@ impl Members {
     }
 }
 
+/// Somebody with a key of their own, and that key as a JWK.
+fn stranger() -> (Forger, String) {
+    let private = DefaultProvider.generate(Algorithm::EdDSA).unwrap();
+    let key = SigningKey::new(&private, &DefaultProvider).unwrap();
+    (Forger::of(&private), key.verifying_key().to_jwk().unwrap().to_string())
+}
+
+/// An address at which nobody may ask for keys.
+fn watched_address() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = quoted(&format!("http://{}/jwks.json", listener.local_addr().unwrap()));
+    (listener, url)
+}
+
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }

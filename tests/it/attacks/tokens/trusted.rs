@@ -5,10 +5,12 @@ use countersign::faults::TokenFault::{
     Algorithm as WrongAlgorithm, Audience, Claims, Expired, Issuer, Malformed, NotYetValid,
     Signature, TooLong, Type, UnknownKey, UnsupportedHeader,
 };
-use countersign::jose::{CryptoProvider as _, DefaultProvider, SigningKey};
+use countersign::jose::{DefaultProvider, SigningKey};
 use countersign::{Algorithm, KeyRing, TrustedIssuer, Validator};
 
-use crate::attacks::tokens::{Forger, Members, accepts, claims, quoted, rejects};
+use crate::attacks::tokens::{
+    Forger, Members, accepts, claims, quoted, rejects, stranger, watched_address,
+};
 use crate::support::jose::{base64url_encode, private_key};
 use crate::support::{AUDIENCE, ISSUER, START, TestClock};
 
@@ -119,13 +121,8 @@ fn a_trusted_issuers_token_names_its_algorithm_and_is_signed_by_its_key() {
 #[test]
 fn a_trusted_issuers_token_brings_no_key_and_names_none_but_its_issuers() {
     let target = Trusting::new();
-    let private = DefaultProvider.generate(Algorithm::EdDSA).unwrap();
-    let stranger = Forger::of(&private);
-    let jwk = SigningKey::new(&private, &DefaultProvider).unwrap();
-    let jwk = jwk.verifying_key().to_jwk().unwrap().to_string();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = quoted(&format!("http://{}/jwks.json", listener.local_addr().unwrap()));
+    let (stranger, jwk) = stranger();
+    let (listener, url) = watched_address();
     for (name, raw) in [("jwk", &*jwk), ("jku", &url), ("x5u", &url), ("x5c", "[\"AAAA\"]")] {
         let header = stranger.header().with(name, raw);
         target.rejects(&stranger.forge(&header, &claims()), UnknownKey);
