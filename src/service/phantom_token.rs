@@ -98,7 +98,7 @@ impl Writer {
             phantom_tokens.flights.join(key, making).await;
         let made = made.map_err(|error| copy_of(&error))?;
         // The session may have been used up after it was read and before the JWT was cached, and another session may
-        // have been started with the same token; whoever used it up looked for the JWT too early.
+        // have been started with the same token; the exchange that used it up looked for the JWT too early.
         let found = self.find_open_session(token, &RequestContext::without_address()).await;
         let found = found.and_then(|session| {
             let is_same = made.validated.session_id() == Some(&session.id);

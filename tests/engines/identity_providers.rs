@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Provider {
     child: Child,
     commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    replies: BufReader<ChildStdout>,
 }
 
 impl Provider {
@@ -36,8 +36,8 @@ impl Provider {
         command.args([include_str!("../clients/identity_providers.mjs"), "--", package, AUDIENCE]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let (commands, answers) = (child.stdin.take(), child.stdout.take().unwrap());
-        let mut provider = Self { child, commands, answers: BufReader::new(answers) };
+        let (commands, replies) = (child.stdin.take(), child.stdout.take().unwrap());
+        let mut provider = Self { child, commands, replies: BufReader::new(replies) };
         let url = provider.answer()["url"].as_str().unwrap().to_owned();
         (provider, url)
     }
@@ -47,7 +47,7 @@ impl Provider {
     fn answer(&mut self) -> Value {
         loop {
             let mut line = String::new();
-            assert!(self.answers.read_line(&mut line).unwrap() > 0, "the provider has ended");
+            assert!(self.replies.read_line(&mut line).unwrap() > 0, "the provider has ended");
             if line.starts_with('{') {
                 return serde_json::from_str(&line).unwrap();
             }

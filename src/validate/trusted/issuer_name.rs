@@ -41,7 +41,7 @@ impl IssuerName {
         }
     }
 
-    /// Returns the tenant whose issuer `iss` is. Its id is one segment of a path: so no other template means the same.
+    /// Returns the tenant whose issuer `iss` is. Its id has no slash, so that it is one segment of a path.
     pub(super) fn tenant<'a>(&self, iss: &'a str) -> Option<&'a str> {
         let Self::Tenants { prefix, suffix, .. } = self else { return None };
         let tenant = iss.strip_prefix(prefix.as_str())?.strip_suffix(suffix.as_str())?;
@@ -50,7 +50,7 @@ impl IssuerName {
         fits.then_some(tenant)
     }
 
-    /// Returns whether a token with this `iss` is one of the issuer's, whoever the tenant is.
+    /// Returns whether a token with this `iss` is one of the issuer's, of an allowed tenant or another.
     pub(super) fn is_of(&self, iss: &str) -> bool {
         match self {
             Self::One(name) => name == iss,
